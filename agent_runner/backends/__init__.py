@@ -1,0 +1,1 @@
+"""Talk to models: one module for each kind of backend."""

@@ -1,0 +1,1 @@
+"""Decide what a session may do: pure functions from text to a decision, no file, socket, clock or process."""
