@@ -1,0 +1,1 @@
+"""Build what a container needs to start: the runtime volume, the empty image and the starter image."""

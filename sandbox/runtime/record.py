@@ -1,0 +1,162 @@
+"""Remember, for each engine, what was built on it: `state/engines/<engine id>.json`; nothing is built here.
+
+A name of ours is never trusted: anybody who may use the engine can make a volume of that name first. What
+counts is what this record says, and it says it only after the thing was filled by us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import re
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sandbox.runtime.errors import RuntimeBuildError
+from sandbox.runtime.tree import walk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+class Sources(BaseModel):
+    """The files of this machine from which something was built."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    files: tuple[str, ...]
+    """Single files, absolute."""
+    folders: tuple[str, ...]
+    """Folders of which every file counts, absolute."""
+    skip: tuple[str, ...]
+    """Names in those folders that do not count."""
+
+
+class Built(BaseModel):
+    """One thing that was built on an engine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    """The volume's name or the image's id."""
+    digest: str
+    """Hash of what it was made of, SHA-256 in hexadecimal."""
+    fingerprint: str
+    """Hash of the sources' sizes and dates when it was made, SHA-256 in hexadecimal."""
+    sources: Sources
+    """What it was made of."""
+
+
+class EngineRecord(BaseModel):
+    """What was built on one engine; None where nothing was, yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    version: int = 1
+    """Of this file's shape."""
+    empty: str | None = None
+    """Id of the empty image."""
+    runtime: Built | None = None
+    """The runtime volume."""
+    starter: Built | None = None
+    """The starter image."""
+    outdated_volumes: tuple[str, ...] = ()
+    """Volumes that were replaced, for `pairlock clean`: a session may still use them."""
+    outdated_images: tuple[str, ...] = ()
+    """Images that were replaced, likewise."""
+
+
+def fingerprint(sources: Sources, *, salt: str) -> str:
+    """Return a hash of the paths, sizes and dates of files: quick, and different after any upgrade.
+
+    Args:
+        sources: The files; one that is not there counts as such.
+        salt: What else decides the outcome.
+    """
+    total = hashlib.sha256(salt.encode())
+    for path in _all_paths(sources):
+        try:
+            facts = path.stat()
+        except OSError:
+            total.update(f"\0{path}\0absent".encode())
+        else:
+            total.update(f"\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0{facts.st_ino}".encode())
+    return total.hexdigest()
+
+
+class RecordFile:
+    """The record of one engine, on this machine.
+
+    Args:
+        state: The state folder.
+        engine: What the engine calls itself.
+    """
+
+    def __init__(self, state: Path, engine: str) -> None:
+        name = engine.replace(":", "-")
+        if not _SAFE_ID.fullmatch(name):
+            name = hashlib.sha256(engine.encode()).hexdigest()
+        self._folder = state / "engines"
+        self._path = self._folder / f"{name}.json"
+        self._lock = self._folder / f"{name}.lock"
+
+    def read(self) -> EngineRecord:
+        """Return the record; an empty one where there is none, or none that can be read."""
+        try:
+            return EngineRecord.model_validate_json(self._path.read_bytes())
+        except (OSError, ValidationError):
+            return EngineRecord()
+
+    def write(self, record: EngineRecord) -> None:
+        """Replace the record, so that a reader sees the old one or the new one.
+
+        Raises:
+            RuntimeBuildError: When the state folder cannot be written.
+        """
+        fresh = self._path.with_suffix(".new")
+        try:
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(record.model_dump_json(indent=1))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._path)
+        except OSError as exc:
+            raise _unwritable(self._path, exc) from exc
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Hold the record against other processes: whoever comes second finds the first one's work.
+
+        Raises:
+            RuntimeBuildError: When the state folder cannot be written.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise _unwritable(self._lock, exc) from exc
+        try:
+            await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _unwritable(path: Path, exc: OSError) -> RuntimeBuildError:
+    return RuntimeBuildError(
+        f"`{path}` cannot be written: {exc.strerror}", hint="look at the state folder's owner and disk"
+    )
+
+
+def _all_paths(sources: Sources) -> Iterable[Path]:
+    yield from (Path(name) for name in sources.files)
+    for name in sources.folders:
+        yield from (path for _, path in walk(Path(name), skip=frozenset(sources.skip)))
