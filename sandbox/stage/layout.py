@@ -1,0 +1,107 @@
+"""Name the files and folders of one session's stage; nothing here opens them, save to make them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class PathMatcher(Protocol):
+    """Says whether a path belongs to a set, such as the hidden or the protected ones."""
+
+    def matches(self, path: str) -> bool:
+        """Tell whether `path`, relative to the workspace, with `/` between its parts, belongs to the set."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MatchNothing:
+    """The empty set of paths."""
+
+    def matches(self, path: str) -> bool:  # noqa: ARG002 - the protocol's parameter
+        """Return False."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class StageFolder:
+    """Where a session's stage lies: `state/sessions/<id>/stage`."""
+
+    path: Path
+    """The folder, absolute."""
+
+    @property
+    def hidden(self) -> Path:
+        """The lower layer that holds nothing but whiteouts for what is hidden."""
+        return self.path / "hidden"
+
+    @property
+    def base(self) -> Path:
+        """The copy of the workspace, where one was needed."""
+        return self.path / "base"
+
+    @property
+    def upper(self) -> Path:
+        """What the agent wrote, and nothing else. Untrusted."""
+        return self.path / "upper"
+
+    @property
+    def work(self) -> Path:
+        """The kernel's own work folder; holds one root-owned folder, `work`, once it has been mounted."""
+        return self.path / "work"
+
+    @property
+    def deleted(self) -> Path:
+        """A list of what the agent deleted, where the upper folder cannot hold whiteouts."""
+        return self.path / "deleted.json"
+
+    @property
+    def record(self) -> Path:
+        """What the workspace held when the session started."""
+        return self.path / "record"
+
+    @property
+    def hashes(self) -> Path:
+        """SHA-256 of the workspace's own content, for files that the agent changed."""
+        return self.path / "hashes.json"
+
+    @property
+    def about(self) -> Path:
+        """How the stage was made: strategy, workspace, hidden paths."""
+        return self.path / "stage.json"
+
+    @property
+    def nonce(self) -> Path:
+        """A random file beside `upper`, by which a mount is known to come from this machine."""
+        return self.path / "nonce"
+
+    @property
+    def journal(self) -> Path:
+        """What an apply is about to do; present only while one is unfinished."""
+        return self.path / "apply.json"
+
+    def make(self) -> None:
+        """Make the stage's folder and its three always present ones, private to this user."""
+        self.path.mkdir(mode=0o700, parents=True)
+        for folder in (self.hidden, self.upper, self.work):
+            folder.mkdir(mode=0o700)
+
+
+def write_private(target: Path, content: bytes) -> None:
+    """Write a file of the stage's own atomically and durably, mode 0600."""
+    fresh = target.with_name(f".{target.name}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,360 @@
+"""Choose how a session sees its workspace, by trying, and prepare the folders; the mount is the engine's."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from sandbox.stage import kernel
+from sandbox.stage.base import save_record
+from sandbox.stage.basecopy import copy_base
+from sandbox.stage.errors import StageError
+from sandbox.stage.hidden import (
+    build_hidden_layer,
+    can_make_whiteout,
+    can_mark_opaque,
+    copy_folder_attributes,
+)
+from sandbox.stage.layout import StageFolder, write_private
+from sandbox.stage.scan import scan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.stage.layout import PathMatcher
+    from sandbox.stage.scan import Scan
+    from sandbox.workspace import Workspace
+
+MAX_MOUNT_OPTIONS_BYTES: Final = 3800
+"""The kernel takes one page of mount options, 4096 bytes; the rest is for what an engine adds."""
+
+OVERLAY_OPTIONS: Final = ("userxattr", "redirect_dir=nofollow", "metacopy=off", "index=off")
+"""`nofollow`, not `off`: where the kernel follows redirects by default, `off` means `follow`, and the mount
+with `userxattr` is refused (tried on Linux 6.18; see Documentation/filesystems/overlayfs.rst)."""
+
+_UNSAFE_IN_OPTIONS: Final = frozenset(",:\\\"'")
+
+
+class Access(StrEnum):
+    """What a policy's `files.access` says."""
+
+    READ = "read"
+    STAGE = "stage"
+    DIRECT = "direct"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageFacts:
+    """What is true of a stage whatever its strategy; for the ledger, the attestation and the reader."""
+
+    workspace: Workspace
+    """The user's folder."""
+    folder: StageFolder
+    """Where the stage's own files lie."""
+    access: Access
+    """What the policy asked for."""
+    executable: bool
+    """Whether the session holds `exec`; without it the mount is noexec."""
+    uid: int
+    """The session's uid inside the container, and the owner of what it writes."""
+    gid: int
+    """The session's gid."""
+    nonce: str
+    """What the file `nonce` beside `upper` holds: 32 hexadecimal digits."""
+    entries: int
+    """How many paths the agent can see."""
+    hidden: tuple[str, ...]
+    """Paths that `hide` matched, and hard links to them."""
+    special: tuple[str, ...]
+    """Sockets, pipes and devices, hidden because they lead out of the sandbox."""
+    unreadable: tuple[str, ...]
+    """Folders that could not be listed, hidden because nobody knows what they hold."""
+    other_mounts: tuple[str, ...]
+    """Folders with another filesystem on them; the agent sees them empty."""
+    foreign: int
+    """How many paths belong to another uid, and so cannot be changed by the agent (0 after a copy)."""
+    scan_seconds: float
+    """How long the one walk of the workspace took."""
+    reason: str
+    """Why this strategy and no other, for `explain` and the ledger."""
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Return every path that the agent must not find, sorted."""
+        return tuple(sorted({*self.hidden, *self.special, *self.unreadable}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """Mount an overlay on the live workspace."""
+
+    facts: StageFacts
+    lower: tuple[Path, ...]
+    """Read-only layers, topmost first."""
+    upper: Path
+    """The writable layer."""
+    work: Path
+    """The kernel's work folder, on the same filesystem as `upper`."""
+
+    @property
+    def options(self) -> str:
+        """Return the mount options, for `type=overlay`."""
+        return _overlay_options(self.lower, self.upper, self.work, executable=self.facts.executable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlayOnCopy(Overlay):
+    """Mount an overlay on a copy, because the workspace's files belong to another uid than the session's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOnly:
+    """Mount the workspace read-only: a bind for one layer, an overlay without an upper folder for several."""
+
+    facts: StageFacts
+    lower: tuple[Path, ...]
+    """Layers, topmost first."""
+
+    @property
+    def options(self) -> str:
+        """Return the mount options, for `type=overlay`; of use only with two layers or more."""
+        return _overlay_options(self.lower, None, None, executable=self.facts.executable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """Send the content into the sandbox as a tar stream, and fetch it back, because no mount can be had."""
+
+    facts: StageFacts
+    writable: bool
+    """Whether the agent may change its copy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Direct:
+    """Bind the workspace itself, writable. What `facts.hidden` lists can be seen by any program in there."""
+
+    facts: StageFacts
+    source: Path
+    """The workspace."""
+
+
+StagePlan = Overlay | OverlayOnCopy | ReadOnly | Copy | Direct
+
+
+def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these would only be unpacked again
+    workspace: Workspace,
+    session_folder: Path,
+    *,
+    access: Access,
+    hide: PathMatcher,
+    uid: int,
+    gid: int,
+    engine_local: bool,
+    executable: bool,
+) -> StagePlan:
+    """Scan the workspace, choose a strategy by trying, and prepare `session_folder/stage` for it.
+
+    Args:
+        workspace: The user's folder, already checked.
+        session_folder: The session's folder in the state folder; it must hold no stage yet.
+        access: What the policy says.
+        hide: What the agent must not see.
+        uid: The container's uid.
+        gid: The container's gid.
+        engine_local: Whether the engine may see this machine's paths; the nonce proves it later.
+        executable: Whether the session holds `exec`.
+
+    Raises:
+        StageError: When the workspace cannot be scanned, or `direct` cannot be had safely.
+    """
+    folder = StageFolder(session_folder.resolve() / "stage")
+    if folder.path.exists():
+        raise StageError(f"session folder `{session_folder}` already holds a stage")
+    found = scan(workspace.path, hide, uid=uid)
+    folder.make()
+    draft = _Draft(workspace, folder, found, access, uid, gid, executable, secrets.token_hex(16))
+    write_private(folder.nonce, draft.nonce.encode())
+    save_record(folder.record, found.entries)
+    plan = _choose(draft, engine_local=engine_local)
+    write_private(folder.about, _about(plan))
+    return plan
+
+
+def fall_back_to_copy(plan: StagePlan, reason: str) -> Copy:
+    """Return the copy plan for a stage whose mount the engine tried in vain, or was not this folder.
+
+    Raises:
+        StageError: When the plan is `direct`, which has no substitute.
+    """
+    if isinstance(plan, Direct):
+        raise StageError(
+            f"the workspace cannot be mounted: {reason}", hint="use `access: stage`, which can be copied"
+        )
+    writable = plan.facts.access is Access.STAGE
+    copy = Copy(facts=_replaced(plan.facts, reason), writable=writable)
+    write_private(plan.facts.folder.about, _about(copy))
+    return copy
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What is known before the strategy is."""
+
+    workspace: Workspace
+    folder: StageFolder
+    scan: Scan
+    access: Access
+    uid: int
+    gid: int
+    executable: bool
+    nonce: str
+
+    def facts(self, reason: str, *, foreign: int | None = None) -> StageFacts:
+        return StageFacts(
+            workspace=self.workspace,
+            folder=self.folder,
+            access=self.access,
+            executable=self.executable,
+            uid=self.uid,
+            gid=self.gid,
+            nonce=self.nonce,
+            entries=len(self.scan.entries) - 1,
+            hidden=tuple(sorted({*self.scan.hidden, *self.scan.linked})),
+            special=self.scan.special,
+            unreadable=self.scan.unreadable,
+            other_mounts=self.scan.other_mounts,
+            foreign=self.scan.foreign if foreign is None else foreign,
+            scan_seconds=self.scan.seconds,
+            reason=reason,
+        )
+
+
+def _choose(draft: _Draft, *, engine_local: bool) -> StagePlan:
+    if draft.access is Access.DIRECT:
+        return _direct(draft, engine_local=engine_local)
+    obstacle = "the engine is on another machine" if not engine_local else _obstacle(draft)
+    if obstacle:
+        return Copy(facts=draft.facts(obstacle), writable=draft.access is Access.STAGE)
+    if _needs_owner(draft):
+        return _on_copy(draft)
+    lower = (*_hidden_layer(draft, draft.workspace.path), draft.workspace.path)
+    if draft.access is Access.READ:
+        return ReadOnly(facts=draft.facts("the policy gives no writing"), lower=lower)
+    copy_folder_attributes(draft.workspace.path, draft.folder.upper)
+    return Overlay(
+        facts=draft.facts("the workspace belongs to the session's uid and overlayfs can hold its changes"),
+        lower=lower,
+        upper=draft.folder.upper,
+        work=draft.folder.work,
+    )
+
+
+def _direct(draft: _Draft, *, engine_local: bool) -> Direct:
+    if not engine_local:
+        raise StageError("`access: direct` needs an engine on this machine", hint="use `access: stage`")
+    if draft.scan.special:
+        first = draft.scan.special[0]
+        raise StageError(
+            f"`access: direct` would show the agent `{first}`, a socket, pipe or device of this machine",
+            hint="remove it, or use `access: stage`, where such files are absent",
+        )
+    return Direct(facts=draft.facts("the policy asks for it"), source=draft.workspace.path)
+
+
+def _obstacle(draft: _Draft) -> str:
+    """Say what stands in the way of an overlay; nothing when nothing does."""
+    folder = draft.folder
+    if problem := _unfit_path(draft.workspace.path) or _unfit_path(folder.path):
+        return problem
+    lower = (folder.hidden, draft.workspace.path)
+    if len(_overlay_options(lower, folder.upper, folder.work, executable=False)) > MAX_MOUNT_OPTIONS_BYTES:
+        return "the paths are too long for mount options"
+    if kernel.filesystem_magic(str(folder.upper)) == kernel.OVERLAYFS_MAGIC:
+        return "the state folder lies on an overlay itself"
+    if draft.scan.absent and not can_make_whiteout(folder.hidden):
+        return "this user cannot make whiteouts in the state folder"
+    if not can_mark_opaque(folder.upper):
+        return "the state folder keeps no user attributes"
+    return ""
+
+
+def _unfit_path(path: Path) -> str:
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "a path is not UTF-8"
+    if _UNSAFE_IN_OPTIONS & set(text) or not text.isprintable():
+        return "a path holds characters that mean something in mount options"
+    return ""
+
+
+def _needs_owner(draft: _Draft) -> bool:
+    """Tell whether the session's uid could not write what it sees; only root can do something about it."""
+    if draft.workspace.owner_uid != draft.uid:
+        return True
+    return draft.scan.foreign > 0 and os.geteuid() == 0
+
+
+def _on_copy(draft: _Draft) -> OverlayOnCopy | ReadOnly:
+    folder = draft.folder
+    copy_base(draft.workspace.path, folder.base, draft.scan.entries, uid=draft.uid, gid=draft.gid)
+    reason = f"the workspace's files belong to another uid than {draft.uid}, so a copy stands in for them"
+    facts = draft.facts(reason, foreign=0)
+    if draft.access is Access.READ:
+        return ReadOnly(facts=facts, lower=(folder.base,))
+    copy_folder_attributes(folder.base, folder.upper)
+    return OverlayOnCopy(facts=facts, lower=(folder.base,), upper=folder.upper, work=folder.work)
+
+
+def _hidden_layer(draft: _Draft, workspace: Path) -> tuple[Path, ...]:
+    """Build the layer of whiteouts and return it; none when nothing is hidden."""
+    if not draft.scan.absent:
+        return ()
+    build_hidden_layer(draft.folder.hidden, workspace, draft.scan.absent)
+    return (draft.folder.hidden,)
+
+
+def _overlay_options(
+    lower: tuple[Path, ...], upper: Path | None, work: Path | None, *, executable: bool
+) -> str:
+    parts = [f"lowerdir={':'.join(map(str, lower))}"]
+    if upper is not None and work is not None:
+        parts += [f"upperdir={upper}", f"workdir={work}"]
+    parts += [*OVERLAY_OPTIONS, "nosuid", "nodev"]
+    if upper is None:
+        parts.append("ro")
+    if not executable:
+        parts.append("noexec")
+    return ",".join(parts)
+
+
+def _replaced(facts: StageFacts, reason: str) -> StageFacts:
+    return replace(facts, reason=reason)
+
+
+def _about(plan: StagePlan) -> bytes:
+    """Return what another process needs in order to read this stage, as JSON."""
+    facts = plan.facts
+    identity = facts.workspace.identity
+    about = {
+        "version": 1,
+        "strategy": type(plan).__name__,
+        "access": facts.access.value,
+        "workspace": {
+            "path": identity.path,
+            "device": identity.device,
+            "inode": identity.inode,
+            "birth_ns": identity.birth_ns,
+        },
+        "uid": facts.uid,
+        "gid": facts.gid,
+        "absent": facts.absent,
+        "reason": facts.reason,
+    }
+    return json.dumps(about, indent=1).encode()

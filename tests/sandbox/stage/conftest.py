@@ -1,0 +1,131 @@
+"""Make workspaces, stages and real overlay mounts for the tests of this folder."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.stage import Access, Overlay, ReadOnly, plan_stage
+from sandbox.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sandbox.stage import StagePlan
+
+MOUNT = "/usr/bin/mount"
+UNMOUNT = "/usr/bin/umount"
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """A matcher for tests: shell patterns, tried on the whole path and on the last name."""
+
+    patterns: tuple[str, ...]
+
+    def matches(self, path: str) -> bool:
+        """Try the whole path and its last name."""
+        name = path.rpartition("/")[2]
+        return any(fnmatch.fnmatchcase(path, p) or fnmatch.fnmatchcase(name, p) for p in self.patterns)
+
+
+@dataclass(frozen=True)
+class Yard:
+    """A workspace and a state folder, apart from each other."""
+
+    top: Path
+
+    @property
+    def workspace(self) -> Path:
+        """The user's folder."""
+        return self.top / "workspace"
+
+    @property
+    def session(self) -> Path:
+        """The session's folder in the state folder."""
+        return self.top / "state" / "sessions" / "s1"
+
+    def fill(self, files: dict[str, str], *, below: Path | None = None) -> None:
+        """Write `files` (relative path to text) below the workspace, or another folder."""
+        for path, text in files.items():
+            target = (below or self.workspace) / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+
+    def plan(
+        self,
+        *hide: str,
+        access: Access = Access.STAGE,
+        uid: int | None = None,
+        executable: bool = True,
+        engine_local: bool = True,
+    ) -> StagePlan:
+        """Plan a stage the way a session does."""
+        owner = os.geteuid() if uid is None else uid
+        return plan_stage(
+            open_workspace(self.workspace, state=self.top / "state"),
+            self.session,
+            access=access,
+            hide=Patterns(hide),
+            uid=owner,
+            gid=owner,
+            engine_local=engine_local,
+            executable=executable,
+        )
+
+    def as_user(self, uid: int, action: Callable[[], str]) -> str:
+        """Run `action` in a child process as an ordinary user, and return what it returned."""
+        for folder in (self.top, *list(self.top.parents)[:3]):
+            folder.chmod(0o755)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.setgroups([])
+                os.setresgid(uid, uid, uid)
+                os.setresuid(uid, uid, uid)
+                os.write(writer, action().encode())
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(writer)
+        with os.fdopen(reader) as stream:
+            said = stream.read()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return said
+
+    @contextmanager
+    def mounted(self, plan: StagePlan) -> Iterator[Path]:
+        """Mount a plan as the engine would, and take the mount away again."""
+        assert isinstance(plan, Overlay | ReadOnly)
+        point = self.top / "mounted"
+        point.mkdir(exist_ok=True)
+        with overlay(plan.options, point):
+            yield point
+
+
+@contextmanager
+def overlay(options: str, point: Path) -> Iterator[None]:
+    """Mount an overlay at `point`."""
+    subprocess.run([MOUNT, "-t", "overlay", "overlay", "-o", options, str(point)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([UNMOUNT, str(point)], check=True)
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Yard:
+    """An empty workspace and no session yet."""
+    made = Yard(tmp_path / "yard")
+    made.workspace.mkdir(parents=True)
+    made.session.mkdir(parents=True)
+    return made
