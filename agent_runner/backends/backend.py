@@ -1,0 +1,102 @@
+"""Say what the loop needs of a model: one question, one reply. Knows no provider."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cli_tools.action import Proposal
+from cli_tools.schema import Tool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One action that a model proposes."""
+
+    call_id: str
+    """The backend's own name for the call, unique in a session."""
+    proposal: Proposal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one model call, as the backend counted them; 0 where it does not say."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    """Part of `input_tokens` that was served from the backend's prefix cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a model said."""
+
+    text: str
+    calls: tuple[Call, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemMessage:
+    """What the runner tells the model once, first."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserMessage:
+    """What the user, or the runner for the user, says."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelMessage:
+    """What the model said, kept as it came."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationMessage:
+    """What came of one call."""
+
+    call_id: str
+    text: str
+    refused: bool
+    """Whether the action was denied or failed."""
+
+
+Message = SystemMessage | UserMessage | ModelMessage | ObservationMessage
+
+
+class Backend(Protocol):
+    """Answer a conversation."""
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of backend: `scripted`, `openai`, …"""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Return the model's name, as the ledger keeps it."""
+        ...
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        """Return the model's next words.
+
+        Args:
+            messages: The whole conversation; it only ever grows at its end.
+            tools: The tools on offer, in a stable order.
+
+        Raises:
+            agent_runner.errors.BackendError: When no reply could be had.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...

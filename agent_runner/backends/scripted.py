@@ -1,0 +1,183 @@
+"""Play a model from a file: no key, no server. What the demo and the tests name.
+
+The file is YAML:
+
+    version: 1
+    turns:
+      - text: I look around first.
+        actions:
+          - files list
+          - {command: files write src/x.py, content: "…"}
+          - {tool: files_read, arguments: '{"path": "x"}'}     # as a model's tool call would come
+      - actions: ["finish --status done 'fixed'"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from agent_runner.backends.backend import Call, Message, Reply, Usage
+from agent_runner.errors import BackendError, InvalidInputError
+from cli_tools.action import LineProposal, Proposal, ToolProposal
+from cli_tools.schema import Tool
+
+MAXIMUM_BYTES: Final = 4 * 1024 * 1024
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class LineAction(_Strict):
+    """A command line with content beside it."""
+
+    command: str
+    content: str | None = None
+
+    def proposal(self) -> Proposal:
+        """Return what is proposed."""
+        body = None if self.content is None else self.content.encode("utf-8", "surrogateescape")
+        return LineProposal(line=self.command, body=body)
+
+
+class ToolAction(_Strict):
+    """A tool call, its arguments as JSON text: valid or, for tests of hostile models, not."""
+
+    tool: str
+    arguments: str = "{}"
+
+    def proposal(self) -> Proposal:
+        """Return what is proposed."""
+        return ToolProposal(tool=self.tool, arguments=self.arguments)
+
+
+class Turn(_Strict):
+    """One reply."""
+
+    text: str = ""
+    actions: tuple[str | LineAction | ToolAction, ...] = Field(default=(), strict=False)
+
+    def proposals(self) -> tuple[Proposal, ...]:
+        """Return the proposals in order."""
+        return tuple(
+            LineProposal(line=action) if isinstance(action, str) else action.proposal()
+            for action in self.actions
+        )
+
+
+class Script(_Strict):
+    """A whole file."""
+
+    version: Literal[1]
+    turns: Annotated[tuple[Turn, ...], Field(min_length=1, strict=False)]
+
+
+def load_script(path: Path) -> Script:
+    """Read and check a script.
+
+    Raises:
+        InvalidInputError: When the file is missing or is not a script; the message has file:line:column.
+    """
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAXIMUM_BYTES + 1)
+        text = raw.decode()
+    except OSError as error:
+        raise InvalidInputError(f"script `{path}` cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path}:1:1: not UTF-8 at byte {error.start}") from error
+    if len(raw) > MAXIMUM_BYTES:
+        raise InvalidInputError(f"script `{path}` is larger than {MAXIMUM_BYTES} bytes")
+    return _checked(text, path)
+
+
+def _checked(text: str, path: Path) -> Script:
+    try:
+        tree = YAML(typ="rt", pure=True).load(StringIO(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else f"{path}:1:1"
+        raise InvalidInputError(f"{where}: {_lower(error.problem or 'not valid YAML')}") from error
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise InvalidInputError(f"{path}:1:1: not valid YAML") from error
+    try:
+        return Script.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        line, column = _position(tree, first["loc"])
+        place = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
+        raise InvalidInputError(
+            f"{path}:{line}:{column}: `{place or 'script'}`: {_lower(first['msg'])}"
+        ) from error
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _position(tree: object, location: tuple[int | str, ...]) -> tuple[int, int]:
+    """Return line and column, from 1, of the deepest node of a location that the file has."""
+    line, column, node = 1, 1, tree
+    for part in location:
+        try:
+            if isinstance(node, CommentedMap):
+                row, offset = node.lc.key(part)
+            elif isinstance(node, CommentedSeq):
+                row, offset = node.lc.item(part)
+            else:
+                break
+            node = node[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        line, column = row + 1, offset + 1
+    return line, column
+
+
+class ScriptedBackend:
+    """Answer from a script, turn by turn; the conversation does not change what it says.
+
+    Args:
+        script: What to say.
+        name: How the ledger and messages call it.
+    """
+
+    def __init__(self, script: Script, *, name: str) -> None:
+        self._script = script
+        self._name = name
+        self._turn = 0
+
+    @property
+    def kind(self) -> str:
+        """Return `scripted`."""
+        return "scripted"
+
+    @property
+    def model(self) -> str:
+        """Return the script's name."""
+        return self._name
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:  # noqa: ARG002 - a script listens to nobody
+        """Return the next turn; tokens are counted as words, so that budgets have something to count."""
+        if self._turn >= len(self._script.turns):
+            raise BackendError(
+                f"the script `{self._name}` is exhausted after {self._turn} turns",
+                hint="end it with the action `finish --status done`",
+            )
+        turn = self._script.turns[self._turn]
+        self._turn += 1
+        calls = tuple(
+            Call(call_id=f"{self._turn}.{number}", proposal=proposal)
+            for number, proposal in enumerate(turn.proposals(), start=1)
+        )
+        return Reply(text=turn.text, calls=calls, usage=Usage(output_tokens=len(turn.text.split())))
+
+    async def close(self) -> None:
+        """Do nothing: a script has no connection."""

@@ -1,0 +1,33 @@
+"""Name what can go wrong in a run, split by who must act."""
+
+from __future__ import annotations
+
+
+class RunnerError(Exception):
+    """Raised when a session cannot go on; every other error here is one of these.
+
+    Args:
+        message: One line: what failed, lower case, no full stop.
+        hint: What the reader can do about it; empty when there is nothing.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidInputError(RunnerError):
+    """Raised when a file, a name or an option that a person gave is not valid."""
+
+
+class RefusedError(RunnerError):
+    """Raised when policy, lineage or trust says no before a session starts."""
+
+
+class BackendError(RunnerError):
+    """Raised when a model backend did not answer, or answered with what is no reply."""
+
+
+class UnknownSessionError(RunnerError):
+    """Raised when an id names no session, or more than one."""

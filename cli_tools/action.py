@@ -1,0 +1,263 @@
+"""Turn what a model or a person proposes into an action: words to a command and its parameters. No shell is involved."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import click
+
+from cli_tools.command import (
+    MAXIMUM_BODY_BYTES,
+    MAXIMUM_LINE_CHARACTERS,
+    MAXIMUM_WORDS,
+    Command,
+    Parameters,
+    WorkspacePath,
+)
+from cli_tools.errors import UsageError
+from policies.decide import ActionRequest, PathUse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineProposal:
+    """A command line, as a person or a script writes one, with a body beside it."""
+
+    line: str
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolProposal:
+    """A tool call, as a model makes one: a tool's name and its arguments as JSON text."""
+
+    tool: str
+    arguments: str
+
+
+Proposal = LineProposal | ToolProposal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One action that parsed: what will be decided, journalled and done is exactly this."""
+
+    command: Command
+    argv: tuple[str, ...]
+    """The whole command line, one word each; the body is not among them."""
+    parameters: Parameters
+    body: bytes | None
+
+    def request(self) -> ActionRequest:
+        """Return what the policy is asked."""
+        return ActionRequest(
+            command=self.command.path,
+            needs=self.command.needs,
+            arguments={name: value for name, value in _texts(self.parameters) if value is not None},
+            paths=tuple(self._paths()),
+            sinks=self.command.sinks,
+            program=self._program(),
+        )
+
+    def _paths(self) -> Iterable[PathUse]:
+        for parameter in self.command.parameters:
+            value = self.parameters.get(str(parameter.name))
+            if isinstance(parameter.type, WorkspacePath) and isinstance(value, str):
+                yield PathUse(path=value, access=parameter.type.access)
+
+    def _program(self) -> str | None:
+        words = self.parameters.get(self.command.program) if self.command.program else None
+        return str(words[0]) if words else None
+
+
+class Catalogue:
+    """Hold the commands that exist, in a stable order, and find one by its words.
+
+    Args:
+        commands: Every command; their names are unique.
+    """
+
+    def __init__(self, commands: Iterable[Command]) -> None:
+        self.commands = tuple(sorted(commands, key=lambda command: command.path))
+        self._by_path = {command.path: command for command in self.commands}
+        self._by_tool = {tool_name(command): command for command in self.commands}
+
+    def parse(self, proposal: Proposal) -> Action:
+        """Return the action that a proposal means.
+
+        Raises:
+            UsageError: When it means none.
+        """
+        match proposal:
+            case LineProposal(line=line, body=body):
+                return self._from_words(_words(line), body)
+            case ToolProposal(tool=tool, arguments=arguments):
+                return self._from_tool(tool, arguments)
+
+    def _from_words(self, words: tuple[str, ...], body: bytes | None) -> Action:
+        command = self._find(words)
+        return _parsed(command, words[len(command.path) :], body)
+
+    def _from_tool(self, tool: str, arguments: str) -> Action:
+        command = self._by_tool.get(tool)
+        if command is None:
+            raise _unknown(tool, self._by_tool)
+        words, body = _from_json(command, arguments)
+        return _parsed(command, words, body)
+
+    def _find(self, words: tuple[str, ...]) -> Command:
+        for length in (2, 1):
+            command = self._by_path.get(words[:length])
+            if command is not None:
+                return command
+        raise _unknown(" ".join(words[:2]), (command.name for command in self.commands))
+
+
+def tool_name(command: Command) -> str:
+    """Return the name under which a model calls a command: `files_read`."""
+    return "_".join(command.path)
+
+
+def _words(line: str) -> tuple[str, ...]:
+    if len(line) > MAXIMUM_LINE_CHARACTERS:
+        raise UsageError(
+            "too-long",
+            f"the command line has {len(line)} characters, at most {MAXIMUM_LINE_CHARACTERS} are read",
+            hint="give long content as the body",
+        )
+    if "\0" in line:
+        raise UsageError("usage", "a command line has no NUL")
+    try:
+        words = tuple(shlex.split(line))
+    except ValueError as error:
+        raise UsageError("usage", f"the quotes do not close: {error}") from error
+    if not words:
+        raise UsageError("usage", "the command line is empty")
+    return words
+
+
+def _parsed(command: Command, words: tuple[str, ...], body: bytes | None) -> Action:
+    if len(words) > MAXIMUM_WORDS:
+        raise UsageError("too-long", f"{len(words)} words, at most {MAXIMUM_WORDS} are read")
+    if body is not None and len(body) > MAXIMUM_BODY_BYTES:
+        raise UsageError("too-long", f"a body of {len(body)} bytes, at most {MAXIMUM_BODY_BYTES} are read")
+    if body is not None and not command.body_parameter:
+        raise UsageError("usage", f"`{command.name}` takes no content")
+    try:
+        context = command.parser.make_context(command.name, list(words))
+    except click.ClickException as error:
+        raise UsageError("usage", f"`{command.name}`: {_one_line(error)}", hint=usage(command)) from error
+    parameters = dict(context.params)
+    given = parameters.pop(command.body_parameter, None) if command.body_parameter else None
+    if given is not None and body is None:
+        body = str(given).encode("utf-8", "surrogateescape")
+        words = _without_body(command, words)
+    return Action(command=command, argv=(*command.path, *words), parameters=parameters, body=body)
+
+
+def _without_body(command: Command, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Take an inline body out of the words, so that the ledger keeps it once and as content."""
+    option = f"--{command.body_parameter}"
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == option:
+            skip = True
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return tuple(kept)
+
+
+def usage(command: Command) -> str:
+    """Return the command's usage on one line: `files read [--lines A-B] PATH`."""
+    with click.Context(command.parser, info_name=command.name) as context:
+        pieces = command.parser.collect_usage_pieces(context)
+        options = [
+            f"[{option.opts[0]} {option.make_metavar(context)}]".replace(" ]", "]")
+            if not option.is_flag
+            else f"[{option.opts[0]}]"
+            for option in command.parser.params
+            if isinstance(option, click.Option)
+        ]
+    return " ".join([command.name, *options, *(piece for piece in pieces if piece != "[OPTIONS]")])
+
+
+def _one_line(error: click.ClickException) -> str:
+    text = " ".join(error.format_message().split())
+    return (text[:1].lower() + text[1:]).rstrip(".")
+
+
+def _unknown(name: str, names: Iterable[str]) -> UsageError:
+    known = sorted(names)
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
+    return UsageError("unknown-command", f"`{name[:80]}` is not a command", hint=hint)
+
+
+def _texts(parameters: Parameters) -> Iterable[tuple[str, str | tuple[str, ...] | None]]:
+    for name, value in parameters.items():
+        if isinstance(value, tuple):
+            yield name, tuple(str(member) for member in value)
+        else:
+            yield name, None if value is None or value is False else str(value)
+
+
+def _from_json(command: Command, arguments: str) -> tuple[tuple[str, ...], bytes | None]:
+    """Write a tool call's arguments as the words that mean the same, so that one parser reads both."""
+    given = _json_object(command, arguments)
+    known = {str(parameter.name): parameter for parameter in command.parameters}
+    if extra := sorted(given.keys() - known.keys()):
+        close = get_close_matches(extra[0], known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known) or 'none'}"
+        raise UsageError("usage", f"`{command.name}` has no argument `{extra[0][:80]}`", hint=hint)
+    options: list[str] = []
+    positional: list[str] = []
+    for name, parameter in known.items():
+        if name not in given or given[name] is None or name == command.body_parameter:
+            continue
+        if isinstance(parameter, click.Option):
+            options += _option_words(command, parameter, given[name])
+        else:
+            positional += _values(command, name, given[name], many=parameter.nargs == -1)
+    body = given.get(command.body_parameter) if command.body_parameter else None
+    if body is not None and not isinstance(body, str):
+        raise UsageError("usage", f"`{command.name}`: `{command.body_parameter}` must be text")
+    encoded = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else None
+    return (*options, *(["--", *positional] if positional else [])), encoded
+
+
+def _json_object(command: Command, arguments: str) -> Mapping[str, object]:
+    if len(arguments) > MAXIMUM_BODY_BYTES:
+        raise UsageError("too-long", f"arguments of {len(arguments)} characters")
+    try:
+        given = json.loads(arguments or "{}")
+    except (ValueError, RecursionError) as error:
+        raise UsageError("usage", f"the arguments of `{command.name}` are not JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise UsageError("usage", f"the arguments of `{command.name}` must be a JSON object")
+    return given
+
+
+def _option_words(command: Command, option: click.Option, value: object) -> list[str]:
+    flag = option.opts[0]
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise UsageError("usage", f"`{command.name}`: `{option.name}` must be true or false")
+        return [flag] if value else []
+    values = _values(command, str(option.name), value, many=option.multiple)
+    return [f"{flag}={text}" for text in values]
+
+
+def _values(command: Command, name: str, value: object, *, many: bool) -> list[str]:
+    values = value if many and isinstance(value, list) else [value]
+    texts: list[str] = []
+    for member in values:
+        if isinstance(member, bool) or not isinstance(member, str | int | float):
+            raise UsageError("usage", f"`{command.name}`: `{name}` must be text{' or a list' if many else ''}")
+        texts.append(str(member))
+    return texts

@@ -1,0 +1,11 @@
+"""List the built-in commands, each from its own room."""
+
+from __future__ import annotations
+
+from cli_tools import files, finish, run
+from cli_tools.action import Catalogue
+
+
+def built_in() -> Catalogue:
+    """Return every command there is."""
+    return Catalogue((*files.COMMANDS, *run.COMMANDS, *finish.COMMANDS))

@@ -1,0 +1,188 @@
+"""Declare a command once, with click; parser, help, tool schema and policy vocabulary come from that one place."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+import click
+
+from cli_tools.errors import DeclarationError
+from policies.capability import Capability
+from sandbox.session import Sandbox
+
+Access = Literal["read", "write"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTouched:
+    """One file that an action read or changed."""
+
+    path: str
+    access: Access
+    sha256_before: str = ""
+    """Hex digest before; empty when there was no file, or when it was only read."""
+    sha256_after: str = ""
+    """Hex digest of what was read, or of the file afterwards; empty when it is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an action that was allowed came to."""
+
+    exit_code: int
+    output: bytes = b""
+    errors: bytes = b""
+    note: str = ""
+    """What the agent should know beside the output, for example that it was cut."""
+    truncated_bytes: int = 0
+    timed_out: bool = False
+    files: tuple[FileTouched, ...] = ()
+    ends_session: Literal["", "done", "failed"] = ""
+    """Set by `finish` alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a command acts in."""
+
+    sandbox: Sandbox
+    body: bytes | None
+    """What came beside the command line: the content of a file, a program's stdin."""
+
+
+Act = Callable[..., Awaitable[Outcome]]
+
+
+class Body(click.ParamType[str]):
+    """Mark a parameter whose value travels beside the command line, as bytes, and not inside it."""
+
+    name = "text"
+
+
+class WorkspacePath(click.ParamType[str]):
+    """Take a path inside the workspace, relative to it; `/workspace/x` is the same as `x`."""
+
+    name = "path"
+
+    def __init__(self, access: Access) -> None:
+        self.access: Access = access
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the path without its prefix, or fail; where it leads is checked where it is opened."""
+        text = str(value)
+        if text == "/workspace" or text.startswith("/workspace/"):
+            text = text.removeprefix("/workspace").lstrip("/") or "."
+        if text.startswith("/"):
+            self.fail(f"`{text}` is outside the workspace; use a path relative to it", param, ctx)
+        if not text or "\0" in text:
+            self.fail("a path has at least one character and no NUL", param, ctx)
+        if ".." in text.split("/"):
+            self.fail(f"`{text}` climbs with `..`; use a path relative to the workspace", param, ctx)
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One declared command."""
+
+    path: tuple[str, ...]
+    """The words that name it: `("files", "read")`."""
+    summary: str
+    """One sentence for help texts and for the model."""
+    needs: frozenset[Capability]
+    runs: Literal["guest", "egress", "connector", "host"]
+    """Where it acts; `host` is for commands that touch nothing, such as `finish`."""
+    parser: click.Command
+    act: Act
+    sinks: tuple[str, ...] = ()
+    """Names of the parameters that decide where data goes or whose things are changed."""
+    program: str = ""
+    """Name of the parameter whose first element is a program of the image; empty for none."""
+    examples: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """Return the words with spaces: `files read`."""
+        return " ".join(self.path)
+
+    @property
+    def parameters(self) -> tuple[click.Parameter, ...]:
+        """Return the declared parameters, in order."""
+        return tuple(self.parser.params)
+
+    @property
+    def body_parameter(self) -> str:
+        """Return the name of the parameter that travels as a body; empty for none."""
+        names = [str(p.name) for p in self.parser.params if isinstance(p.type, Body)]
+        return names[0] if names else ""
+
+
+class Declaration(Protocol):
+    """Take the function that acts and return its command."""
+
+    def __call__(self, act: Act, /) -> Command:
+        """Return the command."""
+        ...
+
+
+def command(
+    name: str,
+    *,
+    needs: Sequence[Capability] = (),
+    runs: Literal["guest", "egress", "connector", "host"] = "guest",
+    parameters: Sequence[click.Parameter] = (),
+    sinks: Sequence[str] = (),
+    program: str = "",
+    examples: Sequence[str] = (),
+) -> Declaration:
+    """Declare a command: the decorated coroutine function acts, its docstring's first line is the summary.
+
+    Args:
+        name: Its words, `files read`.
+        needs: The capabilities that it exercises.
+        runs: Where it acts.
+        parameters: click arguments and options, in the order of the help text.
+        sinks: Names of parameters that decide where data goes.
+        program: Name of the parameter that starts with a program of the agent's choosing.
+        examples: Command lines that parse, for help texts and tests.
+
+    Raises:
+        DeclarationError: When the declaration contradicts itself.
+    """
+
+    def declare(act: Act) -> Command:
+        summary = (act.__doc__ or "").strip().split("\n", 1)[0]
+        declared = {str(parameter.name) for parameter in parameters}
+        if not summary:
+            raise DeclarationError(f"`{name}` has no docstring")
+        if missing := {*sinks, *([program] if program else [])} - declared:
+            raise DeclarationError(f"`{name}` names parameters it does not have: {sorted(missing)}")
+        parser = click.Command(
+            name,
+            params=list(parameters),
+            help=summary,
+            add_help_option=False,
+            context_settings={"allow_interspersed_args": not program, "token_normalize_func": None},
+        )
+        return Command(
+            path=tuple(name.split()),
+            summary=summary,
+            needs=frozenset(needs),
+            runs=runs,
+            parser=parser,
+            act=act,
+            sinks=tuple(sinks),
+            program=program,
+            examples=tuple(examples),
+        )
+
+    return declare
+
+
+Parameters = Mapping[str, Any]  # click's own values: text, numbers, booleans, tuples of text
+
+MAXIMUM_LINE_CHARACTERS: Final = 16384
+MAXIMUM_WORDS: Final = 512
+MAXIMUM_BODY_BYTES: Final = 16 * 1024 * 1024

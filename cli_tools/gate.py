@@ -1,0 +1,97 @@
+"""Hold the gate: the only door an action goes through. Parse, decide, journal, act, journal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Protocol, assert_never
+
+from cli_tools import observation
+from cli_tools.action import Action, Catalogue, Proposal
+from cli_tools.command import Outcome, Surroundings
+from cli_tools.errors import ActionError, UsageError
+from cli_tools.observation import Observation
+from cli_tools.record import Record
+from policies.decide import Allowed, Denied, NeedsApproval, SessionFacts, decide
+from policies.policy import Policy
+from sandbox.session import Sandbox
+
+
+class Approver(Protocol):
+    """Ask a person whether one action may happen."""
+
+    async def approve(self, action: Action, question: NeedsApproval) -> Allowed | Denied:
+        """Return what the person said; time out is no."""
+        ...
+
+
+class Gate:
+    """Let proposals through, one at a time, or say why not.
+
+    Args:
+        policy: The policy in force; it never changes during a session.
+        facts: What the decision knows about the session.
+        catalogue: The commands that exist.
+        sandbox: Where actions act.
+        record: Where they are written down; if it fails, nothing more is done.
+        approver: Who is asked.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a room that the gate stands between
+        self,
+        *,
+        policy: Policy,
+        facts: SessionFacts,
+        catalogue: Catalogue,
+        sandbox: Sandbox,
+        record: Record,
+        approver: Approver,
+    ) -> None:
+        self._policy = policy
+        self._facts = facts
+        self._catalogue = catalogue
+        self._sandbox = sandbox
+        self._record = record
+        self._approver = approver
+        self._calls: Counter[tuple[str, ...]] = Counter()
+
+    async def act(self, proposal: Proposal) -> Observation:
+        """Take one proposal through the gate and return what the model is shown.
+
+        Raises:
+            audit.errors.LedgerError: When the action could not be written down; it was not done.
+            sandbox.errors.SandboxLostError: When the sandbox is gone.
+        """
+        try:
+            action = self._catalogue.parse(proposal)
+        except UsageError as error:
+            number = await self._record.unparsed(proposal, error)
+            return observation.of_error(error, action=number)
+        decision = decide(self._policy, self._now(), action.request())
+        number = await self._record.intent(action, decision)
+        if isinstance(decision, NeedsApproval):
+            decision = await self._approver.approve(action, decision)
+            await self._record.answer(number, decision)
+        match decision:
+            case Denied():
+                return observation.of_denial(decision, action=number, command=action.command.name)
+            case Allowed():
+                self._calls[action.command.path] += 1
+                return await self._carry_out(number, action)
+            case _:
+                assert_never(decision)
+
+    async def _carry_out(self, number: str, action: Action) -> Observation:
+        name = action.command.name
+        surroundings = Surroundings(sandbox=self._sandbox, body=action.body)
+        try:
+            outcome: Outcome = await action.command.act(surroundings, **action.parameters)
+        except ActionError as error:
+            await self._record.failure(number, error)
+            return observation.of_error(error, action=number, command=name)
+        seen = observation.of_outcome(outcome, action=number, command=name)
+        await self._record.outcome(number, outcome, seen)
+        return seen
+
+    def _now(self) -> SessionFacts:
+        return replace(self._facts, calls=dict(self._calls))

@@ -1,0 +1,77 @@
+"""Write a command as the tool schema that a model is given. Stable order, stable text: it is part of the cached prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import click
+
+from cli_tools.action import tool_name
+from cli_tools.command import Body, Command, WorkspacePath
+
+Schema = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """One tool as a model sees it."""
+
+    name: str
+    description: str
+    parameters: Schema
+    """A JSON Schema of type object that allows no further members."""
+
+
+def tools(commands: Iterable[Command]) -> tuple[Tool, ...]:
+    """Return the tools for these commands, ordered by name."""
+    return tuple(sorted((_tool(command) for command in commands), key=lambda tool: tool.name))
+
+
+def _tool(command: Command) -> Tool:
+    properties = {str(parameter.name): _property(parameter) for parameter in command.parameters}
+    required = [str(p.name) for p in command.parameters if p.required or isinstance(p.type, Body) and _bare(p)]
+    return Tool(
+        name=tool_name(command),
+        description=command.summary,
+        parameters={
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        },
+    )
+
+
+def _bare(parameter: click.Parameter) -> bool:
+    """Say whether a body is the point of its command, as the content of `files write` is."""
+    return parameter.name == "content"
+
+
+_NUMBERS: Final = (click.types.IntParamType, click.types.FloatParamType)
+
+
+def _property(parameter: click.Parameter) -> Schema:
+    schema = _type(parameter)
+    if isinstance(parameter, click.Option) and parameter.help:
+        schema["description"] = parameter.help
+    elif isinstance(parameter.type, WorkspacePath):
+        schema["description"] = "A path relative to the workspace."
+    return schema
+
+
+def _type(parameter: click.Parameter) -> Schema:
+    kind = parameter.type
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        return {"type": "boolean"}
+    if parameter.nargs == -1 or parameter.multiple:
+        return {"type": "array", "items": {"type": "string"}, "minItems": 1 if parameter.required else 0}
+    if isinstance(kind, click.Choice):
+        return {"type": "string", "enum": list(kind.choices)}
+    if isinstance(kind, click.IntRange):
+        bounds = {"minimum": kind.min, "maximum": kind.max}
+        return {"type": "integer", **{name: bound for name, bound in bounds.items() if bound is not None}}
+    if isinstance(kind, click.types.IntParamType):
+        return {"type": "integer"}
+    return {"type": "number" if isinstance(kind, _NUMBERS) else "string"}

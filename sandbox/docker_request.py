@@ -1,0 +1,305 @@
+"""Write a container's description as Docker's create request, and compare what inspect shows with it. Pure.
+
+Comparison is closed: whatever inspect shows and the request does not name must be empty. A flag that a future
+engine adds, or that somebody slipped in, is a difference until this page knows it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Final, assert_never
+
+from sandbox.engine import Evidence
+from sandbox.spec import BindMount, ContainerSpec, DriverMount, Mount, VolumeMount
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+MIB: Final = 1024 * 1024
+
+
+def create_request(spec: ContainerSpec) -> dict[str, Json]:
+    """Return the body of `POST /containers/create` (Docker Engine API 1.41)."""
+    return {
+        "Image": spec.image,
+        "Entrypoint": list(spec.entrypoint),
+        "Cmd": [],
+        "Env": list(spec.environment),
+        "User": f"{spec.identity.uid}:{spec.identity.gid}",
+        "Hostname": spec.hostname,
+        "WorkingDir": "/",
+        "Healthcheck": {"Test": ["NONE"]},
+        "StopSignal": "SIGKILL",
+        "StopTimeout": 1,
+        "NetworkDisabled": True,
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "Tty": False,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Labels": dict(spec.labels),
+        "HostConfig": host_config(spec),
+    }
+
+
+def host_config(spec: ContainerSpec) -> dict[str, Json]:
+    """Return the request's HostConfig: everything that decides what the container can reach."""
+    return {
+        "AutoRemove": True,
+        "CapDrop": ["ALL"],
+        "CgroupnsMode": "private",
+        "Init": False,
+        "IpcMode": "none",
+        "LogConfig": {"Type": "none", "Config": {}},
+        "MaskedPaths": list(spec.masked_paths),
+        "Memory": spec.memory_bytes,
+        "MemorySwap": spec.memory_bytes,
+        "Mounts": [_mount(mount) for mount in spec.mounts],
+        "NanoCpus": spec.nano_cpus,
+        "NetworkMode": "none",
+        "PidsLimit": spec.processes,
+        "ReadonlyPaths": list(spec.read_only_paths),
+        "ReadonlyRootfs": True,
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "Runtime": spec.runtime,
+        "SecurityOpt": ["no-new-privileges:true", f"seccomp={spec.seccomp}"],
+        "ShmSize": MIB,
+        "Tmpfs": dict(spec.tmpfs),
+        "Ulimits": [
+            {"Name": "core", "Soft": 0, "Hard": 0},
+            {"Name": "nofile", "Soft": spec.open_files, "Hard": spec.open_files},
+        ],
+    }
+
+
+def filling_request(*, volume: str, image: str, path: str) -> dict[str, Json]:
+    """Return the request for a container that is never started: a door through which a volume is filled."""
+    mount = VolumeMount(target=path, name=volume, read_only=False)
+    return {
+        "Image": image,
+        "Entrypoint": ["/never-started"],
+        "NetworkDisabled": True,
+        "HostConfig": {"NetworkMode": "none", "CapDrop": ["ALL"], "Mounts": [_mount(mount)]},
+    }
+
+
+def root_request(*, folder: str, image: str, guest_volume: str, argv: tuple[str, ...]) -> dict[str, Json]:
+    """Return the request for one command as root over one folder, mounted at /folder.
+
+    # SAFETY: uid 0 with CAP_DAC_OVERRIDE, because overlay's work folder belongs to root; it sees nothing else.
+    """
+    mounts: list[Json] = [
+        _mount(BindMount(target="/folder", source=folder, read_only=False)),
+        _mount(VolumeMount(target="/rt", name=guest_volume, read_only=True)),
+    ]
+    return {
+        "Image": image,
+        "Entrypoint": list(argv),
+        "User": "0:0",
+        "NetworkDisabled": True,
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {
+            "NetworkMode": "none",
+            "CapDrop": ["ALL"],
+            "CapAdd": ["DAC_OVERRIDE"],
+            "SecurityOpt": ["no-new-privileges:true"],
+            "ReadonlyRootfs": True,
+            "IpcMode": "none",
+            "LogConfig": {"Type": "none"},
+            "PidsLimit": 8,
+            "Mounts": mounts,
+        },
+    }
+
+
+def _mount(mount: Mount) -> dict[str, Json]:
+    match mount:
+        case VolumeMount():
+            return {
+                "Type": "volume",
+                "Source": mount.name,
+                "Target": mount.target,
+                "ReadOnly": mount.read_only,
+                "VolumeOptions": {"NoCopy": True},
+            }
+        case DriverMount():
+            options: dict[str, Json] = {
+                "type": mount.filesystem,
+                "device": mount.filesystem,
+                "o": mount.options,
+            }
+            return {
+                "Type": "volume",
+                "Target": mount.target,
+                "ReadOnly": mount.read_only,
+                "VolumeOptions": {"NoCopy": True, "DriverConfig": {"Name": "local", "Options": options}},
+            }
+        case BindMount():
+            return {
+                "Type": "bind",
+                "Source": mount.source,
+                "Target": mount.target,
+                "ReadOnly": mount.read_only,
+                "BindOptions": {"Propagation": "rprivate"},
+            }
+        case _:
+            assert_never(mount)
+
+
+# What engines fill in by themselves, and the only values that are as good as empty.
+_NEUTRAL: Final[Mapping[str, tuple[Json, ...]]] = {
+    "HostConfig.ConsoleSize": ([0, 0],),
+    "HostConfig.Isolation": ("", "default"),
+    "HostConfig.UTSMode": ("", "private"),
+}
+# Facts that no flag of ours decides and that attestation does not need.
+_LEFT_OUT: Final = frozenset({"HostConfig.ContainerIDFile"})
+_COMPARED_CONFIG: Final = frozenset(
+    {"Entrypoint", "User", "Hostname", "WorkingDir", "Healthcheck", "StopSignal", "StopTimeout",
+     "NetworkDisabled", "OpenStdin", "StdinOnce", "Tty", "Labels", "Cmd"}
+)  # fmt: skip
+
+
+def compare(spec: ContainerSpec, inspected: Mapping[str, Json]) -> tuple[Evidence, ...]:
+    """Compare what inspect shows with what the spec asks for, key by key.
+
+    Args:
+        spec: What was asked for.
+        inspected: The reply of `GET /containers/{id}/json`.
+
+    Returns:
+        One piece of evidence for each key, in a stable order; `holds` is False for each difference.
+    """
+    return tuple(_evidence(spec, inspected))
+
+
+def _evidence(spec: ContainerSpec, inspected: Mapping[str, Json]) -> Iterator[Evidence]:
+    request = create_request(spec)
+    yield _same("image", spec.image, inspected.get("Image"))
+    yield _same("name", f"/{spec.name}", inspected.get("Name"))
+    yield _same("driver.apparmor", "confined or absent", _apparmor(inspected.get("AppArmorProfile")))
+    config = _mapping(inspected.get("Config"))
+    for key in sorted(_COMPARED_CONFIG):
+        if key == "Labels":
+            yield _labels(request["Labels"], config.get(key))
+        else:
+            yield _same(f"Config.{key}", _absent(request.get(key)), _absent(config.get(key)))
+    yield _environment(spec, config.get("Env"))
+    yield from _host_config(_mapping(request["HostConfig"]), _mapping(inspected.get("HostConfig")))
+    yield from _mount_points(spec, inspected.get("Mounts"))
+    yield from _networks(inspected.get("NetworkSettings"))
+    yield _same("exec ids", [], _absent(inspected.get("ExecIDs")) or [])
+
+
+def _host_config(expected: Mapping[str, Json], observed: Mapping[str, Json]) -> Iterator[Evidence]:
+    for key in sorted({*expected, *observed}):
+        check = f"HostConfig.{key}"
+        if check in _LEFT_OUT:
+            continue
+        wanted, found = expected.get(key), observed.get(key)
+        if key == "Mounts":
+            wanted, found = _normal_mounts(wanted), _normal_mounts(found)
+        if key == "SecurityOpt":
+            wanted, found = _normal_security(wanted), _normal_security(found)
+        if key not in expected and found in _NEUTRAL.get(check, ()):
+            found = None
+        yield _same(check, _absent(wanted), _absent(found))
+
+
+def _same(check: str, expected: Json, observed: Json) -> Evidence:
+    return Evidence(
+        check=check,
+        expected=_text(expected),
+        observed=_text(observed),
+        source="engine",
+        holds=expected == observed,
+    )
+
+
+def _absent(value: Json) -> Json:
+    """Treat the engine's many ways to write "nothing" as one."""
+    return None if value in (None, "", 0, False, [], {}) else value
+
+
+def _text(value: Json) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text if len(text) <= 300 else f"{text[:280]}… ({len(text)} characters)"
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}
+
+
+def _apparmor(value: Json) -> str:
+    return "unconfined" if value == "unconfined" else "confined or absent"
+
+
+def _labels(expected: Json, observed: Json) -> Evidence:
+    ours = {key: value for key, value in _mapping(observed).items() if key.startswith("io.pairlock.")}
+    return _same("Config.Labels", expected, dict(ours))
+
+
+def _environment(spec: ContainerSpec, observed: Json) -> Evidence:
+    """Hold the environment to what was set; a name alone is one that the image set and that is gone."""
+    found = [str(entry) for entry in observed] if isinstance(observed, list) else []
+    values = sorted(entry for entry in found if "=" in entry and not entry.startswith("PATH="))
+    wanted = sorted(entry for entry in spec.environment if "=" in entry and not entry.startswith("PATH="))
+    return _same("Config.Env", list(wanted), list(values))
+
+
+def _normal_mounts(value: Json) -> Json:
+    """Order the mounts and drop empty members, which engines write differently."""
+    mounts = value if isinstance(value, list) else []
+    cleaned = [_without_empty(mount) for mount in mounts]
+    return sorted(cleaned, key=lambda mount: json.dumps(mount, sort_keys=True))
+
+
+def _without_empty(value: Json) -> Json:
+    if not isinstance(value, dict):
+        return value
+    cleaned = {key: _without_empty(member) for key, member in value.items()}
+    return {key: member for key, member in cleaned.items() if _absent(member) is not None}
+
+
+def _normal_security(value: Json) -> Json:
+    """Compare the seccomp profile as JSON, not as text."""
+    options = [str(option) for option in value] if isinstance(value, list) else []
+    normal: list[Json] = []
+    for option in sorted(options):
+        name, _, text = option.partition("=")
+        normal.append(f"seccomp={_canonical(text)}" if name == "seccomp" else option)
+    return normal
+
+
+def _canonical(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except ValueError:
+        return text
+
+
+def _mount_points(spec: ContainerSpec, observed: Json) -> Iterator[Evidence]:
+    """Compare the mounts that were really made, target by target, with those asked for."""
+    points = [_mapping(point) for point in observed] if isinstance(observed, list) else []
+    found = {str(point.get("Destination")): point for point in points if point.get("Type") != "tmpfs"}
+    wanted = {mount.target: mount for mount in spec.mounts}
+    targets: list[Json] = [*sorted(wanted)]
+    yield _same("mount targets", targets, [*sorted(found)])
+    for target, mount in sorted(wanted.items()):
+        point = found.get(target, {})
+        yield _same(f"mount {target} writable", not mount.read_only, bool(point.get("RW")))
+        match mount:
+            case VolumeMount():
+                yield _same(f"mount {target} name", mount.name, point.get("Name"))
+            case BindMount():
+                yield _same(f"mount {target} source", mount.source, point.get("Source"))
+            case DriverMount():
+                yield _same(f"mount {target} driver", "local", point.get("Driver"))
+
+
+def _networks(observed: Json) -> Iterator[Evidence]:
+    settings = _mapping(observed)
+    names = sorted(_mapping(settings.get("Networks")))
+    yield _same("networks", "none", "none" if set(names) <= {"none"} else ", ".join(names))
+    yield _same("published ports", None, _absent(settings.get("Ports")))

@@ -1,0 +1,169 @@
+"""Say what pairlock needs of a container engine; knows no engine itself. All of it is asynchronous."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sandbox.spec import ContainerSpec, ImageFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What an engine says of itself."""
+
+    engine_id: str
+    version: str
+    api_version: str
+    endpoint: str
+    """For people: `unix:///var/run/docker.sock`, `ssh://…`."""
+    local: bool
+    """Whether the engine is reached over a socket of this machine; that its paths are ours is tried, not assumed."""
+    operating_system: str
+    architecture: str
+    """`x86_64` or `aarch64`."""
+    runtimes: tuple[str, ...]
+    default_runtime: str
+    seccomp: bool
+    rootless: bool
+    user_namespace: bool
+    """Whether the engine remaps user ids."""
+    memory_bytes: int
+    processors: int
+    components: Mapping[str, str]
+    """Versions: `containerd`, `runc`, …"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One thing that was read back, and whether it is as it should be."""
+
+    check: str
+    expected: str
+    observed: str
+    source: str
+    """`engine`, `host` or `guest`."""
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What an engine really made, compared with what it was asked for."""
+
+    evidence: tuple[Evidence, ...]
+    running: bool
+    process: int
+    """Process id of the container's first process on the engine's machine; 0 when not running."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedContainer:
+    """A container that carries our labels."""
+
+    container_id: str
+    session: str
+    state: str
+    """`created`, `running`, `exited`, …"""
+
+
+class ByteReader(Protocol):
+    """Read the container's stdout."""
+
+    async def read(self, limit: int) -> bytes:
+        """Return at most `limit` bytes; empty at the end."""
+        ...
+
+
+class ByteWriter(Protocol):
+    """Write the container's stdin."""
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until the queue is short again."""
+        ...
+
+    def close(self) -> None:
+        """Close stdin."""
+        ...
+
+
+class Attachment(Protocol):
+    """Hold a container's stdio, attached before it starts."""
+
+    @property
+    def reader(self) -> ByteReader:
+        """Return the container's stdout."""
+        ...
+
+    @property
+    def writer(self) -> ByteWriter:
+        """Return the container's stdin."""
+        ...
+
+    @property
+    def errors(self) -> bytes:
+        """Return the last bytes of stderr: for people, never protocol."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connection; the container's stdin ends."""
+        ...
+
+
+class Engine(Protocol):
+    """Make, watch and remove containers.
+
+    Every method raises an error of `sandbox.errors`: EngineMissingError when nothing answers,
+    EnginePermissionError when this user may not ask, EngineRefusedError for the rest.
+    """
+
+    async def describe(self) -> EngineFacts:
+        """Return what the engine says of itself."""
+        ...
+
+    async def create(self, spec: ContainerSpec) -> str:
+        """Create a container and return its id; a warning of the engine's is an error."""
+        ...
+
+    async def attach(self, container_id: str) -> Attachment:
+        """Attach to a container that has not started."""
+        ...
+
+    async def start(self, container_id: str) -> None:
+        """Start a container."""
+        ...
+
+    async def inspect(self, container_id: str, spec: ContainerSpec) -> Inspection:
+        """Read back what was made."""
+        ...
+
+    async def wait_gone(self, container_id: str, *, timeout_seconds: float) -> bool:
+        """Wait until a container no longer exists; False when it still does after the time."""
+        ...
+
+    async def kill(self, container_id: str) -> None:
+        """Kill every process of a container; one that is gone already is no error."""
+        ...
+
+    async def remove(self, container_id: str) -> None:
+        """Remove a container and its nameless volumes; one that is gone already is no error."""
+        ...
+
+    async def owned(self, *, state: str) -> tuple[OwnedContainer, ...]:
+        """Return the containers whose labels name this state folder."""
+        ...
+
+    async def image_facts(self, reference: str) -> ImageFacts | None:
+        """Return what the engine says of an image, None when it has none of that name."""
+        ...
+
+    async def empty_folder_as_root(
+        self, folder: Path, *, image: str, guest_volume: str, argv: tuple[str, ...]
+    ) -> None:
+        """Run one command as root over one folder of this machine, with nothing else of it (`# SAFETY`)."""
+        ...

@@ -1,0 +1,264 @@
+"""Turn a grant into a container's description: the only place where a capability becomes flags. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
+
+from policies.capability import Capability
+from policies.grant import Grant
+from sandbox import seccomp
+from sandbox.limits import GUEST_MEMORY_BYTES, GUEST_PROCESSES, MIB, Limits
+
+WORKSPACE: Final = "/workspace"
+SCRATCH: Final = "/tmp"  # noqa: S108 - a folder inside the container, where programs expect it
+RUNTIME: Final = "/rt"
+HOSTNAME: Final = "pairlock"
+
+LABEL_SESSION: Final = "io.pairlock.session"
+LABEL_OWNER: Final = "io.pairlock.owner"
+LABEL_STATE: Final = "io.pairlock.state"
+
+MASKED_PATHS: Final = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/key-users",
+    "/proc/latency_stats",
+    "/proc/modules",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/class/dmi",
+    "/sys/devices/virtual/dmi",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/kernel/debug",
+    "/sys/kernel/security",
+    "/sys/kernel/tracing",
+)
+READ_ONLY_PATHS: Final = (
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Say who the container's processes are; never uid 0, never gid 0."""
+
+    uid: int
+    gid: int
+
+    def __post_init__(self) -> None:
+        if self.uid <= 0 or self.gid <= 0:
+            raise ValueError("a container never runs as uid 0 or gid 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeMount:
+    """Mount a volume that exists, by name."""
+
+    target: str
+    name: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverMount:
+    """Mount a nameless volume of the local driver, made for this container and removed with it."""
+
+    target: str
+    filesystem: Literal["overlay", "tmpfs"]
+    options: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindMount:
+    """Mount a folder of the engine's machine."""
+
+    target: str
+    source: str
+    read_only: bool
+
+
+Mount = VolumeMount | DriverMount | BindMount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """What the engine says of an image; hostile data (its author is not trusted)."""
+
+    image_id: str
+    """`sha256:…` of the image's configuration."""
+    environment_names: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    """Paths that the image declares as volumes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestStart:
+    """How the guest is started: the runtime volume and the command line inside it."""
+
+    volume: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLabels:
+    """Whose container this is, for finding it again."""
+
+    session: str
+    owner: int
+    """Uid of the person who runs pairlock."""
+    state: str
+    """Short hash of the state folder's path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """Everything the engine is asked for, and everything that attestation compares with."""
+
+    name: str
+    grant: Grant
+    image: str
+    runtime: str
+    entrypoint: tuple[str, ...]
+    environment: tuple[str, ...]
+    """`NAME=value`, or `NAME` alone to take away what the image sets."""
+    identity: Identity
+    hostname: str
+    mounts: tuple[Mount, ...]
+    tmpfs: Mapping[str, str]
+    seccomp: str
+    """The profile as JSON text."""
+    memory_bytes: int
+    nano_cpus: int
+    processes: int
+    open_files: int
+    masked_paths: tuple[str, ...]
+    read_only_paths: tuple[str, ...]
+    labels: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Return `sha256:…` over the whole description, for the ledger."""
+        text = json.dumps({**asdict(self), "grant": self.grant.label}, sort_keys=True, default=str)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def container_spec(  # noqa: PLR0913 - the whole description of a container is made in this one place
+    grant: Grant,
+    *,
+    limits: Limits,
+    image: ImageFacts,
+    guest: GuestStart,
+    workspace: Mount | None,
+    identity: Identity,
+    labels: SessionLabels,
+    runtime: str,
+    architecture: str,
+) -> ContainerSpec:
+    """Describe the container that holds a session to its grant.
+
+    Args:
+        grant: What the session holds.
+        limits: Its bounds.
+        image: The image; the empty one unless the grant holds `exec`.
+        guest: The runtime volume and how the guest starts from it.
+        workspace: The mount at /workspace; given exactly when the grant holds `files`.
+        identity: Uid and gid inside the container.
+        labels: Whose container it is.
+        runtime: Name of the OCI runtime, as the engine knows it.
+        architecture: The engine's machine, `x86_64` or `aarch64`.
+
+    Returns:
+        The description. The same arguments give the same description.
+
+    Raises:
+        ValueError: When the workspace and the grant disagree.
+    """
+    executes = grant.holds(Capability.EXEC)
+    if (workspace is not None) != grant.holds(Capability.FILES):
+        raise ValueError("a workspace is mounted exactly when the grant holds `files`")
+    scratch = _tmpfs(limits.scratch_bytes, limits.scratch_files, identity, executable=executes)
+    profile = seccomp.profile(architecture, executes=executes, loopback=grant is Grant.NETWORK_EXEC)
+    return ContainerSpec(
+        name=f"pairlock-{labels.session}",
+        grant=grant,
+        image=image.image_id,
+        runtime=runtime,
+        entrypoint=guest.argv,
+        environment=_environment(guest.environment, image.environment_names),
+        identity=identity,
+        hostname=HOSTNAME,
+        mounts=(
+            VolumeMount(target=RUNTIME, name=guest.volume, read_only=True),
+            *((workspace,) if workspace is not None else ()),
+            *(_covering(path) for path in sorted(set(image.volumes))),
+        ),
+        tmpfs={
+            SCRATCH: scratch,
+            "/dev/shm": _tmpfs(min(limits.scratch_bytes, 64 * MIB), 1024, identity, executable=False),
+            # The engine mounts a queue file system here whatever the IPC mode; this covers it.
+            "/dev/mqueue": "ro,nosuid,nodev,noexec,size=4096,nr_inodes=1,mode=0555",
+        },
+        seccomp=json.dumps(profile, sort_keys=True, separators=(",", ":")),
+        memory_bytes=limits.memory_bytes + limits.scratch_bytes + GUEST_MEMORY_BYTES,
+        nano_cpus=int(limits.cpus * 1_000_000_000),
+        processes=limits.processes + GUEST_PROCESSES,
+        open_files=limits.open_files,
+        masked_paths=MASKED_PATHS,
+        read_only_paths=READ_ONLY_PATHS,
+        labels={
+            LABEL_SESSION: labels.session,
+            LABEL_OWNER: str(labels.owner),
+            LABEL_STATE: labels.state,
+        },
+    )
+
+
+ALWAYS_BLANK: Final = (
+    "GLIBC_TUNABLES",
+    "LD_AUDIT",
+    "LD_BIND_NOW",
+    "LD_DEBUG",
+    "LD_LIBRARY_PATH",
+    "LD_ORIGIN_PATH",
+    "LD_PRELOAD",
+    "LD_PROFILE",
+)
+
+
+def _environment(guest: Mapping[str, str], image_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Set what the guest needs; take away whatever the image sets (decided: the image is hostile data)."""
+    blanked = {*image_names, *ALWAYS_BLANK} - guest.keys()
+    return (*(f"{name}={value}" for name, value in sorted(guest.items())), *sorted(blanked))
+
+
+def _tmpfs(size_bytes: int, files: int, identity: Identity, *, executable: bool) -> str:
+    execution = "exec" if executable else "noexec"
+    owner = f"uid={identity.uid},gid={identity.gid}"
+    return f"rw,nosuid,nodev,{execution},size={size_bytes},nr_inodes={files},mode=0700,{owner}"
+
+
+def _covering(path: str) -> DriverMount:
+    """Cover a path that the image declares as a volume, which would be writable, executable and unbounded."""
+    return DriverMount(
+        target=path,
+        filesystem="tmpfs",
+        options="size=1048576,nr_inodes=64,mode=0555,nosuid,nodev,noexec",
+        read_only=True,
+    )
