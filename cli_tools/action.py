@@ -16,10 +16,11 @@ from cli_tools.command import (
     MAXIMUM_WORDS,
     Command,
     Parameters,
+    Url,
     WorkspacePath,
 )
 from cli_tools.errors import UsageError
-from policies.decide import ActionRequest, PathUse
+from policies.request import ActionRequest, HttpUse, PathUse, SinkUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,12 @@ class Action:
             needs=self.command.needs,
             arguments={name: value for name, value in _texts(self.parameters) if value is not None},
             paths=tuple(self._paths()),
-            sinks=self.command.sinks,
+            http=tuple(self._http()),
+            sinks=tuple(
+                SinkUse(argument=name, kind=kind, value=self.parameters.get(name))
+                for name, kind in self.command.sinks.items()
+                if self.parameters.get(name) is not None
+            ),
             program=self._program(),
         )
 
@@ -67,6 +73,12 @@ class Action:
             value = self.parameters.get(str(parameter.name))
             if isinstance(parameter.type, WorkspacePath) and isinstance(value, str):
                 yield PathUse(path=value, access=parameter.type.access)
+
+    def _http(self) -> Iterable[HttpUse]:
+        for parameter in self.command.parameters:
+            value = self.parameters.get(str(parameter.name))
+            if isinstance(parameter.type, Url) and isinstance(value, str):
+                yield HttpUse(method=parameter.type.method, url=value)
 
     def _program(self) -> str | None:
         words = self.parameters.get(self.command.program) if self.command.program else None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol
 
 import click
 
 from cli_tools.errors import DeclarationError
 from policies.capability import Capability
+from policies.request import Allowed, SinkKind
+from sandbox.egress.gate import EgressGate
 from sandbox.session import Sandbox
 
 Access = Literal["read", "write"]
@@ -48,6 +51,10 @@ class Surroundings:
     """What a command acts in."""
 
     sandbox: Sandbox
+    egress: EgressGate | None
+    """The way out; None in a session without `network`, whatever a command would like."""
+    allowed: Allowed
+    """The decision, with the egress rule of each request that the action makes."""
     body: bytes | None
     """What came beside the command line: the content of a file, a program's stdin."""
 
@@ -83,6 +90,15 @@ class WorkspacePath(click.ParamType[str]):
         return text
 
 
+class Url(click.ParamType[str]):
+    """Take the URL of a request that the command makes; the policy decides by method, host and path."""
+
+    name = "url"
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """One declared command."""
@@ -96,8 +112,8 @@ class Command:
     """Where it acts; `host` is for commands that touch nothing, such as `finish`."""
     parser: click.Command
     act: Act
-    sinks: tuple[str, ...] = ()
-    """Names of the parameters that decide where data goes or whose things are changed."""
+    sinks: Mapping[str, SinkKind]
+    """Parameters that decide where data goes or whose things are changed, and how their values are compared."""
     program: str = ""
     """Name of the parameter whose first element is a program of the image; empty for none."""
     examples: tuple[str, ...] = field(default=())
@@ -133,7 +149,7 @@ def command(
     needs: Sequence[Capability] = (),
     runs: Literal["guest", "egress", "connector", "host"] = "guest",
     parameters: Sequence[click.Parameter] = (),
-    sinks: Sequence[str] = (),
+    sinks: Mapping[str, SinkKind] = MappingProxyType({}),
     program: str = "",
     examples: Sequence[str] = (),
 ) -> Declaration:
@@ -144,7 +160,7 @@ def command(
         needs: The capabilities that it exercises.
         runs: Where it acts.
         parameters: click arguments and options, in the order of the help text.
-        sinks: Names of parameters that decide where data goes.
+        sinks: Parameters that decide where data goes, and how their values are compared.
         program: Name of the parameter that starts with a program of the agent's choosing.
         examples: Command lines that parse, for help texts and tests.
 
@@ -173,7 +189,7 @@ def command(
             runs=runs,
             parser=parser,
             act=act,
-            sinks=tuple(sinks),
+            sinks=MappingProxyType(dict(sinks)),
             program=program,
             examples=tuple(examples),
         )

@@ -12,8 +12,11 @@ from cli_tools.command import Outcome, Surroundings
 from cli_tools.errors import ActionError, UsageError
 from cli_tools.observation import Observation
 from cli_tools.record import Record
-from policies.decide import Allowed, Denied, NeedsApproval, SessionFacts, decide
+from policies.decide import decide
 from policies.policy import Policy
+from policies.request import Allowed, Denied, NeedsApproval, SessionFacts
+from sandbox.egress.gate import EgressGate
+from sandbox.errors import OperationError
 from sandbox.session import Sandbox
 
 
@@ -33,6 +36,7 @@ class Gate:
         facts: What the decision knows about the session.
         catalogue: The commands that exist.
         sandbox: Where actions act.
+        egress: The way out, in a session with `network`.
         record: Where they are written down; if it fails, nothing more is done.
         approver: Who is asked.
     """
@@ -44,6 +48,7 @@ class Gate:
         facts: SessionFacts,
         catalogue: Catalogue,
         sandbox: Sandbox,
+        egress: EgressGate | None,
         record: Record,
         approver: Approver,
     ) -> None:
@@ -51,9 +56,10 @@ class Gate:
         self._facts = facts
         self._catalogue = catalogue
         self._sandbox = sandbox
+        self._egress = egress
         self._record = record
         self._approver = approver
-        self._calls: Counter[tuple[str, ...]] = Counter()
+        self._calls: Counter[str] = Counter()
 
     async def act(self, proposal: Proposal) -> Observation:
         """Take one proposal through the gate and return what the model is shown.
@@ -76,17 +82,19 @@ class Gate:
             case Denied():
                 return observation.of_denial(decision, action=number, command=action.command.name)
             case Allowed():
-                self._calls[action.command.path] += 1
-                return await self._carry_out(number, action)
+                self._calls[action.command.name] += 1
+                return await self._carry_out(number, action, decision)
             case _:
                 assert_never(decision)
 
-    async def _carry_out(self, number: str, action: Action) -> Observation:
+    async def _carry_out(self, number: str, action: Action, decision: Allowed) -> Observation:
         name = action.command.name
-        surroundings = Surroundings(sandbox=self._sandbox, body=action.body)
+        surroundings = Surroundings(
+            sandbox=self._sandbox, egress=self._egress, allowed=decision, body=action.body
+        )
         try:
             outcome: Outcome = await action.command.act(surroundings, **action.parameters)
-        except ActionError as error:
+        except (ActionError, OperationError) as error:
             await self._record.failure(number, error)
             return observation.of_error(error, action=number, command=name)
         seen = observation.of_outcome(outcome, action=number, command=name)

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from cli_tools.command import Outcome
 from cli_tools.errors import ActionError
-from policies.decide import Denied, NeedsApproval, Reason
+from policies.request import Denied, NeedsApproval, Reason
+from sandbox.errors import OperationError
 
 TEXT_LIMIT_CHARACTERS: Final = 48_000
 HEAD_CHARACTERS: Final = 32_000
@@ -56,7 +57,7 @@ def of_outcome(outcome: Outcome, *, action: str, command: str) -> Observation:
     )
 
 
-def of_error(error: ActionError, *, action: str, command: str = "") -> Observation:
+def of_error(error: ActionError | OperationError, *, action: str, command: str = "") -> Observation:
     """Return what the model is shown of a proposal that meant nothing, or of an action that failed."""
     hint = f"\nhint: {error.hint}" if error.hint else ""
     return Observation(

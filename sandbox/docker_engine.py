@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 import docker
@@ -240,16 +240,13 @@ class DockerEngine:
         with _gone_is_fine():
             await self._ask(lambda client: client.remove_volume(name, force=True))
 
-    async def import_image(self, tar: IO[bytes] | Path, *, tag: str) -> str:
+    async def import_image(self, tar: Path, *, tag: str) -> str:
         """Import a root file system as an image and return its id."""
         repository, _, label = tag.rpartition(":")
 
         def load(client: docker.APIClient) -> str:
-            parameters = {"repo": repository, "tag": label, "fromSrc": "-"}
-            stream = tar.open("rb") if isinstance(tar, Path) else tar
-            with stream:
-                reply = client._post(client._url("/images/create"), data=stream, params=parameters)  # noqa: SLF001 - the SDK's own import reads the whole file into memory
-                client._raise_for_status(reply)  # noqa: SLF001 - the same
+            with tar.open("rb") as stream:
+                client.import_image_from_stream(stream, repository=repository, tag=label)
             return str(client.inspect_image(tag)["Id"])
 
         return await self._ask(load)
@@ -258,10 +255,6 @@ class DockerEngine:
         """Return the id of an image, None when the engine has none of that name."""
         facts = await self.image_facts(reference)
         return facts.image_id if facts is not None else None
-
-    async def image_exists(self, image_id: str) -> bool:
-        """Say whether the engine holds an image of this id."""
-        return await self.image_facts(image_id) is not None
 
     async def remove_image(self, reference: str) -> None:
         """Remove an image's name, and the image when it was the last; one that is gone is no error."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sandbox.engine import Evidence
 
 
 class SandboxError(Exception):
@@ -47,32 +50,32 @@ class SandboxLostError(SandboxError):
     """Raised when a sandbox that was running stopped answering, was killed or was destroyed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One thing that is not as the spec says."""
-
-    check: str
-    """Which check found it, for example `capabilities.effective`."""
-    expected: str
-    """What the spec says."""
-    observed: str
-    """What was read back."""
-    source: str
-    """Where it was read: `engine`, `host` or `guest`."""
-
-
 class AttestationError(SandboxError):
     """Raised when what was made differs from the spec; the sandbox has been destroyed.
 
     Args:
-        differences: Every check that failed, in the order of the checks.
+        evidence: Everything that was looked at, what holds and what does not.
     """
 
-    def __init__(self, differences: tuple[Difference, ...]) -> None:
-        first = differences[0]
-        more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+    def __init__(self, evidence: tuple[Evidence, ...]) -> None:
+        self.evidence = evidence
+        self.differences = tuple(piece for piece in evidence if not piece.holds)
+        first = self.differences[0]
+        more = f" (and {len(self.differences) - 1} more)" if len(self.differences) > 1 else ""
         super().__init__(
             f"the container is not what was asked for: `{first.check}` should be `{first.expected}`, "
             f"is `{first.observed}`, says the {first.source}{more}"
         )
-        self.differences = differences
+
+
+class OperationError(SandboxError):
+    """Raised when the guest refuses an operation, or it fails; the sandbox itself is well.
+
+    Args:
+        code: The guest's machine word: `path`, `special`, `not-found`, `busy`, …
+        message: One line, already bounded.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

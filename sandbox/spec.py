@@ -113,7 +113,10 @@ class GuestStart:
 
     volume: str
     argv: tuple[str, ...]
+    """The command line up to the guest's own arguments, which the grant decides."""
     environment: Mapping[str, str]
+    cleared: tuple[str, ...]
+    """Names that must not be in the environment at all, whatever the image says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +157,9 @@ class ContainerSpec:
 
     @property
     def digest(self) -> str:
-        """Return `sha256:…` over the whole description, for the ledger."""
+        """Return SHA-256 over the whole description, in hexadecimal, for the ledger."""
         text = json.dumps({**asdict(self), "grant": self.grant.label}, sort_keys=True, default=str)
-        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def container_spec(  # noqa: PLR0913 - the whole description of a container is made in this one place
@@ -200,8 +203,8 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
         grant=grant,
         image=image.image_id,
         runtime=runtime,
-        entrypoint=guest.argv,
-        environment=_environment(guest.environment, image.environment_names),
+        entrypoint=(*guest.argv, *_guest_arguments(grant)),
+        environment=_environment(guest, image.environment_names),
         identity=identity,
         hostname=HOSTNAME,
         mounts=(
@@ -230,22 +233,19 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
     )
 
 
-ALWAYS_BLANK: Final = (
-    "GLIBC_TUNABLES",
-    "LD_AUDIT",
-    "LD_BIND_NOW",
-    "LD_DEBUG",
-    "LD_LIBRARY_PATH",
-    "LD_ORIGIN_PATH",
-    "LD_PRELOAD",
-    "LD_PROFILE",
-)
+def _guest_arguments(grant: Grant) -> tuple[str, ...]:
+    """Tell the guest what its own filter must leave open; an absent flag is the closed door."""
+    return (
+        *(("--exec",) if grant.holds(Capability.EXEC) else ()),
+        *(("--loopback",) if grant is Grant.NETWORK_EXEC else ()),
+        WORKSPACE if grant.holds(Capability.FILES) else SCRATCH,
+    )
 
 
-def _environment(guest: Mapping[str, str], image_names: tuple[str, ...]) -> tuple[str, ...]:
-    """Set what the guest needs; take away whatever the image sets (decided: the image is hostile data)."""
-    blanked = {*image_names, *ALWAYS_BLANK} - guest.keys()
-    return (*(f"{name}={value}" for name, value in sorted(guest.items())), *sorted(blanked))
+def _environment(guest: GuestStart, image_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Set what the guest needs; take away whatever the image sets, which is hostile data."""
+    cleared = {*image_names, *guest.cleared} - guest.environment.keys()
+    return (*(f"{name}={value}" for name, value in sorted(guest.environment.items())), *sorted(cleared))
 
 
 def _tmpfs(size_bytes: int, files: int, identity: Identity, *, executable: bool) -> str:

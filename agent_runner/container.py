@@ -1,0 +1,224 @@
+"""Bring together what one session's container needs: engine, runtime volume, image, stage, and its description."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, assert_never
+
+from policies.capability import Capability
+from policies.policy import STARTER, FilesBlock, Policy
+from sandbox import stage
+from sandbox.docker_engine import DockerEngine
+from sandbox.engine import EngineFacts
+from sandbox.errors import EngineUnfitError, ImageNotFoundError
+from sandbox.limits import Limits
+from sandbox.runtime.engine import Progress
+from sandbox.runtime.images import ready_empty, ready_starter
+from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
+from sandbox.session import Sandbox, open_sandbox
+from sandbox.spec import (
+    WORKSPACE,
+    BindMount,
+    ContainerSpec,
+    DriverMount,
+    GuestStart,
+    Identity,
+    ImageFacts,
+    Mount,
+    SessionLabels,
+    container_spec,
+)
+from sandbox.stage import StagePlan
+from sandbox.stage.copy import pack
+from sandbox.workspace import Workspace
+
+NOBODY: Final = 65532
+"""Uid and gid inside the container when root runs pairlock (the `nonroot` of distroless images)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Everything that is decided before a container is created."""
+
+    engine: DockerEngine
+    facts: EngineFacts
+    spec: ContainerSpec
+    limits: Limits
+    plan: StagePlan | None
+    """None in a session without `files`."""
+
+    @property
+    def strategy(self) -> tuple[str, str]:
+        """Return how the workspace is held and why, for the ledger."""
+        if self.plan is None:
+            return "none", "the grant has no `files`"
+        return type(self.plan).__name__.lower(), self.plan.facts.reason
+
+    async def finish(self, folder: Path) -> None:
+        """Remove the empty folder that an overlay's mount leaves behind, and let the engine go."""
+        with suppress(OSError):  # not there, or not empty: `pairlock clean` has the means for that
+            (stage.StageFolder(folder / "stage").work / "work").rmdir()
+        await self.engine.close()
+
+
+def own_identity() -> Identity:
+    """Return the invoking user's ids, or those of nobody for root and for a user whose group is root's."""
+    uid, gid = os.getuid(), os.getgid()
+    return Identity(uid=uid or NOBODY, gid=gid or NOBODY)
+
+
+def state_label(state: Path) -> str:
+    """Return the short hash by which a state folder's containers are known."""
+    return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]
+
+
+def limits_of(policy: Policy) -> Limits:
+    """Return the sandbox's bounds as the policy sets them."""
+    isolation = policy.isolation
+    return Limits(
+        memory_bytes=int(isolation.memory),
+        cpus=isolation.cpus,
+        processes=int(isolation.processes),
+        scratch_bytes=int(isolation.scratch),
+        wall_seconds=float(policy.budget.wall_time) + 60.0,
+        file_bytes=int(policy.files.limits.written_bytes) if policy.files else int(isolation.scratch),
+    )
+
+
+async def place(
+    policy: Policy, workspace: Workspace | None, *, session: str, state: Path, folder: Path, progress: Progress
+) -> Placement:
+    """Prepare a session's container: build what is missing, stage the workspace, describe the container.
+
+    Raises:
+        sandbox.errors.SandboxError: When no engine answers, or it cannot hold a session.
+    """
+    engine = await DockerEngine.connect()
+    facts = await engine.describe()
+    runtime = _runtime(policy, facts)
+    executes = policy.grant.holds(Capability.EXEC)
+    volume = await ready_runtime(engine, state=state, progress=progress)
+    image = await _image(engine, policy, state=state, progress=progress)
+    identity = own_identity()
+    limits = limits_of(policy)
+    plan = None
+    if workspace is not None and policy.files is not None:
+        plan = stage.plan_stage(
+            workspace,
+            folder,
+            access=stage.Access(policy.files.access),
+            hide=HiddenBy(policy.files),
+            uid=identity.uid,
+            gid=identity.gid,
+            engine_local=facts.local,
+            executable=executes,
+        )
+    spec = container_spec(
+        policy.grant,
+        limits=limits,
+        image=image,
+        guest=GuestStart(
+            volume=volume.name,
+            argv=volume.argv_prefix,
+            environment=volume.environment,
+            cleared=CLEARED_ENVIRONMENT,
+        ),
+        workspace=workspace_mount(plan, limits, identity, executable=executes) if plan else None,
+        identity=identity,
+        labels=SessionLabels(session=session, owner=os.getuid(), state=state_label(state)),
+        runtime=runtime,
+        architecture=facts.architecture,
+    )
+    return Placement(engine=engine, facts=facts, spec=spec, limits=limits, plan=plan)
+
+
+@asynccontextmanager
+async def sandbox_for(placement: Placement, *, made: Callable[[str], Awaitable[None]]) -> AsyncIterator[Sandbox]:
+    """Open the sandbox of a placement, its content brought in where no mount brings it."""
+    async with open_sandbox(
+        placement.engine, placement.spec, limits=placement.limits, local=placement.facts.local, made=made
+    ) as sandbox:
+        plan = placement.plan
+        if isinstance(plan, stage.Copy):
+            await placement.engine.put_folder(sandbox.container_id, WORKSPACE, pack(plan))
+        yield sandbox
+
+
+class HiddenBy:
+    """Match what a policy's `files` block hides; `sandbox.stage.PathMatcher`."""
+
+    def __init__(self, files: FilesBlock) -> None:
+        self._files = files
+
+    def matches(self, path: str) -> bool:
+        """Tell whether a path is hidden."""
+        return self._files.hidden_by(path) is not None
+
+
+def workspace_mount(plan: StagePlan, limits: Limits, identity: Identity, *, executable: bool) -> Mount:
+    """Return the mount at /workspace that a stage's plan asks for."""
+    match plan:
+        case stage.Overlay():
+            return DriverMount(target=WORKSPACE, filesystem="overlay", options=plan.options, read_only=False)
+        case stage.ReadOnly(lower=(only,)):
+            return BindMount(target=WORKSPACE, source=str(only), read_only=True)
+        case stage.ReadOnly():
+            return DriverMount(target=WORKSPACE, filesystem="overlay", options=plan.options, read_only=True)
+        case stage.Direct():
+            return BindMount(target=WORKSPACE, source=str(plan.source), read_only=False)
+        case stage.Copy():
+            return copied_mount(limits, identity, executable=executable)
+        case _:
+            assert_never(plan)
+
+
+def copied_mount(limits: Limits, identity: Identity, *, executable: bool) -> DriverMount:
+    """Return a bounded memory file system for a workspace that travels as a stream."""
+    owner = f"uid={identity.uid},gid={identity.gid},mode=0700"
+    size = f"size={limits.file_bytes * 4},nr_inodes=262144"
+    execution = "exec" if executable else "noexec"
+    return DriverMount(
+        target=WORKSPACE,
+        filesystem="tmpfs",
+        options=f"{size},{owner},nosuid,nodev,{execution}",
+        read_only=False,
+    )
+
+
+def _runtime(policy: Policy, facts: EngineFacts) -> str:
+    """Return the runtime's name, if the engine has it, and refuse an engine without seccomp."""
+    if not facts.seccomp:
+        raise EngineUnfitError(
+            "the engine has no seccomp, and no session can do without", hint="docs/isolation.md says why"
+        )
+    if facts.architecture not in ("x86_64", "aarch64"):
+        raise EngineUnfitError(f"the engine's machine is `{facts.architecture}`, expected x86_64 or aarch64")
+    wanted = policy.isolation.runtime
+    runtime = facts.default_runtime if wanted == "default" else wanted
+    if runtime not in facts.runtimes:
+        raise EngineUnfitError(
+            f"the engine has no runtime `{runtime}`, it has {', '.join(facts.runtimes)}",
+            hint="`pairlock doctor` says how to install it",
+        )
+    return runtime
+
+
+async def _image(engine: DockerEngine, policy: Policy, *, state: Path, progress: Progress) -> ImageFacts:
+    """Return the image: the policy's when the grant holds `exec`, the empty one otherwise, whatever it says."""
+    if policy.exec is None:
+        reference = await ready_empty(engine, state=state, progress=progress)
+    elif policy.exec.image == STARTER:
+        reference = (await ready_starter(engine, state=state, progress=progress)).image
+    else:
+        reference = policy.exec.image
+    facts = await engine.image_facts(reference)
+    if facts is None:
+        raise ImageNotFoundError(
+            f"no image `{reference}` on the engine", hint=f"`docker pull {reference}`, or another `exec: image:`"
+        )
+    return facts

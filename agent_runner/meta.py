@@ -1,0 +1,61 @@
+"""Keep a session's small facts beside its ledger, for `ps`, `diff` and people; the ledger is what counts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent_runner.errors import UnknownSessionError
+from audit.state import write_private
+
+FILE: Final = "meta.json"
+POLICY: Final = "policy.yaml"
+
+
+class Meta(BaseModel):
+    """What a session was started with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    session: str
+    policy: str
+    """The policy's name."""
+    policy_origin: str
+    policy_digest: str
+    grant: str
+    workspace: str | None
+    """The user's folder, resolved."""
+    model: str
+    started: str
+    """ISO 8601, UTC."""
+    process: int
+    """The runner's process id."""
+
+
+def write_meta(folder: Path, meta: Meta, policy_text: str) -> None:
+    """Write the facts, and the policy as resolved."""
+    write_private(folder / FILE, meta.model_dump_json(indent=1).encode() + b"\n")
+    write_private(folder / POLICY, policy_text.encode())
+
+
+def read_meta(folder: Path) -> Meta:
+    """Read a session's facts.
+
+    Raises:
+        UnknownSessionError: When they are missing or damaged.
+    """
+    try:
+        return Meta.model_validate_json((folder / FILE).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UnknownSessionError(
+            f"session `{folder.name}` has no readable facts beside its ledger",
+            hint=f"`pairlock audit show {folder.name}` reads the ledger itself",
+        ) from error
+
+
+def own_process() -> int:
+    """Return this process's id."""
+    return os.getpid()

@@ -1,0 +1,176 @@
+"""Write the gate's steps into the ledger: an action's intent before it acts, its outcome before the model sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+from audit import event
+from audit.fields import Commitment, FileUse
+from audit.fields import Reason as WrittenReason
+from audit.fields import Rule as WrittenRule
+from audit.journal import Journal
+from cli_tools.action import Action, LineProposal, Proposal
+from cli_tools.command import FileTouched, Outcome
+from cli_tools.errors import ActionError
+from cli_tools.observation import Observation
+from policies.request import Allowed, Decision, Denied, NeedsApproval, Reason
+from sandbox.errors import OperationError
+
+_SHOWN_CHARACTERS: Final = 2000
+
+
+class Record:
+    """Number a session's actions and write them down; every method returns when its line is durable.
+
+    Args:
+        journal: The session's ledger.
+        session: The session's id.
+        monotonic: A clock in seconds, for durations.
+    """
+
+    def __init__(self, journal: Journal, session: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._journal = journal
+        self._session = session
+        self._monotonic = monotonic
+        self._number = 0
+        self._started: dict[str, float] = {}
+        self.actions = 0
+        self.denials = 0
+        self.turn = 0
+        """The model's turn, set by the loop."""
+        self.call = ""
+        """The model's id of the call, set by the loop."""
+
+    async def unparsed(self, proposal: Proposal, error: ActionError) -> str:
+        """Write down a proposal that means no command; it was refused."""
+        number = self._next()
+        self.denials += 1
+        argv = (proposal.line,) if isinstance(proposal, LineProposal) else (proposal.tool, proposal.arguments)
+        await self._journal.record(
+            event.ActionIntended(
+                action=number,
+                argv=tuple(word[:_SHOWN_CHARACTERS] for word in argv),
+                command="",
+                arguments={},
+                verdict="denied",
+                reasons=(WrittenReason(code=error.code, message=error.message, hint=error.hint),),
+                turn=self.turn,
+                call=self.call,
+            )
+        )
+        return number
+
+    async def intent(self, action: Action, decision: Decision) -> str:
+        """Write down what is about to happen and what was decided; returns the action's number."""
+        number = self._next()
+        verdict = _VERDICTS[type(decision)]
+        if isinstance(decision, Denied):
+            self.denials += 1
+        await self._journal.record(
+            event.ActionIntended(
+                action=number,
+                argv=action.argv,
+                command=action.command.name,
+                arguments=_values(action.parameters),
+                verdict=verdict,
+                reasons=_reasons(decision),
+                turn=self.turn,
+                call=self.call,
+            )
+        )
+        self._started[number] = self._monotonic()
+        return number
+
+    async def answer(self, number: str, decision: Allowed | Denied) -> None:
+        """Write down that an action which needed a person was not allowed after all."""
+        if isinstance(decision, Denied):
+            self.denials += 1
+            await self._finished(number, "denied", detail="; ".join(r.message for r in decision.reasons))
+
+    async def failure(self, number: str, error: ActionError | OperationError) -> None:
+        """Write down that an allowed action failed before it came to an outcome."""
+        await self._finished(number, "failed", detail=f"{error.code}: {error.message}")
+
+    async def outcome(self, number: str, outcome: Outcome, seen: Observation) -> None:
+        """Write down an outcome, with what the model is about to see as a commitment."""
+        kind: Literal["ok", "failed", "timed_out"] = "ok" if outcome.exit_code == 0 else "failed"
+        await self._finished(
+            number,
+            "timed_out" if outcome.timed_out else kind,
+            outcome=outcome,
+            body=self._journal.commit(seen.text.encode("utf-8", "surrogateescape")),
+            detail=outcome.note,
+        )
+
+    async def _finished(
+        self,
+        number: str,
+        kind: Literal["ok", "failed", "denied", "timed_out"],
+        *,
+        outcome: Outcome | None = None,
+        body: Commitment | None = None,
+        detail: str = "",
+    ) -> None:
+        elapsed = self._monotonic() - self._started.pop(number, self._monotonic())
+        await self._journal.record(
+            event.ActionFinished(
+                action=number,
+                outcome=kind,
+                exit_code=outcome.exit_code if outcome else None,
+                duration_ms=int(elapsed * 1000),
+                output_bytes=len(outcome.output) + len(outcome.errors) if outcome else 0,
+                truncated_bytes=outcome.truncated_bytes if outcome else 0,
+                files=tuple(_file_use(touched) for touched in outcome.files) if outcome else (),
+                body=body,
+                detail=detail,
+            )
+        )
+
+    def _next(self) -> str:
+        self._number += 1
+        self.actions += 1
+        return f"{self._session}/{self._number}"
+
+
+_VERDICTS: Final[Mapping[type, Literal["allowed", "denied", "needs_approval"]]] = {
+    Allowed: "allowed",
+    Denied: "denied",
+    NeedsApproval: "needs_approval",
+}
+
+
+def _values(parameters: Mapping[str, object]) -> dict[str, object]:
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in parameters.items()
+        if value is not None
+    }
+
+
+def _reasons(decision: Decision) -> tuple[WrittenReason, ...]:
+    reasons = () if isinstance(decision, Allowed) else decision.reasons
+    return tuple(written(reason) for reason in reasons)
+
+
+def written(reason: Reason) -> WrittenReason:
+    """Return a reason in the ledger's form."""
+    rule = reason.rule
+    return WrittenReason(
+        code=str(reason.code),
+        message=reason.message,
+        hint=reason.hint,
+        rule=WrittenRule(origin=rule.origin, line=rule.line, column=rule.column) if rule else None,
+    )
+
+
+def _file_use(touched: FileTouched) -> FileUse:
+    created = touched.access == "write" and not touched.sha256_before
+    access = "read" if touched.access == "read" else "created" if created else "changed"
+    return FileUse(
+        path=touched.path,
+        access=access,
+        sha256=touched.sha256_after or None,
+        sha256_before=touched.sha256_before or None,
+    )

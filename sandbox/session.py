@@ -1,0 +1,210 @@
+"""Hold one sandbox for one session: made, attested, asked, destroyed. Whoever opens it closes it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from sandbox import attest
+from sandbox.engine import Attachment, Engine, Evidence
+from sandbox.errors import OperationError, SandboxError, SandboxLostError
+from sandbox.limits import Limits
+from sandbox.link import CallResult, Link, LinkError, OperationFailedError
+from sandbox.spec import SCRATCH, ContainerSpec
+
+HELLO_SECONDS: Final = 60.0
+LEASE_SECONDS: Final = 10.0
+REMOTE_LEASE_SECONDS: Final = 30.0
+GONE_SECONDS: Final = 20.0
+GRACE_SECONDS: Final = 10.0  # beyond an action's own time, before the link is given up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessResult:
+    """What a program came to."""
+
+    exit_code: int
+    """Its own code; 128 + the signal's number when a signal ended it, as shells say it."""
+    output: bytes
+    errors: bytes
+    truncated_bytes: int
+    timed_out: bool
+    note: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Sandbox:
+    """An attested sandbox."""
+
+    spec: ContainerSpec
+    container_id: str
+    limits: Limits
+    evidence: tuple[Evidence, ...]
+    link: Link
+    started_seconds: float
+    """From the create request to the end of the attestation."""
+    busy_seconds: float = field(default=0.0)
+    """Time spent in operations."""
+    output_bytes: int = field(default=0)
+    """Output of all actions so far."""
+
+    async def call(
+        self, operation: str, arguments: Mapping[str, object], *, body: bytes | None = None
+    ) -> CallResult:
+        """Carry out one operation of the guest's (docs/architecture.md lists them).
+
+        Raises:
+            OperationError: When the guest refuses it or it fails; the sandbox goes on.
+            SandboxLostError: When the guest no longer answers.
+        """
+        return await self._timed(operation, arguments, body, self.limits.action_seconds)
+
+    async def spawn(
+        self,
+        argv: tuple[str, ...],
+        *,
+        cwd: str = ".",
+        timeout_seconds: float | None = None,
+        stdin: bytes | None = None,
+    ) -> ProcessResult:
+        """Run a program and wait for it.
+
+        Args:
+            argv: The program and its arguments, given as they are.
+            cwd: Folder to start in, relative to the workspace (or to the scratch folder without one).
+            timeout_seconds: Until its whole process group is ended; at most the limit for actions.
+            stdin: What it reads; nothing when None.
+        """
+        seconds = min(timeout_seconds or self.limits.action_seconds, self.limits.action_seconds)
+        left = max(1, min(self.limits.action_output_bytes, self.limits.session_output_bytes - self.output_bytes))
+        arguments = {
+            "argv": list(argv),
+            "cwd": cwd,
+            "env": self._environment(),
+            "timeout_seconds": seconds,
+            "output_bytes": left,
+        }
+        reply = await self._timed("process.spawn", arguments, stdin or b"", seconds)
+        result = reply.result
+        signal = result.get("signal")
+        code = 128 + int(str(signal)) if signal else int(str(result.get("exit_code") or 0))
+        return ProcessResult(
+            exit_code=code,
+            output=reply.body,
+            errors=reply.errors,
+            truncated_bytes=int(str(result.get("truncated_bytes") or 0)),
+            timed_out=bool(result.get("timed_out")),
+            note=f"ended by signal {signal}" if signal else "",
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": SCRATCH,
+            "TMPDIR": SCRATCH,
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    async def _timed(
+        self, operation: str, arguments: Mapping[str, object], body: bytes | None, seconds: float
+    ) -> CallResult:
+        start = time.monotonic()
+        try:
+            async with asyncio.timeout(seconds + GRACE_SECONDS):
+                reply = await self.link.call(operation, arguments, body=body)
+        except OperationFailedError as error:
+            raise OperationError(error.code, error.message) from error
+        except TimeoutError as error:
+            raise SandboxLostError(f"the guest did not answer `{operation}` in {seconds:.0f} s") from error
+        except LinkError as error:
+            raise SandboxLostError(f"the sandbox is gone: {error}") from error
+        finally:
+            self.busy_seconds += time.monotonic() - start
+        self.output_bytes += len(reply.body) + len(reply.errors)
+        return reply
+
+
+@contextlib.asynccontextmanager
+async def open_sandbox(
+    engine: Engine,
+    spec: ContainerSpec,
+    *,
+    limits: Limits,
+    local: bool,
+    made: Callable[[str], Awaitable[None]],
+) -> AsyncIterator[Sandbox]:
+    """Create, start and attest a container; destroy it at the end, whatever the end is.
+
+    Args:
+        engine: Where.
+        spec: What; everything it says is compared with what came of it.
+        limits: The session's bounds.
+        local: Whether the engine is on this machine, which decides the lease's length.
+        made: Told the container's id, before it starts: the place to write it down.
+
+    Raises:
+        AttestationError: When what was made is not what the spec says.
+        SandboxError: When it could not be made.
+    """
+    start = time.monotonic()
+    container_id = await engine.create(spec)
+    try:
+        await made(container_id)
+        attachment = await engine.attach(container_id)
+        try:
+            await engine.start(container_id)
+            async with Link(attachment.reader, attachment.writer) as link:
+                facts = await _hello(link, attachment, limits, local=local)
+                evidence = await _attest(engine, spec, container_id, facts)
+                yield Sandbox(
+                    spec=spec,
+                    container_id=container_id,
+                    limits=limits,
+                    evidence=evidence,
+                    link=link,
+                    started_seconds=time.monotonic() - start,
+                )
+        finally:
+            await attachment.close()
+    finally:
+        await asyncio.shield(_destroy(engine, container_id))
+
+
+async def _hello(link: Link, attachment: Attachment, limits: Limits, *, local: bool) -> attest.Facts:
+    nonce = secrets.token_hex(16)
+    lease = LEASE_SECONDS if local else REMOTE_LEASE_SECONDS
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            return await link.hello(nonce, lease_seconds=lease, wall_seconds=limits.wall_seconds)
+    except (LinkError, TimeoutError) as error:
+        said = attachment.errors.decode("utf-8", "replace").strip().splitlines()
+        why = said[-1][:200] if said else str(error) or "no answer"
+        raise SandboxError(f"the guest did not come up: {why}") from error
+
+
+async def _attest(
+    engine: Engine, spec: ContainerSpec, container_id: str, facts: attest.Facts
+) -> tuple[Evidence, ...]:
+    inspection = await engine.inspect(container_id, spec)
+    evidence = (
+        *inspection.evidence,
+        *attest.host_evidence(spec, container_id, inspection.process),
+        *attest.guest_evidence(spec, facts),
+    )
+    attest.judge(evidence)
+    return evidence
+
+
+async def _destroy(engine: Engine, container_id: str) -> None:
+    await engine.kill(container_id)
+    if not await engine.wait_gone(container_id, timeout_seconds=GONE_SECONDS):
+        await engine.remove(container_id)
+
+
