@@ -48,6 +48,12 @@ import pytest
 sys.exit(pytest.main())
 """
 
+# What the agent's programs leave in the workspace is read by a person before it is applied.
+_SITE = b"""import sys
+
+sys.dont_write_bytecode = True
+"""
+
 _TEXTS = {
     "etc/passwd": (
         "root:x:0:0:root:/root:/bin/sh\n"
@@ -153,6 +159,7 @@ def _add_python(tree: Tree, interpreter: Interpreter, libraries: Libraries) -> N
     tree.add(f"usr/bin/{version}", Plain(content=binary, mode=0o755))
     tree.add("usr/bin/python3", Link(target=version))
     tree.add("usr/bin/python", Link(target="python3"))
+    tree.add(f"usr/{interpreter.library}/sitecustomize.py", Plain(content=_SITE))
     dynamic = f"usr/{interpreter.library}/lib-dynload"
     tree.add(dynamic, Folder())
     for relative, path in walk(interpreter.standard, skip=_STANDARD_NOT_NEEDED):
@@ -234,4 +241,4 @@ def _below_usr(path: Path) -> str:
 
 def starter_salt() -> str:
     """Return what besides its sources decides what the image is."""
-    return f"starter 1 {sys.version} {sys.implementation.cache_tag}"
+    return f"starter 2 {sys.version} {sys.implementation.cache_tag}"

@@ -418,7 +418,7 @@ def test_the_starter_runs_pytest_and_the_everyday_programs_as_an_ordinary_user(
     code, out, err = run(docker_client, built.starter, ["/bin/sh", "-c", script], runtime=runtime)
 
     assert (code, err) == (0, "")
-    assert out.split() == ["65532", "1", "c", "./test_sum.py", "x", "__pycache__", "test_sum.py"]
+    assert out.split() == ["65532", "1", "c", "./test_sum.py", "x", "test_sum.py"]
 
 
 def test_a_failing_test_in_the_starter_fails(built: Setting, docker_client: docker.DockerClient) -> None:
