@@ -142,7 +142,7 @@ class Beneath:
         """Return what is at `path` itself, not what it points to; None when nothing is there.
 
         Raises:
-            PathRefusedError: When a folder on the way is a symlink, a mount or not a folder.
+            PathRefusedError: When a folder on the way is a symlink or a mount.
         """
         if not path:
             return os.fstat(self.root)
@@ -153,7 +153,7 @@ class Beneath:
         except FileNotFoundError:
             return None
         except PathRefusedError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                 return None
             raise
 
@@ -188,7 +188,7 @@ class Beneath:
         here = os.dup(self.root)
         try:
             for part in folders:
-                step = os.open(part, _FOLDER, dir_fd=here)
+                step = _step(part, here)
                 os.close(here)
                 here = step
                 _same_device(here, device, path)
@@ -197,6 +197,16 @@ class Beneath:
             os.close(here)
         _same_device(found, device, path, close=True)
         return found
+
+
+def _step(part: str, here: int) -> int:
+    """Open one folder; a symlink is ELOOP, as openat2 says it, where the kernel says ENOTDIR otherwise."""
+    try:
+        return os.open(part, _FOLDER, dir_fd=here)
+    except NotADirectoryError:
+        if stat.S_ISLNK(os.stat(part, dir_fd=here, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), part) from None
+        raise
 
 
 def _same_device(descriptor: int, device: int, path: str, *, close: bool = False) -> None:

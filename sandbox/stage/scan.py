@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.stage.base import Seen
 from sandbox.stage.errors import StageError
+from sandbox.stage.folding import matched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ class _Walk:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if self.hide.matches(path):
+            if matched(self.hide, path):
                 self._hide(path, entry.path, status)
             elif self._keep(path, status):
                 pending.append((entry.path, path))

@@ -80,6 +80,10 @@ class Yard:
             executable=executable,
         )
 
+    def patterns(self, *patterns: str) -> Patterns:
+        """Return a matcher for shell patterns."""
+        return Patterns(patterns)
+
     def as_user(self, uid: int, action: Callable[[], str]) -> str:
         """Run `action` in a child process as an ordinary user, and return what it returned."""
         for folder in (self.top, *list(self.top.parents)[:3]):

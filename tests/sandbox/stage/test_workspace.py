@@ -33,10 +33,20 @@ def test_an_ordinary_folder_is_a_workspace(tmp_path: Path) -> None:
     assert found.owner_uid == os.geteuid()
 
 
-SYSTEM = (
-    "/ /etc /etc/ssl /usr /usr/bin /var /proc /proc/self /sys /dev /boot /run /tmp /home /var/log /usr/../etc "
-    "// /proc/self/root"
-).split()
+SYSTEM = [
+    "/",
+    "//",
+    "/etc",
+    "/etc/ssl",
+    "/usr",
+    "/usr/bin",
+    "/usr/../etc",
+    "/var",
+    "/var/log",
+    "/proc",
+    "/sys",
+]
+SYSTEM += ["/proc/self", "/proc/self/root", "/dev", "/boot", "/run", "/tmp", "/home"]
 
 
 @pytest.mark.parametrize("name", SYSTEM)

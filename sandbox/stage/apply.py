@@ -1,0 +1,177 @@
+"""Write what a person chose of a session's changes into the user's folder, or say why not.
+
+Everything is prepared first (a full disk then costs nothing), and only then let happen; `recover` deals with
+an apply that was killed half way. What may be applied at all is decided in `verdict`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sandbox.stage.base import save_hashes, save_record
+from sandbox.stage.errors import ApplyError
+from sandbox.stage.journal import Journal, Phase, load_journal, save_journal
+from sandbox.stage.layout import MatchNothing
+from sandbox.stage.opened import digest_of
+from sandbox.stage.prepare import Preparation
+from sandbox.stage.verdict import NotApplied, Refusal, decide
+from sandbox.stage.yard import YARD_PREFIX, StepConflictError, Yard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sandbox.stage.changes import Change
+    from sandbox.stage.journal import Step
+    from sandbox.stage.layout import PathMatcher
+    from sandbox.stage.opened import OpenStage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyResult:
+    """What an apply did."""
+
+    applied: tuple[str, ...]
+    """Paths that are now as the agent left them."""
+    not_applied: tuple[NotApplied, ...]
+    """Paths that were chosen and refused, or in conflict."""
+    left: tuple[str, ...]
+    """Paths that were not chosen."""
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether nothing of the session's changes is left."""
+        return not self.not_applied and not self.left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What became of an apply that was interrupted."""
+
+    finished: tuple[str, ...]
+    """Paths whose steps were finished now."""
+    undone: bool
+    """Whether it had not begun to change the workspace, and was dropped."""
+
+
+def apply_changes(
+    stage: OpenStage,
+    changes: Sequence[Change],
+    *,
+    chosen: PathMatcher | None = None,
+    include: PathMatcher | None = None,
+    contents: Mapping[str, bytes] | None = None,
+) -> ApplyResult:
+    """Apply the chosen changes to the workspace.
+
+    Args:
+        stage: The stage; its container must be stopped.
+        changes: What `compute_changes` found, as the person saw it.
+        chosen: Which of them to apply; all unless told otherwise.
+        include: Paths that the person named although they are protected, hidden or lead out.
+        contents: For files of which only some hunks were chosen: the content to write.
+
+    Raises:
+        ApplyError: When the filesystem refused; the workspace is as it was.
+        StageError: When an earlier apply is unfinished; call `recover` first.
+    """
+    if load_journal(stage.folder.journal) is not None:
+        raise ApplyError("an earlier apply of this session is unfinished", hint="it is finished by `recover`")
+    picked = [change for change in changes if chosen is None or chosen.matches(change.path)]
+    left = tuple(change.path for change in changes if chosen is not None and not chosen.matches(change.path))
+    judged = [(change, decide(change, include or MatchNothing())) for change in picked]
+    accepted = [change for change, refusal in judged if refusal is None]
+    refused = [refusal for _, refusal in judged if refusal is not None]
+    preparation = Preparation(stage, contents or {}, {change.path: change for change in changes})
+    applied, failed = _run(preparation, accepted) if accepted else ([], [])
+    not_applied = sorted((*refused, *failed), key=lambda item: item.path)
+    return ApplyResult(applied=tuple(applied), not_applied=tuple(not_applied), left=left)
+
+
+def recover(stage: OpenStage) -> Recovery | None:
+    """Finish, or drop, an apply that was interrupted; None when there is none.
+
+    Raises:
+        ApplyError: When the filesystem refuses; the journal is kept, and `recover` can be called again.
+        StageBrokenError: When the journal is damaged.
+    """
+    journal = load_journal(stage.folder.journal)
+    if journal is None:
+        return None
+    if not journal.yard.startswith(YARD_PREFIX) or "/" in journal.yard:
+        raise ApplyError(f"the journal names `{journal.yard}`, which is no folder of an apply")
+    yard = Yard.reopen(stage.live, journal.yard)
+    paths = sorted({step.path for step in journal.steps})
+    if yard is not None:
+        try:
+            bad = {item.path for item in _commit(yard, journal.steps)}
+        except OSError as error:
+            yard.close(remove=False)
+            raise ApplyError(f"an interrupted apply cannot be finished: {_why(error)}") from error
+        paths = [path for path in paths if path not in bad]
+        _take_note(stage, paths)
+        yard.close(remove=True)
+    stage.folder.journal.unlink()
+    return Recovery(finished=tuple(paths), undone=journal.phase is Phase.PREPARE)
+
+
+def _run(preparation: Preparation, accepted: list[Change]) -> tuple[list[str], list[NotApplied]]:
+    stage = preparation.stage
+    name = YARD_PREFIX + secrets.token_hex(8)
+    save_journal(stage.folder.journal, Journal(phase=Phase.PREPARE, yard=name, steps=()))
+    try:
+        yard = Yard.make(stage.live, name)
+    except OSError as error:
+        stage.folder.journal.unlink()
+        raise ApplyError(f"the workspace cannot be written: {_why(error)}") from error
+    try:
+        steps, failed = preparation.prepare(yard, accepted)
+        save_journal(stage.folder.journal, Journal(phase=Phase.COMMIT, yard=name, steps=tuple(steps)))
+        conflicts = _commit(yard, steps)
+    except OSError as error:
+        yard.roll_back()
+        yard.close(remove=True)
+        stage.folder.journal.unlink()
+        raise ApplyError(f"nothing was applied: {_why(error)}") from error
+    bad = {item.path for item in (*failed, *conflicts)}
+    applied = [change.path for change in accepted if change.path not in bad]
+    _take_note(stage, applied)
+    yard.close(remove=True)
+    stage.folder.journal.unlink()
+    return applied, _once((*failed, *conflicts))
+
+
+def _commit(yard: Yard, steps: Sequence[Step]) -> list[NotApplied]:
+    """Carry out every step; a path whose step finds the user faster is left alone and told."""
+    conflicts = []
+    for step in steps:
+        try:
+            yard.carry_out(step)
+        except StepConflictError as error:
+            conflicts.append(NotApplied(path=error.path, code=Refusal.CONFLICT, reason=error.reason))
+    return conflicts
+
+
+def _once(failed: Sequence[NotApplied]) -> list[NotApplied]:
+    """Keep the first reason for each path."""
+    return list({item.path: item for item in reversed(failed)}.values())
+
+
+def _take_note(stage: OpenStage, applied: Sequence[str]) -> None:
+    """Take what was applied as the new start, so that what is left can be reviewed again."""
+    for path in applied:
+        now = stage.live_seen(path)
+        stage.hashes.pop(path, None)
+        if now is None:
+            stage.record.pop(path, None)
+            continue
+        stage.record[path] = now
+        if now.is_file:
+            stage.hashes[path] = digest_of(stage.live, path)
+    save_record(stage.folder.record, stage.record)
+    save_hashes(stage.folder.hashes, stage.hashes)
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or "the filesystem refused").lower()

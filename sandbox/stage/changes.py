@@ -1,0 +1,260 @@
+"""Compute what the agent changed, against what the workspace held when the session started."""
+
+from __future__ import annotations
+
+import stat
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sandbox.stage.base import save_hashes
+from sandbox.stage.errors import PathRefusedError
+from sandbox.stage.folding import matched
+from sandbox.stage.later import DefaultLater
+from sandbox.stage.layout import MatchNothing
+from sandbox.stage.sides import EntryKind, Side, at_or_below, conflict_of, entry_kind, side_of
+from sandbox.stage.upper import Trouble, read_upper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sandbox.stage.base import Seen
+    from sandbox.stage.later import LaterLabels
+    from sandbox.stage.layout import PathMatcher
+    from sandbox.stage.opened import OpenStage
+    from sandbox.stage.upper import UpperTree
+
+
+class ChangeKind(StrEnum):
+    """What happened to a path."""
+
+    ADDED = "added"
+    MODIFIED = "modified"
+    MODE = "mode"
+    TYPE = "type"
+    DELETED = "deleted"
+
+
+class Concern(StrEnum):
+    """Why a change needs more than a glance."""
+
+    PROTECTED = "protected"
+    HIDDEN = "hidden"
+    LEADS_OUT = "leads-out"
+    RUNS_LATER = "runs-later"
+    SPECIAL = "special"
+    SETUID = "setuid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One path that the agent changed."""
+
+    path: str
+    """Relative to the workspace."""
+    kind: ChangeKind
+    before: Side | None
+    """What the session started with; None for something new."""
+    after: Side | None
+    """What the agent left; None for something deleted."""
+    concerns: frozenset[Concern] = frozenset()
+    """Why it needs more than a glance."""
+    later: str = ""
+    """What may run it on the user's machine; empty when nothing does."""
+    conflict: str = ""
+    """What the user did to the same path meanwhile; empty when nothing that matters."""
+    renamed_from: str = ""
+    """For an added file: the deleted one with the same content."""
+    renamed_to: str = ""
+    """For a deleted file: the added one with the same content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSet:
+    """Everything that a session changed."""
+
+    changes: tuple[Change, ...]
+    """Sorted by path."""
+    troubles: tuple[Trouble, ...]
+    """What could not be read, and so is not among the changes."""
+
+    @property
+    def runs_later(self) -> tuple[Change, ...]:
+        """Return the changes that may run on the user's machine later."""
+        return tuple(change for change in self.changes if change.later)
+
+    @property
+    def conflicts(self) -> tuple[Change, ...]:
+        """Return the changes whose path the user changed meanwhile."""
+        return tuple(change for change in self.changes if change.conflict)
+
+
+@dataclass(slots=True)
+class _Comparison:
+    stage: OpenStage
+    upper: UpperTree
+    hide: PathMatcher
+    protect: PathMatcher
+    later: LaterLabels
+    troubles: list[Trouble] = field(default_factory=list)
+
+    def all(self) -> Iterator[Change]:
+        for path in self._deleted():
+            yield self._judge(path, ChangeKind.DELETED, self._before(path), None)
+        for path, seen in self.upper.entries.items():
+            try:
+                change = self._entry(path, seen)
+            except PathRefusedError as error:
+                self.troubles.append(Trouble(path, error.reason))
+                continue
+            if change is not None:
+                yield change
+
+    def _deleted(self) -> set[str]:
+        """Return every recorded path that the agent removed, what a removed folder held included."""
+        paths = sorted(self.stage.record)
+        gone: set[str] = set()
+        for path in self.upper.deleted:
+            gone.update(_inside(paths, path), (path,) if path in self.stage.record else ())
+        for path in self.upper.opaque:
+            gone.update(_inside(paths, path))
+        for path, seen in self.upper.entries.items():
+            before = self.stage.record.get(path)
+            if before is not None and before.is_folder and not seen.is_folder:
+                gone.update(_inside(paths, path))
+        return gone - self.upper.entries.keys() - {""}
+
+    def _entry(self, path: str, seen: Seen) -> Change | None:
+        recorded = self.stage.record.get(path)
+        after = side_of(self.stage.upper, path, seen)
+        if recorded is None:
+            return self._judge(path, ChangeKind.ADDED, None, after)
+        before = self._before(path)
+        kind = _kind_of_change(before, after)
+        return None if kind is None else self._judge(path, kind, before, after)
+
+    def _before(self, path: str) -> Side:
+        seen = self.stage.record[path]
+        kind = entry_kind(seen)
+        digest = target = ""
+        try:
+            if kind is EntryKind.FILE:
+                digest = self.stage.base_digest(path)
+            elif kind is EntryKind.SYMLINK and (source := self.stage.base_source(path)) is not None:
+                target = source.readlink(path)
+        except PathRefusedError:  # the user put something else there: a conflict, told below
+            pass
+        return Side(kind=kind, mode=seen.permissions, size=seen.size, digest=digest, target=target)
+
+    def _judge(self, path: str, kind: ChangeKind, before: Side | None, after: Side | None) -> Change:
+        later = self.later.label(path)
+        return Change(
+            path=path,
+            kind=kind,
+            before=before,
+            after=after,
+            concerns=frozenset(self._concerns(path, after, later=later)),
+            later=later,
+            conflict=conflict_of(self.stage, path, before, after),
+        )
+
+    def _concerns(self, path: str, after: Side | None, *, later: str) -> Iterator[Concern]:
+        if matched(self.protect, path):
+            yield Concern.PROTECTED
+        if matched(self.hide, path) or at_or_below(path, self.stage.absent):
+            yield Concern.HIDDEN
+        if later:
+            yield Concern.RUNS_LATER
+        if after is None:
+            return
+        if after.kind is EntryKind.SPECIAL:
+            yield Concern.SPECIAL
+        if after.kind is EntryKind.FILE and after.mode & (stat.S_ISUID | stat.S_ISGID):
+            yield Concern.SETUID
+        if after.kind is EntryKind.SYMLINK and leads_out(path, after.target):
+            yield Concern.LEADS_OUT
+
+
+def compute_changes(
+    stage: OpenStage,
+    *,
+    hide: PathMatcher | None = None,
+    protect: PathMatcher | None = None,
+    later: LaterLabels | None = None,
+) -> ChangeSet:
+    """Compare the agent's tree with what the session started on.
+
+    Digests of the workspace's own content are kept beside the stage as they are learnt, so that a file that
+    the user touches later, without changing it, is no conflict.
+
+    Args:
+        stage: The stage; the container should be frozen or gone.
+        hide: What the policy hides; such paths are marked.
+        protect: What the policy protects; such paths are marked.
+        later: What runs on the user's machine; the built-in list unless told otherwise.
+
+    Raises:
+        StageLimitError: When the agent's tree is too large to be read.
+    """
+    upper = read_upper(stage.folder)
+    known = len(stage.hashes)
+    comparison = _Comparison(
+        stage, upper, hide or MatchNothing(), protect or MatchNothing(), later or DefaultLater()
+    )
+    changes = sorted(comparison.all(), key=lambda change: change.path)
+    if len(stage.hashes) != known:
+        save_hashes(stage.folder.hashes, stage.hashes)
+    troubles = (*upper.troubles, *comparison.troubles)
+    return ChangeSet(
+        changes=tuple(_with_renames(changes)), troubles=tuple(sorted(troubles, key=lambda t: t.path))
+    )
+
+
+def leads_out(path: str, target: str) -> bool:
+    """Tell whether a symlink at `path` points, or may point, outside the workspace.
+
+    A `..` after a name counts as leading out: the name may be a symlink itself, and then nobody can say.
+    """
+    parts = [part for part in target.split("/") if part not in {"", "."}]
+    ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
+    return target.startswith("/") or ups > path.count("/") or ".." in parts[ups:]
+
+
+def _inside(sorted_paths: list[str], folder: str) -> list[str]:
+    """Return the paths below `folder`; they lie side by side in a sorted list."""
+    if not folder:
+        return sorted_paths
+    prefix = folder + "/"
+    return sorted_paths[bisect_left(sorted_paths, prefix) : bisect_left(sorted_paths, folder + "0")]
+
+
+def _kind_of_change(before: Side, after: Side) -> ChangeKind | None:
+    if before.kind is not after.kind:
+        return ChangeKind.TYPE
+    if not before.same_thing(after):
+        return ChangeKind.MODIFIED
+    if before.kind is not EntryKind.SYMLINK and before.mode != after.mode:
+        return ChangeKind.MODE
+    return None
+
+
+def _with_renames(changes: list[Change]) -> Iterator[Change]:
+    """Pair each added file with a deleted one of the same content, each at most once."""
+    deleted: dict[tuple[str, int], list[str]] = {}
+    for change in changes:
+        before = change.before
+        if change.kind is ChangeKind.DELETED and before and before.digest and before.size:
+            deleted.setdefault((before.digest, before.mode), []).append(change.path)
+    pairs: dict[str, str] = {}
+    for change in changes:
+        after = change.after
+        if (
+            change.kind is ChangeKind.ADDED
+            and after
+            and (candidates := deleted.get((after.digest, after.mode)))
+        ):
+            pairs[change.path] = candidates.pop()
+    old = {source: target for target, source in pairs.items()}
+    for change in changes:
+        yield replace(change, renamed_from=pairs.get(change.path, ""), renamed_to=old.get(change.path, ""))

@@ -1,0 +1,163 @@
+"""Open a stage for reading, from any process: its record, the agent's tree and the user's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox.stage import kernel
+from sandbox.stage.base import Seen, load_hashes, load_record, untouched
+from sandbox.stage.beneath import Beneath
+from sandbox.stage.errors import PathRefusedError, StageBrokenError, StageError
+from sandbox.stage.layout import StageFolder
+from sandbox.workspace import WorkspaceIdentity, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+READ_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenStage:
+    """A stage and the workspace it was made from, both open."""
+
+    folder: StageFolder
+    """Where the stage lies."""
+    strategy: str
+    """The name of the plan: `Overlay`, `OverlayOnCopy`, `Copy`, `ReadOnly`, `Direct`."""
+    workspace: WorkspaceIdentity
+    """Which folder the session started on."""
+    absent: frozenset[str]
+    """Paths that were hidden from the agent."""
+    record: dict[str, Seen]
+    """What the workspace held when the session started."""
+    hashes: dict[str, str]
+    """Digests of the workspace's content as it was, where they are known; grows as they are learnt."""
+    live: Beneath
+    """The user's folder, as it is now."""
+    upper: Beneath
+    """The agent's tree."""
+    base: Beneath | None
+    """The copy that the session saw, where there was one."""
+
+    def live_seen(self, path: str) -> Seen | None:
+        """Return what is at `path` in the workspace now; None when nothing is.
+
+        Raises:
+            PathRefusedError: When a symlink or a mount is in the way.
+        """
+        status = self.live.stat(path)
+        return None if status is None else Seen.of(status)
+
+    def base_digest(self, path: str) -> str:
+        """Return the SHA-256 of a file as it was when the session started; `""` where nobody knows it."""
+        if known := self.hashes.get(path):
+            return known
+        source = self.base_source(path)
+        if source is None:
+            return ""
+        self.hashes[path] = digest_of(source, path)
+        return self.hashes[path]
+
+    def base_source(self, path: str) -> Beneath | None:
+        """Return the folder that still holds `path` as it was; None when the user changed it."""
+        before, now = self.record[path], self.live_seen(path)
+        if now is not None and untouched(before, now):
+            return self.live
+        if self.base is None or not before.is_file:
+            return self.base
+        known = self.hashes.get(path)
+        return self.base if known is None or digest_of(self.base, path) == known else None
+
+
+@contextmanager
+def open_stage(session_folder: Path) -> Iterator[OpenStage]:
+    """Open the stage of a session, and the workspace that it was made from.
+
+    Args:
+        session_folder: The session's folder in the state folder.
+
+    Raises:
+        StageError: When the workspace is gone or another folder is in its place.
+        StageBrokenError: When the stage's own files are missing or damaged.
+    """
+    folder = StageFolder(session_folder.resolve() / "stage")
+    about = _about(folder)
+    try:
+        identity = WorkspaceIdentity(**about["workspace"])
+        strategy, absent = str(about["strategy"]), frozenset(map(str, about["absent"]))
+    except (KeyError, TypeError) as error:
+        raise StageBrokenError(f"the stage `{folder.path}` does not say what it was made from") from error
+    with ExitStack() as stack:
+        live = stack.enter_context(_open_workspace(identity))
+        base = stack.enter_context(Beneath.open(folder.base)) if strategy == "OverlayOnCopy" else None
+        yield OpenStage(
+            folder=folder,
+            strategy=strategy,
+            workspace=identity,
+            absent=absent,
+            record=load_record(folder.record),
+            hashes=load_hashes(folder.hashes),
+            live=live,
+            upper=stack.enter_context(Beneath.open(folder.upper)),
+            base=base,
+        )
+
+
+def _about(folder: StageFolder) -> dict[str, Any]:
+    try:
+        about = json.loads(folder.about.read_bytes())
+    except FileNotFoundError:
+        raise StageBrokenError(f"`{folder.path}` holds no stage") from None
+    except (OSError, ValueError) as error:
+        raise StageBrokenError(f"the stage `{folder.path}` cannot be read: {error}") from error
+    if not isinstance(about, dict) or about.get("version") != 1:
+        raise StageBrokenError(f"the stage `{folder.path}` is not of version 1")
+    return about
+
+
+def _open_workspace(identity: WorkspaceIdentity) -> Beneath:
+    """Open the workspace at its path, and see that it is the folder it was."""
+    try:
+        live = Beneath.open(Path(identity.path))
+    except PathRefusedError as error:
+        message = f"the session's workspace `{shown(identity.path)}` cannot be opened: {error.reason}"
+        raise StageError(message) from error
+    status = os.fstat(live.root)
+    if (status.st_ino, kernel.birth_ns(identity.path)) != (identity.inode, identity.birth_ns):
+        os.close(live.root)
+        raise StageError(
+            f"`{shown(identity.path)}` is another folder than the one the session started on",
+            hint="move the folder back, or discard the session's changes",
+        )
+    return live
+
+
+def digest_of(folder: Beneath, path: str) -> str:
+    """Return the SHA-256 of a regular file, hexadecimal.
+
+    Raises:
+        PathRefusedError: When it is not a regular file, or cannot be opened.
+    """
+    digest = hashlib.sha256()
+    with folder.file(path) as descriptor:
+        while chunk := os.read(descriptor, READ_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def content_of(folder: Beneath, path: str, limit_bytes: int) -> bytes | None:
+    """Return a regular file's content; None when it is longer than `limit_bytes`.
+
+    Raises:
+        PathRefusedError: When it is not a regular file, or cannot be opened.
+    """
+    with folder.file(path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as stream:
+        content = stream.read(limit_bytes + 1)
+    return content if len(content) <= limit_bytes else None

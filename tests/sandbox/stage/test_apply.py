@@ -1,0 +1,379 @@
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.stage import kernel
+from sandbox.stage.apply import apply_changes, recover
+from sandbox.stage.changes import compute_changes
+from sandbox.stage.errors import ApplyError
+from sandbox.stage.opened import open_stage
+from sandbox.stage.yard import Yard as ApplyYard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Yard
+
+    from sandbox.stage.apply import ApplyResult
+    from sandbox.stage.journal import Step
+
+
+def staged(yard: Yard, act: Callable[[Path], object], *hide: str, uid: int | None = None) -> None:
+    with yard.mounted(yard.plan(*hide, uid=uid)) as inside:
+        act(inside)
+
+
+def apply(
+    yard: Yard,
+    *,
+    chosen: tuple[str, ...] | None = None,
+    protect: tuple[str, ...] = (),
+    hide: tuple[str, ...] = (),
+    include: tuple[str, ...] = (),
+) -> ApplyResult:
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage, protect=yard.patterns(*protect), hide=yard.patterns(*hide))
+        return apply_changes(
+            stage,
+            found.changes,
+            chosen=None if chosen is None else yard.patterns(*chosen),
+            include=yard.patterns(*include),
+        )
+
+
+def reasons(result: ApplyResult) -> dict[str, str]:
+    return {item.path: item.code.value for item in result.not_applied}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_everything_is_applied_as_the_agent_left_it(yard: Yard) -> None:
+    yard.fill({"mod": "1", "del": "2", "d/x": "3", "todir": "4", "mode": "5"})
+
+    def act(inside: Path) -> None:
+        (inside / "mod").write_text("agent")
+        (inside / "del").unlink()
+        shutil.rmtree(inside / "d")
+        (inside / "d").write_text("file now")
+        (inside / "todir").unlink()
+        yard.fill({"todir/a/b": "deep"}, below=inside)
+        (inside / "mode").chmod(0o755)
+        (inside / "link").symlink_to("mod")
+        (inside / "empty").mkdir(mode=0o750)
+
+    staged(yard, act)
+
+    result = apply(yard)
+
+    assert result.not_applied == ()
+    assert result.complete
+    assert names(yard.workspace) == ["d", "empty", "link", "mod", "mode", "todir", "todir/a", "todir/a/b"]
+    assert (yard.workspace / "mod").read_text() == "agent"
+    assert (yard.workspace / "todir/a/b").read_text() == "deep"
+    assert (yard.workspace / "mode").stat().st_mode & 0o777 == 0o755
+    assert (yard.workspace / "empty").stat().st_mode & 0o777 == 0o750
+
+
+def test_after_an_apply_nothing_is_left_to_review(yard: Yard) -> None:
+    yard.fill({"a": "1", "b": "2"})
+
+    def act(inside: Path) -> None:
+        (inside / "a").write_text("x")
+        (inside / "b").unlink()
+        (inside / "c").write_text("y")
+
+    staged(yard, act)
+
+    result = apply(yard, chosen=("a", "b"))
+
+    assert (result.applied, result.left) == (("a", "b"), ("c",))
+    with open_stage(yard.session) as stage:
+        assert [change.path for change in compute_changes(stage).changes] == ["c"]
+
+
+def test_a_chosen_file_brings_the_folders_it_needs(yard: Yard) -> None:
+    staged(yard, lambda inside: yard.fill({"a/b/c": "x", "a/b/d": "y"}, below=inside))
+
+    result = apply(yard, chosen=("a/b/c",))
+
+    assert result.applied == ("a/b/c",)
+    assert names(yard.workspace) == ["a", "a/b", "a/b/c"]
+
+
+def test_protected_paths_need_to_be_named(yard: Yard) -> None:
+    """Refused, and with its positive twin: named, it is applied."""
+    staged(yard, lambda inside: yard.fill({".git/hooks/pre-commit": "evil", "ok": "fine"}, below=inside))
+
+    refused = apply(yard, protect=(".git*",))
+
+    assert set(reasons(refused).values()) == {"protected"}
+    assert names(yard.workspace) == ["ok"]
+    included = apply(yard, protect=(".git*",), include=(".git*",))
+    assert included.not_applied == ()
+    assert (yard.workspace / ".git/hooks/pre-commit").read_text() == "evil"
+
+
+def test_a_hidden_file_is_never_overwritten_even_when_named(yard: Yard) -> None:
+    yard.fill({".env": "secret"})
+    staged(yard, lambda inside: (inside / ".env").write_text("agent"), ".env")
+
+    result = apply(yard, hide=(".env",), include=(".env",))
+
+    assert reasons(result) == {".env": "conflict"}
+    assert (yard.workspace / ".env").read_text() == "secret"
+
+
+def test_a_deleted_folder_keeps_what_was_hidden_in_it(yard: Yard) -> None:
+    yard.fill({"d/.env": "secret", "d/a": "1"})
+    staged(yard, lambda inside: shutil.rmtree(inside / "d"), ".env")
+
+    result = apply(yard)
+
+    assert result.applied == ("d/a",)
+    assert "not empty" in result.not_applied[0].reason
+    assert names(yard.workspace) == ["d", "d/.env"]
+
+
+def test_conflicts_are_told_and_not_overwritten(yard: Yard) -> None:
+    yard.fill({"a": "1", "b": "1"})
+    staged(yard, lambda inside: yard.fill({"a": "agent", "b": "agent", "c": "agent"}, below=inside))
+    yard.fill({"a": "user", "c": "user"})
+
+    result = apply(yard)
+
+    assert reasons(result) == {"a": "conflict", "c": "conflict"}
+    assert [(yard.workspace / name).read_text() for name in "abc"] == ["user", "agent", "user"]
+
+
+def test_setuid_and_world_writable_bits_do_not_arrive(yard: Yard) -> None:
+    def act(inside: Path) -> None:
+        (inside / "su").write_text("x")
+        (inside / "su").chmod(0o6777)
+
+    staged(yard, act)
+
+    apply(yard)
+
+    assert (yard.workspace / "su").stat().st_mode & 0o7777 == 0o775
+
+
+def test_pipes_and_devices_are_refused(yard: Yard) -> None:
+    staged(yard, lambda inside: os.mkfifo(inside / "pipe"))
+
+    assert reasons(apply(yard)) == {"pipe": "special"}
+    assert names(yard.workspace) == []
+
+
+def test_symlinks_that_lead_out_need_to_be_named(yard: Yard) -> None:
+    staged(yard, lambda inside: (inside / "out").symlink_to("/etc"))
+
+    assert reasons(apply(yard)) == {"out": "leads-out"}
+    assert apply(yard, include=("out",)).applied == ("out",)
+
+
+def test_the_users_modes_and_owners_are_kept(yard: Yard) -> None:
+    """Root applies what uid 65532 wrote: the owner is that of the replaced file, or of the folder."""
+    yard.fill({"a": "1", "d/b": "2"})
+    for path in ("", "a", "d", "d/b"):
+        os.chown(yard.workspace / path, 1234, 1234)
+    (yard.workspace / "a").chmod(0o640)
+    os.setxattr(yard.workspace / "a", "user.note", b"mine")
+
+    def act(inside: Path) -> None:
+        for path in ("a", "d/new", "e/f"):
+            yard.fill({path: "agent"}, below=inside)
+            os.chown(inside / path, 65532, 65532)
+        (inside / "link").symlink_to("a")
+
+    staged(yard, act, uid=65532)
+
+    assert apply(yard).not_applied == ()
+    for path in ("a", "d/new", "e", "e/f", "link"):
+        status = (yard.workspace / path).lstat()
+        assert (path, status.st_uid, status.st_gid) == (path, 1234, 1234)
+    assert (yard.workspace / "a").stat().st_mode & 0o777 == 0o640
+    assert os.getxattr(yard.workspace / "a", "user.note") == b"mine"
+
+
+def test_a_symlink_in_the_users_folder_is_not_followed(yard: Yard) -> None:
+    """The user replaced a folder by a symlink meanwhile: nothing is written through it."""
+    yard.fill({"d/a": "1"})
+    staged(yard, lambda inside: yard.fill({"d/a": "agent", "d/new": "agent"}, below=inside))
+    outside = yard.top / "outside"
+    shutil.move(yard.workspace / "d", outside)
+    (yard.workspace / "d").symlink_to(outside)
+
+    result = apply(yard)
+
+    assert reasons(result) == {"d/a": "conflict", "d/new": "conflict"}
+    assert names(outside) == ["a"]
+    assert (outside / "a").read_text() == "1"
+
+
+def test_what_changed_after_the_review_is_not_applied(yard: Yard) -> None:
+    staged(yard, lambda inside: yard.fill({"a": "reviewed", "b": "fine"}, below=inside))
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage)
+        (stage.folder.upper / "a").write_text("swapped!")
+
+        result = apply_changes(stage, found.changes)
+
+    assert reasons(result) == {"a": "stage-changed"}
+    assert names(yard.workspace) == ["b"]
+
+
+def test_chosen_hunks_are_written_instead_of_the_whole(yard: Yard) -> None:
+    yard.fill({"a": "1\n2\n"})
+    staged(yard, lambda inside: (inside / "a").write_text("one\ntwo\n"))
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage)
+        apply_changes(stage, found.changes, contents={"a": b"one\n2\n"})
+
+        assert (yard.workspace / "a").read_text() == "one\n2\n"
+        assert [change.path for change in compute_changes(stage).changes] == ["a"]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL at a step: nothing after it runs, no clean-up either."""
+
+
+def steps_until(limit: int) -> Callable[[ApplyYard, Step], None]:
+    """Return a `carry_out` that dies before its step number `limit`."""
+    real, count = ApplyYard.carry_out, iter(range(1000))
+
+    def carry_out(self: ApplyYard, step: Step) -> None:
+        if next(count) == limit:
+            raise Killed
+        real(self, step)
+
+    return carry_out
+
+
+@pytest.mark.parametrize("limit", range(8))
+def test_an_interrupted_apply_is_finished(yard: Yard, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """Killed before any step, the rest is done by `recover`, and nothing of the apply's own is left."""
+    yard.fill({"a": "1", "b": "2", "d/x": "3", "e/f": "4"})
+
+    def act(inside: Path) -> None:
+        yard.fill({"a": "agent", "n/m": "new"}, below=inside)
+        (inside / "b").unlink()
+        shutil.rmtree(inside / "d")
+        (inside / "e/f").chmod(0o755)
+
+    staged(yard, act)
+    with monkeypatch.context() as patch:
+        patch.setattr(ApplyYard, "carry_out", steps_until(limit))
+        with pytest.raises(Killed):
+            apply(yard)
+
+    with open_stage(yard.session) as stage:
+        done = recover(stage)
+        again = recover(stage)
+        left = compute_changes(stage).changes
+
+    assert done is not None
+    assert again is None
+    assert left == ()
+    assert names(yard.workspace) == ["a", "e", "e/f", "n", "n/m"]
+    assert (yard.workspace / "a").read_text() == "agent"
+
+
+def test_an_apply_killed_while_it_prepares_is_dropped(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    yard.fill({"a": "1"})
+    staged(yard, lambda inside: (inside / "a").write_text("agent"))
+
+    def die(self: ApplyYard, spare: str) -> Iterator[int]:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ApplyYard, "new_file", die)
+        with pytest.raises(Killed):
+            apply(yard)
+    with pytest.raises(ApplyError, match="unfinished"):
+        apply(yard)
+
+    with open_stage(yard.session) as stage:
+        done = recover(stage)
+
+    assert done is not None
+    assert done.undone
+    assert names(yard.workspace) == ["a"]
+    assert (yard.workspace / "a").read_text() == "1"
+    assert apply(yard).applied == ("a",)
+
+
+def test_a_filesystem_that_refuses_half_way_leaves_everything_as_it_was(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was done is undone: files put back, folders removed, modes restored."""
+    yard.fill({"a": "1", "b": "2", "d/x": "3", "z": "26"})
+
+    def act(inside: Path) -> None:
+        yard.fill({"a": "agent", "n/m": "new", "z": "agent"}, below=inside)
+        (inside / "b").unlink()
+        shutil.rmtree(inside / "d")
+
+    staged(yard, act)
+    real = ApplyYard.carry_out
+
+    def refuse(self: ApplyYard, step: Step) -> None:
+        if step.path == "z":
+            raise OSError(28, "No space left on device")
+        real(self, step)
+
+    monkeypatch.setattr(ApplyYard, "carry_out", refuse)
+
+    with pytest.raises(ApplyError, match="nothing was applied: no space left on device"):
+        apply(yard)
+
+    assert names(yard.workspace) == ["a", "b", "d", "d/x", "z"]
+    assert [(yard.workspace / n).read_text() for n in ("a", "b", "d/x", "z")] == ["1", "2", "3", "26"]
+
+
+def test_a_user_who_is_faster_by_a_moment_wins(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user saves between the last look and the rename: what was displaced is put back."""
+    yard.fill({"a": "1", "b": "1"})
+
+    def act(inside: Path) -> None:
+        (inside / "a").write_text("agent")
+        (inside / "b").unlink()
+
+    staged(yard, act)
+    real = ApplyYard.carry_out
+
+    def late(self: ApplyYard, step: Step) -> None:
+        yard.fill({step.path: "user, just now"})
+        real(self, step)
+
+    monkeypatch.setattr(ApplyYard, "carry_out", late)
+
+    result = apply(yard)
+
+    assert reasons(result) == {"a": "conflict", "b": "conflict"}
+    assert [(yard.workspace / n).read_text() for n in "ab"] == ["user, just now"] * 2
+    assert names(yard.workspace) == ["a", "b"]
+
+
+def test_a_filesystem_without_exchange_is_served_too(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(kernel, "renameat2", refuse)
+    yard.fill({"a": "1", "b": "2"})
+
+    def act(inside: Path) -> None:
+        yard.fill({"a": "agent", "n/m": "new"}, below=inside)
+        (inside / "b").unlink()
+
+    staged(yard, act)
+
+    assert apply(yard).not_applied == ()
+    assert names(yard.workspace) == ["a", "n", "n/m"]
+    assert (yard.workspace / "a").read_text() == "agent"
