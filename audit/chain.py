@@ -1,0 +1,189 @@
+"""The form of a line: how it names its predecessor, how it is hashed, how strictly it is read.
+
+A line begins ``{"seq":N,"prev":"<leaf hash of the line before>",`` and goes on with ``at``, ``mono``,
+``type``, ``v`` and ``body``. Its leaf is SHA-256(0x00 || the raw line without its newline). Raw bytes are
+hashed; nothing is put into a canonical form. The tree and signatures are elsewhere.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+import orjson
+
+from audit.errors import MalformedLineError
+from audit.merkle import Frontier
+from audit.note import Checkpoint
+
+LONGEST_LINE = 32 * 1024
+_KEYS = ["seq", "prev", "at", "mono", "type", "v", "body"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line, read.
+
+    Attributes:
+        seq: Its place in its log, counted from 0.
+        leaf: Its leaf hash.
+        at: The writer's wall clock, a claim: ``2026-01-31T23:59:59.000001Z``.
+        mono_us: The writer's monotonic clock in microseconds; comparable within one run of one machine.
+        type: The name of the entry's type, for example ``action.intended``.
+        version: The version of that type's schema.
+        body: The fields, in the ledger's JSON (marked values still marked).
+    """
+
+    seq: int
+    leaf: bytes
+    at: str
+    mono_us: int
+    type: str
+    version: int
+    body: dict[str, object]
+
+
+def genesis(origin: str) -> bytes:
+    """Return what the first line names as its predecessor: a hash of the log's own name.
+
+    Args:
+        origin: ``pairlock/session/<id>`` or ``pairlock/host/<name>``.
+    """
+    return sha256(b"pairlock ledger 1\n" + origin.encode("utf-8")).digest()
+
+
+def leaf_hash(line: bytes) -> bytes:
+    """Return the leaf of a raw line, given without its newline (RFC 6962 section 2.1)."""
+    return sha256(b"\x00" + line).digest()
+
+
+def opening(seq: int, prev: bytes) -> bytes:
+    """Return how the line at that place must begin."""
+    return b'{"seq":%d,"prev":"%s",' % (seq, prev.hex().encode("ascii"))
+
+
+def join(seq: int, prev: bytes, rest: bytes) -> bytes:
+    """Return a whole line without its newline.
+
+    Args:
+        seq: Its place.
+        prev: The leaf before it.
+        rest: The encoded rest of the object, beginning with ``{``.
+    """
+    return opening(seq, prev) + rest[1:]
+
+
+def encode_rest(*, at: str, mono_us: int, kind: str, version: int, body: object) -> bytes:
+    """Return everything of a line but its place and predecessor, as an encoded object.
+
+    Args:
+        at: The wall clock, spelled.
+        mono_us: The monotonic clock, in microseconds.
+        kind: The entry's type.
+        version: The version of the type's schema.
+        body: Fields that ``hostile.mark`` has been over.
+    """
+    fields = {"at": at, "mono": mono_us, "type": kind, "v": version, "body": body}
+    return orjson.dumps(fields, option=orjson.OPT_STRICT_INTEGER)
+
+
+def read(line: bytes, leaf: bytes) -> Entry:
+    """Return the entry of a line, insisting that encoding it again gives the same bytes.
+
+    That refuses duplicate keys, of which JSON libraries take the last, odd escapes, spaces and NaN.
+
+    Args:
+        line: The raw line, without its newline.
+        leaf: Its leaf hash, which the caller has computed.
+
+    Raises:
+        MalformedLineError: When it is anything but what the writer writes.
+    """
+    fields = strict(line)
+    if list(fields) != _KEYS:
+        raise MalformedLineError("the line's keys are not `seq`, `prev`, `at`, `mono`, `type`, `v`, `body`")
+    match fields:
+        case {
+            "seq": int(seq),
+            "at": str(at),
+            "mono": int(mono),
+            "type": str(kind),
+            "v": int(version),
+            "body": dict(body),
+        }:
+            return Entry(seq=seq, leaf=leaf, at=at, mono_us=mono, type=kind, version=version, body=body)
+    raise MalformedLineError("a field of the line is of the wrong kind")
+
+
+def strict(line: bytes) -> dict[str, object]:
+    """Return the object that a line spells.
+
+    Raises:
+        MalformedLineError: When it is no JSON object, or not spelled as the writer spells it.
+    """
+    if len(line) > LONGEST_LINE:
+        raise MalformedLineError(f"the line has `{len(line)}` bytes, more than {LONGEST_LINE}")
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise MalformedLineError("the line is not JSON") from error
+    if not isinstance(fields, dict):
+        raise MalformedLineError("the line is not a JSON object")
+    if orjson.dumps(fields) != line:
+        raise MalformedLineError("the line is not spelled as a writer spells it")
+    return fields
+
+
+class Chain:
+    """Where a log stands: how many lines, the leaf of the last, the tree's frontier.
+
+    Args:
+        head: The leaf of the last line, or the genesis of an empty log.
+        frontier: The tree so far.
+    """
+
+    __slots__ = ("frontier", "head")
+
+    def __init__(self, head: bytes, frontier: Frontier) -> None:
+        self.head = head
+        self.frontier = frontier
+
+    @classmethod
+    def start(cls, origin: str) -> "Chain":
+        """Return the chain of an empty log."""
+        return cls(genesis(origin), Frontier())
+
+    @property
+    def size(self) -> int:
+        """Return the number of lines so far."""
+        return self.frontier.size
+
+    def copy(self) -> "Chain":
+        """Return a chain that can grow on its own."""
+        return Chain(self.head, self.frontier.copy())
+
+    def add(self, rest: bytes) -> bytes:
+        """Return the next line, without its newline, and move on to it."""
+        line = join(self.size, self.head, rest)
+        self.advance(leaf_hash(line))
+        return line
+
+    def take(self, line: bytes) -> bytes:
+        """Check that a line follows, move on to it, and return its leaf.
+
+        Raises:
+            MalformedLineError: When it names another place or another predecessor.
+        """
+        if not line.startswith(opening(self.size, self.head)):
+            raise MalformedLineError(f"entry {self.size} does not follow the entry before it", seq=self.size)
+        leaf = leaf_hash(line)
+        self.advance(leaf)
+        return leaf
+
+    def advance(self, leaf: bytes) -> None:
+        """Move on to a line whose leaf is known."""
+        self.head = leaf
+        self.frontier.append(leaf)
+
+    def checkpoint(self, origin: str, *extensions: str) -> Checkpoint:
+        """Return what a seal signs: size, root and head."""
+        lines = (f"head {self.head.hex()}", *extensions)
+        return Checkpoint(origin=origin, size=self.size, root=self.frontier.root(), extensions=lines)

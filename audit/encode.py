@@ -1,0 +1,89 @@
+"""From an event to the bytes of its line: marking, redacting, and moving a body out that is too long."""
+
+import secrets
+from collections.abc import Callable
+
+import orjson
+
+from audit.chain import LONGEST_LINE, encode_rest
+from audit.clock import Clock, spell
+from audit.fields import Event, Part
+from audit.hostile import is_plain, mark
+from audit.openings import Opening, commit
+from audit.redact import Redactor
+from audit.schema import OVERFLOW
+
+_ROOM_FOR_OPENING = 128
+
+
+class Encoder:
+    """Turns events into lines that lack only their place and predecessor.
+
+    Args:
+        clock: Where the entry's time comes from.
+        redactor: Knows the session's secrets; None knows none.
+        random: Gives that many unpredictable bytes, for the salts of bodies that are moved out.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        redactor: Redactor | None = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._clock = clock
+        self._redactor = redactor
+        self._random = random
+        self._second = -1
+        self._second_spelled = ""
+
+    def encode(self, event: Event) -> tuple[bytes, Opening | None]:
+        """Return the rest of an event's line, and the opening of its body where that was moved out.
+
+        Args:
+            event: What to remember; no value in it can make this fail.
+        """
+        at, mono_us = self._spelled(self._clock.wall_us()), self._clock.monotonic_us()
+
+        def rest_with(body: object) -> bytes:
+            return encode_rest(at=at, mono_us=mono_us, kind=event.kind, version=event.version, body=body)
+
+        body = _fields_of(event)
+        rest = _quickly(rest_with, body)
+        if rest is None:
+            body = mark(body)
+            rest = rest_with(body)
+        if self._redactor is not None and self._redactor.touches(rest):
+            body = self._redactor.marked(mark(_fields_of(event)))
+            rest = rest_with(body)
+        if len(rest) + _ROOM_FOR_OPENING <= LONGEST_LINE:
+            return rest, None
+        opening = commit(orjson.dumps(body), random=self._random)
+        return rest_with({OVERFLOW: opening.commitment.model_dump()}), opening
+
+    def _spelled(self, wall_us: int) -> str:
+        """Return the time, spelling its whole second only when that has changed."""
+        second = wall_us // 1_000_000
+        if second != self._second:
+            self._second, self._second_spelled = second, spell(second * 1_000_000)[:20]
+        return f"{self._second_spelled}{wall_us % 1_000_000:06d}Z"
+
+
+def _quickly(rest_with: Callable[[object], bytes], body: object) -> bytes | None:
+    """Return the encoded rest of a body that needs no marks; None when it may need some."""
+    if not is_plain(body):
+        return None
+    try:
+        return rest_with(body)
+    except orjson.JSONEncodeError:
+        return None  # a lone surrogate
+
+
+def _fields_of(value: object) -> object:
+    """Return an event's fields as mappings and rows; what came from outside is passed on untouched."""
+    if isinstance(value, Part):
+        return {name: _fields_of(item) for name, item in value.__dict__.items()}
+    if type(value) is tuple:
+        return [_fields_of(item) if isinstance(item, Part) else item for item in value]
+    return value

@@ -1,0 +1,240 @@
+"""One writer for one session: `await journal.record(event)` returns when the entry survives a power cut.
+
+A journal that has failed once is dead: every later `record` raises LedgerError, `journal.failed` is done,
+and its owner kills the container. On a full disk the closing entry still finds room.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from audit.begin import Opened, Plan, Registration, begin
+from audit.clock import Clock, SystemClock
+from audit.errors import LedgerDeadError, LedgerError
+from audit.event import SessionClosed
+from audit.fields import Commitment, Event
+from audit.host import Receipt
+from audit.openings import Opening, commit
+from audit.recover import Recovered
+from audit.redact import Redactor
+from audit.writer import SEGMENT_BYTES, Urgency, Waiting, Writer
+
+__all__ = ["Journal", "Receipt", "Registration"]
+
+
+class Journal:
+    """A session's log, open for writing; use it with `async with`.
+
+    Make one with `Journal.create` or `Journal.reopen`.
+    """
+
+    def __init__(self, state: Path, session_id: str, plan: Plan) -> None:
+        self.session_id = session_id
+        self._state = state
+        self._plan = plan
+        self._openings: list[Opening] = []
+        self._waiting = 0
+        self._waiting_since = 0.0
+        self._spent_seconds = 0.0
+        self._open: Opened | None = None
+        self._failure: asyncio.Future[LedgerError] | None = None
+
+    @classmethod
+    def create(  # noqa: PLR0913 - keyword-only settings with defaults
+        cls,
+        state: Path,
+        session_id: str,
+        *,
+        registration: Registration,
+        secrets_by_name: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        writer: str = "",
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> "Journal":
+        """Return the journal of a new session, to be entered with `async with`.
+
+        Entering it writes the session's first line and registers the session in the host's log, both durable.
+
+        Args:
+            state: The state folder.
+            session_id: 12 lowercase Crockford base32 characters.
+            registration: What the host's index says of it.
+            secrets_by_name: Values that must never reach the ledger.
+            clock: Where time comes from.
+            writer: The version of pairlock that writes.
+            segment_bytes: Begin a new file when the present one is larger.
+        """
+        plan = Plan(registration, dict(secrets_by_name or {}), clock or SystemClock(), writer, segment_bytes)
+        return cls(state, session_id, plan)
+
+    @classmethod
+    def reopen(  # noqa: PLR0913 - keyword-only settings with defaults
+        cls,
+        state: Path,
+        session_id: str,
+        *,
+        secrets_by_name: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        writer: str = "",
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> "Journal":
+        """Return the journal of a session that another writer has left, to be entered with `async with`.
+
+        Entering it verifies the log, cuts a torn last line off, and goes on with a new key. Arguments as in
+        `create`.
+        """
+        plan = Plan(None, dict(secrets_by_name or {}), clock or SystemClock(), writer, segment_bytes)
+        return cls(state, session_id, plan)
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._failure = loop.create_future()
+        bridge = _Bridge(loop, self._failure)
+        self._open = await asyncio.to_thread(begin, self._state, self.session_id, self._plan, bridge)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        opened, self._open = self._open, None
+        if opened is not None:
+            await asyncio.to_thread(opened.close)
+
+    @property
+    def failed(self) -> "asyncio.Future[LedgerError]":
+        """Return what is done, with the reason, when the ledger can no longer be written; never cancel it."""
+        if self._failure is None:
+            raise LedgerDeadError("the journal has not been opened")
+        return self._failure
+
+    @property
+    def spent_ms(self) -> int:
+        """Return the milliseconds during which at least one caller waited for the ledger to be durable."""
+        running = time.monotonic() - self._waiting_since if self._waiting else 0.0
+        return int((self._spent_seconds + running) * 1000)
+
+    @property
+    def redactor(self) -> Redactor:
+        """Return what replaces this session's secrets, for what the model is shown as well."""
+        return self._opened().redactor
+
+    @property
+    def recovered(self) -> Recovered | None:
+        """Return what reopening found; None in a new session."""
+        return self._opened().recovered
+
+    def commit(self, value: str | bytes, *, keep: bool = True) -> Commitment:
+        """Return a commitment to a body, whose opening becomes durable with the next entry recorded.
+
+        Args:
+            value: The body; known secrets are replaced first.
+            keep: False to keep the salt only.
+        """
+        raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+        opening = commit(self.redactor.raw(raw), random=secrets.token_bytes, keep=keep)
+        self._openings.append(opening)
+        return opening.commitment
+
+    async def record(self, event: Event) -> Receipt:
+        """Remember an event; when this returns, the entry is durable.
+
+        Args:
+            event: One of the session's types.
+
+        Raises:
+            LedgerError: When it cannot be written. Nothing further may be done, then.
+        """
+        return await self._sent(event, Urgency.SYNC)
+
+    async def close(self, event: SessionClosed) -> Receipt:
+        """Remember the session's end and seal it; on a full disk this still finds room.
+
+        Args:
+            event: The end and the account.
+
+        Raises:
+            LedgerError: When it cannot be written.
+        """
+        return await self._sent(event, Urgency.CLOSING)
+
+    async def record_lazily(self, event: Event) -> None:
+        """Remember an event within 100 ms, in its order, without waiting until it is durable.
+
+        Args:
+            event: One that may be lost in a crash, for example a piece of output.
+
+        Raises:
+            LedgerError: When the ledger has failed already.
+        """
+        self._writer(closing=False).put(self._waiting_line(event, Urgency.LAZY))
+        await asyncio.sleep(0)
+
+    async def _sent(self, event: Event, urgency: Urgency) -> Receipt:
+        writer = self._writer(closing=urgency is Urgency.CLOSING)
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        line = self._waiting_line(event, urgency)
+        line.asker = future
+        if not self._waiting:
+            self._waiting_since = time.monotonic()
+        self._waiting += 1
+        try:
+            writer.put(line)
+            return await future
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._spent_seconds += time.monotonic() - self._waiting_since
+
+    def _waiting_line(self, event: Event, urgency: Urgency) -> Waiting:
+        rest, moved = self._opened().encoder.encode(event)
+        openings, self._openings = self._openings, []
+        if moved is not None:
+            openings.append(moved)
+        return Waiting(rest=rest, openings=openings, urgency=urgency)
+
+    def _writer(self, *, closing: bool) -> Writer:
+        writer = self._opened().writer
+        refusal = writer.refusal(closing=closing)
+        if refusal is not None:
+            raise LedgerDeadError(f"nothing more is recorded: {refusal}") from refusal
+        return writer
+
+    def _opened(self) -> Opened:
+        if self._open is None:
+            raise LedgerDeadError("the journal is closed")
+        return self._open
+
+
+class _Bridge:
+    """Carries what the writer's thread says over to the loop, one wake-up for each batch."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, failure: "asyncio.Future[LedgerError]") -> None:
+        self._loop = loop
+        self._failure = failure
+
+    def answered(self, answers: list[tuple[object, Receipt | LedgerError]]) -> None:
+        """Take the answers of one batch."""
+        self._call(self._deliver, answers)
+
+    def failed(self, error: LedgerError) -> None:
+        """Take that the log can no longer be written."""
+        self._call(self._fail, error)
+
+    def _call(self, function: Callable[..., None], value: object) -> None:
+        with suppress(RuntimeError):  # the loop is gone, and with it whoever waited
+            self._loop.call_soon_threadsafe(function, value)
+
+    def _deliver(self, answers: list[tuple[object, Receipt | LedgerError]]) -> None:
+        for future, found in answers:
+            if not isinstance(future, asyncio.Future) or future.done():
+                continue
+            if isinstance(found, Receipt):
+                future.set_result(found)
+            else:
+                future.set_exception(found)
+
+    def _fail(self, error: LedgerError) -> None:
+        if not self._failure.done():
+            self._failure.set_result(error)

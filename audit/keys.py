@@ -1,0 +1,133 @@
+"""The keys of a host: made on first use, kept in private files, pinned by people; none leaves its file."""
+
+import os
+import secrets
+from pathlib import Path
+
+from audit.errors import BadKeyError, StateFolderError
+from audit.note import SignerKey, VerifierKey
+from audit.state import StateFiles, sync_folder, write_private
+
+
+def host_key(files: StateFiles) -> SignerKey:
+    """Return the host's signing key.
+
+    Raises:
+        BadKeyError: When there is none, or the file holds none.
+        StateFolderError: When others may read the file.
+    """
+    return SignerKey.parse(_private_text(files.host_key))
+
+
+def next_host_key(files: StateFiles) -> SignerKey | None:
+    """Return the key that a rotation was about to put in the old one's place; None when there is none."""
+    return SignerKey.parse(_private_text(files.next_host_key)) if files.next_host_key.exists() else None
+
+
+def make_host_key(files: StateFiles) -> SignerKey:
+    """Make the host's first key, write both halves, return it; its random name tells nothing."""
+    key = SignerKey.make(f"pairlock-{secrets.token_hex(4)}", secrets.token_bytes(32))
+    store_host_key(files, key)
+    return key
+
+
+def store_host_key(files: StateFiles, key: SignerKey) -> None:
+    """Write both halves of the host's key."""
+    write_private(files.host_key, f"{key.secret_text()}\n".encode())
+    write_private(files.host_vkey, f"{key.verifier}\n".encode())
+
+
+def prepare_rotation(files: StateFiles) -> SignerKey:
+    """Make the key that will follow the host's present one, and write it beside that."""
+    key = SignerKey.make(f"pairlock-{secrets.token_hex(4)}", secrets.token_bytes(32))
+    write_private(files.next_host_key, f"{key.secret_text()}\n".encode())
+    return key
+
+
+def finish_rotation(files: StateFiles, key: SignerKey) -> None:
+    """Put the new key in the old one's place."""
+    write_private(files.host_vkey, f"{key.verifier}\n".encode())
+    files.next_host_key.rename(files.host_key)
+    sync_folder(files.folder)
+
+
+def host_vkey(files: StateFiles) -> VerifierKey | None:
+    """Return the public key that the state folder claims; None when there is none.
+
+    Raises:
+        BadKeyError: When the file holds no key.
+    """
+    try:
+        return VerifierKey.parse(files.host_vkey.read_text("utf-8", "replace"))
+    except FileNotFoundError:
+        return None
+
+
+def session_key(session_id: str, epoch: int) -> SignerKey:
+    """Return a fresh key that lives in memory only and seals one session's log for one epoch."""
+    return SignerKey.make(f"pairlock/session/{session_id}/{epoch}", secrets.token_bytes(32))
+
+
+def pin(files: StateFiles, text: str) -> VerifierKey:
+    """Pin a host's public key for this user.
+
+    Args:
+        files: The state's files.
+        text: The key, in the signed-note form, as it came from elsewhere.
+
+    Raises:
+        BadKeyError: When it is no key.
+    """
+    key = VerifierKey.parse(text)
+    write_private(files.pinned_vkey, f"{key}\n".encode())
+    return key
+
+
+def pinned(files: StateFiles) -> VerifierKey | None:
+    """Return the pinned key; None when there is none.
+
+    Raises:
+        BadKeyError: When the file holds no key.
+    """
+    try:
+        return VerifierKey.parse(files.pinned_vkey.read_text("utf-8", "replace"))
+    except FileNotFoundError:
+        return None
+
+
+def redaction_key(files: StateFiles) -> bytes:
+    """Return the key under which tags of secrets are made, made on first use."""
+    path = files.redaction_key
+    try:
+        return bytes.fromhex(_private_text(path).strip())
+    except BadKeyError:
+        if path.exists():
+            raise
+    except ValueError as error:
+        raise BadKeyError(f"`{path.name}` holds no key") from error
+    return _made_once(path, secrets.token_bytes(32))
+
+
+def _made_once(path: Path, fresh: bytes) -> bytes:
+    """Write the key unless another process was first, and return the one that is there."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    write_private(draft, fresh.hex().encode("ascii") + b"\n")
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return bytes.fromhex(_private_text(path).strip())
+    finally:
+        draft.unlink()
+    return fresh
+
+
+def _private_text(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise BadKeyError(f"there is no `{path.name}`") from error
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(file.fileno())
+        if found.st_mode & 0o077 or found.st_uid != os.geteuid():
+            raise StateFolderError(f"`{path.name}` can be read by others", hint=f"chmod 600 {path.name}")
+        return file.read(4096).decode("utf-8", "replace")

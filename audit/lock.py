@@ -1,0 +1,50 @@
+"""Hold the right to be a session's only writer, and tell whether somebody holds it."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from audit.errors import LedgerError, LedgerLockedError
+
+
+class WriterLock:
+    """An exclusive lock on a file, held until it is released or the process ends.
+
+    Args:
+        path: The file; made when it is not there.
+
+    Raises:
+        LedgerLockedError: When another process, or another journal of this one, holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LedgerError(f"cannot open `{path.name}`: {(error.strerror or '').lower()}") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise LedgerLockedError(
+                f"session `{path.parent.name}` has a writer already", hint="only its runner writes its ledger"
+            ) from error
+
+    def release(self) -> None:
+        """Let the next writer in."""
+        os.close(self._descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a writer holds the lock at this moment."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

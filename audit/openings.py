@@ -1,0 +1,221 @@
+"""What stands behind commitments: salts and values, in ``openings.jsonl`` and, for large ones, in ``blobs/``.
+
+Openings are not chained: they may be deleted, and the entry's commitment still proves what was there. A
+value is checked against its commitment each time it is read.
+"""
+
+import base64
+import binascii
+import gzip
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import orjson
+
+from audit.errors import BrokenLedgerError
+from audit.fields import Commitment
+from audit.state import SessionFiles, sync_folder, write_private
+
+SALT_BYTES = 32
+LARGEST_INLINE = 8 * 1024
+LARGEST_BLOB = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A commitment with what opens it.
+
+    Attributes:
+        commitment: What the entry holds.
+        salt: The 32 bytes that were hashed before the value.
+        value: The value, already redacted; None when only the salt is kept.
+    """
+
+    commitment: Commitment
+    salt: bytes
+    value: bytes | None
+
+    def is_large(self) -> bool:
+        """Tell whether the value goes to a file of its own."""
+        return self.value is not None and len(self.value) > LARGEST_INLINE
+
+    def line(self) -> bytes:
+        """Return the line of ``openings.jsonl``, with its newline."""
+        fields = {"commitment": self.commitment.digest, "size": self.commitment.size, "salt": self.salt.hex()}
+        return orjson.dumps(fields | self._place()) + b"\n"
+
+    def _place(self) -> dict[str, object]:
+        if self.value is None:
+            return {"kept": False}
+        if self.is_large():
+            return {"blob": True}
+        try:
+            return {"utf8": self.value.decode("utf-8")}
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(self.value).decode("ascii")}
+
+
+def commit(value: bytes, *, random: Callable[[int], bytes], keep: bool = True) -> Opening:
+    """Return a fresh commitment to a value, with its opening.
+
+    Args:
+        value: What to commit to, already redacted.
+        random: Gives that many unpredictable bytes.
+        keep: False to keep the salt only: whoever has the value can then prove it, and nobody can read it.
+    """
+    salt = random(SALT_BYTES)
+    digest = sha256(salt + value).hexdigest()
+    return Opening(Commitment(digest=digest, size=len(value)), salt, value if keep else None)
+
+
+def write_blob(files: SessionFiles, opening: Opening) -> None:
+    """Write a large value to its file, compressed and durable.
+
+    Args:
+        files: The session's files.
+        opening: One whose value is large.
+    """
+    if opening.value is None:
+        return
+    if not files.blobs.is_dir():
+        files.blobs.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(files.folder)
+    write_private(blob_path(files, opening.commitment.digest), gzip.compress(opening.value, 3, mtime=0))
+
+
+def blob_path(files: SessionFiles, digest: str) -> Path:
+    """Return where the value behind a commitment lies, if it is large."""
+    return files.blobs / f"{digest}.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The value behind a commitment is not there.
+
+    Attributes:
+        commitment: The commitment's digest.
+        never_kept: True when the writer kept only the salt, on purpose.
+    """
+
+    commitment: str
+    never_kept: bool
+
+
+class Openings:
+    """The openings of one session, found by commitment.
+
+    Args:
+        files: The session's files. The table is read once; values of blobs are read when asked for.
+    """
+
+    def __init__(self, files: SessionFiles) -> None:
+        self._files = files
+        self._table = {str(fields.get("commitment")): fields for fields in _lines(files.openings)}
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._table
+
+    def digests(self) -> set[str]:
+        """Return every commitment that has a line."""
+        return set(self._table)
+
+    def size_of(self, digest: str) -> int:
+        """Return the length that the table claims for a value, in bytes; 0 when there is no line."""
+        size = self._table.get(digest, {}).get("size")
+        return size if isinstance(size, int) and size > 0 else 0
+
+    def salt(self, commitment: Commitment) -> bytes | None:
+        """Return a commitment's salt; None when there is no opening."""
+        fields = self._table.get(commitment.digest)
+        try:
+            return bytes.fromhex(str(fields["salt"])) if fields else None
+        except (KeyError, ValueError):
+            return None
+
+    def value(self, commitment: Commitment) -> bytes | Gone:
+        """Return the value behind a commitment, checked against it.
+
+        Raises:
+            BrokenLedgerError: When there is a value and it is not the one that was committed to.
+        """
+        fields = self._table.get(commitment.digest)
+        salt = self.salt(commitment)
+        if fields is None or salt is None:
+            return Gone(commitment.digest, never_kept=False)
+        if fields.get("kept") is False:
+            return Gone(commitment.digest, never_kept=True)
+        value = self._read(commitment, fields)
+        if value is None:
+            return Gone(commitment.digest, never_kept=False)
+        if sha256(salt + value).hexdigest() != commitment.digest:
+            raise BrokenLedgerError(f"the value behind commitment `{commitment.digest[:16]}` was changed")
+        return value
+
+    def _read(self, commitment: Commitment, fields: dict[str, object]) -> bytes | None:
+        match fields:
+            case {"utf8": str(text)}:
+                return text.encode("utf-8")
+            case {"base64": str(text)}:
+                return _decoded(text, commitment)
+            case {"blob": True}:
+                return self._blob(commitment)
+        return None
+
+    def _blob(self, commitment: Commitment) -> bytes | None:
+        path = blob_path(self._files, commitment.digest)
+        try:
+            with gzip.open(path, "rb") as file:
+                return file.read(min(commitment.size, LARGEST_BLOB) + 1)
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError, zlib.error) as error:
+            raise BrokenLedgerError(f"blob `{path.name[:16]}` cannot be read back", path=path) from error
+
+
+def without(files: SessionFiles, digest: str) -> None:
+    """Delete an opening, its salt and its value, durably; nothing happens when there is none.
+
+    Args:
+        files: The session's files.
+        digest: The commitment.
+    """
+    kept = [
+        orjson.dumps(fields) + b"\n"
+        for fields in _lines(files.openings)
+        if fields.get("commitment") != digest
+    ]
+    if files.openings.exists():
+        write_private(files.openings, b"".join(kept))
+    path = blob_path(files, digest)
+    if path.exists():
+        path.unlink()
+        sync_folder(files.blobs)
+
+
+def _decoded(text: str, commitment: Commitment) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BrokenLedgerError(
+            f"the value behind commitment `{commitment.digest[:16]}` was changed"
+        ) from error
+
+
+def _lines(path: Path) -> Iterator[dict[str, object]]:
+    """Yield the whole lines of the table; a torn last line and what is no object are passed over."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    with os.fdopen(descriptor, "rb") as file:
+        for line in file:
+            try:
+                fields = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(fields, dict):
+                yield fields

@@ -1,0 +1,94 @@
+"""Take a session's log up again where another writer left it: verify it, and say where it stands.
+
+Nothing is repaired but a torn last line; a log that does not verify is refused.
+"""
+
+from dataclasses import dataclass
+
+from audit.chain import Chain
+from audit.errors import BrokenLedgerError, UnknownSessionError
+from audit.index import SessionRecord, read_index
+from audit.merkle import Frontier
+from audit.segments import Lines, Torn
+from audit.state import StateFiles
+from audit.walk import Bound, Walk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """Where a log stood when it was taken up again.
+
+    Attributes:
+        chain: Its end.
+        segment: The number of the file that is written next.
+        epoch: The epoch of the writer before.
+        sealed_size: Entries that a seal covers.
+        torn: What was cut off.
+        was_closed: Whether its last entry was the session's end.
+    """
+
+    chain: Chain
+    segment: int
+    epoch: int
+    sealed_size: int
+    torn: Torn
+    was_closed: bool
+
+
+def session_origin(session_id: str) -> str:
+    """Return the name of a session's log."""
+    return f"pairlock/session/{session_id}"
+
+
+def bound_of(session_id: str, record: SessionRecord) -> Bound:
+    """Return what the host's log binds a session's file to."""
+    return Bound(origin=session_origin(session_id), vkeys=record.vkeys, roots=record.roots)
+
+
+def walk_of(session_id: str, record: SessionRecord, *, collect: bool = True) -> Walk:
+    """Return a walk that begins at the log's start, or where its pruned part ended."""
+    bound, pruned = bound_of(session_id, record), record.pruned
+    if pruned is None:
+        return Walk(bound, Chain.start(bound.origin), collect=collect)
+    frontier = Frontier(pruned.size, [bytes.fromhex(peak) for peak in pruned.peaks])
+    return Walk(bound, Chain(bytes.fromhex(pruned.head), frontier), epoch=pruned.epoch, collect=collect)
+
+
+def recover(state: StateFiles, session_id: str) -> Recovered:
+    """Return where a session's log stands.
+
+    Args:
+        state: The state's files.
+        session_id: A whole id; the caller holds the session's lock.
+
+    Raises:
+        UnknownSessionError: When it has no log.
+        BrokenLedgerError: When the log, or the host's, does not verify, or is shorter than the host's log
+        knows.
+    """
+    files = state.session(session_id)
+    segments = files.segments()
+    if not segments:
+        raise UnknownSessionError(f"session `{session_id}` has no ledger")
+    index = read_index(state)
+    if index.broken is not None:
+        raise index.broken
+    record = index.session(session_id)
+    walk = walk_of(session_id, record, collect=False)
+    lines = Lines([path for _, path in segments])
+    for block in lines.blocks():
+        walk.feed(block)
+    if walk.chain.size < record.size:
+        raise BrokenLedgerError(
+            f"the log of `{session_id}` has {walk.chain.size} entries, the host's log knows {record.size}",
+            path=segments[-1][1],
+            seq=walk.chain.size,
+        )
+    return Recovered(
+        chain=walk.chain,
+        segment=segments[-1][0],
+        epoch=walk.epoch,
+        sealed_size=walk.sealed_size,
+        torn=lines.torn,
+        was_closed=walk.last_kind == "session.closed",
+    )

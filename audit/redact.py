@@ -1,0 +1,168 @@
+"""Replace known secrets on the way in, in every spelling they are likely to take, by a name and a keyed tag.
+
+The tag is an HMAC, so that whoever has the secret and the host's key can ask where it was used, and nobody
+can guess it from the log. Hygiene, not a wall: a secret that was reversed or split is not recognised.
+"""
+
+import base64
+import hmac
+import json
+from collections.abc import Mapping
+from urllib.parse import quote, quote_plus
+
+import orjson
+
+from audit.errors import ShortSecretError
+from audit.hostile import MARK, mark, unmark
+
+SHORTEST_SECRET = 6
+_TAG_HEX = 16
+_A_MARK = b'{"!":'
+
+
+def tag_of(secret: str, key: bytes) -> str:
+    """Return the tag that stands for a secret in this host's ledgers.
+
+    Args:
+        secret: The value.
+        key: The host's redaction key.
+    """
+    return hmac.digest(key, secret.encode("utf-8", "surrogatepass"), "sha256").hex()[:_TAG_HEX]
+
+
+class Redactor:
+    """Knows the session's secrets and writes placeholders in their stead.
+
+    Args:
+        secrets: Name to value, for example ``{"github": "ghp_..."}``.
+        key: The host's redaction key, from ``keys.redaction_key``.
+
+    Raises:
+        ShortSecretError: When a value has fewer than 6 characters, and would be found in ordinary text.
+    """
+
+    def __init__(self, secrets: Mapping[str, str], *, key: bytes) -> None:
+        forms: dict[str, str] = {}
+        for name, value in secrets.items():
+            if len(value) < SHORTEST_SECRET:
+                raise ShortSecretError(
+                    f"secret `{name}` is shorter than {SHORTEST_SECRET} characters",
+                    hint="a value this short is found in ordinary text and cannot be kept out of the ledger",
+                )
+            placeholder = f"[secret:{_plain(name)}:{tag_of(value, key)}]"
+            for form in spellings(value):
+                forms.setdefault(form, placeholder)
+        self._texts = sorted(forms.items(), key=lambda item: -len(item[0]))
+        self._raw = [(text.encode("utf-8", "surrogatepass"), mark.encode()) for text, mark in self._texts]
+        self._in_line = sorted({_as_in_line(text) for text, _ in self._texts})
+
+    def touches(self, line: bytes) -> bool:
+        """Tell whether an encoded line may hold a secret, so that only then the whole value is walked."""
+        if _A_MARK in line:
+            return True
+        for form in self._in_line:  # noqa: SIM110 - on the way of every entry, and any() takes three times as long
+            if form in line:
+                return True
+        return False
+
+    def text(self, value: str) -> str:
+        """Return the text with every known secret replaced."""
+        for form, placeholder in self._texts:
+            if form in value:
+                value = value.replace(form, placeholder)
+        return value
+
+    def raw(self, value: bytes) -> bytes:
+        """Return the bytes with every known secret replaced."""
+        for form, placeholder in self._raw:
+            if form in value:
+                value = value.replace(form, placeholder)
+        return value
+
+    def marked(self, value: object) -> object:
+        """Return a value of the ledger's JSON with every known secret replaced, in keys and inside marks too.
+
+        Args:
+            value: What ``hostile.mark`` has been over, so that it is nowhere deep.
+        """
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            if MARK in value:
+                value = self._inside_mark(value)
+            return {self.text(str(key)): self.marked(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.marked(item) for item in value]
+        return value
+
+    def _inside_mark(self, value: dict[str, object]) -> dict[str, object]:
+        inside = unmark(value)
+        cleaned: object = inside
+        if isinstance(inside, bytes):
+            cleaned = self.raw(inside)
+        elif isinstance(inside, str):
+            cleaned = self.text(inside)
+        if cleaned == inside:
+            return value
+        remade = mark(cleaned)
+        return remade if isinstance(remade, dict) else {MARK: "pairs", "items": [["text", remade]]}
+
+
+def spellings(secret: str) -> set[str]:
+    """Return the ways in which a secret may be written: raw, URL, base64 at each alignment, JSON, hex.
+
+    Args:
+        secret: The value.
+    """
+    raw = secret.encode("utf-8", "surrogatepass")
+    found = {secret, raw.hex(), raw.hex().upper()}
+    for quoted in (quote(raw, safe=""), quote(raw), quote_plus(raw), _every_byte(raw)):
+        found |= {quoted, _lower_percents(quoted)}
+    for shift in range(3):
+        found |= _base64_inside(raw, shift)
+    found |= {
+        _as_in_line(secret).decode("utf-8"),
+        _escaped_ascii(secret),
+        _escaped_ascii(secret).replace("/", "\\/"),
+    }
+    found.add(secret.replace("/", "\\/"))
+    return {form for form in found if len(form) >= SHORTEST_SECRET}
+
+
+def _base64_inside(raw: bytes, shift: int) -> set[str]:
+    """Return the characters that are the same whatever stands before and after, for one alignment."""
+    padded = base64.b64encode(b"\0" * shift + raw).decode("ascii")
+    first = -(-8 * shift // 6)
+    last = 8 * (shift + len(raw)) // 6
+    inside = padded[first:last]
+    return {inside, inside.replace("+", "-").replace("/", "_")}
+
+
+def _every_byte(raw: bytes) -> str:
+    return "".join(f"%{byte:02X}" for byte in raw)
+
+
+def _lower_percents(quoted: str) -> str:
+    head, *rest = quoted.split("%")
+    return head + "".join(f"%{part[:2].lower()}{part[2:]}" for part in rest)
+
+
+def _as_in_line(text: str) -> bytes:
+    safe = text.encode("utf-8", "replace").decode("utf-8") if not _encodes(text) else text
+    return orjson.dumps(safe)[1:-1]
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped_ascii(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+def _plain(name: str) -> str:
+    return "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in name)

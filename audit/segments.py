@@ -1,0 +1,68 @@
+"""Read a log's raw lines from its files, in constant memory; what the lines mean is told elsewhere."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from audit.chain import LONGEST_LINE
+from audit.errors import BrokenLedgerError
+
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """A last line without its newline, as a crash leaves it.
+
+    Attributes:
+        size: Bytes.
+        digest: SHA-256 of them, in hexadecimal.
+        offset: Where in its file it begins, in bytes.
+    """
+
+    size: int
+    digest: str
+    offset: int
+
+
+NOT_TORN = Torn(0, sha256(b"").hexdigest(), 0)
+
+
+class Lines:
+    """The lines of a row of files, each without its newline; after the last, `torn` says what was left over.
+
+    Args:
+        paths: The files, oldest first.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = list(paths)
+        self.torn = NOT_TORN
+
+    def blocks(self) -> Iterator[list[bytes]]:
+        """Yield the lines in blocks of about a megabyte."""
+        for number, path in enumerate(self._paths):
+            yield from self._blocks_of(path, last=number == len(self._paths) - 1)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self.blocks():
+            yield from block
+
+    def _blocks_of(self, path: Path, *, last: bool) -> Iterator[list[bytes]]:
+        rest, offset = b"", 0
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK):
+                lines = (rest + chunk).split(b"\n")
+                rest = lines.pop()
+                offset += len(chunk)
+                if lines:
+                    yield lines
+                if len(rest) > 2 * LONGEST_LINE:
+                    raise BrokenLedgerError(f"`{path.name}` holds a line without an end", path=path)
+        if rest and not last:
+            raise BrokenLedgerError(f"`{path.name}` ends in the middle of a line", path=path)
+        if last:
+            self.torn = Torn(len(rest), sha256(rest).hexdigest(), offset - len(rest))

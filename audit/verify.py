@@ -1,0 +1,308 @@
+"""Verify a session's log, or all of them and the host's: read everything, believe nothing.
+
+The verdicts are in ``verdict``; how a line is held against what binds it, in ``walk``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from audit.errors import AuditError, BrokenLedgerError, UnknownSessionError
+from audit.fields import Commitment
+from audit.index import HostIndex, SessionRecord, read_index
+from audit.keys import pinned
+from audit.lock import is_held
+from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
+from audit.openings import Gone, Openings
+from audit.recover import walk_of
+from audit.segments import Lines
+from audit.state import SessionFiles, StateFiles, check_format
+from audit.verdict import (
+    Anchored,
+    Authenticity,
+    Broken,
+    Closed,
+    Completeness,
+    Crashed,
+    Disclosed,
+    Disclosure,
+    Forged,
+    Freshness,
+    Intact,
+    Integrity,
+    Missing,
+    Open,
+    Pinned,
+    Pruned,
+    RolledBack,
+    SelfClaimed,
+    Truncated,
+    Unanchored,
+    Undisclosed,
+    Unsigned,
+    Verification,
+)
+from audit.walk import BrokenWalkError, Walk
+
+HOST = "host"
+_UNKNOWN = "the host's log does not know this session"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What every verification of one state folder rests on.
+
+    Attributes:
+        state: The state's files.
+        index: The host's log, read.
+        authenticity: Who signed the host's log.
+        freshness: Whether an anchor fits the host's log.
+        anchor: The anchor, where one was given and is what it claims to be.
+    """
+
+    state: StateFiles
+    index: HostIndex
+    authenticity: Authenticity
+    freshness: Freshness
+    anchor: Checkpoint | None
+
+
+def gather(state: Path, *, pinned_vkey: str | None = None, against: str | None = None) -> Evidence:
+    """Read the host's log once, for any number of sessions.
+
+    Args:
+        state: The state folder.
+        pinned_vkey: The host's public key as it came from elsewhere; None takes the one pinned in the state
+            folder, if there is one.
+        against: A checkpoint that was kept elsewhere, as a signed note.
+
+    Raises:
+        BadKeyError: When the key is none.
+        MalformedLineError: When the checkpoint is none.
+    """
+    files = StateFiles(state)
+    check_format(files)
+    key = VerifierKey.parse(pinned_vkey) if pinned_vkey is not None else pinned(files)
+    anchor = unverified_checkpoint(against) if against is not None else None
+    index = read_index(files, anchor_size=anchor.size if anchor else None)
+    return Evidence(
+        state=files,
+        index=index,
+        authenticity=_authenticity(index, key),
+        freshness=_freshness(index, against, anchor, key),
+        anchor=anchor,
+    )
+
+
+def verify_session(
+    state: Path, session_id: str, *, pinned_vkey: str | None = None, against: str | None = None
+) -> Verification:
+    """Verify one session.
+
+    Args:
+        state: The state folder.
+        session_id: A whole id.
+        pinned_vkey: As for `gather`.
+        against: As for `gather`.
+
+    Raises:
+        UnknownSessionError: When neither a file nor the host's log knows the session.
+    """
+    return verify_with(gather(state, pinned_vkey=pinned_vkey, against=against), session_id)
+
+
+def verify_all(
+    state: Path, *, pinned_vkey: str | None = None, against: str | None = None
+) -> Iterator[Verification]:
+    """Verify the host's log, then every session that it or the folder knows, oldest first.
+
+    Args:
+        state: The state folder.
+        pinned_vkey: As for `gather`.
+        against: As for `gather`.
+    """
+    evidence = gather(state, pinned_vkey=pinned_vkey, against=against)
+    yield verify_host(evidence)
+    known = list(evidence.index.sessions)
+    stray = sorted(set(evidence.state.session_ids()) - set(known))
+    for session_id in [*known, *stray]:
+        yield verify_with(evidence, session_id)
+
+
+def verify_host(evidence: Evidence) -> Verification:
+    """Return the verdicts on the host's own log."""
+    index = evidence.index
+    integrity: Integrity = Intact(index.size, 0)
+    if index.broken is not None:
+        at = index.size if index.broken.seq is None else index.broken.seq
+        integrity = Broken(at, max(at, index.size), str(index.broken), 0)
+    return Verification(
+        log=HOST,
+        integrity=integrity,
+        completeness=Crashed(index.torn_bytes) if index.torn_bytes else Open(),
+        authenticity=evidence.authenticity,
+        freshness=evidence.freshness,
+        disclosure=Disclosed(0, 0, 0),
+    )
+
+
+def verify_with(evidence: Evidence, session_id: str) -> Verification:
+    """Return the verdicts on one session, the host's log having been read.
+
+    Raises:
+        UnknownSessionError: When neither a file nor the host's log knows the session.
+    """
+    files = evidence.state.session(session_id)
+    record = evidence.index.session(session_id)
+    known = session_id in evidence.index.sessions
+    if not known and not files.segments():
+        raise UnknownSessionError(f"session `{session_id}` has no ledger")
+    found = Verification(
+        log=session_id,
+        integrity=Intact(0, 0),
+        completeness=Missing(record.size),
+        authenticity=_session_authenticity(evidence, known=known),
+        freshness=_session_freshness(evidence, record),
+        disclosure=Disclosed(0, 0, 0),
+    )
+    if not files.segments():
+        return _without_file(found, record)
+    return _with_file(found, files, record)
+
+
+def _without_file(found: Verification, record: SessionRecord) -> Verification:
+    pruned = record.pruned
+    if pruned is not None and pruned.size >= record.size:
+        return replace(found, completeness=Pruned(pruned.size))
+    return found
+
+
+def _with_file(found: Verification, files: SessionFiles, record: SessionRecord) -> Verification:
+    held = is_held(files.lock)
+    walk = walk_of(found.log, record)
+    lines = Lines([path for _, path in files.segments()])
+    integrity = _walked(walk, lines)
+    if isinstance(integrity, Intact):
+        integrity = _after_the_end(integrity, record)
+    return replace(
+        found,
+        authenticity=_never_begun(found.authenticity, walk, record),
+        integrity=integrity,
+        completeness=_completeness(walk, record, lines.torn.size, held=held),
+        disclosure=_disclosure(walk.commitments, Openings(files), record.withheld),
+    )
+
+
+def _never_begun(found: Authenticity, walk: Walk, record: SessionRecord) -> Authenticity:
+    """Tell a session that died before it was registered, and did nothing, from one that somebody planted."""
+    if isinstance(found, Forged) and not record.vkeys and walk.chain.size <= 1 and _UNKNOWN in found.why:
+        return Unsigned(f"{_UNKNOWN}; it was never begun")
+    return found
+
+
+def _walked(walk: Walk, lines: Lines) -> Integrity:
+    try:
+        for block in lines.blocks():
+            walk.feed(block)
+    except BrokenWalkError as error:
+        return Broken(error.first, error.last, error.why, walk.sealed_size)
+    except BrokenLedgerError as error:
+        return Broken(walk.chain.size, walk.chain.size, str(error), walk.sealed_size)
+    return Intact(walk.chain.size, walk.chain.size - walk.sealed_size)
+
+
+def _after_the_end(found: Intact, record: SessionRecord) -> Integrity:
+    """Refuse entries that stand behind a sealed end without a reopening that the host's log knows."""
+    end = record.closed_at_size
+    if end is None or found.entries <= end or found.unsealed == 0 or _reopened_after(record, end):
+        return found
+    return Broken(end, found.entries - 1, "it stands behind the session's sealed end", end)
+
+
+def _reopened_after(record: SessionRecord, size: int) -> bool:
+    return any(known > size for known in record.roots) or len(record.vkeys) > 1
+
+
+def _completeness(walk: Walk, record: SessionRecord, torn_bytes: int, *, held: bool) -> Completeness:
+    if walk.chain.size < record.size:
+        return Truncated(walk.chain.size, record.size)
+    if held:
+        return Open()
+    if walk.last_kind == "session.closed" and walk.sealed_size == walk.chain.size and not torn_bytes:
+        return Closed()
+    return Crashed(torn_bytes)
+
+
+def _disclosure(commitments: set[str], openings: Openings, withheld: set[str]) -> Disclosure:
+    opened = accounted = proofs = 0
+    missing, changed = [], []
+    for digest in sorted(commitments):
+        try:
+            value = openings.value(Commitment(digest=digest, size=openings.size_of(digest)))
+        except BrokenLedgerError:
+            changed.append(digest)
+            continue
+        if not isinstance(value, Gone):
+            opened += 1
+        elif value.never_kept:
+            proofs += 1
+        elif digest in withheld:
+            accounted += 1
+        else:
+            missing.append(digest)
+    if missing or changed:
+        return Undisclosed(tuple(missing), tuple(changed))
+    return Disclosed(opened, accounted, proofs)
+
+
+def _authenticity(index: HostIndex, key: VerifierKey | None) -> Authenticity:
+    if index.broken is not None:
+        return Forged(f"the host's log does not hold: {index.broken}")
+    if not index.keys:
+        return Unsigned("there is no host's log") if key is None else Forged("there is no host's log")
+    if key is None:
+        return SelfClaimed(index.keys[-1].name)
+    if key in index.keys:
+        return Pinned(key.name)
+    return Forged(f"the host's log is signed by `{index.keys[-1].name}`, not by the pinned `{key.name}`")
+
+
+def _session_authenticity(evidence: Evidence, *, known: bool) -> Authenticity:
+    if known or isinstance(evidence.authenticity, Forged):
+        return evidence.authenticity
+    return Forged(_UNKNOWN) if isinstance(evidence.authenticity, Pinned) else Unsigned(_UNKNOWN)
+
+
+def _freshness(
+    index: HostIndex, note: str | None, anchor: Checkpoint | None, key: VerifierKey | None
+) -> Freshness:
+    if anchor is None or note is None:
+        return Unanchored()
+    if not _signed_by_any(note, [*index.keys, *([key] if key else [])]):
+        return RolledBack("the checkpoint is signed by a key that this log does not know")
+    if anchor.origin != index.origin:
+        return RolledBack(f"the checkpoint is of `{anchor.origin}`")
+    if anchor.size > index.size:
+        return RolledBack(f"the checkpoint covers {anchor.size} entries, the host's log holds {index.size}")
+    if anchor.root != index.anchor_root:
+        return RolledBack(f"the first {anchor.size} entries of the host's log are not what they were")
+    return Anchored(anchor.size, anchor.size)
+
+
+def _session_freshness(evidence: Evidence, record: SessionRecord) -> Freshness:
+    match evidence.freshness:
+        case Anchored(host_size=host_size):
+            covered = [size for size, seq in record.sealed.items() if seq < host_size]
+            return Anchored(max(covered, default=0), host_size)
+        case other:
+            return other
+
+
+def _signed_by_any(note: str, keys: list[VerifierKey]) -> bool:
+    for key in keys:
+        try:
+            open_checkpoint(note, key)
+        except AuditError:
+            continue
+        return True
+    return False

@@ -1,0 +1,157 @@
+"""Walk a session's lines from the first to the last and hold each against everything that binds it.
+
+What binds a line: its place and predecessor, its exact spelling, the seals in the file, the roots that the
+host's log knows, the keys that the host's log registered. This is the hot path of `audit verify`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import orjson
+
+from audit.chain import LONGEST_LINE, Chain, opening
+from audit.errors import AuditError, BrokenLedgerError
+from audit.note import VerifierKey, open_checkpoint
+
+_COMMITMENT = {"digest", "size"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What is known of a session from outside its file.
+
+    Attributes:
+        origin: The log's name.
+        vkeys: Epoch to the public key that the host's log registered; empty when it knows nothing.
+        roots: Size to the root that the host's log knows.
+    """
+
+    origin: str
+    vkeys: Mapping[int, str]
+    roots: Mapping[int, bytes]
+
+
+class BrokenWalkError(BrokenLedgerError):
+    """Raised when a line does not hold.
+
+    Attributes:
+        first: The first entry that may be bad.
+        last: The entry at which it was seen.
+        why: In a few words.
+    """
+
+    def __init__(self, first: int, last: int, why: str) -> None:
+        place = f"entry {first}" if first == last else f"between entry {first} and entry {last}"
+        super().__init__(f"{place}: {why}", seq=first)
+        self.first = first
+        self.last = last
+        self.why = why
+
+
+class Walk:
+    """The state of a walk; `feed` it blocks of lines.
+
+    Args:
+        bound: What is known from outside.
+        chain: Where to begin: the start of the log, or where its pruned part ended.
+        epoch: The key's epoch there; 0 before the first line.
+        collect: Whether to gather the commitments that the entries hold.
+    """
+
+    def __init__(self, bound: Bound, chain: Chain, *, epoch: int = 0, collect: bool = True) -> None:
+        self.bound = bound
+        self.chain = chain
+        self.epoch = epoch
+        self.sealed_size = chain.size
+        self.last_kind = ""
+        self.commitments: set[str] = set()
+        self._collect = collect
+        self._vkey = VerifierKey.parse(bound.vkeys[epoch]) if epoch in bound.vkeys else None
+
+    def feed(self, lines: Iterable[bytes]) -> None:
+        """Take the next lines.
+
+        Raises:
+            BrokenWalkError: At the first that does not hold.
+        """
+        chain, frontier, roots = self.chain, self.chain.frontier, self.bound.roots
+        loads, dumps, special = orjson.loads, orjson.dumps, self._special
+        for line in lines:
+            seq = frontier.size
+            if not line.startswith(opening(seq, chain.head)):
+                raise self._unlinked(line, seq)
+            try:
+                fields = loads(line)
+            except orjson.JSONDecodeError:
+                raise BrokenWalkError(seq, seq, "it is not JSON") from None
+            if dumps(fields) != line or len(line) > LONGEST_LINE:
+                raise BrokenWalkError(seq, seq, "it is not spelled as a writer spells it")
+            kind = fields.get("type")
+            if kind in special:
+                self._take_special(kind, fields, seq)
+            elif kind != "log.sealed":
+                self.last_kind = kind
+            if self._collect and b'"digest":"' in line:
+                _gather(fields.get("body"), self.commitments)
+            leaf = sha256(b"\x00" + line).digest()
+            chain.head = leaf
+            frontier.append(leaf)
+            if seq + 1 in roots and frontier.root() != roots[seq + 1]:
+                raise BrokenWalkError(self.sealed_size, seq, "it is not what the host's log has sealed")
+
+    _special = frozenset({"log.opened", "log.sealed", "session.recovered"})
+
+    def _unlinked(self, line: bytes, seq: int) -> BrokenWalkError:
+        if seq and line.startswith(b'{"seq":%d,"prev":"' % seq):
+            return BrokenWalkError(seq - 1, seq, "the entry after it names another predecessor")
+        return BrokenWalkError(seq, seq, "it does not follow the entry before it")
+
+    def _take_special(self, kind: str, fields: dict[str, object], seq: int) -> None:
+        match kind, fields.get("body"):
+            case "log.opened", {"session": str(session), "epoch": 1, "vkey": str(vkey)} if seq == 0:
+                self._begin_epoch(session, 1, vkey, seq)
+            case "session.recovered", {"session": str(session), "epoch": int(epoch), "vkey": str(vkey)}:
+                if epoch != self.epoch + 1:
+                    raise BrokenWalkError(seq, seq, f"epoch {epoch} does not follow epoch {self.epoch}")
+                self._begin_epoch(session, epoch, vkey, seq)
+                self.last_kind = kind
+            case "log.sealed", {"epoch": int(epoch), "note": str(note)}:
+                self._take_seal(epoch, note, seq)
+            case _:
+                raise BrokenWalkError(seq, seq, f"`{kind}` is malformed or out of place")
+
+    def _begin_epoch(self, session: str, epoch: int, vkey: str, seq: int) -> None:
+        if not self.bound.origin.endswith(f"/{session}"):
+            raise BrokenWalkError(seq, seq, f"it belongs to session `{session[:20]}`")
+        if self.bound.vkeys and self.bound.vkeys.get(epoch) != vkey:
+            raise BrokenWalkError(seq, seq, "its key is not the one that the host's log registered")
+        try:
+            self._vkey = VerifierKey.parse(vkey)
+        except AuditError as error:
+            raise BrokenWalkError(seq, seq, str(error)) from error
+        self.epoch = epoch
+
+    def _take_seal(self, epoch: int, note: str, seq: int) -> None:
+        if epoch != self.epoch or self._vkey is None:
+            raise BrokenWalkError(self.sealed_size, seq, f"it is sealed by epoch {epoch}, not {self.epoch}")
+        try:
+            found = open_checkpoint(note, self._vkey)
+        except AuditError as error:
+            raise BrokenWalkError(self.sealed_size, seq, f"the seal does not hold: {error}") from error
+        if found != self.chain.checkpoint(self.bound.origin):
+            raise BrokenWalkError(self.sealed_size, seq, "the seal signs another log")
+        self.sealed_size = seq + 1
+
+
+def _gather(value: object, into: set[str]) -> None:
+    """Add the digest of every commitment in a body."""
+    if isinstance(value, dict):
+        if value.keys() == _COMMITMENT and isinstance(value["digest"], str):
+            into.add(value["digest"])
+            return
+        for item in value.values():
+            _gather(item, into)
+    elif isinstance(value, list):
+        for item in value:
+            _gather(item, into)
