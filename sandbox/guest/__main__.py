@@ -1,0 +1,13 @@
+"""Start the guest from its folder, whatever the folder's place: `python3 -I -S -B /rt/guest/__main__.py …`."""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__":
+    here = __file__.rpartition("/")[0]
+    above, _, name = here.rpartition("/")
+    # Behind the standard library, so that nothing beside the folder can stand in for a module of it.
+    sys.path.append(above)
+    __import__(f"{name}.main")
+    sys.modules[f"{name}.main"].main(sys.argv[1:])

@@ -1,0 +1,103 @@
+"""Write the seccomp filter as a classic BPF program: pure, grant in, instructions out.
+
+The data that a filter reads is `struct seccomp_data` (linux/seccomp.h): nr at 0, arch at 4, args[i] at 16 + 8 * i,
+low word first (both architectures are little-endian). Only low words are compared, where the kernel itself reads an
+int or an unsigned int: a socket's family, an ioctl's request, clone's flags (kernel/fork.c, lower_32_bits).
+"""
+
+from __future__ import annotations
+
+import errno
+from struct import Struct
+
+from .syscalls import AUDIT_ARCHITECTURE, EXEC, NUMBERS, REFUSED, X32_BIT, X86_64
+
+# linux/seccomp.h
+KILL_PROCESS = 0x80000000
+ERRNO = 0x00050000
+ALLOW = 0x7FFF0000
+
+# linux/bpf_common.h: BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_{JEQ,JGE,JSET} | BPF_K, BPF_RET | BPF_K
+_LOAD = 0x20
+_EQUAL = 0x15
+_AT_LEAST = 0x35
+_ANY_BIT = 0x45
+_RETURN = 0x06
+_NUMBER_AT = 0
+_ARCHITECTURE_AT = 4
+_INSTRUCTION = Struct("=HBBI")
+
+# linux/sched.h: CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. NEWTIME (0x80) lies in the byte of the
+# exit signal and exists for unshare and clone3 only, which are refused whole.
+NEW_NAMESPACES = 0x7E020000
+# asm-generic/ioctls.h
+TIOCSTI = 0x5412
+TIOCLINUX = 0x541C
+AF_UNIX = 1
+AF_INET = 2
+AF_INET6 = 10
+
+Instruction = tuple[int, int, int, int]
+
+
+def program(machine: str, *, holds_exec: bool, loopback: bool) -> list[Instruction]:
+    """Return the filter for one grant.
+
+    Args:
+        machine: one of `syscalls.NUMBERS`.
+        holds_exec: whether the grant holds `exec`; without it no process of the container ever runs a program.
+        loopback: whether AF_INET and AF_INET6 sockets may be made.
+    """
+    numbers = NUMBERS[machine]
+    refused = REFUSED if holds_exec else (*EXEC, *REFUSED)
+    families = (AF_UNIX, AF_INET, AF_INET6) if loopback else (AF_UNIX,)
+    return [
+        (_LOAD, 0, 0, _ARCHITECTURE_AT),
+        (_EQUAL, 1, 0, AUDIT_ARCHITECTURE[machine]),
+        (_RETURN, 0, 0, KILL_PROCESS),
+        (_LOAD, 0, 0, _NUMBER_AT),
+        *(_when(_AT_LEAST, X32_BIT, KILL_PROCESS) if machine == X86_64 else ()),
+        *(
+            step
+            for name in refused
+            if name in numbers
+            for step in _when(_EQUAL, numbers[name], _error(errno.EPERM))
+        ),
+        # The C library then uses clone, whose flags a filter can see; clone3 has them behind a pointer.
+        *_when(_EQUAL, numbers["clone3"], _error(errno.ENOSYS)),
+        *_by_argument(numbers["clone"], 0, _when(_ANY_BIT, NEW_NAMESPACES, _error(errno.EPERM)), ALLOW),
+        *_by_argument(numbers["socket"], 0, _allowed(families), _error(errno.EAFNOSUPPORT)),
+        *_by_argument(numbers["socketpair"], 0, _allowed((AF_UNIX,)), _error(errno.EAFNOSUPPORT)),
+        *_by_argument(numbers["ioctl"], 1, _terminal_input(), ALLOW),
+        (_RETURN, 0, 0, ALLOW),
+    ]
+
+
+def assemble(instructions: list[Instruction]) -> bytes:
+    """Return the program as the kernel's array of `struct sock_filter`."""
+    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
+
+
+def _error(code: int) -> int:
+    return ERRNO | code
+
+
+def _when(test: int, value: int, verdict: int) -> tuple[Instruction, ...]:
+    return ((test, 0, 1, value), (_RETURN, 0, 0, verdict))
+
+
+def _allowed(values: tuple[int, ...]) -> tuple[Instruction, ...]:
+    return tuple(step for value in values for step in _when(_EQUAL, value, ALLOW))
+
+
+def _terminal_input() -> tuple[Instruction, ...]:
+    refusal = _error(errno.EPERM)
+    return (*_when(_EQUAL, TIOCSTI, refusal), *_when(_EQUAL, TIOCLINUX, refusal))
+
+
+def _by_argument(
+    number: int, argument: int, tests: tuple[Instruction, ...], otherwise: int
+) -> tuple[Instruction, ...]:
+    """Return a block that other calls jump over; it always ends in a verdict, so the number need not be loaded again."""
+    body = ((_LOAD, 0, 0, 16 + 8 * argument), *tests, (_RETURN, 0, 0, otherwise))
+    return ((_EQUAL, 0, len(body), number), *body)

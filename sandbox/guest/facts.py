@@ -1,0 +1,97 @@
+"""Collect what the guest is: the evidence that its HELLO carries. It judges nothing; `sandbox.attest` does."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+
+from . import probes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .objects import Object, Value
+
+SELF_TEST = (
+    "execve", "memfd_create", "socket_unix", "socket_inet", "socket_netlink", "socket_vsock",
+    "clone_newuser", "clone3", "unshare", "ptrace", "io_uring_setup", "write_root", "write_runtime",
+)  # fmt: skip
+_STATUS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters")
+_HIGHEST_DESCRIPTOR = 256
+_MOUNTS_SHOWN = 256
+
+
+def gather(environment: list[str], inherited: list[int]) -> Object:
+    """Return every fact, in JSON's forms.
+
+    Args:
+        environment: the names that the process was started with; a process that is not dumpable cannot read them back.
+        inherited: the descriptors that it was started with.
+    """
+    return {
+        "pid": os.getpid(),
+        "uids": list(os.getresuid()),
+        "gids": list(os.getresgid()),
+        "groups": list(os.getgroups()),
+        "threads": threads(),
+        "mounts": mounts(),
+        "interfaces": interfaces(),
+        "environment": [*sorted(environment)],
+        "descriptors": [*inherited],
+        "python": ".".join(str(part) for part in sys.version_info[:3]),
+        "tries": {**probes.run(SELF_TEST)},
+    }
+
+
+def threads() -> list[Value]:
+    """Return the status lines that matter, of every thread; a line that the kernel lacks is null."""
+    found: list[Value] = []
+    for thread in os.listdir("/proc/self/task"):
+        lines = dict(line.split(":", 1) for line in _lines(f"/proc/self/task/{thread}/status") if ":" in line)
+        found.append({name: lines[name].strip() if name in lines else None for name in _STATUS})
+    return found
+
+
+def mounts() -> list[Value]:
+    """Return target, type and options of each mount (proc(5), mountinfo)."""
+    found: list[Value] = []
+    for line in _lines("/proc/self/mountinfo")[:_MOUNTS_SHOWN]:
+        left, _, right = line.partition(" - ")
+        place, kind = left.split(" "), right.split(" ")
+        found.append(
+            {
+                "target": place[4],
+                "options": place[5],
+                "kind": kind[0],
+                "superblock": kind[2],
+                "root": place[3],
+            }
+        )
+    return found
+
+
+def interfaces() -> list[Value]:
+    """Return the names of the network interfaces of this network namespace."""
+    return [line.split(":")[0].strip() for line in _lines("/proc/net/dev")[2:]]
+
+
+def descriptors() -> list[int]:
+    """Return the numbers of the descriptors that are open and survive execve."""
+    found: list[int] = []
+    for number in range(_HIGHEST_DESCRIPTOR):
+        try:
+            flags = fcntl.fcntl(number, fcntl.F_GETFD)
+        except OSError:
+            continue
+        if not flags & fcntl.FD_CLOEXEC:
+            found.append(number)
+    return found
+
+
+def _lines(path: str) -> list[str]:
+    """Read a file of /proc; what cannot be read is empty, and so fails the attestation rather than the guest."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []

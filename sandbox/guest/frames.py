@@ -1,0 +1,169 @@
+"""Code frames: bytes to Frame and back, by the shape each type must have. Both ends of the link use this file.
+
+It knows nothing of streams that are open or closed: that is `sandbox.link_state` on the host, `serve` in the guest.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+VERSION = 1
+HEADER = Struct(">IBI")  # length of the payload in bytes, type, stream
+MAX_PAYLOAD_BYTES = 256 * 1024
+INITIAL_CREDIT_BYTES = 256 * 1024
+MAX_STREAM = 0xFFFFFFFF
+
+HELLO = 1
+BEAT = 2
+OPEN = 3
+BODY = 4
+ERRORS = 5
+END = 6
+CREDIT = 7
+RESULT = 8
+FAIL = 9
+CANCEL = 10
+
+NAMES = {
+    HELLO: "HELLO",
+    BEAT: "BEAT",
+    OPEN: "OPEN",
+    BODY: "BODY",
+    ERRORS: "ERRORS",
+    END: "END",
+    CREDIT: "CREDIT",
+    RESULT: "RESULT",
+    FAIL: "FAIL",
+    CANCEL: "CANCEL",
+}
+_LINK_ITSELF = frozenset({HELLO, BEAT})
+_SMALLEST = {HELLO: 2, OPEN: 2, RESULT: 2, FAIL: 2, BODY: 1, ERRORS: 1, CREDIT: 4}
+_LARGEST = {BEAT: 0, END: 0, CANCEL: 0, CREDIT: 4}
+_U32 = Struct(">I")
+
+
+class ProtocolError(Exception):
+    """Raised when bytes from the other side break a rule of the link; the connection is of no use any more."""
+
+
+class Frame:
+    """One frame, as received.
+
+    Attributes:
+        kind: one of the types above.
+        stream: 0 is the link itself.
+        payload: at most `MAX_PAYLOAD_BYTES`.
+    """
+
+    __slots__ = ("kind", "payload", "stream")
+
+    def __init__(self, kind: int, stream: int, payload: bytes) -> None:
+        self.kind = kind
+        self.stream = stream
+        self.payload = payload
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Frame):
+            return NotImplemented
+        mine = (self.kind, self.stream, self.payload)
+        return mine == (other.kind, other.stream, other.payload)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.stream, self.payload))
+
+    def __repr__(self) -> str:
+        return f"Frame({NAMES.get(self.kind, self.kind)}, {self.stream}, {len(self.payload)} bytes)"
+
+
+def encode(kind: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
+    """Return the frame's bytes.
+
+    Args:
+        kind: one of the types above.
+        stream: 0 to 2**32 - 1.
+        payload: must have the shape that `check_header` wants.
+
+    Raises:
+        ProtocolError: when the frame would not be accepted by the other side.
+    """
+    check_header(len(payload), kind, stream)
+    return HEADER.pack(len(payload), kind, stream) + payload
+
+
+def check_header(length: int, kind: int, stream: int) -> None:
+    """Refuse a header that no frame may have, before any of its payload is kept."""
+    name = NAMES.get(kind)
+    if name is None:
+        raise ProtocolError(f"frame type `{kind}` does not exist; expected 1 to {CANCEL}")
+    largest = _LARGEST.get(kind, MAX_PAYLOAD_BYTES)
+    if length > largest:
+        raise ProtocolError(f"{name} frame of `{length}` bytes; expected at most {largest}")
+    if length < _SMALLEST.get(kind, 0):
+        raise ProtocolError(f"{name} frame of `{length}` bytes; expected at least {_SMALLEST[kind]}")
+    if (stream == 0) != (kind in _LINK_ITSELF):
+        raise ProtocolError(f"{name} frame on stream `{stream}`; only HELLO and BEAT are on stream 0")
+
+
+def encode_credit(stream: int, count: int) -> bytes:
+    """Return a CREDIT frame that lets the other side send `count` more body bytes on `stream`."""
+    return encode(CREDIT, stream, _U32.pack(count))
+
+
+def credit_of(frame: Frame) -> int:
+    """Return the bytes that a CREDIT frame grants.
+
+    Raises:
+        ProtocolError: when it grants nothing.
+    """
+    count: int = _U32.unpack(frame.payload)[0]
+    if count == 0:
+        raise ProtocolError("CREDIT of `0` bytes; expected at least 1")
+    return count
+
+
+class Decoder:
+    """Cut a stream of bytes into frames. It keeps at most one frame that is not whole.
+
+    INVARIANT: after an error every later `feed` raises as well; what follows a broken frame has no meaning.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._failed = False
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return the frames that `data` completes, in order.
+
+        Raises:
+            ProtocolError: when a header cannot belong to a frame.
+        """
+        if self._failed:
+            raise ProtocolError("bytes after a protocol error")
+        self._buffer += data
+        frames: list[Frame] = []
+        try:
+            used = self._cut(frames)
+        except ProtocolError:
+            self._failed = True
+            self._buffer.clear()
+            raise
+        del self._buffer[:used]
+        return frames
+
+    @property
+    def held_bytes(self) -> int:
+        """Return how many bytes wait for the rest of their frame."""
+        return len(self._buffer)
+
+    def _cut(self, frames: list[Frame]) -> int:
+        buffer = self._buffer
+        at = 0
+        while len(buffer) - at >= HEADER.size:
+            length, kind, stream = HEADER.unpack_from(buffer, at)
+            check_header(length, kind, stream)
+            end = at + HEADER.size + length
+            if len(buffer) < end:
+                break
+            frames.append(Frame(kind, stream, bytes(buffer[at + HEADER.size : end])))
+            at = end
+        return at

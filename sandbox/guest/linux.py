@@ -1,0 +1,71 @@
+"""Make the system calls that Python has no name for, through the C library's `syscall`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from struct import Struct
+
+from .syscalls import NUMBERS, architecture
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+SECCOMP_MODE_FILTER = 2
+
+# linux/openat2.h
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_BENEATH = 0x08
+RENAME_NOREPLACE = 1
+
+_OPEN_HOW = Struct("=QQQ")
+
+# The C library is opened once, while the guest starts: afterwards workers are forked and must not load anything.
+_library = ctypes.CDLL(None, use_errno=True)
+_syscall: Callable[..., int] = _library.syscall
+_library.syscall.restype = ctypes.c_long
+
+
+def call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char]) -> int:
+    """Make the system call `name`.
+
+    Args:
+        name: must be in `syscalls.NUMBERS` for this architecture.
+        arguments: integers are passed as longs, bytes as pointers.
+
+    Raises:
+        OSError: with the kernel's errno.
+    """
+    number = NUMBERS[architecture()][name]
+    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
+    result = _syscall(ctypes.c_long(number), *words)
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def prctl(option: int, *arguments: int) -> int:
+    """Make the system call prctl; arguments that are not given are 0."""
+    padded = (*arguments, 0, 0, 0, 0)[:4]
+    return call("prctl", option, *padded)
+
+
+def openat2(folder: int, path: bytes, flags: int, mode: int) -> int:
+    """Open `path` beneath the descriptor `folder`; the kernel refuses to leave it and to use magic links.
+
+    Raises:
+        OSError: EXDEV or ELOOP when the path leaves; ENOSYS where the kernel has no openat2.
+    """
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+    return call("openat2", folder, path, how, _OPEN_HOW.size)
+
+
+def rename_without_replacing(source: tuple[int, bytes], target: tuple[int, bytes]) -> None:
+    """Rename between two open folders; fail with EEXIST when the target's name is taken."""
+    call("renameat2", source[0], source[1], target[0], target[1], RENAME_NOREPLACE)

@@ -1,0 +1,92 @@
+"""Lock the guest down, before the first frame is read: not dumpable, no new privileges, no core, seccomp filter.
+
+The filter repeats what the engine's profile refuses, for runtimes that ignore the profile, and adds execve, which the
+runtime itself still needed. It covers one thread only, so there must be exactly one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+from struct import pack
+
+from . import bpf, linux
+from .syscalls import architecture
+
+
+_ALWAYS = {
+    "clone_newuser": "EPERM",
+    "clone3": "ENOSYS",
+    "unshare": "EPERM",
+    "ptrace": "EPERM",
+    "io_uring_setup": "EPERM",
+    "socket_netlink": "EAFNOSUPPORT",
+    "socket_vsock": "EAFNOSUPPORT",
+}
+
+
+class LockdownError(Exception):
+    """Raised when the guest is not locked down as it must be; it exits before it has read a frame."""
+
+
+def lock_down(*, holds_exec: bool, loopback: bool) -> None:
+    """Lock this process and all its future children down, for good.
+
+    Args:
+        holds_exec: whether the grant holds `exec`.
+        loopback: whether AF_INET and AF_INET6 sockets may be made.
+
+    Raises:
+        LockdownError: when there is another thread, or the kernel refuses.
+    """
+    try:
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        require_one_thread()
+        _install(bpf.assemble(bpf.program(architecture(), holds_exec=holds_exec, loopback=loopback)))
+    except OSError as error:
+        raise LockdownError(f"the kernel refused the lock-down: {error.strerror}") from error
+
+
+def require_one_thread() -> None:
+    """Refuse to go on with a second thread: a filter that is set through prctl would leave it free (attack B118).
+
+    Raises:
+        LockdownError: when there is one.
+    """
+    threads = os.listdir("/proc/self/task")
+    if len(threads) != 1:
+        raise LockdownError(f"`{len(threads)}` threads at lock-down; expected 1")
+
+
+def require_refusals(tries: object, *, holds_exec: bool, loopback: bool) -> None:
+    """Refuse to go on when something that the filter must refuse went through when it was tried.
+
+    Args:
+        tries: probe to what happened, as `probes.run` tells it.
+        holds_exec: whether the grant holds `exec`.
+        loopback: whether AF_INET sockets may be made.
+
+    Raises:
+        LockdownError: naming the first.
+    """
+    expected = dict(_ALWAYS)
+    if not holds_exec:
+        expected.update({"execve": "EPERM", "memfd_create": "EPERM"})
+    if not loopback:
+        expected["socket_inet"] = "EAFNOSUPPORT"
+    if not isinstance(tries, dict):
+        raise LockdownError("nothing was tried")
+    for name, answer in expected.items():
+        if tries.get(name) != answer:
+            raise LockdownError(f"`{name}` was answered `{tries.get(name)}`; expected `{answer}`")
+
+
+def _install(instructions: bytes) -> None:
+    kept = ctypes.create_string_buffer(instructions, len(instructions))
+    # struct sock_fprog (linux/filter.h): a u16 count, padding, a pointer.
+    head = pack("=HxxxxxxQ", len(instructions) // 8, ctypes.addressof(kept))
+    holder = ctypes.create_string_buffer(head, len(head))
+    linux.prctl(linux.PR_SET_SECCOMP, linux.SECCOMP_MODE_FILTER, ctypes.addressof(holder))

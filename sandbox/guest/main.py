@@ -1,0 +1,87 @@
+"""Start the guest: move the link away, lock down, look around, fork workers, serve."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from . import facts, lockdown, serve, signals
+from .beneath import Beneath
+from .pool import SPARE, Pool
+from .serve import Ended, Guest
+from .wire import Wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+EXIT_USAGE = 2
+EXIT_LOCKDOWN = 4
+_FLAGS = ("--exec", "--loopback")
+_LINK_FROM = 64  # descriptors of the link are moved up here, away from what children inherit
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Run the guest until it ends; never returns.
+
+    Args:
+        arguments: the command line after the program: flags, then the root folder.
+    """
+    flags, roots = arguments[:-1], arguments[-1:]
+    if not roots or roots[0].startswith("-") or any(flag not in _FLAGS for flag in flags):
+        _end(EXIT_USAGE, "usage: __main__.py [--exec] [--loopback] ROOT")
+    try:
+        guest = _prepare(roots[0], holds_exec="--exec" in flags, loopback="--loopback" in flags)
+        guest.run()
+    except Ended as end:
+        _end(end.code, end.reason)
+    except (lockdown.LockdownError, RuntimeError) as error:
+        _end(EXIT_LOCKDOWN, str(error))
+    except OSError as error:
+        _end(EXIT_LOCKDOWN, f"the guest could not start: {error.strerror} (`{error.filename}`)")
+    _end(EXIT_LOCKDOWN, "the guest left its loop")
+
+
+def _prepare(root: str, *, holds_exec: bool, loopback: bool) -> Guest:
+    environment = list(os.environ)
+    inherited = facts.descriptors()
+    signals.ignore_all()
+    link = _move_link()
+    lockdown.lock_down(holds_exec=holds_exec, loopback=loopback)
+    serve.become_reaper()
+    found = facts.gather(environment, inherited)
+    found.update({"exec": holds_exec, "loopback": loopback, "root": root})
+    lockdown.require_refusals(found["tries"], holds_exec=holds_exec, loopback=loopback)
+    bell = signals.ChildBell()
+    pool = Pool(Beneath(root))
+    gc.collect()
+    gc.freeze()
+    for _ in range(SPARE):
+        pool.fill()
+    return Guest(link, pool, bell, found, holds_exec=holds_exec)
+
+
+def _move_link() -> Wire:
+    """Move the link to high descriptors that no program inherits, and put the null device in its place."""
+    import fcntl
+
+    source = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, _LINK_FROM)
+    sink = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, _LINK_FROM)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+    os.set_blocking(source, False)
+    os.set_blocking(sink, False)
+    return Wire(source, sink)
+
+
+def _end(code: int, reason: str) -> NoReturn:
+    if reason:
+        try:
+            os.write(2, f"pairlock guest: {reason}\n".encode("utf-8", "backslashreplace"))
+        except OSError:
+            pass  # stderr may be closed; the exit code says enough
+    sys.stderr = None
+    os._exit(code)

@@ -1,0 +1,139 @@
+"""Keep workers: forked ahead of need, lent to one stream at a time, replaced when they die. PID 1's side."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import _socket
+
+from . import frames
+from .wire import Wire
+from .worker import live
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .beneath import Beneath
+    from .objects import Object
+
+SPARE = 2
+MOST = 80
+RESERVED = (
+    1  # never lent to a program, so that files still work while a program has taken every process there is
+)
+
+
+class Worker:
+    """One worker, as PID 1 sees it: what it sends is hostile data.
+
+    Args:
+        process: its process id.
+        socket: PID 1's end.
+    """
+
+    def __init__(self, process: int, socket: _socket.socket) -> None:
+        self.process = process
+        self._socket = socket
+        self.wire = Wire(socket.fileno(), socket.fileno())
+        self.stream = 0
+
+    def give(self, stream: int, payload: bytes, descriptors: list[int]) -> None:
+        """Send a request, with the descriptors that go with it.
+
+        Raises:
+            EOFError: when the worker has died.
+        """
+        self.stream = stream
+        self.wire.send(frames.OPEN, stream, payload)
+        if descriptors:
+            # They ride on one byte of the frame; the socket of an idle worker always has room for it.
+            self._lead(descriptors)
+        self.wire.flush()
+
+    def _lead(self, descriptors: list[int]) -> None:
+        rights = b"".join(number.to_bytes(4, "little") for number in descriptors)
+        first = self.wire.take(1)
+        try:
+            self._socket.sendmsg([first], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+        except OSError as error:
+            raise EOFError from error
+
+    def close(self) -> None:
+        """Close PID 1's end; the worker then ends by itself."""
+        self._socket.close()
+
+
+class Pool:
+    """All workers of this guest.
+
+    Args:
+        beneath: the folder that workers resolve paths in.
+    """
+
+    def __init__(self, beneath: Beneath) -> None:
+        self._beneath = beneath
+        self._idle: list[Worker] = []
+        self._all: dict[int, Worker] = {}
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(list(self._all.values()))
+
+    @property
+    def lacks(self) -> bool:
+        """Tell whether fewer than `SPARE` workers are idle, and more may be made."""
+        return len(self._idle) < SPARE and len(self._all) < MOST
+
+    def lend(self, *, reserve: int) -> Worker | None:
+        """Return an idle worker, or a new one; None when there is none and none can be made now.
+
+        Args:
+            reserve: how many idle workers to leave.
+        """
+        if len(self._idle) > reserve:
+            return self._idle.pop()
+        return self._fork()
+
+    def take_back(self, worker: Worker) -> None:
+        """Put a worker that has answered among the idle ones."""
+        worker.stream = 0
+        self._idle.append(worker)
+
+    def fill(self) -> Worker | None:
+        """Fork one more when fewer than `SPARE` are idle; called when there is nothing better to do."""
+        if len(self._idle) >= SPARE:
+            return None
+        made = self._fork()
+        if made is not None:
+            self._idle.append(made)
+        return made
+
+    def discard(self, worker: Worker) -> None:
+        """Kill a worker that misbehaved, hangs or has died, and forget it."""
+        self._all.pop(worker.process, None)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        worker.close()
+        try:
+            os.kill(worker.process, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def _fork(self) -> Worker | None:
+        if len(self._all) >= MOST:
+            return None
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            process = os.fork()
+        except OSError:  # the limit of processes, or of memory: later perhaps
+            ours.close()
+            theirs.close()
+            return None
+        if process == 0:
+            live(theirs, self._beneath)
+        theirs.close()
+        ours.setblocking(False)
+        worker = Worker(process, ours)
+        self._all[process] = worker
+        return worker

@@ -1,0 +1,222 @@
+"""Be PID 1: one non-blocking loop that multiplexes, reaps and times out, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from . import descendants, frames, linux
+from .frames import Frame, ProtocolError
+from .objects import decode_object, encode_object
+from .streams import Streams
+from .watch import READ, WRITE, Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .objects import Object
+    from .pool import Pool
+    from .signals import ChildBell
+    from .wire import Wire
+
+START_LEASE_SECONDS = 60.0
+MAX_LEASE_SECONDS = 300.0
+MAX_WALL_SECONDS = 30 * 86_400.0
+LINK_FULL_BYTES = 4 << 20
+_TICK_SECONDS = 1.0
+_SWEEP_SECONDS = 0.02
+_FROZEN_SECONDS = 1.0
+
+EXIT_CLOSED = 0
+EXIT_LEASE = 3
+EXIT_PROTOCOL = 5
+EXIT_WALL = 6
+
+
+class Ended(Exception):  # noqa: N818 (it is not an error: every guest ends so)
+    """Raised to leave the loop.
+
+    Args:
+        code: the exit code.
+        reason: one line for stderr; empty for the ordinary end.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Guest:
+    """The loop.
+
+    Args:
+        link: to the host.
+        pool: the workers.
+        bell: rings when a child has died.
+        facts: what the guest found itself to be; goes out with HELLO.
+        holds_exec: whether `process.spawn` exists.
+    """
+
+    def __init__(self, link: Wire, pool: Pool, bell: ChildBell, facts: Object, *, holds_exec: bool) -> None:
+        self._link = link
+        self._pool = pool
+        self._bell = bell
+        self._facts = facts
+        self._watch = Watch()
+        self._streams = Streams(link, self._watch, pool, holds_exec=holds_exec, lost=self._begin_sweep)
+        self._greeted = False
+        self._lease_seconds = START_LEASE_SECONDS
+        self._wall_at = time.monotonic() + MAX_WALL_SECONDS
+        self._last_beat = time.monotonic()
+        self._sweeping = False
+
+    def run(self) -> None:
+        """Serve until the link closes, the lease or the wall clock runs out, or the host breaks a rule.
+
+        Raises:
+            Ended: always.
+        """
+        self._watch.want(self._bell.fileno(), READ, lambda _: self._bury())
+        for worker in self._pool:
+            self._streams.attend(worker)
+        while True:
+            self._turn()
+
+    def _turn(self) -> None:
+        self._watch_link()
+        pause = self._pause()
+        before = time.monotonic()
+        happened = self._watch.wait(pause)
+        now = time.monotonic()
+        self._forgive_frozen_time(now - before - pause)
+        self._enforce(now)
+        if not happened:
+            self._tidy()
+        self._flush()
+
+    def _pause(self) -> float:
+        """Return how long the loop may sleep: never longer than a tick, so that a frozen time is noticed."""
+        if self._sweeping:
+            return _SWEEP_SECONDS
+        if self._streams.is_waiting or self._pool.lacks:
+            return _SWEEP_SECONDS / 4
+        now = time.monotonic()
+        deadline = self._streams.next_deadline()
+        times = [self._last_beat + self._lease_seconds, self._wall_at, now + _TICK_SECONDS]
+        return max(0.0, min([*times, deadline] if deadline is not None else times) - now)
+
+    def _forgive_frozen_time(self, overslept: float) -> None:
+        """Give the host its lease back for a time in which this process was frozen, as a paused container is."""
+        if overslept > _FROZEN_SECONDS:
+            self._last_beat += overslept
+
+    def _enforce(self, now: float) -> None:
+        if now >= self._wall_at:
+            raise Ended(EXIT_WALL, "the wall clock of the session ran out")
+        if now >= self._last_beat + self._lease_seconds:
+            raise Ended(EXIT_LEASE, f"no beat from the host for {self._lease_seconds} seconds")
+        self._streams.enforce(now)
+
+    def _tidy(self) -> None:
+        if self._sweeping:
+            self._sweep()
+        made = self._pool.fill()
+        if made is not None:
+            self._streams.attend(made)
+        self._streams.start_waiting()
+
+    # ---- the link
+
+    def _watch_link(self) -> None:
+        full = self._link.queued_bytes >= LINK_FULL_BYTES
+        self._watch.want(self._link.source, 0 if full else READ, lambda _: self._link_readable())
+        self._watch.want(
+            self._link.sink, WRITE if self._link.queued_bytes else 0, lambda _: self._link_writable()
+        )
+
+    def _link_readable(self) -> None:
+        try:
+            for frame in self._link.receive():
+                self._take(frame)
+        except EOFError:
+            raise Ended(EXIT_CLOSED) from None
+        except ProtocolError as error:
+            raise Ended(EXIT_PROTOCOL, f"protocol error: {error}") from error
+
+    def _link_writable(self) -> None:
+        self._flush()
+        self._streams.progress_all()
+
+    def _flush(self) -> None:
+        try:
+            self._link.flush()
+        except EOFError:
+            raise Ended(EXIT_CLOSED) from None
+
+    def _take(self, frame: Frame) -> None:
+        if not self._greeted:
+            self._greet(frame)
+        elif frame.kind == frames.HELLO:
+            raise ProtocolError("a second HELLO")
+        elif frame.kind == frames.BEAT:
+            self._last_beat = time.monotonic()
+            self._link.send(frames.BEAT, 0)
+        else:
+            self._streams.take(frame)
+
+    def _greet(self, frame: Frame) -> None:
+        if frame.kind != frames.HELLO:
+            raise ProtocolError(f"{frames.NAMES[frame.kind]} before HELLO")
+        hello = decode_object(frame.payload)
+        nonce = hello.get("nonce")
+        if not isinstance(nonce, str):
+            raise ProtocolError("HELLO without a nonce")
+        self._lease_seconds = _seconds(hello, "lease_seconds", MAX_LEASE_SECONDS)
+        self._wall_at = time.monotonic() + _seconds(hello, "wall_seconds", MAX_WALL_SECONDS)
+        self._last_beat = time.monotonic()
+        answer: Object = {"version": frames.VERSION, "nonce": nonce, "facts": self._facts}
+        self._link.send(frames.HELLO, 0, encode_object(answer))
+        if hello.get("version") != frames.VERSION:
+            self._flush()
+            raise ProtocolError(f"the host speaks another version; expected {frames.VERSION}")
+        self._greeted = True
+
+    # ---- processes
+
+    def _bury(self) -> None:
+        """Reap every child that has died: workers, and orphans of programs whose worker was killed."""
+        self._bell.silence()
+        while True:
+            try:
+                process, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if process == 0:
+                return
+
+    def _begin_sweep(self) -> None:
+        self._sweeping = True
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """End the processes that belong to no worker that is alive: what a killed worker's program left."""
+        me = os.getpid()
+        parent_of = descendants.parents()
+        strays = descendants.below(me, parent_of)
+        for worker in self._pool:
+            strays -= {worker.process}
+            strays -= descendants.below(worker.process, parent_of)
+        descendants.end(strays)
+        self._sweeping = bool(strays)
+
+
+def _seconds(hello: Object, name: str, most: float) -> float:
+    value = hello.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+        raise ProtocolError(f"HELLO without `{name}`; expected seconds, above 0 and up to {most}")
+    return float(value)
+
+
+def become_reaper() -> None:
+    """Have orphans given to this process. PID 1 has them anyway; a guest that is tried out without a namespace asks."""
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)

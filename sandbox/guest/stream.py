@@ -1,0 +1,212 @@
+"""Remember one stream: what the host may still send, what may still be sent to it, and who works for it."""
+
+from __future__ import annotations
+
+import os
+
+from _collections import deque
+
+from . import frames
+from .frames import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .objects import Object
+    from .pool import Worker
+    from .wire import Wire
+
+CREDIT_STEP_BYTES = 64 * 1024
+
+
+class Outlet:
+    """Body bytes on their way to the host, held until it has given credit for them."""
+
+    def __init__(self, stream: int) -> None:
+        self._stream = stream
+        self._credit = frames.INITIAL_CREDIT_BYTES
+        self._waiting: deque[tuple[int, memoryview]] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether more may be taken in."""
+        return not self._waiting
+
+    def allow(self, count: int) -> None:
+        """Take note of credit.
+
+        Raises:
+            ProtocolError: when it adds up to more than a stream can ever use.
+        """
+        self._credit += count
+        if self._credit > frames.MAX_STREAM:
+            raise ProtocolError(
+                f"stream `{self._stream}` was given more than {frames.MAX_STREAM} bytes of credit"
+            )
+
+    def put(self, kind: int, data: bytes) -> None:
+        """Take in bytes; the caller looks at `is_empty` before it reads the next ones."""
+        if data:
+            self._waiting.append((kind, memoryview(data)))
+
+    def drop(self) -> None:
+        """Forget what waits: the host does not want it."""
+        self._waiting.clear()
+
+    def pump(self, link: Wire) -> None:
+        """Send what credit allows."""
+        while self._waiting and self._credit:
+            kind, data = self._waiting.popleft()
+            count = min(len(data), self._credit, frames.MAX_PAYLOAD_BYTES)
+            link.send(kind, self._stream, data[:count])
+            self._credit -= count
+            if count < len(data):
+                self._waiting.appendleft((kind, data[count:]))
+
+
+class Inlet:
+    """Body bytes from the host, held until whoever needs them takes them."""
+
+    def __init__(self, stream: int) -> None:
+        self._stream = stream
+        self._credit = frames.INITIAL_CREDIT_BYTES
+        self._owed = 0
+        self._waiting: deque[bytes] = deque()
+        self.ended = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether everything that came has been taken."""
+        return not self._waiting
+
+    def put(self, data: bytes) -> None:
+        """Take in a BODY frame's bytes.
+
+        Raises:
+            ProtocolError: when the host had no credit for them, or had ended its side.
+        """
+        self._require_open()
+        if len(data) > self._credit:
+            raise ProtocolError(
+                f"stream `{self._stream}` got `{len(data)}` bytes; credit was for {self._credit}"
+            )
+        self._credit -= len(data)
+        self._waiting.append(data)
+
+    def end(self) -> None:
+        """Take note of END.
+
+        Raises:
+            ProtocolError: when it came before.
+        """
+        self._require_open()
+        self.ended = True
+
+    def peek(self) -> bytes:
+        """Return the first bytes that wait."""
+        return self._waiting[0]
+
+    def taken(self, count: int, link: Wire) -> None:
+        """Remove the first `count` bytes of what `peek` returned, and give the host credit, in steps."""
+        head = self._waiting.popleft()
+        if count < len(head):
+            self._waiting.appendleft(head[count:])
+        self._owed += count
+        if self._owed >= CREDIT_STEP_BYTES and not self.ended:
+            link.send(frames.CREDIT, self._stream, self._owed.to_bytes(4, "big"))
+            self._credit += self._owed
+            self._owed = 0
+
+    def _require_open(self) -> None:
+        if self.ended:
+            raise ProtocolError(f"stream `{self._stream}` got a frame after END")
+
+
+class Pipes:
+    """PID 1's ends of a program's pipes, and the bound on what may come out of them."""
+
+    def __init__(self, output_bytes: int) -> None:
+        self.left_bytes = output_bytes
+        self.truncated_bytes = 0
+        child_in, self.stdin = os.pipe2(os.O_CLOEXEC)
+        self.stdout, child_out = os.pipe2(os.O_CLOEXEC)
+        self.stderr, child_error = os.pipe2(os.O_CLOEXEC)
+        for descriptor in (self.stdin, self.stdout, self.stderr):
+            os.set_blocking(descriptor, False)
+        self.child_ends = [child_in, child_out, child_error]
+
+    def outputs(self) -> list[tuple[int, int]]:
+        """Return the descriptors that are still open, with the frame type of what comes out of them."""
+        both = ((self.stdout, frames.BODY), (self.stderr, frames.ERRORS))
+        return [(descriptor, kind) for descriptor, kind in both if descriptor >= 0]
+
+    def keep(self, data: bytes) -> bytes:
+        """Return what is within the bound, and count the rest."""
+        kept = data[: self.left_bytes]
+        self.left_bytes -= len(kept)
+        self.truncated_bytes += len(data) - len(kept)
+        return kept
+
+    def close_output(self, descriptor: int) -> None:
+        """Close one of the outputs."""
+        os.close(descriptor)
+        if descriptor == self.stdout:
+            self.stdout = -1
+        else:
+            self.stderr = -1
+
+    def close_input(self) -> None:
+        """Close the program's stdin."""
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def close_child_ends(self) -> None:
+        """Close the ends that the program has got."""
+        for descriptor in self.child_ends:
+            os.close(descriptor)
+        self.child_ends = []
+
+    def close(self) -> None:
+        """Close all that is open."""
+        self.close_input()
+        self.close_child_ends()
+        for descriptor, _ in self.outputs():
+            self.close_output(descriptor)
+
+
+class Stream:
+    """One operation that the host asked for.
+
+    Args:
+        number: the stream's number.
+        operation: its name.
+        payload: the OPEN frame's, for the worker.
+        seconds: how long it may take, once it has begun.
+    """
+
+    def __init__(self, number: int, operation: str, payload: bytes, seconds: float) -> None:
+        self.number = number
+        self.operation = operation
+        self.payload = payload
+        self.seconds = seconds
+        self.output_bytes = 0
+        self.outlet = Outlet(number)
+        self.inlet = Inlet(number)
+        self.worker: Worker | None = None
+        self.pipes: Pipes | None = None
+        self.deadline: float | None = None
+        self.kill_at: float | None = None
+        self.cancelled = False
+        self.timed_out = False
+        self.end_passed_on = False
+        self.outcome: tuple[int, Object] | None = None
+
+    @property
+    def is_discarding(self) -> bool:
+        """Tell whether body bytes are of no use to the host any more."""
+        return self.cancelled or (self.timed_out and self.pipes is None)
+
+    @property
+    def wakes_at(self) -> float | None:
+        """Return when something has to be done for it, in seconds of the monotonic clock."""
+        return self.kill_at if self.kill_at is not None else self.deadline

@@ -1,0 +1,50 @@
+"""Poll descriptors, each with what to call when something happens to it; changing an interest twice costs nothing."""
+
+from __future__ import annotations
+
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+
+
+class Watch:
+    """A set of descriptors."""
+
+    def __init__(self) -> None:
+        self._poller = select.epoll()
+        self._interest: dict[int, int] = {}
+        self._call: dict[int, Callable[[int], None]] = {}
+
+    def want(self, descriptor: int, interest: int, call: Callable[[int], None]) -> None:
+        """Wait for `interest` (0: nothing, and hang-ups are not reported either) on `descriptor`."""
+        before = self._interest.get(descriptor, 0)
+        self._call[descriptor] = call
+        if before == interest:
+            return
+        if interest == 0:
+            self._poller.unregister(descriptor)
+        elif before == 0:
+            self._poller.register(descriptor, interest)
+        else:
+            self._poller.modify(descriptor, interest)
+        self._interest[descriptor] = interest
+
+    def forget(self, descriptor: int) -> None:
+        """Stop watching a descriptor, before it is closed."""
+        if self._interest.pop(descriptor, 0):
+            self._poller.unregister(descriptor)
+        self._call.pop(descriptor, None)
+
+    def wait(self, seconds: float) -> int:
+        """Wait for something to happen, and call who asked for it; return how many things did."""
+        events = self._poller.poll(max(0.0, seconds))
+        for descriptor, happened in events:
+            call = self._call.get(descriptor)  # an earlier call of this round may have closed it
+            if call is not None and self._interest.get(descriptor):
+                call(happened)
+        return len(events)

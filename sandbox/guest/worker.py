@@ -1,0 +1,106 @@
+"""Be a worker: a process forked from PID 1, without the link's descriptors, that does one operation at a time.
+
+A worker is used again and again: it only ever serves the one session that its container is. It has limits of its own
+on memory and on the processor's time for each operation, and PID 1 kills it at the operation's deadline.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+
+import _socket
+
+from . import files, linux, listing, probes, program, writing
+from .arguments import Arguments
+from .beneath import Beneath
+from .frames import ProtocolError
+from .refusal import RefusedError, from_os_error
+from .task import Channel, Task, next_task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from .objects import Object
+
+MEMORY_BYTES = 512 << 20
+CPU_SECONDS = 60
+
+
+def probe(task: Task, _beneath: Beneath) -> Object:
+    """Try the named probes."""
+    return {**probes.run(Arguments(task.values, frozenset({"names", "timeout_seconds"})).texts("names"))}
+
+
+OPERATIONS: dict[str, Callable[[Task, Beneath], Object]] = {
+    "files.list": listing.listing,
+    "files.stat": files.status,
+    "files.read": files.read,
+    "files.write": writing.write,
+    "files.move": files.move,
+    "files.remove": files.remove,
+    "process.spawn": program.spawn,
+    "probe.run": probe,
+}
+
+
+def live(wire: _socket.socket, beneath: Beneath) -> NoReturn:
+    """Serve requests until PID 1 is gone; never returns.
+
+    Args:
+        wire: the worker's end of its socket.
+        beneath: the folder that paths are relative to.
+    """
+    try:
+        _settle(wire.fileno(), beneath.root)
+        channel = Channel(wire)
+        while True:
+            _serve(next_task(channel), beneath)
+    except (EOFError, OSError, ProtocolError):
+        pass
+    finally:
+        os._exit(0)
+
+
+def _settle(*kept: int) -> None:
+    """Give up every descriptor but `kept` and the null device's, and take on the limits."""
+    signal.set_wakeup_fd(-1)  # the number is about to belong to something else
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    edges = sorted({2, *kept, program.HIGHEST_DESCRIPTOR})
+    for low, high in zip(edges, edges[1:], strict=False):
+        os.closerange(low + 1, high)
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(program.HIGHEST_DESCRIPTOR, hard), hard))
+    _soft_limit(resource.RLIMIT_AS, MEMORY_BYTES)
+    gc.enable()
+
+
+def _soft_limit(kind: int, value: int) -> None:
+    """Lower a soft limit; the hard one stays, so that a program can be given back its own."""
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _serve(task: Task, beneath: Beneath) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _soft_limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + CPU_SECONDS)
+    operation = OPERATIONS[str(task.values.get("op"))]
+    try:
+        result = operation(task, beneath)
+    except RefusedError as refusal:
+        task.fail(refusal)
+    except OSError as error:
+        task.fail(from_os_error(error, str(task.values.get("op"))))
+    except (MemoryError, RecursionError):
+        task.fail(
+            RefusedError("no-memory", f"the operation needs more than `{MEMORY_BYTES}` bytes of memory")
+        )
+    except (UnicodeError, ValueError) as error:
+        task.fail(RefusedError("arguments", f"an argument cannot be used: {type(error).__name__}"))
+    else:
+        task.finish(result)
