@@ -34,7 +34,6 @@ from sandbox.spec import (
     container_spec,
 )
 from sandbox.stage import StagePlan
-from sandbox.stage.copy import pack
 from sandbox.workspace import Workspace
 
 NOBODY: Final = 65532
@@ -143,9 +142,6 @@ async def sandbox_for(placement: Placement, *, made: Callable[[str], Awaitable[N
     async with open_sandbox(
         placement.engine, placement.spec, limits=placement.limits, local=placement.facts.local, made=made
     ) as sandbox:
-        plan = placement.plan
-        if isinstance(plan, stage.Copy):
-            await placement.engine.put_folder(sandbox.container_id, WORKSPACE, pack(plan))
         yield sandbox
 
 

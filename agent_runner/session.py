@@ -19,6 +19,7 @@ from agent_runner.meta import Meta, write_meta
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
 from agent_runner.transcript import Transcript, Watcher
+from agent_runner.way_out import way_out
 from audit import event
 from audit.errors import LedgerError
 from audit.fields import Evidence, Totals
@@ -31,6 +32,7 @@ from cli_tools.record import Record
 from policies.policy import Policy
 from policies.request import SessionFacts
 from sandbox import stage
+from sandbox.egress.gate import EgressGate
 from sandbox.engine import Evidence as Seen
 from sandbox.errors import AttestationError, SandboxError
 from sandbox.runtime.engine import Progress
@@ -172,14 +174,15 @@ class _Run:
             async with sandbox_for(placement, made=self._created) as sandbox:
                 self._sandbox = sandbox
                 await self._journal.record(_attested("as granted", sandbox.evidence))
-                return await self._loop(sandbox)
+                async with way_out(request.policy, self._journal, self._session) as egress:
+                    return await self._loop(sandbox, egress)
         except AttestationError as error:
             await self._journal.record(_attested("differs", error.evidence))
             raise
         finally:
             await placement.finish(self._folder)
 
-    async def _loop(self, sandbox: Sandbox) -> LoopEnd:
+    async def _loop(self, sandbox: Sandbox, egress: EgressGate | None) -> LoopEnd:
         request = self._request
         catalogue = built_in()
         offered = [c for c in catalogue.commands if c.needs <= request.policy.grant.capabilities]
@@ -192,6 +195,7 @@ class _Run:
             ),
             catalogue=catalogue,
             sandbox=sandbox,
+            egress=egress,
             record=self._record,
             approver=request.approver,
         )

@@ -245,8 +245,7 @@ class DockerEngine:
         repository, _, label = tag.rpartition(":")
 
         def load(client: docker.APIClient) -> str:
-            with tar.open("rb") as stream:
-                client.import_image_from_stream(stream, repository=repository, tag=label)
+            client.import_image(src=str(tar), repository=repository, tag=label)
             return str(client.inspect_image(tag)["Id"])
 
         return await self._ask(load)

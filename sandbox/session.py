@@ -6,22 +6,36 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sandbox import attest
 from sandbox.engine import Attachment, Engine, Evidence
 from sandbox.errors import OperationError, SandboxError, SandboxLostError
-from sandbox.limits import Limits
-from sandbox.link import CallResult, Link, LinkError, OperationFailedError
+from sandbox.limits import MIB, Limits
+from sandbox.link import AnswerTooLargeError, CallResult, Link, OperationFailedError
 from sandbox.spec import SCRATCH, ContainerSpec
 
-HELLO_SECONDS: Final = 60.0
+if TYPE_CHECKING:
+    from sandbox.guest.objects import Object
+
 LEASE_SECONDS: Final = 10.0
 REMOTE_LEASE_SECONDS: Final = 30.0
 GONE_SECONDS: Final = 20.0
-GRACE_SECONDS: Final = 10.0  # beyond an action's own time, before the link is given up
+GRACE_SECONDS: Final = 15.0
+"""Beyond an action's own time, before the guest is taken for dead."""
+
+
+ENVIRONMENT: Final = {
+    "HOME": SCRATCH,
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "TERM": "dumb",
+    "TMPDIR": SCRATCH,
+}
+"""What the agent's programs are started with, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +68,7 @@ class Sandbox:
     """Output of all actions so far."""
 
     async def call(
-        self, operation: str, arguments: Mapping[str, object], *, body: bytes | None = None
+        self, operation: str, arguments: Object, *, body: bytes | None = None
     ) -> CallResult:
         """Carry out one operation of the guest's (docs/architecture.md lists them).
 
@@ -82,12 +96,14 @@ class Sandbox:
         """
         seconds = min(timeout_seconds or self.limits.action_seconds, self.limits.action_seconds)
         left = max(1, min(self.limits.action_output_bytes, self.limits.session_output_bytes - self.output_bytes))
-        arguments = {
+        arguments: Object = {
             "argv": list(argv),
             "cwd": cwd,
-            "env": self._environment(),
+            "env": {**ENVIRONMENT},
             "timeout_seconds": seconds,
             "output_bytes": left,
+            "file_bytes": self.limits.file_bytes,
+            "open_files": self.limits.open_files,
         }
         reply = await self._timed("process.spawn", arguments, stdin or b"", seconds)
         result = reply.result
@@ -102,29 +118,20 @@ class Sandbox:
             note=f"ended by signal {signal}" if signal else "",
         )
 
-    def _environment(self) -> dict[str, str]:
-        return {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": SCRATCH,
-            "TMPDIR": SCRATCH,
-            "LANG": "C.UTF-8",
-            "TERM": "dumb",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-
     async def _timed(
-        self, operation: str, arguments: Mapping[str, object], body: bytes | None, seconds: float
+        self, operation: str, arguments: Object, body: bytes | None, seconds: float
     ) -> CallResult:
         start = time.monotonic()
+        limit = self.limits.action_output_bytes + MIB
         try:
             async with asyncio.timeout(seconds + GRACE_SECONDS):
-                reply = await self.link.call(operation, arguments, body=body)
+                reply = await self.link.call(operation, arguments, body=body or b"", limit_bytes=limit)
         except OperationFailedError as error:
-            raise OperationError(error.code, error.message) from error
+            raise OperationError(error.code, error.reason) from error
+        except AnswerTooLargeError as error:
+            raise OperationError("too-large", error.message) from error
         except TimeoutError as error:
             raise SandboxLostError(f"the guest did not answer `{operation}` in {seconds:.0f} s") from error
-        except LinkError as error:
-            raise SandboxLostError(f"the sandbox is gone: {error}") from error
         finally:
             self.busy_seconds += time.monotonic() - start
         self.output_bytes += len(reply.body) + len(reply.errors)
@@ -178,14 +185,12 @@ async def open_sandbox(
 
 
 async def _hello(link: Link, attachment: Attachment, limits: Limits, *, local: bool) -> attest.Facts:
-    nonce = secrets.token_hex(16)
     lease = LEASE_SECONDS if local else REMOTE_LEASE_SECONDS
     try:
-        async with asyncio.timeout(HELLO_SECONDS):
-            return await link.hello(nonce, lease_seconds=lease, wall_seconds=limits.wall_seconds)
-    except (LinkError, TimeoutError) as error:
+        return await link.hello(secrets.token_hex(16), lease_seconds=lease, wall_seconds=limits.wall_seconds)
+    except SandboxLostError as error:
         said = attachment.errors.decode("utf-8", "replace").strip().splitlines()
-        why = said[-1][:200] if said else str(error) or "no answer"
+        why = said[-1][:200] if said else error.message
         raise SandboxError(f"the guest did not come up: {why}") from error
 
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 from enum import IntEnum
-from typing import Final, NoReturn
-
-import click
-import typer
-
-from agent_runner.errors import BackendError, InvalidInputError, RefusedError, RunnerError, UnknownSessionError
-from audit.errors import AuditError, BrokenLedgerError, LedgerError, StateFolderError
-from audit.escape import escape
-from policies.errors import ForbiddenGrantError, PolicyError
-from sandbox.errors import ImageNotFoundError, SandboxError
-from sandbox.stage.errors import StageError
-from sandbox.workspace import WorkspaceError
 
 
 class Exit(IntEnum):
-    """The exit codes; README.md and docs/exit-codes.md show the same table."""
+    """The exit codes; the README shows the same table."""
 
     DONE = 0
     FAILED = 1
@@ -31,51 +22,72 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-# The first row that fits decides; what is not listed is a fault of this program.
-_CODES: Final[tuple[tuple[type[Exception], Exit], ...]] = (
-    (ForbiddenGrantError, Exit.DENIED),
-    (PolicyError, Exit.USAGE),
-    (WorkspaceError, Exit.USAGE),
-    (StageError, Exit.SANDBOX),
-    (ImageNotFoundError, Exit.SANDBOX),
-    (SandboxError, Exit.SANDBOX),
-    (RefusedError, Exit.DENIED),
-    (InvalidInputError, Exit.USAGE),
-    (UnknownSessionError, Exit.USAGE),
-    (BackendError, Exit.MODEL),
-    (RunnerError, Exit.FAILED),
-    (LedgerError, Exit.LEDGER),
-    (BrokenLedgerError, Exit.LEDGER),
-    (StateFolderError, Exit.LEDGER),
-    (AuditError, Exit.USAGE),
-    (OSError, Exit.FAILED),
-)
+MEANINGS = {
+    Exit.DONE: "done",
+    Exit.FAILED: "the task, the command or a check failed",
+    Exit.USAGE: "wrong usage, or a file that is not valid (file:line:column on stderr)",
+    Exit.DENIED: "denied by policy, lineage or trust",
+    Exit.SANDBOX: "the sandbox could not be made, or could not be attested",
+    Exit.BUDGET: "a budget or the wall clock ran out",
+    Exit.LEDGER: "the ledger cannot be written, or does not verify",
+    Exit.MODEL: "no model backend answered",
+    Exit.INTERRUPTED: "interrupted; the session can be resumed",
+}
 
 
-def exit_code(error: Exception) -> Exit | None:
-    """Return the code for an error, None for one that nobody foresaw."""
-    return next((code for kind, code in _CODES if isinstance(error, kind)), None)
+def exit_code(error: BaseException) -> Exit | None:
+    """Return the code for an error, None for one that nobody foresaw. The first row that fits decides."""
+    from agent_runner import errors as runner
+    from audit import errors as audit
+    from policies import errors as policies
+    from sandbox import errors as sandbox
+    from sandbox.workspace import WorkspaceError
+
+    rows: tuple[tuple[type[Exception], Exit], ...] = (
+        (policies.ForbiddenGrantError, Exit.DENIED),
+        (policies.CeilingError, Exit.DENIED),
+        (policies.UntrustedPolicyError, Exit.DENIED),
+        (policies.PolicyError, Exit.USAGE),
+        (WorkspaceError, Exit.USAGE),
+        (sandbox.SandboxError, Exit.SANDBOX),
+        (runner.RefusedError, Exit.DENIED),
+        (runner.InvalidInputError, Exit.USAGE),
+        (runner.UnknownSessionError, Exit.USAGE),
+        (runner.BackendError, Exit.MODEL),
+        (runner.RunnerError, Exit.FAILED),
+        (audit.LedgerError, Exit.LEDGER),
+        (audit.BrokenLedgerError, Exit.LEDGER),
+        (audit.StateFolderError, Exit.LEDGER),
+        (audit.AuditError, Exit.USAGE),
+        (OSError, Exit.FAILED),
+    )
+    return next((code for kind, code in rows if isinstance(error, kind)), None)
 
 
-def explain(error: Exception) -> str:
-    """Return what a person is told: the message, then the hint on a line of its own."""
+def explain(error: BaseException) -> str:
+    """Return what a person is told: the message, then the hint, which some messages hold already."""
+    from audit.escape import escape
+
     message = str(getattr(error, "message", "") or error)
     if isinstance(error, OSError) and error.strerror:
-        message = f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        message = f"{where}{error.strerror.lower()}"
     hint = str(getattr(error, "hint", ""))
-    if hint and not message.endswith(hint):
+    if hint and hint not in message:
         message = f"{message}\nhint: {hint}"
+    message = message.replace("; hint: ", "\nhint: ")
     return "\n".join(escape(line) for line in message.splitlines())
 
 
-def leave(error: Exception) -> NoReturn:
-    """Print an error and leave with its code.
-
-    Raises:
-        typer.Exit: Always, unless nobody foresaw the error, which is then raised as it is.
-    """
+def leave(error: BaseException) -> int:
+    """Print an error to stderr and return the exit code; a fault of our own is named as one."""
     code = exit_code(error)
-    if code is None:
-        raise error
-    click.echo(f"pairlock: {explain(error)}", err=True)
-    raise typer.Exit(code)
+    if code is not None:
+        print(f"pairlock: {explain(error)}", file=sys.stderr)
+        return code
+    if os.environ.get("PAIRLOCK_TRACEBACK"):
+        traceback.print_exception(error)
+    kind = type(error).__name__
+    print(f"pairlock: a fault of pairlock's own: {kind}: {explain(error)}", file=sys.stderr)
+    print("hint: set PAIRLOCK_TRACEBACK=1 to see where, and please report it", file=sys.stderr)
+    return Exit.FAILED

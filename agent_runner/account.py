@@ -1,0 +1,75 @@
+"""Write a session's account: what it came to, what it used, where its record lies and whether that verifies."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from audit.escape import escape_line
+from audit.verify import verify_session
+
+if TYPE_CHECKING:
+    from agent_runner.session import SessionResult
+
+
+def account_lines(result: SessionResult) -> list[str]:
+    """Return the account for a person, a line each, within 80 columns but for paths."""
+    totals = result.totals
+    changes = _changes(result)
+    return [
+        f"session  {result.session}  {result.status}{' (unfinished)' if result.unfinished else ''}: "
+        f"{escape_line(result.reason, width=120)}",
+        f"turns {totals.turns}, actions {totals.actions}, denials {totals.denials}",
+        f"time     model {_seconds(totals.model_ms)}, sandbox {_seconds(totals.sandbox_ms)} "
+        f"(start {result.start_seconds:.2f} s), ledger {_seconds(totals.ledger_ms)}",
+        *([f"changes  {changes}"] if changes else []),
+        f"ledger   {result.ledger}",
+        f"         {_verdict(result)}",
+    ]
+
+
+def account_json(result: SessionResult) -> str:
+    """Return the account as one JSON object."""
+    return json.dumps(
+        {
+            "session": result.session,
+            "status": result.status,
+            "exit_code": result.exit_code,
+            "reason": result.reason,
+            "unfinished": result.unfinished,
+            "start_seconds": round(result.start_seconds, 4),
+            "totals": result.totals.model_dump(),
+            "ledger": str(result.ledger),
+            "verification": _verdict(result),
+            "changes": _count(result),
+        }
+    )
+
+
+def _seconds(milliseconds: int) -> str:
+    return f"{milliseconds / 1000:.2f} s"
+
+
+def _verdict(result: SessionResult) -> str:
+    state = result.ledger.parent.parent.parent
+    found = verify_session(state, result.session)
+    faults = found.faults()
+    if faults:
+        return "DOES NOT VERIFY: " + "; ".join(f"{name} {words}" for name, words in faults.items())
+    return f"verifies: {found.integrity}, {found.completeness}"
+
+
+def _count(result: SessionResult) -> int:
+    from agent_runner.review import changes_of
+
+    if result.plan is None or result.status in ("sandbox_failed", "ledger_failed"):
+        return 0
+    return len(changes_of(result.ledger.parent).changes)
+
+
+def _changes(result: SessionResult) -> str:
+    count = _count(result)
+    if not count:
+        return ""
+    files = "1 change" if count == 1 else f"{count} changes"
+    return f"{files} to review: `pairlock diff {result.session}`, then `apply` or `discard`"

@@ -1,0 +1,155 @@
+"""Run one session from the command line: `pairlock run`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
+
+import typer
+
+from agent_runner.cli.exits import Exit, explain
+from agent_runner.cli.talk import PlainWatcher, Progress, say
+
+if TYPE_CHECKING:
+    from agent_runner.policy_file import LoadedPolicy
+    from agent_runner.session import SessionRequest, SessionResult
+
+T = TypeVar("T")
+PROJECT_POLICY = "pairlock.yaml"
+
+
+def run(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="What the agent is to do.", show_default=False)],
+    policy: Annotated[
+        Optional[str], typer.Option("--policy", "-p", help="A policy file, or a name of the library.")  # noqa: UP045 - typer reads it
+    ] = None,
+    workspace: Annotated[
+        Optional[Path], typer.Option("--workspace", "-w", help="The folder; the current one if the policy has files.")  # noqa: UP045
+    ] = None,
+    model: Annotated[
+        Optional[str], typer.Option("--model", "-m", help="A configured model, or scripted:FILE.")  # noqa: UP045
+    ] = None,
+    task_is_origin: Annotated[
+        bool, typer.Option("--task-is-origin", help="TASK was typed by a person: recipients may come from it.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the account as one JSON object.")] = False,
+) -> None:
+    """Run one session: an agent, a policy, a sandbox, a ledger."""
+    request = _request(task, policy, workspace, model, task_is_origin=task_is_origin)
+    say(f"policy {request.policy_origin}: {request.policy.grant.label}; model {request.backend.model}")
+    if request.headless and request.policy.commands.ask:
+        say(f"nobody can be asked here: {len(request.policy.commands.ask)} `ask` rules are denials")
+    result = interruptible(_run(request))
+    account = _as_json(result) if as_json else _as_text(result)
+    typer.echo(account)
+    if result.error is not None and result.status != "interrupted":
+        say(f"pairlock: {explain(result.error)}")
+    raise typer.Exit(result.exit_code)
+
+
+def interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Run asynchronous work; Ctrl-C, SIGTERM and a closed terminal cancel it, so that it can close what it opened."""
+
+    async def guarded() -> T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        if task is not None:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(guarded())
+    except asyncio.CancelledError:
+        sys.exit(Exit.INTERRUPTED)
+
+
+async def _run(request: SessionRequest) -> SessionResult:
+    from agent_runner.session import run_session
+
+    try:
+        return await run_session(request)
+    finally:
+        await request.backend.close()
+
+
+def _request(
+    task: str, policy: str | None, workspace: Path | None, model: str | None, *, task_is_origin: bool
+) -> SessionRequest:
+    from agent_runner.approvals import NobodyApprover, TerminalApprover
+    from agent_runner.errors import InvalidInputError
+    from agent_runner.models import choose_backend
+    from agent_runner.session import SessionRequest
+    from agent_runner.state import state_folder
+    from policies.capability import Capability
+    from sandbox.workspace import open_workspace
+
+    state = state_folder()
+    loaded = find_policy(policy, workspace)
+    holds_files = loaded.policy.grant.holds(Capability.FILES)
+    if workspace is not None and not holds_files:
+        raise InvalidInputError(
+            f"policy `{loaded.origin}` grants no `files`, so `--workspace` would be ignored", hint="leave it out"
+        )
+    folder = open_workspace(workspace or Path.cwd(), state=state) if holds_files else None
+    require_trust(loaded, folder.path if folder else None, state)
+    backend = choose_backend(model)
+    headless = not (sys.stdin.isatty() and sys.stderr.isatty()) or bool(os.environ.get("CI"))
+    return SessionRequest(
+        task=task,
+        policy=loaded.policy,
+        policy_origin=loaded.origin,
+        workspace=folder,
+        backend=backend,
+        state=state,
+        headless=headless,
+        task_is_origin=task_is_origin or not headless,
+        approver=NobodyApprover() if headless else TerminalApprover(),
+        watcher=PlainWatcher(),
+        progress=Progress(),
+    )
+
+
+def find_policy(reference: str | None, workspace: Path | None) -> LoadedPolicy:
+    """Return the policy that was named, else the workspace's own; there is never a grant by default.
+
+    Raises:
+        InvalidInputError: When none was named and the workspace has none.
+    """
+    from agent_runner.errors import InvalidInputError
+    from agent_runner.policy_file import load_policy
+    from policies.library import library_names
+
+    if reference is not None:
+        return load_policy(reference)
+    own = (workspace or Path.cwd()) / PROJECT_POLICY
+    if own.is_file():
+        return load_policy(str(own))
+    raise InvalidInputError(
+        "no policy was named", hint=f"`--policy FILE`, or one of: {', '.join(library_names())}"
+    )
+
+
+def require_trust(loaded: LoadedPolicy, workspace: Path | None, state: Path) -> None:
+    """Refuse a policy that came with the workspace, unless it was trusted as it stands."""
+    from agent_runner.policy_file import require_outside
+    from agent_runner.trust import is_trusted
+
+    require_outside(loaded, workspace, trusted=lambda digest: is_trusted(state, digest))
+
+
+def _as_text(result: SessionResult) -> str:
+    from agent_runner.account import account_lines
+
+    return "\n".join(account_lines(result))
+
+
+def _as_json(result: SessionResult) -> str:
+    from agent_runner.account import account_json
+
+    return account_json(result)

@@ -1,0 +1,80 @@
+"""Say on stderr what goes on, for a person: plain lines, everything that an agent wrote escaped."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+from audit.escape import escape_line
+
+if TYPE_CHECKING:
+    from agent_runner.backends.backend import Reply
+    from cli_tools.action import Proposal
+    from cli_tools.observation import Observation
+
+WIDTH: Final = 78
+_SHOWN_LINES: Final = 4
+
+
+def say(text: str = "") -> None:
+    """Print one line to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Tell how far something that takes over a second has come; `sandbox.runtime.engine.Progress`."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, message: str, /, *, done: int, total: int) -> None:
+        """Print each new step once."""
+        if message != self._last:
+            self._last = message
+            steps = f" ({done + 1} of {total})" if total > 1 else ""
+            say(f"{message}{steps} ...")
+
+
+class PlainWatcher:
+    """Show a session's turns as plain lines; `agent_runner.transcript.Watcher`."""
+
+    def said(self, turn: int, reply: Reply) -> None:
+        """Show what the model said and what it proposes."""
+        say(f"turn {turn}")
+        if reply.text:
+            for line in textwrap.wrap(escape_line(reply.text), WIDTH - 2):
+                say(f"  {line}")
+        self._proposals = [call.proposal for call in reply.calls]
+
+    def saw(self, observation: Observation) -> None:
+        """Show an action, its verdict and the beginning of what came of it."""
+        proposal = self._proposals.pop(0) if self._proposals else None
+        say(f"  {_MARKS[observation.kind]:<7} {escape_line(_line(proposal), width=WIDTH - 10)}")
+        lines = observation.text.splitlines()
+        for line in lines[:_SHOWN_LINES]:
+            say(f"          {escape_line(line, width=WIDTH - 10)}")
+        if len(lines) > _SHOWN_LINES:
+            say(f"          [{len(lines) - _SHOWN_LINES} more lines]")
+
+    _proposals: list[Proposal] = []  # noqa: RUF012 - replaced, never changed, before it is read
+
+
+class SilentWatcher:
+    """Show nothing."""
+
+    def said(self, turn: int, reply: Reply) -> None:
+        """Do nothing."""
+
+    def saw(self, observation: Observation) -> None:
+        """Do nothing."""
+
+
+_MARKS: Final = {"done": "ran", "error": "error", "denied": "denied"}
+
+
+def _line(proposal: Proposal | None) -> str:
+    if proposal is None:
+        return ""
+    line = getattr(proposal, "line", None)
+    return str(line) if line is not None else f"{getattr(proposal, 'tool', '')} {getattr(proposal, 'arguments', '')}"

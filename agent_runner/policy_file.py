@@ -1,0 +1,112 @@
+"""Find the policy that a person names: a file or a name of the library; and say whether it may be used."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from agent_runner.errors import InvalidInputError, RefusedError
+from policies.library import library_names, library_policy
+from policies.policy import Policy
+from policies.source import SourceText, parse_policy
+
+MAXIMUM_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedPolicy:
+    """A policy and where it came from."""
+
+    policy: Policy
+    origin: str
+    path: Path | None
+    """The file; None for a policy of the library."""
+
+
+def load_policy(reference: str) -> LoadedPolicy:
+    """Read and check a policy.
+
+    Args:
+        reference: A path, or a name of the library.
+
+    Raises:
+        InvalidInputError: When there is no such policy, or its file may not be used.
+        policies.errors.PolicyError: When its text is not a lawful policy.
+    """
+    path = Path(reference)
+    if path.is_file() or "/" in reference or path.suffix in (".yaml", ".yml"):
+        policy = parse_policy(read_policy_file(path), origin=reference, find=_finder(path.parent))
+        return LoadedPolicy(policy=policy, origin=reference, path=path.resolve())
+    known = library_policy(reference)
+    if known is None:
+        names = library_names()
+        close = get_close_matches(reference, names, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"a file, or one of: {', '.join(names)}"
+        raise InvalidInputError(f"no policy `{reference}`", hint=hint)
+    policy = parse_policy(known.text, origin=known.origin, find=_finder(None))
+    return LoadedPolicy(policy=policy, origin=known.origin, path=None)
+
+
+def read_policy_file(path: Path) -> str:
+    """Read a policy's text from a file that nobody else could have written.
+
+    Raises:
+        InvalidInputError: When it is missing, no regular file, too large, or others may write it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise InvalidInputError(f"policy `{path}` cannot be read: {_lower(error.strerror)}") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidInputError(f"policy `{path}` is not a regular file")
+        if status.st_mode & stat.S_IWOTH or status.st_uid not in (0, os.getuid()):
+            raise InvalidInputError(
+                f"policy `{path}` could have been written by somebody else",
+                hint="it must belong to you or to root, and not be writable by all: `chmod o-w`",
+            )
+        raw = stream.read(MAXIMUM_BYTES + 1)
+    if len(raw) > MAXIMUM_BYTES:
+        raise InvalidInputError(f"policy `{path}` is larger than {MAXIMUM_BYTES} bytes")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        raise InvalidInputError(f"{path}:{line}:{column}: not UTF-8") from error
+
+
+def require_outside(loaded: LoadedPolicy, workspace: Path | None, *, trusted: Callable[[str], bool]) -> None:
+    """Refuse a policy that lies in the workspace, unless a person trusted it as it stands.
+
+    Raises:
+        RefusedError: When it does and nobody did: a cloned repository must not grant itself anything.
+    """
+    if workspace is None or loaded.path is None or not loaded.path.is_relative_to(workspace.resolve()):
+        return
+    if not trusted(loaded.policy.digest):
+        raise RefusedError(
+            f"policy `{loaded.origin}` lies in the workspace and is not trusted as it stands",
+            hint=f"read it, then `pairlock policy trust {loaded.origin}`",
+        )
+
+
+def _finder(folder: Path | None) -> Callable[[str], SourceText | None]:
+    def find(name: str) -> SourceText | None:
+        known = library_policy(name)
+        if known is not None or folder is None:
+            return known
+        path = folder / name
+        return SourceText(str(path), read_policy_file(path)) if path.is_file() else None
+
+    return find
+
+
+def _lower(text: str | None) -> str:
+    return (text or "unknown error").lower()
