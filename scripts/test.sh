@@ -1,0 +1,15 @@
+#!/bin/sh
+# Set up what is missing, check the code, run the tests: scripts/test.sh [argument of pytest's …]
+# pytest's closing line is the last one printed.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/talk.sh
+
+scripts/environment.sh dev
+scripts/engine.sh --gvisor
+
+code=0
+scripts/lint.sh || code=1
+[ "$code" = 0 ] || say "the checks above failed; the tests run all the same"
+.venv/bin/python -m pytest -n "${WORKERS:-2}" "$@" || code=$?
+exit "$code"
