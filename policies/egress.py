@@ -1,0 +1,102 @@
+"""Decide on one request by name, port, method and path; the egress gate asks here, and so does `decide`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from policies.request import Reason
+from policies.wording import listed, quoted
+
+if TYPE_CHECKING:
+    from policies.errors import RuleAt
+    from policies.policy import EgressRule, Policy
+    from policies.urls import Target
+
+
+def egress_rules(policy: Policy, host: str, port: int) -> tuple[EgressRule, ...]:
+    """Find the rules under which a host may be reached at all.
+
+    Args:
+        policy: The policy in force.
+        host: The canonical host.
+        port: 1 to 65535.
+
+    Returns:
+        The rules that match name and port; empty when a `deny` names the host, or without `network`. Where
+        one of them is `by_request`, the gate has to read the request and ask `decide_http` with it.
+    """
+    network = policy.network
+    if network is None or any(pattern.matches(host) for pattern in network.deny):
+        return ()
+    return tuple(rule for rule in network.allow if port in rule.ports and rule.host.matches(host))
+
+
+def decide_http(policy: Policy, method: str, target: Target) -> EgressRule | Reason:
+    """Decide on one request.
+
+    Args:
+        policy: The policy in force.
+        method: The method, in capitals.
+        target: Where it goes.
+
+    Returns:
+        The rule that allows it, or the reason why not.
+    """
+    rules = egress_rules(policy, target.host, target.port)
+    if not rules:
+        return _no_host(policy, target)
+    by_method = [rule for rule in rules if method in rule.effective_methods]
+    if not by_method:
+        allowed = sorted({name for rule in rules for name in rule.effective_methods})
+        return Reason(
+            "method",
+            f"`{target.host}` may be asked with {listed(allowed)}; the request is {quoted(method)}",
+            "the policy's `methods:` names what may be used",
+            rules[0].at,
+        )
+    matching = [rule for rule in by_method if rule.allows_path(target.path)]
+    if not matching:
+        return Reason(
+            "path",
+            f"no rule for `{target.host}` allows the path {quoted(target.path)}",
+            "the policy's `paths:` names what may be asked for",
+            by_method[0].at,
+        )
+    return _one_of(matching, target)
+
+
+def _one_of(rules: list[EgressRule], target: Target) -> EgressRule | Reason:
+    named = sorted({rule.credential for rule in rules if rule.credential is not None})
+    if len(named) > 1:
+        return Reason(
+            "host",
+            f"rules for `{target.host}` name different credentials: {listed(named)}",
+            "make the rules' `methods:` or `paths:` disjoint",
+            rules[0].at,
+        )
+    # The rule with the credential, then the one without wildcard: so the order of the file says nothing.
+    return min(rules, key=lambda rule: (rule.credential is None, rule.host.is_wild, not rule.private))
+
+
+def _no_host(policy: Policy, target: Target) -> Reason:
+    network = policy.network
+    if network is None:
+        return Reason("capability", f"session has no `network`; the request goes to `{target.host}`", "")
+    denied = next((pattern for pattern in network.deny if pattern.matches(target.host)), None)
+    if denied is not None:
+        return Reason("host", f"`{target.host}` is denied by `{denied.text}`", "", denied.at)
+    ports = sorted({port for rule in network.allow if rule.host.matches(target.host) for port in rule.ports})
+    if ports:
+        return Reason(
+            "host",
+            f"`{target.host}` may be reached on {listed(ports)}; the request goes to port `{target.port}`",
+            f"add `ports: [{target.port}]` to its rule",
+        )
+    at: RuleAt | None = policy.place("network.allow")
+    known = listed(rule.host.text for rule in network.allow[:5])
+    return Reason(
+        "host",
+        f"`{target.host}` is none of the hosts allowed: {known}",
+        f"add `- host: {target.host}` to `network.allow`",
+        at,
+    )

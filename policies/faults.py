@@ -1,0 +1,123 @@
+"""Turn what pydantic found wrong into problems with a place, an expectation and the nearest valid key."""
+
+from __future__ import annotations
+
+import typing
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ValidationError
+
+from policies.errors import BadValueError, Problem
+from policies.wording import listed, nearest, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+    from policies.document import Document, Path
+
+_WANTED = {
+    "model_type": ("a block", "keys and values, as in `key: value`"),
+    "model_attributes_type": ("a block", "keys and values, as in `key: value`"),
+    "tuple_type": ("a list", "as in `[one, two]`"),
+    "mapping_type": ("a block", "keys and values, as in `key: value`"),
+    "string_type": ("a text", "quote it if it is meant as text"),
+    "int_type": ("a whole number", ""),
+    "bool_type": ("true or false", "YAML 1.2 knows only `true` and `false`"),
+}
+
+
+def problems_of(exc: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
+    """List what is wrong.
+
+    Args:
+        exc: What pydantic raised.
+        document: The document that was validated.
+        model: The model it was validated as.
+
+    Returns:
+        One problem for each fault.
+    """
+    return [_problem(fault, document, model) for fault in exc.errors(include_url=False)]
+
+
+def _problem(fault: ErrorDetails, document: Document, model: type[BaseModel]) -> Problem:  # noqa: PLR0911 - one return for each kind of fault
+    path: Path = fault["loc"]
+    dotted = ".".join(str(part) for part in path)
+    match fault["type"]:
+        case "extra_forbidden":
+            return _unknown_key(path, document, model)
+        case "missing":
+            return Problem(
+                document.at(path[:-1]), f"key {quoted(path[-1])} is missing", f"add `{path[-1]}: …`"
+            )
+        case "value_error":
+            return _bad_value(fault, path, document)
+        case "literal_error":
+            return Problem(
+                document.at(path),
+                f"{quoted(dotted)} is {quoted(fault['input'])}; expected {fault['ctx']['expected']}",
+            )
+        case "string_too_long":
+            return Problem(
+                document.at(path), f"{quoted(dotted)} is longer than {fault['ctx']['max_length']} characters"
+            )
+        case kind if kind in _WANTED:
+            wanted, hint = _WANTED[kind]
+            return Problem(
+                document.at(path),
+                f"{quoted(dotted or 'the file')} is {quoted(fault['input'])}; expected {wanted}",
+                hint,
+            )
+        case _:
+            return Problem(document.at(path), f"{quoted(dotted)} is not valid: {fault['msg'].lower()}")
+
+
+def _bad_value(fault: ErrorDetails, path: Path, document: Document) -> Problem:
+    error = fault["ctx"]["error"]
+    if not isinstance(error, BadValueError):
+        return Problem(document.at(path), str(error))
+    return Problem(error.at or document.at(path), error.message, error.hint)
+
+
+def _unknown_key(path: Path, document: Document, model: type[BaseModel]) -> Problem:
+    known = _keys_at(model, path[:-1])
+    block = ".".join(str(part) for part in path[:-1])
+    where = f" in {quoted(block)}" if block else ""
+    key = str(path[-1])
+    near = nearest(key, known)
+    hint = f"did you mean `{near}`?" if near else f"known keys are {listed(known)}"
+    if near is None and (home := _home_of(key, model)):
+        hint = f"it belongs in `{home}`"
+    return Problem(
+        document.keys_at.get(path, document.at(path)), f"key {quoted(key)} is not known{where}", hint
+    )
+
+
+def _home_of(key: str, model: type[BaseModel]) -> str | None:
+    for name, field in model.model_fields.items():
+        block = _block_in(field.annotation)
+        if block is not None and key in block.model_fields:
+            return name
+    return None
+
+
+def _keys_at(model: type[BaseModel], path: Path) -> Mapping[str, object]:
+    current = model
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = current.model_fields.get(part)
+        found = _block_in(field.annotation) if field else None
+        if found is None:
+            return {}
+        current = found
+    return current.model_fields
+
+
+def _block_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_block_in(argument) for argument in typing.get_args(annotation))
+    return next((block for block in found if block is not None), None)

@@ -1,0 +1,384 @@
+"""The model of a policy file: what may be written, what it means when absent, within which bounds.
+
+An absent or empty list is the closed door; there is no unlimited. What has to hold between blocks is in
+`lawful`, how texts become policies is in `source`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from policies.canonical import canonical_text, digest_of
+from policies.globs import Glob, GlobSet
+from policies.grant import Grant
+from policies.lawful import private_reads
+from policies.leaves import (
+    READING,
+    ArgumentValues,
+    CommandField,
+    CountField,
+    DurationField,
+    GlobField,
+    GrantField,
+    HostField,
+    ImageField,
+    MethodField,
+    NameField,
+    NumberField,
+    Programs,
+    ProgramsField,
+    SizeField,
+    UrlPathField,
+    VersionField,
+    choice,
+)
+from policies.package_data import default_globs
+from policies.units import Bytes, Count, Seconds
+
+STARTER: Final = "pairlock/starter"
+if TYPE_CHECKING:
+    from policies.errors import RuleAt
+
+MINUTE: Final = 60
+
+
+class Block(BaseModel):
+    """A part of a file: closed, strict, never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+
+
+class FileLimits(Block):
+    """How much a session may write."""
+
+    written_bytes: SizeField = Field(
+        default=Bytes(64 * 2**20), description="bytes written in all; `0B` is none"
+    )
+    written_files: CountField = Field(default=Count(2000), description="files written in all; 0 is none")
+
+
+class FilesBlock(Block):
+    """The workspace, as the session sees it."""
+
+    access: Annotated[
+        Literal["read", "stage", "direct"], *choice("how the workspace is held", "read", "stage", "direct")
+    ] = Field(
+        default="stage",
+        description="`read`: no writing; `stage`: changes wait for a review; `direct`: written at once",
+    )
+    hide: tuple[GlobField, ...] = Field(default=(), description="not there at all; adds to the defaults")
+    hide_defaults: bool = Field(default=True, description="also hide the usual places of secrets")
+    visible: tuple[GlobField, ...] = Field(default=(), description="exceptions from the defaults of `hide`")
+    protect: tuple[GlobField, ...] = Field(
+        default=(), description="seen, never written; adds to the defaults"
+    )
+    protect_defaults: bool = Field(default=True, description="also protect what the host runs or obeys later")
+    limits: FileLimits = Field(default=FileLimits(), description="how much may be written")
+
+    @cached_property
+    def _sets(self) -> tuple[GlobSet, GlobSet, GlobSet]:
+        return GlobSet(self.hide), GlobSet(self.visible), GlobSet(self.protect)
+
+    def hidden_by(self, path: str) -> Glob | None:
+        """Find what hides a path.
+
+        Args:
+            path: A canonical path, relative to the workspace.
+
+        Returns:
+            The glob, or None when the path is visible.
+        """
+        hide, visible, _ = self._sets
+        if path == ".":
+            return None
+        if found := hide.find(path):
+            return found
+        if not self.hide_defaults or visible.find(path):
+            return None
+        found = default_globs("hide").find(path)
+        return None if found and _excepted(path, found) else found
+
+    def protected_by(self, path: str) -> Glob | None:
+        """Find what protects a path from being written.
+
+        Args:
+            path: A canonical path, relative to the workspace.
+
+        Returns:
+            The glob, or None when the path may be written.
+        """
+        if found := self._sets[2].find(path):
+            return found
+        return default_globs("protect").find(path) if self.protect_defaults else None
+
+
+def _excepted(path: str, found: Glob) -> bool:
+    # Only the templates' own names are excepted: a template inside a hidden folder stays hidden.
+    folder = path.rpartition("/")[0]
+    return default_globs("visible").find(path) is not None and not (folder and found.matches(folder))
+
+
+class ExecBlock(Block):
+    """The programs, and the image that they come from."""
+
+    image: ImageField = Field(default=STARTER, description="the image; a digest is best")
+    contents: Annotated[Literal["public"], *choice("what the image holds", "public")] | None = Field(
+        default=None, description="`public`: nothing in the image is private; needed with network and exec"
+    )
+    programs: ProgramsField = Field(
+        default=Programs(), description="what argv[0] of `run` may be; steers, does not bind"
+    )
+
+
+class EgressRule(Block):
+    """One host that a session may reach, and what it may ask there."""
+
+    host: HostField = Field(description="a host, or `*.example.com` for every name below it")
+    ports: tuple[int, ...] = Field(default=(443,), description="ports, 443 when absent")
+    methods: tuple[MethodField, ...] | None = Field(
+        default=None, description="GET and HEAD when absent; written, every request is read"
+    )
+    paths: tuple[UrlPathField, ...] | None = Field(
+        default=None, description="every path when absent; written, every request is read"
+    )
+    also: tuple[tuple[UrlPathField, ...], ...] = Field(
+        default=(), description="further lists of which each must match too; written by joining policies"
+    )
+    credential: NameField | None = Field(
+        default=None,
+        description="a name from the operator's configuration; its value never enters the container",
+    )
+    data: Annotated[Literal["public"], *choice("what the credential reads", "public")] | None = Field(
+        default=None, description="`public`: what the credential reads is not private"
+    )
+    private: bool = Field(default=False, description="whether private and loopback addresses may be reached")
+    sink_pattern: bool = Field(
+        default=False, description="whether a wildcard of this rule may choose where data goes"
+    )
+
+    @property
+    def at(self) -> RuleAt | None:
+        """Where the rule was written."""
+        return self.host.at
+
+    @property
+    def by_request(self) -> bool:
+        """Whether each request has to be read, so that TLS ends at the gate."""
+        return self.methods is not None or self.paths is not None or bool(self.credential)
+
+    @property
+    def effective_methods(self) -> frozenset[str]:
+        """The methods that may be used."""
+        return READING if self.methods is None else frozenset(self.methods)
+
+    def allows_path(self, path: str) -> bool:
+        """Tell whether a path may be asked for.
+
+        Args:
+            path: A canonical path of a URL.
+
+        Returns:
+            True when each list of paths has a pattern that matches whole.
+        """
+        groups = self.also if self.paths is None else (self.paths, *self.also)
+        return all(any(pattern.matches(path) for pattern in group) for group in groups)
+
+
+class NetworkLimits(Block):
+    """How much may cross the egress gate."""
+
+    sent_bytes: SizeField = Field(default=Bytes(2**20), description="bytes sent in all, queries included")
+    received_bytes: SizeField = Field(default=Bytes(200 * 2**20), description="bytes received in all")
+    requests: CountField = Field(default=Count(500), description="requests or connections in all")
+
+
+class NetworkBlock(Block):
+    """The hosts behind the egress gate."""
+
+    allow: tuple[EgressRule, ...] = Field(default=(), description="the hosts; an empty list is no host")
+    deny: tuple[HostField, ...] = Field(default=(), description="never these, whatever `allow` says")
+    limits: NetworkLimits = Field(default=NetworkLimits(), description="how much may cross")
+
+
+class ArgumentRule(Block):
+    """A bound on one command's arguments and calls; every rule that names a command has to hold."""
+
+    command: CommandField = Field(description="the command, or a group")
+    arguments: ArgumentValues = Field(
+        default={}, validate_default=True, description="argument -> the values it may have, whole"
+    )
+    sink_pattern: ArgumentValues = Field(
+        default={}, validate_default=True, description="the same, where a pattern may choose where data goes"
+    )
+    max_calls: CountField | None = Field(default=None, description="calls of this command in one session")
+
+    @property
+    def at(self) -> RuleAt | None:
+        """Where the rule was written."""
+        return self.command.at
+
+
+class CommandsBlock(Block):
+    """The commands that the agent is offered. deny wins over ask, ask over allow, whatever the order."""
+
+    allow: tuple[CommandField, ...] = Field(
+        default=(), description="what may be called; empty is only `finish`"
+    )
+    ask: tuple[CommandField, ...] = Field(default=(), description="what a person has to approve, each time")
+    deny: tuple[CommandField, ...] = Field(default=(), description="never these, whatever else is written")
+    rules: tuple[ArgumentRule, ...] = Field(default=(), description="bounds on arguments and calls")
+
+
+class Isolation(Block):
+    """The sandbox's size."""
+
+    runtime: Annotated[
+        Literal["default", "runc", "runsc"], *choice("the engine's runtime", "default", "runc", "runsc")
+    ] = Field(default="default", description="`runsc` is gVisor")
+    memory: SizeField = Field(default=Bytes(2**30), description="memory, swap is off; 32MiB to 1TiB")
+    cpus: NumberField = Field(default=2.0, description="processors; 0.1 to 1024")
+    processes: CountField = Field(default=Count(256), description="processes and threads; 8 to 32768")
+    scratch: SizeField = Field(
+        default=Bytes(512 * 2**20), description="the private scratch folder; 1MiB to 1TiB"
+    )
+
+
+class Budget(Block):
+    """What one session may use up; which one ran out is said."""
+
+    turns: CountField = Field(default=Count(60), description="questions to the model")
+    tokens: CountField = Field(default=Count(400_000), description="tokens in and out")
+    cost_usd: NumberField = Field(default=3.0, description="cost in US dollars, by the operator's price list")
+    wall_time: DurationField = Field(default=Seconds(30 * MINUTE), description="time from start to end")
+
+
+class Expectation(Block):
+    """A decision that the policy's writer counts on; a policy that fails one does not load."""
+
+    allow: str | None = Field(default=None, description="an action that has to be allowed")
+    ask: str | None = Field(default=None, description="an action that has to need an approval")
+    deny: str | None = Field(default=None, description="an action that has to be denied")
+    because: (
+        Annotated[
+            str,
+            *choice(
+                "the code of the reason",
+                *("capability", "command", "argument", "host", "method", "path", "hidden", "protected"),
+                *("budget", "lineage", "ceiling", "origin"),
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="the code that the denial has to have")
+
+
+class Policy(Block):
+    """A policy: as written, or, from `parse_policy`, resolved, with a block for each capability held."""
+
+    version: VersionField = Field(description="the version of this format: 1")
+    name: NameField = Field(description="what people call it")
+    description: str | None = Field(
+        default=None, description="one sentence on what it is for", max_length=300
+    )
+    extends: str | None = Field(
+        default=None, description="a policy of the library, or a file beside this one, that this one narrows"
+    )
+    grant: GrantField = Field(default=Grant.NONE, description="the capabilities; empty is none")
+    files: FilesBlock | None = Field(default=None, description="only with `files`")
+    exec: ExecBlock | None = Field(default=None, description="only with `exec`")
+    network: NetworkBlock | None = Field(default=None, description="only with `network`")
+    commands: CommandsBlock = Field(default=CommandsBlock(), description="what the agent is offered")
+    sinks: Annotated[
+        Literal["default", "strict"], *choice("where sinks are checked", "default", "strict")
+    ] = Field(
+        default="default",
+        description="`default`: with files and network; `strict`: always",
+    )
+    isolation: Isolation = Field(default=Isolation(), description="the sandbox's size")
+    budget: Budget = Field(default=Budget(), description="what a session may use up")
+    expect: tuple[Expectation, ...] = Field(default=(), description="the policy's own tests")
+
+    _places: dict[str, RuleAt] = PrivateAttr(default_factory=dict)
+    _closure: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what two policies mean, not where they were written."""
+        return isinstance(other, Policy) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        """Hash what the policy means."""
+        return hash(self.digest)
+
+    @cached_property
+    def reads_private(self) -> bool:
+        """Whether a rule reads with a credential what may be private: that counts as `files`."""
+        return bool(private_reads(self))
+
+    def place(self, key: str) -> RuleAt | None:
+        """Find where a setting was written.
+
+        Args:
+            key: Its keys with dots between, for example `budget.turns`.
+
+        Returns:
+            The place of the setting or of the block around it; None when it is a default.
+        """
+        while key:
+            if at := self._places.get(key):
+                return at
+            key = key.rpartition(".")[0]
+        return None
+
+    @property
+    def places(self) -> dict[str, RuleAt]:
+        """Each written setting's place, by its keys with dots between."""
+        return dict(self._places)
+
+    def with_origin(self, *, places: dict[str, RuleAt], closure: dict[str, str]) -> Policy:
+        """Remember where a policy came from.
+
+        Args:
+            places: Setting -> where it was written.
+            closure: Origin -> SHA-256 of its text.
+
+        Returns:
+            An equal policy that knows it.
+        """
+        return self.replaced(_places=places, _closure=closure)
+
+    def replaced(self, **fields: object) -> Policy:
+        """Make a policy that differs in some fields.
+
+        Args:
+            **fields: The new values, already valid.
+
+        Returns:
+            The new policy, with the same places and closure unless given.
+        """
+        places = fields.pop("_places", self._places)
+        closure = fields.pop("_closure", self._closure)
+        made = self.model_copy(update=fields)
+        for computed in ("digest", "reads_private"):
+            made.__dict__.pop(computed, None)
+        made.__pydantic_private__ = {"_places": places, "_closure": closure}
+        return made
+
+    @property
+    def closure(self) -> tuple[tuple[str, str], ...]:
+        """Each text that the policy was made from: origin and SHA-256, sorted."""
+        return tuple(sorted(self._closure.items()))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the policy means; its name, description and expectations do not count."""
+        return digest_of(self)
+
+    def as_yaml(self) -> str:
+        """Write the policy as resolved: a text that parses to an equal policy.
+
+        Returns:
+            YAML.
+        """
+        return canonical_text(self)

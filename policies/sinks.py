@@ -1,0 +1,185 @@
+"""Compare destinations: whole values in one form for each kind, and whether the user's own words name one.
+
+What cannot be brought into the one form (several recipients in one text, display names, other letters than
+ASCII where names are ASCII) is no destination at all, and so never fixed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+from policies.errors import BadValueError
+from policies.hosts import canonical_host
+from policies.urls import Target, canonical_url
+from policies.wording import is_unseen, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from policies.request import ArgumentValue, SinkKind
+
+_LOCAL = re.compile(r"[a-z0-9!#$%&'*+/=?^_{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_{|}~-]+)*")
+_CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{8,20}")
+_CHANNEL = re.compile(r"[#@]?[a-z0-9_][a-z0-9_.-]{0,79}")
+_BETWEEN = re.compile(r"[\s<>()\[\]{}\"'`,;|\u201c\u201d\u2018\u2019\u00ab\u00bb]+")
+_SHORTEST_TEXT: Final = 3
+LONGEST_SINK: Final = 2048
+
+
+def each_value(value: ArgumentValue) -> Iterator[str]:
+    """Walk through an argument's values, however they are nested.
+
+    Args:
+        value: One value, or lists of them.
+
+    Yields:
+        Each single value as text; nothing for None.
+
+    Raises:
+        BadValueError: When lists are nested deeper than eight.
+    """
+    yield from _each(value, 0)
+
+
+def _each(value: ArgumentValue, depth: int) -> Iterator[str]:
+    if depth > 8:
+        raise BadValueError("values are nested deeper than 8", hint="a plain list")
+    match value:
+        case None:
+            return
+        case bool():
+            yield "true" if value else "false"
+        case str() | int() | float():
+            yield str(value)
+        case _:
+            for item in value:
+                yield from _each(item, depth + 1)
+
+
+def canonical_sink(kind: SinkKind, value: str) -> str:
+    """Bring a destination into the form in which two are compared.
+
+    Args:
+        kind: What it is.
+        value: As the agent, a rule or the user wrote it.
+
+    Returns:
+        The canonical value.
+
+    Raises:
+        BadValueError: When it is not exactly one destination of that kind.
+    """
+    if not value or len(value) > LONGEST_SINK or any(is_unseen(character) for character in value):
+        raise BadValueError(f"{quoted(value)} is not one destination")
+    match kind:
+        case "address":
+            return _address(value)
+        case "channel":
+            return _channel(value)
+        case "url":
+            target = canonical_url(value)
+            return target.origin + target.path
+        case "host":
+            return canonical_host(value)
+        case "account" | "text":
+            return unicodedata.normalize("NFC", value)
+
+
+def _address(value: str) -> str:
+    local, at, domain = value.lower().rpartition("@")
+    if not value.isascii() or not at or not _LOCAL.fullmatch(local):
+        raise BadValueError(
+            f"{quoted(value)} is not one address", hint="as in `name@example.com`, without a display name"
+        )
+    return f"{local}@{canonical_host(domain)}"
+
+
+def _channel(value: str) -> str:
+    if _CHANNEL_ID.fullmatch(value):
+        return value
+    small = value.lower()
+    if not value.isascii() or not _CHANNEL.fullmatch(small):
+        raise BadValueError(f"{quoted(value)} is not one channel", hint="as in `#ci`")
+    return small if small[0] in "#@" else f"#{small}"
+
+
+def named_in(task: str | None, kind: SinkKind, value: str) -> bool:
+    """Tell whether a destination stands, whole, in the user's own words.
+
+    Args:
+        task: The trusted text of the task; None is no text.
+        kind: What the destination is.
+        value: The canonical destination.
+
+    Returns:
+        True when one word of the text is this destination.
+    """
+    if not task:
+        return False
+    if kind in {"account", "text"}:
+        return len(value) >= _SHORTEST_TEXT and _stands_whole(unicodedata.normalize("NFC", task), value)
+    return any(_is_same(kind, word, value) for word in words_of(task))
+
+
+def url_named_in(task: str | None, target: Target, *, with_path: bool) -> bool:
+    """Tell whether a URL's destination stands, whole, in the user's own words.
+
+    Args:
+        task: The trusted text of the task; None is no text.
+        target: Where the request goes.
+        with_path: Whether the path is part of the destination, as it is for all but GET and HEAD.
+
+    Returns:
+        True when one word of the text is a URL of the same scheme, host and port, and path where that counts.
+    """
+    for word in words_of(task or ""):
+        if not word.lower().startswith(("http://", "https://")):
+            continue
+        try:
+            named = canonical_url(word)
+        except BadValueError:
+            continue
+        if named.origin == target.origin and (named.path == target.path or not with_path):
+            return True
+    return False
+
+
+def words_of(text: str) -> Iterator[str]:
+    """Split the user's words where no destination goes on.
+
+    Args:
+        text: The trusted text.
+
+    Yields:
+        Each word, without the punctuation that ends a sentence.
+    """
+    for word in _BETWEEN.split(text):
+        if trimmed := word.rstrip(".,:;!?"):
+            yield trimmed
+
+
+def _is_same(kind: SinkKind, word: str, value: str) -> bool:
+    if kind == "channel" and word[0] not in "#@" and not _CHANNEL_ID.fullmatch(word):
+        return False  # `general` in a sentence is not the channel `#general`
+    try:
+        return canonical_sink(kind, word) == value
+    except BadValueError:
+        return False
+
+
+def _stands_whole(text: str, value: str) -> bool:
+    start = text.find(value)
+    while start >= 0:
+        end = start + len(value)
+        if not (_joins(text[start - 1 : start]) or _joins(text[end : end + 1])):
+            return True
+        start = text.find(value, start + 1)
+    return False
+
+
+def _joins(character: str) -> bool:
+    if not character or character in "\n\t\r":
+        return False
+    return character.isalnum() or character in "-_@/+=#%&~" or is_unseen(character)

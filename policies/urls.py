@@ -1,0 +1,196 @@
+"""URLs of requests and path patterns of egress rules: one canonical form; what is ambiguous is refused."""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+from policies.errors import BadValueError, RuleAt
+from policies.hosts import canonical_host
+from policies.wording import quoted
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+LONGEST_URL: Final = 8192
+_PLAIN = re.compile(r"[!-~]+")
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_AMBIGUOUS = re.compile(r"%(2[eEfF]|5[cC]|25|00|3[bBfF]|[01][0-9A-Fa-f]|7[fF])|[;\\]|//|/\.{1,2}(/|$)")
+_UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes.
+
+    Attributes:
+        scheme: `http` or `https`.
+        host: The canonical host.
+        port: 1 to 65535.
+        path: The canonical path, beginning with `/`, without query.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str = "/"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port as one canonical text."""
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+
+def canonical_url_path(path: str) -> str:
+    r"""Bring the path of a request into the one form that rules are matched against.
+
+    Args:
+        path: The path, percent-encoded, without query or fragment.
+
+    Returns:
+        The path with needless percent-encoding undone.
+
+    Raises:
+        BadValueError: When servers may read it in two ways: `..`, `//`, `;`, `\`, `%2e`, `%2f`, `%25`.
+    """
+    text = path or "/"
+    if not text.startswith("/") or not _PLAIN.fullmatch(text) or _PERCENT.search(text):
+        raise BadValueError(f"{quoted(path)} is not the path of a URL", hint="percent-encode it, from `/` on")
+    if _AMBIGUOUS.search(text):
+        raise BadValueError(
+            f"path {quoted(path)} can be read in two ways", hint="no `..`, `//`, `;`, `\\`, `%2f`, `%25`"
+        )
+    return _ESCAPE.sub(_decoded, text)
+
+
+def _decoded(found: re.Match[str]) -> str:
+    character = chr(int(found[1], 16))
+    return character if character in _UNRESERVED else found[0].upper()
+
+
+def canonical_url(text: str) -> Target:
+    """Bring a URL into the one form that rules and sinks are compared in.
+
+    Args:
+        text: The URL as an agent wrote it.
+
+    Returns:
+        Where it goes; query and fragment are not part of that.
+
+    Raises:
+        BadValueError: When it is no plain http or https URL, carries a user, or can be read in two ways.
+    """
+    if not _PLAIN.fullmatch(text) or len(text) > LONGEST_URL or "\\" in text:
+        raise BadValueError(f"{quoted(text)} is not a URL", hint="visible ASCII only, no spaces, no `\\`")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise BadValueError(
+            f"{quoted(text)} is not a URL", hint="as in `https://api.example.com/path`"
+        ) from None
+    scheme = parts.scheme.lower()
+    if scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise BadValueError(
+            f"{quoted(text)} is not an http or https URL", hint="as in `https://api.example.com/path`"
+        )
+    if "@" in parts.netloc or "%" in parts.netloc:
+        raise BadValueError(
+            f"URL {quoted(text)} carries a user or an encoded host", hint="host and port only"
+        )
+    if port == 0:
+        raise BadValueError(f"URL {quoted(text)} has port 0", hint="1 to 65535")
+    return Target(
+        scheme=scheme,
+        host=canonical_host(parts.hostname),
+        port=port or DEFAULT_PORTS[scheme],
+        path=canonical_url_path(parts.path),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UrlPath:
+    """A path pattern of an egress rule: whole, case kept, `*` in one segment, `**` any number of them.
+
+    Attributes:
+        text: The pattern, beginning with `/`.
+        at: Where it was written; does not count when two are compared.
+    """
+
+    text: str
+    at: RuleAt | None = field(default=None, compare=False)
+
+    @classmethod
+    def parse(cls, text: str, *, at: RuleAt | None = None) -> UrlPath:
+        """Read a pattern.
+
+        Args:
+            text: For example `/repos/acme/**`.
+            at: Where it was written.
+
+        Returns:
+            The pattern.
+
+        Raises:
+            BadValueError: When it is no canonical path, or `**` is not a whole segment.
+        """
+        if not text.startswith("/"):
+            raise BadValueError(f"path {quoted(text)} does not begin with `/`", hint=f"write `/{text}`")
+        if "?" in text or "#" in text:
+            raise BadValueError(
+                f"path {quoted(text)} has a query", hint="rules match paths; queries are not matched"
+            )
+        if text != (clean := canonical_url_path(text)):
+            raise BadValueError(
+                f"path {quoted(text)} is not in its plain form", hint=f"write {quoted(clean)}"
+            )
+        if len(text) > 512 or any("**" in part and part != "**" for part in text.split("/")):
+            raise BadValueError(
+                f"path {quoted(text)} has `**` inside a segment", hint="`**` stands between slashes"
+            )
+        return cls(text, at)
+
+    @property
+    def is_wild(self) -> bool:
+        """Whether more than one path is meant."""
+        return "*" in self.text
+
+    def matches(self, path: str) -> bool:
+        """Tell whether a path is meant.
+
+        Args:
+            path: A canonical path.
+
+        Returns:
+            True when the whole path matches.
+        """
+        return _compiled(self.text).fullmatch(path) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(text: str) -> re.Pattern[str]:
+    chunks: list[list[str]] = [[]]
+    for part in text[1:].split("/"):
+        if part == "**":
+            chunks.append([])
+        else:
+            chunks[-1].append(_segment(part))
+    if len(chunks) == 1:
+        return re.compile("/" + "/".join(chunks[0]))
+    first, *middle, last = chunks
+    # Atomic: the leftmost place is as good as any later one, so nothing is ever tried twice.
+    parts = ["".join(f"/{part}" for part in first)]
+    parts += [f"(?>(?:/[^/]*)*?{''.join(f'/{part}' for part in chunk)}(?=/|$))" for chunk in middle if chunk]
+    parts.append(f"(?:/[^/]*)*{''.join(f'/{part}' for part in last)}")
+    return re.compile("".join(parts))
+
+
+def _segment(part: str) -> str:
+    pieces = [re.escape(piece) for piece in re.split(r"\*+", part)]
+    if len(pieces) == 1:
+        return pieces[0]
+    middle = "".join(f"(?>[^/]*?{piece})" for piece in pieces[1:-1] if piece)
+    return f"{pieces[0]}{middle}[^/]*{pieces[-1]}"
