@@ -56,6 +56,15 @@ def prctl(option: int, *arguments: int) -> int:
     return call("prctl", option, *padded)
 
 
+def become_subreaper() -> bool:
+    """Have orphans below this process given to it; return whether the kernel can (gVisor before 2023 cannot)."""
+    try:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+    except OSError:
+        return False
+    return True
+
+
 def openat2(folder: int, path: bytes, flags: int, mode: int) -> int:
     """Open `path` beneath the descriptor `folder`; the kernel refuses to leave it and to use magic links.
 

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from . import facts, lockdown, serve, signals
+from . import facts, linux, lockdown, signals
 from .beneath import Beneath
 from .pool import SPARE, Pool
 from .serve import Ended, Guest
@@ -49,7 +49,7 @@ def _prepare(root: str, *, holds_exec: bool, loopback: bool) -> Guest:
     signals.ignore_all()
     link = _move_link()
     lockdown.lock_down(holds_exec=holds_exec, loopback=loopback)
-    serve.become_reaper()
+    keeps_orphans = linux.become_subreaper()
     found = facts.gather(environment, inherited)
     found.update({"exec": holds_exec, "loopback": loopback, "root": root})
     lockdown.require_refusals(found["tries"], holds_exec=holds_exec, loopback=loopback)
@@ -59,7 +59,7 @@ def _prepare(root: str, *, holds_exec: bool, loopback: bool) -> Guest:
     gc.freeze()
     for _ in range(SPARE):
         pool.fill()
-    return Guest(link, pool, bell, found, holds_exec=holds_exec)
+    return Guest(link, pool, bell, found, holds_exec=holds_exec, keeps_orphans=keeps_orphans)
 
 
 def _move_link() -> Wire:

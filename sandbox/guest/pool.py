@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import _socket
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SPARE = 2
 MOST = 80
+REST_SECONDS = 0.1  # after a worker died: something kills them, and must not make the guest fork all day
 RESERVED = (
     1  # never lent to a program, so that files still work while a program has taken every process there is
 )
@@ -76,6 +78,7 @@ class Pool:
         self._beneath = beneath
         self._idle: list[Worker] = []
         self._all: dict[int, Worker] = {}
+        self._rests_until = 0.0
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(list(self._all.values()))
@@ -83,7 +86,7 @@ class Pool:
     @property
     def lacks(self) -> bool:
         """Tell whether fewer than `SPARE` workers are idle, and more may be made."""
-        return len(self._idle) < SPARE and len(self._all) < MOST
+        return len(self._idle) < SPARE and len(self._all) < MOST and time.monotonic() >= self._rests_until
 
     def lend(self, *, reserve: int) -> Worker | None:
         """Return an idle worker, or a new one; None when there is none and none can be made now.
@@ -102,7 +105,7 @@ class Pool:
 
     def fill(self) -> Worker | None:
         """Fork one more when fewer than `SPARE` are idle; called when there is nothing better to do."""
-        if len(self._idle) >= SPARE:
+        if not self.lacks:
             return None
         made = self._fork()
         if made is not None:
@@ -111,6 +114,7 @@ class Pool:
 
     def discard(self, worker: Worker) -> None:
         """Kill a worker that misbehaved, hangs or has died, and forget it."""
+        self._rests_until = time.monotonic() + REST_SECONDS
         self._all.pop(worker.process, None)
         if worker in self._idle:
             self._idle.remove(worker)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import descendants, frames, linux
+from . import descendants, frames
 from .frames import Frame, ProtocolError
 from .objects import decode_object, encode_object
 from .streams import Streams
@@ -55,15 +55,19 @@ class Guest:
         bell: rings when a child has died.
         facts: what the guest found itself to be; goes out with HELLO.
         holds_exec: whether `process.spawn` exists.
+        keeps_orphans: whether workers keep the orphans of their programs; else they come to PID 1.
     """
 
-    def __init__(self, link: Wire, pool: Pool, bell: ChildBell, facts: Object, *, holds_exec: bool) -> None:
+    def __init__(  # noqa: PLR0913 (made in one place; each is a part of the guest)
+        self, link: Wire, pool: Pool, bell: ChildBell, facts: Object, *, holds_exec: bool, keeps_orphans: bool
+    ) -> None:
         self._link = link
         self._pool = pool
         self._bell = bell
         self._facts = facts
         self._watch = Watch()
-        self._streams = Streams(link, self._watch, pool, holds_exec=holds_exec, lost=self._begin_sweep)
+        self._streams = Streams(link, self._watch, pool, holds_exec=holds_exec, ended=self._program_ended)
+        self._keeps_orphans = keeps_orphans
         self._greeted = False
         self._lease_seconds = START_LEASE_SECONDS
         self._wall_at = time.monotonic() + MAX_WALL_SECONDS
@@ -194,9 +198,9 @@ class Guest:
             if process == 0:
                 return
 
-    def _begin_sweep(self) -> None:
-        self._sweeping = True
-        self._sweep()
+    def _program_ended(self, lost: bool) -> None:  # noqa: FBT001 (the callback's one fact)
+        if lost or not self._keeps_orphans:
+            self._sweep()
 
     def _sweep(self) -> None:
         """End the processes that belong to no worker that is alive: what a killed worker's program left."""
@@ -215,8 +219,3 @@ def _seconds(hello: Object, name: str, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
         raise ProtocolError(f"HELLO without `{name}`; expected seconds, above 0 and up to {most}")
     return float(value)
-
-
-def become_reaper() -> None:
-    """Have orphans given to this process. PID 1 has them anyway; a guest that is tried out without a namespace asks."""
-    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from _collections import deque
 
 from . import frames
@@ -12,6 +10,7 @@ from .frames import ProtocolError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .objects import Object
+    from .plumbing import Pipes
     from .pool import Worker
     from .wire import Wire
 
@@ -119,59 +118,6 @@ class Inlet:
     def _require_open(self) -> None:
         if self.ended:
             raise ProtocolError(f"stream `{self._stream}` got a frame after END")
-
-
-class Pipes:
-    """PID 1's ends of a program's pipes, and the bound on what may come out of them."""
-
-    def __init__(self, output_bytes: int) -> None:
-        self.left_bytes = output_bytes
-        self.truncated_bytes = 0
-        child_in, self.stdin = os.pipe2(os.O_CLOEXEC)
-        self.stdout, child_out = os.pipe2(os.O_CLOEXEC)
-        self.stderr, child_error = os.pipe2(os.O_CLOEXEC)
-        for descriptor in (self.stdin, self.stdout, self.stderr):
-            os.set_blocking(descriptor, False)
-        self.child_ends = [child_in, child_out, child_error]
-
-    def outputs(self) -> list[tuple[int, int]]:
-        """Return the descriptors that are still open, with the frame type of what comes out of them."""
-        both = ((self.stdout, frames.BODY), (self.stderr, frames.ERRORS))
-        return [(descriptor, kind) for descriptor, kind in both if descriptor >= 0]
-
-    def keep(self, data: bytes) -> bytes:
-        """Return what is within the bound, and count the rest."""
-        kept = data[: self.left_bytes]
-        self.left_bytes -= len(kept)
-        self.truncated_bytes += len(data) - len(kept)
-        return kept
-
-    def close_output(self, descriptor: int) -> None:
-        """Close one of the outputs."""
-        os.close(descriptor)
-        if descriptor == self.stdout:
-            self.stdout = -1
-        else:
-            self.stderr = -1
-
-    def close_input(self) -> None:
-        """Close the program's stdin."""
-        if self.stdin >= 0:
-            os.close(self.stdin)
-            self.stdin = -1
-
-    def close_child_ends(self) -> None:
-        """Close the ends that the program has got."""
-        for descriptor in self.child_ends:
-            os.close(descriptor)
-        self.child_ends = []
-
-    def close(self) -> None:
-        """Close all that is open."""
-        self.close_input()
-        self.close_child_ends()
-        for descriptor, _ in self.outputs():
-            self.close_output(descriptor)
 
 
 class Stream:

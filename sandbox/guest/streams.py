@@ -6,7 +6,6 @@ what comes from a worker and breaks one costs that worker its life and its strea
 
 from __future__ import annotations
 
-import os
 import time
 
 from . import frames, program
@@ -14,7 +13,8 @@ from .arguments import Arguments
 from .frames import Frame, ProtocolError
 from .objects import decode_object, encode_object
 from .refusal import RefusedError
-from .stream import Pipes, Stream
+from .plumbing import Pipes, Plumbing
+from .stream import Stream
 from .watch import READ, WRITE
 from .worker import OPERATIONS
 
@@ -30,12 +30,10 @@ if TYPE_CHECKING:
 MAX_STREAMS = 256
 MAX_PROGRAMS = 64
 MAX_FILE_WORKERS = 8
-CONGESTED_BYTES = 1 << 20
 DEFAULT_SECONDS = 30.0
 MAX_SECONDS = 3600.0
 CANCEL_GRACE_SECONDS = 0.5
 PROGRAM_GRACE_SECONDS = program.GRACE_SECONDS + program.GIVE_UP_SECONDS + 1.0
-_READ_BYTES = 128 * 1024
 _FEED_BYTES = 64 * 1024
 _PROGRAM = "process.spawn"
 
@@ -48,17 +46,18 @@ class Streams:
         watch: the loop's descriptors.
         pool: the workers.
         holds_exec: whether `process.spawn` exists.
-        lost: is called when a program's worker has died, so that what the program left is swept.
+        ended: is called when a program has ended, with whether its worker was lost with it: time to sweep.
     """
 
     def __init__(
-        self, link: Wire, watch: Watch, pool: Pool, *, holds_exec: bool, lost: Callable[[], None]
+        self, link: Wire, watch: Watch, pool: Pool, *, holds_exec: bool, ended: Callable[[bool], None]
     ) -> None:
         self._link = link
         self._watch = watch
         self._pool = pool
         self._holds_exec = holds_exec
-        self._lost = lost
+        self._program_ended = ended
+        self._plumbing = Plumbing(link, watch, self._progress)
         self._live: dict[int, Stream] = {}
         self._queued: list[Stream] = []
         self._newest = -1
@@ -189,7 +188,7 @@ class Streams:
         """Watch a worker's socket."""
         stream = self._live.get(worker.stream)
         open_to_read = stream is None or (
-            self._may_send() and (stream.outlet.is_empty or stream.is_discarding)
+            self._link.has_room and (stream.outlet.is_empty or stream.is_discarding)
         )
         interest = (READ if open_to_read else 0) | (WRITE if worker.wire.queued_bytes else 0)
         self._watch.want(worker.wire.source, interest, lambda _: self._worker_ready(worker))
@@ -232,23 +231,19 @@ class Streams:
         if stream is None or stream.worker is not worker:
             return
         stream.worker = None
-        if stream.pipes is not None:
-            self._lost()
-        self._end_work(stream, (frames.FAIL, _LOST))
+        self._end_work(stream, (frames.FAIL, _LOST), lost=True)
         self._progress(stream)
 
-    def _end_work(self, stream: Stream, outcome: tuple[int, Object]) -> None:
-        kind, _ = outcome
+    def _end_work(self, stream: Stream, outcome: tuple[int, Object], *, lost: bool = False) -> None:
         if stream.cancelled:
             outcome = (frames.FAIL, _CANCELLED)
-        elif stream.timed_out and stream.pipes is None:
-            outcome = (frames.FAIL, _timed_out(stream.seconds))
-        elif stream.timed_out and kind == frames.FAIL:
+        elif stream.timed_out and (stream.pipes is None or outcome[0] == frames.FAIL):
             outcome = (frames.FAIL, _timed_out(stream.seconds))
         stream.outcome = outcome
         stream.deadline = stream.kill_at = None
         if stream.pipes is not None:
-            self._forget_input(stream.pipes)
+            self._plumbing.forget_input(stream.pipes)
+            self._program_ended(lost)
 
     def _finish_early(self, stream: Stream, refusal: RefusedError) -> None:
         stream.outcome = (frames.FAIL, {"code": refusal.code, "message": refusal.message})
@@ -261,14 +256,11 @@ class Streams:
         for stream in list(self._live.values()):
             self._progress(stream)
 
-    def _may_send(self) -> bool:
-        return self._link.queued_bytes < CONGESTED_BYTES
-
     def _progress(self, stream: Stream) -> None:
         self._pass_on_input(stream)
         stream.outlet.pump(self._link)
         if stream.pipes is not None:
-            self._watch_outputs(stream, stream.pipes)
+            self._plumbing.watch_outputs(stream, stream.pipes)
         if stream.worker is not None:
             self.attend(stream.worker)
         if stream.outcome is not None and self._is_drained(stream):
@@ -279,7 +271,7 @@ class Streams:
             while not stream.inlet.is_empty:
                 stream.inlet.taken(len(stream.inlet.peek()), self._link)
         elif stream.pipes is not None:
-            self._feed_program(stream, stream.pipes)
+            self._plumbing.feed(stream, stream.pipes)
         elif stream.worker is not None:
             self._feed_worker(stream, stream.worker)
 
@@ -298,78 +290,13 @@ class Streams:
         except EOFError:
             pass  # the reading side tells, with what the worker still had to say
 
-    def _feed_program(self, stream: Stream, pipes: Pipes) -> None:
-        while not stream.inlet.is_empty and pipes.stdin >= 0:
-            try:
-                written = os.write(pipes.stdin, stream.inlet.peek()[:_FEED_BYTES])
-            except BlockingIOError:
-                self._watch.want(pipes.stdin, WRITE, lambda _: self._progress(stream))
-                return
-            except OSError:
-                self._forget_input(pipes)  # the program does not read: what comes is dropped
-                break
-            stream.inlet.taken(written, self._link)
-        if pipes.stdin >= 0:
-            self._watch.want(pipes.stdin, 0, lambda _: None)
-            if stream.inlet.ended:
-                self._forget_input(pipes)
-            return
-        while not stream.inlet.is_empty:
-            stream.inlet.taken(len(stream.inlet.peek()), self._link)
-
-    def _forget_input(self, pipes: Pipes) -> None:
-        if pipes.stdin >= 0:
-            self._watch.forget(pipes.stdin)
-            pipes.close_input()
-
-    def _watch_outputs(self, stream: Stream, pipes: Pipes) -> None:
-        interest = READ if self._may_read(stream, pipes) else 0
-        for descriptor, kind in pipes.outputs():
-            self._watch.want(descriptor, interest, self._reader(stream, pipes, descriptor, kind))
-
-    def _may_read(self, stream: Stream, pipes: Pipes) -> bool:
-        """Say whether the pipes may be read. Beyond the bound nothing is kept, so nothing has to wait for credit."""
-        unheld = stream.is_discarding or pipes.left_bytes == 0
-        return unheld or (stream.outlet.is_empty and self._may_send())
-
-    def _reader(self, stream: Stream, pipes: Pipes, descriptor: int, kind: int) -> Callable[[int], None]:
-        def read(_happened: int) -> None:
-            self._read_output(stream, pipes, descriptor, kind)
-            self._progress(stream)
-
-        return read
-
-    def _read_output(self, stream: Stream, pipes: Pipes, descriptor: int, kind: int) -> bool:
-        """Read once; return whether there may be more now."""
-        try:
-            data = os.read(descriptor, _READ_BYTES)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
-        if not data:
-            self._watch.forget(descriptor)
-            pipes.close_output(descriptor)
-            return False
-        if not stream.is_discarding:
-            stream.outlet.put(kind, pipes.keep(data))
-            stream.outlet.pump(self._link)
-        return True
-
     # ---- ending
 
     def _is_drained(self, stream: Stream) -> bool:
-        """Say whether nothing more can come. All of a program's processes are gone: an empty pipe stays empty."""
+        """Say whether nothing more can come."""
         if stream.cancelled:
             return True
-        if stream.pipes is not None:
-            for descriptor, kind in stream.pipes.outputs():
-                while self._may_read(stream, stream.pipes):
-                    if not self._read_output(stream, stream.pipes, descriptor, kind):
-                        break
-                else:
-                    return False
-        return stream.outlet.is_empty
+        return self._plumbing.is_dry(stream) and stream.outlet.is_empty
 
     def _close(self, stream: Stream) -> None:
         if stream.outcome is None or self._live.get(stream.number) is not stream:
@@ -377,10 +304,7 @@ class Streams:
         del self._live[stream.number]
         kind, values = stream.outcome
         if stream.pipes is not None:
-            for descriptor, _ in stream.pipes.outputs():
-                self._watch.forget(descriptor)
-            self._forget_input(stream.pipes)
-            stream.pipes.close()
+            self._plumbing.remove(stream.pipes)
             if kind == frames.RESULT:
                 values = {
                     **values,

@@ -10,6 +10,7 @@ from . import frames
 from .frames import Decoder, Frame
 
 RECEIVE_BYTES = 128 * 1024
+CONGESTED_BYTES = 1 << 20
 _VECTORS = 64
 
 
@@ -44,6 +45,11 @@ class Wire:
         if not data:
             raise EOFError
         return self._decoder.feed(data)
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether more may be queued; what produces bytes waits while it may not."""
+        return self.queued_bytes < CONGESTED_BYTES
 
     def send(self, kind: int, stream: int, payload: bytes | memoryview = b"") -> None:
         """Queue one frame; `flush` writes."""

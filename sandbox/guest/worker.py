@@ -60,10 +60,12 @@ def live(wire: _socket.socket, beneath: Beneath) -> NoReturn:
         channel = Channel(wire)
         while True:
             _serve(next_task(channel), beneath)
-    except (EOFError, OSError, ProtocolError):
-        pass
-    finally:
+    except EOFError:
         os._exit(0)
+    except (OSError, ProtocolError) as error:
+        os.write(2, f"pairlock guest: a worker failed: {error}\n".encode("utf-8", "backslashreplace"))
+    finally:
+        os._exit(1)
 
 
 def _settle(*kept: int) -> None:
@@ -73,7 +75,7 @@ def _settle(*kept: int) -> None:
     edges = sorted({2, *kept, program.HIGHEST_DESCRIPTOR})
     for low, high in zip(edges, edges[1:], strict=False):
         os.closerange(low + 1, high)
-    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    linux.become_subreaper()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(program.HIGHEST_DESCRIPTOR, hard), hard))
     _soft_limit(resource.RLIMIT_AS, MEMORY_BYTES)

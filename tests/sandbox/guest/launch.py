@@ -31,6 +31,7 @@ class Running:
         self.facts = facts
         self.process = process
         self.root = root
+        self.name = ""
 
     async def spawn(self, *argv: str, **arguments: object) -> Object:
         """Run a program and return the result with its output added."""
