@@ -1,0 +1,168 @@
+"""README, CONTRIBUTING and the Makefile, held to the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+TEXTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/fix-tests/README.md")
+
+
+def section(text: str, title: str) -> str:
+    """Return what stands under a heading."""
+    return text.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_the_exit_codes_of_the_readme_are_those_of_the_code() -> None:
+    from agent_runner.cli.exits import Exit
+
+    documented = [
+        int(code) for code in re.findall(r"^\| (\d+) \|", section(README, "Exit codes"), re.MULTILINE)
+    ]
+
+    assert documented == sorted(Exit)
+
+
+def test_every_folder_of_the_readme_is_there_and_every_package_is_in_it() -> None:
+    shown = set(re.findall(r"^    (\w+)/ ", section(README, "What is where"), re.MULTILINE))
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+
+    assert {folder for folder in shown if not (ROOT / folder).is_dir()} == set()
+    assert packages - shown == set()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_link_to_a_file_leads_somewhere(name: str) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / name).read_text())
+
+    assert [target for target in targets if not (ROOT / name).parent.joinpath(target).exists()] == []
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_make_command_of_the_docs_is_in_the_makefile(name: str) -> None:
+    goals = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    named = set(re.findall(r"^ *make ([a-z][a-z-]*)", _code(name), re.MULTILINE))
+
+    assert named - goals == set()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_pairlock_command_of_the_docs_is_one(name: str) -> None:
+    from typer.main import get_command
+
+    from agent_runner.cli.main import app
+
+    known = set(get_command(app).commands)  # type: ignore[attr-defined]  # a group, as the app has commands
+    named = set(re.findall(r"\bpairlock ([a-z]+)\b", _code(name)))
+
+    assert named - known == set()
+
+
+def _code(name: str) -> str:
+    """Return what a page shows as code: indented lines, fences and words in backticks."""
+    text = (ROOT / name).read_text()
+    lines = [line for line in text.splitlines() if line.startswith("    ")]
+    fences = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    return "\n".join([*lines, *fences, *re.findall(r"`([^`\n]+)`", text)])
+
+
+def test_every_goal_of_the_makefile_is_explained_by_make_help() -> None:
+    goals = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())  # type: ignore[index]
+
+    done = subprocess.run(
+        ["/usr/bin/make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert goals - {"help"} == set(re.findall(r"^make ([a-z-]+) ", done.stdout, re.MULTILINE))
+
+
+def test_no_committed_requirement_names_where_it_comes_from() -> None:
+    """A lock with an address would be of use on one machine only."""
+    for path in sorted((ROOT / "requirements").iterdir()):
+        assert (
+            re.findall(r"https?://|--(?:extra-)?index-url|--find-links|--trusted-host", path.read_text())
+            == []
+        )
+
+
+@pytest.mark.parametrize("name", ["run.txt", "build.txt", "dev.txt"])
+def test_every_locked_requirement_has_its_version_and_hashes(name: str) -> None:
+    entries = re.split(r"\n(?=[a-z])", (ROOT / "requirements" / name).read_text().strip())
+
+    assert len(entries) > 5
+    assert [
+        entry for entry in entries if not re.match(r"[a-z0-9-]+==[^ ]+ .*--hash=sha256:", entry, re.DOTALL)
+    ] == []
+
+
+def test_the_locks_agree_with_each_other() -> None:
+    versions: dict[str, set[str]] = {}
+    for name in ("run.txt", "build.txt", "dev.txt"):
+        for package, version in re.findall(
+            r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), re.M
+        ):
+            versions.setdefault(package, set()).add(version)
+
+    assert {package: found for package, found in versions.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize(
+    ("present", "runsc", "expected"),
+    [
+        ("", "", {}),
+        ('{"debug": true}', "", {"debug": True}),
+        (
+            "",
+            "/usr/bin/runsc",
+            {"runtimes": {"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--network=none"]}}},
+        ),
+        (
+            '{"runtimes": {"runsc": {"path": "/own"}}}',
+            "/usr/bin/runsc",
+            {"runtimes": {"runsc": {"path": "/own"}}},
+        ),
+    ],
+)
+def test_an_engines_own_configuration_is_kept_and_gvisor_added(
+    present: str, runsc: str, expected: object, tmp_path: Path
+) -> None:
+    (tmp_path / "daemon.json").write_text(present)
+
+    done = _script("engine_configuration.py", str(tmp_path / "daemon.json"), runsc)
+
+    assert json.loads(done.stdout) == expected
+
+
+def test_a_broken_configuration_of_an_engine_is_named_and_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "daemon.json").write_text("{")
+
+    done = _script("engine_configuration.py", str(tmp_path / "daemon.json"), "/usr/bin/runsc")
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"pairlock: {tmp_path / 'daemon.json'} cannot be used: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_engine_that_does_not_answer_is_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+
+    assert _script("ask_engine.py", "state").stdout == "absent\n"
+
+
+def _script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
