@@ -25,7 +25,9 @@ def state() -> str:
 
 
 def runtimes() -> list[str]:
-    """Return the names of the engine's runtimes."""
+    """Return the names of the engine's runtimes; none where no engine answers."""
+    if state() != "running":
+        return []
     client = docker.from_env(timeout=10)
     try:
         return sorted(client.info().get("Runtimes") or {})

@@ -62,11 +62,11 @@ start_engine() {
     say "starting the Docker engine…"
     # pairlock's containers have no network of Docker's: where it cannot be set up, the engine runs without.
     start_dockerd || start_dockerd --iptables=false --ip6tables=false --bridge=none ||
-        fail "the Docker engine did not start: $(tail -n 1 "$folder/log")" "look at $folder/log"
+        fail "the Docker engine did not start: $(tail -n 1 "$folder/log" 2>/dev/null)" "look at $folder/log"
     [ "${CI:-}" = true ] || say "the engine runs in the background; stop it with: kill $(cat "$folder/pid")"
 }
 
-start_dockerd_path() {
+start_dockerd() {
     mkdir -p "$folder"
     write_configuration "$folder/daemon.json"
     # shellcheck disable=SC2086  # options of a test's own engine, one word each
