@@ -1,0 +1,164 @@
+"""Keep, on the host, which sessions' writes in a workspace nobody has reviewed.
+
+What a label means is `policies.lineage`. Here is one small file for each workspace, found by the folder's
+identity and not by its name, changed under a lock and replaced as a whole. A label that cannot be read is an
+error, never an empty label.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from policies.capability import Capability
+from policies.lineage import Contribution, Label
+from sandbox.stage.errors import LabelError
+from sandbox.stage.layout import write_private
+from sandbox.workspace import WorkspaceIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelChange:
+    """What happened to a label; for the ledger."""
+
+    workspace: WorkspaceIdentity
+    """Which folder."""
+    before: Label
+    after: Label
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The labels of every workspace, in `state/workspaces`."""
+
+    folder: Path
+    """The folder; made when the first label is written."""
+
+    def read(self, workspace: WorkspaceIdentity) -> Label:
+        """Return a workspace's label; an empty one when nobody has ever written in it.
+
+        Raises:
+            LabelError: When a label's file cannot be read or is damaged.
+        """
+        return _joined(label for _, _, label in self._matching(workspace))
+
+    def raise_to(self, workspace: WorkspaceIdentity, added: Label) -> LabelChange:
+        """Add what sessions exercised.
+
+        Args:
+            workspace: The folder.
+            added: Their contributions.
+
+        Raises:
+            LabelError: When the label cannot be read or written.
+        """
+        with self._locked():
+            before = self.read(workspace)
+            return self._replace(workspace, before, before.joined(added))
+
+    def lower(self, workspace: WorkspaceIdentity, reviewed: frozenset[str]) -> LabelChange:
+        """Take off the contributions of sessions that a person reviewed.
+
+        Args:
+            workspace: The folder.
+            reviewed: Ids of the sessions whose writes were reviewed.
+
+        Raises:
+            LabelError: When the label cannot be read or written.
+        """
+        with self._locked():
+            before = self.read(workspace)
+            kept = tuple(part for part in before.contributions if part.session not in reviewed)
+            return self._replace(workspace, before, Label(kept))
+
+    def all(self) -> tuple[tuple[WorkspaceIdentity, Label], ...]:
+        """Return every label that is kept, for `audit verify` and `ps`.
+
+        Raises:
+            LabelError: When one of them cannot be read.
+        """
+        return tuple((identity, label) for _, identity, label in self._every())
+
+    def _replace(self, workspace: WorkspaceIdentity, before: Label, after: Label) -> LabelChange:
+        """Write the label under the workspace's own name, and drop files that named it otherwise."""
+        own = self.folder / f"{workspace.key}.json"
+        try:
+            write_private(own, _encoded(workspace, after))
+            for path, _, _ in self._matching(workspace):
+                if path != own:
+                    path.unlink()
+        except OSError as error:
+            raise LabelError(
+                f"the label of `{workspace.path}` cannot be written: {error.strerror}"
+            ) from error
+        return LabelChange(workspace=workspace, before=before, after=after)
+
+    def _matching(self, workspace: WorkspaceIdentity) -> Iterator[tuple[Path, WorkspaceIdentity, Label]]:
+        """Yield the files that speak of this folder: as it is named now, and as it was before a restart."""
+        for path, identity, label in self._every():
+            if identity.same_folder(workspace):
+                yield path, identity, label
+
+    def _every(self) -> Iterator[tuple[Path, WorkspaceIdentity, Label]]:
+        for path in sorted(self.folder.glob("*.json")):
+            if not path.name.startswith("."):
+                yield path, *_decoded(path)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LabelError(f"the labels in `{self.folder}` cannot be locked: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+
+def _joined(labels: Iterator[Label]) -> Label:
+    whole = Label()
+    for label in labels:
+        whole = whole.joined(label)
+    return whole
+
+
+def _encoded(workspace: WorkspaceIdentity, label: Label) -> bytes:
+    told = {
+        "version": _VERSION,
+        "workspace": asdict(workspace),
+        "contributions": [
+            {"session": part.session, "exercised": sorted(held.value for held in part.exercised)}
+            for part in label.contributions
+        ],
+    }
+    return json.dumps(told, indent=1).encode()
+
+
+def _decoded(path: Path) -> tuple[WorkspaceIdentity, Label]:
+    try:
+        told = json.loads(path.read_bytes())
+        if told["version"] != _VERSION:
+            raise LabelError(f"the label `{path}` is of version `{told['version']}`, expected `{_VERSION}`")
+        contributions = tuple(
+            Contribution(str(part["session"]), frozenset(map(Capability, part["exercised"])))
+            for part in told["contributions"]
+        )
+        return WorkspaceIdentity(**told["workspace"]), Label(contributions)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabelError(
+            f"the label `{path}` cannot be read: {error}",
+            hint="review the workspace with `pairlock review`, then remove the file",
+        ) from error

@@ -1,0 +1,107 @@
+"""Notice files that appear in the workspace while a session runs, and that it must not see.
+
+The whiteouts of a stage cover what was there at the start. A hidden file or a socket that a program of the
+user's makes later shows through, so the session asks here, and pauses when there is one. A folder's mtime tells whether
+something was put into it: a look costs one lstat for each folder, and lists only those that changed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+
+from sandbox.stage.folding import matched
+from sandbox.stage.sides import at_or_below
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sandbox.stage.base import Seen
+    from sandbox.stage.layout import PathMatcher
+
+_SETTLED_NS: Final = 2_000_000_000
+"""A folder changed more recently than this is listed again next time: two changes can share one mtime."""
+_AGAIN: Final = -1
+_VISIBLE: Final = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+
+
+@dataclass(slots=True)
+class NewcomerWatch:
+    """Watches one workspace for one session."""
+
+    workspace: Path
+    hide: PathMatcher
+    absent: frozenset[str]
+    """What the stage hides already."""
+    folders: dict[str, int]
+    """Folders that the session sees, and the mtime that each had when it was listed."""
+    told: set[str] = field(default_factory=set)
+
+    @classmethod
+    def start(
+        cls, workspace: Path, *, hide: PathMatcher, absent: tuple[str, ...], record: dict[str, Seen]
+    ) -> Self:
+        """Begin from what the scan before the start saw; what came between is found by the first look.
+
+        Args:
+            workspace: The user's folder.
+            hide: What the session must not see.
+            absent: What the stage hides already (`StageFacts.absent`).
+            record: The stage's record (`load_record`).
+        """
+        folders = {path: seen.mtime_ns for path, seen in record.items() if seen.is_folder}
+        return cls(workspace, hide, frozenset(absent), folders)
+
+    def look(self) -> tuple[str, ...]:
+        """Return what has appeared that must be hidden, each path once, sorted."""
+        found: set[str] = set()
+        pending = [path for path in self.folders if self._changed(path)]
+        while pending:
+            found.update(self._newcomers(pending.pop(), pending))
+        fresh = found - self.told
+        self.told |= fresh
+        return tuple(sorted(fresh))
+
+    def _changed(self, path: str) -> bool:
+        status = self._stat(path)
+        return status is None or status.st_mtime_ns != self.folders[path]
+
+    def _newcomers(self, folder: str, pending: list[str]) -> Iterator[str]:
+        """Yield what must be hidden in one folder, and put new folders in it on `pending`."""
+        status = self._stat(folder)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            self.folders.pop(folder, None)
+            return
+        settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
+        self.folders[folder] = status.st_mtime_ns if settled else _AGAIN
+        try:
+            with os.scandir(self.workspace / folder) as listing:
+                entries = list(listing)
+        except FileNotFoundError:
+            return
+        except OSError:  # nobody knows what it holds: as in the scan before the start
+            yield folder
+            return
+        for entry in entries:
+            yield from self._entry(f"{folder}/{entry.name}" if folder else entry.name, pending)
+
+    def _entry(self, path: str, pending: list[str]) -> Iterator[str]:
+        status = self._stat(path)
+        if status is None or at_or_below(path, self.absent):
+            return
+        kind = stat.S_IFMT(status.st_mode)
+        if matched(self.hide, path) or kind not in _VISIBLE:
+            yield path
+        elif kind == stat.S_IFDIR and path not in self.folders:
+            self.folders[path] = _AGAIN
+            pending.append(path)
+
+    def _stat(self, path: str) -> os.stat_result | None:
+        try:
+            return (self.workspace / path).lstat()
+        except OSError:
+            return None

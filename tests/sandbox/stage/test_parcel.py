@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.stage import Copy
+from sandbox.stage.apply import apply_changes
+from sandbox.stage.changes import compute_changes
+from sandbox.stage.errors import StageLimitError
+from sandbox.stage.opened import open_stage
+from sandbox.stage.parcel import collect, pack
+from sandbox.stage.tars import TarError, read_tar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Yard
+
+GIB = 1 << 30
+
+
+def out(yard: Yard) -> Path:
+    """Send the workspace to where the sandbox would have it, with the real tar of Python's library."""
+    inside = yard.top / "inside"
+    if inside.exists():
+        shutil.rmtree(inside)
+    inside.mkdir()
+    with open_stage(yard.session) as stage:
+        stream = io.BytesIO(b"".join(pack(stage, uid=os.getuid(), gid=os.getgid())))
+    with tarfile.open(fileobj=stream) as archive:
+        archive.extractall(inside, filter="fully_trusted")  # noqa: S202 - our own archive
+    return inside
+
+
+def back(yard: Yard, inside: Path) -> None:
+    """Fetch it back as `docker cp` does: everything under one name."""
+    with open_stage(yard.session) as stage:
+        chunks = packed(inside)
+        collect(stage, chunks, limit_bytes=GIB, limit_entries=10_000, prefix="workspace")
+
+
+def packed(inside: Path, *, form: int = tarfile.PAX_FORMAT) -> Iterator[bytes]:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=form) as archive:
+        archive.add(inside, "workspace")
+    stream.seek(0)
+    return iter(lambda: stream.read(700), b"")
+
+
+def names(yard: Yard) -> list[tuple[str, str]]:
+    with open_stage(yard.session) as stage:
+        return [(change.kind.value, change.path) for change in compute_changes(stage).changes]
+
+
+def copied(yard: Yard, act: Callable[[Path], object], *hide: str) -> None:
+    assert isinstance(yard.plan(*hide, engine_local=False), Copy)
+    inside = out(yard)
+    act(inside)
+    back(yard, inside)
+
+
+def test_a_copy_that_comes_back_unchanged_is_no_change(yard: Yard) -> None:
+    yard.fill({"a": "1", "d/e/f": "2", ("n" * 120) + "/" + ("m" * 120): "long"})
+    (yard.workspace / "link").symlink_to("a")
+    (yard.workspace / "d").chmod(0o2755)
+
+    copied(yard, lambda _: None)
+
+    assert names(yard) == []
+    assert list((yard.session / "stage/upper").iterdir()) == []
+
+
+def test_hidden_paths_are_not_sent(yard: Yard) -> None:
+    yard.fill({".env": "secret", "a": "1"})
+    seen: list[str] = []
+
+    copied(yard, lambda inside: seen.extend(path.name for path in inside.iterdir()), ".env")
+
+    assert seen == ["a"]
+    assert names(yard) == []
+
+
+def test_changes_come_back_as_from_an_overlay(yard: Yard) -> None:
+    """And a second session on the same stage goes on from there."""
+    yard.fill({"mod": "1", "del": "2", "dir/x": "3", "keep": "4", "mode": "5"})
+
+    def act(inside: Path) -> None:
+        (inside / "mod").write_text("agent")
+        (inside / "del").unlink()
+        shutil.rmtree(inside / "dir")
+        (inside / "mode").chmod(0o755)
+        (inside / "new").write_text("n")
+        os.link(inside / "keep", inside / "linked")
+        os.link(inside / "new", inside / "linked too")
+
+    first = [
+        ("deleted", "del"), ("deleted", "dir"), ("deleted", "dir/x"), ("added", "linked"),
+        ("added", "linked too"), ("modified", "mod"), ("mode", "mode"), ("added", "new"),
+    ]  # fmt: skip
+    copied(yard, act)
+    assert names(yard) == first
+
+    inside = out(yard)
+    assert (inside / "mod").read_text() == "agent"
+    assert not (inside / "dir").exists()
+    (inside / "mod").write_text("1")
+    (inside / "new").write_text("again")
+    back(yard, inside)
+
+    assert names(yard) == [item for item in first if item != ("modified", "mod")]
+    with open_stage(yard.session) as stage:
+        result = apply_changes(stage, compute_changes(stage).changes)
+    assert result.complete
+    assert (yard.workspace / "new").read_text() == "again"
+    assert (yard.workspace / "linked").read_text() == "4"
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_every_common_form_of_tar_is_read(yard: Yard, form: int) -> None:
+    yard.plan(engine_local=False)
+    inside = out(yard)
+    yard.fill({("d" * 90) + "/" + ("f" * 90): "x"}, below=inside)
+
+    with open_stage(yard.session) as stage:
+        collect(stage, packed(inside, form=form), limit_bytes=GIB, limit_entries=99, prefix="workspace")
+
+    assert names(yard) == [("added", "d" * 90), ("added", ("d" * 90) + "/" + ("f" * 90))]
+
+
+def entry(name: str, **fields: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info
+
+
+def stream_of(*entries: tarfile.TarInfo) -> list[bytes]:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for info in entries:
+            archive.addfile(info, io.BytesIO(b"x" * info.size))
+    return [stream.getvalue()]
+
+
+HOSTILE = {
+    "outside by dots": [entry("../evil", size=1)],
+    "outside by a leading slash": [entry("/etc/evil", size=1)],
+    "through a symlink": [entry("d", type=tarfile.SYMTYPE, linkname="/etc"), entry("d/evil", size=1)],
+    "through a symlink to a folder": [
+        entry("d", type=tarfile.SYMTYPE, linkname=".."),
+        entry("d/evil", size=1),
+    ],
+    "a path twice": [entry("a", size=1), entry("a", size=1)],
+    "a folder over a symlink": [
+        entry("d", type=tarfile.SYMTYPE, linkname="/etc"),
+        entry("d", type=tarfile.DIRTYPE),
+    ],
+    "a link to nothing": [entry("a", type=tarfile.LNKTYPE, linkname="/etc/passwd")],
+    "a link upwards": [entry("a", type=tarfile.LNKTYPE, linkname="../../../../etc/passwd")],
+    "a file as a folder": [entry("a", size=1), entry("a/b", size=1)],
+    "too many entries": [entry(f"f{n}", size=0) for n in range(11)],
+    "too many bytes": [entry("a", size=2000)],
+    "a name too long": [entry("/".join(["n" * 200] * 30), size=0)],
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_stream_is_refused_and_nothing_is_kept(yard: Yard, case: str) -> None:
+    """B06, and the classics of archive extraction."""
+    yard.plan(engine_local=False)
+    out(yard)
+    with open_stage(yard.session) as stage:
+        with pytest.raises((TarError, StageLimitError)):
+            collect(stage, stream_of(*HOSTILE[case]), limit_bytes=1000, limit_entries=10)
+
+        assert compute_changes(stage).changes == ()
+        collect(stage, stream_of(entry("fine", size=1)), limit_bytes=1000, limit_entries=10)
+    assert names(yard) == [("added", "fine")]
+
+
+def test_a_stream_that_is_cut_anywhere_is_refused() -> None:
+    """No prefix of a stream passes for the whole."""
+    (whole,) = stream_of(entry("a", size=700), entry("b", size=3))
+
+    for length in range(0, 512 * 6, 101):
+        with pytest.raises(TarError):
+            for _ in read_tar([whole[:length]]):
+                pass
+    assert [item.path for item in read_tar([whole])] == ["a", "b"]
+
+
+def test_devices_and_pipes_arrive_as_something_that_cannot_be_applied(yard: Yard) -> None:
+    yard.plan(engine_local=False)
+    out(yard)
+    with open_stage(yard.session) as stage:
+        collect(
+            stage,
+            stream_of(entry("null", type=tarfile.CHRTYPE), entry("pipe", type=tarfile.FIFOTYPE)),
+            limit_bytes=10, limit_entries=10,
+        )  # fmt: skip
+        found = compute_changes(stage)
+
+        refused = apply_changes(stage, found.changes).not_applied
+
+    assert {item.path: item.code.value for item in refused} == {"null": "special", "pipe": "special"}
