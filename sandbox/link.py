@@ -1,11 +1,11 @@
-"""Call the guest: many operations at once over one pair of asyncio streams, with beats, credit and cancellation.
+"""Call the guest: many operations at once over one pair of streams, with beats, credit, cancellation.
 
     link = Link(reader, writer)
     facts = await link.hello(nonce, wall_seconds=1800)
     answer = await link.call("files.read", {"path": "a.txt"})
 
-The bytes come from a container that may be hostile: the rules are in `link_state`, which raises on anything odd; this
-module adds time, waiting and the bounds on what is kept.
+The bytes come from a container that may be hostile: the rules are in `link_state`, which raises on anything
+odd; this module adds time, waiting and the bounds on what is kept.
 """
 
 from __future__ import annotations
@@ -144,11 +144,11 @@ class Stream:
         self._link.write(self._link.state.end(self.number))
 
     def cancel(self) -> None:
-        """Ask the guest to end the operation; it then answers FAIL `cancelled`, or the result it already had."""
+        """Ask the guest to end the operation; it answers FAIL `cancelled`, or the result it already had."""
         self._link.write(self._link.state.cancel(self.number))
 
     async def chunks(self) -> AsyncIterator[BodyReceived | ErrorsReceived]:
-        """Yield what comes, in order, until the operation has answered; taking a chunk gives credit for the next."""
+        """Yield what comes, in order, until the operation has answered; taking a chunk gives credit."""
         while True:
             while self._received:
                 chunk = self._received.popleft()

@@ -1,7 +1,8 @@
-"""Hold the rules of the link, from the host's side: bytes in, events out; orders in, bytes out. Pure: no socket, no clock.
+"""Hold the rules of the link, from the host's side. Pure: bytes in, events out; orders in, bytes out.
 
-Every byte that comes from a guest is hostile. Whatever it sends, `feed` answers with events that obey the rules of
-docs/architecture.md or raises `ProtocolError`, and it never keeps more than one frame that is not whole.
+Every byte that comes from a guest is hostile. Whatever it sends, `feed` answers with events that obey the
+rules of docs/architecture.md or raises `ProtocolError`, and it never keeps more than one frame that is not
+whole.
 """
 
 from __future__ import annotations
@@ -253,7 +254,8 @@ class LinkState:
     def _take_bytes(self, frame: Frame, side: _Side) -> BodyReceived | ErrorsReceived:
         if len(frame.payload) > side.may_receive:
             raise ProtocolError(
-                f"stream `{frame.stream}` sent `{len(frame.payload)}` bytes; credit was for {side.may_receive}"
+                f"stream `{frame.stream}` sent `{len(frame.payload)}` bytes; "
+                f"credit was for {side.may_receive}"
             )
         side.may_receive -= len(frame.payload)
         kind = BodyReceived if frame.kind == frames.BODY else ErrorsReceived

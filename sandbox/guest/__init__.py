@@ -1,15 +1,17 @@
 """Run inside the container: the guest, PID 1. Standard library only; imports nothing of ours but this folder.
 
-Layout in the runtime volume: a plain copy of this folder (the ``.py`` files and, better, a ``__pycache__`` made with
-``py_compile`` and unchecked hashes) at ``/rt/guest``. Start line, whatever the image::
+Layout in the runtime volume: a plain copy of this folder (the ``.py`` files and, better, a ``__pycache__``
+made with ``py_compile`` and unchecked hashes) at ``/rt/guest``. Start line, whatever the image::
 
-    /rt/lib/<loader> --library-path /rt/lib /rt/bin/python3 -I -S -B /rt/guest/__main__.py [--exec] [--loopback] ROOT
+    /rt/lib/<loader> --library-path /rt/lib /rt/bin/python3 -I -S -B /rt/guest/__main__.py [--exec]
+    [--loopback] ROOT
 
-``ROOT`` is the folder that paths are relative to: ``/workspace`` or the scratch folder. ``--exec`` says that the grant holds
-`exec`, ``--loopback`` that AF_INET and AF_INET6 sockets may be made; a flag that is absent is the closed door. Both are
-argv, not frames, because the guest locks itself down before it reads the first frame; `inspect` shows them.
+``ROOT`` is the folder that paths are relative to: ``/workspace`` or the scratch folder. ``--exec`` says that
+the grant holds `exec`, ``--loopback`` that AF_INET and AF_INET6 sockets may be made; a flag that is absent is
+the closed door. Both are argv, not frames, because the guest locks itself down before it reads the first
+frame; `inspect` shows them.
 
-The link is descriptors 0 and 1; stderr gets at most one line, when the guest ends for a reason of its own. Exit codes:
-0 the link was closed, 2 wrong arguments, 3 the lease ran out, 4 it could not lock itself down, 5 a protocol error,
-6 the wall clock ran out.
+The link is descriptors 0 and 1; stderr gets at most one line, when the guest ends for a reason of its own.
+Exit codes: 0 the link was closed, 2 wrong arguments, 3 the lease ran out, 4 it could not lock itself down, 5
+a protocol error, 6 the wall clock ran out.
 """

@@ -1,4 +1,4 @@
-"""Start the guest from its folder, whatever the folder's place: `python3 -I -S -B /rt/guest/__main__.py …`."""
+"""Start the guest from its folder, wherever that is: `python3 -I -S -B /rt/guest/__main__.py …`."""
 
 from __future__ import annotations
 

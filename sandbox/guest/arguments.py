@@ -1,4 +1,4 @@
-"""Read an operation's arguments: each accessor gives a value of the right kind within its bounds, or refuses."""
+"""Read an operation's arguments: each is of the right kind and within its bounds, or is refused."""
 
 from __future__ import annotations
 

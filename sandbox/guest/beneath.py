@@ -1,7 +1,8 @@
-"""Open paths beneath one folder and nowhere else: openat2 where the kernel has it, a careful walk where it does not.
+"""Open paths beneath one folder and nowhere else: by openat2, or by a careful walk where it is missing.
 
-A symlink is followed as long as it stays beneath; one that leaves, an absolute one and a magic link are refused with
-the code `path`. What was opened stays what it is: every later step works on descriptors, not on the path again.
+A symlink is followed as long as it stays beneath; one that leaves, an absolute one and a magic link are
+refused with the code `path`. What was opened stays what it is: every later step works on descriptors, not on
+the path again.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Beneath:
             raise from_os_error(error, shown(path)) from error
 
     def parent(self, path: bytes) -> tuple[int, bytes]:
-        """Open the folder that holds `path`, and return it with the last name, which may not exist or be a symlink.
+        """Open the folder that holds `path`; return it with the last name, which may be missing or a symlink.
 
         Raises:
             RefusedError: code `path` when the last part is no name, as in `a/..`.
@@ -114,7 +115,8 @@ def require_file(descriptor: int, path: bytes) -> os.stat_result:
     """Return the facts of an open regular file.
 
     Raises:
-        RefusedError: code `is-folder`, or `special` for a FIFO, socket or device, which might block for ever (B17).
+        RefusedError: code `is-folder`, or `special` for a FIFO, socket or device, which might block for ever
+        (B17).
     """
     facts = os.fstat(descriptor)
     kind = kind_of(facts.st_mode)
@@ -139,8 +141,9 @@ def _kernel_resolves(root: int) -> bool:
 class _Walk:
     """Resolve one path by hand, a name at a time, never following a link that was not read first.
 
-    INVARIANT: `_folders` are descriptors that were each opened by one name from the one before, the first being
-    the root; `..` goes back to a descriptor that is already held, so a concurrent rename cannot lead out.
+    INVARIANT: `_folders` are descriptors that were each opened by one name from the one before, the first
+    being the root; `..` goes back to a descriptor that is already held, so a concurrent rename cannot lead
+    out.
     """
 
     def __init__(self, root: int) -> None:

@@ -1,8 +1,9 @@
 """Write the seccomp filter as a classic BPF program: pure, grant in, instructions out.
 
-The data that a filter reads is `struct seccomp_data` (linux/seccomp.h): nr at 0, arch at 4, args[i] at 16 + 8 * i,
-low word first (both architectures are little-endian). Only low words are compared, where the kernel itself reads an
-int or an unsigned int: a socket's family, an ioctl's request, clone's flags (kernel/fork.c, lower_32_bits).
+The data that a filter reads is `struct seccomp_data` (linux/seccomp.h): nr at 0, arch at 4, args[i] at 16 + 8
+* i, low word first (both architectures are little-endian). Only low words are compared, where the kernel
+itself reads an int or an unsigned int: a socket's family, an ioctl's request, clone's flags (kernel/fork.c,
+lower_32_bits).
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _NUMBER_AT = 0
 _ARCHITECTURE_AT = 4
 _INSTRUCTION = Struct("=HBBI")
 
-# linux/sched.h: CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. NEWTIME (0x80) lies in the byte of the
-# exit signal and exists for unshare and clone3 only, which are refused whole.
+# linux/sched.h: CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. NEWTIME (0x80) lies in the
+# byte of the exit signal and exists for unshare and clone3 only, which are refused whole.
 NEW_NAMESPACES = 0x7E020000
 # asm-generic/ioctls.h
 TIOCSTI = 0x5412
@@ -45,7 +46,8 @@ def program(machine: str, *, holds_exec: bool, loopback: bool) -> list[Instructi
 
     Args:
         machine: one of `syscalls.NUMBERS`.
-        holds_exec: whether the grant holds `exec`; without it no process of the container ever runs a program.
+        holds_exec: whether the grant holds `exec`; without it no process of the container ever runs a
+            program.
         loopback: whether AF_INET and AF_INET6 sockets may be made.
     """
     numbers = NUMBERS[machine]
@@ -98,6 +100,6 @@ def _terminal_input() -> tuple[Instruction, ...]:
 def _by_argument(
     number: int, argument: int, tests: tuple[Instruction, ...], otherwise: int
 ) -> tuple[Instruction, ...]:
-    """Return a block that other calls jump over; it always ends in a verdict, so the number need not be loaded again."""
+    """Return a block that other calls jump over. It ends in a verdict: the number is never needed again."""
     body = ((_LOAD, 0, 0, 16 + 8 * argument), *tests, (_RETURN, 0, 0, otherwise))
     return ((_EQUAL, 0, len(body), number), *body)

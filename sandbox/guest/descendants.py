@@ -1,7 +1,8 @@
 """Find and end the processes below one process, those included that changed their group or session.
 
-A process that is not there in one reading of /proc may have been born after it, so the caller goes on until its own
-children are gone. All are stopped before any is killed: what is stopped cannot fork, so a fork bomb is caught.
+A process that is not there in one reading of /proc may have been born after it, so the caller goes on until
+its own children are gone. All are stopped before any is killed: what is stopped cannot fork, so a fork bomb
+is caught.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _PARENT_AFTER_NAME = 1  # fields of /proc/PID/stat after the name in parentheses
 def parents() -> dict[int, int]:
     """Return each process's parent, by process id, as /proc shows them now."""
     found: dict[int, int] = {}
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208 (pathlib would cost the start)
         if name.isdecimal():
             parent = _parent(int(name))
             if parent is not None:
@@ -57,7 +58,12 @@ def end(processes: set[int]) -> None:
     """Stop all of them, then kill all of them."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for process in processes:
-            try:
-                os.kill(process, number)
-            except OSError:
-                continue  # already gone, or not ours: the next reading tells
+            send(number, process)
+
+
+def send(number: int, process: int) -> None:
+    """Send a signal to one process, which may have gone."""
+    try:
+        os.kill(process, number)
+    except OSError:
+        return  # gone, or not ours: the next reading tells

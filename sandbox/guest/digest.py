@@ -16,7 +16,7 @@ LARGE_BYTES = 128 * 1024
 
 
 class Digest:
-    """A SHA-256 hash that waits to see how much there is: OpenSSL is eight times as fast and takes 8 ms to load."""
+    """A SHA-256 hash that waits to see how much comes: OpenSSL is 8 times as fast, and takes 8 ms to load."""
 
     def __init__(self) -> None:
         self._first: list[bytes] = []

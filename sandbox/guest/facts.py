@@ -1,4 +1,4 @@
-"""Collect what the guest is: the evidence that its HELLO carries. It judges nothing; `sandbox.attest` does."""
+"""Collect what the guest is: the evidence that its HELLO carries. It judges nothing, as `attest` does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def gather(environment: list[str], inherited: list[int]) -> Object:
     """Return every fact, in JSON's forms.
 
     Args:
-        environment: the names that the process was started with; a process that is not dumpable cannot read them back.
+        environment: the names that the process was started with; a process that is not dumpable cannot
+            read them back.
         inherited: the descriptors that it was started with.
     """
     return {
@@ -46,7 +47,7 @@ def gather(environment: list[str], inherited: list[int]) -> Object:
 def threads() -> list[Value]:
     """Return the status lines that matter, of every thread; a line that the kernel lacks is null."""
     found: list[Value] = []
-    for thread in os.listdir("/proc/self/task"):
+    for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 (pathlib would cost the start)
         lines = dict(line.split(":", 1) for line in _lines(f"/proc/self/task/{thread}/status") if ":" in line)
         found.append({name: lines[name].strip() if name in lines else None for name in _STATUS})
     return found
@@ -89,9 +90,9 @@ def descriptors() -> list[int]:
 
 
 def _lines(path: str) -> list[str]:
-    """Read a file of /proc; what cannot be read is empty, and so fails the attestation rather than the guest."""
+    """Read a file of /proc; what cannot be read is empty, which fails the attestation, not the guest."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 (as above)
             return file.read().splitlines()
     except OSError:
         return []

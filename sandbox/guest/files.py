@@ -55,7 +55,7 @@ def read(task: Task, beneath: Beneath) -> Object:
 
 
 def open_file(beneath: Beneath, path: bytes) -> int:
-    """Open a regular file for reading. It is looked at first, so that no device is opened, and again afterwards."""
+    """Open a regular file to read. It is looked at before, so that no device is opened, and after."""
     looked_at = beneath.open(path, os.O_PATH)
     try:
         require_file(looked_at, path)
@@ -152,7 +152,7 @@ def make_parents(beneath: Beneath, path: bytes) -> None:
 
 
 def remove(task: Task, beneath: Beneath) -> Object:
-    """Remove an entry; a folder with `recursive` only. A symlink is removed itself, never what it points to."""
+    """Remove an entry; a full folder with `recursive` only. Of a symlink only itself is removed."""
     arguments = Arguments(task.values, _REMOVE)
     path = arguments.path()
     folder, name = beneath.parent(path)
@@ -172,7 +172,7 @@ def remove(task: Task, beneath: Beneath) -> Object:
 
 
 def _remove_folder(parent: int, name: bytes, depth: int) -> int:
-    """Remove a folder and what is in it, through descriptors, so that a swapped symlink is never entered (B04)."""
+    """Remove a folder and what is in it, by descriptors: a swapped symlink is never entered (B04)."""
     if depth >= MAX_DEPTH:
         raise RefusedError("limit", f"more than `{MAX_DEPTH}` folders inside each other")
     folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)

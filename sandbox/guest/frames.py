@@ -1,6 +1,7 @@
-"""Code frames: bytes to Frame and back, by the shape each type must have. Both ends of the link use this file.
+"""Code frames: bytes to Frame and back, each type in its shape. Both ends of the link use this file.
 
-It knows nothing of streams that are open or closed: that is `sandbox.link_state` on the host, `serve` in the guest.
+It knows nothing of streams that are open or closed: that is `sandbox.link_state` on the host, `serve` in the
+guest.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _U32 = Struct(">I")
 
 
 class ProtocolError(Exception):
-    """Raised when bytes from the other side break a rule of the link; the connection is of no use any more."""
+    """Raised when bytes from the other side break a rule; the link is then of no use any more."""
 
 
 class Frame:

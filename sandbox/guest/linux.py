@@ -25,7 +25,8 @@ RENAME_NOREPLACE = 1
 
 _OPEN_HOW = Struct("=QQQ")
 
-# The C library is opened once, while the guest starts: afterwards workers are forked and must not load anything.
+# The C library is opened once, while the guest starts: afterwards workers are forked and must not load
+# anything.
 _library = ctypes.CDLL(None, use_errno=True)
 _syscall: Callable[..., int] = _library.syscall
 _library.syscall.restype = ctypes.c_long
@@ -57,7 +58,7 @@ def prctl(option: int, *arguments: int) -> int:
 
 
 def become_subreaper() -> bool:
-    """Have orphans below this process given to it; return whether the kernel can (gVisor before 2023 cannot)."""
+    """Have orphans below this process given to it; return whether the kernel can (old gVisor cannot)."""
     try:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
     except OSError:

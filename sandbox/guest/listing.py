@@ -1,7 +1,7 @@
-"""List a folder as JSON lines, sorted by name, each folder before what is in it. Symlinks are named, not followed.
+r"""List a folder as JSON lines, sorted by name. Symlinks are named, not followed.
 
-A name that is not UTF-8 is given twice: `path` for the eye, with its bad bytes as `\\xNN`, and `path_base64`, which
-every operation takes in place of `path`.
+A name that is not UTF-8 is given twice: `path` for the eye, with its bad bytes as `\\xNN`, and `path_base64`,
+which every operation takes in place of `path`.
 """
 
 from __future__ import annotations

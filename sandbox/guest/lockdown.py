@@ -1,7 +1,7 @@
-"""Lock the guest down, before the first frame is read: not dumpable, no new privileges, no core, seccomp filter.
+"""Lock the guest down, before the first frame is read, and see that it holds.
 
-The filter repeats what the engine's profile refuses, for runtimes that ignore the profile, and adds execve, which the
-runtime itself still needed. It covers one thread only, so there must be exactly one.
+The filter repeats what the engine's profile refuses, for runtimes that ignore the profile, and adds execve,
+which the runtime itself still needed. It covers one thread only, so there must be exactly one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from struct import pack
 
 from . import bpf, linux
 from .syscalls import architecture
-
 
 _ALWAYS = {
     "clone_newuser": "EPERM",
@@ -51,12 +50,12 @@ def lock_down(*, holds_exec: bool, loopback: bool) -> None:
 
 
 def require_one_thread() -> None:
-    """Refuse to go on with a second thread: a filter that is set through prctl would leave it free (attack B118).
+    """Refuse to go on with a second thread: prctl sets a filter for one thread only (attack B118).
 
     Raises:
         LockdownError: when there is one.
     """
-    threads = os.listdir("/proc/self/task")
+    threads = os.listdir("/proc/self/task")  # noqa: PTH208 (pathlib would cost the start)
     if len(threads) != 1:
         raise LockdownError(f"`{len(threads)}` threads at lock-down; expected 1")
 

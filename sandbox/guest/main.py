@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
-import sys
 
 from . import facts, linux, lockdown, signals
 from .beneath import Beneath
@@ -64,8 +64,6 @@ def _prepare(root: str, *, holds_exec: bool, loopback: bool) -> Guest:
 
 def _move_link() -> Wire:
     """Move the link to high descriptors that no program inherits, and put the null device in its place."""
-    import fcntl
-
     source = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, _LINK_FROM)
     sink = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, _LINK_FROM)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -78,10 +76,8 @@ def _move_link() -> Wire:
 
 
 def _end(code: int, reason: str) -> NoReturn:
-    if reason:
-        try:
+    try:
+        if reason:
             os.write(2, f"pairlock guest: {reason}\n".encode("utf-8", "backslashreplace"))
-        except OSError:
-            pass  # stderr may be closed; the exit code says enough
-    sys.stderr = None
-    os._exit(code)
+    finally:
+        os._exit(code)  # stderr may be closed; the exit code says enough

@@ -1,7 +1,7 @@
 """Code JSON objects strictly: no duplicate names, no NaN, no lone surrogates, bounded depth.
 
-The interpreter's own C scanner and encoder are used directly: the `json` package imports `re` and `enum`, which would
-cost the guest a third of its start.
+The interpreter's own C scanner and encoder are used directly: the `json` package imports `re` and `enum`,
+which would cost the guest a third of its start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from .frames import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import NoReturn
 
     Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
@@ -51,7 +50,7 @@ def decode_object(payload: bytes) -> Object:
 
 
 def _refuse_depth(text: str) -> None:
-    """Count brackets before parsing; brackets in strings count too, so the bound applies to nesting as written."""
+    """Count the depth before parsing: the parser would go as deep as the stack allows."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0
@@ -117,6 +116,6 @@ class _Rules:
     memo: dict[str, str] = {}  # noqa: RUF012 (the C scanner wants one dict; it empties it after each call)
 
 
-_scanner = make_scanner(_Rules)
+_scanner = make_scanner(_Rules)  # type: ignore[arg-type]  # any object with these attributes will do
 # markers=None: no check for cycles, our values are trees; the rest in the order that json.encoder uses.
 _encoder = make_encoder(None, _default, encode_basestring, None, ":", ",", False, False, False)  # noqa: FBT003 (C, positional)

@@ -1,4 +1,4 @@
-"""Move a program's input and output between its pipes and its stream, within credit and within the output's bound."""
+"""Move a program's input and output between its pipes and its stream, within credit and bounds."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Plumbing:
             self._watch.want(descriptor, interest, self._reader(stream, pipes, descriptor, kind))
 
     def _may_read(self, stream: Stream, pipes: Pipes) -> bool:
-        """Say whether the pipes may be read. Beyond the bound nothing is kept, so nothing has to wait for credit."""
+        """Say whether the pipes may be read. Beyond the bound nothing is kept, so nothing waits."""
         unheld = stream.is_discarding or pipes.left_bytes == 0
         return unheld or (stream.outlet.is_empty and self._link.has_room)
 
@@ -148,7 +148,7 @@ class Plumbing:
         return True
 
     def is_dry(self, stream: Stream) -> bool:
-        """Read what is left; say whether nothing more can come. The program's processes are gone: empty stays empty."""
+        """Read what is left; say whether that was all. The processes are gone: what is empty stays empty."""
         if stream.pipes is None:
             return True
         for descriptor, kind in stream.pipes.outputs():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import signal
 import time
 
-import _socket
-
-from . import frames
+from . import descendants, frames
 from .wire import Wire
 from .worker import live
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .beneath import Beneath
-    from .objects import Object
 
 SPARE = 2
 MOST = 80
@@ -119,10 +117,7 @@ class Pool:
         if worker in self._idle:
             self._idle.remove(worker)
         worker.close()
-        try:
-            os.kill(worker.process, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        descendants.send(signal.SIGKILL, worker.process)
 
     def _fork(self) -> Worker | None:
         if len(self._all) >= MOST:
@@ -137,7 +132,7 @@ class Pool:
         if process == 0:
             live(theirs, self._beneath)
         theirs.close()
-        ours.setblocking(False)
+        ours.setblocking(False)  # noqa: FBT003 (C, positional)
         worker = Worker(process, ours)
         self._all[process] = worker
         return worker

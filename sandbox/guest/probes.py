@@ -1,17 +1,16 @@
 """Try what the sandbox should refuse, for real, in a forked child, and tell what happened.
 
-An answer is the errno's name (`EPERM`) or `allowed`; `silent` when the child died or hung before it could tell.
-Each probe is made so that success does no harm.
+An answer is the errno's name (`EPERM`) or `allowed`; `silent` when the child died or hung before it could
+tell. Each probe is made so that success does no harm.
 """
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import select
 import signal
-
-import _socket
 
 from . import linux
 from .bpf import TIOCSTI
@@ -102,7 +101,7 @@ def _exec_and_report(name: str, tell: int) -> None:
         for descriptor in (0, 1, 2):
             os.dup2(quiet, descriptor)
         if name == "execve":
-            os.execve("/proc/self/exe", ["probe", "--version"], {})
+            os.execve("/proc/self/exe", ["probe", "--version"], {})  # noqa: S606 (it is what is tried)
         else:
             linux.call("execveat", -100, b"/proc/self/exe", 0, 0, 0)
     except OSError as error:
@@ -118,13 +117,13 @@ def _socket_of(family: int, kind: int = 1) -> None:
 def _connect() -> None:
     """Send one SYN to an address that is routed nowhere; `EINPROGRESS` means that a route exists."""
     wire = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0)
-    wire.setblocking(False)
+    wire.setblocking(False)  # noqa: FBT003 (C, positional)
     wire.connect(_TEST_NET)
 
 
 def _create(path: str) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    os.unlink(path)
+    os.unlink(path)  # noqa: PTH108 (pathlib would cost the start)
 
 
 def _clone_new_user() -> None:

@@ -1,7 +1,7 @@
 """Run one program for the host and watch over everything it starts. Runs in a worker, which is its subreaper.
 
-PID 1 holds the other ends of the program's pipes; the worker only starts, waits, and ends: first the program's group
-with SIGTERM when it is told to, then, after a grace, whatever is left below, wherever it hid.
+PID 1 holds the other ends of the program's pipes; the worker only starts, waits, and ends: first the
+program's group with SIGTERM when it is told to, then, after a grace, whatever is left below, wherever it hid.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import time
 
 from . import descendants, frames, linux
 from .arguments import Arguments
-from .beneath import Beneath
 from .refusal import RefusedError
 from .signals import ChildBell, restore_all
 
@@ -23,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from .beneath import Beneath
     from .objects import Object
     from .task import Task
 
@@ -146,7 +146,8 @@ def _limit(plan: _Plan) -> None:
     for kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU):
         hard = resource.getrlimit(kind)[1]
         resource.setrlimit(kind, (hard, hard))
-    # The program will be dumpable anyway; only so does the kernel let it offer itself to the out-of-memory killer first.
+    # The program will be dumpable anyway; only so does the kernel let it offer itself to the out-of-memory
+    # killer first.
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
     try:
         descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
@@ -161,7 +162,7 @@ def _execute(plan: _Plan) -> int:
     code = errno.ENOENT
     for candidate in plan.candidates():
         try:
-            os.execve(candidate, plan.argv, plan.environment)
+            os.execve(candidate, plan.argv, plan.environment)  # noqa: S606 (an argv, never a shell)
         except OSError as error:
             if error.errno not in _NOT_FOUND:
                 code = error.errno or errno.EIO
@@ -238,10 +239,7 @@ class _Watch:
             os._exit(0)  # PID 1 has gone, and with it the container
         if frame.kind == frames.CANCEL and frame.stream == self._task.stream and self._kill_at is None:
             self._kill_at = time.monotonic() + GRACE_SECONDS
-            try:
-                os.killpg(self._child, signal.SIGTERM)
-            except OSError:
-                pass  # it has just ended by itself
+            descendants.send(signal.SIGTERM, -self._child)
 
     def _outcome(self) -> Object:
         status = self._status

@@ -99,7 +99,7 @@ class Guest:
         self._flush()
 
     def _pause(self) -> float:
-        """Return how long the loop may sleep: never longer than a tick, so that a frozen time is noticed."""
+        """Return how long the loop may sleep: at most a tick, so that frozen time is noticed."""
         if self._sweeping:
             return _SWEEP_SECONDS
         if self._streams.is_waiting or self._pool.lacks:
@@ -110,7 +110,7 @@ class Guest:
         return max(0.0, min([*times, deadline] if deadline is not None else times) - now)
 
     def _forgive_frozen_time(self, overslept: float) -> None:
-        """Give the host its lease back for a time in which this process was frozen, as a paused container is."""
+        """Give the host its lease back for time in which this process was frozen, like a paused container."""
         if overslept > _FROZEN_SECONDS:
             self._last_beat += overslept
 

@@ -1,8 +1,8 @@
 """Ignore every signal that a process of the container could send, and give programs the defaults back.
 
-PID 1 gets only those signals from inside its namespace for which it has a handler; Python installs one for SIGINT,
-with which a child could end it (attack B117). The guest ignores all, in its workers as well, which have no such
-protection; SIGKILL and SIGSTOP end or stop a worker, and PID 1 replaces it.
+PID 1 gets only those signals from inside its namespace for which it has a handler; Python installs one for
+SIGINT, with which a child could end it (attack B117). The guest ignores all, in its workers as well, which
+have no such protection; SIGKILL and SIGSTOP end or stop a worker, and PID 1 replaces it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def ignore_all() -> None:
     for number in sorted(signal.valid_signals()):
         if number not in _NOT_OURS:
             signal.signal(number, signal.SIG_IGN)
-    for number in _RESERVED:
-        linux.call("rt_sigaction", number, _SIG_IGN, 0, 8)
+    for reserved in _RESERVED:
+        linux.call("rt_sigaction", reserved, _SIG_IGN, 0, 8)
 
 
 def restore_all() -> None:
@@ -36,8 +36,8 @@ def restore_all() -> None:
     for number in sorted(signal.valid_signals()):
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(number, signal.SIG_DFL)
-    for number in _RESERVED:
-        linux.call("rt_sigaction", number, bytes(32), 0, 8)
+    for reserved in _RESERVED:
+        linux.call("rt_sigaction", reserved, bytes(32), 0, 8)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from _collections import deque
-
 from . import frames
 from .frames import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
+
     from .objects import Object
     from .plumbing import Pipes
     from .pool import Worker
     from .wire import Wire
+else:
+    from _collections import deque
 
 CREDIT_STEP_BYTES = 64 * 1024
 

@@ -1,7 +1,7 @@
-"""Carry the streams of one link: take requests, lend workers, move bytes within credit, answer, end what overruns.
+"""Carry the streams of one link: take requests, lend workers, answer, end what overruns.
 
-Everything here returns at once. What comes from the host and breaks a rule raises ProtocolError and ends the guest;
-what comes from a worker and breaks one costs that worker its life and its stream a FAIL.
+Everything here returns at once. What comes from the host and breaks a rule raises ProtocolError and ends the
+guest; what comes from a worker and breaks one costs that worker its life and its stream a FAIL.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from . import frames, program
 from .arguments import Arguments
 from .frames import Frame, ProtocolError
 from .objects import decode_object, encode_object
-from .refusal import RefusedError
 from .plumbing import Pipes, Plumbing
+from .refusal import RefusedError
 from .stream import Stream
 from .watch import READ, WRITE
 from .worker import OPERATIONS
@@ -276,19 +276,16 @@ class Streams:
             self._feed_worker(stream, stream.worker)
 
     def _feed_worker(self, stream: Stream, worker: Worker) -> None:
-        try:
-            # INVARIANT: what is left in the inlet has a full queue before it, so that room in the socket wakes us.
-            while not stream.inlet.is_empty and worker.wire.queued_bytes < _FEED_BYTES:
-                data = stream.inlet.peek()[:_FEED_BYTES]
-                worker.wire.send(frames.BODY, stream.number, data)
-                worker.wire.flush()
-                stream.inlet.taken(len(data), self._link)
-            if stream.inlet.ended and stream.inlet.is_empty and not stream.end_passed_on:
-                stream.end_passed_on = True
-                worker.wire.send(frames.END, stream.number)
-                worker.wire.flush()
-        except EOFError:
-            pass  # the reading side tells, with what the worker still had to say
+        # INVARIANT: what stays in the inlet has a full queue before it, so that room in the socket wakes us.
+        while not stream.inlet.is_empty and worker.wire.queued_bytes < _FEED_BYTES:
+            data = stream.inlet.peek()[:_FEED_BYTES]
+            worker.wire.send(frames.BODY, stream.number, data)
+            _flush(worker)
+            stream.inlet.taken(len(data), self._link)
+        if stream.inlet.ended and stream.inlet.is_empty and not stream.end_passed_on:
+            stream.end_passed_on = True
+            worker.wire.send(frames.END, stream.number)
+            _flush(worker)
 
     # ---- ending
 
@@ -323,10 +320,7 @@ class Streams:
         grace = PROGRAM_GRACE_SECONDS if stream.pipes is not None else CANCEL_GRACE_SECONDS
         stream.kill_at = time.monotonic() + grace
         stream.worker.wire.send(frames.CANCEL, stream.number)
-        try:
-            stream.worker.wire.flush()
-        except EOFError:
-            pass  # the reading side tells
+        _flush(stream.worker)
 
     def enforce(self, now: float) -> None:
         """End what has run beyond its time."""
@@ -360,3 +354,11 @@ _LOST: Object = {"code": "lost", "message": "the process that did the operation 
 
 def _timed_out(seconds: float) -> Object:
     return {"code": "timeout", "message": f"the operation took longer than `{seconds}` seconds"}
+
+
+def _flush(worker: Worker) -> None:
+    """Write what a worker takes; one that has died is noticed by reading, with what it still had to say."""
+    try:
+        worker.wire.flush()
+    except EOFError:
+        return

@@ -1,8 +1,8 @@
 """List system calls by number and by what is thought of them: one table for x86-64 and arm64.
 
-Sources: Linux 6.12, arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (which arm64 uses as
-it stands). A test compares every number with the headers of the machine that it runs on. What an architecture does
-not have is None.
+Sources: Linux 6.12, arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (which arm64
+uses as it stands). A test compares every number with the headers of the machine that it runs on. What an
+architecture does not have is None.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ AUDIT_ARCHITECTURE = {X86_64: 0xC000003E, AARCH64: 0xC00000B7}
 # asm/unistd.h: numbers from here on are the x32 ABI's, which would slip past a list of x86-64 numbers
 X32_BIT = 0x40000000
 
-# Refused in a session without `exec`. memfd_create is among them because it gives an executable file where every mount is noexec.
+# Refused in a session without `exec`. memfd_create is among them because it gives an executable file where
+# every mount is noexec.
 EXEC = ("execve", "execveat", "memfd_create")
 
 # Refused in every session, with EPERM: no command and no test suite needs them, and each has been a way out.

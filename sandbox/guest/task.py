@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 from struct import iter_unpack
-
-import _socket
 
 from . import frames
 from .frames import Decoder, Frame

@@ -1,4 +1,4 @@
-"""Poll descriptors, each with what to call when something happens to it; changing an interest twice costs nothing."""
+"""Poll descriptors, each with what to call when something happens to it."""
 
 from __future__ import annotations
 

@@ -1,13 +1,19 @@
-"""Send and receive frames over two descriptors without ever blocking. PID 1 uses it for the link and for each worker."""
+"""Send and receive frames over two descriptors without ever blocking."""
 
 from __future__ import annotations
 
 import os
 
-from _collections import deque
-
 from . import frames
-from .frames import Decoder, Frame
+from .frames import Decoder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections import deque
+
+    from .frames import Frame
+else:
+    from _collections import deque
 
 RECEIVE_BYTES = 128 * 1024
 CONGESTED_BYTES = 1 << 20
@@ -58,7 +64,7 @@ class Wire:
         self.queued_bytes += len(data)
 
     def take(self, count: int) -> bytes:
-        """Take the first `count` bytes out of the queue, which holds at least as many, for the caller to send."""
+        """Take the first `count` bytes out of the queue, which holds as many, for the caller to send."""
         head = memoryview(self._queue.popleft())
         self._queue.appendleft(head[count:])
         self.queued_bytes -= count

@@ -1,30 +1,31 @@
-"""Be a worker: a process forked from PID 1, without the link's descriptors, that does one operation at a time.
+"""Be a worker: a process forked from PID 1, without the link, that does one operation at a time.
 
-A worker is used again and again: it only ever serves the one session that its container is. It has limits of its own
-on memory and on the processor's time for each operation, and PID 1 kills it at the operation's deadline.
+A worker is used again and again: it only ever serves the one session that its container is. It has limits of
+its own on memory and on the processor's time for each operation, and PID 1 kills it at the operation's
+deadline.
 """
 
 from __future__ import annotations
 
+import _socket
 import gc
 import os
 import resource
 import signal
 
-import _socket
-
 from . import files, linux, listing, probes, program, writing
 from .arguments import Arguments
-from .beneath import Beneath
 from .frames import ProtocolError
 from .refusal import RefusedError, from_os_error
 from .task import Channel, Task, next_task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
     from typing import NoReturn
 
+    from .beneath import Beneath
     from .objects import Object
 
 MEMORY_BYTES = 512 << 20
@@ -72,9 +73,10 @@ def _settle(*kept: int) -> None:
     """Give up every descriptor but `kept` and the null device's, and take on the limits."""
     signal.set_wakeup_fd(-1)  # the number is about to belong to something else
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    edges = sorted({2, *kept, program.HIGHEST_DESCRIPTOR})
-    for low, high in zip(edges, edges[1:], strict=False):
-        os.closerange(low + 1, high)
+    low = 3
+    for high in sorted((*kept, program.HIGHEST_DESCRIPTOR)):
+        os.closerange(low, high)
+        low = high + 1
     linux.become_subreaper()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(program.HIGHEST_DESCRIPTOR, hard), hard))

@@ -1,8 +1,8 @@
-"""Write a file: into a new one beside it, then renamed over it, so that a reader sees the old or the new, never half.
+"""Write a file: into a new one beside it, renamed over it: a reader sees the old or the new, never half.
 
-An existing file keeps its mode. Its other hard links keep the old content: a write changes the name that the action
-named, and no other. A symlink at the last name is followed if it stays beneath, and stays a symlink. Where the folder
-cannot be written but the file can, the file is written in place.
+An existing file keeps its mode. Its other hard links keep the old content: a write changes the name that the
+action named, and no other. A symlink at the last name is followed if it stays beneath, and stays a symlink.
+Where the folder cannot be written but the file can, the file is written in place.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def write(task: Task, beneath: Beneath) -> Object:
         make_parents(beneath, path)
     folder, name = _settle(beneath, path)
     try:
-        before = _describe_old(beneath, folder, name, path)
+        before = _describe_old(folder, name, path)
         if before is not None and arguments.flag("must_create"):
             raise RefusedError("exists", f"`{shown(path)}` exists")
         sink = _Sink(task, arguments)
@@ -100,7 +100,7 @@ class _Sink:
                 view = view[os.write(descriptor, view) :]
 
     def put(self, folder: int, name: bytes, *, mode: int, exists: bool) -> None:
-        """Write the body to `name`: through a temporary file, or in place where only the file can be written."""
+        """Write the body to `name`: by a temporary file, or in place where only the file can be written."""
         temporary = TEMPORARY_PREFIX + os.urandom(8).hex().encode()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -145,7 +145,7 @@ def _settle(beneath: Beneath, path: bytes) -> tuple[int, bytes]:
     raise RefusedError("path", f"`{shown(path)}` is a chain of more than {_MAX_LINKS} symlinks")
 
 
-def _describe_old(beneath: Beneath, folder: int, name: bytes, path: bytes) -> _Old | None:
+def _describe_old(folder: int, name: bytes, path: bytes) -> _Old | None:
     """Return the mode and hash of the regular file that is there, None when nothing is."""
     try:
         looked_at = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)

@@ -1,4 +1,4 @@
-"""Start the guest as PID 1 of namespaces of its own, without a container engine, and speak with it over a Link."""
+"""Start the guest as PID 1 of namespaces of its own, without an engine, and speak with it over a Link."""
 
 from __future__ import annotations
 
@@ -54,11 +54,7 @@ def command(root: Path, *flags: str) -> list[str]:
 async def start(root: Path, *flags: str) -> asyncio.subprocess.Process:
     """Start a guest; its stdin and stdout are the link."""
     if os.geteuid() == 0:
-        for path in (root, *root.rglob("*")):
-            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-        for above in root.parents:
-            if above.stat().st_uid == 0 and above.is_relative_to("/tmp/") and above != Path("/tmp"):
-                above.chmod(0o755)
+        give_away(root)
     return await asyncio.create_subprocess_exec(
         *command(root, *flags),
         stdin=asyncio.subprocess.PIPE,
@@ -66,6 +62,14 @@ async def start(root: Path, *flags: str) -> asyncio.subprocess.Process:
         stderr=asyncio.subprocess.PIPE,
         env={"LANG": "C.UTF-8"},
     )
+
+
+def give_away(root: Path) -> None:
+    """Give a folder to the guest's user, and let it be reached."""
+    for path in (root, *root.rglob("*")):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    for above in list(root.parents)[:-2]:  # all below /tmp
+        above.chmod(0o755)
 
 
 @contextlib.asynccontextmanager

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.link import OperationFailedError
 from tests.sandbox.guest.launch import running
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_a_file_written_is_read_back_with_the_same_hash(tmp_path: Path) -> None:
