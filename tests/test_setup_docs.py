@@ -112,7 +112,7 @@ def test_the_locks_agree_with_each_other() -> None:
     versions: dict[str, set[str]] = {}
     for name in ("run.txt", "build.txt", "dev.txt"):
         for package, version in re.findall(
-            r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), re.M
+            r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE
         ):
             versions.setdefault(package, set()).add(version)
 
