@@ -1,10 +1,11 @@
-"""Write a session's account: what it came to, what it used, where its record lies and whether that verifies."""
+"""Write a session's account: what it came to, what it used, where its ledger is and whether it verifies."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+from agent_runner.waiting import changes_waiting
 from audit.escape import escape_line
 from audit.verify import verify_session
 
@@ -16,12 +17,13 @@ def account_lines(result: SessionResult) -> list[str]:
     """Return the account for a person, a line each, within 80 columns but for paths."""
     totals = result.totals
     changes = _changes(result)
+    unfinished = " (unfinished)" if result.unfinished else ""
+    model, sandbox, ledger = map(_seconds, (totals.model_ms, totals.sandbox_ms, totals.ledger_ms))
+    start = f"start {result.start_seconds:.2f} s"
     return [
-        f"session  {result.session}  {result.status}{' (unfinished)' if result.unfinished else ''}: "
-        f"{escape_line(result.reason, width=120)}",
-        f"turns {totals.turns}, actions {totals.actions}, denials {totals.denials}",
-        f"time     model {_seconds(totals.model_ms)}, sandbox {_seconds(totals.sandbox_ms)} "
-        f"(start {result.start_seconds:.2f} s), ledger {_seconds(totals.ledger_ms)}",
+        f"session  {result.session}  {result.status}{unfinished}: {escape_line(result.reason, width=120)}",
+        f"         {totals.turns} turns, {totals.actions} actions, {totals.denials} denials",
+        f"time     model {model}, sandbox {sandbox} ({start}), ledger {ledger}",
         *([f"changes  {changes}"] if changes else []),
         f"ledger   {result.ledger}",
         f"         {_verdict(result)}",
@@ -60,11 +62,8 @@ def _verdict(result: SessionResult) -> str:
 
 
 def _count(result: SessionResult) -> int:
-    from agent_runner.review import changes_of
-
-    if result.plan is None or result.status in ("sandbox_failed", "ledger_failed"):
-        return 0
-    return len(changes_of(result.ledger.parent).changes)
+    state = result.ledger.parent.parent.parent
+    return changes_waiting(state, result.session) if result.plan is not None else 0
 
 
 def _changes(result: SessionResult) -> str:

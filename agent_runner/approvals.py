@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from audit.escape import escape_line
-from cli_tools.action import Action
 from policies.request import Allowed, Denied, NeedsApproval, Reason
+
+if TYPE_CHECKING:
+    from cli_tools.action import Action
 
 WAIT_SECONDS: Final = 300.0
 
@@ -26,7 +28,7 @@ class TerminalApprover:
 
     async def approve(self, action: Action, question: NeedsApproval) -> Allowed | Denied:
         """Show the whole command line and wait for `yes`."""
-        print("", file=sys.stderr)
+        print(file=sys.stderr)
         print(f"approve?  {' '.join(escape_line(word) for word in action.argv)}", file=sys.stderr)
         if action.body is not None:
             print(f"          with {len(action.body)} bytes of content", file=sys.stderr)

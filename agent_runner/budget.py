@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from agent_runner.backends.backend import Usage
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent_runner.backends.backend import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

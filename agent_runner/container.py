@@ -1,23 +1,19 @@
-"""Bring together what one session's container needs: engine, runtime volume, image, stage, and its description."""
+"""Bring together what one session's container needs: engine, runtime volume, image, stage, description."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from policies.capability import Capability
 from policies.policy import STARTER, FilesBlock, Policy
 from sandbox import stage
 from sandbox.docker_engine import DockerEngine
-from sandbox.engine import EngineFacts
 from sandbox.errors import EngineUnfitError, ImageNotFoundError
 from sandbox.limits import Limits
-from sandbox.runtime.engine import Progress
 from sandbox.runtime.images import ready_empty, ready_starter
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
 from sandbox.session import Sandbox, open_sandbox
@@ -33,8 +29,17 @@ from sandbox.spec import (
     SessionLabels,
     container_spec,
 )
-from sandbox.stage import StagePlan
-from sandbox.workspace import Workspace
+from sandbox.stage.opened import open_stage
+from sandbox.stage.parcel import collect, pack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from sandbox.engine import EngineFacts
+    from sandbox.runtime.engine import Progress
+    from sandbox.stage import StagePlan
+    from sandbox.workspace import Workspace
 
 NOBODY: Final = 65532
 """Uid and gid inside the container when root runs pairlock (the `nonroot` of distroless images)."""
@@ -48,6 +53,8 @@ class Placement:
     facts: EngineFacts
     spec: ContainerSpec
     limits: Limits
+    folder: Path
+    """The session's folder in the state folder."""
     plan: StagePlan | None
     """None in a session without `files`."""
 
@@ -58,10 +65,10 @@ class Placement:
             return "none", "the grant has no `files`"
         return type(self.plan).__name__.lower(), self.plan.facts.reason
 
-    async def finish(self, folder: Path) -> None:
+    async def finish(self) -> None:
         """Remove the empty folder that an overlay's mount leaves behind, and let the engine go."""
         with suppress(OSError):  # not there, or not empty: `pairlock clean` has the means for that
-            (stage.StageFolder(folder / "stage").work / "work").rmdir()
+            (stage.StageFolder(self.folder / "stage").work / "work").rmdir()
         await self.engine.close()
 
 
@@ -89,8 +96,14 @@ def limits_of(policy: Policy) -> Limits:
     )
 
 
-async def place(
-    policy: Policy, workspace: Workspace | None, *, session: str, state: Path, folder: Path, progress: Progress
+async def place(  # noqa: PLR0913 - one call from one place
+    policy: Policy,
+    workspace: Workspace | None,
+    *,
+    session: str,
+    state: Path,
+    folder: Path,
+    progress: Progress,
 ) -> Placement:
     """Prepare a session's container: build what is missing, stage the workspace, describe the container.
 
@@ -133,16 +146,45 @@ async def place(
         runtime=runtime,
         architecture=facts.architecture,
     )
-    return Placement(engine=engine, facts=facts, spec=spec, limits=limits, plan=plan)
+    return Placement(engine=engine, facts=facts, spec=spec, limits=limits, folder=folder, plan=plan)
 
 
 @asynccontextmanager
-async def sandbox_for(placement: Placement, *, made: Callable[[str], Awaitable[None]]) -> AsyncIterator[Sandbox]:
+async def sandbox_for(
+    placement: Placement, *, made: Callable[[str], Awaitable[None]]
+) -> AsyncIterator[Sandbox]:
     """Open the sandbox of a placement, its content brought in where no mount brings it."""
     async with open_sandbox(
         placement.engine, placement.spec, limits=placement.limits, local=placement.facts.local, made=made
     ) as sandbox:
-        yield sandbox
+        if isinstance(placement.plan, stage.Copy):
+            async with _copied(placement, sandbox.container_id):
+                yield sandbox
+        else:
+            yield sandbox
+
+
+@asynccontextmanager
+async def _copied(placement: Placement, container_id: str) -> AsyncIterator[None]:
+    """Bring the workspace in as a stream, and fetch what became of it, because no mount can do either."""
+    identity, limits = placement.spec.identity, placement.limits
+    with open_stage(placement.folder) as opened:
+        chunks = pack(opened, uid=identity.uid, gid=identity.gid)
+        await placement.engine.put_folder(container_id, WORKSPACE, chunks)
+        try:
+            yield
+        finally:
+            await placement.engine.get_folder(
+                container_id,
+                WORKSPACE,
+                lambda tar: collect(
+                    opened,
+                    tar,
+                    limit_bytes=limits.copy_bytes,
+                    limit_entries=limits.copy_files,
+                    prefix=WORKSPACE.strip("/"),
+                ),
+            )
 
 
 class HiddenBy:
@@ -176,7 +218,7 @@ def workspace_mount(plan: StagePlan, limits: Limits, identity: Identity, *, exec
 def copied_mount(limits: Limits, identity: Identity, *, executable: bool) -> DriverMount:
     """Return a bounded memory file system for a workspace that travels as a stream."""
     owner = f"uid={identity.uid},gid={identity.gid},mode=0700"
-    size = f"size={limits.file_bytes * 4},nr_inodes=262144"
+    size = f"size={limits.copy_bytes},nr_inodes={limits.copy_files}"
     execution = "exec" if executable else "noexec"
     return DriverMount(
         target=WORKSPACE,
@@ -205,7 +247,7 @@ def _runtime(policy: Policy, facts: EngineFacts) -> str:
 
 
 async def _image(engine: DockerEngine, policy: Policy, *, state: Path, progress: Progress) -> ImageFacts:
-    """Return the image: the policy's when the grant holds `exec`, the empty one otherwise, whatever it says."""
+    """Return the policy's image when the grant holds `exec`, and the empty one otherwise."""
     if policy.exec is None:
         reference = await ready_empty(engine, state=state, progress=progress)
     elif policy.exec.image == STARTER:
@@ -215,6 +257,7 @@ async def _image(engine: DockerEngine, policy: Policy, *, state: Path, progress:
     facts = await engine.image_facts(reference)
     if facts is None:
         raise ImageNotFoundError(
-            f"no image `{reference}` on the engine", hint=f"`docker pull {reference}`, or another `exec: image:`"
+            f"no image `{reference}` on the engine",
+            hint=f"`docker pull {reference}`, or another `exec: image:`",
         )
     return facts

@@ -1,21 +1,23 @@
-"""Look at what a session needs on this machine, and say of each thing whether it is there and how to mend it."""
+"""Look at what a session needs on this machine, and say of each thing how to mend it."""
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from sandbox.docker_engine import DockerEngine
-from sandbox.engine import EngineFacts
 from sandbox.errors import SandboxError
 from sandbox.runtime.record import RecordFile
 from sandbox.stage import kernel
 from sandbox.versions import known_holes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sandbox.engine import EngineFacts
 
 Standing = Literal["ok", "note", "missing"]
 OLDEST_API: Final = (1, 41)
@@ -69,12 +71,13 @@ async def _of_engine(engine: DockerEngine, facts: EngineFacts, state: Path) -> A
 
 def _python() -> Finding:
     version = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.platform == "linux":
-        return Finding(name="machine", standing="ok", text=f"Linux {os.uname().release}, Python {version}")
+    system = os.uname()
+    if system.sysname == "Linux":
+        return Finding(name="machine", standing="ok", text=f"Linux {system.release}, Python {version}")
     return Finding(
         name="machine",
         standing="note",
-        text=f"{sys.platform}, Python {version}: the workspace is copied, not overlaid",
+        text=f"{system.sysname}, Python {version}: the workspace is copied, not overlaid",
     )
 
 
@@ -83,16 +86,22 @@ def _state(state: Path) -> Finding:
     free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
     text = f"state folder {state}, {free // 1024**2} MiB free"
     if not os.access(folder, os.W_OK):
-        return Finding(name="state", standing="missing", text=f"{text}, not writable", mend="set PAIRLOCK_STATE")
+        return Finding(
+            name="state", standing="missing", text=f"{text}, not writable", mend="set PAIRLOCK_STATE"
+        )
     if free < ROOM_BYTES:
-        return Finding(name="state", standing="note", text=text, mend="free some room: less than 2 GiB is left")
+        return Finding(
+            name="state", standing="note", text=text, mend="free some room: less than 2 GiB is left"
+        )
     return Finding(name="state", standing="ok", text=text)
 
 
 def _engine(facts: EngineFacts) -> Finding:
     text = f"Docker {facts.version} (API {facts.api_version}) at {facts.endpoint}, {facts.operating_system}"
     if tuple(int(part) for part in facts.api_version.split(".")) < OLDEST_API:
-        return Finding(name="engine", standing="missing", text=text, mend="update it: API 1.41 (Docker 20.10) or newer")
+        return Finding(
+            name="engine", standing="missing", text=text, mend="update it: API 1.41 (Docker 20.10) or newer"
+        )
     return Finding(name="engine", standing="ok", text=text)
 
 
@@ -124,13 +133,11 @@ def _overlay(facts: EngineFacts, state: Path) -> Finding:
     if not facts.local:
         return Finding(name="overlay", standing="note", text="the engine is remote: the workspace is copied")
     folder = next(parent for parent in (state, *state.parents) if parent.exists())
-    with tempfile.TemporaryDirectory(dir=folder if os.access(folder, os.W_OK) else None) as scratch:
-        obstacle = kernel.overlay_obstacle(Path(scratch))
-    if obstacle:
+    if kernel.filesystem_magic(str(folder)) == kernel.OVERLAYFS_MAGIC:
         return Finding(
             name="overlay",
             standing="note",
-            text=f"the workspace is copied: {obstacle}",
+            text="the workspace is copied: the state folder lies on an overlay itself",
             mend="set PAIRLOCK_STATE to a folder on ext4, xfs or btrfs",
         )
     owner = " (root's own files are copied first)" if os.getuid() == 0 else ""

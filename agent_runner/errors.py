@@ -29,5 +29,5 @@ class BackendError(RunnerError):
     """Raised when a model backend did not answer, or answered with what is no reply."""
 
 
-class UnknownSessionError(RunnerError):
-    """Raised when an id names no session, or more than one."""
+class NoFactsError(RunnerError):
+    """Raised when the facts beside a session's ledger are missing or damaged."""

@@ -1,16 +1,16 @@
-"""Hold the agent loop: ask the model, take each call through the gate, tell it what came, until it finishes."""
+"""Hold the agent loop: ask the model, take each call through the gate, tell it what came of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from agent_runner.backends.backend import Backend, Message, ModelMessage, ObservationMessage, Reply
-from agent_runner.budget import Budget, BudgetExceeded
-from agent_runner.transcript import Transcript
-from cli_tools.gate import Gate
-from cli_tools.observation import Observation
-from cli_tools.schema import Tool
+if TYPE_CHECKING:
+    from agent_runner.backends.backend import Backend, Reply
+    from agent_runner.budget import Budget, BudgetExceeded
+    from agent_runner.transcript import Transcript
+    from cli_tools.gate import Gate
+    from cli_tools.schema import Tool
 
 REPEATS_ALLOWED = 3
 
@@ -42,7 +42,9 @@ async def run_loop(
         reply = await transcript.ask(backend, tools)
         budget.count(reply.usage)
         if not reply.calls:
-            return LoopEnd(status="unfinished", reason="the model stopped without `finish`", turns=budget.turns)
+            return LoopEnd(
+                status="unfinished", reason="the model stopped without `finish`", turns=budget.turns
+            )
         for call in reply.calls:
             transcript.about(call.call_id)
             seen = await gate.act(call.proposal)
@@ -73,5 +75,3 @@ async def _out_of_budget(transcript: Transcript, exceeded: BudgetExceeded) -> Lo
     await transcript.limit(exceeded)
     reason = f"the budget of {exceeded.name} ran out: {exceeded.observed} of {exceeded.bound} {exceeded.unit}"
     return LoopEnd(status="budget", reason=reason, turns=transcript.turn)
-
-

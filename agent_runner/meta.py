@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agent_runner.errors import UnknownSessionError
+from agent_runner.errors import NoFactsError
 from audit.state import write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FILE: Final = "meta.json"
 POLICY: Final = "policy.yaml"
@@ -45,17 +46,12 @@ def read_meta(folder: Path) -> Meta:
     """Read a session's facts.
 
     Raises:
-        UnknownSessionError: When they are missing or damaged.
+        NoFactsError: When they are missing or damaged.
     """
     try:
         return Meta.model_validate_json((folder / FILE).read_bytes())
     except (OSError, ValidationError) as error:
-        raise UnknownSessionError(
+        raise NoFactsError(
             f"session `{folder.name}` has no readable facts beside its ledger",
             hint=f"`pairlock audit show {folder.name}` reads the ledger itself",
         ) from error
-
-
-def own_process() -> int:
-    """Return this process's id."""
-    return os.getpid()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from agent_runner.backends.backend import Backend
 from agent_runner.backends.scripted import ScriptedBackend, load_script
 from agent_runner.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from agent_runner.backends.backend import Backend
 
 SCRIPTED: Final = "scripted:"
 

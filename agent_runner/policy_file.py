@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.errors import InvalidInputError, RefusedError
+from cli_tools.catalogue import built_in
+from cli_tools.vocabulary import vocabulary
+from policies.expectations import load_policy as load_checked
 from policies.library import library_names, library_policy
-from policies.policy import Policy
-from policies.source import SourceText, parse_policy
+from policies.source import SourceText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from policies.policy import Policy
 
 MAXIMUM_BYTES: Final = 1024 * 1024
 
@@ -40,7 +46,7 @@ def load_policy(reference: str) -> LoadedPolicy:
     """
     path = Path(reference)
     if path.is_file() or "/" in reference or path.suffix in (".yaml", ".yml"):
-        policy = parse_policy(read_policy_file(path), origin=reference, find=_finder(path.parent))
+        policy = _checked(SourceText(reference, read_policy_file(path)), path.parent)
         return LoadedPolicy(policy=policy, origin=reference, path=path.resolve())
     known = library_policy(reference)
     if known is None:
@@ -48,8 +54,14 @@ def load_policy(reference: str) -> LoadedPolicy:
         close = get_close_matches(reference, names, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"a file, or one of: {', '.join(names)}"
         raise InvalidInputError(f"no policy `{reference}`", hint=hint)
-    policy = parse_policy(known.text, origin=known.origin, find=_finder(None))
+    policy = _checked(known, None)
     return LoadedPolicy(policy=policy, origin=known.origin, path=None)
+
+
+def _checked(source: SourceText, folder: Path | None) -> Policy:
+    """Make a policy from its text and hold it to its own expectations."""
+    commands = vocabulary(built_in())
+    return load_checked(source.text, origin=source.origin, commands=commands, find=_finder(folder))
 
 
 def read_policy_file(path: Path) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from policies.capability import Capability
-from policies.grant import Grant
+
+if TYPE_CHECKING:
+    from policies.grant import Grant
 
 _HELD: Final = {
     Capability.FILES: "the workspace, with the `files` commands; paths are relative to it",

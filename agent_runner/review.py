@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
+import shutil
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_runner.errors import InvalidInputError
-from agent_runner.meta import POLICY, read_meta
+from agent_runner.meta import POLICY
 from agent_runner.package import pairlock_version
+from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog
-from audit.host_event import StageApplied, StageDiscarded
-from audit.lock import WriterLock
-from policies.policy import FilesBlock
+from audit.lock import is_held
+from policies.globs import Glob
 from policies.source import parse_policy
+from sandbox.stage.apply import ApplyResult, apply_changes, recover
 from sandbox.stage.changes import ChangeSet, compute_changes
+from sandbox.stage.layout import StageFolder
 from sandbox.stage.opened import OpenStage, open_stage
 
 if TYPE_CHECKING:
-    from sandbox.stage.apply import ApplyReport
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from audit.state import SessionFiles
+    from policies.policy import FilesBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Turn a question about a path into a `sandbox.stage.PathMatcher`."""
+
+    found: Callable[[str], object]
+
+    def matches(self, path: str) -> bool:
+        """Tell whether the question has an answer for this path."""
+        return bool(self.found(path))
+
+
+def chosen(patterns: Sequence[str]) -> Matching:
+    """Return a matcher of globs, as a policy writes them.
+
+    Raises:
+        policies.errors.BadValueError: When one is no glob.
+    """
+    globs = [Glob.parse(pattern) for pattern in patterns]
+    return Matching(lambda path: any(glob.matches(path) for glob in globs))
 
 
 def files_block(folder: Path) -> FilesBlock:
@@ -29,7 +56,92 @@ def files_block(folder: Path) -> FilesBlock:
     Raises:
         InvalidInputError: When it had none: nothing of the user's was in reach.
     """
-    policy = parse_policy((folder / POLICY).read_text("utf-8"), origin=str(folder / POLICY))
+    path = folder / POLICY
+    try:
+        policy = parse_policy(path.read_text("utf-8"), origin=str(path))
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"session `{folder.name}` never began: its policy was not written") from error
     if policy.files is None:
         raise InvalidInputError(f"session `{folder.name}` had no `files`, so there is nothing to review")
     return policy.files
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[tuple[OpenStage, ChangeSet]]:
+    """Open a session's stage and compute what changed.
+
+    Raises:
+        sandbox.stage.errors.StageError: When there is no stage, or the workspace is gone.
+    """
+    files = files_block(folder)
+    with open_stage(folder) as stage:
+        yield (
+            stage,
+            compute_changes(stage, hide=Matching(files.hidden_by), protect=Matching(files.protected_by)),
+        )
+
+
+def apply_stage(
+    session: SessionFiles, state: Path, *, paths: Sequence[str], include: Sequence[str]
+) -> ApplyResult:
+    """Write the chosen changes to the workspace and record that a person took them.
+
+    Args:
+        session: Whose changes.
+        state: The state folder.
+        paths: Globs of what to take; empty takes everything.
+        include: Globs of protected or hidden paths that the person names on purpose.
+
+    Raises:
+        InvalidInputError: When the session is still running.
+        sandbox.stage.errors.StageError: When the changes cannot be read or written.
+    """
+    refuse_running(session)
+    with open_stage(session.folder) as stage:
+        recover(stage)
+    with opened(session.folder) as (stage, changes), HostLog(state, writer=pairlock_version()) as log:
+        result = apply_changes(
+            stage,
+            changes.changes,
+            chosen=chosen(paths) if paths else None,
+            include=chosen(include) if include else None,
+        )
+        log.append(
+            StageApplied(
+                session=session.folder.name,
+                workspace=stage.workspace.path,
+                applied=result.applied,
+                refused=tuple(item.path for item in result.not_applied),
+                by=getpass.getuser(),
+                whole=result.complete,
+            )
+        )
+    return result
+
+
+def discard_stage(session: SessionFiles, state: Path) -> int:
+    """Throw away a session's changes, record it, and return how many there were."""
+    refuse_running(session)
+    with opened(session.folder) as (stage, changes):
+        count, workspace = len(changes.changes), stage.workspace.path
+    with HostLog(state, writer=pairlock_version()) as log:
+        name = session.folder.name
+        log.append(
+            StageDiscarded(
+                session=name, workspace=workspace, by=getpass.getuser(), why="a person discarded it"
+            )
+        )
+    shutil.rmtree(StageFolder(session.folder / "stage").path)
+    return count
+
+
+def refuse_running(session: SessionFiles) -> None:
+    """Refuse a session whose runner is at work.
+
+    Raises:
+        InvalidInputError: When its ledger has a writer.
+    """
+    if is_held(session.lock):
+        raise InvalidInputError(
+            f"session `{session.folder.name}` is running", hint="wait for its end, or stop it with Ctrl-C"
+        )

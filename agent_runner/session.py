@@ -6,10 +6,8 @@ import asyncio
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from agent_runner.backends.backend import Backend
 from agent_runner.budget import Budget, BudgetLimits
 from agent_runner.container import Placement, place, sandbox_for
 from agent_runner.errors import BackendError, RunnerError
@@ -29,15 +27,20 @@ from cli_tools import schema
 from cli_tools.catalogue import built_in
 from cli_tools.gate import Approver, Gate
 from cli_tools.record import Record
-from policies.policy import Policy
 from policies.request import SessionFacts
-from sandbox import stage
-from sandbox.egress.gate import EgressGate
-from sandbox.engine import Evidence as Seen
 from sandbox.errors import AttestationError, SandboxError
-from sandbox.runtime.engine import Progress
-from sandbox.session import Sandbox
-from sandbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent_runner.backends.backend import Backend
+    from policies.policy import Policy
+    from sandbox import stage
+    from sandbox.egress.gate import EgressGate
+    from sandbox.engine import Evidence as Seen
+    from sandbox.runtime.engine import Progress
+    from sandbox.session import Sandbox
+    from sandbox.workspace import Workspace
 
 Status = Literal["done", "failed", "budget", "sandbox_failed", "ledger_failed", "model_failed", "interrupted"]
 
@@ -112,8 +115,7 @@ async def run_session(request: SessionRequest) -> SessionResult:
         folder = files.session(session).folder
         write_meta(folder, _meta(request, session), request.policy.as_yaml())
         run = _Run(request, session, journal, folder)
-        result = await run.to_its_end()
-    return result
+        return await run.to_its_end()
 
 
 class _Run:
@@ -137,7 +139,14 @@ class _Run:
         try:
             end = await self._run()
             status = _STATUS_OF_END[end.status]
-        except (LedgerError, BackendError, SandboxError, RunnerError, OSError, asyncio.CancelledError) as caught:
+        except (
+            LedgerError,
+            BackendError,
+            SandboxError,
+            RunnerError,
+            OSError,
+            asyncio.CancelledError,
+        ) as caught:
             error = caught
             status = _status_of_error(caught)
         reason = end.reason if end else _reason(error)
@@ -180,7 +189,7 @@ class _Run:
             await self._journal.record(_attested("differs", error.evidence))
             raise
         finally:
-            await placement.finish(self._folder)
+            await placement.finish()
 
     async def _loop(self, sandbox: Sandbox, egress: EgressGate | None) -> LoopEnd:
         request = self._request
@@ -296,7 +305,9 @@ def _reason(error: BaseException | None) -> str:
 
 def _limits(policy: Policy) -> BudgetLimits:
     budget = policy.budget
-    return BudgetLimits(turns=int(budget.turns), tokens=int(budget.tokens), wall_seconds=float(budget.wall_time))
+    return BudgetLimits(
+        turns=int(budget.turns), tokens=int(budget.tokens), wall_seconds=float(budget.wall_time)
+    )
 
 
 def _attested(verdict: Literal["as granted", "differs"], evidence: tuple[Seen, ...]) -> event.SandboxAttested:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 import platformdirs
 
 from agent_runner.errors import InvalidInputError
-from agent_runner.ids import find_session
 from audit.index import read_index
+from audit.reader import resolve_id
 from audit.state import SessionFiles, StateFiles
 
-VARIABLE = "PAIRLOCK_STATE"
+VARIABLE: Final = "PAIRLOCK_STATE"
 
 
 def state_folder() -> Path:
@@ -29,15 +30,16 @@ def state_folder() -> Path:
     return Path(named)
 
 
-def session_files(text: str, state: Path) -> SessionFiles:
+def session_files(given: str, state: Path) -> SessionFiles:
     """Return the files of the session that a person means.
 
     Args:
-        text: An id, a prefix of one, or `last`.
+        given: An id, a prefix of at least 4 characters, `last` or `last:FOLDER`.
         state: The state folder.
 
     Raises:
-        UnknownSessionError: When it means none, or more than one.
+        audit.errors.UnknownSessionError: When it means none, or more than one.
     """
     files = StateFiles(state)
-    return files.session(find_session(text, tuple(read_index(files).sessions)))
+    folder = str(Path(given.removeprefix("last:")).resolve()) if given.startswith("last:") else None
+    return files.session(resolve_id(read_index(files), given, owner_uid=os.getuid(), folder=folder))

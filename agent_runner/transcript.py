@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Literal, Protocol, assert_never
+from typing import TYPE_CHECKING, Literal, Protocol, assert_never
 
 import orjson
 
@@ -17,15 +16,19 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
-from agent_runner.budget import BudgetExceeded
 from agent_runner.errors import BackendError
 from audit import event
 from audit.fields import ToolCall
-from audit.journal import Journal
 from cli_tools.action import LineProposal, Proposal
-from cli_tools.observation import Observation
-from cli_tools.record import Record
-from cli_tools.schema import Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent_runner.budget import BudgetExceeded
+    from audit.journal import Journal
+    from cli_tools.observation import Observation
+    from cli_tools.record import Record
+    from cli_tools.schema import Tool
 
 
 class Watcher(Protocol):
@@ -103,7 +106,9 @@ class Transcript:
 
     async def observe(self, call_id: str, seen: Observation) -> None:
         """Tell the model what came of a call."""
-        self._messages.append(ObservationMessage(call_id=call_id, text=seen.text, refused=seen.kind != "done"))
+        self._messages.append(
+            ObservationMessage(call_id=call_id, text=seen.text, refused=seen.kind != "done")
+        )
         self._watcher.saw(seen)
 
     async def limit(self, exceeded: BudgetExceeded) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -13,6 +13,9 @@ from audit.host_event import PolicyDistrusted, PolicyTrusted
 from audit.index import read_index
 from audit.segments import Lines
 from audit.state import StateFiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _WORDS = frozenset({PolicyTrusted.kind, PolicyDistrusted.kind})
 

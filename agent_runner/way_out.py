@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from audit import event
 from audit.fields import Reason
-from audit.journal import Journal
 from policies.capability import Capability
-from policies.policy import Policy
 from sandbox.egress import events
 from sandbox.egress.gate import EgressGate
 from sandbox.egress.rules import RuleSet
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from audit.journal import Journal
+    from policies.policy import Policy
 
 
 @asynccontextmanager
@@ -40,8 +43,6 @@ def _written(happened: events.Event, session: str) -> event.EgressOpened | event
                 host=happened.host,
                 port=happened.port,
                 scheme=happened.scheme,
-                method=happened.method,
-                path=happened.path,
                 verdict=happened.verdict,
                 reasons=(reason,) if denied else (),
                 action=happened.action,
@@ -49,7 +50,6 @@ def _written(happened: events.Event, session: str) -> event.EgressOpened | event
         case events.Closed():
             return event.EgressClosed(
                 connection=f"{session}/{happened.connection}",
-                address=happened.address,
                 sent_bytes=happened.sent_bytes,
                 received_bytes=happened.received_bytes,
                 requests=1,

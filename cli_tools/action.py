@@ -1,12 +1,12 @@
-"""Turn what a model or a person proposes into an action: words to a command and its parameters. No shell is involved."""
+"""Turn what a model or a person proposes into an action: a command and its parameters. There is no shell."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +21,9 @@ from cli_tools.command import (
 )
 from cli_tools.errors import UsageError
 from policies.request import ActionRequest, HttpUse, PathUse, SinkUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +273,8 @@ def _values(command: Command, name: str, value: object, *, many: bool) -> list[s
     texts: list[str] = []
     for member in values:
         if isinstance(member, bool) or not isinstance(member, str | int | float):
-            raise UsageError("usage", f"`{command.name}`: `{name}` must be text{' or a list' if many else ''}")
+            raise UsageError(
+                "usage", f"`{command.name}`: `{name}` must be text{' or a list' if many else ''}"
+            )
         texts.append(str(member))
     return texts

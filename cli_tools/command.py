@@ -1,19 +1,21 @@
-"""Declare a command once, with click; parser, help, tool schema and policy vocabulary come from that one place."""
+"""Declare a command once, with click; parser, help, tool schema and policy vocabulary come from that."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import click
 
 from cli_tools.errors import DeclarationError
-from policies.capability import Capability
-from policies.request import Allowed, SinkKind
-from sandbox.egress.gate import EgressGate
-from sandbox.session import Sandbox
+
+if TYPE_CHECKING:
+    from policies.capability import Capability
+    from policies.request import Allowed, SinkKind
+    from sandbox.egress.gate import EgressGate
+    from sandbox.session import Sandbox
 
 Access = Literal["read", "write"]
 
@@ -113,7 +115,7 @@ class Command:
     parser: click.Command
     act: Act
     sinks: Mapping[str, SinkKind]
-    """Parameters that decide where data goes or whose things are changed, and how their values are compared."""
+    """Parameters that decide where data goes or whose things change, and how values are compared."""
     program: str = ""
     """Name of the parameter whose first element is a program of the image; empty for none."""
     examples: tuple[str, ...] = field(default=())
@@ -143,7 +145,7 @@ class Declaration(Protocol):
         ...
 
 
-def command(
+def command(  # noqa: PLR0913 - a declaration names everything once
     name: str,
     *,
     needs: Sequence[Capability] = (),

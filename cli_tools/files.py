@@ -106,7 +106,7 @@ def _numbered(content: bytes, first: int, last: int) -> tuple[bytes, str]:
     examples=("files write notes.txt --content 'one line'",),
 )
 async def write_file(surroundings: Surroundings, *, path: str) -> Outcome:
-    """Write a file of the workspace: its whole content, replacing what was there; folders are made as needed."""
+    """Write a file of the workspace: its whole content; folders are made as needed."""
     if surroundings.body is None:
         raise UsageError("usage", "`files write` needs content", hint="give `--content`, or a body")
     reply = await surroundings.sandbox.call(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from cli_tools import observation
-from cli_tools.action import Action, Catalogue, Proposal
 from cli_tools.command import Outcome, Surroundings
 from cli_tools.errors import ActionError, UsageError
-from cli_tools.observation import Observation
-from cli_tools.record import Record
 from policies.decide import decide
-from policies.policy import Policy
 from policies.request import Allowed, Denied, NeedsApproval, SessionFacts
-from sandbox.egress.gate import EgressGate
 from sandbox.errors import OperationError
-from sandbox.session import Sandbox
+
+if TYPE_CHECKING:
+    from cli_tools.action import Action, Catalogue, Proposal
+    from cli_tools.observation import Observation
+    from cli_tools.record import Record
+    from policies.policy import Policy
+    from sandbox.egress.gate import EgressGate
+    from sandbox.session import Sandbox
 
 
 class Approver(Protocol):

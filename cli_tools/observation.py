@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from cli_tools.command import Outcome
-from cli_tools.errors import ActionError
-from policies.request import Denied, NeedsApproval, Reason
-from sandbox.errors import OperationError
+if TYPE_CHECKING:
+    from cli_tools.command import Outcome
+    from cli_tools.errors import ActionError
+    from policies.request import Denied, NeedsApproval, Reason
+    from sandbox.errors import OperationError
 
 TEXT_LIMIT_CHARACTERS: Final = 48_000
 HEAD_CHARACTERS: Final = 32_000

@@ -1,22 +1,25 @@
-"""Write the gate's steps into the ledger: an action's intent before it acts, its outcome before the model sees it."""
+"""Write the gate's steps into the ledger: intent before the act, outcome before the model sees it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from audit import event
 from audit.fields import Commitment, FileUse
 from audit.fields import Reason as WrittenReason
 from audit.fields import Rule as WrittenRule
-from audit.journal import Journal
 from cli_tools.action import Action, LineProposal, Proposal
-from cli_tools.command import FileTouched, Outcome
-from cli_tools.errors import ActionError
-from cli_tools.observation import Observation
 from policies.request import Allowed, Decision, Denied, NeedsApproval, Reason
-from sandbox.errors import OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from audit.journal import Journal
+    from cli_tools.command import FileTouched, Outcome
+    from cli_tools.errors import ActionError
+    from cli_tools.observation import Observation
+    from sandbox.errors import OperationError
 
 _SHOWN_CHARACTERS: Final = 2000
 
@@ -30,7 +33,9 @@ class Record:
         monotonic: A clock in seconds, for durations.
     """
 
-    def __init__(self, journal: Journal, session: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, journal: Journal, session: str, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._journal = journal
         self._session = session
         self._monotonic = monotonic

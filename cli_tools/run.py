@@ -23,7 +23,11 @@ from policies.capability import Capability
     examples=("run pytest -q", "run --timeout 60 python -c 'print(1)'"),
 )
 async def run_program(
-    surroundings: Surroundings, *, argv: tuple[str, ...], cwd: str, timeout: int | None
+    surroundings: Surroundings,
+    *,
+    argv: tuple[str, ...],
+    cwd: str,
+    timeout: int | None,  # noqa: ASYNC109 - the guest ends the program
 ) -> Outcome:
     """Run a program of the image with these arguments; there is no shell unless the program is one."""
     reply = await surroundings.sandbox.spawn(

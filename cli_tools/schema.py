@@ -1,15 +1,17 @@
-"""Write a command as the tool schema that a model is given. Stable order, stable text: it is part of the cached prefix."""
+"""Write a command as the tool schema that a model is given, in stable order and text: a cached prefix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from cli_tools.action import tool_name
 from cli_tools.command import Body, Command, WorkspacePath
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Schema = dict[str, object]
 
@@ -31,7 +33,9 @@ def tools(commands: Iterable[Command]) -> tuple[Tool, ...]:
 
 def _tool(command: Command) -> Tool:
     properties = {str(parameter.name): _property(parameter) for parameter in command.parameters}
-    required = [str(p.name) for p in command.parameters if p.required or isinstance(p.type, Body) and _bare(p)]
+    required = [
+        str(p.name) for p in command.parameters if p.required or (isinstance(p.type, Body) and _bare(p))
+    ]
     return Tool(
         name=tool_name(command),
         description=command.summary,

@@ -8,12 +8,15 @@ bytes, u32 length, big-endian): Docker Engine API, "Attach to a container", stre
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sandbox.errors import EngineMissingError, EngineRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 BUFFER_BYTES: Final = 1024 * 1024
@@ -112,10 +115,8 @@ class StdioAttachment:
     async def close(self) -> None:
         """Close the connection, and with it the container's stdin."""
         self._writer.close()
-        try:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             await self._writer.wait_closed()
-        except (ConnectionError, ssl.SSLError):
-            pass
         if self._end is not None:
             await self._end()
 

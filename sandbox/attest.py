@@ -84,6 +84,9 @@ def guest_evidence(spec: ContainerSpec, facts: Facts) -> tuple[Evidence, ...]:
 
 def _guest(spec: ContainerSpec, facts: Facts) -> Iterator[Evidence]:
     identity = spec.identity
+    yield _equal("started for exec", spec.grant.holds(Capability.EXEC), facts.get("exec"))
+    yield _equal("started for loopback", "--loopback" in spec.entrypoint, facts.get("loopback"))
+    yield _equal("started in", spec.entrypoint[-1], facts.get("root"))
     yield _equal("process id", "1", facts.get("pid"))
     yield _equal("uids", [identity.uid] * 3, facts.get("uids"))
     yield _equal("gids", [identity.gid] * 3, facts.get("gids"))
@@ -110,15 +113,16 @@ def _guest(spec: ContainerSpec, facts: Facts) -> Iterator[Evidence]:
 def _status_evidence(
     spec: ContainerSpec, status: Mapping[str, str], *, source: str, prefix: str
 ) -> Iterator[Evidence]:
+    # gVisor's /proc has no line for these two; that they are in force shows in what the guest tried.
+    unseen = {"CapAmb", "NoNewPrivs"} - status.keys() if own_kernel(spec.runtime) else set()
     for name in CAPABILITY_SETS:
-        value = status.get(name, "absent")
-        yield _piece(f"{prefix}{name}", "no capability", value, source=source, holds=_is_zero(value))
-    if own_kernel(spec.runtime):
-        # gVisor's /proc does not show them; the guest's tries below show that they are in force.
-        return
-    yield _equal(f"{prefix}NoNewPrivs", "1", status.get("NoNewPrivs"), source=source)
+        if name not in unseen:
+            value = status.get(name, "absent")
+            yield _piece(f"{prefix}{name}", "no capability", value, source=source, holds=_is_zero(value))
+    if "NoNewPrivs" not in unseen:
+        yield _equal(f"{prefix}NoNewPrivs", "1", status.get("NoNewPrivs"), source=source)
     yield _equal(f"{prefix}Seccomp", FILTER_MODE, status.get("Seccomp"), source=source)
-    if "Seccomp_filters" in status:  # since Linux 5.9
+    if "Seccomp_filters" in status:  # Linux 5.9 and later; never under gVisor
         count = status["Seccomp_filters"]
         holds = count.isdigit() and int(count) >= FILTERS_AT_LEAST
         yield _piece(

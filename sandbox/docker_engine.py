@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 import docker
@@ -28,6 +27,9 @@ from sandbox.errors import (
     SandboxError,
 )
 from sandbox.spec import LABEL_SESSION, LABEL_STATE, ContainerSpec, ImageFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -190,7 +192,7 @@ class DockerEngine:
         """Run one command as root over one folder of this machine.
 
         # SAFETY: overlay leaves a work folder that belongs to root. One container without network, with
-        CAP_DAC_OVERRIDE alone, from the empty image, sees that folder and the runtime volume and nothing else.
+        CAP_DAC_OVERRIDE alone, from the empty image, sees that folder and the runtime volume alone.
         """
         request = docker_request.root_request(
             folder=str(folder), image=image, guest_volume=guest_volume, argv=argv
@@ -205,6 +207,20 @@ class DockerEngine:
                 client.remove_container(container_id, v=True, force=True)
 
         await self._ask(run)
+
+    async def put_folder(self, container_id: str, path: str, tar: Iterator[bytes]) -> None:
+        """Unpack a tar stream into a folder of a running container."""
+        await self._ask(lambda client: client.put_archive(container_id, path, cast("Any", tar)))
+
+    async def get_folder(
+        self, container_id: str, path: str, take: Callable[[Iterable[bytes]], object]
+    ) -> None:
+        """Hand a folder of a running container to `take`: a tar stream, its names begin with the folder's.
+
+        `take` runs in a thread, and its errors are its own.
+        """
+        chunks, _ = await self._ask(lambda client: client.get_archive(container_id, path))
+        await asyncio.to_thread(take, chunks)
 
     # The runtime volume and the images
 

@@ -7,11 +7,13 @@ engine adds, or that somebody slipped in, is a difference until this page knows 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from sandbox.engine import Evidence
 from sandbox.spec import BindMount, ContainerSpec, DriverMount, Mount, VolumeMount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -87,7 +89,7 @@ def filling_request(*, volume: str, image: str, path: str) -> dict[str, Json]:
 def root_request(*, folder: str, image: str, guest_volume: str, argv: tuple[str, ...]) -> dict[str, Json]:
     """Return the request for one command as root over one folder, mounted at /folder.
 
-    # SAFETY: uid 0 with CAP_DAC_OVERRIDE, because overlay's work folder belongs to root; it sees nothing else.
+    # SAFETY: uid 0 with CAP_DAC_OVERRIDE, because overlay's work folder is root's; it sees nothing else.
     """
     mounts: list[Json] = [
         _mount(BindMount(target="/folder", source=folder, read_only=False)),

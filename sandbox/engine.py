@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from sandbox.spec import ContainerSpec, ImageFacts
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sandbox.spec import ContainerSpec, ImageFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,7 @@ class EngineFacts:
     endpoint: str
     """For people: `unix:///var/run/docker.sock`, `ssh://…`."""
     local: bool
-    """Whether the engine is reached over a socket of this machine; that its paths are ours is tried, not assumed."""
+    """Whether it is reached over a socket of this machine; that its paths are ours is tried later."""
     operating_system: str
     architecture: str
     """`x86_64` or `aarch64`."""

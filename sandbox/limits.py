@@ -41,6 +41,10 @@ class Limits:
     """Output of all actions together."""
     file_bytes: int = 1 * GIB
     """Largest file that a program may write."""
+    copy_bytes: int = 1 * GIB
+    """Size of a workspace that is copied into memory, because no mount can bring it."""
+    copy_files: int = 262_144
+    """Files and folders of such a workspace."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -27,289 +27,69 @@ NEW_NAMESPACE_FLAGS: Final = 0x7E020000
 # several comparisons of one argument as "or", which with "not equal" would allow everything.
 TIOCSTI: Final = 0x5412
 
-ALLOWED: Final[frozenset[str]] = frozenset(
-    # fmt: off
-    (
-        # Memory
-        "brk",
-        "madvise",
-        "membarrier",
-        "mincore",
-        "mlock",
-        "mlock2",
-        "mlockall",
-        "mmap",
-        "mprotect",
-        "mremap",
-        "msync",
-        "munlock",
-        "munlockall",
-        "munmap",
-        "pkey_alloc",
-        "pkey_free",
-        "pkey_mprotect",
-        "map_shadow_stack",
-        # Files by descriptor
-        "close",
-        "close_range",
-        "copy_file_range",
-        "dup",
-        "dup2",
-        "dup3",
-        "fadvise64",
-        "fallocate",
-        "fcntl",
-        "fdatasync",
-        "flock",
-        "fstat",
-        "fstatfs",
-        "fsync",
-        "ftruncate",
-        "getdents",
-        "getdents64",
-        "lseek",
-        "pread64",
-        "preadv",
-        "preadv2",
-        "pwrite64",
-        "pwritev",
-        "pwritev2",
-        "read",
-        "readahead",
-        "readv",
-        "sendfile",
-        "splice",
-        "sync_file_range",
-        "tee",
-        "vmsplice",
-        "write",
-        "writev",
-        "cachestat",
-        # Files by name
-        "access",
-        "chdir",
-        "chmod",
-        "chown",
-        "creat",
-        "faccessat",
-        "faccessat2",
-        "fchdir",
-        "fchmod",
-        "fchmodat",
-        "fchmodat2",
-        "fchown",
-        "fchownat",
-        "futimesat",
-        "getcwd",
-        "lchown",
-        "link",
-        "linkat",
-        "lstat",
-        "mkdir",
-        "mkdirat",
-        "mknod",
-        "mknodat",
-        "newfstatat",
-        "open",
-        "openat",
-        "openat2",
-        "readlink",
-        "readlinkat",
-        "rename",
-        "renameat",
-        "renameat2",
-        "rmdir",
-        "stat",
-        "statfs",
-        "statx",
-        "symlink",
-        "symlinkat",
-        "sync",
-        "syncfs",
-        "truncate",
-        "umask",
-        "unlink",
-        "unlinkat",
-        "utime",
-        "utimensat",
-        "utimes",
-        # Extended attributes
-        "fgetxattr",
-        "flistxattr",
-        "fremovexattr",
-        "fsetxattr",
-        "getxattr",
-        "lgetxattr",
-        "listxattr",
-        "llistxattr",
-        "lremovexattr",
-        "lsetxattr",
-        "removexattr",
-        "setxattr",
-        # Waiting
-        "epoll_create",
-        "epoll_create1",
-        "epoll_ctl",
-        "epoll_pwait",
-        "epoll_pwait2",
-        "epoll_wait",
-        "eventfd",
-        "eventfd2",
-        "inotify_add_watch",
-        "inotify_init",
-        "inotify_init1",
-        "inotify_rm_watch",
-        "pause",
-        "poll",
-        "ppoll",
-        "pselect6",
-        "select",
-        "signalfd",
-        "signalfd4",
-        "timerfd_create",
-        "timerfd_gettime",
-        "timerfd_settime",
-        # Processes, their ids and limits
-        "capget",
-        "capset",
-        "execve",
-        "execveat",
-        "exit",
-        "exit_group",
-        "fork",
-        "getegid",
-        "geteuid",
-        "getgid",
-        "getgroups",
-        "getpgid",
-        "getpgrp",
-        "getpid",
-        "getppid",
-        "getpriority",
-        "getresgid",
-        "getresuid",
-        "getrlimit",
-        "getrusage",
-        "getsid",
-        "gettid",
-        "getuid",
-        "ioprio_get",
-        "ioprio_set",
-        "kill",
-        "pidfd_open",
-        "pidfd_send_signal",
-        "prctl",
-        "prlimit64",
-        "process_mrelease",
-        "sched_get_priority_max",
-        "sched_get_priority_min",
-        "sched_getaffinity",
-        "sched_getattr",
-        "sched_getparam",
-        "sched_getscheduler",
-        "sched_rr_get_interval",
-        "sched_setaffinity",
-        "sched_setattr",
-        "sched_setparam",
-        "sched_setscheduler",
-        "sched_yield",
-        "setfsgid",
-        "setfsuid",
-        "setgid",
-        "setgroups",
-        "setpgid",
-        "setpriority",
-        "setregid",
-        "setresgid",
-        "setresuid",
-        "setreuid",
-        "setrlimit",
-        "setsid",
-        "setuid",
-        "tgkill",
-        "times",
-        "tkill",
-        "vfork",
-        "wait4",
-        "waitid",
-        # Threads
-        "arch_prctl",
-        "futex",
-        "futex_waitv",
-        "futex_wake",
-        "futex_wait",
-        "futex_requeue",
-        "get_robust_list",
-        "get_thread_area",
-        "getcpu",
-        "rseq",
-        "set_robust_list",
-        "set_thread_area",
-        "set_tid_address",
-        # Signals
-        "rt_sigaction",
-        "rt_sigpending",
-        "rt_sigprocmask",
-        "rt_sigqueueinfo",
-        "rt_sigreturn",
-        "rt_sigsuspend",
-        "rt_sigtimedwait",
-        "rt_tgsigqueueinfo",
-        "restart_syscall",
-        "sigaltstack",
-        # Time
-        "alarm",
-        "clock_getres",
-        "clock_gettime",
-        "clock_nanosleep",
-        "getitimer",
-        "gettimeofday",
-        "nanosleep",
-        "setitimer",
-        "time",
-        "timer_create",
-        "timer_delete",
-        "timer_getoverrun",
-        "timer_gettime",
-        "timer_settime",
-        # Pipes and sockets; which families may be made is a rule of its own below
-        "accept",
-        "accept4",
-        "bind",
-        "connect",
-        "getpeername",
-        "getsockname",
-        "getsockopt",
-        "listen",
-        "pipe",
-        "pipe2",
-        "recvfrom",
-        "recvmmsg",
-        "recvmsg",
-        "sendmmsg",
-        "sendmsg",
-        "sendto",
-        "setsockopt",
-        "shutdown",
-        # Asynchronous reads and writes of the older kind (not io_uring), which databases use
-        "io_cancel",
-        "io_destroy",
-        "io_getevents",
-        "io_pgetevents",
-        "io_setup",
-        "io_submit",
-        # A program may narrow itself further
-        "landlock_add_rule",
-        "landlock_create_ruleset",
-        "landlock_restrict_self",
-        "seccomp",
-        # Facts about the machine
-        "getrandom",
-        "sysinfo",
-        "uname",
-    )
-    # fmt: on
-)
+_BY_PURPOSE: Final = {
+    "memory": """
+        brk madvise membarrier mincore mlock mlock2 mlockall mmap mprotect mremap msync munlock munlockall
+        munmap pkey_alloc pkey_free pkey_mprotect map_shadow_stack
+    """,
+    "files by descriptor": """
+        close close_range copy_file_range dup dup2 dup3 fadvise64 fallocate fcntl fdatasync flock fstat
+        fstatfs fsync ftruncate getdents getdents64 lseek pread64 preadv preadv2 pwrite64 pwritev pwritev2
+        read readahead readv sendfile splice sync_file_range tee vmsplice write writev cachestat
+    """,
+    "files by name": """
+        access chdir chmod chown creat faccessat faccessat2 fchdir fchmod fchmodat fchmodat2 fchown fchownat
+        futimesat getcwd lchown link linkat lstat mkdir mkdirat mknod mknodat newfstatat open openat openat2
+        readlink readlinkat rename renameat renameat2 rmdir stat statfs statx symlink symlinkat sync syncfs
+        truncate umask unlink unlinkat utime utimensat utimes
+    """,
+    "extended attributes": """
+        fgetxattr flistxattr fremovexattr fsetxattr getxattr lgetxattr listxattr llistxattr lremovexattr
+        lsetxattr removexattr setxattr
+    """,
+    "waiting": """
+        epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2
+        inotify_add_watch inotify_init inotify_init1 inotify_rm_watch pause poll ppoll pselect6 select
+        signalfd signalfd4 timerfd_create timerfd_gettime timerfd_settime
+    """,
+    "processes, their ids and limits": """
+        capget capset execve execveat exit exit_group fork getegid geteuid getgid getgroups getpgid getpgrp
+        getpid getppid getpriority getresgid getresuid getrlimit getrusage getsid gettid getuid ioprio_get
+        ioprio_set kill pidfd_open pidfd_send_signal prctl prlimit64 process_mrelease sched_get_priority_max
+        sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler
+        sched_rr_get_interval sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield
+        setfsgid setfsuid setgid setgroups setpgid setpriority setregid setresgid setresuid setreuid
+        setrlimit setsid setuid tgkill times tkill vfork wait4 waitid
+    """,
+    "threads": """
+        arch_prctl futex futex_waitv futex_wake futex_wait futex_requeue get_robust_list get_thread_area
+        getcpu rseq set_robust_list set_thread_area set_tid_address
+    """,
+    "signals": """
+        rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait
+        rt_tgsigqueueinfo restart_syscall sigaltstack
+    """,
+    "time": """
+        alarm clock_getres clock_gettime clock_nanosleep getitimer gettimeofday nanosleep setitimer time
+        timer_create timer_delete timer_getoverrun timer_gettime timer_settime
+    """,
+    "pipes and sockets, whose families are a rule of their own": """
+        accept accept4 bind connect getpeername getsockname getsockopt listen pipe pipe2 recvfrom recvmmsg
+        recvmsg sendmmsg sendmsg sendto setsockopt shutdown
+    """,
+    "asynchronous input and output of the older kind, which databases use": """
+        io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit
+    """,
+    "a program may narrow itself further": """
+        landlock_add_rule landlock_create_ruleset landlock_restrict_self seccomp
+    """,
+    "facts about the machine": """
+        getrandom sysinfo uname
+    """,
+}
+
+ALLOWED: Final = frozenset(name for names in _BY_PURPOSE.values() for name in names.split())
+"""Every system call that a program may make whatever its arguments; the rest is in `profile`."""
 
 
 class Argument(TypedDict):

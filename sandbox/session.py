@@ -6,18 +6,19 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sandbox import attest
-from sandbox.engine import Attachment, Engine, Evidence
 from sandbox.errors import OperationError, SandboxError, SandboxLostError
 from sandbox.limits import MIB, Limits
 from sandbox.link import AnswerTooLargeError, CallResult, Link, OperationFailedError
 from sandbox.spec import SCRATCH, ContainerSpec
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sandbox.engine import Attachment, Engine, Evidence
     from sandbox.guest.objects import Object
 
 LEASE_SECONDS: Final = 10.0
@@ -67,9 +68,7 @@ class Sandbox:
     output_bytes: int = field(default=0)
     """Output of all actions so far."""
 
-    async def call(
-        self, operation: str, arguments: Object, *, body: bytes | None = None
-    ) -> CallResult:
+    async def call(self, operation: str, arguments: Object, *, body: bytes | None = None) -> CallResult:
         """Carry out one operation of the guest's (docs/architecture.md lists them).
 
         Raises:
@@ -95,7 +94,9 @@ class Sandbox:
             stdin: What it reads; nothing when None.
         """
         seconds = min(timeout_seconds or self.limits.action_seconds, self.limits.action_seconds)
-        left = max(1, min(self.limits.action_output_bytes, self.limits.session_output_bytes - self.output_bytes))
+        left = max(
+            1, min(self.limits.action_output_bytes, self.limits.session_output_bytes - self.output_bytes)
+        )
         arguments: Object = {
             "argv": list(argv),
             "cwd": cwd,
@@ -211,5 +212,3 @@ async def _destroy(engine: Engine, container_id: str) -> None:
     await engine.kill(container_id)
     if not await engine.wait_gone(container_id, timeout_seconds=GONE_SECONDS):
         await engine.remove(container_id)
-
-

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from policies.capability import Capability
 from policies.grant import Grant
 from sandbox import seccomp
 from sandbox.limits import GUEST_MEMORY_BYTES, GUEST_PROCESSES, MIB, Limits
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 WORKSPACE: Final = "/workspace"
 SCRATCH: Final = "/tmp"  # noqa: S108 - a folder inside the container, where programs expect it
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - likewise
 RUNTIME: Final = "/rt"
 HOSTNAME: Final = "pairlock"
 
@@ -214,7 +217,7 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
         ),
         tmpfs={
             SCRATCH: scratch,
-            "/dev/shm": _tmpfs(min(limits.scratch_bytes, 64 * MIB), 1024, identity, executable=False),
+            SHARED_MEMORY: _tmpfs(min(limits.scratch_bytes, 64 * MIB), 1024, identity, executable=False),
             # The engine mounts a queue file system here whatever the IPC mode; this covers it.
             "/dev/mqueue": "ro,nosuid,nodev,noexec,size=4096,nr_inodes=1,mode=0555",
         },

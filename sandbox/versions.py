@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from sandbox.engine import EngineFacts
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sandbox.engine import EngineFacts
 
 Version = tuple[int, ...]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from cli_tools.action import Proposal
-from cli_tools.schema import Tool
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cli_tools.action import Proposal
+    from cli_tools.schema import Tool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ class Backend(Protocol):
 
     @property
     def kind(self) -> str:
-        """Return the kind of backend: `scripted`, `openai`, …"""
+        """Return the kind of backend, for example `scripted`."""
         ...
 
     @property

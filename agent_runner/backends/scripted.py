@@ -14,10 +14,8 @@ The file is YAML:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from io import StringIO
-from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -27,7 +25,12 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from agent_runner.backends.backend import Call, Message, Reply, Usage
 from agent_runner.errors import BackendError, InvalidInputError
 from cli_tools.action import LineProposal, Proposal, ToolProposal
-from cli_tools.schema import Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cli_tools.schema import Tool
 
 MAXIMUM_BYTES: Final = 4 * 1024 * 1024
 

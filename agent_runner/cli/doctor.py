@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,9 +13,15 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list with one object for each finding.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a list with one object for each finding.")
+    ] = False,
 ) -> None:
     """Look at what a session needs, and say how to mend what is missing."""
+    import asyncio
+    import dataclasses
+    import json
+
     found = asyncio.run(_look(quiet=as_json))
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(finding) for finding in found]))

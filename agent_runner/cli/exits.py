@@ -52,7 +52,6 @@ def exit_code(error: BaseException) -> Exit | None:
         (sandbox.SandboxError, Exit.SANDBOX),
         (runner.RefusedError, Exit.DENIED),
         (runner.InvalidInputError, Exit.USAGE),
-        (runner.UnknownSessionError, Exit.USAGE),
         (runner.BackendError, Exit.MODEL),
         (runner.RunnerError, Exit.FAILED),
         (audit.LedgerError, Exit.LEDGER),

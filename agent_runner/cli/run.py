@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -23,19 +21,21 @@ T = TypeVar("T")
 PROJECT_POLICY = "pairlock.yaml"
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     task: Annotated[str, typer.Argument(metavar="TASK", help="What the agent is to do.", show_default=False)],
     policy: Annotated[
         Optional[str], typer.Option("--policy", "-p", help="A policy file, or a name of the library.")  # noqa: UP045 - typer reads it
     ] = None,
     workspace: Annotated[
-        Optional[Path], typer.Option("--workspace", "-w", help="The folder; the current one if the policy has files.")  # noqa: UP045
+        Path | None,
+        typer.Option("--workspace", "-w", help="The folder; the current one if the policy has files."),
     ] = None,
     model: Annotated[
         Optional[str], typer.Option("--model", "-m", help="A configured model, or scripted:FILE.")  # noqa: UP045
     ] = None,
     task_is_origin: Annotated[
-        bool, typer.Option("--task-is-origin", help="TASK was typed by a person: recipients may come from it.")
+        bool,
+        typer.Option("--task-is-origin", help="TASK was typed by a person: recipients may come from it."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as one JSON object.")] = False,
 ) -> None:
@@ -53,7 +53,9 @@ def run(
 
 
 def interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Run asynchronous work; Ctrl-C, SIGTERM and a closed terminal cancel it, so that it can close what it opened."""
+    """Run asynchronous work; Ctrl-C, SIGTERM and a closed terminal cancel it, so that it can clean up."""
+    import asyncio
+    import signal
 
     async def guarded() -> T:
         loop = asyncio.get_running_loop()
@@ -94,7 +96,8 @@ def _request(
     holds_files = loaded.policy.grant.holds(Capability.FILES)
     if workspace is not None and not holds_files:
         raise InvalidInputError(
-            f"policy `{loaded.origin}` grants no `files`, so `--workspace` would be ignored", hint="leave it out"
+            f"policy `{loaded.origin}` grants no `files`, so `--workspace` would be ignored",
+            hint="leave it out",
         )
     folder = open_workspace(workspace or Path.cwd(), state=state) if holds_files else None
     require_trust(loaded, folder.path if folder else None, state)

@@ -77,4 +77,8 @@ def _line(proposal: Proposal | None) -> str:
     if proposal is None:
         return ""
     line = getattr(proposal, "line", None)
-    return str(line) if line is not None else f"{getattr(proposal, 'tool', '')} {getattr(proposal, 'arguments', '')}"
+    return (
+        str(line)
+        if line is not None
+        else f"{getattr(proposal, 'tool', '')} {getattr(proposal, 'arguments', '')}"
+    )

@@ -1,0 +1,31 @@
+"""Show the sessions of this user: `pairlock ps`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agent_runner.cli.talk import say
+
+
+def list_sessions(
+    every: Annotated[bool, typer.Option("--all", "-a", help="Also those that have ended.")] = False,
+) -> None:
+    """Show running sessions, and those whose changes wait for a review."""
+    from agent_runner.listing import listed
+    from agent_runner.state import state_folder
+    from agent_runner.waiting import changes_waiting
+    from audit.escape import escape_line
+
+    state = state_folder()
+    shown = 0
+    for row in listed(state):
+        waiting = changes_waiting(state, row.session)
+        if not (every or waiting or row.status == "running"):
+            continue
+        shown += 1
+        changes = f"{waiting} changes waiting" if waiting else ""
+        typer.echo(escape_line(f"{row.session}  {row.status:<14}  {row.grant:<13}  {changes}").rstrip())
+    if not shown:
+        say("no session is running, and no changes wait for a review")
