@@ -177,7 +177,8 @@ class Beneath:
         try:
             if self.walk or not has_openat2():
                 return self._walk(path, flags)
-            return kernel.openat2(self.root, path, flags, resolve=_RESOLVE)
+            # Without O_NOFOLLOW: RESOLVE_NO_SYMLINKS says ELOOP of a last symlink, where the flag says ENOTDIR.
+            return kernel.openat2(self.root, path, flags & ~os.O_NOFOLLOW, resolve=_RESOLVE)
         except OSError as error:
             raise _refused(path, error) from error
 
@@ -188,21 +189,21 @@ class Beneath:
         here = os.dup(self.root)
         try:
             for part in folders:
-                step = _step(part, here)
+                step = _step(part, _FOLDER, here)
                 os.close(here)
                 here = step
                 _same_device(here, device, path)
-            found = os.open(name, flags, dir_fd=here)
+            found = _step(name, flags, here)
         finally:
             os.close(here)
         _same_device(found, device, path, close=True)
         return found
 
 
-def _step(part: str, here: int) -> int:
-    """Open one folder; a symlink is ELOOP, as openat2 says it, where the kernel says ENOTDIR otherwise."""
+def _step(part: str, flags: int, here: int) -> int:
+    """Open one name; a symlink is ELOOP, as openat2 says it, also where the kernel says ENOTDIR."""
     try:
-        return os.open(part, _FOLDER, dir_fd=here)
+        return os.open(part, flags, dir_fd=here)
     except NotADirectoryError:
         if stat.S_ISLNK(os.stat(part, dir_fd=here, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), part) from None

@@ -1,8 +1,8 @@
 """Notice files that appear in the workspace while a session runs, and that it must not see.
 
 The whiteouts of a stage cover what was there at the start. A hidden file or a socket that a program of the
-user's makes later shows through, so the session asks here, and pauses when there is one. A folder's mtime tells whether
-something was put into it: a look costs one lstat for each folder, and lists only those that changed.
+user's makes later shows through, so the session asks here, and pauses when there is one. A folder's mtime
+tells whether something was put into it: a look costs one lstat for each, and lists only what changed.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import secrets
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,13 @@ class Yard:
     def session(self) -> Path:
         """The session's folder in the state folder."""
         return self.top / "state" / "sessions" / "s1"
+
+    def again(self) -> Yard:
+        """Return a fresh yard beside this one, for a test that runs many times."""
+        made = Yard(self.top.parent / secrets.token_hex(6))
+        made.workspace.mkdir(parents=True)
+        made.session.mkdir(parents=True)
+        return made
 
     def fill(self, files: dict[str, str], *, below: Path | None = None) -> None:
         """Write `files` (relative path to text) below the workspace, or another folder."""
@@ -133,3 +141,9 @@ def yard(tmp_path: Path) -> Yard:
     made.workspace.mkdir(parents=True)
     made.session.mkdir(parents=True)
     return made
+
+
+@pytest.fixture
+def fresh_yard(yard: Yard) -> Yard:
+    """A yard from which `again` makes one for each example of a property."""
+    return yard

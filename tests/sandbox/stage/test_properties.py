@@ -1,0 +1,217 @@
+"""For random trees and operations, what a session applies is what the operations do to a plain copy."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import stat
+import tarfile
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sandbox.stage.apply import apply_changes
+from sandbox.stage.changes import compute_changes
+from sandbox.stage.discard import discard
+from sandbox.stage.opened import open_stage
+from sandbox.stage.parcel import collect, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Yard
+
+    from sandbox.stage.apply import ApplyResult
+
+HIDDEN, PROTECTED = ".env", "guarded"
+NAMES = st.sampled_from(["a", "b", "c", HIDDEN, PROTECTED, "é \n"])
+PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+TEXT = st.sampled_from(["", "one", "two", "three\n"])
+MODE = st.sampled_from([0o644, 0o755, 0o600])
+OPERATIONS = st.one_of(
+    st.tuples(st.just("write"), PATHS, TEXT),
+    st.tuples(st.just("append"), PATHS, TEXT),
+    st.tuples(st.just("mkdir"), PATHS, st.none()),
+    st.tuples(st.just("remove"), PATHS, st.none()),
+    st.tuples(st.just("move"), PATHS, PATHS),
+    st.tuples(st.just("chmod"), PATHS, MODE),
+    st.tuples(st.just("symlink"), PATHS, st.sampled_from(["a", "b/c", "./a"])),
+    st.tuples(st.just("link"), PATHS, PATHS),
+)
+TREES = st.dictionaries(PATHS, st.tuples(TEXT, MODE), max_size=8)
+
+
+def build(root: Path, tree: dict[str, tuple[str, int]]) -> None:
+    for path, (text, mode) in tree.items():
+        with suppress(OSError):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text)
+            (root / path).chmod(mode)
+
+
+def operate(root: Path, verb: str, path: str, argument: object) -> None:
+    """Do one thing an agent may do; what cannot be done is not done."""
+    target = root / path
+    if any(parent.is_symlink() for parent in (target, *target.parents) if parent != root):
+        return
+    with suppress(OSError, shutil.Error):
+        if verb == "write":
+            target.write_text(str(argument))
+        elif verb == "append":
+            with target.open("a") as stream:
+                stream.write(str(argument))
+        elif verb == "mkdir":
+            target.mkdir(parents=True)
+        elif verb == "remove":
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+        elif verb == "move":
+            move(target, root / str(argument))
+        elif verb == "chmod":
+            target.chmod(int(str(argument)) | (0o111 if target.is_dir() else 0))
+        elif verb == "symlink":
+            target.symlink_to(str(argument))
+        elif not target.is_dir():
+            (root / str(argument)).hardlink_to(target)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename as `mv` does where a folder cannot be renamed across layers."""
+    if target.exists() or target.is_symlink() or not target.parent.is_dir() or source in target.parents:
+        return
+    if target.parent.is_symlink():
+        return
+    shutil.move(source, target)
+
+
+def look(root: Path) -> dict[str, tuple[str, int, bytes]]:
+    """Return what matters of a tree: kinds, permissions of files and folders, contents."""
+    found = {}
+    for path in root.rglob("*"):
+        status = path.lstat()
+        key = str(path.relative_to(root))
+        if stat.S_ISLNK(status.st_mode):
+            found[key] = ("symlink", 0, os.fsencode(path.readlink()))
+        elif stat.S_ISDIR(status.st_mode):
+            found[key] = ("folder", stat.S_IMODE(status.st_mode), b"")
+        else:
+            found[key] = ("file", stat.S_IMODE(status.st_mode), path.read_bytes())
+    return found
+
+
+def apart(path: str) -> bool:
+    """Tell whether a path is hidden or protected, or lies in what is."""
+    return bool({HIDDEN, PROTECTED} & set(path.split("/")))
+
+
+@contextmanager
+def session(yard: Yard, strategy: str) -> Iterator[Path]:
+    """Give the agent its workspace in one of the three ways, and take it back."""
+    plan = yard.plan(
+        HIDDEN, uid=65532 if strategy == "OverlayOnCopy" else None, engine_local=strategy != "Copy"
+    )
+    assert type(plan).__name__ == strategy
+    if strategy != "Copy":
+        with yard.mounted(plan) as inside:
+            yield inside
+        return
+    inside = yard.top / "inside"
+    inside.mkdir()
+    with open_stage(yard.session) as stage:
+        stream = io.BytesIO(b"".join(pack(stage, uid=0, gid=0)))
+        with tarfile.open(fileobj=stream) as archive:
+            archive.extractall(inside, filter="fully_trusted")  # noqa: S202 - our own archive
+        yield inside
+        back = io.BytesIO()
+        with tarfile.open(fileobj=back, mode="w") as archive:
+            archive.add(inside, "")
+        collect(stage, [back.getvalue()], limit_bytes=1 << 30, limit_entries=1000)
+
+
+def finish(yard: Yard) -> ApplyResult:
+    with open_stage(yard.session) as stage:
+        found = compute_changes(
+            stage,
+            hide=yard.patterns(HIDDEN, f"*{HIDDEN}/*"),
+            protect=yard.patterns(PROTECTED, f"*{PROTECTED}/*"),
+        )
+        assert found.troubles == ()
+        return apply_changes(stage, found.changes)
+
+
+@pytest.mark.parametrize("strategy", ["Overlay", "OverlayOnCopy", "Copy"])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tree=TREES, operations=st.lists(OPERATIONS, max_size=12))
+def test_stage_then_apply_equals_the_operations_on_a_copy(
+    fresh_yard: Yard,
+    strategy: str,
+    tree: dict[str, tuple[str, int]],
+    operations: list[tuple[str, str, object]],
+) -> None:
+    """Save for what is hidden or protected, which stays as it was."""
+    yard = fresh_yard.again()
+    build(yard.workspace, tree)
+    model = yard.top / "model"
+    shutil.copytree(yard.workspace, model, symlinks=True, ignore=shutil.ignore_patterns(HIDDEN))
+    before = look(yard.workspace)
+
+    with session(yard, strategy) as inside:
+        for operation in operations:
+            operate(inside, *operation)
+            operate(model, *operation)
+        seen = look(inside)
+    assert seen == look(model)
+    result = finish(yard)
+
+    after, wanted = look(yard.workspace), look(model)
+    kept = {path: what for path, what in before.items() if apart(path)}
+    assert {path: what for path, what in after.items() if apart(path)} == kept
+    refused = {item.path for item in result.not_applied}
+    assert all(explained(path, kept) for path in refused)
+    skip = {path for path in refused if not apart(path)}
+    assert rest(after, skip, kept) == rest(wanted, skip, kept)
+
+
+def explained(path: str, kept: dict[str, object]) -> bool:
+    """Tell whether a refusal is due to something hidden or protected: itself, below it, or in its way."""
+    return apart(path) or any(
+        other.startswith(path + "/") or path.startswith(other.partition("/")[0] + "/") for other in kept
+    )
+
+
+def rest(tree: dict[str, object], skip: set[str], kept: dict[str, object]) -> dict[str, object]:
+    """Leave out what is apart, what was refused with all in it, and the folders that hold what was kept."""
+    folders = {path.rsplit("/", n)[0] for path in kept for n in range(1, path.count("/") + 1)}
+    return {
+        path: what
+        for path, what in tree.items()
+        if not apart(path)
+        and path not in folders
+        and not any(path == s or path.startswith(s + "/") for s in skip)
+    }
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tree=TREES, operations=st.lists(OPERATIONS, max_size=12))
+def test_discard_leaves_the_workspace_byte_identical(
+    fresh_yard: Yard, tree: dict[str, tuple[str, int]], operations: list[tuple[str, str, object]]
+) -> None:
+    """Modes and times included: nothing the agent does reaches the user's files."""
+    yard = fresh_yard.again()
+    build(yard.workspace, tree)
+    times = {str(path): path.lstat().st_mtime_ns for path in (yard.workspace, *yard.workspace.rglob("*"))}
+    before = look(yard.workspace)
+
+    with session(yard, "Overlay") as inside:
+        for operation in operations:
+            operate(inside, *operation)
+    discard(yard.session)
+
+    assert look(yard.workspace) == before
+    assert {
+        str(path): path.lstat().st_mtime_ns for path in (yard.workspace, *yard.workspace.rglob("*"))
+    } == times
