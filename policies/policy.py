@@ -7,11 +7,12 @@ An absent or empty list is the closed door; there is no unlimited. What has to h
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from policies.canonical import canonical_text, digest_of
+from policies.errors import RuleAt
 from policies.globs import Glob, GlobSet
 from policies.grant import Grant
 from policies.lawful import private_reads
@@ -39,9 +40,6 @@ from policies.package_data import default_globs
 from policies.units import Bytes, Count, Seconds
 
 STARTER: Final = "pairlock/starter"
-if TYPE_CHECKING:
-    from policies.errors import RuleAt
-
 MINUTE: Final = 60
 
 
@@ -91,15 +89,21 @@ class FilesBlock(Block):
         Returns:
             The glob, or None when the path is visible.
         """
-        hide, visible, _ = self._sets
         if path == ".":
             return None
-        if found := hide.find(path):
+        if found := self._sets[0].find(path):
             return found
-        if not self.hide_defaults or visible.find(path):
-            return None
+        return self._hidden_by_default(path) if self.hide_defaults else None
+
+    def _hidden_by_default(self, path: str) -> Glob | None:
         found = default_globs("hide").find(path)
-        return None if found and _excepted(path, found) else found
+        if found is None:
+            return None
+        folder, _, name = path.rpartition("/")
+        # A template is excepted by its own name; what hides the folder that it lies in still holds.
+        if self._sets[1].find(path) is None and default_globs("visible").find(name) is None:
+            return found
+        return self._hidden_by_default(folder) if folder else None
 
     def protected_by(self, path: str) -> Glob | None:
         """Find what protects a path from being written.
@@ -113,12 +117,6 @@ class FilesBlock(Block):
         if found := self._sets[2].find(path):
             return found
         return default_globs("protect").find(path) if self.protect_defaults else None
-
-
-def _excepted(path: str, found: Glob) -> bool:
-    # Only the templates' own names are excepted: a template inside a hidden folder stays hidden.
-    folder = path.rpartition("/")[0]
-    return default_globs("visible").find(path) is not None and not (folder and found.matches(folder))
 
 
 class ExecBlock(Block):

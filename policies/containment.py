@@ -1,0 +1,179 @@
+"""Find a text that one pattern means and others do not: how policies are compared, with a witness.
+
+Every pattern of a policy is a sequence of steps: a character, any one character of a name, any run of
+characters of a name, any run of whole names, any run of characters at all. Both sides are walked together,
+the outer patterns as a set of positions; the walk is bounded, and one that is cut short counts as "not
+contained".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from policies.globs import folded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+ONE: Final = "<one>"  # any one character but a slash
+RUN: Final = "<run>"  # any run of characters without a slash
+NAMES: Final = "<names>"  # any run of `/` and a name
+ANY: Final = "<any>"  # any run of characters
+Steps = tuple[str, ...]
+_State = tuple[int, bool]  # the next step; whether inside a name of NAMES
+MOST_STATES: Final = 20_000
+
+
+def glob_steps(text: str) -> Steps:
+    """Spell a workspace glob as steps over `/` and the folded path.
+
+    Args:
+        text: A valid glob.
+
+    Returns:
+        The steps; they also mean everything beneath a match.
+    """
+    names = folded(text.rstrip("/")).split("/")
+    anchored = names if len(names) > 1 else ["**", *names]
+    while anchored[-1] == "**":
+        anchored = anchored[:-1]
+    return (*_path_steps(anchored, question=True), NAMES)
+
+
+def url_steps(text: str) -> Steps:
+    """Spell a path pattern of URLs as steps.
+
+    Args:
+        text: A valid pattern.
+
+    Returns:
+        The steps.
+    """
+    return _path_steps(text[1:].split("/"), question=False)
+
+
+def value_steps(text: str) -> Steps:
+    """Spell a value, where `*` is any run of characters, as steps.
+
+    Args:
+        text: The value.
+
+    Returns:
+        The steps.
+    """
+    return tuple(
+        step for piece in re.findall(r"\*+|[^*]+", text) for step in ((ANY,) if piece[0] == "*" else piece)
+    )
+
+
+def _path_steps(names: Sequence[str], *, question: bool) -> Steps:
+    steps: list[str] = []
+    for name in names:
+        if name == "**":
+            steps.append(NAMES)
+            continue
+        steps.append("/")
+        steps += [
+            RUN if character == "*" else ONE if question and character == "?" else character
+            for character in re.sub(r"\*+", "*", name)
+        ]
+    return tuple(steps)
+
+
+def witness(inner: Steps, outer: Iterable[Steps]) -> str | None:
+    """Find a text that is meant inside and nowhere outside.
+
+    Args:
+        inner: The pattern that should lie within the others.
+        outer: The others.
+
+    Returns:
+        A shortest such text; None when everything meant inside is meant outside too. When the walk would be
+        too long, an example of the inner pattern: not proved to be contained.
+    """
+    others = tuple(outer)
+    letters = _letters((inner, *others))
+    start = (_closed(inner, {(0, False)}), tuple(_closed(other, {(0, False)}) for other in others))
+    seen = {start}
+    queue = deque([(start, "")])
+    while queue:
+        (mine, theirs), text = queue.popleft()
+        if _accepts(inner, mine) and not any(
+            _accepts(other, states) for other, states in zip(others, theirs, strict=True)
+        ):
+            return text
+        for letter in letters:
+            moved = _moved(inner, mine, letter)
+            if not moved:
+                continue
+            state = (
+                moved,
+                tuple(_moved(other, states, letter) for other, states in zip(others, theirs, strict=True)),
+            )
+            if state not in seen:
+                seen.add(state)
+                queue.append((state, text + letter))
+        if len(seen) > MOST_STATES:
+            return example(inner)
+    return None
+
+
+def example(steps: Steps) -> str:
+    """Write a text that a pattern means.
+
+    Args:
+        steps: The pattern.
+
+    Returns:
+        One text; stars are `x`.
+    """
+    written = {ONE: "x", RUN: "x", NAMES: "", ANY: "x"}
+    return "".join(written.get(step, step) for step in steps)
+
+
+def _letters(patterns: Iterable[Steps]) -> tuple[str, ...]:
+    used = {step for steps in patterns for step in steps if len(step) == 1}
+    other = next(
+        letter for letter in "xyzwvutsrqponmlkjihgfedcba0123456789_-" if letter not in used or letter == "-"
+    )
+    return (other, *sorted(used | {"/"}))
+
+
+def _accepts(steps: Steps, states: frozenset[_State]) -> bool:
+    return any(index == len(steps) for index, _ in states)
+
+
+def _closed(steps: Steps, states: set[_State]) -> frozenset[_State]:
+    todo = list(states)
+    while todo:
+        index, _ = todo.pop()
+        if index < len(steps) and steps[index] in {RUN, NAMES, ANY}:
+            following = (index + 1, False)
+            if following not in states:
+                states.add(following)
+                todo.append(following)
+    return frozenset(states)
+
+
+def _moved(steps: Steps, states: frozenset[_State], letter: str) -> frozenset[_State]:
+    moved = {after for state in states if (after := _after(steps, state, letter)) is not None}
+    return _closed(steps, moved)
+
+
+def _after(steps: Steps, state: _State, letter: str) -> _State | None:
+    index, inside = state
+    if index == len(steps):
+        return None
+    match steps[index]:
+        case "<any>":
+            return state
+        case "<run>":
+            return state if letter != "/" else None
+        case "<one>":
+            return (index + 1, False) if letter != "/" else None
+        case "<names>":
+            return (index, True) if letter == "/" or inside else None
+        case step:
+            return (index + 1, False) if step == letter else None

@@ -1,0 +1,172 @@
+"""Say what one policy allows that another does not, each with a witness: an action that shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from policies.capability import in_order
+from policies.containment import glob_steps, witness
+from policies.grant import Grant
+from policies.join import ACCESS, RUNTIMES
+from policies.package_data import default_paths
+from policies.widening_actions import action_widenings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pydantic import BaseModel
+
+    from policies.facts import CommandFacts
+    from policies.globs import Glob
+    from policies.policy import EgressRule, FilesBlock, NetworkBlock, Policy
+    from policies.widening_actions import Witnessed
+
+Topic = Literal["grant", "action", "file", "limit", "setting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Widening:
+    """One thing that the second policy allows and the first does not.
+
+    Attributes:
+        topic: What kind of thing.
+        message: What was denied or less, and is allowed or more.
+        witness: An action line that the second allows and the first denies; None where no action shows it.
+    """
+
+    topic: Topic
+    message: str
+    witness: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How the second policy differs from the first.
+
+    Attributes:
+        widenings: What it allows more.
+        narrowings: What it allows less: the widenings of the opposite direction.
+    """
+
+    widenings: tuple[Widening, ...]
+    narrowings: tuple[Widening, ...]
+
+    @property
+    def is_wider(self) -> bool:
+        """Whether the second allows anything that the first does not."""
+        return bool(self.widenings)
+
+
+def diff(first: Policy, second: Policy, commands: Sequence[CommandFacts]) -> Difference:
+    """Compare two policies by what they allow.
+
+    Args:
+        first: The policy as it was.
+        second: The policy as it would be.
+        commands: The commands that exist.
+
+    Returns:
+        What the second allows more and less.
+    """
+    return Difference(
+        widenings=tuple(_widenings(first, second, commands)),
+        narrowings=tuple(_widenings(second, first, commands)),
+    )
+
+
+def _widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> Iterator[Widening]:
+    if extra := new.grant.capabilities - old.grant.capabilities:
+        names = ", ".join(f"`{name}`" for name in in_order(extra))
+        yield Widening("grant", f"the grant holds {names} as well")
+    for found in action_widenings(old, new, commands):
+        yield _action(found)
+    yield from _files(old.files, new.files)
+    yield from _rules(old.network, new.network, exec_too=new.grant is Grant.NETWORK_EXEC)
+    yield from _settings(old, new)
+    yield from _limits(old, new)
+
+
+def _action(found: Witnessed) -> Widening:
+    return Widening("action", found.message, found.line)
+
+
+def _files(old: FilesBlock | None, new: FilesBlock | None) -> Iterator[Widening]:
+    if old is None or new is None:
+        return
+    if ACCESS.index(new.access) > ACCESS.index(old.access):
+        yield Widening("file", f"the workspace is held as `{new.access}`, no longer as `{old.access}`")
+    for path, glob in _uncovered(_hiding(old), _hiding(new)):
+        if new.hidden_by(path) is None and old.hidden_by(path) is not None:
+            yield Widening("file", f"what `{glob.text}` hides can be seen", f"files read {path}")
+    for glob in new.visible if new.hide_defaults else ():
+        if old.hide_defaults and glob not in old.visible:
+            yield Widening("file", f"`{glob.text}` is made visible", None)
+    for path, glob in _uncovered(_protecting(old), _protecting(new)):
+        if new.protected_by(path) is None and old.protected_by(path) is not None:
+            yield Widening(
+                "file", f"what `{glob.text}` protects can be written", f"files write {path} --content x"
+            )
+
+
+def _hiding(block: FilesBlock) -> tuple[Glob, ...]:
+    return (*block.hide, *(item.glob for item in default_paths("hide") if block.hide_defaults))
+
+
+def _protecting(block: FilesBlock) -> tuple[Glob, ...]:
+    return (*block.protect, *(item.glob for item in default_paths("protect") if block.protect_defaults))
+
+
+def _uncovered(old: tuple[Glob, ...], new: tuple[Glob, ...]) -> Iterator[tuple[str, Glob]]:
+    kept = set(new)
+    outer = [glob_steps(glob.text) for glob in new]
+    for glob in old:
+        if glob not in kept and (path := witness(glob_steps(glob.text), outer)) is not None:
+            yield path.lstrip("/"), glob
+
+
+def _rules(old: NetworkBlock | None, new: NetworkBlock | None, *, exec_too: bool) -> Iterator[Widening]:
+    def covered(rule: EgressRule, has: Callable[[EgressRule], bool]) -> bool:
+        known = old.allow if old is not None else ()
+        return any(has(was) and was.host.meet(rule.host) == rule.host for was in known)
+
+    for rule in new.allow if new is not None else ():
+        host, credential = rule.host.text, rule.credential
+        if credential and not covered(rule, lambda was, name=credential: was.credential == name):  # type: ignore[misc]  # the default binds the loop's value
+            yield Widening("setting", f"requests to `{host}` carry the credential `{credential}`")
+        if rule.private and not covered(rule, lambda was: was.private):
+            yield Widening("setting", f"`{host}` may be a private address")
+        if rule.sink_pattern and not covered(rule, lambda was: was.sink_pattern):
+            yield Widening("setting", f"a wildcard of the rule for `{host}` may choose where data goes")
+        if rule.data and not covered(rule, lambda was: was.data is not None):
+            yield Widening("setting", f"what is read at `{host}` is declared public")
+        if exec_too and not rule.by_request and not covered(rule, lambda was: not was.by_request):
+            yield Widening("setting", f"programs may use any method at `{host}`: its requests are not read")
+
+
+def _settings(old: Policy, new: Policy) -> Iterator[Widening]:
+    if old.sinks == "strict" and new.sinks == "default":
+        yield Widening("setting", "`sinks` is no longer `strict`")
+    if RUNTIMES.index(new.isolation.runtime) > RUNTIMES.index(old.isolation.runtime):
+        yield Widening(
+            "setting", f"the runtime is `{new.isolation.runtime}`, no longer `{old.isolation.runtime}`"
+        )
+    if old.exec is not None and new.exec is not None and old.exec.image != new.exec.image:
+        yield Widening("setting", f"programs come from `{new.exec.image}`, no longer from `{old.exec.image}`")
+
+
+def _limits(old: Policy, new: Policy) -> Iterator[Widening]:
+    pairs: list[tuple[str, BaseModel | None, BaseModel | None]] = [
+        ("budget", old.budget, new.budget),
+        ("isolation", old.isolation, new.isolation),
+        ("files.limits", old.files and old.files.limits, new.files and new.files.limits),
+        ("network.limits", old.network and old.network.limits, new.network and new.network.limits),
+    ]
+    for block, before, after in pairs:
+        if before is None or after is None:
+            continue
+        for name in type(before).model_fields:
+            least, most = getattr(before, name), getattr(after, name)
+            if isinstance(most, int | float) and most > least:
+                shown = (getattr(value, "text", f"{value:g}") for value in (least, most))
+                yield Widening("limit", "`{}.{}` grows from `{}` to `{}`".format(block, name, *shown))

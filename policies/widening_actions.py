@@ -1,0 +1,204 @@
+"""Find actions that one policy allows and another denies, by trying those that its own rules suggest."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from policies.action_line import request_from_values
+from policies.containment import example, url_steps, value_steps, witness
+from policies.decide import decide
+from policies.expectations import verdict_of
+from policies.lint_commands import callable_commands
+from policies.request import Allowed, Decision, Denied, SessionFacts
+from policies.sinks import each_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from policies.facts import ArgumentFacts, CommandFacts
+    from policies.policy import ArgumentRule, EgressRule, Policy
+    from policies.request import ActionRequest
+
+_RANK: Final = {"deny": 0, "ask": 1, "allow": 2}
+_SAMPLE: Final = {
+    "address": "someone@example.com",
+    "channel": "#example",
+    "host": "example.com",
+    "url": "https://example.com/",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """An action that is decided more widely.
+
+    Attributes:
+        message: What changed.
+        line: The action.
+    """
+
+    message: str
+    line: str
+
+
+def action_widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> Iterator[Witnessed]:
+    """Find actions that the new policy decides more widely than the old.
+
+    Args:
+        old: The policy as it was.
+        new: The policy as it would be.
+        commands: The commands that exist.
+
+    Yields:
+        One action for each command, value, program, host, method and path that is new.
+    """
+    for facts in callable_commands(new, commands):
+        tried: set[str] = set()
+        for line, request in _candidates(facts, old, new):
+            for task in (_naming(request), None):
+                before, after = _decided(old, request, task), _decided(new, request, task)
+                key = _what(before, request)
+                if _RANK[verdict_of(after)] > _RANK[verdict_of(before)] and key not in tried:
+                    tried.add(key)
+                    yield Witnessed(f"`{line}` was {_past(before)} and is {_past(after)}", line)
+    yield from _more_calls(old, new, commands)
+
+
+def _decided(policy: Policy, request: ActionRequest, task: str | None) -> Decision:
+    return decide(policy, SessionFacts(grant=policy.grant, headless=False, task=task), request)
+
+
+def _naming(request: ActionRequest) -> str:
+    # A task that names every destination, so that only the rules are compared.
+    named = (value for sink in request.sinks for value in each_value(sink.value))
+    return " ".join((*named, *(use.url for use in request.http)))
+
+
+def _what(before: Decision, request: ActionRequest) -> str:
+    codes = ",".join(reason.code for reason in before.reasons) if not isinstance(before, Allowed) else ""
+    program = request.program or "" if "argument" in codes else ""
+    hosts = ",".join(
+        use.url.split("/")[2] + (use.method if "method" in codes else "") for use in request.http
+    )
+    return f"{codes} {program} {hosts if 'host' in codes or 'method' in codes else ''}"
+
+
+def _past(decision: Decision) -> str:
+    match decision:
+        case Allowed():
+            return "allowed"
+        case Denied(reasons):
+            return f"denied ({reasons[0].code})"
+        case _:
+            return "asked"
+
+
+def _candidates(facts: CommandFacts, old: Policy, new: Policy) -> Iterator[tuple[str, ActionRequest]]:
+    choices = {argument.name: _values(argument, facts, old, new) for argument in facts.arguments}
+    choices = {name: values for name, values in choices.items() if values}
+    plain = {name: [values[0]] for name, values in choices.items()}
+    yield _candidate(facts, plain)
+    for name, values in choices.items():
+        for value in values[1:]:
+            yield _candidate(facts, {**plain, name: [value]})
+
+
+def _candidate(facts: CommandFacts, values: dict[str, list[str]]) -> tuple[str, ActionRequest]:
+    words = [*facts.path]
+    for argument in facts.arguments:
+        for value in values.get(argument.name, ()):
+            words += (
+                [shlex.quote(value)] if argument.positional else [f"--{argument.name}", shlex.quote(value)]
+            )
+    return " ".join(words), request_from_values(facts, values)
+
+
+def _values(argument: ArgumentFacts, facts: CommandFacts, old: Policy, new: Policy) -> list[str]:
+    match argument.role:
+        case "read" | "write":
+            return ["a.txt"]
+        case "program":
+            return _programs(old, new)
+        case "url":
+            return list(_urls(facts, old, new)) or ["https://example.com/"]
+        case "value":
+            return [*_argument_values(argument, facts, old, new)]
+
+
+def _programs(old: Policy, new: Policy) -> list[str]:
+    if new.exec is None:
+        return ["any-program"]
+    if new.exec.programs.any_program:
+        return ["any-program"]
+    known = old.exec.programs.names if old.exec else ()
+    return sorted(new.exec.programs.names, key=lambda name: name in known) or ["any-program"]
+
+
+def _argument_values(argument: ArgumentFacts, facts: CommandFacts, old: Policy, new: Policy) -> Iterator[str]:
+    for rule in _rules(facts, new):
+        for pattern in (*rule.arguments.get(argument.name, ()), *rule.sink_pattern.get(argument.name, ())):
+            older = [
+                value_steps(other.text)
+                for was in _rules(facts, old)
+                for other in (*was.arguments.get(argument.name, ()), *was.sink_pattern.get(argument.name, ()))
+            ]
+            found = witness(value_steps(pattern.text), older)
+            yield found or example(value_steps(pattern.text))
+    if argument.sink is not None:
+        yield _SAMPLE.get(argument.sink, "example")
+    elif argument.positional or any(argument.name in rule.arguments for rule in _rules(facts, old)):
+        yield "x"
+
+
+def _rules(facts: CommandFacts, policy: Policy) -> list[ArgumentRule]:
+    return [rule for rule in policy.commands.rules if rule.command.matches(facts.path)]
+
+
+def _urls(facts: CommandFacts, old: Policy, new: Policy) -> Iterator[str]:
+    for deny in old.network.deny if old.network else ():
+        yield f"https://{deny.text.replace('*', 'x')}/"
+    for rule in new.network.allow if new.network else ():
+        if (facts.method or "GET") not in rule.effective_methods:
+            continue
+        hosts = (
+            [rule.host.text]
+            if not rule.host.is_wild
+            else [f"x.{rule.host.text[2:]}", f"x.y.{rule.host.text[2:]}"]
+        )
+        for host in hosts:
+            for port in rule.ports:
+                for path in _paths(rule, host, old):
+                    yield f"{'http' if port == 80 else 'https'}://{_bracketed(host)}{_port(port)}{path}"
+
+
+def _paths(rule: EgressRule, host: str, old: Policy) -> Iterator[str]:
+    known = [was for was in (old.network.allow if old.network else ()) if was.host.matches(host)]
+    older = [url_steps("/**")] if any(was.paths is None for was in known) else []
+    older += [url_steps(path.text) for was in known for path in was.paths or ()]
+    if rule.paths is None:
+        yield "/"
+    for text in [path.text for path in rule.paths] if rule.paths is not None else ["/**"]:
+        yield witness(url_steps(text), older) or example(url_steps(text)) or "/"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _port(port: int) -> str:
+    return "" if port in {80, 443} else f":{port}"
+
+
+def _more_calls(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> Iterator[Witnessed]:
+    for facts in callable_commands(new, commands):
+        before, after = _most_calls(facts, old), _most_calls(facts, new)
+        if before is not None and (after is None or after > before):
+            shown = "without a bound" if after is None else f"{after} times"
+            yield Witnessed(f"`{facts.name}` may be called {shown}, no longer {before} times", facts.name)
+
+
+def _most_calls(facts: CommandFacts, policy: Policy) -> int | None:
+    bounds = [int(rule.max_calls) for rule in _rules(facts, policy) if rule.max_calls is not None]
+    return min(bounds) if bounds else None
