@@ -5,6 +5,7 @@ The layout is that of the System V ABI, generic part, chapters 4 and 5 (64-bit, 
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from sandbox.runtime.errors import NotAnElfError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Content = bytes | mmap.mmap
 
 _MAGIC = b"\x7fELF\x02\x01"  # ELF, 64-bit, little-endian
 _HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
@@ -47,9 +50,9 @@ class _Segment:
     size: int
 
 
-def is_elf(content: bytes) -> bool:
+def is_elf(content: Content) -> bool:
     """Return whether the bytes begin as those of a 64-bit little-endian ELF file."""
-    return content.startswith(_MAGIC)
+    return content[: len(_MAGIC)] == _MAGIC
 
 
 def read_elf(path: Path) -> Elf:
@@ -58,11 +61,9 @@ def read_elf(path: Path) -> Elf:
     Raises:
         NotAnElfError: When it is none, is damaged, or is for a machine of another word size.
     """
-    content = path.read_bytes()
-    if not is_elf(content):
-        raise NotAnElfError(path)
     try:
-        return _parse(content)
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _parse(content)
     except (struct.error, ValueError, IndexError) as exc:
         raise NotAnElfError(path) from exc
 
@@ -85,7 +86,9 @@ def without_search_paths(content: bytes) -> bytes:
     return content[: table.offset] + packed + content[table.offset + len(packed) :]
 
 
-def _parse(content: bytes) -> Elf:
+def _parse(content: Content) -> Elf:
+    if not is_elf(content):
+        raise ValueError(content)
     segments = _segments(content)
     interpreter = next((s for s in segments if s.kind == _INTERPRETER), None)
     table = next((s for s in segments if s.kind == _DYNAMIC_SEGMENT), None)
@@ -104,7 +107,7 @@ def _parse(content: bytes) -> Elf:
     )
 
 
-def _segments(content: bytes) -> list[_Segment]:
+def _segments(content: Content) -> list[_Segment]:
     if not is_elf(content):
         return []
     fields = _HEADER.unpack_from(content)
@@ -118,7 +121,7 @@ def _segments(content: bytes) -> list[_Segment]:
     return found
 
 
-def _dynamic(content: bytes, table: _Segment) -> list[tuple[int, int]]:
+def _dynamic(content: Content, table: _Segment) -> list[tuple[int, int]]:
     """Return the dynamic entries up to the closing one, which is left out."""
     entries: list[tuple[int, int]] = []
     for offset in range(table.offset, table.offset + table.size, _DYNAMIC.size):
@@ -136,5 +139,8 @@ def _file_offset(segments: list[_Segment], address: int) -> int:
     raise ValueError(address)
 
 
-def _text(content: bytes, offset: int) -> str:
-    return content[offset : content.index(b"\0", offset)].decode()
+def _text(content: Content, offset: int) -> str:
+    end = content.find(b"\0", offset)
+    if end < 0:
+        raise ValueError(offset)
+    return content[offset:end].decode()

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Told how far the building is; must return at once and never raise."""
+    """Told how far the building is, also from a worker thread; must return at once and never raise."""
 
     def __call__(self, message: str, /, *, done: int, total: int) -> None:
         """Take note of one step.

@@ -12,16 +12,15 @@ import hashlib
 import os
 import re
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sandbox.runtime.errors import RuntimeBuildError
-from sandbox.runtime.tree import walk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
@@ -68,7 +67,7 @@ class EngineRecord(BaseModel):
     starter: Built | None = None
     """The starter image."""
     outdated_volumes: tuple[str, ...] = ()
-    """Volumes that were replaced, for `pairlock clean`: a session may still use them."""
+    """Volumes that were replaced, or never finished, for `pairlock clean`: a session may still use them."""
     outdated_images: tuple[str, ...] = ()
     """Images that were replaced, likewise."""
 
@@ -81,14 +80,42 @@ def fingerprint(sources: Sources, *, salt: str) -> str:
         salt: What else decides the outcome.
     """
     total = hashlib.sha256(salt.encode())
-    for path in _all_paths(sources):
-        try:
-            facts = path.stat()
-        except OSError:
-            total.update(f"\0{path}\0absent".encode())
-        else:
-            total.update(f"\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0{facts.st_ino}".encode())
+    for name in sources.files:
+        total.update(_facts(name, _stat(name)))
+    for name in sources.folders:
+        for facts in _folder_facts(name, frozenset(sources.skip)):
+            total.update(facts)
     return total.hexdigest()
+
+
+def _folder_facts(folder: str, skip: frozenset[str]) -> Iterator[bytes]:
+    """Yield what there is to say of every file below a folder, in order; quicker than `tree.walk`."""
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(
+                (entry for entry in listing if entry.name not in skip), key=lambda entry: entry.name
+            )
+    except OSError:
+        yield _facts(folder, None)
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _folder_facts(entry.path, skip)
+        else:
+            yield _facts(entry.path, _stat(entry.path))
+
+
+def _facts(path: str, facts: os.stat_result | None) -> bytes:
+    if facts is None:
+        return f"\0{path}\0absent".encode()
+    return f"\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0{facts.st_ino}".encode()
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116  a thousand of them at every start: no Path for each
+    except OSError:
+        return None
 
 
 class RecordFile:
@@ -154,9 +181,3 @@ def _unwritable(path: Path, exc: OSError) -> RuntimeBuildError:
     return RuntimeBuildError(
         f"`{path}` cannot be written: {exc.strerror}", hint="look at the state folder's owner and disk"
     )
-
-
-def _all_paths(sources: Sources) -> Iterable[Path]:
-    yield from (Path(name) for name in sources.files)
-    for name in sources.folders:
-        yield from (path for _, path in walk(Path(name), skip=frozenset(sources.skip)))

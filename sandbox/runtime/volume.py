@@ -21,7 +21,7 @@ from sandbox.runtime.errors import LibraryMissingError, NotAnElfError
 from sandbox.runtime.images import ready_empty
 from sandbox.runtime.interpreter import Interpreter, own_interpreter
 from sandbox.runtime.libraries import Libraries
-from sandbox.runtime.record import Built, RecordFile, Sources, fingerprint
+from sandbox.runtime.record import Built, EngineRecord, RecordFile, Sources, fingerprint
 from sandbox.runtime.sealing import seal_interpreter, seal_library, seal_loader
 from sandbox.runtime.tree import Compiled, Folder, Plain, Tree, walk
 
@@ -131,7 +131,7 @@ def runtime_tree(interpreter: Interpreter, *, guest: Path = GUEST) -> tuple[Tree
     _add_standard_library(tree, interpreter)
     _add_extensions(tree, interpreter, libraries)
     libraries.add_if_present("libgcc_s.so.1", beside=libraries.found["libc.so.6"])  # for pthread_exit
-    for relative, path in walk(guest, skip=_NOT_NEEDED):
+    for relative, path in walk(guest, skip=frozenset({"__pycache__"})):
         if path.suffix == ".py":
             _add_module(tree, f"guest/{relative}", path)
     tree.add("bin/python3", _binary(seal_interpreter(interpreter.executable.read_bytes())))
@@ -195,24 +195,29 @@ async def _build(
         tar = Path(folder) / "runtime.tar"
         await asyncio.to_thread(tree.write, tar, progress=progress, message="compiling the runtime")
         progress("filling the runtime volume", done=0, total=0)
-        name = await _filled(engine, digest=digest, image=empty, tar=tar)
+        name = await _fresh_name(engine, digest=digest)
+        # Named as outdated until it is finished: whatever ends us before that, `pairlock clean` finds it.
+        record = _without(file.read())
+        file.write(record.model_copy(update={"outdated_volumes": (*record.outdated_volumes, name)}))
+        await engine.create_volume(name, labels={"io.pairlock.kind": "runtime", "io.pairlock.digest": digest})
+        await engine.fill_volume(name, image=empty, path=MOUNT, tar=tar)
     built = Built(name=name, digest=digest, fingerprint=before, sources=sources)
-    record = file.read()
-    outdated = (*record.outdated_volumes, record.runtime.name) if record.runtime else record.outdated_volumes
-    file.write(record.model_copy(update={"runtime": built, "outdated_volumes": outdated}))
+    file.write(record.model_copy(update={"runtime": built}))
     progress("runtime volume ready", done=1, total=1)
     return built
 
 
-async def _filled(engine: RuntimeEngine, *, digest: str, image: str, tar: Path) -> str:
-    """Make a volume under a name that nobody can have taken before, and fill it (attack B45)."""
+def _without(record: EngineRecord) -> EngineRecord:
+    """Return the record with its runtime volume counted as outdated."""
+    if record.runtime is None:
+        return record
+    outdated = (*record.outdated_volumes, record.runtime.name)
+    return record.model_copy(update={"runtime": None, "outdated_volumes": outdated})
+
+
+async def _fresh_name(engine: RuntimeEngine, *, digest: str) -> str:
+    """Return a name that nobody can have given to a volume before (attack B45)."""
     name = f"pairlock-runtime-{digest[:12]}-{secrets.token_hex(8)}"
     while await engine.volume_exists(name):
         name = f"pairlock-runtime-{digest[:12]}-{secrets.token_hex(8)}"
-    await engine.create_volume(name, labels={"io.pairlock.kind": "runtime", "io.pairlock.digest": digest})
-    try:
-        await engine.fill_volume(name, image=image, path=MOUNT, tar=tar)
-    except BaseException:
-        await engine.remove_volume(name)
-        raise
     return name

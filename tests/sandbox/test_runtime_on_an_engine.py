@@ -370,7 +370,7 @@ async def test_a_volume_that_somebody_removed_is_built_anew(tmp_path: Path) -> N
             await remove_built(engine, state=tmp_path, current=True)
 
 
-async def test_a_volume_that_could_not_be_filled_is_not_left_behind(tmp_path: Path) -> None:
+async def test_a_volume_that_was_never_finished_is_not_used_and_is_found_by_cleaning(tmp_path: Path) -> None:
     class Interrupted(DockerEngine):
         """An engine whose connection breaks while the volume is filled."""
 
@@ -383,18 +383,21 @@ async def test_a_volume_that_could_not_be_filled_is_not_left_behind(tmp_path: Pa
         async def fill_volume(self, name: str, *, image: str, path: str, tar: Path) -> None:
             raise ConnectionResetError(name, image, path, tar)
 
-    engine = await Interrupted.connect()
-    assert isinstance(engine, Interrupted)
+    interrupted = await Interrupted.connect()
+    assert isinstance(interrupted, Interrupted)
     try:
         with pytest.raises(ConnectionResetError):
-            await ready_runtime(engine, state=tmp_path, progress=Steps())
+            await ready_runtime(interrupted, state=tmp_path, progress=Steps())
 
-        assert engine.created.startswith("pairlock-runtime-")
-        assert not await engine.volume_exists(engine.created)
-        assert RecordFile(tmp_path, await engine.engine_id()).read().runtime is None
+        async with connected() as engine:
+            whole = await ready_runtime(engine, state=tmp_path, progress=Steps())
+            assert interrupted.created.startswith("pairlock-runtime-")
+            assert whole.name != interrupted.created
+            assert await remove_built(engine, state=tmp_path, current=False) == (interrupted.created,)
+            assert not await engine.volume_exists(interrupted.created)
     finally:
-        await remove_built(engine, state=tmp_path, current=True)
-        await engine.close()
+        await remove_built(interrupted, state=tmp_path, current=True)
+        await interrupted.close()
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
