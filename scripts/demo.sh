@@ -12,8 +12,15 @@ folder=$(mktemp -d "${TMPDIR:-/tmp}/pairlock-demo.XXXXXX")
 cp -R examples/fix-tests/package "$folder/freetime"
 
 show() {
+    line="\$ pairlock"
+    for word; do
+        case $word in
+            *" "*) line="$line \"$word\"" ;;
+            *) line="$line $word" ;;
+        esac
+    done
     say
-    say "\$ pairlock $*"
+    say "$line"
     .venv/bin/pairlock "$@"
 }
 
