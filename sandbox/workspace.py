@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import pwd
 import stat
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sandbox.errors import SandboxError
-from sandbox.stage import kernel
 
 ONLY_ITSELF: Final = ("/", "/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/usr", "/var", "/var/tmp")  # noqa: S108 - refused, not used
 """Refused themselves; a folder inside may be a workspace unless it is listed below."""
@@ -34,6 +35,10 @@ SECRET_FOLDERS: Final = (
 ENGINE_SOCKETS: Final = (
     "/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock",
 )  # fmt: skip
+
+_AT_CWD: Final = -100
+_AT_SYMLINK_NOFOLLOW: Final = 0x100
+_STATX_BTIME: Final = 0x800
 
 
 class WorkspaceError(SandboxError):
@@ -116,7 +121,7 @@ def open_workspace(
     identity = WorkspaceIdentity(
         device=status.st_dev,
         inode=status.st_ino,
-        birth_ns=kernel.birth_ns(str(folder)),
+        birth_ns=birth_ns(str(folder)),
         path=str(folder),
     )
     return Workspace(path=folder, identity=identity, owner_uid=status.st_uid, owner_gid=status.st_gid)
@@ -224,3 +229,22 @@ def shown(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )
+
+
+def birth_ns(path: str) -> int:
+    """Return when a file was made, in nanoseconds since 1970; 0 where kernel or filesystem does not say.
+
+    os.stat has no birth time on Linux, so this asks statx(2); offsets are those of `struct statx`.
+    """
+    statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
+    if statx is None:
+        return 0
+    answer = ctypes.create_string_buffer(256)
+    name = ctypes.c_char_p(os.fsencode(path))
+    if statx(_AT_CWD, name, _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, answer) != 0:
+        return 0
+    raw = answer.raw
+    if not int.from_bytes(raw[0:4], sys.byteorder) & _STATX_BTIME:
+        return 0
+    seconds = int.from_bytes(raw[80:88], sys.byteorder, signed=True)
+    return seconds * 1_000_000_000 + int.from_bytes(raw[88:92], sys.byteorder)

@@ -1,7 +1,17 @@
 """Keep the workspace as the agent changes it: prepare it, read what changed, apply it, or throw it away."""
 
-from sandbox.stage.errors import StageError
+from sandbox.stage.apply import ApplyResult, Recovery, apply_changes, recover
+from sandbox.stage.base import load_record
+from sandbox.stage.changes import Change, ChangeKind, ChangeSet, Concern, compute_changes
+from sandbox.stage.diff import Diff, render_diff
+from sandbox.stage.discard import Discarded, discard
+from sandbox.stage.errors import ApplyError, LabelError, PathRefusedError, StageError
+from sandbox.stage.labels import LabelChange, Labels
 from sandbox.stage.layout import MatchNothing, PathMatcher, StageFolder
+from sandbox.stage.matching import Globs, HiddenBy, ProtectedBy
+from sandbox.stage.newcomers import NewcomerWatch
+from sandbox.stage.opened import OpenStage, open_stage
+from sandbox.stage.parcel import collect, pack
 from sandbox.stage.plan import (
     Access,
     Copy,
@@ -14,20 +24,55 @@ from sandbox.stage.plan import (
     fall_back_to_copy,
     plan_stage,
 )
+from sandbox.stage.quota import Exceeded, StageLimits, UpperUse, UpperWatch
+from sandbox.stage.verdict import NotApplied, Refusal
 
 __all__ = [
     "Access",
+    "ApplyError",
+    "ApplyResult",
+    "Change",
+    "ChangeKind",
+    "ChangeSet",
+    "Concern",
     "Copy",
+    "Diff",
     "Direct",
+    "Discarded",
+    "Exceeded",
+    "Globs",
+    "HiddenBy",
+    "LabelChange",
+    "LabelError",
+    "Labels",
     "MatchNothing",
+    "NewcomerWatch",
+    "NotApplied",
+    "OpenStage",
     "Overlay",
     "OverlayOnCopy",
     "PathMatcher",
+    "PathRefusedError",
+    "ProtectedBy",
     "ReadOnly",
+    "Recovery",
+    "Refusal",
     "StageError",
     "StageFacts",
     "StageFolder",
+    "StageLimits",
     "StagePlan",
+    "UpperUse",
+    "UpperWatch",
+    "apply_changes",
+    "collect",
+    "compute_changes",
+    "discard",
     "fall_back_to_copy",
+    "load_record",
+    "open_stage",
+    "pack",
     "plan_stage",
+    "recover",
+    "render_diff",
 ]

@@ -177,7 +177,7 @@ class Beneath:
         try:
             if self.walk or not has_openat2():
                 return self._walk(path, flags)
-            # Without O_NOFOLLOW: RESOLVE_NO_SYMLINKS says ELOOP of a last symlink, where the flag says ENOTDIR.
+            # RESOLVE_NO_SYMLINKS alone says ELOOP of a last symlink; O_NOFOLLOW would make that ENOTDIR.
             return kernel.openat2(self.root, path, flags & ~os.O_NOFOLLOW, resolve=_RESOLVE)
         except OSError as error:
             raise _refused(path, error) from error

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from sandbox.stage.base import save_hashes
 from sandbox.stage.errors import PathRefusedError
-from sandbox.stage.folding import matched
 from sandbox.stage.later import DefaultLater
 from sandbox.stage.layout import MatchNothing
 from sandbox.stage.sides import EntryKind, Side, at_or_below, conflict_of, entry_kind, side_of
@@ -160,9 +159,9 @@ class _Comparison:
         )
 
     def _concerns(self, path: str, after: Side | None, *, later: str) -> Iterator[Concern]:
-        if matched(self.protect, path):
+        if self.protect.matches(path):
             yield Concern.PROTECTED
-        if matched(self.hide, path) or at_or_below(path, self.stage.absent):
+        if self.hide.matches(path) or at_or_below(path, self.stage.absent):
             yield Concern.HIDDEN
         if later:
             yield Concern.RUNS_LATER

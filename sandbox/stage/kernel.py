@@ -20,8 +20,6 @@ OVERLAYFS_MAGIC: Final = 0x794C7630
 """`f_type` of overlayfs, from linux/magic.h."""
 
 AT_CWD: Final = -100
-_AT_SYMLINK_NOFOLLOW: Final = 0x100
-_STATX_BTIME: Final = 0x800
 _SYS_OPENAT2: Final = 437
 """The same number on every architecture (since Linux 5.6)."""
 
@@ -78,25 +76,6 @@ def renameat2(from_folder: int, source: str, to_folder: int, target: str, flags:
     )
     if done != 0:
         _raise(target)
-
-
-def birth_ns(path: str) -> int:
-    """Return when a file was made, in nanoseconds since 1970; 0 where kernel or filesystem does not say.
-
-    os.stat has no birth time on Linux, so this asks statx(2); offsets are those of `struct statx`.
-    """
-    statx = getattr(_libc(), "statx", None)
-    if statx is None:
-        return 0
-    answer = ctypes.create_string_buffer(256)
-    name = ctypes.c_char_p(os.fsencode(path))
-    if statx(AT_CWD, name, _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, answer) != 0:
-        return 0
-    raw = answer.raw
-    if not int.from_bytes(raw[0:4], sys.byteorder) & _STATX_BTIME:
-        return 0
-    seconds = int.from_bytes(raw[80:88], sys.byteorder, signed=True)
-    return seconds * 1_000_000_000 + int.from_bytes(raw[88:92], sys.byteorder)
 
 
 def filesystem_magic(path: str) -> int:

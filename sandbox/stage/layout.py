@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 class PathMatcher(Protocol):
-    """Says whether a path belongs to a set, such as the hidden or the protected ones."""
+    """Says whether a path belongs to a set, such as the hidden or the protected ones.
+
+    It answers for every spelling that some filesystem takes for the same name (case, Unicode form, invisible
+    characters), and for what lies below a path that it matches. `matching` makes these of a policy.
+    """
 
     def matches(self, path: str) -> bool:
         """Tell whether `path`, relative to the workspace, with `/` between its parts, belongs to the set."""

@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
-from sandbox.stage.folding import matched
 from sandbox.stage.sides import at_or_below
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class NewcomerWatch:
         if status is None or at_or_below(path, self.absent):
             return
         kind = stat.S_IFMT(status.st_mode)
-        if matched(self.hide, path) or kind not in _VISIBLE:
+        if self.hide.matches(path) or kind not in _VISIBLE:
             yield path
         elif kind == stat.S_IFDIR and path not in self.folders:
             self.folders[path] = _AGAIN

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox.stage import kernel
 from sandbox.stage.base import Seen, load_hashes, load_record, untouched
 from sandbox.stage.beneath import Beneath
 from sandbox.stage.errors import PathRefusedError, StageBrokenError, StageError
 from sandbox.stage.layout import StageFolder
-from sandbox.workspace import WorkspaceIdentity, shown
+from sandbox.workspace import WorkspaceIdentity, birth_ns, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +129,7 @@ def _open_workspace(identity: WorkspaceIdentity) -> Beneath:
         message = f"the session's workspace `{shown(identity.path)}` cannot be opened: {error.reason}"
         raise StageError(message) from error
     status = os.fstat(live.root)
-    if (status.st_ino, kernel.birth_ns(identity.path)) != (identity.inode, identity.birth_ns):
+    if (status.st_ino, birth_ns(identity.path)) != (identity.inode, identity.birth_ns):
         os.close(live.root)
         raise StageError(
             f"`{shown(identity.path)}` is another folder than the one the session started on",

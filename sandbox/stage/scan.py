@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from sandbox.stage.base import Seen
 from sandbox.stage.errors import StageError
-from sandbox.stage.folding import matched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +74,7 @@ class _Walk:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if matched(self.hide, path):
+            if self.hide.matches(path):
                 self._hide(path, entry.path, status)
             elif self._keep(path, status):
                 pending.append((entry.path, path))

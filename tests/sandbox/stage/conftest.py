@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import secrets
 import subprocess
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.stage import Access, Overlay, ReadOnly, plan_stage
+from sandbox.stage.matching import Globs
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 
 MOUNT = "/usr/bin/mount"
 UNMOUNT = "/usr/bin/umount"
-
-
-@dataclass(frozen=True)
-class Patterns:
-    """A matcher for tests: shell patterns, tried on the whole path and on the last name."""
-
-    patterns: tuple[str, ...]
-
-    def matches(self, path: str) -> bool:
-        """Try the whole path and its last name."""
-        name = path.rpartition("/")[2]
-        return any(fnmatch.fnmatchcase(path, p) or fnmatch.fnmatchcase(name, p) for p in self.patterns)
 
 
 @dataclass(frozen=True)
@@ -81,16 +69,16 @@ class Yard:
             open_workspace(self.workspace, state=self.top / "state"),
             self.session,
             access=access,
-            hide=Patterns(hide),
+            hide=Globs.parse(hide),
             uid=owner,
             gid=owner,
             engine_local=engine_local,
             executable=executable,
         )
 
-    def patterns(self, *patterns: str) -> Patterns:
-        """Return a matcher for shell patterns."""
-        return Patterns(patterns)
+    def patterns(self, *patterns: str) -> Globs:
+        """Return a matcher for patterns as a policy has them."""
+        return Globs.parse(patterns)
 
     def as_user(self, uid: int, action: Callable[[], str]) -> str:
         """Run `action` in a child process as an ordinary user, and return what it returned."""

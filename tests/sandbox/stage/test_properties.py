@@ -136,8 +136,8 @@ def finish(yard: Yard) -> ApplyResult:
     with open_stage(yard.session) as stage:
         found = compute_changes(
             stage,
-            hide=yard.patterns(HIDDEN, f"*{HIDDEN}/*"),
-            protect=yard.patterns(PROTECTED, f"*{PROTECTED}/*"),
+            hide=yard.patterns(HIDDEN),
+            protect=yard.patterns(PROTECTED),
         )
         assert found.troubles == ()
         return apply_changes(stage, found.changes)
