@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent_runner.errors import InvalidInputError
 from agent_runner.meta import POLICY
 from agent_runner.package import pairlock_version
+from agent_runner.person import who
 from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog
 from audit.lock import is_held
@@ -112,7 +112,7 @@ def apply_stage(
                 workspace=stage.workspace.path,
                 applied=result.applied,
                 refused=tuple(item.path for item in result.not_applied),
-                by=getpass.getuser(),
+                by=who(),
                 whole=result.complete,
             )
         )
@@ -128,7 +128,7 @@ def discard_stage(session: SessionFiles, state: Path) -> int:
         name = session.folder.name
         log.append(
             StageDiscarded(
-                session=name, workspace=workspace, by=getpass.getuser(), why="a person discarded it"
+                session=name, workspace=workspace, by=who(), why="a person discarded it"
             )
         )
     shutil.rmtree(StageFolder(session.folder / "stage").path)

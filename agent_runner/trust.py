@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING
 
 import orjson
 
 from agent_runner.package import pairlock_version
+from agent_runner.person import who
 from audit.host import HostLog
 from audit.host_event import PolicyDistrusted, PolicyTrusted
 from audit.index import read_index
@@ -41,4 +41,4 @@ def is_trusted(state: Path, digest: str) -> bool:
 def trust(state: Path, *, origin: str, digest: str) -> None:
     """Write down that a person trusts a policy as it stands."""
     with HostLog(state, writer=pairlock_version()) as log:
-        log.append(PolicyTrusted(origin=origin, digest=digest, by=getpass.getuser()))
+        log.append(PolicyTrusted(origin=origin, digest=digest, by=who()))

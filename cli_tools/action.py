@@ -65,8 +65,7 @@ class Action:
             http=tuple(self._http()),
             sinks=tuple(
                 SinkUse(argument=name, kind=kind, value=self.parameters.get(name))
-                for name, kind in self.command.sinks.items()
-                if self.parameters.get(name) is not None
+                for name, kind in self.command.other_sinks.items()
             ),
             program=self._program(),
         )

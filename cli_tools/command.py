@@ -131,6 +131,12 @@ class Command:
         return tuple(self.parser.params)
 
     @property
+    def other_sinks(self) -> Mapping[str, SinkKind]:
+        """Return the sinks that are no URL: where a request goes is decided with the request."""
+        urls = {str(p.name) for p in self.parser.params if isinstance(p.type, Url)}
+        return {name: kind for name, kind in self.sinks.items() if name not in urls}
+
+    @property
     def body_parameter(self) -> str:
         """Return the name of the parameter that travels as a body; empty for none."""
         names = [str(p.name) for p in self.parser.params if isinstance(p.type, Body)]

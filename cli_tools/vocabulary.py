@@ -34,7 +34,7 @@ def _argument(command: Command, parameter: click.Parameter) -> ArgumentFacts:
     return ArgumentFacts(
         name=name,
         role=_role(command, parameter),
-        sink=command.sinks.get(name),
+        sink=command.other_sinks.get(name),
         positional=isinstance(parameter, click.Argument),
         many=parameter.nargs == -1 or parameter.multiple,
         flag=isinstance(parameter, click.Option) and parameter.is_flag,

@@ -1,0 +1,84 @@
+"""Give every test that needs an engine one runtime volume and one starter image, and remove both at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.docker_engine import DockerEngine
+from sandbox.runtime.cleaning import remove_built
+from sandbox.runtime.images import ready_empty, ready_starter
+from sandbox.runtime.volume import ready_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BUILT = "pairlock-built"
+
+
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that the workers of one run share."""
+    base = factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a state folder in which everything that is built on first use is built."""
+    state = shared_folder(tmp_path_factory) / BUILT
+    state.mkdir(mode=0o700, exist_ok=True)
+    asyncio.run(_build(state))
+    return state
+
+
+async def _build(state: Path) -> None:
+    engine = await DockerEngine.connect()
+    try:
+        await ready_empty(engine, state=state, progress=_quiet)
+        await ready_runtime(engine, state=state, progress=_quiet)
+        await ready_starter(engine, state=state, progress=_quiet)
+    finally:
+        await engine.close()
+
+
+@pytest.fixture
+def new_state(built: Path, tmp_path: Path) -> Callable[[], Path]:
+    """Return a maker of state folders of their own, in which nothing has to be built."""
+    made = 0
+
+    def make() -> Path:
+        nonlocal made
+        made += 1
+        state = tmp_path / f"state-{made}"
+        state.mkdir(mode=0o700)
+        shutil.copytree(built / "engines", state / "engines")
+        return state
+
+    return make
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove what the run built, when the last of its workers has ended."""
+    if hasattr(session.config, "workerinput"):
+        return
+    factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]  # pytest's own way to it from a hook
+    state = factory.getbasetemp() / BUILT
+    if state.is_dir():
+        asyncio.run(_remove(state))
+
+
+async def _remove(state: Path) -> None:
+    engine = await DockerEngine.connect()
+    try:
+        await remove_built(engine, state=state, current=True)
+    finally:
+        await engine.close()
+
+
+def _quiet(message: str, /, *, done: int, total: int) -> None:
+    pass
