@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Object = dict[str, Value]
 
 MAX_DEPTH = 32
-_SMALL_INTEGER_DIGITS = 18
+_INTEGER_CHARACTERS = 19
 
 
 def encode_object(value: Object) -> bytes:
@@ -38,8 +38,9 @@ def decode_object(payload: bytes) -> Object:
     """
     try:
         text = payload.decode("utf-8")
-        _refuse_depth(text)
         value, end = _scanner(text, 0)
+        if text.count("[") + text.count("{") > MAX_DEPTH:
+            _refuse_depth(value)
         if "\\u" in text:
             _refuse_surrogates(value)
     except (ValueError, StopIteration, RecursionError) as error:
@@ -49,27 +50,20 @@ def decode_object(payload: bytes) -> Object:
     return value
 
 
-def _refuse_depth(text: str) -> None:
-    """Count the depth before parsing: the parser would go as deep as the stack allows."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
-    depth = 0
-    in_text = False
-    at = 0
-    while at < len(text):
-        character = text[at]
-        if in_text:
-            at += character == "\\"
-            in_text = character != '"'
-        elif character == '"':
-            in_text = True
-        elif character in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError("too deep")
-        elif character in "]}":
-            depth -= 1
-        at += 1
+def _refuse_depth(value: Value) -> None:
+    """Refuse what is nested deeper than `MAX_DEPTH`; the parser itself stops at the interpreter's own limit."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[Value] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        if not inner:
+            return
+        level = inner
+    raise ValueError("too deep")
 
 
 def _refuse_surrogates(value: Value) -> None:
@@ -84,7 +78,7 @@ def _object(pairs: list[tuple[str, Value]]) -> Object:
 
 
 def _integer(text: str) -> int:
-    if len(text) > _SMALL_INTEGER_DIGITS:
+    if len(text) > _INTEGER_CHARACTERS:
         raise ValueError("integer too large")
     return int(text)
 

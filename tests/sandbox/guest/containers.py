@@ -74,13 +74,15 @@ class Place:
         self.runtime = runtime
         self.start = start
         self.engine_runtime = engine_runtime
+        # gVisor's own threads count as well: below some hundreds its kernel dies of the limit, and all with it.
+        self.pids = 1024 if engine_runtime == "runsc" else 128
 
     def command(self, root: Path, name: str, *flags: str, options: tuple[str, ...] = ()) -> list[str]:
         """Return the docker command line."""
         hardening = (
             "--network=none", "--cap-drop=ALL", "--security-opt=no-new-privileges",
             "--read-only",
-            f"--user={NOBODY}:{NOBODY}", "--pids-limit=128", "--memory=512m", "--log-driver=none",
+            f"--user={NOBODY}:{NOBODY}", f"--pids-limit={self.pids}", "--memory=512m", "--log-driver=none",
             f"--runtime={self.engine_runtime}", "--env=PYTHONHOME=/rt",
             f"--volume={self.runtime}:/rt:ro", f"--volume={root}:/workspace",
         )  # fmt: skip

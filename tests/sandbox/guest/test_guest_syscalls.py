@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+import pytest
+
+from sandbox.guest import bpf
+from sandbox.guest.syscalls import AARCH64, AUDIT_ARCHITECTURE, EXEC, NUMBERS, REFUSED, X32_BIT, X86_64
+
+HEADERS = {
+    X86_64: Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+    AARCH64: Path("/usr/include/asm-generic/unistd.h"),
+}
+LINE = re.compile(r"#define __NR(?:3264)?_(\w+)\s+(\d+)")
+
+
+@pytest.mark.parametrize("machine", HEADERS)
+def test_every_number_is_the_kernel_headers_number(machine: str) -> None:
+    """A header older than a call says nothing of it; a call that it gives another number is an error."""
+    if not HEADERS[machine].exists():
+        pytest.skip(f"{HEADERS[machine]} comes with linux-libc-dev")
+    known = {name: int(number) for name, number in LINE.findall(HEADERS[machine].read_text())}
+
+    ours = NUMBERS[machine]
+
+    assert {name: known[name] for name in ours if name in known} == {n: v for n, v in ours.items() if n in known}
+    assert set(ours) - set(known) <= {"open_tree_attr"}
+
+
+def test_no_number_stands_for_two_calls() -> None:
+    for numbers in NUMBERS.values():
+        assert len(set(numbers.values())) == len(numbers)
+
+
+def verdict(machine: str, instructions: list[bpf.Instruction], number: int, *arguments: int, arch: int = 0) -> int:
+    """Run the program as the kernel would (Documentation/networking/filter.rst)."""
+    data = {0: number, 4: arch or AUDIT_ARCHITECTURE[machine]}
+    for index, argument in enumerate(arguments):
+        data[16 + 8 * index] = argument & 0xFFFFFFFF
+        data[20 + 8 * index] = argument >> 32
+    at, accumulator = 0, 0
+    while True:
+        code, when_true, when_false, value = instructions[at]
+        at += 1
+        match code:
+            case 0x20:
+                accumulator = data.get(value, 0)
+            case 0x06:
+                return value
+            case 0x15:
+                at += when_true if accumulator == value else when_false
+            case 0x35:
+                at += when_true if accumulator >= value else when_false
+            case 0x45:
+                at += when_true if accumulator & value else when_false
+            case _:
+                raise AssertionError(code)
+
+
+def error(code: int) -> int:
+    return bpf.ERRNO | code
+
+
+@pytest.mark.parametrize("machine", NUMBERS)
+@pytest.mark.parametrize("holds_exec", [True, False])
+@pytest.mark.parametrize("loopback", [True, False])
+def test_every_call_gets_the_verdict_that_its_list_says(machine: str, holds_exec: bool, loopback: bool) -> None:
+    """All names of the table, under all four filters; what is in no list is allowed."""
+    instructions = bpf.program(machine, holds_exec=holds_exec, loopback=loopback)
+    refused = {*REFUSED, *(() if holds_exec else EXEC)}
+
+    for name, number in NUMBERS[machine].items():
+        if name in ("socket", "socketpair"):
+            expected = error(errno.EAFNOSUPPORT)
+        elif name in refused:
+            expected = error(errno.EPERM)
+        else:
+            expected = error(errno.ENOSYS) if name == "clone3" else bpf.ALLOW
+        assert verdict(machine, instructions, number) == expected, name
+
+
+@pytest.mark.parametrize("machine", NUMBERS)
+@pytest.mark.parametrize("loopback", [True, False])
+def test_only_unix_sockets_and_with_loopback_inet_are_made(machine: str, loopback: bool) -> None:
+    instructions = bpf.program(machine, holds_exec=True, loopback=loopback)
+    numbers = NUMBERS[machine]
+
+    made = {n for n in range(64) if verdict(machine, instructions, numbers["socket"], n) == bpf.ALLOW}
+    paired = {n for n in range(64) if verdict(machine, instructions, numbers["socketpair"], n) == bpf.ALLOW}
+
+    assert made == ({1, 2, 10} if loopback else {1})
+    assert paired == {1}
+
+
+@pytest.mark.parametrize("machine", NUMBERS)
+def test_a_family_hidden_behind_high_bits_is_what_the_kernel_takes_it_for(machine: str) -> None:
+    """The kernel reads an int: 2**32 + AF_VSOCK is AF_VSOCK, 2**32 + AF_UNIX is AF_UNIX."""
+    instructions = bpf.program(machine, holds_exec=True, loopback=False)
+    number = NUMBERS[machine]["socket"]
+
+    assert verdict(machine, instructions, number, (1 << 32) + 40) == error(errno.EAFNOSUPPORT)
+    assert verdict(machine, instructions, number, (1 << 32) + 1) == bpf.ALLOW
+
+
+@pytest.mark.parametrize("machine", NUMBERS)
+def test_each_new_namespace_is_refused_and_a_fork_is_not(machine: str) -> None:
+    instructions = bpf.program(machine, holds_exec=True, loopback=True)
+    number = NUMBERS[machine]["clone"]
+    namespaces = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
+
+    for flag in namespaces:
+        assert verdict(machine, instructions, number, flag | 17) == error(errno.EPERM)
+    assert verdict(machine, instructions, number, 0x01200000 | 17) == bpf.ALLOW  # fork
+    assert verdict(machine, instructions, number, 0x003D0F00) == bpf.ALLOW  # pthread_create
+
+
+@pytest.mark.parametrize("machine", NUMBERS)
+def test_putting_bytes_into_a_terminal_is_refused_and_asking_its_size_is_not(machine: str) -> None:
+    instructions = bpf.program(machine, holds_exec=True, loopback=True)
+    number = NUMBERS[machine]["ioctl"]
+
+    for request in (bpf.TIOCSTI, bpf.TIOCLINUX, (1 << 32) + bpf.TIOCSTI):
+        assert verdict(machine, instructions, number, 0, request) == error(errno.EPERM)
+    assert verdict(machine, instructions, number, 0, 0x5413) == bpf.ALLOW  # TIOCGWINSZ
+
+
+def test_another_abi_kills_the_process() -> None:
+    for machine in NUMBERS:
+        instructions = bpf.program(machine, holds_exec=True, loopback=True)
+        i386, arm = 0x40000003, 0x40000028
+
+        assert verdict(machine, instructions, 1, arch=i386) == bpf.KILL_PROCESS
+        assert verdict(machine, instructions, 1, arch=arm) == bpf.KILL_PROCESS
+    instructions = bpf.program(X86_64, holds_exec=True, loopback=True)
+    assert verdict(X86_64, instructions, X32_BIT + 59) == bpf.KILL_PROCESS
+
+
+def test_the_program_fits_into_the_kernels_limits() -> None:
+    """BPF_MAXINSNS is 4096; a jump is at most 255."""
+    for machine in NUMBERS:
+        instructions = bpf.program(machine, holds_exec=False, loopback=True)
+
+        assert len(instructions) < 4096
+        assert len(bpf.assemble(instructions)) == 8 * len(instructions)
