@@ -1,0 +1,175 @@
+"""Declare `http`: one request through the egress gate, which decides it again and counts it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cli_tools.command import Body, Command, Outcome, Surroundings, Url, command
+from cli_tools.errors import ActionError, UsageError
+from policies.capability import Capability
+from sandbox.egress.errors import EgressDeniedError, UpstreamError
+
+if TYPE_CHECKING:
+    from sandbox.egress.fetch import Response
+
+_NEEDS: Final = (Capability.NETWORK,)
+_SHOWN: Final = (
+    "content-type",
+    "content-length",
+    "location",
+    "etag",
+    "last-modified",
+    "link",
+    "retry-after",
+    "allow",
+)
+_MOST_HEADERS: Final = 16
+_RESERVED: Final = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"}
+)
+_BODY_BYTES: Final = 2 * 1024 * 1024
+
+
+def _parameters(method: str, *, body: bool) -> tuple[click.Parameter, ...]:
+    header = click.Option(
+        ["--header"], multiple=True, help="A header, as `Accept: text/plain`; may be repeated."
+    )
+    raw = click.Option(["--raw"], is_flag=True, help="The body as it came, not made readable.")
+    content = click.Option(["--content"], type=Body(), help="The body to send.")
+    kind = click.Option(["--type", "kind"], default="application/json", help="The content type of the body.")
+    url = click.Argument(["url"], type=Url(method))
+    return (header, raw, *((content, kind) if body else ()), url)
+
+
+def _headers(given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    if len(given) > _MOST_HEADERS:
+        raise UsageError("usage", f"{len(given)} headers, at most {_MOST_HEADERS} are sent")
+    return tuple(_header(text) for text in given)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise UsageError("usage", f"`--header {text[:60]}` has no colon", hint="as in `Accept: text/plain`")
+    if name.strip().lower() in _RESERVED:
+        raise UsageError("usage", f"header `{name.strip()[:60]}` is the gate's own", hint="leave it out")
+    return name.strip(), value.strip()
+
+
+async def _request(  # noqa: PLR0913 - the parts of a request
+    surroundings: Surroundings,
+    method: str,
+    url: str,
+    header: tuple[str, ...],
+    *,
+    raw: bool,
+    kind: str = "",
+) -> Outcome:
+    if surroundings.egress is None:
+        raise ActionError(
+            "capability", "this session has no way out", hint="the policy's grant has no `network`"
+        )
+    headers = _headers(header)
+    body = surroundings.body or b""
+    if body and not any(name.lower() == "content-type" for name, _ in headers):
+        headers = (*headers, ("content-type", kind))
+    try:
+        response = await surroundings.egress.request(
+            method, url, headers=headers, body=body, body_bytes=_BODY_BYTES, render=not raw
+        )
+    except (EgressDeniedError, UpstreamError) as error:
+        raise ActionError(error.code, error.message, hint=error.hint) from error
+    return _outcome(method, response)
+
+
+def _outcome(method: str, response: Response) -> Outcome:
+    lines = [f"HTTP {response.status} {response.reason}".rstrip()]
+    lines += [f"{name}: {value}" for name, value in response.headers if name in _SHOWN]
+    head = "\n".join(lines).encode("utf-8", "replace") + b"\n"
+    notes = []
+    if response.truncated:
+        notes.append(f"the body goes on; its first {_BODY_BYTES} bytes were read")
+    if 300 <= response.status < 400 and response.header("location"):
+        notes.append("a redirect is not followed; ask for the location if the policy allows it")
+    body = b"" if method == "HEAD" else b"\n" + _text(response)
+    return Outcome(exit_code=0 if response.status < 400 else 1, output=head + body, note="; ".join(notes))
+
+
+def _text(response: Response) -> bytes:
+    if b"\0" in response.body[:4096]:
+        return f"({len(response.body)} bytes that are not text)\n".encode()
+    return response.body
+
+
+@command(
+    "http get",
+    needs=_NEEDS,
+    runs="egress",
+    parameters=_parameters("GET", body=False),
+    sinks={"url": "url"},
+    examples=("http get https://api.example.com/items", "http get --raw https://example.com/"),
+)
+async def get(surroundings: Surroundings, *, url: str, header: tuple[str, ...], raw: bool) -> Outcome:
+    """Get a URL: status, selected headers, body as text; HTML made readable, redirects not followed."""
+    return await _request(surroundings, "GET", url, header, raw=raw)
+
+
+@command(
+    "http head",
+    needs=_NEEDS,
+    runs="egress",
+    parameters=_parameters("HEAD", body=False),
+    sinks={"url": "url"},
+    examples=("http head https://api.example.com/items",),
+)
+async def head(surroundings: Surroundings, *, url: str, header: tuple[str, ...], raw: bool) -> Outcome:
+    """Ask for a URL's status and headers, without its body."""
+    return await _request(surroundings, "HEAD", url, header, raw=raw)
+
+
+@command(
+    "http post",
+    needs=_NEEDS,
+    runs="egress",
+    parameters=_parameters("POST", body=True),
+    sinks={"url": "url"},
+    examples=('http post https://api.example.com/items --content \'{"name": "x"}\'',),
+)
+async def post(
+    surroundings: Surroundings, *, url: str, header: tuple[str, ...], raw: bool, kind: str
+) -> Outcome:
+    """Post a body to a URL; the policy has to name the method."""
+    return await _request(surroundings, "POST", url, header, raw=raw, kind=kind)
+
+
+@command(
+    "http put",
+    needs=_NEEDS,
+    runs="egress",
+    parameters=_parameters("PUT", body=True),
+    sinks={"url": "url"},
+    examples=("http put https://api.example.com/items/1 --content '{}'",),
+)
+async def put(
+    surroundings: Surroundings, *, url: str, header: tuple[str, ...], raw: bool, kind: str
+) -> Outcome:
+    """Put a body at a URL; the policy has to name the method."""
+    return await _request(surroundings, "PUT", url, header, raw=raw, kind=kind)
+
+
+@command(
+    "http delete",
+    needs=_NEEDS,
+    runs="egress",
+    parameters=_parameters("DELETE", body=False),
+    sinks={"url": "url"},
+    examples=("http delete https://api.example.com/items/1",),
+)
+async def delete(surroundings: Surroundings, *, url: str, header: tuple[str, ...], raw: bool) -> Outcome:
+    """Delete what is at a URL; the policy has to name the method."""
+    return await _request(surroundings, "DELETE", url, header, raw=raw)
+
+
+COMMANDS: Final[tuple[Command, ...]] = (get, head, post, put, delete)

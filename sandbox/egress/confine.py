@@ -1,0 +1,91 @@
+"""Lock the egress process down before it reads a message: bounds, no programs, no local sockets, no core.
+
+What it keeps is what it is for: TCP and name resolution. The filter is the guest's own, and on top of it a
+refusal of sockets of the unix family, which would reach the engine, an agent of keys or another session.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import resource
+import signal
+from struct import pack
+from typing import Final
+
+from sandbox.guest.bpf import ALLOW, ERRNO, Instruction, assemble
+from sandbox.guest.linux import PR_SET_SECCOMP, SECCOMP_MODE_FILTER, prctl
+from sandbox.guest.lockdown import LockdownError, lock_down
+from sandbox.guest.syscalls import NUMBERS, architecture
+from sandbox.limits import GIB
+
+# linux/bpf_common.h, as in sandbox.guest.bpf
+_LOAD: Final = 0x20
+_EQUAL: Final = 0x15
+_AND: Final = 0x54
+_RETURN: Final = 0x06
+_NUMBER_AT: Final = 0
+_FIRST_ARGUMENT_AT: Final = 16
+_SECOND_ARGUMENT_AT: Final = 24
+_AF_UNIX: Final = 1
+_SOCK_STREAM: Final = 1
+_SOCK_TYPE_MASK: Final = 0xF  # include/linux/net.h
+_PR_SET_PDEATHSIG: Final = 1
+
+MEMORY_BYTES: Final = 2 * GIB
+"""Address space, of which a small part is ever touched."""
+OPEN_FILES: Final = 4096
+
+
+def confine() -> None:
+    """Lock this process down for good.
+
+    Raises:
+        LockdownError: When the kernel refuses; then no message may be read.
+    """
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _bound()
+    lock_down(holds_exec=False, loopback=True)
+    _filter(_no_local_sockets())
+
+
+def _bound() -> None:
+    files = min(OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    for bound, value in (
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, files),
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+    ):
+        resource.setrlimit(bound, (value, value))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+def _no_local_sockets() -> list[Instruction]:
+    """Refuse socket(AF_UNIX), and socketpair but of streams: another kind could be connected elsewhere."""
+    numbers = NUMBERS[architecture()]
+    refusal = (_RETURN, 0, 0, ERRNO | errno.EPERM)
+    return [
+        (_LOAD, 0, 0, _NUMBER_AT),
+        (_EQUAL, 0, 3, numbers["socket"]),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
+        (_EQUAL, 0, 6, _AF_UNIX),
+        refusal,
+        (_EQUAL, 0, 4, numbers["socketpair"]),
+        (_LOAD, 0, 0, _SECOND_ARGUMENT_AT),
+        (_AND, 0, 0, _SOCK_TYPE_MASK),
+        (_EQUAL, 1, 0, _SOCK_STREAM),
+        refusal,
+        (_RETURN, 0, 0, ALLOW),
+    ]
+
+
+def _filter(instructions: list[Instruction]) -> None:
+    code = assemble(instructions)
+    kept = ctypes.create_string_buffer(code, len(code))
+    # struct sock_fprog (linux/filter.h): a u16 count, padding, a pointer.
+    head = pack("=HxxxxxxQ", len(instructions), ctypes.addressof(kept))
+    holder = ctypes.create_string_buffer(head, len(head))
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(holder))
+
+
+__all__ = ["LockdownError", "confine"]

@@ -1,0 +1,87 @@
+"""Put a credential into a request on the host, and take its echoes out of the answer."""
+
+import base64
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from audit.redact import spellings
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A secret and how a server wants it. It has no readable form: it must not end up in a message."""
+
+    value: str = field(repr=False)
+    """The secret itself; for `basic`, `user:password`."""
+    kind: Literal["bearer", "basic", "header"] = "bearer"
+    header: str = "authorization"
+    """The header that carries it; only `header` may have another than `authorization`."""
+
+    def headers(self) -> Headers:
+        """Return the headers that carry it, names in small letters."""
+        match self.kind:
+            case "bearer":
+                return (("authorization", f"Bearer {self.value}"),)
+            case "basic":
+                return (("authorization", f"Basic {_base64(self.value)}"),)
+            case "header":
+                return ((self.header.lower(), self.value),)
+
+    def echoes(self) -> frozenset[bytes]:
+        """Return the spellings that must not come back."""
+        secrets = {self.value, *(self.value.split(":", 1) if self.kind == "basic" else ())}
+        carried = {value.rpartition(" ")[2] for _, value in self.headers()}
+        texts = {form for secret in secrets | carried if len(secret) >= 6 for form in spellings(secret)}
+        return frozenset(text.encode("utf-8", "surrogatepass") for text in texts)
+
+
+class Secrets(Protocol):
+    """Hand out one credential at a time."""
+
+    async def secret(self, name: str) -> Credential:
+        """Return the credential of a name.
+
+        Raises:
+            EgressDeniedError: With code `credential`, when there is none.
+        """
+        ...
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode("ascii")
+
+
+class Mask:
+    """Write asterisks over known bytes in a stream; lengths stay as they are.
+
+    Args:
+        echoes: What must not pass; empty passes everything at once.
+    """
+
+    def __init__(self, echoes: frozenset[bytes] = frozenset()) -> None:
+        self._echoes = sorted(echoes, key=lambda echo: (-len(echo), echo))
+        self._overlap = max((len(echo) for echo in self._echoes), default=1) - 1
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes in and return those that no later byte can turn into an echo."""
+        if not self._echoes:
+            return data
+        whole = self.whole(self._held + data)
+        cut = max(len(whole) - self._overlap, 0)
+        self._held = whole[cut:]
+        return whole[:cut]
+
+    def end(self) -> bytes:
+        """Return what was held back."""
+        held, self._held = self._held, b""
+        return held
+
+    def whole(self, data: bytes) -> bytes:
+        """Mask bytes that are complete in themselves."""
+        for echo in self._echoes:
+            if echo in data:
+                data = data.replace(echo, b"*" * len(echo))
+        return data
