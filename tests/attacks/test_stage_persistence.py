@@ -1,0 +1,115 @@
+"""attacks.md, "Persistence": what the host would run later is refused or marked, at every depth."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policies.policy import FilesBlock
+from sandbox.stage import Concern, ProtectedBy, apply_changes, compute_changes, open_stage
+from sandbox.stage.summary import headline
+
+_SPEC = importlib.util.spec_from_file_location(
+    "stage_yard", Path(__file__).parents[1] / "sandbox" / "stage" / "conftest.py"
+)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+stage_yard = importlib.util.module_from_spec(_SPEC)
+sys.modules["stage_yard"] = stage_yard
+_SPEC.loader.exec_module(stage_yard)
+Yard = Any
+
+PROTECTED = [
+    ("B22", ".git/hooks/pre-commit"),
+    ("B22", "vendor/lib/.git/hooks/post-checkout"),
+    ("B23", ".git/config"),
+    ("B24", ".git/config.worktree"),
+    ("B24", ".git/info/attributes"),
+    ("B24", ".git/modules/sub/hooks/pre-push"),
+    ("B24", ".gitattributes"),
+    ("B24", "deep/er/.gitattributes"),
+    ("B24", ".gitmodules"),
+    ("B25", ".vscode/tasks.json"),
+    ("B25", "app/.vscode/settings.json"),
+    ("B25", ".idea/runConfigurations/x.xml"),
+    ("B26", ".claude/settings.json"),
+    ("B26", ".mcp.json"),
+    ("B26", ".codex/config.toml"),
+    ("B26", ".gemini/settings.json"),
+    ("B26", ".agents/x"),
+    ("B26", ".cursor/rules/x.mdc"),
+    ("B26", "AGENTS.md"),
+    ("B27", ".npmrc"),
+    ("B27", ".envrc"),
+    ("B27", "src/sitecustomize.py"),
+    ("B27", "lib/evil.pth"),
+    ("B27", ".github/workflows/ci.yml"),
+    ("B28", ".bashrc"),
+    ("B28", ".profile"),
+    ("B29", "pairlock.yaml"),
+]
+MARKED = [
+    ("B27", "Makefile"),
+    ("B27", "sub/Makefile"),
+    ("B27", "package.json"),
+    ("B27", "conftest.py"),
+    ("B27", "setup.py"),
+    ("B28", "node_modules/.bin/tsc"),
+]
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Yard:
+    made = stage_yard.Yard(tmp_path / "yard")
+    made.workspace.mkdir(parents=True)
+    made.session.mkdir(parents=True)
+    return made
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_b22_to_b29_what_the_host_obeys_is_never_applied_unnamed(yard: Yard, *, existing: bool) -> None:
+    """Existing or not; marked, counted first, refused with code `protected`; named, it is applied."""
+    paths = [path for _, path in PROTECTED]
+    if existing:
+        yard.fill(dict.fromkeys(paths, "the user's"))
+    with yard.mounted(yard.plan()) as inside:
+        yard.fill(dict.fromkeys([*paths, "src/app.py"], "the agent's"), below=inside)
+
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage, protect=ProtectedBy(FilesBlock()))
+        result = apply_changes(stage, found.changes)
+
+        refused = {item.path for item in result.not_applied if item.code.value == "protected"}
+        marked = {change.path for change in found.changes if Concern.RUNS_LATER in change.concerns}
+        assert refused >= set(paths)
+        assert marked >= set(paths)
+        assert "src/app.py" in result.applied
+        assert headline(found).startswith(f"{len(marked)} changes run on your machine later: ")
+        for path in paths:
+            target = yard.workspace / path
+            assert (target.read_text() == "the user's") if existing else not target.exists()
+
+        again = compute_changes(stage, protect=ProtectedBy(FilesBlock()))
+        named = apply_changes(stage, again.changes, include=yard.patterns("**/*"))
+
+    assert named.not_applied == ()
+    assert all((yard.workspace / path).read_text() == "the agent's" for path in paths)
+
+
+def test_b27_b28_what_people_run_by_habit_is_applied_and_marked(yard: Yard) -> None:
+    """A Makefile is an ordinary part of many tasks: told first, not refused."""
+    with yard.mounted(yard.plan()) as inside:
+        yard.fill({path: "x" for _, path in MARKED} | {"README.md": "x"}, below=inside)
+
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage, protect=ProtectedBy(FilesBlock()))
+        result = apply_changes(stage, found.changes)
+
+    marked = {change.path for change in found.runs_later}
+    assert {path for _, path in MARKED} <= marked
+    assert "README.md" not in marked
+    assert result.not_applied == ()
