@@ -40,7 +40,7 @@ class AppendFile:
             found = os.fstat(self._descriptor)
             sync_folder(path.parent)
         except OSError as error:
-            raise _spoken(error, path) from error
+            raise spoken(error, path) from error
         self._name = str(path)
         self.size = found.st_size
         self._identity = (found.st_dev, found.st_ino)
@@ -65,7 +65,7 @@ class AppendFile:
             self._write(content)
             os.fdatasync(self._descriptor)
         except OSError as error:
-            raise self._died(_spoken(error, self.path)) from error
+            raise self._died(spoken(error, self.path)) from error
         self._check_place()
 
     def read_from(self, offset: int) -> bytes:
@@ -86,15 +86,21 @@ class AppendFile:
             os.ftruncate(self._descriptor, size)
             os.fsync(self._descriptor)
         except OSError as error:
-            raise self._died(_spoken(error, self.path)) from error
+            raise self._died(spoken(error, self.path)) from error
         self.size = size
         self._reserved_to = 0
 
-    def close(self) -> None:
-        """Give the reserve back and close the descriptor."""
+    def close(self, *, trim: bool = True) -> None:
+        """Close the descriptor.
+
+        Args:
+            trim: Whether to give the reserve back; never where others append to the same file.
+        """
         try:
-            if self._dead is None and self._reserved_to > self.size:
+            if trim and self._dead is None and self._reserved_to > self.size:
                 os.ftruncate(self._descriptor, self.size)
+        except OSError:
+            pass  # the reserve stays held: what was written is on the disk all the same
         finally:
             os.close(self._descriptor)
 
@@ -150,7 +156,13 @@ class AppendFile:
         return error
 
 
-def _spoken(error: OSError, path: Path) -> LedgerError:
+def spoken(error: OSError, path: Path) -> LedgerError:
+    """Return the ledger's error for one of the system's, a full disk told apart from the rest.
+
+    Args:
+        error: What the system said.
+        path: What was being written.
+    """
     reason = error.strerror or "unknown error"
     if error.errno in _NO_ROOM:
         return LedgerFullError(f"`{path.name}`: {reason.lower()}", hint="make room, then resume the session")

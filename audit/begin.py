@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audit.appendfile import spoken
 from audit.chain import Chain
 from audit.clock import Clock
 from audit.encode import Encoder
-from audit.errors import AuditError, LedgerError, SessionExistsError, UnknownSessionError
+from audit.errors import AuditError, SessionExistsError, UnknownSessionError
 from audit.event import LogOpened, SessionRecovered
 from audit.fields import Event
 from audit.host import HostLog
@@ -104,12 +105,12 @@ def begin(state: Path, session_id: str, plan: Plan, tell: Tell) -> Opened:
         session = _folder(files, session_id, new=plan.registration is not None)
         lock = WriterLock(session.lock)
     except OSError as error:
-        raise LedgerError(f"cannot write the state folder: {(error.strerror or '').lower()}") from error
+        raise spoken(error, state) from error
     try:
         return _Beginning(files, session_id, plan, tell, lock).run()
     except OSError as error:
         lock.release()
-        raise LedgerError(f"cannot write the ledger: {(error.strerror or '').lower()}") from error
+        raise spoken(error, session.events) from error
     except BaseException:
         lock.release()
         raise

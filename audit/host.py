@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from audit.appendfile import AppendFile
+from audit.appendfile import AppendFile, spoken
 from audit.chain import Chain
 from audit.clock import Clock, SystemClock
 from audit.encode import Encoder
@@ -91,7 +91,7 @@ class HostLog:
     def close(self) -> None:
         """Close the files; the log stays."""
         if self._file is not None:
-            self._file.close()
+            self._file.close(trim=False)
             self._file = None
         if self._lock >= 0:
             os.close(self._lock)
@@ -140,9 +140,7 @@ class HostLog:
             try:
                 yield
             except OSError as error:
-                raise LedgerError(
-                    f"cannot write the host's log: {(error.strerror or 'unknown').lower()}"
-                ) from error
+                raise spoken(error, self.files.log) from error
             finally:
                 fcntl.flock(self._lock, fcntl.LOCK_UN)
 

@@ -160,13 +160,13 @@ def _unmarked(value: dict[str, object]) -> object:
 def _read_mark(value: dict[str, object]) -> object:  # noqa: PLR0911 - one return for each kind of mark
     match value[MARK]:
         case "text":
-            return base64.b64decode(str(value["utf16"])).decode("utf-16-le", "surrogatepass")
+            return base64.b64decode(str(value["utf16"]), validate=True).decode("utf-16-le", "surrogatepass")
         case "integer":
             return int(str(value["hex"]), 16)
         case "number":
             return float(str(value["text"]))
         case "bytes":
-            return base64.b64decode(str(value["base64"]))
+            return base64.b64decode(str(value["base64"]), validate=True)
         case "pairs":
             return dict(_pair(item) for item in _list(value["items"]))
         case "deep":

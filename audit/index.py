@@ -34,6 +34,7 @@ class SessionRecord:
         registered_at: The wall clock of its registration.
         vkeys: Epoch to the key that seals.
         roots: Size to root, from seals and reopenings.
+        heads: Size to the leaf of the last entry, from seals.
         sealed: Size to the host's entry that told of it.
         size: The largest size known.
         closed_at_size: The size at which it was sealed as closed; None when it was not.
@@ -45,6 +46,7 @@ class SessionRecord:
     registered_at: str = ""
     vkeys: dict[int, str] = field(default_factory=dict)
     roots: dict[int, bytes] = field(default_factory=dict)
+    heads: dict[int, bytes] = field(default_factory=dict)
     sealed: dict[int, int] = field(default_factory=dict)
     size: int = 0
     closed_at_size: int | None = None
@@ -172,6 +174,7 @@ class _Reading:
             case SessionSealed():
                 record = self._index.sessions.setdefault(event.session, SessionRecord())
                 record.learn(event.size, event.root, entry.seq)
+                record.heads[event.size] = bytes.fromhex(event.head)
                 record.closed_at_size = event.size if event.closed else None
             case SegmentPruned():
                 self._index.sessions.setdefault(event.session, SessionRecord()).pruned = event

@@ -11,7 +11,7 @@ from audit.index import SessionRecord, read_index
 from audit.merkle import Frontier
 from audit.segments import Lines, Torn
 from audit.state import StateFiles
-from audit.walk import Bound, Walk
+from audit.walk import Bound, Skim, Walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,24 @@ def bound_of(session_id: str, record: SessionRecord) -> Bound:
 
 def walk_of(session_id: str, record: SessionRecord, *, collect: bool = True) -> Walk:
     """Return a walk that begins at the log's start, or where its pruned part ended."""
-    bound, pruned = bound_of(session_id, record), record.pruned
+    bound = bound_of(session_id, record)
+    chain, epoch = _start_of(bound, record)
+    return Walk(bound, chain, epoch=epoch, collect=collect)
+
+
+def skim_of(session_id: str, record: SessionRecord) -> Skim:
+    """Return a skim that begins at the log's start, or where its pruned part ended."""
+    bound = bound_of(session_id, record)
+    chain, epoch = _start_of(bound, record)
+    return Skim(bound, chain, heads=record.heads, epoch=epoch)
+
+
+def _start_of(bound: Bound, record: SessionRecord) -> tuple[Chain, int]:
+    pruned = record.pruned
     if pruned is None:
-        return Walk(bound, Chain.start(bound.origin), collect=collect)
+        return Chain.start(bound.origin), 0
     frontier = Frontier(pruned.size, [bytes.fromhex(peak) for peak in pruned.peaks])
-    return Walk(bound, Chain(bytes.fromhex(pruned.head), frontier), epoch=pruned.epoch, collect=collect)
+    return Chain(bytes.fromhex(pruned.head), frontier), pruned.epoch
 
 
 def recover(state: StateFiles, session_id: str) -> Recovered:

@@ -60,7 +60,7 @@ class Redactor:
         """Tell whether an encoded line may hold a secret, so that only then the whole value is walked."""
         if _A_MARK in line:
             return True
-        for form in self._in_line:  # noqa: SIM110 - on the way of every entry, and any() takes three times as long
+        for form in self._in_line:  # noqa: SIM110 - any() takes three times as long, at every entry
             if form in line:
                 return True
         return False

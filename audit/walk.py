@@ -4,7 +4,7 @@ What binds a line: its place and predecessor, its exact spelling, the seals in t
 host's log knows, the keys that the host's log registered. This is the hot path of `audit verify`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -12,9 +12,11 @@ import orjson
 
 from audit.chain import LONGEST_LINE, Chain, opening
 from audit.errors import AuditError, BrokenLedgerError
-from audit.note import VerifierKey, open_checkpoint
+from audit.note import Checkpoint, VerifierKey, open_checkpoint
 
 _COMMITMENT = {"digest", "size"}
+_IS_MARKED = b'{"!":'
+_IS_MOVED_OUT = b'"body":{"overflow":{'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +141,74 @@ class Walk:
             found = open_checkpoint(note, self._vkey)
         except AuditError as error:
             raise BrokenWalkError(self.sealed_size, seq, f"the seal does not hold: {error}") from error
-        if found != self.chain.checkpoint(self.bound.origin):
+        if not self._is_signed(found, seq):
             raise BrokenWalkError(self.sealed_size, seq, "the seal signs another log")
         self.sealed_size = seq + 1
+
+    def _is_signed(self, found: Checkpoint, seq: int) -> bool:  # noqa: ARG002 - a skim asks for less
+        return found == self.chain.checkpoint(self.bound.origin)
+
+
+class Skim(Walk):
+    """A walk for reading, not judging: the chain and every seal, but neither the tree nor the spelling.
+
+    A seal signs the leaf of the last line, and that leaf stands for everything before it; what is handed on
+    is to be read strictly by whoever takes it.
+
+    Args:
+        bound: What is known from outside.
+        chain: Where to begin.
+        heads: Size to leaf, as the host's log knows them.
+        epoch: The key's epoch there.
+    """
+
+    def __init__(self, bound: Bound, chain: Chain, *, heads: Mapping[int, bytes], epoch: int = 0) -> None:
+        super().__init__(bound, chain, epoch=epoch, collect=False)
+        self.size = chain.size
+        self._heads = heads
+        self._head = chain.head
+
+    def skim(self, lines: Sequence[bytes], wanted: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Take the next lines, and yield those that hold every wanted piece, or could: each with its leaf.
+
+        Args:
+            lines: Raw lines.
+            wanted: Pieces of bytes that a line must hold to be of interest.
+
+        Raises:
+            BrokenWalkError: At the first line that does not hold.
+        """
+        head, seq, heads = self._head, self.size, self._heads
+        for line in lines:
+            if not line.startswith(b'{"seq":%d,"prev":"%s",' % (seq, head.hex().encode())):
+                raise self._unlinked(line, seq)
+            if b'"type":"log.' in line or b'"type":"session.recovered"' in line:
+                self._head = head
+                self._take_marker(line, seq)
+            head = sha256(b"\x00" + line).digest()
+            seq += 1
+            self._head, self.size = head, seq
+            if seq in heads and heads[seq] != head:
+                raise BrokenWalkError(self.sealed_size, seq - 1, "it is not what the host's log has sealed")
+            for piece in wanted:
+                if piece not in line:
+                    if _IS_MARKED in line or _IS_MOVED_OUT in line:
+                        yield line, head
+                    break
+            else:
+                yield line, head
+
+    def _take_marker(self, line: bytes, seq: int) -> None:
+        try:
+            fields = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            raise BrokenWalkError(seq, seq, "it is not JSON") from None
+        if fields.get("type") in self._special:
+            self._take_special(fields["type"], fields, seq)
+
+    def _is_signed(self, found: Checkpoint, seq: int) -> bool:
+        claimed = (found.origin, found.size, found.extension("head"))
+        return claimed == (self.bound.origin, seq, self._head.hex())
 
 
 def _gather(value: object, into: set[str]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from audit.appendfile import AppendFile
+from audit.appendfile import AppendFile, spoken
 from audit.chain import Chain
 from audit.encode import Encoder
 from audit.errors import AuditError, LedgerDeadError, LedgerError, LedgerFullError
@@ -352,7 +352,7 @@ class Writer:
             return
         first = self.error is None
         if isinstance(error, OSError):
-            error = LedgerError(f"cannot write the ledger: {(error.strerror or 'unknown error').lower()}")
+            error = spoken(error, self._files.events)
         self.error = error if isinstance(error, LedgerError) else LedgerError(str(error))
         if first:
             self._tell.failed(self.error)

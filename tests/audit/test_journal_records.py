@@ -1,6 +1,7 @@
 """The journal writes what it is told, in order, durably, and what it wrote verifies."""
 
 import asyncio
+import gzip
 import json
 import subprocess
 import sys
@@ -24,6 +25,17 @@ from tests.audit.samples import SECRET, SESSION, Recorder, Samples
 def lines_of(state: Path) -> list[dict[str, object]]:
     text = (state / "sessions" / SESSION / "events.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]
+
+
+def contents(folder: Path) -> list[bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    raws = [(path.suffix, path.read_bytes()) for path in files]
+    return [gzip.decompress(raw) if suffix == ".gz" else raw for suffix, raw in raws]
+
+
+def modes_of(folder: Path, *, folders: bool) -> set[int]:
+    found = [path for path in [folder, *folder.rglob("*")] if path.is_dir() is folders]
+    return {path.stat().st_mode & 0o777 for path in found}
 
 
 async def test_a_whole_session_verifies_and_is_closed(recorder: Recorder, state: Path) -> None:
@@ -84,12 +96,7 @@ async def test_a_secret_never_reaches_a_file_of_the_state(
         await journal.record(samples.intended(0, text=f"--header={SECRET}"))
         await journal.record(samples.finished(0, body))
 
-    import gzip
-
-    for path in state.rglob("*"):
-        if path.is_file():
-            raw = path.read_bytes()
-            assert SECRET.encode() not in (gzip.decompress(raw) if path.suffix == ".gz" else raw)
+    assert all(SECRET.encode() not in raw for raw in contents(state))
     argv = lines_of(state)[1]["body"]["argv"]
     assert argv[2].startswith("--header=[secret:github:")
 
@@ -202,9 +209,8 @@ async def test_time_in_the_ledger_is_counted(recorder: Recorder, samples: Sample
 async def test_files_are_private_to_their_owner(recorder: Recorder, state: Path) -> None:
     await recorder.whole(actions=3)
 
-    modes = {path: path.stat().st_mode & 0o777 for path in [state, *state.rglob("*")]}
-    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
-    assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
+    assert modes_of(state, folders=True) == {0o700}
+    assert modes_of(state, folders=False) == {0o600}
 
 
 def test_importing_the_journal_opens_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""Pack sessions so that they verify where there is only Python: logs, checkpoint, verifier.
+
+A bundle is a gzipped tar, the same bytes each time. No private key and no other session's log goes in.
+"""
+
+import gzip
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from audit.errors import UnknownSessionError
+from audit.note import unverified_checkpoint
+from audit.segments import Lines
+from audit.state import SessionFiles, StateFiles
+
+_README = """A pairlock ledger bundle.
+
+    python3 verify.py --key 'THE HOST KEY, FROM ELSEWHERE'
+
+Without --key the bundle is only shown to agree with itself. Read verify.py before you run it, or take the
+same file from a copy of pairlock that you trust: whoever can change a bundle can change the verifier in it.
+"""
+
+
+def write_bundle(state: Path, session_ids: Sequence[str], target: Path, *, bodies: bool = True) -> None:
+    """Write a bundle.
+
+    Args:
+        state: The state folder.
+        session_ids: Whole ids of the sessions that go in.
+        target: The file to write, for example ``session.tar.gz``.
+        bodies: Whether what stands behind commitments goes in too; without, the log still verifies.
+
+    Raises:
+        UnknownSessionError: When a session has no log.
+    """
+    files = StateFiles(state)
+    with (
+        target.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name, content in [*_texts(), *_host_part(files)]:
+            _add(archive, name, io.BytesIO(content), len(content))
+        for name, path in _members(files, session_ids, bodies=bodies):
+            with path.open("rb") as file:
+                _add(archive, name, file, path.stat().st_size)
+
+
+def _texts() -> Iterator[tuple[str, bytes]]:
+    yield "README", _README.encode()
+    yield "verify.py", Path(__file__).with_name("standalone.py").read_bytes()
+    yield (
+        "left-out",
+        b"sessions that the host's log knows and that are not in this bundle are left out on purpose\n",
+    )
+
+
+def _host_part(files: StateFiles) -> Iterator[tuple[str, bytes]]:
+    """Yield the host's log up to its checkpoint: others may be appending to it at this moment."""
+    note = files.checkpoint.read_text("utf-8")
+    lines = islice(Lines([files.log]), unverified_checkpoint(note).size)
+    yield files.checkpoint.name, note.encode("utf-8")
+    yield files.host_vkey.name, files.host_vkey.read_bytes()
+    yield files.log.name, b"".join(line + b"\n" for line in lines)
+
+
+def _members(files: StateFiles, session_ids: Sequence[str], *, bodies: bool) -> Iterator[tuple[str, Path]]:
+    for session_id in session_ids:
+        session = files.session(session_id)
+        if not session.segments():
+            raise UnknownSessionError(f"session `{session_id}` has no ledger")
+        yield from (
+            (f"sessions/{session_id}/{name}", path) for name, path in _of_session(session, bodies=bodies)
+        )
+
+
+def _of_session(session: SessionFiles, *, bodies: bool) -> Iterator[tuple[str, Path]]:
+    for _, path in session.segments():
+        yield path.name, path
+    if bodies and session.openings.exists():
+        yield session.openings.name, session.openings
+    if bodies and session.blobs.is_dir():
+        yield from ((f"blobs/{path.name}", path) for path in sorted(session.blobs.glob("*.gz")))
+
+
+def _add(archive: tarfile.TarFile, name: str, file: io.BufferedIOBase | io.BufferedReader, size: int) -> None:
+    member = tarfile.TarInfo(f"bundle/{name}")
+    member.size, member.mode, member.mtime = size, 0o644, 0
+    archive.addfile(member, file)

@@ -1,0 +1,174 @@
+"""Read a session's entries while verifying them: nothing is handed out that was not held against its chain.
+
+A broken entry is handed out as what it is, with the reason, and ends the reading; it is never hidden.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from audit.chain import Entry, read
+from audit.errors import AuditError, BadEventError, BrokenLedgerError, UnknownSessionError
+from audit.fields import Commitment, Event
+from audit.index import HostIndex, read_index
+from audit.openings import Gone, Openings
+from audit.recover import walk_of
+from audit.schema import OVERFLOW, event_of
+from audit.segments import Lines
+from audit.state import SHORTEST_PREFIX, StateFiles
+from audit.walk import BrokenWalkError
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenEntry:
+    """An entry that does not hold, and behind which nothing is known.
+
+    Attributes:
+        seq: Its place.
+        why: What is wrong.
+        raw: The line, as it stands; at most 4 KiB of it.
+    """
+
+    seq: int
+    why: str
+    raw: bytes
+
+
+class SessionReader:
+    """Reads one session.
+
+    Args:
+        state: The state folder.
+        session_id: A whole id.
+        index: The host's log, where it has been read already.
+
+    Raises:
+        UnknownSessionError: When the session has no log.
+    """
+
+    def __init__(self, state: Path, session_id: str, *, index: HostIndex | None = None) -> None:
+        files = StateFiles(state)
+        self.session_id = session_id
+        self.files = files.session(session_id)
+        if not self.files.segments():
+            raise UnknownSessionError(f"session `{session_id}` has no ledger")
+        self._record = (index or read_index(files)).session(session_id)
+        self._openings: Openings | None = None
+
+    @property
+    def openings(self) -> Openings:
+        """Return what stands behind the session's commitments, read on first use."""
+        if self._openings is None:
+            self._openings = Openings(self.files)
+        return self._openings
+
+    def entries(self) -> Iterator[Entry | BrokenEntry]:
+        """Yield the entries in order, each held against the chain, the seals and the host's log before."""
+        walk = walk_of(self.session_id, self._record, collect=False)
+        for line in Lines([path for _, path in self.files.segments()]):
+            try:
+                walk.feed([line])
+                yield read(line, walk.chain.head)
+            except BrokenWalkError as error:
+                yield BrokenEntry(walk.chain.size, str(error), line[:4096])
+                return
+            except AuditError as error:
+                yield BrokenEntry(walk.chain.size - 1, str(error), line[:4096])
+                return
+        if walk.chain.size < self._record.size:
+            why = f"the log ends here, the host's log knows {self._record.size} entries"
+            yield BrokenEntry(walk.chain.size, why, b"")
+
+    def events(self) -> Iterator[tuple[Entry, Event]]:
+        """Yield the entries with their events, whole bodies included: what a fold over the session reads.
+
+        Raises:
+            BrokenLedgerError: At the first entry that does not hold.
+            BadEventError: At an entry of an unknown type.
+        """
+        for entry in self.entries():
+            if isinstance(entry, BrokenEntry):
+                raise BrokenLedgerError(entry.why, path=self.files.events, seq=entry.seq)
+            yield entry, self.event(entry)
+
+    def event(self, entry: Entry) -> Event:
+        """Return the event of an entry, fetching its body where that was too long for the line.
+
+        Raises:
+            BadEventError: When the type is unknown, or the body does not fit or is gone.
+        """
+        return event_of(entry, body=self.body(entry))
+
+    def body(self, entry: Entry) -> object:
+        """Return the fields of an entry, wherever they are kept.
+
+        Raises:
+            BadEventError: When they are gone.
+        """
+        if entry.body.keys() != {OVERFLOW}:
+            return entry.body
+        value = self.value(Commitment.model_validate(entry.body[OVERFLOW]))
+        if isinstance(value, Gone):
+            raise BadEventError(f"the body of entry {entry.seq} was withheld or is gone")
+        return orjson.loads(value)
+
+    def value(self, commitment: Commitment) -> bytes | Gone:
+        """Return what stands behind a commitment, checked against it.
+
+        Raises:
+            BrokenLedgerError: When it is not what was committed to.
+        """
+        return self.openings.value(commitment)
+
+    def text(self, commitment: Commitment) -> str:
+        """Return the text behind a commitment.
+
+        Raises:
+            BrokenLedgerError: When it is gone or was changed: a session with a deleted opening is not
+            resumed.
+        """
+        value = self.value(commitment)
+        if isinstance(value, Gone):
+            raise BrokenLedgerError(f"the value behind commitment `{commitment.digest[:16]}` is gone")
+        return value.decode("utf-8", "surrogatepass")
+
+
+def resolve_id(index: HostIndex, given: str, *, owner_uid: int, folder: str | None = None) -> str:
+    """Return the whole id that a person's short form means.
+
+    Args:
+        index: The host's log, read.
+        given: An id, a prefix of at least 4 characters, `last`, or `last:FOLDER`.
+        owner_uid: Whose sessions `last` chooses from.
+        folder: The resolved folder, where `given` is `last:FOLDER` and the caller has resolved it.
+
+    Raises:
+        UnknownSessionError: When nothing, or more than one session, answers to it.
+    """
+    if given == "last" or given.startswith("last:"):
+        wanted = folder if folder is not None else given.removeprefix("last").removeprefix(":") or None
+        return _newest(index, owner_uid, wanted)
+    if given in index.sessions:
+        return given
+    long_enough = len(given) >= SHORTEST_PREFIX
+    found = [session for session in index.sessions if long_enough and session.startswith(given)]
+    if len(found) == 1:
+        return found[0]
+    shown = given[:20].encode("ascii", "backslashreplace").decode("ascii")
+    if found:
+        raise UnknownSessionError(
+            f"`{shown}` is the beginning of {len(found)} sessions", hint="give more characters"
+        )
+    raise UnknownSessionError(f"no session `{shown}`", hint="at least 4 characters of an id, or `last`")
+
+
+def _newest(index: HostIndex, owner_uid: int, folder: str | None) -> str:
+    for session, record in reversed(index.sessions.items()):
+        known = record.registered
+        if known is None or known.owner_uid != owner_uid:
+            continue
+        if folder is None or known.workspace == folder:
+            return session
+    raise UnknownSessionError("no session yet" if folder is None else "no session on that folder yet")

@@ -1,0 +1,376 @@
+"""Verify a pairlock ledger with nothing but Python: this one file, which goes into every bundle.
+
+It shares no code with the rest of the package. `python3 verify.py [FOLDER] [--key VKEY] [--against
+CHECKPOINT]` reads ledger.jsonl, checkpoint, and sessions/*/events.jsonl*, prints a line for each log, and
+exits 0 when all of them hold, 1 when one does not, 2 for wrong usage. docs/audit-format.md describes the
+format.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import pathlib
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+# Ed25519 verification (RFC 8032 section 5.1.7), in affine-free extended coordinates.
+_P = 2**255 - 19
+_L = 2**252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, _P - 2, _P) % _P
+_I = pow(2, (_P - 1) // 4, _P)
+_Point = tuple[int, int, int, int]
+Fields = dict[str, Any]
+
+
+class BadLogError(Exception):
+    """Raised when something does not hold; `place` is the entry, or None."""
+
+    def __init__(self, why: str, place: int | None = None) -> None:
+        super().__init__(why)
+        self.place = place
+
+
+def _add(one: _Point, two: _Point) -> _Point:
+    a = (one[1] - one[0]) * (two[1] - two[0]) % _P
+    b = (one[1] + one[0]) * (two[1] + two[0]) % _P
+    c = 2 * one[3] * two[3] * _D % _P
+    d = 2 * one[2] * two[2] % _P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
+
+
+def _times(number: int, point: _Point) -> _Point:
+    total = (0, 1, 1, 0)
+    while number:
+        if number & 1:
+            total = _add(total, point)
+        point = _add(point, point)
+        number >>= 1
+    return total
+
+
+def _same(one: _Point, two: _Point) -> bool:
+    return not ((one[0] * two[2] - two[0] * one[2]) % _P or (one[1] * two[2] - two[1] * one[2]) % _P)
+
+
+def _point(raw: bytes) -> _Point:
+    number = int.from_bytes(raw, "little")
+    sign, y = number >> 255, number & (2**255 - 1)
+    square = (y * y - 1) * pow(_D * y * y + 1, _P - 2, _P) % _P
+    x = pow(square, (_P + 3) // 8, _P)
+    if (x * x - square) % _P:
+        x = x * _I % _P
+    if y >= _P or (x * x - square) % _P or (x == 0 and sign):
+        raise BadLogError("a point of a signature is not on the curve")
+    x = _P - x if x & 1 != sign else x
+    return (x, y, 1, x * y % _P)
+
+
+_BASE = _point(bytes.fromhex("58" + "66" * 31))
+
+
+def check_signature(key: bytes, message: bytes, signature: bytes) -> None:
+    """Check an Ed25519 signature."""
+    scalar = int.from_bytes(signature[32:], "little")
+    if len(signature) != 64 or len(key) != 32 or scalar >= _L:
+        raise BadLogError("a signature is malformed")
+    digest = hashlib.sha512(signature[:32] + key + message).digest()
+    challenge = int.from_bytes(digest, "little") % _L
+    left, right = _times(scalar, _BASE), _add(_point(signature[:32]), _times(challenge, _point(key)))
+    if not _same(left, right):
+        raise BadLogError("a signature is wrong")
+
+
+def parse_key(text: str) -> tuple[str, bytes, bytes]:
+    """Return a key's name, its id and its 32 bytes."""
+    try:
+        name, rest = text.strip().split("+", 1)
+        key_id, packed = rest.split("+", 1)
+        raw = base64.b64decode(packed, validate=True)
+    except ValueError:
+        raise BadLogError("a key is malformed") from None
+    wanted = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+    if len(raw) != 33 or raw[0] != 1 or key_id != wanted.hex():
+        raise BadLogError("a key is malformed")
+    return name, wanted, raw[1:]
+
+
+def open_note(note: str, vkey: str) -> list[str]:
+    """Return the lines of a signed note's body, its signature by that key having been checked."""
+    name, key_id, key = parse_key(vkey)
+    body, gap, tail = note.rpartition("\n\n")
+    for line in tail.splitlines() if gap else []:
+        parts = line.split(" ")
+        if len(parts) != 3 or parts[:2] != ["\u2014", name]:
+            continue
+        raw = base64.b64decode(parts[2], validate=True)
+        if raw[:4] == key_id:
+            check_signature(key, (body + "\n").encode(), raw[4:])
+            return body.split("\n")
+    raise BadLogError(f"a note is not signed by {name}")
+
+
+class Tree:
+    """The tree of RFC 6962, growing."""
+
+    def __init__(self, size: int = 0, peaks: tuple[bytes, ...] = ()) -> None:
+        self.size = size
+        self.peaks = list(peaks)
+
+    def append(self, leaf: bytes) -> None:
+        """Add a leaf."""
+        size = self.size
+        while size & 1:
+            leaf, size = hashlib.sha256(b"\1" + self.peaks.pop() + leaf).digest(), size >> 1
+        self.peaks.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the root."""
+        if not self.peaks:
+            return hashlib.sha256(b"").digest()
+        root = self.peaks[-1]
+        for peak in self.peaks[-2::-1]:
+            root = hashlib.sha256(b"\1" + peak + root).digest()
+        return root
+
+
+class Log:
+    """One log while it is read."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self.head = hashlib.sha256(b"pairlock ledger 1\n" + origin.encode()).digest()
+        self.tree = Tree()
+
+    def take(self, line: bytes) -> Fields:
+        """Check that a line follows, and return its fields; the caller moves on with `advance`."""
+        seq = self.tree.size
+        if not line.startswith(b'{"seq":%d,"prev":"%s",' % (seq, self.head.hex().encode())):
+            raise BadLogError("it does not follow the entry before it", seq)
+        try:
+            fields: Fields = json.loads(line)
+            again = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+        except (ValueError, RecursionError):
+            raise BadLogError("it is not JSON", seq) from None
+        if again != line or list(fields) != ["seq", "prev", "at", "mono", "type", "v", "body"]:
+            raise BadLogError("it is not spelled as a writer spells it", seq)
+        return fields
+
+    def advance(self, line: bytes) -> None:
+        """Move on past a line."""
+        self.head = hashlib.sha256(b"\0" + line).digest()
+        self.tree.append(self.head)
+
+    def checkpoint(self) -> list[str]:
+        """Return the lines of what a seal here has to sign."""
+        root = base64.b64encode(self.tree.root()).decode()
+        return [self.origin, str(self.tree.size), root, f"head {self.head.hex()}"]
+
+
+def lines_of(paths: list[pathlib.Path]) -> Iterator[bytes]:
+    """Yield whole lines; a torn last one is left out."""
+    for path in paths:
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line[:-1]
+
+
+class Host:
+    """What the host's log says."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.keys: list[str] = []
+        self.sessions: dict[str, Fields] = {}
+        self.roots: dict[int, bytes] = {}
+        self.origin = ""
+        self.size = 0
+
+    def read(self) -> None:
+        """Read and verify the host's log."""
+        log: Log | None = None
+        for line in lines_of([self.folder / "ledger.jsonl"]):
+            if log is None:
+                body = json.loads(line)["body"]
+                self.origin = f"pairlock/host/{body['name']}"
+                self.keys, log = [body["vkey"]], Log(self.origin)
+            fields = log.take(line)
+            self._learn(log, fields["type"], fields["body"])
+            log.advance(line)
+            self.size = log.tree.size
+            self.roots[self.size] = log.tree.root()
+        if log is None:
+            raise BadLogError("the host's log is empty")
+        for name in ("checkpoint", "checkpoint.next"):
+            path = self.folder / name
+            if path.exists() and open_note(path.read_text(), self.keys[-1]) == log.checkpoint():
+                return
+        raise BadLogError("no checkpoint covers the end of the host's log")
+
+    def session(self, session: str) -> Fields:
+        """Return what is known of a session."""
+        return self.sessions.setdefault(
+            session, {"keys": {}, "roots": {}, "size": 0, "pruned": None, "end": 0}
+        )
+
+    def _learn(self, log: Log, kind: str, body: Fields) -> None:
+        if kind in ("session.registered", "session.reopened"):
+            self.session(body["session"])["keys"][body["epoch"]] = body["vkey"]
+        if kind in ("session.reopened", "session.sealed"):
+            known = self.session(body["session"])
+            known["roots"][body["size"]] = body["root"]
+            known["size"] = max(known["size"], body["size"])
+            known["end"] = body["size"] if body.get("closed") else 0
+        if kind == "session.pruned":
+            self.session(body["session"])["pruned"] = body
+        if kind == "key.rotated":
+            if open_note(body["note"], self.keys[-1]) != [*log.checkpoint(), f"next {body['new_vkey']}"]:
+                raise BadLogError("the old key does not vouch for the new", log.tree.size)
+            self.keys.append(body["new_vkey"])
+
+
+class Session:
+    """One session's log while it is read."""
+
+    def __init__(self, session: str, known: Fields) -> None:
+        self.session = session
+        self.known = known
+        self.log = Log(f"pairlock/session/{session}")
+        self.epoch, self.sealed, self.last = 0, 0, ""
+        pruned = known["pruned"]
+        if pruned:
+            self.log.head, self.epoch, self.sealed = (
+                bytes.fromhex(pruned["head"]),
+                pruned["epoch"],
+                pruned["size"],
+            )
+            self.log.tree = Tree(pruned["size"], tuple(bytes.fromhex(peak) for peak in pruned["peaks"]))
+        self.key = known["keys"].get(self.epoch, "")
+
+    def take(self, line: bytes) -> None:
+        """Check a line and move on."""
+        seq, fields = self.log.tree.size, self.log.take(line)
+        if fields["type"] in ("log.opened", "session.recovered"):
+            self._begin(fields["body"], seq)
+        if fields["type"] == "log.sealed":
+            self._seal(fields["body"], seq)
+        else:
+            self.last = fields["type"]
+        self.log.advance(line)
+        wanted = self.known["roots"].get(seq + 1)
+        if wanted is not None and wanted != self.log.tree.root().hex():
+            raise BadLogError(f"entry {seq} is not what the host's log has sealed", self.sealed)
+
+    def end(self) -> str:
+        """Check the end and return what to say of the log."""
+        size, end = self.log.tree.size, self.known["end"]
+        if size < self.known["size"]:
+            raise BadLogError(f"truncated: {size} entries of at least {self.known['size']}", size)
+        if end and end < size and self.sealed < size:
+            raise BadLogError("it stands behind the session's sealed end", end)
+        state = "closed" if self.last == "session.closed" and self.sealed == size else "no end recorded"
+        return f"ok: {size} entries, {self.sealed} sealed, {state}"
+
+    def _begin(self, body: Fields, seq: int) -> None:
+        if body["session"] != self.session or body["epoch"] != self.epoch + 1:
+            raise BadLogError("it belongs to another session or epoch", seq)
+        if self.known["keys"] and self.known["keys"].get(body["epoch"]) != body["vkey"]:
+            raise BadLogError("its key is not registered", seq)
+        self.epoch, self.key = body["epoch"], body["vkey"]
+
+    def _seal(self, body: Fields, seq: int) -> None:
+        if body["epoch"] != self.epoch or open_note(body["note"], self.key) != self.log.checkpoint():
+            raise BadLogError(f"the seal at entry {seq} does not hold", self.sealed)
+        self.sealed = seq + 1
+
+
+def check_session(folder: pathlib.Path, session: str, known: Fields) -> str:
+    """Verify one session and return what to say of it."""
+    reading = Session(session, known)
+    found = [
+        path for path in folder.glob("events.jsonl*") if path.suffix == ".jsonl" or path.suffix[1:].isdigit()
+    ]
+    found.sort(key=lambda path: int(path.suffix[1:]) if path.suffix != ".jsonl" else 0)
+    for line in lines_of(found):
+        reading.take(line)
+    return reading.end()
+
+
+def main() -> int:
+    """Verify a folder and say what was found."""
+    parser = argparse.ArgumentParser(description="Verify a pairlock ledger or bundle.")
+    parser.add_argument("folder", nargs="?", default=str(pathlib.Path(__file__).parent), type=pathlib.Path)
+    parser.add_argument("--key", help="the host's public key, as it came from elsewhere")
+    parser.add_argument("--against", type=pathlib.Path, help="a checkpoint that was kept elsewhere")
+    options = parser.parse_args()
+    host, bad = Host(options.folder), 0
+
+    def say(name: str, words: str) -> None:
+        shown = re.sub(r"[^ -~]", "?", f"{name}: {words}")
+        sys.stdout.write(f"{shown}\n")
+
+    try:
+        host.read()
+        _check_trust(host, options.key, options.against)
+        say(
+            "host",
+            f"ok: {host.size} entries, signed by {'the pinned key' if options.key else 'the key beside it'}",
+        )
+    except (BadLogError, OSError, ValueError, KeyError, TypeError) as error:
+        say("host", f"BROKEN: {error}")
+        bad = 1
+    folders = {path.name: path for path in (options.folder / "sessions").glob("*") if path.is_dir()}
+    for session in [*host.sessions, *sorted(set(folders) - set(host.sessions))]:
+        try:
+            say(session, _session_words(options.folder, session, host, folders))
+        except BadLogError as error:
+            place = "" if error.place is None else f" at entry {error.place}"
+            say(session, f"BROKEN{place}: {error}")
+            bad = 1
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            say(session, f"BROKEN: {type(error).__name__}")
+            bad = 1
+    return bad
+
+
+def _session_words(folder: pathlib.Path, session: str, host: Host, folders: dict[str, pathlib.Path]) -> str:
+    known = host.session(session)
+    there = session in folders and any(folders[session].glob("events.jsonl*"))
+    if not there and known["pruned"] and known["pruned"]["size"] >= known["size"]:
+        return "pruned on purpose"
+    if not there and (folder / "left-out").exists():
+        return "not in this bundle"
+    if not there:
+        raise BadLogError("missing: the session's log is gone")
+    if not known["keys"]:
+        return "unsigned, " + check_session(folders[session], session, known)
+    return check_session(folders[session], session, known)
+
+
+def _check_trust(host: Host, key: str | None, against: pathlib.Path | None) -> None:
+    if key is not None and key.strip() not in host.keys:
+        raise BadLogError("the host's log is not signed by the pinned key")
+    if against is None:
+        return
+    note = against.read_text()
+    for candidate in [*host.keys, *([key] if key else [])]:
+        try:
+            origin, size, root, *_ = open_note(note, candidate)
+        except BadLogError:
+            continue
+        found = host.roots.get(int(size))
+        if origin != host.origin or found is None or base64.b64encode(found).decode() != root:
+            raise BadLogError(
+                f"rolled back or rewritten: it does not contain the checkpoint of {size} entries"
+            )
+        return
+    raise BadLogError("the checkpoint that was kept elsewhere is signed by an unknown key")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Measure the ledger beside its floors, in one run: an event against a raw fdatasync, verifying, a query.
+
+Run it with ``python -m benchmarks.ledger``; it prints floor, ours, ratio, and exits 1 when a gate fails.
+Absolute times drift from machine to machine; the ratios are what is held.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import orjson
+
+from audit.event import ActionIntended
+from audit.fields import Reason, Rule
+from audit.journal import Journal, Registration
+from audit.query import parse_filter, query_session
+from audit.verify import verify_session
+
+EVENTS = 2000
+PER_TASK = 150
+TASKS = 32
+ENTRIES = 100_000
+LARGEST_RATIO = 1.6
+FEWEST_VERIFIED = 250_000
+QUERY_SECONDS = 3.0
+_SESSIONS = iter(f"{number:012d}" for number in range(100))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: What was measured.
+        floor: The same work without us; in `unit`.
+        ours: With us; in `unit`.
+        unit: `us` or `entries/s`.
+        holds: Whether the gate holds; None where there is none.
+    """
+
+    name: str
+    floor: float
+    ours: float
+    unit: str
+    holds: bool | None
+
+    def ratio(self) -> float:
+        """Return how many times the floor it is; above 1 is slower, whatever the unit."""
+        return self.ours / self.floor if self.unit == "us" else self.floor / self.ours
+
+
+def event(number: int) -> ActionIntended:
+    """Return an event whose line has about 800 bytes."""
+    return ActionIntended(
+        action=f"0123456789ab/{number}",
+        argv=("files", "write", "src/app/module/deep/down/file.py", "--text", "x" * 150),
+        command="files write",
+        arguments={"path": "src/app/module/deep/down/file.py", "text": "x" * 150},
+        verdict="allowed",
+        reasons=(Reason(code="rule", message="a rule allows it", rule=Rule(origin="p", line=9, column=7)),),
+    )
+
+
+def raw_sync_us(folder: Path, line: bytes) -> list[float]:
+    """Return what an append and fdatasync of that line takes, in microseconds, each time."""
+    descriptor = os.open(folder / "raw", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    times = []
+    for _ in range(EVENTS):
+        begin = time.perf_counter()
+        os.write(descriptor, line)
+        os.fdatasync(descriptor)
+        times.append((time.perf_counter() - begin) * 1e6)
+    os.close(descriptor)
+    return times
+
+
+async def recorded_us(state: Path) -> tuple[list[float], float]:
+    """Return what one event takes alone, in microseconds, and how many a second 32 tasks record."""
+    times = []
+    async with Journal.create(state, next(_SESSIONS), registration=Registration(grant="none")) as journal:
+        for number in range(EVENTS):
+            fresh = event(number)
+            begin = time.perf_counter()
+            await journal.record(fresh)
+            times.append((time.perf_counter() - begin) * 1e6)
+
+        async def task() -> None:
+            for number in range(PER_TASK):
+                await journal.record(event(number))
+
+        begin = time.perf_counter()
+        await asyncio.gather(*(task() for _ in range(TASKS)))
+        together = TASKS * PER_TASK / (time.perf_counter() - begin)
+    return times, together
+
+
+async def fill(state: Path, entries: int) -> str:
+    """Write a session of that many entries and return its id."""
+    session = next(_SESSIONS)
+    one = event(1)
+    async with Journal.create(state, session, registration=Registration(grant="none")) as journal:
+        for start in range(0, entries, 2000):
+            for _ in range(min(2000, entries - start) - 1):
+                await journal.record_lazily(one)
+            await journal.record(one)
+    return session
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return how many seconds of one core the work takes, at its best of three."""
+    best = float("inf")
+    for _ in range(3):
+        begin = time.process_time()
+        work()
+        best = min(best, time.process_time() - begin)
+    return best
+
+
+def bare_verify(path: Path) -> None:
+    """Do what any verifier must: hash each line, decode it, encode it, compare, hash one node."""
+    for line in path.read_bytes().splitlines():
+        leaf = sha256(b"\0" + line).digest()
+        if orjson.dumps(orjson.loads(line)) != line:
+            raise SystemExit("a line is not as it was written")
+        sha256(b"\1" + leaf + leaf).digest()
+
+
+def rows(folder: Path) -> list[Row]:
+    """Measure everything.
+
+    Args:
+        folder: A folder on the disk to measure, empty.
+    """
+    state = folder / "state"
+    alone, together = asyncio.run(recorded_us(state))
+    line = (state / "sessions" / "000000000000" / "events.jsonl").read_bytes().splitlines()[5] + b"\n"
+    floor = statistics.median(raw_sync_us(folder, line))
+    ours = statistics.median(alone)
+    found = [
+        Row(f"one event, {len(line)} bytes, p50", floor, ours, "us", ours <= LARGEST_RATIO * floor),
+        Row(f"{TASKS} tasks", 1e6 / floor, together, "entries/s", None),
+    ]
+    session = asyncio.run(fill(state, ENTRIES))
+    log = state / "sessions" / session / "events.jsonl"
+    total = sum(part.stat().st_size for part in log.parent.glob("events.jsonl*")) // len(line)
+    bare = total / timed(lambda: [bare_verify(part) for part in log.parent.glob("events.jsonl*")])
+    verified = total / timed(lambda: verify_session(state, session).check())
+    found.append(Row("verify, one core", bare, verified, "entries/s", verified >= FEWEST_VERIFIED))
+    wanted = parse_filter("type=action.intended argv~nowhere")
+    asked = total / timed(lambda: list(query_session(state, session, wanted)))
+    found.append(Row("query, every entry read", bare, asked, "entries/s", asked >= 1_000_000 / QUERY_SECONDS))
+    return found
+
+
+def main() -> int:
+    """Print the table; with ``--json``, the same for programs. Return 1 when a gate does not hold."""
+    folder = Path(tempfile.mkdtemp(prefix="ledger-benchmark-", dir=os.environ.get("BENCHMARK_FOLDER", ".")))
+    try:
+        table = rows(folder)
+    finally:
+        shutil.rmtree(folder)
+    if "--json" in sys.argv[1:]:
+        fields = [
+            {"name": row.name, "floor": row.floor, "ours": row.ours, "ratio": row.ratio()} for row in table
+        ]
+        sys.stdout.write(json.dumps(fields) + "\n")
+    else:
+        for row in table:
+            verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[row.holds]
+            sys.stdout.write(
+                f"{row.name:34} floor {row.floor:12,.0f}  ours {row.ours:12,.0f} {row.unit:10} "
+                f"ratio {row.ratio():5.2f}  {verdict}\n"
+            )
+    return 1 if any(row.holds is False for row in table) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
