@@ -140,6 +140,7 @@ def test_a_session_runs_from_the_wheel_and_mends_the_example(
     finally:
         _remove_built(tmp_path / "state")
 
+    _compare_with_readme(f"{ran.stderr}\n{ran.stdout}\n{diff.stdout}\n{verified.stdout}".splitlines())
     assert "max(result[-1].end" not in before
     assert (
         "+            result[-1] = Interval(result[-1].start, max(result[-1].end, interval.end))"
@@ -149,6 +150,16 @@ def test_a_session_runs_from_the_wheel_and_mends_the_example(
     assert applied.returncode == 0, applied.stderr
     assert "max(result[-1].end" in (workspace / "freetime" / "interval.py").read_text()
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def _compare_with_readme(output: list[str]) -> None:
+    """Find every line of the README's transcript in the output, in order; commands are passed over."""
+    readme = (ROOT / "README.md").read_text()
+    transcript = readme.split("<!-- transcript", 1)[1].split("```", 2)[1]
+    rest = iter(output)
+    for line in transcript.splitlines():
+        if line and line != "[…]" and not line.startswith(("$ ", "      --")):
+            assert line in rest, f"not in the output, or not in this order: {line}"
 
 
 def _remove_built(state: Path) -> None:
