@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from sandbox.stage.base import save_hashes, save_record
 from sandbox.stage.errors import ApplyError
 from sandbox.stage.journal import Journal, Phase, load_journal, save_journal
-from sandbox.stage.layout import MatchNothing
+from sandbox.stage.layout import YARD_PREFIX, MatchNothing
 from sandbox.stage.opened import digest_of
 from sandbox.stage.prepare import Preparation
 from sandbox.stage.verdict import NotApplied, Refusal, decide
-from sandbox.stage.yard import YARD_PREFIX, StepConflictError, Yard
+from sandbox.stage.yard import StepConflictError, Yard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sandbox.stage.errors import PathRefusedError
 from sandbox.stage.opened import content_of
@@ -34,6 +34,8 @@ MAX_COMPARED_LINES: Final = 20_000
 MAX_REPEATS: Final = 4_000_000
 """Most pairs of equal lines that are compared; a file of one line repeated must not stall the reader."""
 CONTEXT_LINES: Final = 3
+Operation: TypeAlias = tuple[str, int, int, int, int]
+"""As difflib has it: what to do, and the lines of the old and the new content that it concerns."""
 _NO_OBJECT: Final = "0" * 40
 _BINARY_PROBE_BYTES: Final = 8000
 """git takes content with a NUL in its first 8,000 bytes for binary (xdiff-interface.c)."""
@@ -138,7 +140,7 @@ def _one(path: str, before: _File | None, after: _File | None) -> Iterator[bytes
     else:
         names = _name("a/" + path) if before else "/dev/null", _name("b/" + path) if after else "/dev/null"
         yield _encode(f"--- {names[0]}{_tab(names[0])}\n+++ {names[1]}{_tab(names[1])}\n")
-        yield from _hunks(_lines(old), _lines(new))
+        yield from _hunks(lines_of(old), lines_of(new))
 
 
 def _heading(path: str, before: _File | None, after: _File | None) -> Iterator[str]:
@@ -160,24 +162,29 @@ def _is_binary(content: bytes) -> bool:
     return b"\0" in content[:_BINARY_PROBE_BYTES]
 
 
-def _lines(content: bytes) -> list[bytes]:
+def lines_of(content: bytes) -> list[bytes]:
     """Split after each newline, and nowhere else (`splitlines` would split at form feeds too)."""
     return re.findall(rb"[^\n]*\n|[^\n]+$", content)
 
 
 def _hunks(old: list[bytes], new: list[bytes]) -> Iterator[bytes]:
-    for group in _groups(old, new):
-        (_, a1, _, b1, _), (_, _, a2, _, b2) = group[0], group[-1]
-        yield _encode(f"@@ -{_span(a1, a2)} +{_span(b1, b2)} @@\n")
-        for tag, i1, i2, j1, j2 in group:
-            if tag == "equal":
-                yield from (_line(b" ", line) for line in old[i1:i2])
-                continue
-            yield from (_line(b"-", line) for line in old[i1:i2])
-            yield from (_line(b"+", line) for line in new[j1:j2])
+    for group in hunk_groups(old, new):
+        yield from hunk_text(group, old, new)
 
 
-def _groups(old: list[bytes], new: list[bytes]) -> Iterator[list[tuple[str, int, int, int, int]]]:
+def hunk_text(group: list[Operation], old: list[bytes], new: list[bytes]) -> Iterator[bytes]:
+    """Yield one hunk in the form of a unified diff, its `@@` line first."""
+    (_, a1, _, b1, _), (_, _, a2, _, b2) = group[0], group[-1]
+    yield _encode(f"@@ -{_span(a1, a2)} +{_span(b1, b2)} @@\n")
+    for tag, i1, i2, j1, j2 in group:
+        if tag == "equal":
+            yield from (_line(b" ", line) for line in old[i1:i2])
+            continue
+        yield from (_line(b"-", line) for line in old[i1:i2])
+        yield from (_line(b"+", line) for line in new[j1:j2])
+
+
+def hunk_groups(old: list[bytes], new: list[bytes]) -> Iterator[list[Operation]]:
     """Yield groups of operations; a comparison that could take for ever is one replacement."""
     if len(old) + len(new) > MAX_COMPARED_LINES or _repeats(old, new) > MAX_REPEATS:
         yield [("replace", 0, len(old), 0, len(new))]

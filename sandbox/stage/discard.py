@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sandbox.stage.errors import StageError
 from sandbox.stage.layout import StageFolder
 
 if TYPE_CHECKING:
@@ -35,17 +36,23 @@ def discard(session_folder: Path) -> Discarded:
 
     Args:
         session_folder: The session's folder; its container must be gone, its mount unmounted.
+
+    Raises:
+        StageError: When an apply of the session was interrupted: its journal is needed to put things right.
     """
-    stage = StageFolder(session_folder.resolve() / "stage").path
+    folder = StageFolder(session_folder.resolve() / "stage")
+    stage = folder.path
+    if folder.journal.exists():
+        raise StageError("an apply of this session is unfinished", hint="it is finished by `pairlock apply`")
     doomed = stage.with_name("stage.discarded")
     if stage.exists():
         if doomed.exists():
             doomed = doomed.with_name(f"{doomed.name}-{secrets.token_hex(4)}")
         stage.rename(doomed)
-    left = {folder: remove_tree(folder) for folder in session_folder.resolve().glob("stage.discarded*")}
-    for folder, names in left.items():
+    left = {path: remove_tree(path) for path in session_folder.resolve().glob("stage.discarded*")}
+    for path, names in left.items():
         if names:
-            return Discarded(leftover=folder, names=names)
+            return Discarded(leftover=path, names=names)
     return Discarded(leftover=None, names=())
 
 

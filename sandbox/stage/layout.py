@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+YARD_PREFIX: Final = ".pairlock-apply-"
+"""Begins the name of an apply's own folder, at the top of a workspace; random digits follow."""
 
 
 class PathMatcher(Protocol):

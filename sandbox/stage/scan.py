@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.stage.base import Seen
 from sandbox.stage.errors import StageError
+from sandbox.stage.layout import YARD_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ class Scan:
     entries: dict[str, Seen]
     """Every path that the agent may see, relative to the workspace; the workspace itself is `""`."""
     hidden: tuple[str, ...]
-    """Paths that match `hide`; a folder hidden as a whole is one path, what it holds is not listed."""
+    """Paths that match `hide`, and what an interrupted apply left; a folder hidden as a whole is one path."""
     linked: tuple[str, ...]
     """Visible names of a file that is hidden under another name (hard links); hidden too."""
     special: tuple[str, ...]
@@ -74,7 +75,7 @@ class _Walk:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if self.hide.matches(path):
+            if self.hide.matches(path) or path.startswith(YARD_PREFIX):
                 self._hide(path, entry.path, status)
             elif self._keep(path, status):
                 pending.append((entry.path, path))

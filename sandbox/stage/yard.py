@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from sandbox.stage.beneath import Beneath
 
-YARD_PREFIX: Final = ".pairlock-apply-"
-"""Begins the name of an apply's own folder; random digits follow."""
-
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_FLAGS: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})

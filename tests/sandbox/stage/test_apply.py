@@ -9,7 +9,8 @@ import pytest
 from sandbox.stage import kernel
 from sandbox.stage.apply import apply_changes, recover
 from sandbox.stage.changes import compute_changes
-from sandbox.stage.errors import ApplyError
+from sandbox.stage.discard import discard
+from sandbox.stage.errors import ApplyError, StageError
 from sandbox.stage.opened import open_stage
 from sandbox.stage.yard import Yard as ApplyYard
 
@@ -298,6 +299,8 @@ def test_an_apply_killed_while_it_prepares_is_dropped(yard: Yard, monkeypatch: p
             apply(yard)
     with pytest.raises(ApplyError, match="unfinished"):
         apply(yard)
+    with pytest.raises(StageError, match="unfinished"):
+        discard(yard.session)
 
     with open_stage(yard.session) as stage:
         done = recover(stage)

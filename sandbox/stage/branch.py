@@ -1,0 +1,276 @@
+"""Commit what a person chose onto a new git branch, without the work tree, the index, or any hook.
+
+Git itself only reads what the user committed, and makes the new branch. Everything of the agent's (names,
+content) is written as loose objects from here, so none of it reaches a program on the host: no filter, no
+hook, no attribute can run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sandbox.stage.changes import ChangeKind
+from sandbox.stage.errors import PathRefusedError, StageError
+from sandbox.stage.layout import MatchNothing
+from sandbox.stage.opened import content_of
+from sandbox.stage.sides import EntryKind, Side
+from sandbox.stage.verdict import NotApplied, Refusal, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sandbox.stage.changes import Change
+    from sandbox.stage.layout import PathMatcher
+    from sandbox.stage.opened import OpenStage
+
+MAX_FILE_BYTES: Final = 256 * 1024 * 1024
+"""Longest file that is committed."""
+GIT_SECONDS: Final = 60
+"""Longest that one git command may take; each reads or moves one thing."""
+
+_NO_OBJECT: Final = "0" * 40
+_ISOLATED: Final = (
+    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "safe.directory=*",
+    "-c", "protocol.allow=never", "-c", "core.pager=cat",
+)  # fmt: skip
+
+
+class BranchError(StageError):
+    """Raised when the changes cannot be committed to a branch; nothing was moved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchResult:
+    """A commit that was made."""
+
+    branch: str
+    """The new branch."""
+    commit: str
+    """Its commit, 40 hexadecimal digits."""
+    committed: tuple[str, ...]
+    """Paths that it changes, relative to the workspace."""
+    not_committed: tuple[NotApplied, ...]
+    """Paths that were chosen and refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitText:
+    """Who commits, and what the commit says."""
+
+    name: str
+    email: str
+    message: str
+    seconds: int
+    """Time of the commit, seconds since 1970, in UTC."""
+
+
+def commit_to_branch(  # noqa: PLR0913 - one call from one command; each is a choice of the person's
+    stage: OpenStage,
+    changes: Sequence[Change],
+    *,
+    branch: str,
+    text: CommitText,
+    chosen: PathMatcher | None = None,
+    include: PathMatcher | None = None,
+) -> BranchResult:
+    """Commit the chosen changes on top of HEAD, as a new branch; HEAD, index and work tree stay as they are.
+
+    Content is committed as the agent wrote it: git's own filters (line ends, large files) do not run.
+
+    Args:
+        stage: The stage.
+        changes: What `compute_changes` found.
+        branch: Name of the new branch; it must not exist.
+        text: Author and message.
+        chosen: Which changes; all unless told otherwise.
+        include: Paths that the person named although they are protected, hidden or lead out.
+
+    Raises:
+        BranchError: When the workspace is in no git repository with a commit, or the branch exists.
+    """
+    repository = _Repository.find(Path(stage.workspace.path))
+    repository.check_new_branch(branch)
+    tree = repository.tree()
+    committed, refused = [], []
+    for change in changes:
+        if chosen is not None and not chosen.matches(change.path):
+            continue
+        refusal = _refusal(change, include or MatchNothing())
+        if refusal is not None:
+            refused.append(refusal)
+        elif repository.put(tree, stage, change):
+            committed.append(change.path)
+    commit = repository.commit(tree, text)
+    repository.make_branch(branch, commit)
+    return BranchResult(
+        branch=branch, commit=commit, committed=tuple(committed), not_committed=tuple(refused)
+    )
+
+
+def _refusal(change: Change, include: PathMatcher) -> NotApplied | None:
+    if ".git" in change.path.lower().split("/"):
+        return NotApplied(path=change.path, code=Refusal.PROTECTED, reason="git does not commit it")
+    return decide(change, include)
+
+
+@dataclass(frozen=True, slots=True)
+class _Repository:
+    """A git repository, read by git and written by hand."""
+
+    git: str
+    workspace: Path
+    objects: Path
+    prefix: str
+    """The workspace's path inside the repository, with a slash at its end; empty at the top."""
+    head: str
+
+    @classmethod
+    def find(cls, workspace: Path) -> _Repository:
+        git = _git_program(workspace)
+        run = _runner(git, workspace)
+        if run("rev-parse", "--show-object-format") != "sha1":
+            raise BranchError("the repository keeps its objects by another hash than sha1")
+        return cls(
+            git=git,
+            workspace=workspace,
+            objects=Path(run("rev-parse", "--path-format=absolute", "--git-path", "objects")),
+            prefix=run("rev-parse", "--show-prefix"),
+            head=run("rev-parse", "--verify", "HEAD^{commit}"),
+        )
+
+    def check_new_branch(self, branch: str) -> None:
+        run = _runner(self.git, self.workspace)
+        if branch.startswith("-") or branch in {"", "HEAD", "@"}:
+            raise BranchError(f"`{branch}` is not a name for a branch")
+        run("check-ref-format", f"refs/heads/{branch}")
+        if run("for-each-ref", "--format=%(refname)", f"refs/heads/{branch}"):
+            raise BranchError(f"branch `{branch}` exists already", hint="choose another name")
+
+    def tree(self) -> dict[str, tuple[str, str]]:
+        """Return mode and object of every path that HEAD has."""
+        listing = _runner(self.git, self.workspace)("ls-tree", "-r", "-z", "--full-tree", self.head)
+        found = {}
+        for line in filter(None, listing.split("\0")):
+            about, _, path = line.partition("\t")
+            mode, _, name = about.split(" ")
+            found[path] = (mode, name)
+        return found
+
+    def put(self, tree: dict[str, tuple[str, str]], stage: OpenStage, change: Change) -> bool:
+        """Bring one change into the tree; return whether git has a form for it."""
+        path = self.prefix + change.path
+        after = change.after
+        if after is None:
+            return tree.pop(path, None) is not None
+        if after.kind is EntryKind.FOLDER:
+            return change.kind is ChangeKind.TYPE and tree.pop(path, None) is not None
+        for inside in [other for other in tree if other.startswith(path + "/")]:
+            del tree[inside]
+        mode = "120000" if after.kind is EntryKind.SYMLINK else "100755" if after.mode & 0o100 else "100644"
+        tree[path] = (mode, self.write(b"blob", _content(stage, change, after)))
+        return True
+
+    def commit(self, tree: dict[str, tuple[str, str]], text: CommitText) -> str:
+        who = f"{_plain(text.name)} <{_plain(text.email)}> {text.seconds} +0000"
+        lines = [f"tree {self._tree(tree)}", f"parent {self.head}", f"author {who}", f"committer {who}", ""]
+        return self.write(b"commit", os.fsencode("\n".join([*lines, text.message.rstrip() + "\n"])))
+
+    def make_branch(self, branch: str, commit: str) -> None:
+        _runner(self.git, self.workspace)("update-ref", f"refs/heads/{branch}", commit, _NO_OBJECT)
+
+    def _tree(self, flat: dict[str, tuple[str, str]]) -> str:
+        """Write the trees of a flat list of paths, innermost first, and return the top one's name."""
+        entries: dict[bytes, tuple[bytes, str]] = {}
+        below: dict[str, dict[str, tuple[str, str]]] = {}
+        for path, (mode, name) in flat.items():
+            first, slash, rest = path.partition("/")
+            if slash:
+                below.setdefault(first, {})[rest] = (mode, name)
+            else:
+                entries[os.fsencode(first)] = (mode.encode(), name)
+        for folder, inside in below.items():
+            # A name with a slash at its end sorts as git sorts a folder's.
+            entries[os.fsencode(folder) + b"/"] = (b"40000", self._tree(inside))
+        body = b"".join(
+            mode + b" " + key.removesuffix(b"/") + b"\0" + bytes.fromhex(name)
+            for key, (mode, name) in sorted(entries.items())
+        )
+        return self.write(b"tree", body)
+
+    def write(self, kind: bytes, content: bytes) -> str:
+        """Write one loose object, as git does: by a temporary file, never over one that is there."""
+        whole = kind + b" %d\0" % len(content) + content
+        name = hashlib.sha1(whole, usedforsecurity=False).hexdigest()
+        target = self.objects / name[:2] / name[2:]
+        if target.exists():
+            return name
+        try:
+            target.parent.mkdir(exist_ok=True)
+            fresh = target.with_name(f"tmp_obj_{os.urandom(8).hex()}")
+            with fresh.open("xb") as out:
+                out.write(zlib.compress(whole, level=1))
+                os.fsync(out.fileno())
+            fresh.chmod(0o444)
+            fresh.replace(target)
+        except OSError as error:
+            raise BranchError(f"the repository cannot be written: {error.strerror}") from error
+        return name
+
+
+def _content(stage: OpenStage, change: Change, after: Side) -> bytes:
+    if after.kind is EntryKind.SYMLINK:
+        return os.fsencode(after.target)
+    try:
+        content = content_of(stage.upper, change.path, MAX_FILE_BYTES)
+    except PathRefusedError as error:
+        raise BranchError(f"`{change.path}` cannot be read: {error.reason}") from error
+    if content is None:
+        raise BranchError(f"`{change.path}` is longer than {MAX_FILE_BYTES // 2**20} MiB")
+    if hashlib.sha256(content).hexdigest() != after.digest:
+        raise BranchError(f"`{change.path}` was changed after it was reviewed")
+    return content
+
+
+def _plain(text: str) -> str:
+    """Take out what would end a name or an address in a commit's header."""
+    return "".join(c for c in text if c.isprintable() and c not in "<>").strip() or "unknown"
+
+
+def _git_program(workspace: Path) -> str:
+    """Find git on PATH, but never one in the workspace."""
+    path = os.pathsep.join(part for part in os.get_exec_path() if part.startswith("/"))
+    git = shutil.which("git", path=path)
+    if git is None or Path(git).resolve().is_relative_to(workspace):
+        raise BranchError("there is no `git` on PATH outside the workspace")
+    return git
+
+
+def _runner(git: str, workspace: Path) -> Callable[..., str]:
+    """Return a function that runs one git command in the workspace, isolated, and returns what it said."""
+
+    def run(*arguments: str) -> str:
+        environment = {
+            "PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C",
+            "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0",
+        }  # fmt: skip
+        try:
+            done = subprocess.run(
+                [git, *_ISOLATED, *arguments],
+                cwd=workspace, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True,
+                timeout=GIT_SECONDS,
+            )  # fmt: skip
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.decode(errors="replace").strip().splitlines()
+            raise BranchError(f"git says: {said[-1] if said else error.returncode}") from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BranchError(f"git cannot be run: {error}") from error
+        return os.fsdecode(done.stdout).removesuffix("\n")
+
+    return run
