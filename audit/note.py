@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from audit.errors import BadKeyError, BadSignatureError, MalformedLineError
+from audit.escape import escape_line
 
 _ED25519 = b"\x01"
 _NAME = re.compile(r"[^\s+]{1,200}")
@@ -191,7 +192,7 @@ def open_note(note: str, key: VerifierKey) -> str:
         except InvalidSignature as error:
             raise BadSignatureError(f"the signature of `{key.name}` is wrong") from error
         return body
-    signers = ", ".join(sorted({name for name, _ in signatures})) or "nobody"
+    signers = escape_line(", ".join(sorted({name for name, _ in signatures})) or "nobody", width=80)
     raise BadSignatureError(f"not signed by `{key.name}`, but by {signers}")
 
 

@@ -11,6 +11,7 @@ import orjson
 
 from audit.chain import Entry, read
 from audit.errors import AuditError, BadFilterError
+from audit.escape import escape_line
 from audit.fields import Commitment
 from audit.hostile import unmark
 from audit.index import HostIndex, SessionRecord, read_index
@@ -256,7 +257,8 @@ def _term(word: str) -> Term:
     found = _TERM.fullmatch(word)
     if found is None:
         raise BadFilterError(
-            f"`{_shown(word)}` is not a condition", hint="field=value, field~part, field!=value"
+            f"`{escape_line(word, width=60)}` is not a condition",
+            hint="field=value, field~part, field!=value",
         )
     field, sign, value = found["field"], found["sign"], found["value"]
     return Term(
@@ -277,13 +279,11 @@ def _time(text: str, now: datetime) -> str:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError as error:
-            raise BadFilterError(f"`{_shown(text)}` is not a time", hint="2026-01-31, 90m or 2d") from error
+            raise BadFilterError(
+                f"`{escape_line(text, width=60)}` is not a time", hint="2026-01-31, 90m or 2d"
+            ) from error
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
-
-
-def _shown(text: str) -> str:
-    return text[:60].encode("unicode_escape").decode("ascii")
 
 
 def _as_in_line(text: str) -> bytes:

@@ -11,6 +11,7 @@ import orjson
 
 from audit.chain import Entry, read
 from audit.errors import AuditError, BadEventError, BrokenLedgerError, UnknownSessionError
+from audit.escape import escape_line
 from audit.fields import Commitment, Event
 from audit.index import HostIndex, read_index
 from audit.openings import Gone, Openings
@@ -156,7 +157,7 @@ def resolve_id(index: HostIndex, given: str, *, owner_uid: int, folder: str | No
     found = [session for session in index.sessions if long_enough and session.startswith(given)]
     if len(found) == 1:
         return found[0]
-    shown = given[:20].encode("ascii", "backslashreplace").decode("ascii")
+    shown = escape_line(given, width=20)
     if found:
         raise UnknownSessionError(
             f"`{shown}` is the beginning of {len(found)} sessions", hint="give more characters"

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from audit.chain import Entry
 from audit.errors import BadEventError
+from audit.escape import escape_line
 from audit.event import SESSION_EVENTS
 from audit.fields import MARKED_SCHEMA, Event
 from audit.host_event import HOST_EVENTS
@@ -34,8 +35,9 @@ def event_of(entry: Entry, *, body: object | None = None) -> Event:
     """
     kind = registry().get((entry.type, entry.version))
     if kind is None:
+        name = f"{escape_line(entry.type, width=40)}` version `{entry.version}"
         raise BadEventError(
-            f"entry {entry.seq} has the unknown type `{entry.type}` version `{entry.version}`",
+            f"entry {entry.seq} has the unknown type `{name}`",
             hint="it may have been written by a newer pairlock",
         )
     fields = entry.body if body is None else body

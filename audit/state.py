@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.errors import StateFolderError, UnknownSessionError
+from audit.escape import escape_line
 
 FORMAT = "1"
 ID_PATTERN = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
@@ -149,7 +150,7 @@ def checked_id(session_id: str) -> str:
         UnknownSessionError: When it is not 12 lowercase Crockford base32 characters.
     """
     if not ID_PATTERN.fullmatch(session_id):
-        shown = session_id[:40].encode("ascii", "backslashreplace").decode("ascii")
+        shown = escape_line(session_id, width=40)
         raise UnknownSessionError(
             f"`{shown}` is not a session id", hint="12 characters of 0-9 and a-z without i, l, o, u"
         )

@@ -12,6 +12,7 @@ import orjson
 
 from audit.chain import LONGEST_LINE, Chain, opening
 from audit.errors import AuditError, BrokenLedgerError
+from audit.escape import escape_line
 from audit.note import Checkpoint, VerifierKey, open_checkpoint
 
 _COMMITMENT = {"digest", "size"}
@@ -125,7 +126,7 @@ class Walk:
 
     def _begin_epoch(self, session: str, epoch: int, vkey: str, seq: int) -> None:
         if not self.bound.origin.endswith(f"/{session}"):
-            raise BrokenWalkError(seq, seq, f"it belongs to session `{session[:20]}`")
+            raise BrokenWalkError(seq, seq, f"it belongs to session `{escape_line(session, width=20)}`")
         if self.bound.vkeys and self.bound.vkeys.get(epoch) != vkey:
             raise BrokenWalkError(seq, seq, "its key is not the one that the host's log registered")
         try:

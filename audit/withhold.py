@@ -6,6 +6,7 @@ Each deletion is an entry of the host's log, durable before anything is deleted.
 from pathlib import Path
 
 from audit.errors import BrokenLedgerError, UnknownSessionError
+from audit.escape import escape_line
 from audit.host import HostLog
 from audit.host_event import OpeningWithheld, SegmentPruned
 from audit.index import read_index
@@ -120,6 +121,6 @@ def _delete(files: SessionFiles, paths: list[Path], commitments: set[str]) -> No
 def _whole_digest(files: SessionFiles, digest: str) -> str:
     found = [known for known in Openings(files).digests() if known.startswith(digest)]
     if len(digest) < 8 or len(found) != 1:
-        shown = digest[:20].encode("ascii", "backslashreplace").decode("ascii")
+        shown = escape_line(digest, width=20)
         raise UnknownSessionError(f"no single commitment begins with `{shown}`", hint="at least 8 characters")
     return found[0]
