@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sandbox.link import Link
-from tests.sandbox.guest.launch import GUEST, NOBODY, Running, end
+from tests.sandbox.guest.launch import GUEST, NOBODY, Running, end, greet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -74,7 +74,7 @@ class Place:
         self.runtime = runtime
         self.start = start
         self.engine_runtime = engine_runtime
-        # gVisor's own threads count as well: below some hundreds its kernel dies of the limit, and all with it.
+        # gVisor's own threads count as well: below some hundreds its kernel dies of the limit.
         self.pids = 1024 if engine_runtime == "runsc" else 128
 
     def command(self, root: Path, name: str, *flags: str, options: tuple[str, ...] = ()) -> list[str]:
@@ -115,7 +115,7 @@ class Place:
         assert process.stdout is not None
         link = Link(process.stdout, process.stdin)
         try:
-            facts = await link.hello(secrets.token_hex(8), wall_seconds=300, lease_seconds=lease_seconds)
+            facts = await greet(link, process, lease_seconds)
             guest = Running(link, facts, process, root)
             guest.name = name
             yield guest

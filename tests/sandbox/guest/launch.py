@@ -8,13 +8,15 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox.errors import SandboxLostError
 from sandbox.link import Link
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from sandbox.guest.objects import Object
 
@@ -65,11 +67,20 @@ async def start(root: Path, *flags: str) -> asyncio.subprocess.Process:
 
 
 def give_away(root: Path) -> None:
-    """Give a folder to the guest's user, and let it be reached."""
+    """Give a folder to the guest's user."""
     for path in (root, *root.rglob("*")):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-    for above in list(root.parents)[:-2]:  # all below /tmp
-        above.chmod(0o755)
+
+
+@contextlib.contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """Make a folder that the guest's user can reach, and remove it at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="pairlock-guest-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 @contextlib.asynccontextmanager
@@ -80,11 +91,21 @@ async def running(root: Path, *flags: str, lease_seconds: float = 10.0) -> Async
     assert process.stdout is not None
     link = Link(process.stdout, process.stdin)
     try:
-        facts = await link.hello(secrets.token_hex(8), wall_seconds=300, lease_seconds=lease_seconds)
+        facts = await greet(link, process, lease_seconds)
         yield Running(link, facts, process, root)
     finally:
         await link.close()
         await end(process)
+
+
+async def greet(link: Link, process: asyncio.subprocess.Process, lease_seconds: float) -> Object:
+    """Greet a guest; one that ends instead is reported with what it said."""
+    try:
+        return await link.hello(secrets.token_hex(8), wall_seconds=300, lease_seconds=lease_seconds)
+    except SandboxLostError as error:
+        assert process.stderr is not None
+        said = (await process.stderr.read()).decode()
+        raise AssertionError(f"exit {await process.wait()}: {said}") from error
 
 
 async def end(process: asyncio.subprocess.Process) -> int:

@@ -25,7 +25,9 @@ def test_every_number_is_the_kernel_headers_number(machine: str) -> None:
 
     ours = NUMBERS[machine]
 
-    assert {name: known[name] for name in ours if name in known} == {n: v for n, v in ours.items() if n in known}
+    assert {name: known[name] for name in ours if name in known} == {
+        n: v for n, v in ours.items() if n in known
+    }
     assert set(ours) - set(known) <= {"open_tree_attr"}
 
 
@@ -34,7 +36,9 @@ def test_no_number_stands_for_two_calls() -> None:
         assert len(set(numbers.values())) == len(numbers)
 
 
-def verdict(machine: str, instructions: list[bpf.Instruction], number: int, *arguments: int, arch: int = 0) -> int:
+def verdict(
+    machine: str, instructions: list[bpf.Instruction], number: int, *arguments: int, arch: int = 0
+) -> int:
     """Run the program as the kernel would (Documentation/networking/filter.rst)."""
     data = {0: number, 4: arch or AUDIT_ARCHITECTURE[machine]}
     for index, argument in enumerate(arguments):
@@ -66,7 +70,9 @@ def error(code: int) -> int:
 @pytest.mark.parametrize("machine", NUMBERS)
 @pytest.mark.parametrize("holds_exec", [True, False])
 @pytest.mark.parametrize("loopback", [True, False])
-def test_every_call_gets_the_verdict_that_its_list_says(machine: str, holds_exec: bool, loopback: bool) -> None:
+def test_every_call_gets_the_verdict_that_its_list_says(
+    *, machine: str, holds_exec: bool, loopback: bool
+) -> None:
     """All names of the table, under all four filters; what is in no list is allowed."""
     instructions = bpf.program(machine, holds_exec=holds_exec, loopback=loopback)
     refused = {*REFUSED, *(() if holds_exec else EXEC)}
@@ -83,7 +89,7 @@ def test_every_call_gets_the_verdict_that_its_list_says(machine: str, holds_exec
 
 @pytest.mark.parametrize("machine", NUMBERS)
 @pytest.mark.parametrize("loopback", [True, False])
-def test_only_unix_sockets_and_with_loopback_inet_are_made(machine: str, loopback: bool) -> None:
+def test_only_unix_sockets_and_with_loopback_inet_are_made(*, machine: str, loopback: bool) -> None:
     instructions = bpf.program(machine, holds_exec=True, loopback=loopback)
     numbers = NUMBERS[machine]
 

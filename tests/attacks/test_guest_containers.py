@@ -1,0 +1,204 @@
+"""The guest in real containers, under runc and under gVisor: locked down, attested by itself, not to be starved."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.guest.facts import SELF_TEST
+from sandbox.guest.probes import PROBES
+from sandbox.link import OperationFailedError
+from tests.sandbox.guest.containers import Place, build_runtime, empty_image, remove, run
+from tests.sandbox.guest.launch import NOBODY, Running, reachable_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.engine
+
+ALLOWED_WITHOUT_EXEC = {"socket_unix"}
+ALLOWED_WITH_ALL = ALLOWED_WITHOUT_EXEC | {
+    "execve",
+    "execveat",
+    "memfd_create",
+    "socket_inet",
+    "socket_inet6",
+}
+PYTHON = ["/rt/bin/python3", "-I", "-S", "-c"]
+
+
+@pytest.fixture(scope="module")
+def laid_out() -> Iterator[tuple[str, Path, list[str]]]:
+    """Return an empty image, a runtime folder and its start line."""
+    with reachable_folder() as runtime, empty_image() as image:
+        yield image, runtime, build_runtime(runtime)
+
+
+@pytest.fixture(params=["runc", pytest.param("runsc", marks=pytest.mark.gvisor)])
+def place(request: pytest.FixtureRequest, laid_out: tuple[str, Path, list[str]]) -> Place:
+    """Return where containers come from, one engine runtime after the other."""
+    return Place(*laid_out, request.param)
+
+
+@pytest.fixture
+def workspace() -> Iterator[Path]:
+    with reachable_folder() as made:
+        yield made
+
+
+async def python(guest: Running, place: Place, script: str, **arguments: object) -> dict[str, object]:
+    """Run a script with the interpreter of the runtime folder, which is all that the empty image has."""
+    loader = place.start[: place.start.index("/rt/bin/python3")]
+    return {**await guest.spawn(*loader, *PYTHON, script, env={"PYTHONHOME": "/rt"}, **arguments)}
+
+
+@pytest.mark.parametrize("flags", [(), ("--exec", "--loopback")], ids=["no exec", "exec"])
+async def test_every_probe_of_a_real_container_is_refused_but_what_was_granted(
+    place: Place, workspace: Path, flags: tuple[str, ...]
+) -> None:
+    async with place.running(workspace, *flags) as guest:
+        tried = (await guest.link.call("probe.run", {"names": [*PROBES]})).result
+
+    allowed = {name for name, answer in tried.items() if answer == "allowed"}
+    # gVisor lets a process read the environment of one that is not dumpable: there is nothing in it.
+    assert allowed - {"read_guest_environment"} == (ALLOWED_WITH_ALL if flags else ALLOWED_WITHOUT_EXEC)
+    assert "silent" not in tried.values()
+    assert "unknown" not in tried.values()
+
+
+async def test_the_facts_of_the_hello_are_those_of_the_container(place: Place, workspace: Path) -> None:
+    async with place.running(workspace) as guest:
+        facts = guest.facts
+
+    assert (facts["pid"], facts["uids"], facts["gids"]) == (1, [NOBODY] * 3, [NOBODY] * 3)
+    assert facts["interfaces"] == ["lo"]
+    assert facts["descriptors"] == [0, 1, 2]
+    assert set(facts["tries"]) == set(SELF_TEST)  # type: ignore[arg-type]
+    threads = facts["threads"]
+    assert isinstance(threads, list)
+    assert [thread["Seccomp"] for thread in threads] == ["2"]  # type: ignore[index, call-overload]
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd"):
+        assert threads[0][name] == "0000000000000000"  # type: ignore[index, call-overload]
+    targets = {mount["target"]: mount for mount in facts["mounts"]}  # type: ignore[union-attr, index, call-overload]
+    assert {"/", "/rt", "/workspace"} <= set(targets)
+    assert "ro" in str(targets["/rt"]["options"]).split(",")  # type: ignore[index, call-overload]
+
+
+async def test_files_and_programs_work_in_an_empty_image(place: Place, workspace: Path) -> None:
+    async with place.running(workspace, "--exec") as guest:
+        await guest.link.call("files.write", {"path": "a/b", "create_parents": True}, body=b"x" * 300_000)
+        read = await guest.link.call("files.read", {"path": "a/b", "limit_bytes": 1 << 20})
+        ran = await python(guest, place, "print(len(open('a/b').read()))")
+        code = None
+        try:
+            await guest.link.call("files.read", {"path": "../rt/bin/python3"})
+        except OperationFailedError as error:
+            code = error.code
+
+    assert read.body == b"x" * 300_000
+    assert (ran["stdout"], ran["exit_code"]) == ("300000\n", 0)
+    assert code == "path"
+
+
+async def test_a_timeout_leaves_no_process_in_the_container(place: Place, workspace: Path) -> None:
+    """B100, for an escapee in a session of its own that its parent has left."""
+    script = (
+        "import os, time\n"
+        "for leave in (False, True):\n"
+        "    if os.fork() == 0:\n"
+        "        if leave: os.setsid()\n"
+        "        if os.fork() == 0 or not leave: time.sleep(1000)\n"
+        "        os._exit(0)\n"
+        "print('started', flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    count = (
+        "import os\n"
+        "lines = [open(f'/proc/{n}/cmdline').read() for n in os.listdir('/proc') if n.isdecimal()]\n"
+        "print(sum('time.sleep' in line for line in lines))\n"
+    )
+
+    async with place.running(workspace, "--exec") as guest:
+        result = await python(guest, place, script, timeout_seconds=2.0)
+        left = await python(guest, place, count.replace("time.sleep", "time.sl' 'eep"))
+
+    assert (result["timed_out"], result["stdout"]) == (True, "started\n")
+    assert left["stdout"] == "0\n"
+
+
+async def test_signals_from_a_program_do_not_end_the_container(place: Place, workspace: Path) -> None:
+    """B117; SIGKILL and SIGSTOP to PID 1 are for the kernel to refuse, and it does."""
+    script = "import os\nfor number in range(1, 65): os.kill(1, number)\nprint('sent')"
+
+    async with place.running(workspace, "--exec") as guest:
+        sent = await python(guest, place, script)
+        after = await python(guest, place, "print('alive')")
+
+    assert (sent["stdout"], after["stdout"]) == ("sent\n", "alive\n")
+
+
+async def test_a_fork_bomb_neither_starves_the_files_nor_outlives_its_time(
+    laid_out: tuple[str, Path, list[str]], workspace: Path
+) -> None:
+    """B97: the bomb takes every process there is; two workers are there from before."""
+    place = Place(*laid_out, "runc")
+    bomb = "import os\nos.write(1, b'ready')\nwhile True:\n    try: os.fork()\n    except OSError: pass\n"
+    ready = asyncio.Event()
+
+    async def seen(_data: bytes) -> None:
+        ready.set()
+
+    async with place.running(workspace, "--exec", options=("--cpus=1",)) as guest:
+        loader = place.start[: place.start.index("/rt/bin/python3")]
+        values = {
+            "argv": [*loader, *PYTHON, bomb],
+            "cwd": ".",
+            "env": {"PYTHONHOME": "/rt"},
+            "timeout_seconds": 4.0,
+        }
+        bombing = asyncio.create_task(guest.link.call("process.spawn", values, on_body=seen))  # type: ignore[arg-type]
+        await ready.wait()
+        await asyncio.sleep(1.5)
+        await guest.link.call("files.write", {"path": "meanwhile", "timeout_seconds": 60}, body=b"here")
+        during = await guest.link.call("files.read", {"path": "meanwhile", "timeout_seconds": 60})
+        answer = await bombing
+        after = await python(
+            guest, place, "import os; print(len([n for n in os.listdir('/proc') if n.isdecimal()]))"
+        )
+
+    assert during.body == b"here"
+    assert answer.result["timed_out"] is True
+    assert int(str(after["stdout"])) < 10
+
+
+async def test_a_program_that_takes_all_memory_is_the_one_that_dies(
+    laid_out: tuple[str, Path, list[str]], workspace: Path
+) -> None:
+    place = Place(*laid_out, "runc")
+    script = "held = []\nwhile True: held.append(bytearray(8 << 20))"
+
+    async with place.running(workspace, "--exec", options=("--memory=128m", "--memory-swap=128m")) as guest:
+        result = await python(guest, place, script, timeout_seconds=60.0)
+        after = await python(guest, place, "print('alive')")
+
+    assert result["signal"] == 9 or "MemoryError" in str(result["stderr"])
+    assert after["stdout"] == "alive\n"
+
+
+async def test_removing_the_host_end_removes_the_container(place: Place, workspace: Path) -> None:
+    """The guest ends with its link, and `--rm` does the rest: nothing is orphaned."""
+    async with place.running(workspace, "--exec") as guest:
+        await guest.link.close()
+        names = guest.name
+        for _ in range(200):
+            if names not in run("docker", "ps", "--format", "{{.Names}}"):
+                break
+            await asyncio.sleep(0.1)
+        left = re.findall(re.escape(names), run("docker", "ps", "--format", "{{.Names}}"))
+        remove(names)
+
+    assert left == []

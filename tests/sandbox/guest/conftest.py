@@ -1,0 +1,20 @@
+"""What the guest's tests share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.sandbox.guest.launch import reachable_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Return a folder that another user can reach: pytest's own is closed again by every run that starts."""
+    with reachable_folder() as folder:
+        yield folder
