@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import tempfile
+import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.stage import Access, Overlay, ReadOnly, plan_stage
+from sandbox.stage.discard import remove_tree
 from sandbox.stage.matching import Globs
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sandbox.stage import StagePlan
 
@@ -82,7 +85,7 @@ class Yard:
 
     def as_user(self, uid: int, action: Callable[[], str]) -> str:
         """Run `action` in a child process as an ordinary user, and return what it returned."""
-        for folder in (self.top, *list(self.top.parents)[:3]):
+        for folder in (self.top, self.top.parent):
             folder.chmod(0o755)
         reader, writer = os.pipe()
         child = os.fork()
@@ -94,6 +97,8 @@ class Yard:
                 os.setresuid(uid, uid, uid)
                 os.write(writer, action().encode())
                 code = 0
+            except BaseException:  # noqa: BLE001 - a child process that must not go on as a second pytest
+                traceback.print_exc()
             finally:
                 os._exit(code)
         os.close(writer)
@@ -123,12 +128,17 @@ def overlay(options: str, point: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Yard:
-    """An empty workspace and no session yet."""
-    made = Yard(tmp_path / "yard")
+def yard() -> Iterator[Yard]:
+    """An empty workspace and no session yet, where an ordinary user can reach them.
+
+    Not in pytest's own temporary folder, which every other run of pytest closes to ordinary users again.
+    """
+    top = Path(tempfile.mkdtemp(prefix="pairlock-stage-"))
+    made = Yard(top / "yard")
     made.workspace.mkdir(parents=True)
     made.session.mkdir(parents=True)
-    return made
+    yield made
+    assert remove_tree(top) == ()
 
 
 @pytest.fixture
