@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from policies.globs import folded
 
@@ -22,8 +22,10 @@ RUN: Final = "<run>"  # any run of characters without a slash
 NAMES: Final = "<names>"  # any run of `/` and a name
 ANY: Final = "<any>"  # any run of characters
 Steps = tuple[str, ...]
+Domain = Literal["path", "url", "text"]
 _State = tuple[int, bool]  # the next step; whether inside a name of NAMES
-MOST_STATES: Final = 20_000
+_Walk = tuple[frozenset[_State], tuple[frozenset[_State], ...], bool]  # the last: whether a slash was last
+MOST_WORK: Final = 200_000  # moves of one pattern by one letter: well under a second
 
 
 def glob_steps(text: str) -> Steps:
@@ -82,42 +84,67 @@ def _path_steps(names: Sequence[str], *, question: bool) -> Steps:
     return tuple(steps)
 
 
-def witness(inner: Steps, outer: Iterable[Steps]) -> str | None:
+def witness(inner: Steps, outer: Iterable[Steps], *, of: Domain = "text") -> str | None:
     """Find a text that is meant inside and nowhere outside.
 
     Args:
         inner: The pattern that should lie within the others.
         outer: The others.
+        of: Which texts there are: `path` has filled names, `url` has no `//`, `text` is anything.
 
     Returns:
         A shortest such text; None when everything meant inside is meant outside too. When the walk would be
         too long, an example of the inner pattern: not proved to be contained.
     """
     others = tuple(outer)
+    if len(others) > 1 and any(witness(inner, [other], of=of) is None for other in others):
+        return None
     letters = _letters((inner, *others))
-    start = (_closed(inner, {(0, False)}), tuple(_closed(other, {(0, False)}) for other in others))
+    start: _Walk = (
+        _closed(inner, {(0, False)}),
+        tuple(_closed(other, {(0, False)}) for other in others),
+        False,
+    )
     seen = {start}
     queue = deque([(start, "")])
     while queue:
-        (mine, theirs), text = queue.popleft()
-        if _accepts(inner, mine) and not any(
-            _accepts(other, states) for other, states in zip(others, theirs, strict=True)
-        ):
+        walk, text = queue.popleft()
+        if _is_in(of, text) and _escapes(inner, others, walk):
             return text
         for letter in letters:
-            moved = _moved(inner, mine, letter)
-            if not moved:
+            after = _step(inner, others, walk, letter)
+            if after is None or after in seen or (of != "text" and letter == "/" and walk[2]):
                 continue
-            state = (
-                moved,
-                tuple(_moved(other, states, letter) for other, states in zip(others, theirs, strict=True)),
-            )
-            if state not in seen:
-                seen.add(state)
-                queue.append((state, text + letter))
-        if len(seen) > MOST_STATES:
+            seen.add(after)
+            queue.append((after, text + letter))
+        if len(seen) * len(letters) * (1 + len(others)) > MOST_WORK:
             return example(inner)
     return None
+
+
+def _is_in(of: Domain, text: str) -> bool:
+    match of:
+        case "path":
+            return len(text) > 1 and not text.endswith("/")
+        case "url":
+            return text.startswith("/")
+        case "text":
+            return True
+
+
+def _escapes(inner: Steps, others: tuple[Steps, ...], walk: _Walk) -> bool:
+    mine, theirs, _ = walk
+    outside = not any(_accepts(other, states) for other, states in zip(others, theirs, strict=True))
+    return outside and _accepts(inner, mine)
+
+
+def _step(inner: Steps, others: tuple[Steps, ...], walk: _Walk, letter: str) -> _Walk | None:
+    mine, theirs, _ = walk
+    moved = _moved(inner, mine, letter)
+    if not moved:
+        return None
+    pairs = zip(others, theirs, strict=True)
+    return moved, tuple(_moved(other, states, letter) for other, states in pairs), letter == "/"
 
 
 def example(steps: Steps) -> str:

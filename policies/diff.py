@@ -97,16 +97,17 @@ def _files(old: FilesBlock | None, new: FilesBlock | None) -> Iterator[Widening]
     if ACCESS.index(new.access) > ACCESS.index(old.access):
         yield Widening("file", f"the workspace is held as `{new.access}`, no longer as `{old.access}`")
     for path, glob in _uncovered(_hiding(old), _hiding(new)):
-        if new.hidden_by(path) is None and old.hidden_by(path) is not None:
-            yield Widening("file", f"what `{glob.text}` hides can be seen", f"files read {path}")
+        shown = new.hidden_by(path) is None and old.hidden_by(path) is not None
+        yield Widening(
+            "file", f"what `{glob.text}` hides can be seen", f"files read {path}" if shown else None
+        )
     for glob in new.visible if new.hide_defaults else ():
         if old.hide_defaults and glob not in old.visible:
             yield Widening("file", f"`{glob.text}` is made visible", None)
     for path, glob in _uncovered(_protecting(old), _protecting(new)):
-        if new.protected_by(path) is None and old.protected_by(path) is not None:
-            yield Widening(
-                "file", f"what `{glob.text}` protects can be written", f"files write {path} --content x"
-            )
+        shown = new.protected_by(path) is None and old.protected_by(path) is not None
+        line = f"files write {path} --content x" if shown else None
+        yield Widening("file", f"what `{glob.text}` protects can be written", line)
 
 
 def _hiding(block: FilesBlock) -> tuple[Glob, ...]:
@@ -121,7 +122,7 @@ def _uncovered(old: tuple[Glob, ...], new: tuple[Glob, ...]) -> Iterator[tuple[s
     kept = set(new)
     outer = [glob_steps(glob.text) for glob in new]
     for glob in old:
-        if glob not in kept and (path := witness(glob_steps(glob.text), outer)) is not None:
+        if glob not in kept and (path := witness(glob_steps(glob.text), outer, of="path")) is not None:
             yield path.lstrip("/"), glob
 
 

@@ -105,7 +105,7 @@ def paths_within(rule: EgressRule, other: EgressRule) -> bool:
 
     def within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
         steps = [url_steps(text) for text in outer]
-        return all(witness(url_steps(text), steps) is None for text in inner)
+        return all(witness(url_steps(text), steps, of="url") is None for text in inner)
 
     every = groups(rule) or (("/**",),)
     return all(any(within(inner, outer) for inner in every) for outer in groups(other))

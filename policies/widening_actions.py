@@ -180,7 +180,7 @@ def _paths(rule: EgressRule, host: str, old: Policy) -> Iterator[str]:
     if rule.paths is None:
         yield "/"
     for text in [path.text for path in rule.paths] if rule.paths is not None else ["/**"]:
-        yield witness(url_steps(text), older) or example(url_steps(text)) or "/"
+        yield witness(url_steps(text), older, of="url") or example(url_steps(text)) or "/"
 
 
 def _bracketed(host: str) -> str:

@@ -576,7 +576,7 @@ def test_a_decision_that_fails_is_a_denial() -> None:
     assert isinstance(_decide(policy, _act("x", arguments={"a": "b"})), Allowed)
     assert _codes(_decide(policy, _act("x", arguments={"a": deep}))) == ("argument",)
     assert _codes(_decide(policy, _act("x", arguments={"a": Hostile()}))) == ("command",)
-    assert _codes(_decide(policy, _act("x", paths=5, arguments={"a": "b"}))) == ("command",)
+    assert _codes(_decide(policy, _act("x", http=5, arguments={"a": "b"}))) == ("command",)
 
 
 def test_all_three_needs_are_never_granted() -> None:

@@ -1,0 +1,230 @@
+# ruff: noqa: E501 - a table of two policies and what the second allows more
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from arbitrary_policies import policies
+from hypothesis import given, settings
+from policy_vocabulary import COMMANDS
+
+from policies.action_line import request_from_line
+from policies.decide import decide
+from policies.diff import diff
+from policies.explain import explain, explain_decision
+from policies.join import join
+from policies.narrow import narrowest
+from policies.request import Allowed, Decision, SessionFacts
+from policies.source import parse_policy
+
+if TYPE_CHECKING:
+    from policies.policy import Policy
+
+FILES = "grant: [files]\ncommands: {allow: [files read]}\n"
+NET = "grant: [network]\ncommands: {allow: [http get, http post]}\nnetwork: "
+RUN = "grant: [exec]\ncommands: {allow: [run]}\nexec: "
+BOTH = "grant: [files, network]\ncommands: {allow: [slack post], rules: "
+
+
+def _policy(body: str) -> Policy:
+    return parse_policy("version: 1\nname: p\n" + body, origin="p.yaml")
+
+
+def _decide(policy: Policy, line: str, task: str | None = None) -> Decision:
+    return decide(
+        policy, SessionFacts(grant=policy.grant, headless=False, task=task), request_from_line(line, COMMANDS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "witnesses"),
+    [
+        (FILES, FILES, []),
+        (FILES, FILES.replace("[files read]", "[files read, files list]"), ["files list a.txt"]),
+        (FILES.replace("allow: [", "ask: ["), FILES, ["files read a.txt"]),
+        (FILES.replace("}", ", deny: [files read]}"), FILES, ["files read a.txt"]),
+        (FILES + "files: {hide: ['*.db']}\n", FILES, ["files read x.db"]),
+        (FILES + "files: {hide: ['*.db']}\n", FILES + "files: {hide: ['*.db', x]}\n", []),
+        (FILES + "files: {hide: ['a/*.db']}\n", FILES + "files: {hide: ['**/*.db']}\n", []),
+        (FILES + "files: {protect: [docs]}\n", FILES, ["files write docs --content x"]),
+        (RUN + "{programs: [a]}\n", RUN + "{programs: [a, b]}\n", ["run b x"]),
+        (RUN + "{programs: [a]}\n", RUN + "{programs: any}\n", ["run any-program x"]),
+        (NET + "{allow: []}\n", NET + "{allow: [{host: a.com}]}\n", ["http get https://a.com/"]),
+        (
+            NET + "{allow: [{host: a.com}]}\n",
+            NET + "{allow: [{host: '*.a.com'}]}\n",
+            ["http get https://x.a.com/", "http get https://x.y.a.com/"],
+        ),
+        (NET + "{allow: [{host: '*.a.com'}]}\n", NET + "{allow: [{host: x.a.com}]}\n", []),
+        (
+            NET + "{allow: [{host: a.com}]}\n",
+            NET + "{allow: [{host: a.com, methods: [GET, POST]}]}\n",
+            ["http post https://a.com/"],
+        ),
+        (
+            NET + "{allow: [{host: a.com, paths: ['/a/**']}]}\n",
+            NET + "{allow: [{host: a.com, paths: ['/a/b', '/c']}]}\n",
+            ["http get https://a.com/c"],
+        ),
+        (
+            NET + "{allow: [{host: a.com, paths: ['/a/**']}]}\n",
+            NET + "{allow: [{host: a.com, paths: ['/a/b']}]}\n",
+            [],
+        ),
+        (
+            NET + "{allow: [{host: a.com, paths: ['/a/**']}]}\n",
+            NET + "{allow: [{host: a.com}]}\n",
+            ["http get https://a.com/"],
+        ),
+        (
+            NET + "{allow: [{host: '*.a.com'}], deny: [z.a.com]}\n",
+            NET + "{allow: [{host: '*.a.com'}]}\n",
+            ["http get https://z.a.com/"],
+        ),
+        (
+            NET + "{allow: [{host: a.com}]}\n",
+            NET + "{allow: [{host: a.com, ports: [443, 8443]}]}\n",
+            ["http get https://a.com:8443/"],
+        ),
+        (
+            BOTH + "[{command: slack post, arguments: {channel: ['#ci']}}]}\n",
+            BOTH + "[{command: slack post, arguments: {channel: ['#ci', '#dev']}}]}\n",
+            ["slack post --channel '#dev'"],
+        ),
+        (
+            BOTH + "[{command: slack post, arguments: {channel: ['#ci']}}]}\n",
+            BOTH + "[]}\n",
+            ["slack post --channel '#example'"],
+        ),
+    ],
+    ids=lambda value: repr(value)[-40:],
+)
+def test_what_is_allowed_more_has_a_witness_that_really_passes_and_did_not(
+    old: str, new: str, witnesses: list[str]
+) -> None:
+    before, after = _policy(old), _policy(new)
+
+    found = [widening.witness for widening in diff(before, after, COMMANDS).widenings if widening.witness]
+
+    assert found == witnesses
+    for line in found:
+        if line.startswith("files write"):
+            continue  # the witness of a path: whether the command is offered is another question
+        task = line.replace("'", "")
+        assert isinstance(_decide(after, line, task), Allowed)
+        assert not isinstance(_decide(before, line, task), Allowed)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (FILES, FILES + "budget: {turns: 61}\n", "`budget.turns` grows from `60` to `61`"),
+        (
+            FILES,
+            FILES + "files: {access: direct}\n",
+            "the workspace is held as `direct`, no longer as `stage`",
+        ),
+        (FILES + "sinks: strict\n", FILES, "`sinks` is no longer `strict`"),
+        (FILES + "isolation: {runtime: runsc}\n", FILES, "the runtime is `default`, no longer `runsc`"),
+        (RUN + "{image: a}\n", RUN + "{image: b}\n", "programs come from `b`, no longer from `a`"),
+        (
+            NET + "{allow: [{host: a.com}]}\n",
+            NET + "{allow: [{host: a.com, private: true}]}\n",
+            "`a.com` may be a private address",
+        ),
+        (
+            NET + "{allow: [{host: a.com}]}\n",
+            NET + "{allow: [{host: a.com, credential: c}]}\n",
+            "requests to `a.com` carry the credential `c`",
+        ),
+        (FILES, FILES + "files: {visible: [.env]}\n", "`.env` is made visible"),
+    ],
+    ids=lambda value: repr(value)[-40:],
+)
+def test_what_no_single_action_shows_is_named(old: str, new: str, message: str) -> None:
+    difference = diff(_policy(old), _policy(new), COMMANDS)
+
+    assert message in [widening.message for widening in difference.widenings]
+    assert difference.is_wider
+    assert message not in [widening.message for widening in difference.narrowings]
+
+
+@settings(max_examples=25, deadline=None)
+@given(policies(), policies())
+def test_a_joined_policy_is_never_called_wider(one: Policy, other: Policy) -> None:
+    assert diff(one, join(one, other), COMMANDS).widenings == ()
+
+
+def test_an_explanation_says_what_it_can_cannot_and_what_is_left() -> None:
+    explanation = explain(
+        _policy(
+            "grant: [files, network]\nnetwork: {allow: [{host: a.com}]}\ncommands: {allow: [files read, slack post], ask: [mail send]}\n"
+        ),
+        COMMANDS,
+    )
+
+    text = explanation.text()
+
+    assert [section.title for section in explanation.sections] == [
+        "An agent under this policy can",
+        "It cannot",
+        "What is left possible",
+        "What bounds that",
+        "Where data can go",
+        "What no rule here holds",
+    ]
+    assert "`a.com` with `GET`, `HEAD`" in text
+    assert "lethal trifecta" in text
+    assert "`slack post --channel`: fixed by the task's own words, or a person's approval" in text
+    assert "the model's operator can read" in text
+    assert "prevent" not in text
+
+
+def test_a_decision_is_explained_with_its_rules() -> None:
+    policy = _policy("grant: [files]\ncommands: {allow: [files read], ask: [files write]}\n")
+
+    def explained(line: str) -> str:
+        return explain_decision(request_from_line(line, COMMANDS), _decide(policy, line))
+
+    assert explained("files read a") == "`files read` is allowed by p.yaml:4:20"
+    assert explained("files write a --content x") == (
+        "`files write` needs an approval\n  command: command `files write` needs an approval by `files write` (p.yaml:4:39)"
+    )
+    assert explained("files read .env").startswith(
+        "`files read` is denied\n  hidden: path `.env` is hidden by `.env`"
+    )
+
+
+def test_the_narrowest_policy_allows_what_was_recorded_and_nothing_that_is_near() -> None:
+    lines = [
+        "files read a.py",
+        "http get https://x.com/a/b?q=1",
+        "slack post --channel ci --text hi",
+        "finish --status done",
+    ]
+    requests = [request_from_line(line, COMMANDS) for line in lines]
+
+    policy = parse_policy(narrowest(requests, name="n").as_yaml(), origin="n.yaml")
+
+    for line in lines:
+        assert isinstance(_decide(policy, line), Allowed), line
+    for near in [
+        "files list a",
+        "files write a.py --content x",
+        "http get https://x.com/a/c",
+        "http post https://x.com/a/b",
+        "http get https://y.com/a/b",
+        "slack post --channel dev --text hi",
+    ]:
+        assert not isinstance(_decide(policy, near), Allowed), near
+
+
+def test_a_recording_of_all_three_has_no_policy() -> None:
+    requests = [
+        request_from_line(line, COMMANDS) for line in ("files read a", "run x", "http get https://a.com/")
+    ]
+
+    with pytest.raises(Exception, match="at most two") as refused:
+        narrowest(requests, name="n")
+
+    assert type(refused.value).__name__ == "ForbiddenGrantError"
