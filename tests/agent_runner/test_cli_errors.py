@@ -1,0 +1,276 @@
+"""Bad input gets one clear line on stderr, a documented exit code, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SCRIPT = "version: 1\nturns:\n  - actions: ['finish --status done']\n"
+POLICY = "version: 1\nname: p\ngrant: [files]\ncommands: {allow: ['files *']}\n"
+
+
+@dataclass
+class Said:
+    """What a command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def first(self) -> str:
+        """Return the first line that is an error."""
+        return next(line for line in self.err.splitlines() if line.startswith("pairlock: "))
+
+
+@dataclass
+class Desk:
+    """A folder with a policy, a script and a workspace, and pairlock beside it."""
+
+    folder: Path
+
+    def write(self, name: str, text: str) -> str:
+        """Write a file and return its path."""
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+    def pairlock(self, *arguments: str, **environment: str) -> Said:
+        """Run pairlock."""
+        # No real engine is needed for any of these: a refused input never gets as far.
+        base = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PAIRLOCK_STATE": str(self.folder / "state")}
+        done = subprocess.run(
+            [sys.executable, "-m", "agent_runner", *arguments],
+            cwd=self.folder,
+            env={**base, "PYTHONPATH": str(CHECKOUT), "DOCKER_HOST": "unix:///nowhere.sock", **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        said = Said(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in said.err
+        assert "fault of pairlock's own" not in said.err
+        return said
+
+    def run(self, *, policy: str = "p.yaml", workspace: str = "work", model: str = "scripted:s.yaml", **env: str) -> Said:
+        """Run a session."""
+        return self.pairlock("run", "t", "-p", policy, "-w", workspace, "-m", model, **env)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """Return a desk on which everything is in order."""
+    desk = Desk(tmp_path)
+    desk.write("p.yaml", POLICY)
+    desk.write("s.yaml", SCRIPT)
+    (tmp_path / "work").mkdir()
+    return desk
+
+
+def test_no_engine_is_exit_4_and_says_how_to_start_one(desk: Desk) -> None:
+    said = desk.run()
+
+    assert said.code == 4
+    assert said.first == "pairlock: no Docker engine answers at `unix:///nowhere.sock`"
+    assert "hint: start it" in said.err
+
+
+def test_an_engine_without_permission_is_exit_4_and_says_which_group(desk: Desk) -> None:
+    if os.getuid() == 0:
+        command = ["setpriv", "--reuid=65000", "--regid=65000", "--clear-groups", "/usr/bin/env", "python3", "-c"]
+        probe = "import socket; socket.socket(socket.AF_UNIX).connect('/var/run/docker.sock')"
+        done = subprocess.run([*command, probe], capture_output=True, text=True, check=False)
+        assert "PermissionError" in done.stderr or "FileNotFoundError" in done.stderr
+    import requests
+
+    from sandbox.docker_engine import ACCESS_HINT, _unreachable
+    from sandbox.errors import EnginePermissionError
+
+    error = requests.ConnectionError("x", PermissionError(13, "denied"))
+
+    found = _unreachable("unix:///var/run/docker.sock", error)
+
+    assert isinstance(found, EnginePermissionError)
+    assert found.hint == ACCESS_HINT
+
+
+def test_an_unknown_policy_is_exit_2_and_the_nearest_name_is_offered(desk: Desk) -> None:
+    said = desk.run(policy="fix-test")
+
+    assert (said.code, said.first) == (2, "pairlock: no policy `fix-test`")
+    assert "did you mean `fix-tests`?" in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("version: 1\nname: [p\n", ":", "expected"),
+        ("version: 1\nname: p\ngrnat: [files]\n", ":3:1:", "did you mean `grant`?"),
+        ("version: 1\nname: p\ngrant: files\n", ":3:8:", "list of capabilities"),
+        ("version: 1\nname: p\nname: q\n", ":3:1:", "name"),
+        ("version: 1\nname: p\ngrant: [files]\nfiles: {hide: 3}\n", ":4:", "hide"),
+        ("version: 1\nname: p\ngrant: []\nfiles: {access: read}\n", ":4:1:", "files"),
+    ],
+    ids=["syntax", "unknown key", "wrong type", "duplicate key", "wrong nested type", "block without capability"],
+)
+def test_a_wrong_policy_is_exit_2_with_its_place(desk: Desk, text: str, place: str, words: str) -> None:
+    path = desk.write("wrong.yaml", text)
+
+    said = desk.run(policy=path)
+
+    assert said.code == 2
+    assert said.first.startswith(f"pairlock: {path}{place}")
+    assert words in said.err
+
+
+def test_all_three_capabilities_are_exit_3_with_three_ways_to_split(desk: Desk) -> None:
+    path = desk.write("all.yaml", "version: 1\nname: p\ngrant: [files, network, exec]\n")
+
+    said = desk.run(policy=path)
+
+    assert said.code == 3
+    assert all(f"  {number}. " in said.err for number in (1, 2, 3))
+    assert not (desk.folder / "state").exists()
+
+
+def test_a_policy_inside_the_workspace_is_exit_3_until_it_is_trusted(desk: Desk) -> None:
+    inside = desk.folder / "work" / "pairlock.yaml"
+    inside.write_text(POLICY)
+
+    refused = desk.pairlock("run", "t", "-w", "work", "-m", "scripted:s.yaml")
+    trusted = desk.pairlock("policy", "trust", str(inside))
+    after = desk.pairlock("run", "t", "-w", "work", "-m", "scripted:s.yaml")
+    inside.write_text(POLICY.replace("[files]", "[files, exec]"))
+    changed = desk.pairlock("run", "t", "-w", "work", "-m", "scripted:s.yaml")
+
+    assert refused.code == 3
+    assert "is not trusted" in refused.err
+    assert trusted.code == 0
+    assert after.code == 4  # as far as the engine, which is not there
+    assert changed.code == 3
+
+
+def test_a_policy_that_anybody_can_write_is_refused(desk: Desk) -> None:
+    (desk.folder / "p.yaml").chmod(0o666)
+
+    said = desk.run()
+
+    assert said.code == 2
+    assert "could have been written by somebody else" in said.err
+
+
+@pytest.mark.parametrize(
+    ("workspace", "words"),
+    [
+        ("missing", "does not exist"),
+        ("p.yaml", "is a file"),
+        ("/", "system folder"),
+        (".", "home"),
+        ("/etc", "system folder"),
+        ("state-parent", "state folder"),
+    ],
+)
+def test_a_wrong_workspace_is_exit_2(desk: Desk, workspace: str, words: str) -> None:
+    (desk.folder / "state-parent").mkdir()
+    state = desk.folder / "state-parent" / "state"
+
+    said = desk.run(workspace=workspace, PAIRLOCK_STATE=str(state))
+
+    assert said.code == 2
+    assert words in said.err
+
+
+def test_a_workspace_for_a_grant_without_files_is_exit_2(desk: Desk) -> None:
+    path = desk.write("none.yaml", "version: 1\nname: p\ngrant: []\n")
+
+    said = desk.run(policy=path)
+
+    assert said.code == 2
+    assert "would be ignored" in said.err
+
+
+def test_no_model_is_exit_2_with_the_lines_that_configure_one(desk: Desk) -> None:
+    said = desk.pairlock("run", "t", "-p", "p.yaml", "-w", "work")
+
+    assert said.code == 2
+    assert said.first == "pairlock: no model is configured"
+    assert "    default: {backend: scripted, script: script.yaml}" in said.err
+
+
+def test_the_configured_default_model_is_used(desk: Desk) -> None:
+    folder = desk.folder / ".config" / "pairlock"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("version: 1\nmodels:\n  default: {backend: scripted, script: s.yaml}\n")
+    (folder / "s.yaml").write_text(SCRIPT)
+
+    said = desk.pairlock("run", "t", "-p", "p.yaml", "-w", "work")
+
+    assert said.code == 4  # as far as the engine
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("version: 1\nturns:\n  - actoins: [x]\n", ":3:5:"),
+        ("version: 2\nturns: [{}]\n", ":1:1:"),
+        ("turns: [\n", ":"),
+        ("version: 1\nturns: []\n", ":2:1:"),
+    ],
+    ids=["unknown key", "version", "syntax", "empty"],
+)
+def test_a_wrong_script_is_exit_2_with_its_place(desk: Desk, text: str, place: str) -> None:
+    path = desk.write("wrong.yaml", text)
+
+    said = desk.run(model=f"scripted:{path}")
+
+    assert said.code == 2
+    assert said.first.startswith(f"pairlock: {path}{place}")
+
+
+def test_a_missing_script_is_exit_2(desk: Desk) -> None:
+    said = desk.run(model="scripted:nowhere.yaml")
+
+    assert (said.code, said.first) == (2, "pairlock: script `nowhere.yaml` cannot be read: No such file or directory")
+
+
+@pytest.mark.parametrize("given", ["../../x", "x" * 5000, "zz", "\u202e", "abcd"])
+def test_an_id_that_is_none_is_exit_2(desk: Desk, given: str) -> None:
+    said = desk.pairlock("audit", "show", given)
+
+    assert said.code == 2
+    assert len(said.first) < 400
+    assert "\u202e" not in said.err
+
+
+def test_a_state_folder_that_is_not_absolute_is_exit_2(desk: Desk) -> None:
+    said = desk.run(PAIRLOCK_STATE="here")
+
+    assert said.code == 2
+    assert "expected an absolute path" in said.err
+
+
+def test_variables_of_our_own_sandbox_change_nothing_on_the_host(desk: Desk) -> None:
+    """B43: a variable that says `already sandboxed` is believed by nobody."""
+    plain = desk.run()
+
+    fooled = desk.run(PAIRLOCK_SANDBOX="1", SANDBOX="docker", PAIRLOCK_UNSAFE="1", IS_SANDBOX="yes")
+
+    assert (fooled.code, fooled.first) == (plain.code, plain.first)
+
+
+def test_a_dot_env_in_the_workspace_is_never_loaded(desk: Desk) -> None:
+    """B34: a repository's `.env` must not set what pairlock reads."""
+    (desk.folder / "work" / ".env").write_text("DOCKER_HOST=unix:///elsewhere.sock\n")
+    (desk.folder / ".env").write_text("DOCKER_HOST=unix:///elsewhere.sock\n")
+
+    said = desk.run()
+
+    assert "unix:///nowhere.sock" in said.first
