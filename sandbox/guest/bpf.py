@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from struct import Struct
 
-from .syscalls import AUDIT_ARCHITECTURE, EXEC, NUMBERS, REFUSED, X32_BIT, X86_64
+from .syscalls import AUDIT_ARCHITECTURE, EXEC, NUMBERS, REFUSED, SIGNALS, X32_BIT, X86_64
 
 # linux/seccomp.h
 KILL_PROCESS = 0x80000000
@@ -34,6 +34,7 @@ NEW_NAMESPACES = 0x7E020000
 # asm-generic/ioctls.h
 TIOCSTI = 0x5412
 TIOCLINUX = 0x541C
+_MINUS_ONE = 0xFFFFFFFF
 AF_UNIX = 1
 AF_INET = 2
 AF_INET6 = 10
@@ -71,6 +72,7 @@ def program(machine: str, *, holds_exec: bool, loopback: bool) -> list[Instructi
         *_by_argument(numbers["socket"], 0, _allowed(families), _error(errno.EAFNOSUPPORT)),
         *_by_argument(numbers["socketpair"], 0, _allowed((AF_UNIX,)), _error(errno.EAFNOSUPPORT)),
         *_by_argument(numbers["ioctl"], 1, _terminal_input(), ALLOW),
+        *(step for name in SIGNALS for step in _by_argument(numbers[name], 0, _all_or_pid_1(), ALLOW)),
         (_RETURN, 0, 0, ALLOW),
     ]
 
@@ -95,6 +97,11 @@ def _allowed(values: tuple[int, ...]) -> tuple[Instruction, ...]:
 def _terminal_input() -> tuple[Instruction, ...]:
     refusal = _error(errno.EPERM)
     return (*_when(_EQUAL, TIOCSTI, refusal), *_when(_EQUAL, TIOCLINUX, refusal))
+
+
+def _all_or_pid_1() -> tuple[Instruction, ...]:
+    refusal = _error(errno.EPERM)
+    return (*_when(_EQUAL, 1, refusal), *_when(_EQUAL, _MINUS_ONE, refusal))
 
 
 def _by_argument(

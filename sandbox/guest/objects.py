@@ -51,7 +51,7 @@ def decode_object(payload: bytes) -> Object:
 
 
 def _refuse_depth(value: Value) -> None:
-    """Refuse what is nested deeper than `MAX_DEPTH`; the parser itself stops at the interpreter's own limit."""
+    """Refuse what is nested deeper than `MAX_DEPTH`; the parser itself stops at the interpreter's limit."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inner: list[Value] = []

@@ -160,6 +160,8 @@ PROBES: dict[str, Callable[[], object]] = {
     "perf_event_open": lambda: linux.call("perf_event_open", 0, 0, -1, -1, 0),
     "userfaultfd": lambda: linux.call("userfaultfd", 0),
     "terminal_input": _terminal_input,
+    "signal_guest": lambda: os.kill(1, 0),
+    "subreaper": lambda: linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1),
     "write_root": lambda: _create("/.pairlock-probe"),
     "write_runtime": lambda: _create("/rt/.pairlock-probe"),
     "write_proc_sys": lambda: os.close(os.open("/proc/sys/kernel/hostname", os.O_WRONLY)),

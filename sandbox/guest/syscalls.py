@@ -118,6 +118,12 @@ _TABLE: tuple[tuple[str, int | None, int | None], ...] = (
     ("socket", 41, 198),
     ("socketpair", 53, 199),
     ("ioctl", 16, 29),
+    ("kill", 62, 129),
+    ("tkill", 200, 130),
+    ("tgkill", 234, 131),
+    ("rt_sigqueueinfo", 129, 138),
+    ("rt_tgsigqueueinfo", 297, 240),
+    ("pidfd_open", 434, 434),
     ("prctl", 157, 167),
     ("openat2", 437, 437),
     ("renameat2", 316, 276),
@@ -160,6 +166,11 @@ REFUSED = (
     "lookup_dcookie", "nfsservctl", "vhangup", "fanotify_init", "fanotify_mark",
     "sethostname", "setdomainname", "sysfs", "_sysctl",
 )  # fmt: skip
+
+
+# Refused when the first argument is process 1, or -1, which is all of them. Linux keeps deadly signals from a
+# namespace's PID 1; gVisor of 2022 does not, and a program could end or stop the guest with one.
+SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open")
 
 
 def architecture() -> str:
