@@ -25,6 +25,7 @@ from sandbox.stage.plan import (
     plan_stage,
 )
 from sandbox.stage.quota import Exceeded, StageLimits, UpperUse, UpperWatch
+from sandbox.stage.resume import resume_stage
 from sandbox.stage.verdict import NotApplied, Refusal
 
 __all__ = [
@@ -75,4 +76,5 @@ __all__ = [
     "plan_stage",
     "recover",
     "render_diff",
+    "resume_stage",
 ]

@@ -6,7 +6,7 @@ import stat
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sandbox.stage.base import save_hashes
 from sandbox.stage.errors import PathRefusedError
@@ -16,13 +16,16 @@ from sandbox.stage.sides import EntryKind, Side, at_or_below, conflict_of, entry
 from sandbox.stage.upper import Trouble, read_upper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sandbox.stage.base import Seen
     from sandbox.stage.later import LaterLabels
     from sandbox.stage.layout import PathMatcher
     from sandbox.stage.opened import OpenStage
     from sandbox.stage.upper import UpperTree
+
+MAX_READ_BYTES: Final = 16 * 2**30
+"""Most bytes of the agent's files, in all, that are read for one comparison."""
 
 
 class ChangeKind(StrEnum):
@@ -99,9 +102,9 @@ class _Comparison:
     troubles: list[Trouble] = field(default_factory=list)
 
     def all(self) -> Iterator[Change]:
-        for path in self._deleted():
+        for path in removed_paths(self.stage.record, self.upper):
             yield self._judge(path, ChangeKind.DELETED, self._before(path), None)
-        for path, seen in self.upper.entries.items():
+        for path, seen in self._affordable():
             try:
                 change = self._entry(path, seen)
             except PathRefusedError as error:
@@ -110,19 +113,15 @@ class _Comparison:
             if change is not None:
                 yield change
 
-    def _deleted(self) -> set[str]:
-        """Return every recorded path that the agent removed, what a removed folder held included."""
-        paths = sorted(self.stage.record)
-        gone: set[str] = set()
-        for path in self.upper.deleted:
-            gone.update(_inside(paths, path), (path,) if path in self.stage.record else ())
-        for path in self.upper.opaque:
-            gone.update(_inside(paths, path))
-        for path, seen in self.upper.entries.items():
-            before = self.stage.record.get(path)
-            if before is not None and before.is_folder and not seen.is_folder:
-                gone.update(_inside(paths, path))
-        return gone - self.upper.entries.keys() - {""}
+    def _affordable(self) -> Iterator[tuple[str, Seen]]:
+        """Yield what can be read in reasonable time, smallest first; a sparse file of a terabyte cannot."""
+        left = MAX_READ_BYTES
+        for path, seen in sorted(self.upper.entries.items(), key=lambda item: item[1].size):
+            left -= seen.size if seen.is_file else 0
+            if left < 0 and seen.is_file:
+                self.troubles.append(Trouble(path, f"it is too long to be read: {seen.size} bytes"))
+            else:
+                yield path, seen
 
     def _entry(self, path: str, seen: Seen) -> Change | None:
         recorded = self.stage.record.get(path)
@@ -208,6 +207,21 @@ def compute_changes(
     return ChangeSet(
         changes=tuple(_with_renames(changes)), troubles=tuple(sorted(troubles, key=lambda t: t.path))
     )
+
+
+def removed_paths(record: Mapping[str, Seen], upper: UpperTree) -> set[str]:
+    """Return every recorded path that the agent removed, what a removed folder held included."""
+    paths = sorted(record)
+    gone: set[str] = set()
+    for path in upper.deleted:
+        gone.update(_inside(paths, path), (path,) if path in record else ())
+    for path in upper.opaque:
+        gone.update(_inside(paths, path))
+    for path, seen in upper.entries.items():
+        before = record.get(path)
+        if before is not None and before.is_folder and not seen.is_folder:
+            gone.update(_inside(paths, path))
+    return gone - upper.entries.keys() - {""}
 
 
 def leads_out(path: str, target: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import stat
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_IS_FOLDER: Final = frozenset({errno.EISDIR, errno.EPERM})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +84,7 @@ def _empty(top: int) -> tuple[str, ...]:
 
 def _remove_one(top: int, name: str) -> bool:
     """Remove one name of the top folder; what a folder in it holds is moved to the top first."""
-    try:
-        os.unlink(name, dir_fd=top)
-    except OSError as error:
-        if error.errno not in _IS_FOLDER:
-            return False
-    else:
-        return True
-    with suppress(OSError):
-        os.rmdir(name, dir_fd=top)
+    if _remove_simply(top, name):
         return True
     try:
         _flatten(top, name)
@@ -108,13 +98,22 @@ def _flatten(top: int, name: str) -> None:
     inner = _open_anyhow(top, name)
     try:
         for child in os.listdir(inner):  # noqa: PTH208 - a descriptor has no Path
-            try:
-                os.unlink(child, dir_fd=inner)
-            except OSError:
+            if not _remove_simply(inner, child):
                 _may_be_moved(inner, child)
                 os.rename(child, secrets.token_hex(16), src_dir_fd=inner, dst_dir_fd=top)
     finally:
         os.close(inner)
+
+
+def _remove_simply(folder: int, name: str) -> bool:
+    """Remove a file or an empty folder, also one of root's, as the kernel's work folder leaves it."""
+    with suppress(OSError):
+        os.unlink(name, dir_fd=folder)
+        return True
+    with suppress(OSError):
+        os.rmdir(name, dir_fd=folder)
+        return True
+    return False
 
 
 def _may_be_moved(inner: int, child: str) -> None:

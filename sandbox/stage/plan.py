@@ -181,7 +181,7 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
     write_private(folder.nonce, draft.nonce.encode())
     save_record(folder.record, found.entries)
     plan = _choose(draft, engine_local=engine_local)
-    write_private(folder.about, _about(plan))
+    write_private(folder.about, about_plan(plan))
     return plan
 
 
@@ -197,7 +197,7 @@ def fall_back_to_copy(plan: StagePlan, reason: str) -> Copy:
         )
     writable = plan.facts.access is Access.STAGE
     copy = Copy(facts=_replaced(plan.facts, reason), writable=writable)
-    write_private(plan.facts.folder.about, _about(copy))
+    write_private(plan.facts.folder.about, about_plan(copy))
     return copy
 
 
@@ -338,7 +338,7 @@ def _replaced(facts: StageFacts, reason: str) -> StageFacts:
     return replace(facts, reason=reason)
 
 
-def _about(plan: StagePlan) -> bytes:
+def about_plan(plan: StagePlan) -> bytes:
     """Return what another process needs in order to read this stage, as JSON."""
     facts = plan.facts
     identity = facts.workspace.identity

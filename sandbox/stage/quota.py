@@ -29,7 +29,7 @@ class StageLimits:
     """What a session may write; each is a whole number, and zero means nothing at all."""
 
     written_bytes: int
-    """Most bytes in the upper folder, as the disk counts them."""
+    """Most bytes in the upper folder: what each file takes on the disk, or its length if that is more."""
     written_files: int
     """Most paths in it, deletions and folders included."""
     reserve_bytes: int
@@ -127,9 +127,14 @@ class UpperWatch:
                     if stat.S_ISDIR(status.st_mode):
                         pending.append(f"{path}/{name}" if path else name)
                     if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode) or status.st_ino not in linked:
-                        size += status.st_blocks * _BLOCK_BYTES
+                        size += max(status.st_blocks * _BLOCK_BYTES, _length(status))
                     linked.add(status.st_ino)
         return files, size
+
+
+def _length(status: os.stat_result) -> int:
+    """Return a file's length: a sparse file takes no room here, and all of it once it is applied."""
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _listing(tree: Beneath, path: str) -> list[tuple[str, os.stat_result]]:

@@ -108,12 +108,18 @@ class Yard:
         return said
 
     @contextmanager
+    def overlay(self, options: str) -> Iterator[Path]:
+        """Mount options as the engine would."""
+        point = self.top / "mounted"
+        point.mkdir(exist_ok=True)
+        with overlay(options, point):
+            yield point
+
+    @contextmanager
     def mounted(self, plan: StagePlan) -> Iterator[Path]:
         """Mount a plan as the engine would, and take the mount away again."""
         assert isinstance(plan, Overlay | ReadOnly)
-        point = self.top / "mounted"
-        point.mkdir(exist_ok=True)
-        with overlay(plan.options, point):
+        with self.overlay(plan.options) as point:
             yield point
 
 

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.stage import kernel
 from sandbox.stage.apply import apply_changes, recover
-from sandbox.stage.changes import compute_changes
+from sandbox.stage.changes import Change, ChangeKind, compute_changes
 from sandbox.stage.discard import discard
 from sandbox.stage.errors import ApplyError, StageError
+from sandbox.stage.layout import MatchNothing
 from sandbox.stage.opened import open_stage
+from sandbox.stage.sides import EntryKind, Side
+from sandbox.stage.verdict import Refusal, decide
 from sandbox.stage.yard import Yard as ApplyYard
 
 if TYPE_CHECKING:
@@ -228,6 +232,33 @@ def test_what_changed_after_the_review_is_not_applied(yard: Yard) -> None:
 
     assert reasons(result) == {"a": "stage-changed"}
     assert names(yard.workspace) == ["b"]
+
+
+def test_what_the_user_changed_after_the_review_is_a_conflict(yard: Yard) -> None:
+    """Between the diff and the word to apply it: looked at again, and not touched."""
+    yard.fill({"a": "1", "b": "1"})
+    staged(yard, lambda inside: yard.fill({"a": "agent", "b": "agent", "n": "agent"}, below=inside))
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage)
+        yard.fill({"a": "user", "n": "user"})
+
+        result = apply_changes(stage, found.changes)
+
+    assert reasons(result) == {"a": "conflict", "n": "conflict"}
+    assert result.applied == ("b",)
+    assert [(yard.workspace / name).read_text() for name in "abn"] == ["user", "agent", "user"]
+
+
+def test_a_change_in_conflict_is_refused_before_anything_is_prepared() -> None:
+    """The verdict alone, without a filesystem; and its twin."""
+    side = Side(kind=EntryKind.FILE, mode=0o644, size=1, digest="d", target="")
+    fine = Change(path="a", kind=ChangeKind.ADDED, before=None, after=side)
+
+    refused = decide(replace(fine, conflict="it appeared meanwhile"), MatchNothing())
+
+    assert decide(fine, MatchNothing()) is None
+    assert refused is not None
+    assert (refused.code, refused.reason) == (Refusal.CONFLICT, "it appeared meanwhile")
 
 
 def test_chosen_hunks_are_written_instead_of_the_whole(yard: Yard) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -181,6 +182,34 @@ def test_pipes_devices_and_sockets_are_told_and_never_opened(yard: Yard) -> None
 
     assert told(found) == [("added", "a"), ("added", "pipe")]
     assert Concern.SPECIAL in found.changes[1].concerns
+
+
+def test_a_sparse_file_of_a_terabyte_is_told_and_not_read(yard: Yard) -> None:
+    """It costs the agent nothing, and would cost the reader an hour."""
+
+    def act(inside: Path) -> None:
+        (inside / "a").write_text("a")
+        with (inside / "sparse").open("wb") as stream:
+            stream.truncate(1 << 40)
+
+    found = changes(yard, act)
+
+    assert told(found) == [("added", "a")]
+    assert [(item.path, item.reason) for item in found.troubles] == [
+        ("sparse", f"it is too long to be read: {1 << 40} bytes")
+    ]
+
+
+def test_an_agent_cannot_mark_a_folder_opaque_by_itself(yard: Yard) -> None:
+    """The kernel keeps its own attributes from whoever is inside the mount."""
+    yard.fill({"d/a": "1"})
+
+    def act(inside: Path) -> None:
+        (inside / "d/new").write_text("x")
+        with suppress(OSError):
+            os.setxattr(inside / "d", "user.overlay.opaque", b"y")
+
+    assert told(changes(yard, act)) == [("added", "d/new")]
 
 
 def test_setuid_is_marked(yard: Yard) -> None:

@@ -195,6 +195,16 @@ def test_a_stream_that_is_cut_anywhere_is_refused() -> None:
     assert [item.path for item in read_tar([whole])] == ["a", "b"]
 
 
+@pytest.mark.parametrize("at", [0, 100, 124, 148, 156, 157])
+def test_a_damaged_header_is_refused(at: int) -> None:
+    """Name, mode, size, checksum, type and link are all under the checksum."""
+    (whole,) = stream_of(entry("a", size=700))
+    damaged = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+
+    with pytest.raises(TarError, match=r"checksum|octal"):
+        list(read_tar([damaged]))
+
+
 def test_devices_and_pipes_arrive_as_something_that_cannot_be_applied(yard: Yard) -> None:
     yard.plan(engine_local=False)
     out(yard)

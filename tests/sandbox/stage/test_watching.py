@@ -112,27 +112,37 @@ def test_an_unknown_number_of_free_inodes_is_no_breach() -> None:
 
 
 def test_what_an_agent_writes_is_measured_as_the_disk_counts_it(yard: Yard) -> None:
-    """B119: bytes, paths and deletions; a sparse file costs what it takes, a hard link nothing."""
+    """B119: bytes, paths and deletions; a hard link costs nothing more."""
     yard.fill({"gone": "1"})
     plan = yard.plan()
     with yard.mounted(plan) as inside:
         (inside / "big").write_bytes(os.urandom(600_000))
         os.link(inside / "big", inside / "link")
-        with (inside / "sparse").open("wb") as stream:
-            stream.truncate(1 << 40)
         (inside / "gone").unlink()
         os.sync()
         watch = UpperWatch(plan.facts.folder.upper, LIMITS)
 
         use = watch.look()
 
-        assert use.written_files == 4
+        assert use.written_files == 3
         assert 600_000 <= use.written_bytes < 700_000
         assert watch.exceeded() == ()
         (inside / "more").write_bytes(os.urandom(600_000))
         os.sync()
         (breach,) = watch.exceeded()
     assert (breach.limit, breach.allowed) == ("written_bytes", MIB)
+
+
+def test_a_sparse_file_counts_with_its_length(yard: Yard) -> None:
+    """It takes no room in the stage, and all of it once it is read or applied."""
+    plan = yard.plan()
+    with yard.mounted(plan) as inside:
+        with (inside / "sparse").open("wb") as stream:
+            stream.truncate(1 << 40)
+
+        (breach,) = UpperWatch(plan.facts.folder.upper, LIMITS).exceeded()
+
+    assert (breach.limit, breach.found) == ("written_bytes", 1 << 40)
 
 
 def test_a_flood_of_files_is_seen_without_walking_all_of_it(yard: Yard) -> None:

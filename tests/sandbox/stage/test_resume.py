@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.stage import Access, Overlay, resume_stage
+from sandbox.stage.apply import apply_changes
+from sandbox.stage.changes import compute_changes
+from sandbox.stage.discard import discard
+from sandbox.stage.errors import StageError
+from sandbox.stage.opened import open_stage
+from sandbox.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from conftest import Yard
+
+    from sandbox.stage import StagePlan
+
+
+def resumed(yard: Yard, *hide: str) -> StagePlan:
+    workspace = open_workspace(yard.workspace, state=yard.top / "state")
+    return resume_stage(workspace, yard.session, hide=yard.patterns(*hide), executable=True)
+
+
+def told(yard: Yard) -> list[tuple[str, str, str]]:
+    with open_stage(yard.session) as stage:
+        return [(c.kind.value, c.path, c.conflict) for c in compute_changes(stage).changes]
+
+
+def test_a_session_goes_on_with_its_own_changes_and_the_users(yard: Yard) -> None:
+    """What the agent did is there; what the user did meanwhile is its new base."""
+    yard.fill({"mine": "1", "theirs": "1", "gone": "1"})
+    with yard.mounted(yard.plan()) as inside:
+        (inside / "mine").write_text("agent")
+        (inside / "gone").unlink()
+    yard.fill({"theirs": "user", "new": "user"})
+
+    with yard.mounted(resumed(yard)) as inside:
+        seen = {path.name: path.read_text() for path in inside.iterdir()}
+        (inside / "theirs").write_text("agent")
+        (inside / "new").unlink()
+
+    assert seen == {"mine": "agent", "theirs": "user", "new": "user"}
+    assert told(yard) == [
+        ("deleted", "gone", ""), ("modified", "mine", ""), ("deleted", "new", ""), ("modified", "theirs", ""),
+    ]  # fmt: skip
+
+
+def test_what_must_be_hidden_now_is_covered(yard: Yard) -> None:
+    yard.fill({"a": "1"})
+    with yard.mounted(yard.plan(".env")):
+        pass
+    yard.fill({".env": "secret"})
+
+    plan = resumed(yard, ".env")
+
+    assert plan.facts.hidden == (".env",)
+    with yard.mounted(plan) as inside:
+        assert [path.name for path in inside.iterdir()] == ["a"]
+    assert told(yard) == []
+
+
+def test_a_conflict_from_before_stays_one(yard: Yard) -> None:
+    yard.fill({"a": "1"})
+    with yard.mounted(yard.plan()) as inside:
+        (inside / "a").write_text("agent")
+    yard.fill({"a": "user"})
+
+    with yard.mounted(resumed(yard)):
+        pass
+
+    assert told(yard) == [("modified", "a", "it was changed meanwhile")]
+
+
+def test_a_read_only_session_and_another_workspace_are_refused(yard: Yard) -> None:
+    yard.plan(access=Access.READ)
+    with pytest.raises(StageError, match="access: stage"):
+        resumed(yard)
+    yard.workspace.rename(yard.top / "moved")
+    yard.workspace.mkdir()
+    with pytest.raises(StageError, match="another folder"):
+        resumed(yard)
+
+
+def test_an_ordinary_user_has_the_whole_life_of_a_stage(yard: Yard) -> None:
+    """Only the engine is root: planning, whiteouts, opaque marks, applying and discarding do without."""
+    yard.fill({"d/a": "1", "d/b": "2", "d/.env": "secret", "mod": "1"})
+    for path in (yard.top, *yard.top.rglob("*")):
+        os.chown(path, 65534, 65534)
+
+    def plan() -> str:
+        made = yard.plan(".env")
+        assert isinstance(made, Overlay)
+        return made.options
+
+    options = yard.as_user(65534, plan)
+
+    def agent() -> str:
+        inside = yard.top / "mounted"
+        for name in ("a", "b"):
+            (inside / "d" / name).unlink()
+        (inside / "d").rmdir()
+        (inside / "d").mkdir()
+        (inside / "d/fresh").write_text("agent")
+        (inside / "mod").write_text("agent")
+        return ""
+
+    with yard.overlay(options):
+        yard.as_user(65534, agent)
+
+    def review() -> str:
+        with open_stage(yard.session) as stage:
+            found = compute_changes(stage)
+            kinds = [(c.kind.value, c.path) for c in found.changes]
+            result = apply_changes(stage, found.changes)
+        return f"{kinds} {found.troubles} {result.not_applied}"
+
+    said = yard.as_user(65534, review)
+
+    gone = yard.as_user(65534, lambda: " ".join(discard(yard.session).names))
+
+    assert said == "[('deleted', 'd/a'), ('deleted', 'd/b'), ('added', 'd/fresh'), ('modified', 'mod')] () ()"
+    assert gone in {"", "work"}, "only the kernel's own work folder may be left to root"
+    assert sorted(path.name for path in (yard.workspace / "d").iterdir()) == [".env", "fresh"]
+    assert (yard.workspace / "d/.env").read_text() == "secret"
