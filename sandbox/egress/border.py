@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from sandbox.egress.dial import Dialler, Opened
 
 CHUNK_BYTES: Final = 64 * 1024
+FINISH_SECONDS: Final = 10.0
+MOST_REFUSALS: Final = 10_000
+"""Refusals of a session that are written down; what is beyond is refused unwritten, to spare the disk."""
 IDLE_SECONDS: Final = 120.0
 """Longest wait for the next byte, or for room to send one."""
 
@@ -135,6 +139,14 @@ class Crossing:
         if writer.can_write_eof() and not writer.is_closing():
             writer.write_eof()
 
+    async def finish(self) -> None:
+        """Close once everything that was written has left."""
+        writer = self._connection.writer
+        writer.close()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(FINISH_SECONDS):
+                await writer.wait_closed()
+
     def abort(self) -> None:
         """Drop the connection at once; what has not left yet never does."""
         if self._opened is not None:
@@ -164,6 +176,7 @@ class Border:
         self.budget = Budget(rules.limits)
         self._outside = outside
         self._numbers = count(1)
+        self._refusals = 0
 
     @asynccontextmanager
     async def crossing(self, wanted: Wanted, *, action: str = "") -> AsyncIterator[Crossing]:
@@ -215,7 +228,12 @@ class Border:
             verdict="denied",
             action=action,
         )
-        await self._outside.record.record(denied(nothing, denial))
+        await self._record_refusal(denied(nothing, denial))
+
+    async def _record_refusal(self, event: Decided) -> None:
+        self._refusals += 1
+        if self._refusals <= MOST_REFUSALS:
+            await self._outside.record.record(event)
 
     async def _admit(self, wanted: Wanted, event: Decided) -> Crossing:
         decision = decide(self.rules, wanted)
@@ -224,7 +242,7 @@ class Border:
                 denial = EgressDeniedError(
                     decision.code, decision.message, hint=decision.hint, rule=decision.rule
                 )
-                await self._outside.record.record(denied(event, denial))
+                await self._record_refusal(denied(event, denial))
                 raise denial
             case Allowed():
                 return await self._open(wanted, event, decision)
@@ -236,7 +254,7 @@ class Border:
         try:
             share.open()
         except EgressDeniedError as denial:
-            await self._outside.record.record(denied(event, denial))
+            await self._record_refusal(denied(event, denial))
             raise
         try:
             await self._outside.record.record(replace(event, rule=allowed.rule.name))

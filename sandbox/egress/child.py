@@ -1,24 +1,27 @@
 """Be the egress process: one for each session, locked down, with nothing but its pipe and the network.
 
-`gate` starts it with one inherited descriptor, the pipe; it ends when its parent does.
+`gate` starts it with two descriptors, for messages and for connections; it ends when its parent does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import socket
 import sys
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sandbox.egress.border import Border, Outside
+from sandbox.egress.authority import SessionAuthority
+from sandbox.egress.border import CHUNK_BYTES, Border, Outside
 from sandbox.egress.confine import LockdownError, confine
 from sandbox.egress.dial import Dialler, tls_context
 from sandbox.egress.errors import EgressDeniedError, UpstreamError
 from sandbox.egress.fetch import Fetch, fetch
 from sandbox.egress.interfaces import host_networks
+from sandbox.egress.proxy import Proxy
 from sandbox.egress.resolve import SystemResolver
 from sandbox.egress.wire import (
     Answered,
@@ -32,6 +35,7 @@ from sandbox.egress.wire import (
     SecretGiven,
     SecretWanted,
     Start,
+    Stop,
     ToParent,
     WireError,
     encoded,
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
     from sandbox.egress.events import Event
 
 LOST: Final = 3
+MOST_STREAMS: Final = 512
+"""Connections from the container at once, undecided ones included."""
 
 
 class Parent:
@@ -105,18 +111,66 @@ class Parent:
             waiting.set_result(message.credential)
 
 
+class Streams:
+    """Take connections from the container, which come as descriptors.
+
+    Args:
+        source: Where they come from, one message for each.
+        proxy: Who serves them.
+    """
+
+    def __init__(self, source: socket.socket, proxy: Proxy) -> None:
+        self._source = source
+        self._proxy = proxy
+        self._serving: set[asyncio.Task[None]] = set()
+
+    def listen(self) -> None:
+        """Take connections from now on."""
+        self._source.setblocking(False)  # noqa: FBT003 - the standard library's own name
+        asyncio.get_running_loop().add_reader(self._source, self._take)
+
+    def stop(self) -> tuple[asyncio.Task[None], ...]:
+        """Take no more connections, and return those that run."""
+        asyncio.get_running_loop().remove_reader(self._source)
+        return tuple(self._serving)
+
+    def _take(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data, descriptors, _, _ = socket.recv_fds(self._source, 1, 4)
+            if not data:
+                asyncio.get_running_loop().remove_reader(self._source)
+            for descriptor in descriptors:
+                self._begin(socket.socket(fileno=descriptor))
+
+    def _begin(self, connection: socket.socket) -> None:
+        if len(self._serving) >= MOST_STREAMS:
+            connection.close()
+            return
+        task = asyncio.create_task(self._serve(connection))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=CHUNK_BYTES)
+        await self._proxy.serve(reader, writer)
+
+
 class Service:
     """What the process does with messages.
 
     Args:
         border: What requests pass.
         parent: Who asks.
+        streams: The container's connections; None where it has none.
     """
 
-    def __init__(self, border: Border, parent: Parent) -> None:
+    def __init__(self, border: Border, parent: Parent, streams: Streams | None) -> None:
         self._border = border
         self._parent = parent
+        self._streams = streams
+        self._stopping: asyncio.Task[None] | None = None
         self._fetches: dict[int, asyncio.Task[None]] = {}
+        self.stopped = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
         """Answer messages until the parent closes the pipe."""
@@ -132,8 +186,19 @@ class Service:
                     self._parent.noted(noted)
                 case SecretGiven() as given:
                     self._parent.given(given)
+                case Stop():
+                    self._stopping = asyncio.create_task(self._stop())
                 case Start():
                     raise WireError("`start` came twice")
+
+    async def _stop(self) -> None:
+        """End what runs; the events of its end are still answered, for messages go on being read."""
+        serving = self._streams.stop() if self._streams else ()
+        tasks = (*self._fetches.values(), *serving)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.stopped.set()
 
     async def _fetch(self, asked: FetchAsked, body: bytes) -> None:
         try:
@@ -176,7 +241,7 @@ class Service:
         await self._parent.tell(answered, response.body)
 
 
-async def _run(pipe: socket.socket) -> None:
+async def _run(pipe: socket.socket, streams: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=pipe)
     first = await received(reader)
     if first is None:
@@ -192,13 +257,29 @@ async def _run(pipe: socket.socket) -> None:
         record=parent,
         secrets=parent,
     )
-    await parent.tell(Ready(ca_certificate=""))
-    await Service(Border(start.rules, outside), parent).serve(reader)
+    border = Border(start.rules, outside)
+    authority = _authority(start) if start.proxy else None
+    taken = Streams(streams, Proxy(border, authority)) if start.proxy else None
+    if taken:
+        taken.listen()
+    await parent.tell(Ready(ca_certificate=authority.pem if authority else ""))
+    service = Service(border, parent, taken)
+    serving = asyncio.create_task(service.serve(reader))
+    stopped = asyncio.create_task(service.stopped.wait())
+    done, _ = await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+    if serving in done:
+        serving.result()
+
+
+def _authority(start: Start) -> SessionAuthority | None:
+    """Make the session's authority, if any rule reads requests."""
+    hosts = [rule.host for rule in start.rules.rules if rule.as_written().by_request]
+    return SessionAuthority(hosts, now=dt.datetime.now(dt.UTC)) if hosts else None
 
 
 def main(arguments: list[str]) -> int:
     """Run the process; return its exit code."""
-    pipe = socket.socket(fileno=int(arguments[0]))
+    pipe, streams = (socket.socket(fileno=int(number)) for number in arguments)
     try:
         confine()
     except (OSError, LockdownError) as error:
@@ -206,7 +287,7 @@ def main(arguments: list[str]) -> int:
         return 4
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(pipe))
+            asyncio.run(_run(pipe, streams))
     except (WireError, OSError) as error:
         print(f"egress: {error}", file=sys.stderr)  # noqa: T201 - its only way to say so
         return LOST

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, assert_never
 
 import sandbox
+from sandbox.egress.border import CHUNK_BYTES
 from sandbox.egress.errors import EgressDeniedError, GateLostError, UpstreamError
+from sandbox.egress.events import Closed, Decided
 from sandbox.egress.fetch import DEFAULT_BODY_BYTES, Response
 from sandbox.egress.wire import (
     Answered,
@@ -28,6 +30,7 @@ from sandbox.egress.wire import (
     SecretGiven,
     SecretWanted,
     Start,
+    Stop,
     ToChild,
     WireError,
     encoded,
@@ -47,6 +50,9 @@ if TYPE_CHECKING:
 
 START_SECONDS: Final = 30.0
 ERRORS_BYTES: Final = 4096
+STOP_SECONDS: Final = 5.0
+PASS_TRIES: Final = 500
+PASS_SECONDS: Final = 0.02
 _PROGRAM: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from sandbox.egress.child import main; sys.exit(main(sys.argv[2:]))"
@@ -65,10 +71,11 @@ class EgressGate:
         ca_certificate: The session CA, PEM, which a container with `exec` trusts; empty for none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what `start` made
         self,
         process: asyncio.subprocess.Process,
         writer: asyncio.StreamWriter,
+        streams: socket.socket,
         *,
         journal: Journal,
         credentials: CredentialSource,
@@ -77,11 +84,14 @@ class EgressGate:
         self.ca_certificate = ""
         self._process = process
         self._writer = writer
+        self._streams = streams
+        self._streams.setblocking(False)  # noqa: FBT003 - the standard library's own name
         self._journal = journal
         self._credentials = credentials
         self._names = names
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Response]] = {}
+        self._open: dict[str, Decided] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._lost = ""
         self._failure: BaseException | None = None
@@ -96,6 +106,7 @@ class EgressGate:
         journal: Journal,
         credentials: CredentialSource = no_credentials,
         ca_file: Path | None = None,
+        proxy: bool = False,
     ) -> AsyncIterator[Self]:
         """Start the process, and end it when the block is left.
 
@@ -104,19 +115,21 @@ class EgressGate:
             journal: Writes one event down, and returns when it is durable. When it raises, the gate is dead.
             credentials: Finds a credential by name; asked for each use, and only for names that a rule has.
             ca_file: Further authorities for servers, PEM, of the operator's; None for none.
+            proxy: Whether the container has `exec`, and so a loopback proxy; see `relay`.
 
         Raises:
             GateLostError: When the process does not start.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            process = await _spawn(theirs)
+        streams, far_streams = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs, far_streams:
+            process = await _spawn(theirs, far_streams)
         reader, writer = await asyncio.open_connection(sock=ours)
         names = frozenset(rule.credential for rule in rules.rules if rule.credential)
-        gate = cls(process, writer, journal=journal, credentials=credentials, names=names)
+        gate = cls(process, writer, streams, journal=journal, credentials=credentials, names=names)
         listener = asyncio.create_task(gate._listen(reader))
         try:
-            await gate._begin(Start(rules=rules, ca_file=str(ca_file) if ca_file else None))
+            await gate._begin(Start(rules=rules, ca_file=str(ca_file) if ca_file else None, proxy=proxy))
             yield gate
         finally:
             await gate._end(listener)
@@ -172,6 +185,62 @@ class EgressGate:
         finally:
             self._waiting.pop(asked.id, None)
 
+    async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection to the proxy: what the container's loopback proxy accepted is copied into it.
+
+        Returns:
+            Its two ends; whoever asked closes the writer.
+
+        Raises:
+            GateLostError: When the process is gone, or takes no connection.
+        """
+        self._check_alive()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with theirs:
+                await self._pass(theirs)
+            return await asyncio.open_connection(sock=ours, limit=CHUNK_BYTES)
+        except BaseException:
+            ours.close()
+            raise
+
+    async def relay(self, received: AsyncIterator[bytes], send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Copy one connection of the container's into the proxy and back, until both ways have ended.
+
+        Args:
+            received: What comes from the container; it ends when the container sends no more.
+            send: Sends to the container, and waits for room.
+
+        Raises:
+            GateLostError: When the process is gone.
+        """
+        reader, writer = await self.connection()
+        inward = asyncio.create_task(_copy_in(reader, send))
+        try:
+            async for data in received:
+                writer.write(data)
+                await writer.drain()
+            writer.write_eof()
+            await inward
+        except ConnectionError:
+            await inward
+        finally:
+            inward.cancel()
+            await asyncio.gather(inward, return_exceptions=True)
+            writer.transport.abort()
+
+    async def _pass(self, descriptor: socket.socket) -> None:
+        for _ in range(PASS_TRIES):
+            try:
+                socket.send_fds(self._streams, [b"c"], [descriptor.fileno()])
+            except BlockingIOError:
+                await asyncio.sleep(PASS_SECONDS)
+            except OSError as error:
+                raise GateLostError("the egress process takes no connections") from error
+            else:
+                return
+        raise GateLostError("the egress process takes no connections")
+
     async def _begin(self, start: Start) -> None:
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -212,6 +281,7 @@ class EgressGate:
 
     async def _note(self, happened: Happened) -> None:
         """Write an event down, then let the process go on. INVARIANT: a gate whose ledger failed is dead."""
+        self._track(happened.event)
         try:
             await self._journal(happened.event)
         except BaseException as error:
@@ -222,6 +292,30 @@ class EgressGate:
                 raise
             return
         await self._tell(Noted(id=happened.id, durable=True))
+
+    def _track(self, event: Event) -> None:
+        if isinstance(event, Decided) and event.verdict == "allowed":
+            self._open[event.connection] = event
+        elif isinstance(event, Closed):
+            self._open.pop(event.connection, None)
+
+    async def _close_what_is_open(self) -> None:
+        """Write down that connections ended with the process; what they carried since is not known."""
+        for event in self._open.values() if self._failure is None else ():
+            await self._journal(
+                Closed(
+                    connection=event.connection,
+                    host=event.host,
+                    port=event.port,
+                    address="",
+                    sent_bytes=0,
+                    received_bytes=0,
+                    status=0,
+                    duration_ms=0,
+                    why="lost",
+                    action=event.action,
+                )
+            )
 
     async def _give(self, wanted: SecretWanted) -> None:
         credential = None
@@ -278,19 +372,30 @@ class EgressGate:
             self._process.send_signal(signal.SIGKILL)
 
     async def _end(self, listener: asyncio.Task[None]) -> None:
+        self._send(Stop())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await asyncio.shield(listener)
         self._lost = self._lost or "the session is over"
         self._kill()
         await self._process.wait()
         await listener
+        await self._close_what_is_open()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._streams.close()
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
 
-async def _spawn(pipe: socket.socket) -> asyncio.subprocess.Process:
+async def _copy_in(reader: asyncio.StreamReader, send: Callable[[bytes], Awaitable[None]]) -> None:
+    while data := await reader.read(CHUNK_BYTES):
+        await send(data)
+
+
+async def _spawn(pipe: socket.socket, streams: socket.socket) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
@@ -299,12 +404,13 @@ async def _spawn(pipe: socket.socket) -> asyncio.subprocess.Process:
         _PROGRAM,
         str(Path(sandbox.__file__).parent.parent),
         str(pipe.fileno()),
+        str(streams.fileno()),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         env=_environment(),
         cwd="/",
-        pass_fds=(pipe.fileno(),),
+        pass_fds=(pipe.fileno(), streams.fileno()),
         start_new_session=True,
     )
 

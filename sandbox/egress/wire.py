@@ -34,6 +34,8 @@ class Start(Message):
     kind: Literal["start"] = "start"
     rules: RuleSet
     ca_file: str | None
+    proxy: bool
+    """Whether connections from the container are served."""
 
 
 class FetchAsked(Message):
@@ -47,6 +49,12 @@ class FetchAsked(Message):
     action: str
     body_bytes: int
     render: bool
+
+
+class Stop(Message):
+    """End every connection, tell their ends, and then end."""
+
+    kind: Literal["stop"] = "stop"
 
 
 class Cancelled(Message):
@@ -132,7 +140,7 @@ class Failed(Message):
     hint: str
 
 
-ToChild = Start | FetchAsked | Cancelled | Noted | SecretGiven
+ToChild = Start | Stop | FetchAsked | Cancelled | Noted | SecretGiven
 ToParent = Ready | Happened | SecretWanted | Answered | Refused | Failed
 _TO_CHILD: Final[TypeAdapter[ToChild]] = TypeAdapter(Annotated[ToChild, Field(discriminator="kind")])
 _TO_PARENT: Final[TypeAdapter[ToParent]] = TypeAdapter(Annotated[ToParent, Field(discriminator="kind")])

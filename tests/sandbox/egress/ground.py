@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from policies.hosts import HostPattern
 from policies.urls import UrlPath
+from sandbox.egress.errors import GateLostError
 from sandbox.egress.gate import EgressGate, no_credentials
 from sandbox.egress.rules import Limits, Rule, RuleSet
 
@@ -105,6 +106,7 @@ async def gate_for(
     ca_file: Path | None = None,
     journal: Callable[[Event], Awaitable[None]] | None = None,
     credentials: object = no_credentials,
+    proxy: bool = False,
 ) -> AsyncIterator[Kept]:
     """Start a real gate and keep its events."""
     events: list[Event] = []
@@ -117,6 +119,7 @@ async def gate_for(
         journal=journal or keep,
         credentials=credentials,  # type: ignore[arg-type]
         ca_file=ca_file,
+        proxy=proxy,
     ) as gate:
         yield Kept(gate, events)
 
@@ -185,3 +188,28 @@ def make_authority(folder: Path) -> Authority:
     )
     (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return Authority(folder, key, certificate)
+
+
+@asynccontextmanager
+async def loopback_proxy(kept: Kept) -> AsyncIterator[int]:
+    """Stand in for the guest: a loopback port whose connections are copied into the gate's proxy."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def send(data: bytes) -> None:
+            writer.write(data)
+            await writer.drain()
+
+        async def received() -> AsyncIterator[bytes]:
+            while data := await reader.read(65536):
+                yield data
+
+        try:
+            await kept.gate.relay(received(), send)
+            writer.close()
+            await writer.wait_closed()
+        except (OSError, GateLostError):
+            writer.transport.abort()
+
+    listening = await asyncio.start_server(copy, "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
