@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 """Longest file that is shown; a longer one is told, not shown."""
+MAX_PATCH_BYTES: Final = 256 * 1024 * 1024
+"""Longest patch; changes beyond it are told, not shown."""
 MAX_COMPARED_LINES: Final = 20_000
 """Most lines, both sides together, that are compared line by line; beyond it the whole file is one hunk."""
 MAX_REPEATS: Final = 4_000_000
@@ -74,15 +76,22 @@ def render_diff(stage: OpenStage, changes: Sequence[Change]) -> Diff:
     paths = {change.path for change in changes}
     parts: list[bytes] = []
     left_out: list[Trouble] = []
+    left = MAX_PATCH_BYTES
     for change in changes:
         if change.renamed_to in paths:
             continue
         whole = change.renamed_from in paths
         try:
-            parts.append(_rename(change) if whole else b"".join(_patch(stage, change)))
+            part = _rename(change) if whole else b"".join(_patch(stage, change))
         except (_NotShownError, PathRefusedError) as error:
             reason = error.reason if isinstance(error, PathRefusedError) else str(error)
             left_out.append(Trouble(change.path, reason))
+            continue
+        if len(part) > left:
+            left_out.append(Trouble(change.path, f"the patch would exceed {MAX_PATCH_BYTES // 2**20} MiB"))
+            continue
+        left -= len(part)
+        parts.append(part)
     return Diff(text=b"".join(parts), left_out=tuple(left_out))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,11 +76,12 @@ class OpenStage:
 
 
 @contextmanager
-def open_stage(session_folder: Path) -> Iterator[OpenStage]:
+def open_stage(session_folder: Path, *, moved_to: Path | None = None) -> Iterator[OpenStage]:
     """Open the stage of a session, and the workspace that it was made from.
 
     Args:
         session_folder: The session's folder in the state folder.
+        moved_to: Where the workspace lies now, if it was moved; it must be the same folder.
 
     Raises:
         StageError: When the workspace is gone or another folder is in its place.
@@ -93,6 +94,8 @@ def open_stage(session_folder: Path) -> Iterator[OpenStage]:
         strategy, absent = str(about["strategy"]), frozenset(map(str, about["absent"]))
     except (KeyError, TypeError) as error:
         raise StageBrokenError(f"the stage `{folder.path}` does not say what it was made from") from error
+    if moved_to is not None:
+        identity = replace(identity, path=str(moved_to))
     with ExitStack() as stack:
         live = stack.enter_context(_open_workspace(identity))
         base = stack.enter_context(Beneath.open(folder.base)) if strategy == "OverlayOnCopy" else None
@@ -133,7 +136,7 @@ def _open_workspace(identity: WorkspaceIdentity) -> Beneath:
         os.close(live.root)
         raise StageError(
             f"`{shown(identity.path)}` is another folder than the one the session started on",
-            hint="move the folder back, or discard the session's changes",
+            hint="say where the folder lies now, or discard the session's changes",
         )
     return live
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox.stage import kernel
 from sandbox.stage.base import save_record
 from sandbox.stage.basecopy import copy_base
+from sandbox.stage.discard import remove_tree
 from sandbox.stage.errors import StageError
 from sandbox.stage.hidden import (
     build_hidden_layer,
@@ -78,7 +80,7 @@ class StageFacts:
     foreign: int
     """How many paths belong to another uid, and so cannot be changed by the agent (0 after a copy)."""
     scan_seconds: float
-    """How long the one walk of the workspace took."""
+    """How long the one walk of the workspace took, the writing of the record included."""
     reason: str
     """Why this strategy and no other, for `explain` and the ledger."""
 
@@ -175,11 +177,24 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
     folder = StageFolder(session_folder.resolve() / "stage")
     if folder.path.exists():
         raise StageError(f"session folder `{session_folder}` already holds a stage")
-    found = scan(workspace.path, hide, uid=uid)
     folder.make()
-    draft = _Draft(workspace, folder, found, access, uid, gid, executable, secrets.token_hex(16))
+    try:
+        begun = time.monotonic()
+        found = scan(workspace.path, hide, uid=uid)
+        save_record(folder.record, found.entries)
+        found = replace(found, seconds=time.monotonic() - begun)
+        return _prepared(
+            _Draft(workspace, folder, found, access, uid, gid, executable, secrets.token_hex(16)),
+            engine_local=engine_local,
+        )
+    except (StageError, OSError):
+        remove_tree(folder.path)
+        raise
+
+
+def _prepared(draft: _Draft, *, engine_local: bool) -> StagePlan:
+    folder = draft.folder
     write_private(folder.nonce, draft.nonce.encode())
-    save_record(folder.record, found.entries)
     plan = _choose(draft, engine_local=engine_local)
     write_private(folder.about, about_plan(plan))
     return plan

@@ -10,6 +10,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from sandbox.stage.beneath import Beneath
@@ -122,7 +123,7 @@ class UpperWatch:
             pending = [""]
             while pending and files <= self.limits.written_files and size <= self.limits.written_bytes:
                 path = pending.pop()
-                for name, status in _listing(tree, path):
+                for name, status in _listing(tree, path, self.limits.written_files + 1 - files):
                     files += 1
                     if stat.S_ISDIR(status.st_mode):
                         pending.append(f"{path}/{name}" if path else name)
@@ -137,12 +138,12 @@ def _length(status: os.stat_result) -> int:
     return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
-def _listing(tree: Beneath, path: str) -> list[tuple[str, os.stat_result]]:
-    """List a folder that a running agent may be changing: what vanishes meanwhile is left out."""
+def _listing(tree: Beneath, path: str, most: int) -> list[tuple[str, os.stat_result]]:
+    """List at most `most` entries of a folder that an agent may be changing; what vanishes is left out."""
     found = []
     try:
         with tree.folder(path) as descriptor, os.scandir(descriptor) as entries:
-            for entry in entries:
+            for entry in islice(entries, most):
                 try:
                     found.append((entry.name, entry.stat(follow_symlinks=False)))
                 except OSError:

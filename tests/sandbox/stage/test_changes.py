@@ -122,6 +122,17 @@ def test_a_hidden_file_that_the_agent_makes_is_marked_and_in_conflict(yard: Yard
     assert change.conflict == "it exists, and was hidden from the session"
 
 
+def test_what_was_hidden_at_the_start_is_marked_whoever_asks(yard: Yard) -> None:
+    """The stage remembers what it hid, a whole folder too, without being told the patterns again."""
+    yard.fill({"vault/key": "secret"})
+    with yard.mounted(yard.plan("vault")) as inside:
+        yard.fill({"vault/new": "agent", "fine": "agent"}, below=inside)
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage).changes
+
+    assert {c.path for c in found if Concern.HIDDEN in c.concerns} == {"vault", "vault/new"}
+
+
 def test_deleting_a_folder_does_not_claim_what_was_hidden_in_it(yard: Yard) -> None:
     yard.fill({"d/.env": "secret", "d/a": "1"})
 
@@ -315,6 +326,8 @@ def test_another_folder_in_the_workspaces_place_is_refused(yard: Yard) -> None:
 
     with pytest.raises(StageError, match="another folder"), open_stage(yard.session):
         pass
+    with open_stage(yard.session, moved_to=yard.top / "moved") as stage:
+        assert compute_changes(stage).changes == ()
 
 
 def test_a_change_on_a_copied_base_is_found_against_the_copy(yard: Yard) -> None:

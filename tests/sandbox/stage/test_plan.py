@@ -179,6 +179,7 @@ def test_a_remote_engine_takes_the_copy_and_direct_is_refused(yard: Yard) -> Non
     yard.session.mkdir()
     with pytest.raises(StageError, match="direct"):
         yard.plan(access=Access.DIRECT, engine_local=False)
+    assert not (yard.session / "stage").exists(), "a stage that could not be made leaves nothing behind"
 
 
 def test_a_state_folder_on_an_overlay_takes_the_copy(yard: Yard) -> None:
