@@ -32,7 +32,7 @@ from policies.wording import listed, nearest, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from policies.commands import ValuePattern
+    from policies.commands import CommandPattern, ValuePattern
     from policies.errors import RuleAt
     from policies.policy import ArgumentRule, EgressRule, FilesBlock, Policy
     from policies.request import SessionFacts
@@ -83,7 +83,8 @@ def _decide(policy: Policy, session: SessionFacts, request: ActionRequest) -> De
 
 
 def _allowing_rule(policy: Policy, request: ActionRequest) -> RuleAt | None:
-    return next((pattern.at for pattern in policy.commands.allow if pattern.matches(request.command)), None)
+    pattern = _first(policy.commands.allow, request.command)
+    return pattern.at if pattern else None
 
 
 def _capability(policy: Policy, session: SessionFacts, request: ActionRequest) -> Iterator[Reason]:
@@ -109,24 +110,28 @@ def _capability(policy: Policy, session: SessionFacts, request: ActionRequest) -
 def _command(
     policy: Policy, session: SessionFacts, request: ActionRequest, asks: list[Reason]
 ) -> Iterator[Reason]:
-    commands, name = policy.commands, quoted(request.name)
-    for pattern in commands.deny:
-        if pattern.matches(request.command):
-            yield Reason("command", f"command {name} is denied by `{pattern.text}`", "", pattern.at)
-            return
-    if request.command == FINISH:
+    commands = policy.commands
+    if pattern := _first(commands.deny, request.command):
+        what = f"command {quoted(request.name)} is denied by `{pattern.text}`"
+        yield Reason("command", what, "", pattern.at)
+    elif request.command == FINISH:
         return
-    for pattern in commands.ask:
-        if pattern.matches(request.command):
-            hint = "nobody can be asked: the session is headless" if session.headless else ""
-            asks.append(
-                Reason("command", f"command {name} needs an approval by `{pattern.text}`", hint, pattern.at)
-            )
-            return
-    if not any(pattern.matches(request.command) for pattern in commands.allow):
+    elif pattern := _first(commands.ask, request.command):
+        what = f"command {quoted(request.name)} needs an approval by `{pattern.text}`"
+        hint = "nobody can be asked: the session is headless" if session.headless else ""
+        asks.append(Reason("command", what, hint, pattern.at))
+    elif _first(commands.allow, request.command) is None:
         near = nearest(request.name, [pattern.text for pattern in commands.allow if not pattern.is_group])
         hint = f"did you mean `{near}`?" if near else f"allowed are {listed(_offered(policy))}"
-        yield Reason("command", f"command {name} is not allowed", hint, policy.place("commands.allow"))
+        what = f"command {quoted(request.name)} is not allowed"
+        yield Reason("command", what, hint, policy.place("commands.allow"))
+
+
+def _first(patterns: tuple[CommandPattern, ...], command: tuple[str, ...]) -> CommandPattern | None:
+    for pattern in patterns:
+        if pattern.matches(command):
+            return pattern
+    return None
 
 
 def _offered(policy: Policy) -> tuple[str, ...]:
@@ -223,22 +228,24 @@ def _paths(policy: Policy, request: ActionRequest) -> Iterator[Reason]:
 
 
 def _path(policy: Policy, files: FilesBlock, use: PathUse, path: str) -> Iterator[Reason]:
-    shown = quoted(path)
     if hidden := files.hidden_by(path):
-        yield Reason("hidden", f"path {shown} is hidden by `{hidden.text}`", "", hidden.at)
+        yield Reason("hidden", f"path {quoted(path)} is hidden by `{hidden.text}`", "", hidden.at)
         return
     if use.access == "read":
         return
     if files.access == "read":
         yield Reason(
-            "path", f"path {shown} cannot be written: `access` is `read`", "", policy.place("files.access")
+            "path",
+            f"path {quoted(path)} cannot be written: `access` is `read`",
+            "",
+            policy.place("files.access"),
         )
     elif path == ".":
         yield Reason(
             "protected", "the workspace itself cannot be replaced, moved or removed", "name what is in it"
         )
     elif guard := files.protected_by(path):
-        yield Reason("protected", f"path {shown} is protected by `{guard.text}`", "", guard.at)
+        yield Reason("protected", f"path {quoted(path)} is protected by `{guard.text}`", "", guard.at)
 
 
 def _http(

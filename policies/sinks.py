@@ -71,7 +71,7 @@ def canonical_sink(kind: SinkKind, value: str) -> str:
     Raises:
         BadValueError: When it is not exactly one destination of that kind.
     """
-    if not value or len(value) > LONGEST_SINK or any(is_unseen(character) for character in value):
+    if not value or len(value) > LONGEST_SINK or _has_unseen(value):
         raise BadValueError(f"{quoted(value)} is not one destination")
     match kind:
         case "address":
@@ -85,6 +85,12 @@ def canonical_sink(kind: SinkKind, value: str) -> str:
             return canonical_host(value)
         case "account" | "text":
             return unicodedata.normalize("NFC", value)
+
+
+def _has_unseen(value: str) -> bool:
+    if value.isascii():
+        return not value.isprintable()
+    return any(is_unseen(character) for character in value)
 
 
 def _address(value: str) -> str:
@@ -163,6 +169,8 @@ def words_of(text: str) -> Iterator[str]:
 def _is_same(kind: SinkKind, word: str, value: str) -> bool:
     if kind == "channel" and word[0] not in "#@" and not _CHANNEL_ID.fullmatch(word):
         return False  # `general` in a sentence is not the channel `#general`
+    if kind == "address" and "@" not in word:
+        return False
     try:
         return canonical_sink(kind, word) == value
     except BadValueError:

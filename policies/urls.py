@@ -7,7 +7,6 @@ import string
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
 
 from policies.errors import BadValueError, RuleAt
 from policies.hosts import canonical_host
@@ -15,7 +14,15 @@ from policies.wording import quoted
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 LONGEST_URL: Final = 8192
+LARGEST_PORT: Final = 65535
+_EXAMPLE: Final = "as in `https://api.example.com/path`"
 _PLAIN = re.compile(r"[!-~]+")
+_URL = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]{0,15})://"  # scheme
+    r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,254})(?::([0-9]{1,5}))?"  # host and port, and no user
+    r"(/[!\"$->@-\[\]-~]*)?(?:\?[!-\[\]-~]*)?"  # path and query, without a backslash
+    r"(?:#[!-\[\]-~]*)?"
+)
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AMBIGUOUS = re.compile(r"%(2[eEfF]|5[cC]|25|00|3[bBfF]|[01][0-9A-Fa-f]|7[fF])|[;\\]|//|/\.{1,2}(/|$)")
 _UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
@@ -83,32 +90,28 @@ def canonical_url(text: str) -> Target:
     Raises:
         BadValueError: When it is no plain http or https URL, carries a user, or can be read in two ways.
     """
-    if not _PLAIN.fullmatch(text) or len(text) > LONGEST_URL or "\\" in text:
-        raise BadValueError(f"{quoted(text)} is not a URL", hint="visible ASCII only, no spaces, no `\\`")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise BadValueError(
-            f"{quoted(text)} is not a URL", hint="as in `https://api.example.com/path`"
-        ) from None
-    scheme = parts.scheme.lower()
-    if scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise BadValueError(
-            f"{quoted(text)} is not an http or https URL", hint="as in `https://api.example.com/path`"
-        )
-    if "@" in parts.netloc or "%" in parts.netloc:
-        raise BadValueError(
+    found = _URL.fullmatch(text) if len(text) <= LONGEST_URL else None
+    if found is None:
+        raise _no_url(text)
+    scheme, host, port, path = found[1].lower(), found[2], int(found[3] or 0), found[4]
+    if scheme not in DEFAULT_PORTS:
+        raise BadValueError(f"{quoted(text)} is not an http or https URL", hint=_EXAMPLE)
+    if found[3] is not None and not 1 <= port <= LARGEST_PORT:
+        raise BadValueError(f"URL {quoted(text)} has no lawful port", hint="1 to 65535")
+    return Target(
+        scheme, canonical_host(host), port or DEFAULT_PORTS[scheme], canonical_url_path(path or "/")
+    )
+
+
+def _no_url(text: str) -> BadValueError:
+    authority = text.partition("://")[2].partition("/")[0]
+    if "@" in authority or "%" in authority:
+        return BadValueError(
             f"URL {quoted(text)} carries a user or an encoded host", hint="host and port only"
         )
-    if port == 0:
-        raise BadValueError(f"URL {quoted(text)} has port 0", hint="1 to 65535")
-    return Target(
-        scheme=scheme,
-        host=canonical_host(parts.hostname),
-        port=port or DEFAULT_PORTS[scheme],
-        path=canonical_url_path(parts.path),
-    )
+    if not _PLAIN.fullmatch(text):
+        return BadValueError(f"{quoted(text)} is not a URL", hint="visible ASCII only, no spaces")
+    return BadValueError(f"{quoted(text)} is not an http or https URL", hint=_EXAMPLE)
 
 
 @dataclass(frozen=True, slots=True)
