@@ -6,7 +6,7 @@ import json
 import shlex
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -19,11 +19,13 @@ from cli_tools.command import (
     Url,
     WorkspacePath,
 )
-from cli_tools.errors import UsageError
+from cli_tools.errors import DeclarationError, UsageError
 from policies.request import ActionRequest, HttpUse, PathUse, SinkUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from policies.request import ArgumentValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class Action:
         return ActionRequest(
             command=self.command.path,
             needs=self.command.needs,
-            arguments={name: value for name, value in _texts(self.parameters) if value is not None},
+            arguments=self._arguments(),
             paths=tuple(self._paths()),
             http=tuple(self._http()),
             sinks=tuple(
@@ -70,17 +72,30 @@ class Action:
             program=self._program(),
         )
 
+    def _arguments(self) -> dict[str, ArgumentValue]:
+        """Return every value, the body among them: a rule may bound any argument that is declared."""
+        values = {name: value for name, value in self.parameters.items() if value is not None}
+        if self.command.body_parameter and self.body is not None:
+            values[self.command.body_parameter] = self.body.decode("utf-8", "surrogateescape")
+        return values
+
     def _paths(self) -> Iterable[PathUse]:
-        for parameter in self.command.parameters:
-            value = self.parameters.get(str(parameter.name))
-            if isinstance(parameter.type, WorkspacePath) and isinstance(value, str):
-                yield PathUse(path=value, access=parameter.type.access)
+        for kind, value in self._values():
+            if isinstance(kind, WorkspacePath):
+                yield PathUse(path=value, access=kind.access)
 
     def _http(self) -> Iterable[HttpUse]:
+        for kind, value in self._values():
+            if isinstance(kind, Url):
+                yield HttpUse(method=kind.method, url=value)
+
+    def _values(self) -> Iterable[tuple[click.ParamType[Any], str]]:
+        """Give each single value of each parameter, however often it may be repeated."""
         for parameter in self.command.parameters:
             value = self.parameters.get(str(parameter.name))
-            if isinstance(parameter.type, Url) and isinstance(value, str):
-                yield HttpUse(method=parameter.type.method, url=value)
+            for member in value if isinstance(value, tuple) else (value,):
+                if member is not None:
+                    yield parameter.type, str(member)
 
     def _program(self) -> str | None:
         words = self.parameters.get(self.command.program) if self.command.program else None
@@ -98,6 +113,8 @@ class Catalogue:
         self.commands = tuple(sorted(commands, key=lambda command: command.path))
         self._by_path = {command.path: command for command in self.commands}
         self._by_tool = {tool_name(command): command for command in self.commands}
+        if len(self._by_tool) != len(self.commands):
+            raise DeclarationError("two commands have one name")
 
     def parse(self, proposal: Proposal) -> Action:
         """Return the action that a proposal means.
@@ -142,8 +159,6 @@ def _words(line: str) -> tuple[str, ...]:
             f"the command line has {len(line)} characters, at most {MAXIMUM_LINE_CHARACTERS} are read",
             hint="give long content as the body",
         )
-    if "\0" in line:
-        raise UsageError("usage", "a command line has no NUL")
     try:
         words = tuple(shlex.split(line))
     except ValueError as error:
@@ -156,6 +171,8 @@ def _words(line: str) -> tuple[str, ...]:
 def _parsed(command: Command, words: tuple[str, ...], body: bytes | None) -> Action:
     if len(words) > MAXIMUM_WORDS:
         raise UsageError("too-long", f"{len(words)} words, at most {MAXIMUM_WORDS} are read")
+    for word in words:
+        _require_text(command, word)
     if body is not None and len(body) > MAXIMUM_BODY_BYTES:
         raise UsageError("too-long", f"a body of {len(body)} bytes, at most {MAXIMUM_BODY_BYTES} are read")
     if body is not None and not command.body_parameter:
@@ -166,25 +183,43 @@ def _parsed(command: Command, words: tuple[str, ...], body: bytes | None) -> Act
         raise UsageError("usage", f"`{command.name}`: {_one_line(error)}", hint=usage(command)) from error
     parameters = dict(context.params)
     given = parameters.pop(command.body_parameter, None) if command.body_parameter else None
-    if given is not None and body is None:
-        body = str(given).encode("utf-8", "surrogateescape")
+    if given is not None:
+        if body is not None:
+            raise UsageError("usage", f"`{command.name}`: `--{command.body_parameter}` and a body: give one")
+        body = str(given).encode()
         words = _without_body(command, words)
+    if body is None and command.body_needed:
+        hint = f"give `--{command.body_parameter}`, or a body"
+        raise UsageError("usage", f"`{command.name}` needs `{command.body_parameter}`", hint=hint)
     return Action(command=command, argv=(*command.path, *words), parameters=parameters, body=body)
 
 
+def _require_text(command: Command, word: str) -> None:
+    """Refuse what no program can be given: a NUL, and half of a UTF-16 pair, which has no bytes."""
+    if "\0" in word or any("\ud800" <= character <= "\udfff" for character in word):
+        raise UsageError("usage", f"`{command.name}`: a word holds a NUL or a lone surrogate, expected text")
+
+
 def _without_body(command: Command, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Take an inline body out of the words, so that the ledger keeps it once and as content."""
-    option = f"--{command.body_parameter}"
+    """Take an inline body out of the words, so that the ledger keeps it once and as content.
+
+    INVARIANT: words after `--`, and after the program of a command that has one, are never looked into.
+    """
+    flags = {flag: option for option in command.options for flag in option.opts}
     kept: list[str] = []
-    skip = False
-    for word in words:
-        if skip:
-            skip = False
-        elif word == option:
-            skip = True
-        elif not word.startswith(f"{option}="):
-            kept.append(word)
-    return tuple(kept)
+    rest = list(words)
+    while rest:
+        word = rest[0]
+        is_option = word.startswith("-") and len(word) > 1
+        if word == "--" or (command.program and not is_option):
+            break
+        flag, equals, _ = word.partition("=")
+        option = flags.get(flag)
+        taken = 1 if option is None or option.is_flag or equals else 2
+        if option is None or option.name != command.body_parameter:
+            kept += rest[:taken]
+        del rest[:taken]
+    return (*kept, *rest)
 
 
 def usage(command: Command) -> str:
@@ -213,14 +248,6 @@ def _unknown(name: str, names: Iterable[str]) -> UsageError:
     return UsageError("unknown-command", f"`{name[:80]}` is not a command", hint=hint)
 
 
-def _texts(parameters: Parameters) -> Iterable[tuple[str, str | tuple[str, ...] | None]]:
-    for name, value in parameters.items():
-        if isinstance(value, tuple):
-            yield name, tuple(str(member) for member in value)
-        else:
-            yield name, None if value is None or value is False else str(value)
-
-
 def _from_json(command: Command, arguments: str) -> tuple[tuple[str, ...], bytes | None]:
     """Write a tool call's arguments as the words that mean the same, so that one parser reads both."""
     given = _json_object(command, arguments)
@@ -241,20 +268,39 @@ def _from_json(command: Command, arguments: str) -> tuple[tuple[str, ...], bytes
     body = given.get(command.body_parameter) if command.body_parameter else None
     if body is not None and not isinstance(body, str):
         raise UsageError("usage", f"`{command.name}`: `{command.body_parameter}` must be text")
-    encoded = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else None
-    return (*options, *(["--", *positional] if positional else [])), encoded
+    return (*options, *(["--", *positional] if positional else [])), _encoded(command, body)
+
+
+def _encoded(command: Command, body: str | None) -> bytes | None:
+    try:
+        return None if body is None else body.encode()
+    except UnicodeEncodeError as error:
+        wrong = f"`{command.name}`: `{command.body_parameter}` holds a lone surrogate, expected text"
+        raise UsageError("usage", wrong) from error
 
 
 def _json_object(command: Command, arguments: str) -> Mapping[str, object]:
     if len(arguments) > MAXIMUM_BODY_BYTES:
         raise UsageError("too-long", f"arguments of {len(arguments)} characters")
     try:
-        given = json.loads(arguments or "{}")
+        given = json.loads(arguments or "{}", object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise UsageError("usage", f"the arguments of `{command.name}` are not JSON: {error}") from error
     if not isinstance(given, dict):
         raise UsageError("usage", f"the arguments of `{command.name}` must be a JSON object")
     return given
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object; a name that stands twice could be read in two ways."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a name stands twice")
+    return made
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"`{text}` is not JSON")
 
 
 def _option_words(command: Command, option: click.Option, value: object) -> list[str]:

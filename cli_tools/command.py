@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import click
 
+from cli_tools import neutral
 from cli_tools.errors import DeclarationError
 
 if TYPE_CHECKING:
+    from cli_tools.earlier import EarlierOutput
     from policies.capability import Capability
     from policies.request import Allowed, SinkKind
     from sandbox.egress.gate import EgressGate
@@ -38,6 +40,9 @@ class Outcome:
 
     exit_code: int
     output: bytes = b""
+    """As it came; it is neutralised before a model or a person sees it (neutral.py)."""
+    text: str = ""
+    """Lines that the command laid out itself; every field that it did not choose is neutralised already."""
     errors: bytes = b""
     note: str = ""
     """What the agent should know beside the output, for example that it was cut."""
@@ -59,19 +64,31 @@ class Surroundings:
     """The decision, with the egress rule of each request that the action makes."""
     body: bytes | None
     """What came beside the command line: the content of a file, a program's stdin."""
+    earlier: EarlierOutput | None = None
+    """The output of an earlier action that was cut; None where nothing is kept."""
 
 
 Act = Callable[..., Awaitable[Outcome]]
 
 
 class Body(click.ParamType[str]):
-    """Mark a parameter whose value travels beside the command line, as bytes, and not inside it."""
+    """Mark a parameter whose value travels beside the command line, as bytes, and not inside it.
+
+    Args:
+        needed: Whether the command means nothing without one.
+    """
 
     name = "text"
 
+    def __init__(self, *, needed: bool = False) -> None:
+        self.needed = needed
+
 
 class WorkspacePath(click.ParamType[str]):
-    """Take a path inside the workspace, relative to it; `/workspace/x` is the same as `x`."""
+    """Take a path inside the workspace, relative to it; `/workspace/x` is the same as `x`.
+
+    A name that was shown with escapes (neutral.py) is taken as it was shown.
+    """
 
     name = "path"
 
@@ -80,7 +97,7 @@ class WorkspacePath(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the path without its prefix, or fail; where it leads is checked where it is opened."""
-        text = str(value)
+        text = neutral.restore(str(value).encode()).decode("utf-8", "surrogateescape")
         if text == "/workspace" or text.startswith("/workspace/"):
             text = text.removeprefix("/workspace").lstrip("/") or "."
         if text.startswith("/"):
@@ -129,6 +146,16 @@ class Command:
     def parameters(self) -> tuple[click.Parameter, ...]:
         """Return the declared parameters, in order."""
         return tuple(self.parser.params)
+
+    @property
+    def options(self) -> tuple[click.Option, ...]:
+        """Return the parameters that are named with dashes."""
+        return tuple(p for p in self.parser.params if isinstance(p, click.Option))
+
+    @property
+    def body_needed(self) -> bool:
+        """Say whether the command means nothing without a body."""
+        return any(isinstance(p.type, Body) and p.type.needed for p in self.parser.params)
 
     @property
     def other_sinks(self) -> Mapping[str, SinkKind]:
@@ -181,6 +208,8 @@ def command(  # noqa: PLR0913 - a declaration names everything once
         declared = {str(parameter.name) for parameter in parameters}
         if not summary:
             raise DeclarationError(f"`{name}` has no docstring")
+        if len(declared) != len(parameters):
+            raise DeclarationError(f"`{name}` has two parameters of one name")
         if missing := {*sinks, *([program] if program else [])} - declared:
             raise DeclarationError(f"`{name}` names parameters it does not have: {sorted(missing)}")
         parser = click.Command(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 
 from cli_tools import observation
 from cli_tools.command import Outcome, Surroundings
+from cli_tools.earlier import EarlierOutput
 from cli_tools.errors import ActionError, UsageError
 from policies.decide import decide
-from policies.request import Allowed, Denied, NeedsApproval, SessionFacts
+from policies.request import ActionRequest, Allowed, Denied, NeedsApproval, SessionFacts
 from sandbox.errors import OperationError
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from policies.policy import Policy
     from sandbox.egress.gate import EgressGate
     from sandbox.session import Sandbox
+
+
+_OUTPUT_LAST = ActionRequest(command=("output", "last"))
 
 
 class Approver(Protocol):
@@ -62,6 +66,8 @@ class Gate:
         self._record = record
         self._approver = approver
         self._calls: Counter[str] = Counter()
+        self._earlier = EarlierOutput()
+        self._pages = isinstance(decide(policy, facts, _OUTPUT_LAST), Allowed)
 
     async def act(self, proposal: Proposal) -> Observation:
         """Take one proposal through the gate and return what the model is shown.
@@ -92,14 +98,20 @@ class Gate:
     async def _carry_out(self, number: str, action: Action, decision: Allowed) -> Observation:
         name = action.command.name
         surroundings = Surroundings(
-            sandbox=self._sandbox, egress=self._egress, allowed=decision, body=action.body
+            sandbox=self._sandbox,
+            egress=self._egress,
+            allowed=decision,
+            body=action.body,
+            earlier=self._earlier,
         )
         try:
             outcome: Outcome = await action.command.act(surroundings, **action.parameters)
         except (ActionError, OperationError) as error:
             await self._record.failure(number, error)
             return observation.of_error(error, action=number, command=name)
-        seen = observation.of_outcome(outcome, action=number, command=name)
+        seen = observation.of_outcome(outcome, action=number, command=name, pages=self._pages)
+        if seen.whole:
+            self._earlier.keep(number, seen.whole)
         await self._record.outcome(number, outcome, seen)
         return seen
 

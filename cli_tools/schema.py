@@ -33,9 +33,7 @@ def tools(commands: Iterable[Command]) -> tuple[Tool, ...]:
 
 def _tool(command: Command) -> Tool:
     properties = {str(parameter.name): _property(parameter) for parameter in command.parameters}
-    required = [
-        str(p.name) for p in command.parameters if p.required or (isinstance(p.type, Body) and _bare(p))
-    ]
+    required = [str(p.name) for p in command.parameters if p.required or _needed(p)]
     return Tool(
         name=tool_name(command),
         description=command.summary,
@@ -48,9 +46,9 @@ def _tool(command: Command) -> Tool:
     )
 
 
-def _bare(parameter: click.Parameter) -> bool:
+def _needed(parameter: click.Parameter) -> bool:
     """Say whether a body is the point of its command, as the content of `files write` is."""
-    return parameter.name == "content"
+    return isinstance(parameter.type, Body) and parameter.type.needed
 
 
 _NUMBERS: Final = (click.types.IntParamType, click.types.FloatParamType)

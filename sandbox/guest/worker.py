@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 
-from . import files, linux, listing, probes, program, writing
+from . import files, lines, linux, listing, patch, probes, program, search, writing
 from .arguments import Arguments
 from .frames import ProtocolError
 from .refusal import RefusedError, from_os_error
@@ -44,6 +44,9 @@ OPERATIONS: dict[str, Callable[[Task, Beneath], Object]] = {
     "files.write": writing.write,
     "files.move": files.move,
     "files.remove": files.remove,
+    "files.lines": lines.lines,
+    "files.patch": patch.patch,
+    "files.search": search.search,
     "process.spawn": program.spawn,
     "probe.run": probe,
 }

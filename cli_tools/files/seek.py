@@ -1,0 +1,100 @@
+"""Declare `files search`: the pattern is compiled and run in the guest, where it can do no harm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cli_tools.command import Command, Outcome, Surroundings, WorkspacePath, command
+from cli_tools.files import answer
+from cli_tools.files.look import NEEDS
+from cli_tools.neutral import field, restore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECONDS: Final = 10.0
+SHOWN_CHARACTERS: Final = 400
+
+
+@command(
+    "files search",
+    needs=NEEDS,
+    parameters=(
+        click.Argument(["pattern"]),
+        click.Argument(["path"], type=WorkspacePath("read"), default=".", required=False),
+        click.Option(["--literal"], is_flag=True, help="The pattern is plain text, no regular expression."),
+        click.Option(["--ignore-case"], is_flag=True, help="Small and capital letters are the same."),
+        click.Option(
+            ["--context"], type=click.IntRange(0, 50), default=0, help="Lines to show around each match."
+        ),
+        click.Option(
+            ["--name"], multiple=True, help="Only files so named, as `*.py` or `src/*.py`; may be repeated."
+        ),
+        click.Option(
+            ["--limit"], type=click.IntRange(1, 2000), default=200, help="Matches after which to stop."
+        ),
+    ),
+    examples=(
+        "files search 'def test_' tests --name '*.py'",
+        "files search --literal 'a[0]' src/app.py --context 2",
+    ),
+)
+async def search_files(  # noqa: PLR0913 - one for each option
+    surroundings: Surroundings,
+    *,
+    pattern: str,
+    path: str,
+    literal: bool,
+    ignore_case: bool,
+    context: int,
+    name: tuple[str, ...],
+    limit: int,
+) -> Outcome:
+    """Search files for a regular expression (Python's), line by line; binary files are passed over."""
+    reply = await surroundings.sandbox.call(
+        "files.search",
+        {
+            **answer.named(path),
+            "pattern": restore(pattern.encode()).decode("utf-8", "replace"),
+            "literal": literal,
+            "ignore_case": ignore_case,
+            "context": context,
+            "names": list(name),
+            "limit": limit,
+            "seconds": SECONDS,
+        },
+    )
+    lines = [_line(entry) for entry in answer.entries(reply.body)]
+    matches = answer.number(reply.result, "matches")
+    note = _note(reply.result, matches, limit)
+    return Outcome(exit_code=0 if matches else 1, text="".join(f"{line}\n" for line in lines), note=note)
+
+
+def _line(entry: Mapping[str, object]) -> str:
+    """Lay a line out as grep does: `path:12: text` for a match, `path-11- text` for its context."""
+    mark = ":" if entry.get("match") else "-"
+    content = answer.raw(entry, "text").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+    cut = " [cut]" if len(content) > SHOWN_CHARACTERS or entry.get("cut") else ""
+    where = f"{field(answer.raw(entry, 'path'))}{mark}{answer.number(entry, 'line')}{mark}"
+    return f"{where} {_laid_out(content[:SHOWN_CHARACTERS])}{cut}"
+
+
+def _laid_out(content: str) -> str:
+    return "\t".join(field(part) for part in content.split("\t"))
+
+
+def _note(result: Mapping[str, object], matches: int, limit: int) -> str:
+    files = answer.number(result, "files")
+    match answer.text(result, "ended"):
+        case "time":
+            where = field(answer.raw(result, "path"))
+            return f"stopped after {SECONDS:.0f} s at `{where}`; a simpler pattern or a smaller folder helps"
+        case "limit":
+            return f"stopped at {limit} matches; there may be more"
+        case _:
+            return f"{matches} matches in {files} files"
+
+
+COMMANDS: Final[tuple[Command, ...]] = (search_files,)

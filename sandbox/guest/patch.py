@@ -1,0 +1,135 @@
+"""Change part of a file: exactly the text that is named, or a unified diff that fits, and nothing else.
+
+The text is taken as bytes; nothing is decoded, and no line that the edit does not name changes. In a file
+whose every line ends with CR LF, an edit written with LF means CR LF.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import hunks
+from .arguments import Arguments
+from .beneath import shown
+from .files import open_file
+from .refusal import RefusedError
+from .task import CHUNK_BYTES, Task
+from .writing import write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .beneath import Beneath
+    from .objects import Object, Value
+
+MAX_FILE_BYTES = 64 << 20
+MAX_EDIT_BYTES = 32 << 20
+_ARGUMENTS = frozenset({"path", "path_base64", "form", "old_bytes", "every", "timeout_seconds"})
+_SHOWN_PLACES = 8
+
+
+def patch(task: Task, beneath: Beneath) -> Object:
+    """Apply the body: a diff, or (`form` is `replace`) `old_bytes` to look for and then the new text."""
+    arguments = Arguments(task.values, _ARGUMENTS)
+    path = arguments.path()
+    edit = _take_all(task)
+    form = arguments.text("form")
+    if form == "diff":
+        found = hunks.parse(edit)
+        hunks.require_about(found, path)
+        content, facts = hunks.apply(_read(beneath, path, may_be_missing=found.creates), found)
+    elif form == "replace":
+        size = arguments.number("old_bytes", default=0, least=0, most=len(edit))
+        old, new = edit[:size], edit[size:]
+        content, facts = _replaced(_read(beneath, path), old, new, every=arguments.flag("every"))
+    else:
+        raise RefusedError("arguments", "argument `form` is wrong; expected `diff` or `replace`")
+    named = {name: value for name, value in task.values.items() if name in ("path", "path_base64")}
+    return {**write(_Composed(task, named, content), beneath), **facts}
+
+
+class _Composed(Task):
+    """Stand for the task while its new content, made here, is written."""
+
+    def __init__(self, task: Task, values: Object, content: bytes) -> None:
+        super().__init__(task.channel, task.stream, values)
+        self._content = content
+
+    def receive_body(self) -> bytes:
+        """Return the next part of the content; empty when it has ended."""
+        part, self._content = self._content[:CHUNK_BYTES], self._content[CHUNK_BYTES:]
+        return part
+
+
+def _take_all(task: Task) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while data := task.receive_body():
+        size += len(data)
+        if size > MAX_EDIT_BYTES:
+            raise RefusedError("limit", f"the edit is longer than `{MAX_EDIT_BYTES}` bytes")
+        parts.append(data)
+    return b"".join(parts)
+
+
+def _read(beneath: Beneath, path: bytes, *, may_be_missing: bool = False) -> bytes:
+    try:
+        descriptor = open_file(beneath, path)
+    except RefusedError as refusal:
+        if may_be_missing and refusal.code == "not-found":
+            return b""
+        raise
+    if may_be_missing:
+        os.close(descriptor)
+        raise RefusedError("exists", f"`{shown(path)}` exists, and the diff creates it")
+    with os.fdopen(descriptor, "rb") as stream:
+        content = stream.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise RefusedError("limit", f"`{shown(path)}` is longer than `{MAX_FILE_BYTES}` bytes")
+    return content
+
+
+def _replaced(content: bytes, old: bytes, new: bytes, *, every: bool) -> tuple[bytes, Object]:
+    if not old:
+        raise RefusedError("no-match", "the text to replace is empty; expected text that the file has")
+    if old not in content and hunks.ends_with_returns(content):
+        old, new = hunks.with_returns(old), hunks.with_returns(new)
+    count = content.count(old)
+    if count == 0:
+        raise RefusedError("no-match", f"the text to replace is not in the file{_near(content, old)}")
+    if count > 1 and not every:
+        places = ", ".join(str(line) for line in _places(content, old))
+        raise RefusedError("many-matches", f"the text to replace is there `{count}` times, at lines {places}")
+    return content.replace(old, new), {"replaced": count, "lines": _places(content, old)}
+
+
+def _places(content: bytes, old: bytes) -> list[Value]:
+    """Return the lines where the first few matches begin."""
+    lines: list[Value] = []
+    place, line = 0, 1
+    while len(lines) < _SHOWN_PLACES and (found := content.find(old, place)) >= 0:
+        line += content.count(b"\n", place, found)
+        lines.append(line)
+        line += content.count(b"\n", found, found + len(old))
+        place = found + len(old)
+    return lines
+
+
+def _near(content: bytes, old: bytes) -> str:
+    """Say where text stands that differs in white space alone, or where its first line does."""
+    wanted = [b" ".join(line.split()) for line in old.strip().split(b"\n")]
+    have = [b" ".join(line.split()) for line in content.split(b"\n")]
+    starts = [number for number, line in enumerate(have) if line == wanted[0]]
+    for start in starts:
+        if have[start : start + len(wanted)] == wanted:
+            return f"; lines {start + 1} to {start + len(wanted)} differ from it in white space only"
+    if not starts or len(wanted) == 1:
+        return ""
+    return "; " + _first_difference(wanted, have, starts[0])
+
+
+def _first_difference(wanted: list[bytes], have: list[bytes], start: int) -> str:
+    for offset, line in enumerate(wanted):
+        found = have[start + offset] if start + offset < len(have) else b"the end of the file"
+        if found != line:
+            return f"its first line is line {start + 1}, but line {start + offset + 1} is `{shown(found)}`"
+    return f"its first line is line {start + 1}"
