@@ -8,7 +8,8 @@ is caught.
 from __future__ import annotations
 
 import os
-import signal
+
+from . import signals
 
 _PARENT_AFTER_NAME = 1  # fields of /proc/PID/stat after the name in parentheses: state, ppid, …
 
@@ -56,7 +57,7 @@ def below(root: int, parent_of: dict[int, int]) -> set[int]:
 
 def end(processes: set[int]) -> None:
     """Stop all of them, then kill all of them."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
+    for number in (signals.STOP, signals.KILL):
         for process in processes:
             send(number, process)
 

@@ -157,14 +157,15 @@ class Decoder:
         return len(self._buffer)
 
     def _cut(self, frames: list[Frame]) -> int:
-        buffer = self._buffer
+        size = len(self._buffer)
         at = 0
-        while len(buffer) - at >= HEADER.size:
-            length, kind, stream = HEADER.unpack_from(buffer, at)
-            check_header(length, kind, stream)
-            end = at + HEADER.size + length
-            if len(buffer) < end:
-                break
-            frames.append(Frame(kind, stream, bytes(buffer[at + HEADER.size : end])))
-            at = end
+        with memoryview(self._buffer) as buffer:
+            while size - at >= HEADER.size:
+                length, kind, stream = HEADER.unpack_from(buffer, at)
+                check_header(length, kind, stream)
+                end = at + HEADER.size + length
+                if size < end:
+                    break
+                frames.append(Frame(kind, stream, bytes(buffer[at + HEADER.size : end])))
+                at = end
         return at

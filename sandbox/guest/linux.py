@@ -30,6 +30,7 @@ _OPEN_HOW = Struct("=QQQ")
 _library = ctypes.CDLL(None, use_errno=True)
 _syscall: Callable[..., int] = _library.syscall
 _library.syscall.restype = ctypes.c_long
+_numbers: dict[str, int] = {}  # this machine's, filled by the first call
 
 
 def call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char]) -> int:
@@ -42,7 +43,9 @@ def call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char]) -> in
     Raises:
         OSError: with the kernel's errno.
     """
-    number = NUMBERS[architecture()][name]
+    if not _numbers:
+        _numbers.update(NUMBERS[architecture()])
+    number = _numbers[name]
     words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
     result = _syscall(ctypes.c_long(number), *words)
     if result == -1:

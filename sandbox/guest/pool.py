@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import _socket
 import os
-import signal
 import time
 
-from . import descendants, frames
+from . import descendants, frames, signals
 from .wire import Wire
 from .worker import live
 
@@ -117,7 +116,7 @@ class Pool:
         if worker in self._idle:
             self._idle.remove(worker)
         worker.close()
-        descendants.send(signal.SIGKILL, worker.process)
+        descendants.send(signals.KILL, worker.process)
 
     def _fork(self) -> Worker | None:
         if len(self._all) >= MOST:

@@ -10,9 +10,8 @@ import _socket
 import errno
 import os
 import select
-import signal
 
-from . import linux
+from . import linux, signals
 from .bpf import TIOCSTI
 
 TYPE_CHECKING = False
@@ -42,7 +41,7 @@ def run(names: Iterable[str]) -> dict[str, str]:
         answers = _read_answers(told)
     finally:
         os.close(told)
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, signals.KILL)
         os.waitpid(child, 0)
     return {name: answers.get(name, SILENT) for name in wanted}
 
@@ -128,7 +127,7 @@ def _create(path: str) -> None:
 
 
 def _clone_new_user() -> None:
-    if linux.call("clone", _CLONE_NEWUSER | signal.SIGCHLD, 0, 0, 0, 0) == 0:
+    if linux.call("clone", _CLONE_NEWUSER | signals.CHILD, 0, 0, 0, 0) == 0:
         os._exit(0)
 
 

@@ -10,10 +10,9 @@ import errno
 import os
 import resource
 import select
-import signal
 import time
 
-from . import descendants, frames, linux
+from . import descendants, frames, linux, signals
 from .arguments import Arguments
 from .refusal import RefusedError
 from .signals import ChildBell, restore_all
@@ -239,7 +238,7 @@ class _Watch:
             os._exit(0)  # PID 1 has gone, and with it the container
         if frame.kind == frames.CANCEL and frame.stream == self._task.stream and self._kill_at is None:
             self._kill_at = time.monotonic() + GRACE_SECONDS
-            descendants.send(signal.SIGTERM, -self._child)
+            descendants.send(signals.TERMINATE, -self._child)
 
     def _outcome(self) -> Object:
         status = self._status

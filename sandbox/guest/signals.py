@@ -8,15 +8,22 @@ have no such protection; SIGKILL and SIGSTOP end or stop a worker, and PID 1 rep
 from __future__ import annotations
 
 import os
-import signal
 
 from . import linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from types import FrameType
+else:
+    import _signal as signal  # `signal` itself imports `enum`, which would cost every start 5 ms
 
-_NOT_OURS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
+CHILD = int(signal.SIGCHLD)
+KILL = int(signal.SIGKILL)
+STOP = int(signal.SIGSTOP)
+TERMINATE = int(signal.SIGTERM)
+
+_NOT_OURS = (KILL, STOP, CHILD)
 # The C library keeps these two real-time signals to itself and refuses to touch them; the kernel does not.
 _RESERVED = (32, 33)
 _SIG_IGN = (1).to_bytes(8, "little") + bytes(24)  # struct kernel_sigaction: handler, flags, restorer, mask
@@ -34,11 +41,17 @@ def ignore_all() -> None:
 def restore_all() -> None:
     """Give every signal its default disposition back, in a child that is about to become a program."""
     for number in sorted(signal.valid_signals()):
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
+        if number not in (KILL, STOP):
             signal.signal(number, signal.SIG_DFL)
     for reserved in _RESERVED:
         linux.call("rt_sigaction", reserved, bytes(32), 0, 8)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def forget_bell() -> None:
+    """Forget, in a forked child, the bell of its parent: the number is about to belong to something else."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(CHILD, signal.SIG_DFL)
 
 
 class ChildBell:
@@ -47,7 +60,7 @@ class ChildBell:
     def __init__(self) -> None:
         self._rung, ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._ring = ring
-        signal.signal(signal.SIGCHLD, _do_nothing)
+        signal.signal(CHILD, _do_nothing)
         signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
 
     def fileno(self) -> int:
@@ -64,8 +77,7 @@ class ChildBell:
 
     def close(self) -> None:
         """Give SIGCHLD back and close the descriptors."""
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        forget_bell()
         os.close(self._rung)
         os.close(self._ring)
 

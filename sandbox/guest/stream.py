@@ -71,7 +71,7 @@ class Inlet:
         self._stream = stream
         self._credit = frames.INITIAL_CREDIT_BYTES
         self._owed = 0
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[memoryview] = deque()
         self.ended = False
 
     @property
@@ -91,7 +91,7 @@ class Inlet:
                 f"stream `{self._stream}` got `{len(data)}` bytes; credit was for {self._credit}"
             )
         self._credit -= len(data)
-        self._waiting.append(data)
+        self._waiting.append(memoryview(data))
 
     def end(self) -> None:
         """Take note of END.
@@ -102,7 +102,7 @@ class Inlet:
         self._require_open()
         self.ended = True
 
-    def peek(self) -> bytes:
+    def peek(self) -> memoryview:
         """Return the first bytes that wait."""
         return self._waiting[0]
 

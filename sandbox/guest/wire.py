@@ -18,6 +18,7 @@ else:
 RECEIVE_BYTES = 128 * 1024
 CONGESTED_BYTES = 1 << 20
 _VECTORS = 64
+_COPIED_BYTES = 4096  # a payload from here on is queued as it is, beside its header
 
 
 class Wire:
@@ -59,9 +60,13 @@ class Wire:
 
     def send(self, kind: int, stream: int, payload: bytes | memoryview = b"") -> None:
         """Queue one frame; `flush` writes."""
-        data = frames.encode(kind, stream, payload)
-        self._queue.append(data)
-        self.queued_bytes += len(data)
+        if len(payload) < _COPIED_BYTES:
+            self._queue.append(frames.encode(kind, stream, payload))
+        else:
+            frames.check_header(len(payload), kind, stream)
+            self._queue.append(frames.HEADER.pack(len(payload), kind, stream))
+            self._queue.append(payload)
+        self.queued_bytes += frames.HEADER.size + len(payload)
 
     def take(self, count: int) -> bytes:
         """Take the first `count` bytes out of the queue, which holds as many, for the caller to send."""

@@ -51,20 +51,25 @@ class Fake:
                 return frame
 
     def send(self, kind: int, stream: int, payload: bytes = b"") -> None:
+        """Send a frame."""
         self._writer.write(frames.encode(kind, stream, payload))
 
     def raw(self, data: bytes) -> None:
+        """Send bytes."""
         self._writer.write(data)
 
     def close(self) -> None:
+        """Hang up."""
         self._writer.close()
 
     async def closed(self) -> None:
+        """Hang up, and wait for it."""
         self._writer.close()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
 
     async def greet(self) -> None:
+        """Answer the HELLO."""
         hello = await self.next(frames.HELLO)
         nonce = decode_object(hello.payload)["nonce"]
         self.send(frames.HELLO, 0, encode_object({"version": 1, "nonce": nonce, "facts": {"pid": 1}}))

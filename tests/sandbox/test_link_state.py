@@ -117,7 +117,9 @@ def test_nothing_may_come_before_the_hello(kind: int) -> None:
     state = LinkState()
     state.hello(nonce="n", lease_seconds=10, wall_seconds=60)
     opened(state)
-    payload = {frames.CREDIT: bytes(4), frames.BEAT: b"", frames.END: b"", frames.CANCEL: b""}.get(kind, b"{}")
+    payload = {frames.CREDIT: bytes(4), frames.BEAT: b"", frames.END: b"", frames.CANCEL: b""}.get(
+        kind, b"{}"
+    )
 
     with pytest.raises(ProtocolError, match="before HELLO"):
         state.feed(frames.encode(kind, 0 if kind == frames.BEAT else 1, payload))
@@ -129,7 +131,8 @@ def test_a_hello_that_nobody_asked_for_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "hello", [{"version": 2, "nonce": "n", "facts": {}}, {"version": 1, "facts": {}}, {"version": 1, "nonce": "n"}]
+    "hello",
+    [{"version": 2, "nonce": "n", "facts": {}}, {"version": 1, "facts": {}}, {"version": 1, "nonce": "n"}],
 )
 def test_a_hello_that_says_too_little_is_refused(hello: dict[str, object]) -> None:
     state = LinkState()
