@@ -27,6 +27,7 @@ from sandbox.stage.plan import (
 from sandbox.stage.quota import Exceeded, StageLimits, UpperUse, UpperWatch
 from sandbox.stage.resume import resume_stage
 from sandbox.stage.verdict import NotApplied, Refusal
+from sandbox.stage.waiting import changes_wait
 
 __all__ = [
     "Access",
@@ -66,6 +67,7 @@ __all__ = [
     "UpperUse",
     "UpperWatch",
     "apply_changes",
+    "changes_wait",
     "collect",
     "compute_changes",
     "discard",

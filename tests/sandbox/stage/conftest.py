@@ -116,6 +116,14 @@ class Yard:
             yield point
 
     @contextmanager
+    def overlay_of(self, session: Path) -> Iterator[Path]:
+        """Mount a session's stage once more, without hidden paths."""
+        stage = session / "stage"
+        layers = f"lowerdir={self.workspace},upperdir={stage}/upper,workdir={stage}/work"
+        with self.overlay(f"{layers},userxattr,metacopy=off,index=off") as point:
+            yield point
+
+    @contextmanager
     def mounted(self, plan: StagePlan) -> Iterator[Path]:
         """Mount a plan as the engine would, and take the mount away again."""
         assert isinstance(plan, Overlay | ReadOnly)

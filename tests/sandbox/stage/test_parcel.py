@@ -4,9 +4,12 @@ import io
 import os
 import shutil
 import tarfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sandbox.stage import Copy
 from sandbox.stage.apply import apply_changes
@@ -203,6 +206,52 @@ def test_a_damaged_header_is_refused(at: int) -> None:
 
     with pytest.raises(TarError, match=r"checksum|octal"):
         list(read_tar([damaged]))
+
+
+def raw_header(flag: bytes, size: int) -> bytes:
+    """Return a header with a good checksum and a type and size of one's choice."""
+    fields = b"n".ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % size + b"00000000000\0"
+    whole = (fields + b" " * 8 + flag).ljust(512, b"\0")
+    return whole[:148] + b"%06o\0 " % sum(whole) + whole[156:]
+
+
+FLAGS = st.sampled_from([b"x", b"L", b"K", b"g", b"0", b"2", b"5", b"S", b"\xff"])
+
+
+@given(parts=st.lists(st.tuples(FLAGS, st.binary(max_size=80)), max_size=4), tail=st.binary(max_size=600))
+def test_any_stream_is_read_or_refused_in_our_own_words(
+    parts: list[tuple[bytes, bytes]], tail: bytes
+) -> None:
+    """Headers with a good checksum around bytes that mean nothing."""
+    stream = b"".join(
+        raw_header(flag, len(content)) + content + b"\0" * (-len(content) % 512) for flag, content in parts
+    )
+
+    with suppress(TarError):
+        for item in read_tar([stream, tail]):
+            assert item.size >= 0
+
+
+@given(
+    records=st.lists(
+        st.tuples(st.sampled_from(["path", "size", "linkpath"]), st.text(max_size=20)), max_size=3
+    )
+)
+def test_any_extended_header_is_read_or_refused(records: list[tuple[str, str]]) -> None:
+    content = b"".join(pax_record(key, value) for key, value in records)
+    stream = raw_header(b"x", len(content)) + content.ljust(-(-len(content) // 512) * 512, b"\0")
+
+    with suppress(TarError):
+        for item in read_tar([stream, raw_header(b"0", 3), b"abc".ljust(512, b"\0"), b"\0" * 1024]):
+            assert item.size >= 0
+
+
+def pax_record(key: str, value: str) -> bytes:
+    body = b" " + key.encode() + b"=" + value.encode("utf-8", "surrogateescape") + b"\n"
+    length = len(body)
+    while length != len(str(length)) + len(body):
+        length = len(str(length)) + len(body)
+    return str(length).encode() + body
 
 
 def test_devices_and_pipes_arrive_as_something_that_cannot_be_applied(yard: Yard) -> None:
