@@ -60,18 +60,19 @@ start_engine() {
     fi
     [ "$(id -u)" = 0 ] || fail "no Docker engine is running" "start it as root: \`dockerd\`"
     say "starting the Docker engine…"
+    mkdir -p "$folder"
+    : >"$folder/log"
     # pairlock's containers have no network of Docker's: where it cannot be set up, the engine runs without.
     start_dockerd || start_dockerd --iptables=false --ip6tables=false --bridge=none ||
-        fail "the Docker engine did not start: $(tail -n 1 "$folder/log" 2>/dev/null)" "look at $folder/log"
+        fail "the Docker engine did not start: $(grep -v '^See ' "$folder/log" | tail -n 1)" "look at $folder/log"
     [ "${CI:-}" = true ] || say "the engine runs in the background; stop it with: kill $(cat "$folder/pid")"
 }
 
 start_dockerd() {
-    mkdir -p "$folder"
     write_configuration "$folder/daemon.json"
     # shellcheck disable=SC2086  # options of a test's own engine, one word each
     setsid "$(dockerd_path)" --config-file "$folder/daemon.json" ${PAIRLOCK_DOCKERD_OPTIONS:-} "$@" \
-        </dev/null >"$folder/log" 2>&1 &
+        </dev/null >>"$folder/log" 2>&1 &
     printf '%s\n' "$!" >"$folder/pid"
     if await_engine; then
         [ -z "${PAIRLOCK_STARTED:-}" ] || cat "$folder/pid" >>"$PAIRLOCK_STARTED"

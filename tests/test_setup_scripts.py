@@ -40,11 +40,11 @@ def run(
 
 @pytest.fixture
 def elsewhere() -> Iterator[dict[str, str]]:
-    """The environment of an engine of its own: another socket, other folders, no network of the machine's."""
+    """The environment of an engine of its own: another socket, other folders, no network of Docker's."""
     folder = Path(tempfile.mkdtemp(prefix="pairlock-"))  # short: a socket's path has 107 bytes
     address = f"unix://{folder}/docker.sock"
     options = {
-    """The environment of an engine of its own: another socket, other folders, no network of Docker's."""
+        "host": address, "data-root": folder / "data", "exec-root": folder / "exec", "pidfile": folder / "pid",
         "iptables": "false", "ip6tables": "false", "bridge": "none",
     }  # fmt: skip
     yield {
