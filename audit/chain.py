@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import orjson
+from pydantic import BaseModel
 
 from audit.errors import MalformedLineError
 from audit.merkle import Frontier
@@ -82,7 +83,14 @@ def encode_rest(*, at: str, mono_us: int, kind: str, version: int, body: object)
         body: Fields that ``hostile.mark`` has been over.
     """
     fields = {"at": at, "mono": mono_us, "type": kind, "v": version, "body": body}
-    return orjson.dumps(fields, option=orjson.OPT_STRICT_INTEGER)
+    return orjson.dumps(fields, default=_fields_within, option=orjson.OPT_STRICT_INTEGER)
+
+
+def _fields_within(value: object) -> object:
+    """Return the fields of a group within an event; anything else is refused."""
+    if isinstance(value, BaseModel):
+        return value.__dict__
+    raise TypeError
 
 
 def read(line: bytes, leaf: bytes) -> Entry:

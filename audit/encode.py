@@ -14,6 +14,7 @@ from audit.redact import Redactor
 from audit.schema import OVERFLOW
 
 _ROOM_FOR_OPENING = 128
+_SURE = frozenset({str, int, bool, tuple, type(None)})
 
 
 class Encoder:
@@ -49,17 +50,18 @@ class Encoder:
         def rest_with(body: object) -> bytes:
             return encode_rest(at=at, mono_us=mono_us, kind=event.kind, version=event.version, body=body)
 
-        body = _fields_of(event)
-        rest = _quickly(rest_with, body)
+        body: object = None
+        rest = _quickly(rest_with, event)
         if rest is None:
-            body = mark(body)
+            body = mark(_fields_of(event))
             rest = rest_with(body)
         if self._redactor is not None and self._redactor.touches(rest):
             body = self._redactor.marked(mark(_fields_of(event)))
             rest = rest_with(body)
         if len(rest) + _ROOM_FOR_OPENING <= LONGEST_LINE:
             return rest, None
-        opening = commit(orjson.dumps(body), random=self._random)
+        raw = orjson.dumps(mark(_fields_of(event)) if body is None else body)
+        opening = commit(raw, random=self._random)
         return rest_with({OVERFLOW: opening.commitment.model_dump()}), opening
 
     def _spelled(self, wall_us: int) -> str:
@@ -70,14 +72,21 @@ class Encoder:
         return f"{self._second_spelled}{wall_us % 1_000_000:06d}Z"
 
 
-def _quickly(rest_with: Callable[[object], bytes], body: object) -> bytes | None:
-    """Return the encoded rest of a body that needs no marks; None when it may need some."""
-    if not is_plain(body):
+def _quickly(rest_with: Callable[[object], bytes], event: Event) -> bytes | None:
+    """Return the encoded rest of an event that needs no marks; None when it may need some.
+
+    The schema's own fields are text, small integers and groups of them; only what is declared as `Values` can
+    hold anything else.
+    """
+    fields = event.__dict__
+    if not all(
+        type(value) in _SURE or isinstance(value, Part) or is_plain(value) for value in fields.values()
+    ):
         return None
     try:
-        return rest_with(body)
+        return rest_with(fields)
     except orjson.JSONEncodeError:
-        return None  # a lone surrogate
+        return None  # a lone surrogate, or an integer too large
 
 
 def _fields_of(value: object) -> object:

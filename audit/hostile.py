@@ -27,7 +27,7 @@ def mark(value: object) -> object:
     return {MARK: "large", "nodes_over": MOST_NODES}
 
 
-def is_plain(value: object, depth: int = 0) -> bool:
+def is_plain(value: object, depth: int = 0) -> bool:  # noqa: PLR0911 - at every entry, the likely first
     """Tell whether a value surely needs no mark but for lone surrogates, which an encoder refuses by itself.
 
     Args:
@@ -42,11 +42,16 @@ def is_plain(value: object, depth: int = 0) -> bool:
     if depth >= DEEPEST:
         return False
     if kind is list or kind is tuple:
-        return all(is_plain(item, depth + 1) for item in value)  # type: ignore[attr-defined]  # it is a row
+        for item in value:  # type: ignore[attr-defined]  # it is a row  # noqa: SIM110 - at every entry
+            if not is_plain(item, depth + 1):
+                return False
+        return True
     if kind is not dict or MARK in value:  # type: ignore[operator]  # it is a dict
         return False
-    items = value.items()  # type: ignore[attr-defined]  # it is a dict
-    return all(type(key) is str and is_plain(item, depth + 1) for key, item in items)
+    for key, item in value.items():  # type: ignore[attr-defined]  # it is a dict  # noqa: SIM110 - at every entry
+        if type(key) is not str or not is_plain(item, depth + 1):
+            return False
+    return True
 
 
 def unmark(value: object) -> object:

@@ -68,10 +68,21 @@ class Filter:
     until: str = ""
     tag: str = ""
 
+    def kind(self) -> bytes:
+        """Return how a matching line's type is spelled; empty when any may match."""
+        exact = [
+            term.value for term in self.terms if term.field == "type" and not (term.contains or term.negated)
+        ]
+        return b'"type":' + orjson.dumps(_encodable(exact[0])) if exact else b""
+
     def pieces(self) -> list[bytes]:
         """Return bytes that a matching line holds, unless it holds a mark: most lines need not be decoded."""
         found = [f'"{term.field}":'.encode() for term in self.terms if _names_a_field(term)]
-        found += [_as_in_line(term.value) for term in self.terms if not term.negated and term.value]
+        found += [
+            orjson.dumps(_encodable(term.value))[1:-1]
+            for term in self.terms
+            if term.value and not term.negated and term.field not in _OF_THE_LINE
+        ]
         if self.tag:
             found.append(f":{self.tag}]".encode())
         return found
@@ -145,11 +156,11 @@ def query_session(
     files = StateFiles(state)
     record = (index or read_index(files)).session(session_id)
     segments = files.session(session_id).segments()
-    skim, pieces = skim_of(session_id, record), wanted.pieces()
+    skim, pieces, kind = skim_of(session_id, record), wanted.pieces(), wanted.kind()
     openings: Openings | None = None
     try:
         for block in Lines([path for _, path in segments]).blocks():
-            for line, leaf in skim.skim(block, pieces):
+            for line, leaf in skim.skim(block, pieces, kind=kind):
                 entry = read(line, leaf)
                 if entry.body.keys() == {OVERFLOW}:
                     openings = openings or Openings(files.session(session_id))
@@ -286,8 +297,8 @@ def _time(text: str, now: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
-def _as_in_line(text: str) -> bytes:
-    return orjson.dumps(text.encode("utf-8", "replace").decode("utf-8"))[1:-1]
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _names_a_field(term: Term) -> bool:

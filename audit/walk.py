@@ -4,18 +4,22 @@ What binds a line: its place and predecessor, its exact spelling, the seals in t
 host's log knows, the keys that the host's log registered. This is the hot path of `audit verify`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import repeat
+from operator import eq
 
 import orjson
 
-from audit.chain import LONGEST_LINE, Chain, opening
-from audit.errors import AuditError, BrokenLedgerError
+from audit.chain import LONGEST_LINE, Chain, strict
+from audit.errors import AuditError, BrokenLedgerError, MalformedLineError
 from audit.escape import escape_line
 from audit.note import Checkpoint, VerifierKey, open_checkpoint
 
 _COMMITMENT = {"digest", "size"}
+_AT_ONCE = 64
+_FRONT_BYTES = 220  # seq, prev, at, mono and type end before this
 _IS_MARKED = b'{"!":'
 _IS_MOVED_OUT = b'"body":{"overflow":{'
 
@@ -72,36 +76,41 @@ class Walk:
         self._collect = collect
         self._vkey = VerifierKey.parse(bound.vkeys[epoch]) if epoch in bound.vkeys else None
 
-    def feed(self, lines: Iterable[bytes]) -> None:
+    def feed(self, lines: Sequence[bytes]) -> None:
         """Take the next lines.
 
         Raises:
             BrokenWalkError: At the first that does not hold.
         """
-        chain, frontier, roots = self.chain, self.chain.frontier, self.bound.roots
-        loads, dumps, special = orjson.loads, orjson.dumps, self._special
-        for line in lines:
-            seq = frontier.size
-            if not line.startswith(opening(seq, chain.head)):
+        for start in range(0, len(lines), _AT_ONCE):
+            self._feed(lines[start : start + _AT_ONCE])
+
+    def _feed(self, lines: Sequence[bytes]) -> None:
+        decoded = _decoded(lines)
+        chain, frontier, roots, special = self.chain, self.chain.frontier, self.bound.roots, self._special
+        append, take, seq, head = frontier.append, self._take_special, frontier.size, chain.head
+        for line, known in zip(lines, decoded or repeat(None), strict=False):
+            if not line.startswith(b'{"seq":%d,"prev":"%s",' % (seq, head.hex().encode())):
                 raise self._unlinked(line, seq)
-            try:
-                fields = loads(line)
-            except orjson.JSONDecodeError:
-                raise BrokenWalkError(seq, seq, "it is not JSON") from None
-            if dumps(fields) != line or len(line) > LONGEST_LINE:
-                raise BrokenWalkError(seq, seq, "it is not spelled as a writer spells it")
-            kind = fields.get("type")
+            fields = known or self._alone(line, seq)
+            kind = str(fields.get("type"))
             if kind in special:
-                self._take_special(kind, fields, seq)
-            elif kind != "log.sealed":
-                self.last_kind = kind
+                take(kind, fields, seq)
+            self.last_kind = self.last_kind if kind == "log.sealed" else kind
             if self._collect and b'"digest":"' in line:
                 _gather(fields.get("body"), self.commitments)
-            leaf = sha256(b"\x00" + line).digest()
-            chain.head = leaf
-            frontier.append(leaf)
-            if seq + 1 in roots and frontier.root() != roots[seq + 1]:
-                raise BrokenWalkError(self.sealed_size, seq, "it is not what the host's log has sealed")
+            chain.head = head = sha256(b"\x00" + line).digest()
+            append(head)
+            seq += 1
+            if seq in roots and frontier.root() != roots[seq]:
+                raise BrokenWalkError(self.sealed_size, seq - 1, "it is not what the host's log has sealed")
+
+    def _alone(self, line: bytes, seq: int) -> dict[str, object]:
+        """Decode one line, to say what is wrong with it, if anything is."""
+        try:
+            return strict(line)
+        except MalformedLineError as error:
+            raise BrokenWalkError(seq, seq, str(error)) from error
 
     _special = frozenset({"log.opened", "log.sealed", "session.recovered"})
 
@@ -118,7 +127,6 @@ class Walk:
                 if epoch != self.epoch + 1:
                     raise BrokenWalkError(seq, seq, f"epoch {epoch} does not follow epoch {self.epoch}")
                 self._begin_epoch(session, epoch, vkey, seq)
-                self.last_kind = kind
             case "log.sealed", {"epoch": int(epoch), "note": str(note)}:
                 self._take_seal(epoch, note, seq)
             case _:
@@ -169,12 +177,15 @@ class Skim(Walk):
         self._heads = heads
         self._head = chain.head
 
-    def skim(self, lines: Sequence[bytes], wanted: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    def skim(
+        self, lines: Sequence[bytes], wanted: Sequence[bytes], *, kind: bytes = b""
+    ) -> Iterator[tuple[bytes, bytes]]:
         """Take the next lines, and yield those that hold every wanted piece, or could: each with its leaf.
 
         Args:
             lines: Raw lines.
-            wanted: Pieces of bytes that a line must hold to be of interest.
+            wanted: Pieces of bytes that a line must hold to be of interest, unless it holds a mark.
+            kind: How the line's type is spelled, where only one is of interest.
 
         Raises:
             BrokenWalkError: At the first line that does not hold.
@@ -183,7 +194,8 @@ class Skim(Walk):
         for line in lines:
             if not line.startswith(b'{"seq":%d,"prev":"%s",' % (seq, head.hex().encode())):
                 raise self._unlinked(line, seq)
-            if b'"type":"log.' in line or b'"type":"session.recovered"' in line:
+            front = line[:_FRONT_BYTES]
+            if b'"type":"log.' in front or b'"type":"session.recovered"' in front:
                 self._head = head
                 self._take_marker(line, seq)
             head = sha256(b"\x00" + line).digest()
@@ -191,12 +203,7 @@ class Skim(Walk):
             self._head, self.size = head, seq
             if seq in heads and heads[seq] != head:
                 raise BrokenWalkError(self.sealed_size, seq - 1, "it is not what the host's log has sealed")
-            for piece in wanted:
-                if piece not in line:
-                    if _IS_MARKED in line or _IS_MOVED_OUT in line:
-                        yield line, head
-                    break
-            else:
+            if kind in front and _may_hold(line, wanted):
                 yield line, head
 
     def _take_marker(self, line: bytes, seq: int) -> None:
@@ -210,6 +217,29 @@ class Skim(Walk):
     def _is_signed(self, found: Checkpoint, seq: int) -> bool:
         claimed = (found.origin, found.size, found.extension("head"))
         return claimed == (self.bound.origin, seq, self._head.hex())
+
+
+def _decoded(lines: Sequence[bytes]) -> list[dict[str, object]] | None:
+    """Return the objects of some lines, decoded in one go; None when not every line is exactly its object.
+
+    Each object is encoded again on its own: lines could make sense together and none alone.
+    """
+    if max(map(len, lines), default=0) > LONGEST_LINE:
+        return None
+    try:
+        found = orjson.loads(b"[" + b",".join(lines) + b"]")
+    except orjson.JSONDecodeError:
+        return None
+    alike = len(found) == len(lines) and all(map(eq, map(orjson.dumps, found), lines))
+    return found if alike and all(type(fields) is dict for fields in found) else None
+
+
+def _may_hold(line: bytes, wanted: Sequence[bytes]) -> bool:
+    """Tell whether a line holds every piece, or keeps text where a piece of bytes does not find it."""
+    for piece in wanted:
+        if piece not in line:
+            return _IS_MARKED in line or _IS_MOVED_OUT in line[: 2 * _FRONT_BYTES]
+    return True
 
 
 def _gather(value: object, into: set[str]) -> None:

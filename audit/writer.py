@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from audit.appendfile import AppendFile, spoken
-from audit.chain import Chain
+from audit.chain import Chain, join, leaf_hash
 from audit.encode import Encoder
 from audit.errors import AuditError, LedgerDeadError, LedgerError, LedgerFullError
 from audit.event import LogSealed
@@ -139,6 +139,7 @@ class Writer:
     ) -> None:
         self._files = files
         self._chain = chain
+        self._leaves: list[bytes] = []
         self._segment = segment
         self._sealing = sealing
         self._encoder = encoder
@@ -280,22 +281,43 @@ class Writer:
         return self.error
 
     def _write(self, lines: list[Waiting], *, closing: bool = False) -> list[Receipt]:
-        """Write lines, and a seal where one is due, with one write and one sync."""
+        """Write lines, and a seal where one is due, with one write and one sync.
+
+        The tree takes their leaves when a seal needs it: nobody waits for it at every entry.
+        """
         self._keep_openings(lines)
-        draft = self._chain.copy()
-        out, receipts = [], []
+        seq, head = self._size, self._chain.head
+        out: list[bytes] = []
+        leaves: list[bytes] = []
         for line in lines:
-            out.append(draft.add(line.rest))
-            receipts.append(Receipt(draft.size - 1, draft.head))
+            raw = join(seq + len(leaves), head, line.rest)
+            head = leaf_hash(raw)
+            out.append(raw)
+            leaves.append(head)
         self._unsealed += len(lines)
-        sealing = closing or self._seal_is_due()
-        if sealing:
-            out.append(draft.add(self._seal(draft)))
-        self._file.append(b"\n".join(out) + b"\n", closing=closing)
-        self._chain = draft
-        if sealing:
-            self._sealed(draft, closed=closing)
-        return receipts
+        sealed = None
+        if closing or self._seal_is_due():
+            sealed = self._drafted(leaves)
+            out.append(sealed.add(self._seal(sealed)))
+        out.append(b"")
+        self._file.append(b"\n".join(out), closing=closing)
+        self._chain.head = head
+        self._leaves += leaves
+        if sealed is not None:
+            self._chain, self._leaves = sealed, []
+            self._sealed(sealed, closed=closing)
+        return [Receipt(seq + place, leaf) for place, leaf in enumerate(leaves)]
+
+    @property
+    def _size(self) -> int:
+        return self._chain.size + len(self._leaves)
+
+    def _drafted(self, leaves: list[bytes]) -> Chain:
+        """Return the chain with everything written so far, and with leaves that are about to be."""
+        draft = self._chain.copy()
+        for leaf in (*self._leaves, *leaves):
+            draft.advance(leaf)
+        return draft
 
     def _keep_openings(self, lines: list[Waiting]) -> None:
         openings = [opening for line in lines for opening in line.openings]
@@ -342,9 +364,9 @@ class Writer:
                 self._failed(error)
 
     def _write_last_seal(self) -> None:
-        draft = self._chain.copy()
+        draft = self._drafted([])
         self._file.append(draft.add(self._seal(draft)) + b"\n", closing=True)
-        self._chain = draft
+        self._chain, self._leaves = draft, []
         self._sealed(draft, closed=self._closed)
 
     def _failed(self, error: AuditError | OSError) -> None:
