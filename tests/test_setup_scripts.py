@@ -40,11 +40,12 @@ def run(
 
 @pytest.fixture
 def elsewhere() -> Iterator[dict[str, str]]:
-    """The environment of an engine of its own: another socket, other folders, no network of Docker's."""
+    """The environment of an engine of its own: another socket, other folders, no network."""
     folder = Path(tempfile.mkdtemp(prefix="pairlock-"))  # short: a socket's path has 107 bytes
     address = f"unix://{folder}/docker.sock"
     options = {
-        "host": address, "data-root": folder / "data", "exec-root": folder / "exec", "pidfile": folder / "pid",
+        "host": address, "data-root": folder / "data", "exec-root": folder / "exec",
+        "pidfile": folder / "pid",
         "iptables": "false", "ip6tables": "false", "bridge": "none",
     }  # fmt: skip
     yield {
