@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def changes_wait(session_folder: Path) -> bool:
     """Tell whether a stage holds changes that nobody applied or discarded; for `ps` and `clean`.
 
-    An unfinished apply counts, and so does a stage that cannot be read or whose workspace is gone: what cannot
-    be looked at was not reviewed.
+    An unfinished apply counts, and so does a stage that cannot be read or whose workspace is gone: what
+    cannot be looked at was not reviewed.
 
     Args:
         session_folder: The session's folder in the state folder.
