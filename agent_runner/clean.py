@@ -35,6 +35,8 @@ async def clean(state: Path, *, unreviewed: bool, everything: bool) -> AsyncIter
     try:
         async for line in _containers(engine, state):
             yield line
+        async for line in _volumes(engine, state):
+            yield line
         async for line in _stages(engine, state, unreviewed=unreviewed):
             yield line
         for name in await remove_built(engine, state=state, current=everything):
@@ -48,6 +50,13 @@ async def _containers(engine: DockerEngine, state: Path) -> AsyncIterator[str]:
         if not _running(state, found.session):
             await engine.remove(found.container_id)
             yield f"removed the container of session {found.session}"
+
+
+async def _volumes(engine: DockerEngine, state: Path) -> AsyncIterator[str]:
+    for name, session in await engine.owned_volumes(state=state_label(state)):
+        if not _running(state, session):
+            await engine.remove_volume(name)
+            yield f"removed the volume {name}"
 
 
 def _running(state: Path, session: str) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from policies.capability import Capability
 from policies.policy import STARTER, FilesBlock, Policy
@@ -19,18 +19,15 @@ from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
 from sandbox.session import Sandbox, open_sandbox
 from sandbox.spec import (
     WORKSPACE,
-    BindMount,
     ContainerSpec,
-    DriverMount,
     GuestStart,
     Identity,
     ImageFacts,
-    Mount,
     SessionLabels,
+    VolumeMount,
     container_spec,
 )
-from sandbox.stage.opened import open_stage
-from sandbox.stage.parcel import collect, pack
+from sandbox.workspace_mount import copied_in, read_only_copy, workspace_mount
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -66,7 +63,10 @@ class Placement:
         return type(self.plan).__name__.lower(), self.plan.facts.reason
 
     async def finish(self) -> None:
-        """Remove the empty folder that an overlay's mount leaves behind, and let the engine go."""
+        """Remove what the workspace's mount leaves behind, and let the engine go."""
+        for mount in self.spec.mounts:
+            if isinstance(mount, VolumeMount) and mount.target == WORKSPACE:
+                await self.engine.remove_volume(mount.name)
         with suppress(OSError):  # not there, or not empty: `pairlock clean` has the means for that
             (stage.StageFolder(self.folder / "stage").work / "work").rmdir()
         await self.engine.close()
@@ -118,7 +118,8 @@ async def place(  # noqa: PLR0913 - one call from one place
     image = await _image(engine, policy, state=state, progress=progress)
     identity = own_identity()
     limits = limits_of(policy)
-    plan = None
+    labels = SessionLabels(session=session, owner=os.getuid(), state=state_label(state))
+    plan = mount = None
     if workspace is not None and policy.files is not None:
         plan = stage.plan_stage(
             workspace,
@@ -130,6 +131,11 @@ async def place(  # noqa: PLR0913 - one call from one place
             engine_local=facts.local,
             executable=executes,
         )
+        mount = workspace_mount(plan, limits, identity, executable=executes)
+        if mount is None:
+            mount = await read_only_copy(
+                engine, folder, identity, image=image.image_id, labels=labels.as_mapping()
+            )
     spec = container_spec(
         policy.grant,
         limits=limits,
@@ -140,9 +146,9 @@ async def place(  # noqa: PLR0913 - one call from one place
             environment=volume.environment,
             cleared=CLEARED_ENVIRONMENT,
         ),
-        workspace=workspace_mount(plan, limits, identity, executable=executes) if plan else None,
+        workspace=mount,
         identity=identity,
-        labels=SessionLabels(session=session, owner=os.getuid(), state=state_label(state)),
+        labels=labels,
         runtime=runtime,
         architecture=facts.architecture,
     )
@@ -157,34 +163,13 @@ async def sandbox_for(
     async with open_sandbox(
         placement.engine, placement.spec, limits=placement.limits, local=placement.facts.local, made=made
     ) as sandbox:
-        if isinstance(placement.plan, stage.Copy):
-            async with _copied(placement, sandbox.container_id):
+        if isinstance(placement.plan, stage.Copy) and placement.plan.writable:
+            async with copied_in(
+                placement.engine, sandbox.container_id, placement.folder, placement.spec, placement.limits
+            ):
                 yield sandbox
         else:
             yield sandbox
-
-
-@asynccontextmanager
-async def _copied(placement: Placement, container_id: str) -> AsyncIterator[None]:
-    """Bring the workspace in as a stream, and fetch what became of it, because no mount can do either."""
-    identity, limits = placement.spec.identity, placement.limits
-    with open_stage(placement.folder) as opened:
-        chunks = pack(opened, uid=identity.uid, gid=identity.gid)
-        await placement.engine.put_folder(container_id, WORKSPACE, chunks)
-        try:
-            yield
-        finally:
-            await placement.engine.get_folder(
-                container_id,
-                WORKSPACE,
-                lambda tar: collect(
-                    opened,
-                    tar,
-                    limit_bytes=limits.copy_bytes,
-                    limit_entries=limits.copy_files,
-                    prefix=WORKSPACE.strip("/"),
-                ),
-            )
 
 
 class HiddenBy:
@@ -196,36 +181,6 @@ class HiddenBy:
     def matches(self, path: str) -> bool:
         """Tell whether a path is hidden."""
         return self._files.hidden_by(path) is not None
-
-
-def workspace_mount(plan: StagePlan, limits: Limits, identity: Identity, *, executable: bool) -> Mount:
-    """Return the mount at /workspace that a stage's plan asks for."""
-    match plan:
-        case stage.Overlay():
-            return DriverMount(target=WORKSPACE, filesystem="overlay", options=plan.options, read_only=False)
-        case stage.ReadOnly(lower=(only,)):
-            return BindMount(target=WORKSPACE, source=str(only), read_only=True)
-        case stage.ReadOnly():
-            return DriverMount(target=WORKSPACE, filesystem="overlay", options=plan.options, read_only=True)
-        case stage.Direct():
-            return BindMount(target=WORKSPACE, source=str(plan.source), read_only=False)
-        case stage.Copy():
-            return copied_mount(limits, identity, executable=executable)
-        case _:
-            assert_never(plan)
-
-
-def copied_mount(limits: Limits, identity: Identity, *, executable: bool) -> DriverMount:
-    """Return a bounded memory file system for a workspace that travels as a stream."""
-    owner = f"uid={identity.uid},gid={identity.gid},mode=0700"
-    size = f"size={limits.copy_bytes},nr_inodes={limits.copy_files}"
-    execution = "exec" if executable else "noexec"
-    return DriverMount(
-        target=WORKSPACE,
-        filesystem="tmpfs",
-        options=f"{size},{owner},nosuid,nodev,{execution}",
-        read_only=False,
-    )
 
 
 def _runtime(policy: Policy, facts: EngineFacts) -> str:

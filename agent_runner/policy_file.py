@@ -9,12 +9,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.ceiling import read_ceiling
 from agent_runner.errors import InvalidInputError, RefusedError
 from cli_tools.catalogue import built_in
 from cli_tools.vocabulary import vocabulary
+from policies.ceiling import under_ceiling
 from policies.expectations import load_policy as load_checked
 from policies.library import library_names, library_policy
 from policies.source import SourceText
+from policies.trust import closure_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +62,11 @@ def load_policy(reference: str) -> LoadedPolicy:
 
 
 def _checked(source: SourceText, folder: Path | None) -> Policy:
-    """Make a policy from its text and hold it to its own expectations."""
+    """Make a policy from its text, hold it to its expectations, and narrow it to the ceiling."""
     commands = vocabulary(built_in())
-    return load_checked(source.text, origin=source.origin, commands=commands, find=_finder(folder))
+    policy = load_checked(source.text, origin=source.origin, commands=commands, find=_finder(folder))
+    ceiling = read_ceiling()
+    return policy if ceiling is None else under_ceiling(policy, ceiling)
 
 
 def read_policy_file(path: Path) -> str:
@@ -102,7 +107,7 @@ def require_outside(loaded: LoadedPolicy, workspace: Path | None, *, trusted: Ca
     """
     if workspace is None or loaded.path is None or not loaded.path.is_relative_to(workspace.resolve()):
         return
-    if not trusted(loaded.policy.digest):
+    if not trusted(closure_of(loaded.policy).digest):
         raise RefusedError(
             f"policy `{loaded.origin}` lies in the workspace and is not trusted as it stands",
             hint=f"read it, then `pairlock policy trust {loaded.origin}`",

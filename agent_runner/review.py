@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_runner.errors import InvalidInputError
+from agent_runner.lineage import wrote_unreviewed
 from agent_runner.meta import POLICY
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from audit.state import SessionFiles
-    from policies.policy import FilesBlock
+    from policies.policy import FilesBlock, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +51,26 @@ def chosen(patterns: Sequence[str]) -> Matching:
     return Matching(lambda path: any(glob.matches(path) for glob in globs))
 
 
+def read_policy(folder: Path) -> Policy:
+    """Return the policy that a session ran under, as resolved.
+
+    Raises:
+        InvalidInputError: When the session never began.
+    """
+    path = folder / POLICY
+    try:
+        return parse_policy(path.read_text("utf-8"), origin=str(path))
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"session `{folder.name}` never began: its policy was not written") from error
+
+
 def files_block(folder: Path) -> FilesBlock:
     """Return the `files` block that a session ran under.
 
     Raises:
         InvalidInputError: When it had none: nothing of the user's was in reach.
     """
-    path = folder / POLICY
-    try:
-        policy = parse_policy(path.read_text("utf-8"), origin=str(path))
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"session `{folder.name}` never began: its policy was not written") from error
+    policy = read_policy(folder)
     if policy.files is None:
         raise InvalidInputError(f"session `{folder.name}` had no `files`, so there is nothing to review")
     return policy.files
@@ -82,7 +92,7 @@ def opened(folder: Path) -> Iterator[tuple[OpenStage, ChangeSet]]:
 
 
 def apply_stage(
-    session: SessionFiles, state: Path, *, paths: Sequence[str], include: Sequence[str]
+    session: SessionFiles, state: Path, *, paths: Sequence[str], include: Sequence[str], looked: bool
 ) -> ApplyResult:
     """Write the chosen changes to the workspace and record that a person took them.
 
@@ -91,6 +101,7 @@ def apply_stage(
         state: The state folder.
         paths: Globs of what to take; empty takes everything.
         include: Globs of protected or hidden paths that the person names on purpose.
+        looked: Whether a person saw the changes and said yes; else the workspace is labelled.
 
     Raises:
         InvalidInputError: When the session is still running.
@@ -99,13 +110,18 @@ def apply_stage(
     refuse_running(session)
     with open_stage(session.folder) as stage:
         recover(stage)
-    with opened(session.folder) as (stage, changes), HostLog(state, writer=pairlock_version()) as log:
+    with opened(session.folder) as (stage, changes):
+        if not looked:
+            grant = read_policy(session.folder).grant
+            why = "changes were applied that nobody had to look at"
+            wrote_unreviewed(state, stage.workspace, session.folder.name, grant, why=why)
         result = apply_changes(
             stage,
             changes.changes,
             chosen=chosen(paths) if paths else None,
             include=chosen(include) if include else None,
         )
+    with HostLog(state, writer=pairlock_version()) as log:
         log.append(
             StageApplied(
                 session=session.folder.name,
@@ -126,11 +142,7 @@ def discard_stage(session: SessionFiles, state: Path) -> int:
         count, workspace = len(changes.changes), stage.workspace.path
     with HostLog(state, writer=pairlock_version()) as log:
         name = session.folder.name
-        log.append(
-            StageDiscarded(
-                session=name, workspace=workspace, by=who(), why="a person discarded it"
-            )
-        )
+        log.append(StageDiscarded(session=name, workspace=workspace, by=who(), why="a person discarded it"))
     shutil.rmtree(StageFolder(session.folder / "stage").path)
     return count
 

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from agent_runner.budget import Budget, BudgetLimits
+from agent_runner.ceiling import read_ceiling
 from agent_runner.container import Placement, place, sandbox_for
 from agent_runner.errors import BackendError, RunnerError
 from agent_runner.ids import new_session_id
+from agent_runner.lineage import require_lineage, wrote_unreviewed
 from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import Meta, write_meta
 from agent_runner.package import pairlock_version
@@ -101,8 +103,11 @@ async def run_session(request: SessionRequest) -> SessionResult:
     """Run one session to its end; what goes wrong inside ends it with a status and is told in the result.
 
     Raises:
+        RefusedError: When the session would, with what was left in its workspace, hold all three.
         audit.errors.LedgerError: When not even the session's first line can be written.
     """
+    if request.workspace is not None:
+        require_lineage(request.state, request.workspace, request.policy.grant)
     session = new_session_id()
     files = prepare(request.state)
     registration = Registration(
@@ -171,6 +176,7 @@ class _Run:
     async def _run(self) -> LoopEnd:
         request = self._request
         await self._journal.record(self._opening())
+        self._label_direct_writing()
         self._placement = placement = await place(
             request.policy,
             request.workspace,
@@ -191,6 +197,13 @@ class _Run:
         finally:
             await placement.finish()
 
+    def _label_direct_writing(self) -> None:
+        """Label the workspace before a session that writes in it at once has written anything."""
+        files, workspace = self._request.policy.files, self._request.workspace
+        if workspace is not None and files is not None and files.access == "direct":
+            grant, why = self._request.policy.grant, "the session writes in the workspace directly"
+            wrote_unreviewed(self._request.state, workspace.identity, self._session, grant, why=why)
+
     async def _loop(self, sandbox: Sandbox, egress: EgressGate | None) -> LoopEnd:
         request = self._request
         catalogue = built_in()
@@ -199,6 +212,7 @@ class _Run:
             policy=request.policy,
             facts=SessionFacts(
                 grant=request.policy.grant,
+                ceiling=read_ceiling(),
                 task=request.task if request.task_is_origin else None,
                 headless=request.headless,
             ),

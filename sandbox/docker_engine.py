@@ -172,6 +172,14 @@ class DockerEngine:
             for entry in found
         )
 
+    async def owned_volumes(self, *, state: str) -> tuple[tuple[str, str], ...]:
+        """Return name and session of the volumes whose labels name this state folder and a session."""
+        found = await self._ask(lambda client: client.volumes(filters={"label": f"{LABEL_STATE}={state}"}))
+        labelled = (
+            (str(v["Name"]), (v.get("Labels") or {}).get(LABEL_SESSION)) for v in found.get("Volumes") or []
+        )
+        return tuple((name, str(session)) for name, session in labelled if session)
+
     async def image_facts(self, reference: str) -> ImageFacts | None:
         """Return what the engine says of an image."""
         try:

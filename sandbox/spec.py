@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final, Literal
 from policies.capability import Capability
 from policies.grant import Grant
 from sandbox import seccomp
-from sandbox.limits import GUEST_MEMORY_BYTES, GUEST_PROCESSES, MIB, Limits
+from sandbox.covering import volumes_to_cover
+from sandbox.errors import ImageRefusedError
+from sandbox.limits import GUEST_MEMORY_BYTES, GUEST_PROCESSES, KERNEL_PROCESSES, MIB, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,9 @@ SCRATCH: Final = "/tmp"  # noqa: S108 - a folder inside the container, where pro
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - likewise
 RUNTIME: Final = "/rt"
 HOSTNAME: Final = "pairlock"
+MESSAGE_QUEUES: Final = "/dev/mqueue"
+OWN_KERNEL: Final = frozenset({"runsc", "gvisor"})
+"""Names under which engines know a runtime that brings its own kernel."""
 
 LABEL_SESSION: Final = "io.pairlock.session"
 LABEL_OWNER: Final = "io.pairlock.owner"
@@ -84,7 +89,12 @@ class DriverMount:
     target: str
     filesystem: Literal["overlay", "tmpfs"]
     options: str
+    """Options of the mount, as mount(8) takes them; `ro` is among them exactly when `read_only`."""
     read_only: bool
+
+    def __post_init__(self) -> None:
+        if ("ro" in self.options.split(",")) != self.read_only:
+            raise ValueError("a mount's options say `ro` exactly when it is read-only")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +141,10 @@ class SessionLabels:
     """Uid of the person who runs pairlock."""
     state: str
     """Short hash of the state folder's path."""
+
+    def as_mapping(self) -> dict[str, str]:
+        """Return the labels as an engine takes them."""
+        return {LABEL_SESSION: self.session, LABEL_OWNER: str(self.owner), LABEL_STATE: self.state}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,12 +208,14 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
         The description. The same arguments give the same description.
 
     Raises:
+        ImageRefusedError: When the image declares something that cannot be covered.
         ValueError: When the workspace and the grant disagree.
     """
     executes = grant.holds(Capability.EXEC)
     if (workspace is not None) != grant.holds(Capability.FILES):
         raise ValueError("a workspace is mounted exactly when the grant holds `files`")
-    scratch = _tmpfs(limits.scratch_bytes, limits.scratch_files, identity, executable=executes)
+    bounded = _bounded(limits, identity, executable=executes)
+    ours = (RUNTIME, *((workspace.target,) if workspace is not None else ()), *bounded)
     profile = seccomp.profile(architecture, executes=executes, loopback=grant is Grant.NETWORK_EXEC)
     return ContainerSpec(
         name=f"pairlock-{labels.session}",
@@ -213,26 +229,17 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
         mounts=(
             VolumeMount(target=RUNTIME, name=guest.volume, read_only=True),
             *((workspace,) if workspace is not None else ()),
-            *(_covering(path) for path in sorted(set(image.volumes))),
+            *(_covering(path) for path in volumes_to_cover(image.volumes, ours)),
         ),
-        tmpfs={
-            SCRATCH: scratch,
-            SHARED_MEMORY: _tmpfs(min(limits.scratch_bytes, 64 * MIB), 1024, identity, executable=False),
-            # The engine mounts a queue file system here whatever the IPC mode; this covers it.
-            "/dev/mqueue": "ro,nosuid,nodev,noexec,size=4096,nr_inodes=1,mode=0555",
-        },
+        tmpfs=bounded,
         seccomp=json.dumps(profile, sort_keys=True, separators=(",", ":")),
-        memory_bytes=limits.memory_bytes + limits.scratch_bytes + GUEST_MEMORY_BYTES,
+        memory_bytes=_memory(limits, workspace),
         nano_cpus=int(limits.cpus * 1_000_000_000),
-        processes=limits.processes + GUEST_PROCESSES,
+        processes=limits.processes + GUEST_PROCESSES + (KERNEL_PROCESSES if runtime in OWN_KERNEL else 0),
         open_files=limits.open_files,
         masked_paths=MASKED_PATHS,
         read_only_paths=READ_ONLY_PATHS,
-        labels={
-            LABEL_SESSION: labels.session,
-            LABEL_OWNER: str(labels.owner),
-            LABEL_STATE: labels.state,
-        },
+        labels=labels.as_mapping(),
     )
 
 
@@ -247,8 +254,28 @@ def _guest_arguments(grant: Grant) -> tuple[str, ...]:
 
 def _environment(guest: GuestStart, image_names: tuple[str, ...]) -> tuple[str, ...]:
     """Set what the guest needs; take away whatever the image sets, which is hostile data."""
+    if not all(name.isprintable() and name for name in image_names):
+        raise ImageRefusedError("the image sets a variable of the environment that has no proper name")
     cleared = {*image_names, *guest.cleared} - guest.environment.keys()
     return (*(f"{name}={value}" for name, value in sorted(guest.environment.items())), *sorted(cleared))
+
+
+def _memory(limits: Limits, workspace: Mount | None) -> int:
+    """Add up what is held in memory: programs, guest, scratch, and a workspace that is a copy."""
+    copied = isinstance(workspace, DriverMount) and workspace.filesystem == "tmpfs"
+    held = limits.scratch_bytes + (limits.copy_bytes if copied else 0)
+    return limits.memory_bytes + held + GUEST_MEMORY_BYTES
+
+
+def _bounded(limits: Limits, identity: Identity, *, executable: bool) -> dict[str, str]:
+    """Return every memory file system of the container, each with a size and a number of files."""
+    shared = min(limits.scratch_bytes, 64 * MIB)
+    return {
+        SCRATCH: _tmpfs(limits.scratch_bytes, limits.scratch_files, identity, executable=executable),
+        SHARED_MEMORY: _tmpfs(shared, 1024, identity, executable=False),
+        # The engine mounts a queue file system here whatever the IPC mode; this covers it.
+        MESSAGE_QUEUES: "ro,nosuid,nodev,noexec,size=4096,nr_inodes=1,mode=0555",
+    }
 
 
 def _tmpfs(size_bytes: int, files: int, identity: Identity, *, executable: bool) -> str:
@@ -262,6 +289,6 @@ def _covering(path: str) -> DriverMount:
     return DriverMount(
         target=path,
         filesystem="tmpfs",
-        options="size=1048576,nr_inodes=64,mode=0555,nosuid,nodev,noexec",
+        options="ro,size=1048576,nr_inodes=64,mode=0555,nosuid,nodev,noexec",
         read_only=True,
     )

@@ -52,7 +52,9 @@ def trust(file: Annotated[Path, typer.Argument(metavar="FILE", help="A policy in
     from agent_runner import trust as record
     from agent_runner.policy_file import load_policy
     from agent_runner.state import state_folder
+    from policies.trust import closure_of
 
     loaded = load_policy(str(file) if "/" in str(file) else f"./{file}")
-    record.trust(state_folder(), origin=str(file.resolve()), digest=loaded.policy.digest)
-    typer.echo(f"trusted {file} as it stands: {loaded.policy.digest[:16]}")
+    digest = closure_of(loaded.policy).digest
+    record.trust(state_folder(), origin=str(file.resolve()), digest=digest)
+    typer.echo(f"trusted {file} as it stands: {digest[:16]}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -88,9 +90,14 @@ def apply(
         if not changes.changes:
             say("no changes")
             return
-    if not yes and sys.stdin.isatty() and not typer.confirm("write these to the workspace?", err=True):
+    person = sys.stdin.isatty() and not os.environ.get("CI")
+    if not yes and not person:
+        say("pairlock: nobody is there to say yes")
+        say("hint: `--yes` applies unreviewed changes, and labels the workspace with what the session held")
+        raise typer.Exit(Exit.USAGE)
+    if not yes and not typer.confirm("write these to the workspace?", err=True):
         raise typer.Exit(Exit.FAILED)
-    result = apply_stage(files, state, paths=paths or (), include=include or ())
+    result = apply_stage(files, state, paths=paths or (), include=include or (), looked=person and not yes)
     for path in result.applied:
         typer.echo(f"applied  {summary.terminal_safe(path)}")
     for item in result.not_applied:
@@ -99,6 +106,35 @@ def apply(
             say(f"hint: to take it all the same, `pairlock apply {files.folder.name} --include PATH`")
     if result.not_applied:
         raise typer.Exit(Exit.FAILED)
+
+
+def review(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A workspace.")],
+    endorse: Annotated[bool, typer.Option("--endorse", help="Say that you reviewed what is there.")] = False,
+) -> None:
+    """Show which sessions' unreviewed writes a workspace holds; `--endorse` takes the label off."""
+    from agent_runner.lineage import labels_of, reviewed
+    from agent_runner.state import state_folder
+    from policies.capability import in_order
+    from sandbox.workspace import open_workspace
+
+    state = state_folder()
+    workspace = open_workspace(folder, state=state)
+    label = labels_of(state).read(workspace.identity)
+    if not label.contributions:
+        say("nothing unreviewed")
+        return
+    for part in label.contributions:
+        typer.echo(f"{part.session}  {'+'.join(in_order(part.exercised)) or 'none'}")
+    if not endorse:
+        return
+    if not sys.stdin.isatty() or os.environ.get("CI"):
+        say("pairlock: only a person at a terminal can endorse a workspace")
+        raise typer.Exit(Exit.DENIED)
+    if not typer.confirm("did you review what these sessions left in the workspace?", err=True):
+        raise typer.Exit(Exit.FAILED)
+    reviewed(state, workspace.identity)
+    typer.echo("the label is off")
 
 
 def discard(session: Id = "last") -> None:

@@ -68,13 +68,27 @@ class Lab:
             (path / name).write_text(text)
         return path
 
-    def run(self, policy: str, actions: Sequence[Action], *, workspace: Path | None = None) -> Ran:
+    def run(
+        self,
+        policy: str,
+        actions: Sequence[Action],
+        *,
+        workspace: Path | None = None,
+        state: Path | None = None,
+    ) -> Ran:
         """Run a session in which the model proposes these actions one by one, and then finishes."""
-        return asyncio.run(self.arun(policy, actions, workspace=workspace))
+        return asyncio.run(self.arun(policy, actions, workspace=workspace, state=state))
 
-    async def arun(self, policy: str, actions: Sequence[Action], *, workspace: Path | None = None) -> Ran:
-        """Do the same inside a loop that runs already."""
-        state = self.new_state()
+    async def arun(
+        self,
+        policy: str,
+        actions: Sequence[Action],
+        *,
+        workspace: Path | None = None,
+        state: Path | None = None,
+    ) -> Ran:
+        """Do the same inside a loop that runs already; what broke is raised."""
+        state = state or self.new_state()
         turns: list[dict[str, Any]] = [{"actions": [action]} for action in actions]
         turns.append({"actions": ["finish --status done"]})
         script = Script.model_validate({"version": 1, "turns": turns})
@@ -93,7 +107,7 @@ class Lab:
             progress=lambda message, /, *, done, total: None,
         )
         result = await run_session(request)
-        if result.error is not None and result.status == "failed":
+        if result.error is not None:
             raise result.error
         return Ran(result=result, seen=eyes.seen, state=state)
 

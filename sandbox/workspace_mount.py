@@ -1,0 +1,108 @@
+"""Turn a stage's plan into the mount at /workspace, or bring the content in where no mount can."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, assert_never
+
+from sandbox import stage
+from sandbox.spec import WORKSPACE, BindMount, DriverMount, VolumeMount
+from sandbox.stage.opened import open_stage
+from sandbox.stage.parcel import collect, pack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from sandbox.docker_engine import DockerEngine
+    from sandbox.limits import Limits
+    from sandbox.spec import ContainerSpec, Identity, Mount
+    from sandbox.stage import StagePlan
+
+
+def workspace_mount(plan: StagePlan, limits: Limits, identity: Identity, *, executable: bool) -> Mount | None:
+    """Return the mount that a plan asks for; None for a copy that is only read: it needs a volume."""
+    match plan:
+        case stage.Overlay():
+            return DriverMount(target=WORKSPACE, filesystem="overlay", options=plan.options, read_only=False)
+        case stage.ReadOnly(lower=(only,)):
+            return BindMount(target=WORKSPACE, source=str(only), read_only=True)
+        case stage.ReadOnly():
+            return DriverMount(target=WORKSPACE, filesystem="overlay", options=plan.options, read_only=True)
+        case stage.Direct():
+            return BindMount(target=WORKSPACE, source=str(plan.source), read_only=False)
+        case stage.Copy():
+            return _in_memory(limits, identity, executable=executable) if plan.writable else None
+        case _:
+            assert_never(plan)
+
+
+def _in_memory(limits: Limits, identity: Identity, *, executable: bool) -> DriverMount:
+    """Return a bounded memory file system for a workspace that travels as a stream."""
+    owner = f"uid={identity.uid},gid={identity.gid},mode=0700"
+    size = f"size={limits.copy_bytes},nr_inodes={limits.copy_files}"
+    execution = "exec" if executable else "noexec"
+    return DriverMount(
+        target=WORKSPACE,
+        filesystem="tmpfs",
+        options=f"{size},{owner},nosuid,nodev,{execution}",
+        read_only=False,
+    )
+
+
+async def read_only_copy(
+    engine: DockerEngine, folder: Path, identity: Identity, *, image: str, labels: Mapping[str, str]
+) -> VolumeMount:
+    """Fill a volume with what the agent may see, and mount it read-only; its owner removes it at the end.
+
+    Args:
+        engine: Where.
+        folder: The session's folder, with its stage.
+        identity: Who owns the files inside.
+        image: Of the container through which it is filled, and which never starts.
+        labels: Whose volume it is.
+    """
+    name = f"pairlock-workspace-{folder.name}-{secrets.token_hex(4)}"
+    parcel = folder / "workspace.tar"
+    await engine.create_volume(name, labels=labels)
+    try:
+        await asyncio.to_thread(_write, folder, parcel, identity)
+        await engine.fill_volume(name, image=image, path=WORKSPACE, tar=parcel)
+    except BaseException:
+        await engine.remove_volume(name)
+        raise
+    finally:
+        parcel.unlink(missing_ok=True)
+    return VolumeMount(target=WORKSPACE, name=name, read_only=True)
+
+
+def _write(folder: Path, parcel: Path, identity: Identity) -> None:
+    with open_stage(folder) as opened, parcel.open("xb") as stream:
+        for chunk in pack(opened, uid=identity.uid, gid=identity.gid):
+            stream.write(chunk)
+
+
+@asynccontextmanager
+async def copied_in(
+    engine: DockerEngine, container_id: str, folder: Path, spec: ContainerSpec, limits: Limits
+) -> AsyncIterator[None]:
+    """Bring the workspace in as a stream, and fetch what became of it at the end."""
+    identity = spec.identity
+    with open_stage(folder) as opened:
+        await engine.put_folder(container_id, WORKSPACE, pack(opened, uid=identity.uid, gid=identity.gid))
+        try:
+            yield
+        finally:
+            await engine.get_folder(
+                container_id,
+                WORKSPACE,
+                lambda tar: collect(
+                    opened,
+                    tar,
+                    limit_bytes=limits.copy_bytes,
+                    limit_entries=limits.copy_files,
+                    prefix=WORKSPACE.strip("/"),
+                ),
+            )
