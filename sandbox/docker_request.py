@@ -131,10 +131,11 @@ def _mount(mount: Mount) -> dict[str, Json]:
                 "device": mount.filesystem,
                 "o": mount.options,
             }
+            # The engine refuses ReadOnly for a nameless volume; the options say `ro` instead.
             return {
                 "Type": "volume",
                 "Target": mount.target,
-                "ReadOnly": mount.read_only,
+                "ReadOnly": False,
                 "VolumeOptions": {"NoCopy": True, "DriverConfig": {"Name": "local", "Options": options}},
             }
         case BindMount():
@@ -157,10 +158,9 @@ _NEUTRAL: Final[Mapping[str, tuple[Json, ...]]] = {
 }
 # Facts that no flag of ours decides and that attestation does not need.
 _LEFT_OUT: Final = frozenset({"HostConfig.ContainerIDFile"})
-_COMPARED_CONFIG: Final = frozenset(
-    {"Entrypoint", "User", "Hostname", "WorkingDir", "Healthcheck", "StopSignal", "StopTimeout",
-     "NetworkDisabled", "OpenStdin", "StdinOnce", "Tty", "Labels", "Cmd"}
-)  # fmt: skip
+# What an image's own wishes leave in a container's Config, without any force of their own: ports are
+# published by HostConfig, volumes made of its mounts (both compared), and nothing is built from a container.
+_OF_THE_IMAGE: Final = frozenset({"ArgsEscaped", "ExposedPorts", "OnBuild", "Shell", "Volumes"})
 
 
 def compare(spec: ContainerSpec, inspected: Mapping[str, Json]) -> tuple[Evidence, ...]:
@@ -182,12 +182,14 @@ def _evidence(spec: ContainerSpec, inspected: Mapping[str, Json]) -> Iterator[Ev
     yield _same("name", f"/{spec.name}", inspected.get("Name"))
     yield _same("driver.apparmor", "confined or absent", _apparmor(inspected.get("AppArmorProfile")))
     config = _mapping(inspected.get("Config"))
-    for key in sorted(_COMPARED_CONFIG):
-        if key == "Labels":
-            yield _labels(request["Labels"], config.get(key))
-        else:
-            yield _same(f"Config.{key}", _absent(request.get(key)), _absent(config.get(key)))
-    yield _environment(spec, config.get("Env"))
+    for key in sorted(({*request, *config} - _OF_THE_IMAGE) - {"HostConfig"}):
+        match key:
+            case "Labels":
+                yield _labels(request[key], config.get(key))
+            case "Env":
+                yield _environment(spec, config.get(key))
+            case _:
+                yield _same(f"Config.{key}", _absent(request.get(key)), _absent(config.get(key)))
     yield from _host_config(_mapping(request["HostConfig"]), _mapping(inspected.get("HostConfig")))
     yield from _mount_points(spec, inspected.get("Mounts"))
     yield from _networks(inspected.get("NetworkSettings"))
@@ -290,7 +292,8 @@ def _mount_points(spec: ContainerSpec, observed: Json) -> Iterator[Evidence]:
     yield _same("mount targets", targets, [*sorted(found)])
     for target, mount in sorted(wanted.items()):
         point = found.get(target, {})
-        yield _same(f"mount {target} writable", not mount.read_only, bool(point.get("RW")))
+        writable = isinstance(mount, DriverMount) or not mount.read_only
+        yield _same(f"mount {target} writable", writable, bool(point.get("RW")))
         match mount:
             case VolumeMount():
                 yield _same(f"mount {target} name", mount.name, point.get("Name"))

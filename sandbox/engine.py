@@ -73,7 +73,7 @@ class OwnedContainer:
 class ByteReader(Protocol):
     """Read the container's stdout."""
 
-    async def read(self, limit: int) -> bytes:
+    async def read(self, limit: int, /) -> bytes:
         """Return at most `limit` bytes; empty at the end."""
         ...
 
@@ -81,7 +81,7 @@ class ByteReader(Protocol):
 class ByteWriter(Protocol):
     """Write the container's stdin."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, /) -> None:
         """Queue bytes."""
         ...
 
@@ -91,6 +91,10 @@ class ByteWriter(Protocol):
 
     def close(self) -> None:
         """Close stdin."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
         ...
 
 

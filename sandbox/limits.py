@@ -11,6 +11,10 @@ GIB: Final = 1024 * MIB
 GUEST_PROCESSES: Final = 16
 """Processes kept for the guest and its workers, beyond what the agent's programs may use."""
 
+KERNEL_PROCESSES: Final = 512
+"""Threads kept for a runtime that brings its own kernel: gVisor's are counted with the agent's, and its
+kernel dies of the limit with everything in it (tried: below some hundreds)."""
+
 GUEST_MEMORY_BYTES: Final = 96 * MIB
 """Memory kept for the guest and its workers, beyond what the agent's programs and the scratch may use."""
 

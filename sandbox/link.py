@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
+    from sandbox.engine import ByteReader, ByteWriter
     from sandbox.guest.objects import Object
 
     Consumer = Callable[[bytes], Awaitable[None]]
@@ -227,8 +228,8 @@ class Link:
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        reader: ByteReader,
+        writer: ByteWriter,
         *,
         beat_seconds: float = BEAT_SECONDS,
         silence_seconds: float = SILENCE_SECONDS,

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sandbox import attest
+from sandbox import attest, host_view
 from sandbox.errors import OperationError, SandboxError, SandboxLostError
 from sandbox.limits import MIB, Limits
 from sandbox.link import AnswerTooLargeError, CallResult, Link, OperationFailedError
@@ -201,7 +201,7 @@ async def _attest(
     inspection = await engine.inspect(container_id, spec)
     evidence = (
         *inspection.evidence,
-        *attest.host_evidence(spec, container_id, inspection.process),
+        *host_view.host_evidence(spec, container_id, inspection.process),
         *attest.guest_evidence(spec, facts),
     )
     attest.judge(evidence)
@@ -209,6 +209,9 @@ async def _attest(
 
 
 async def _destroy(engine: Engine, container_id: str) -> None:
-    await engine.kill(container_id)
+    await engine.remove(container_id)
     if not await engine.wait_gone(container_id, timeout_seconds=GONE_SECONDS):
-        await engine.remove(container_id)
+        raise SandboxError(
+            f"container `{container_id[:12]}` is still there {GONE_SECONDS:.0f} s after its removal",
+            hint="`pairlock clean` tries again",
+        )
