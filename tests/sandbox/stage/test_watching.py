@@ -36,6 +36,7 @@ def test_a_hidden_file_that_appears_is_told_once(yard: Yard) -> None:
 
     assert newcomers.look() == ("src/.env",)
     assert newcomers.look() == ()
+    assert newcomers.pause_seconds >= 20 * newcomers.last_seconds > 0
 
 
 def test_what_appears_in_a_new_folder_is_told(yard: Yard) -> None:
