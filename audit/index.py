@@ -19,6 +19,7 @@ from audit.host_event import (
     SessionReopened,
     SessionSealed,
 )
+from audit.lock import held_still
 from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
 from audit.schema import OVERFLOW, event_of
 from audit.segments import Lines
@@ -102,7 +103,8 @@ def read_index(files: StateFiles, *, anchor_size: int | None = None) -> HostInde
             )
         return index
     try:
-        _Reading(files, index, anchor_size).run()
+        with held_still(files.lock):
+            _Reading(files, index, anchor_size).run()
     except BrokenLedgerError as error:
         index.broken = error
     except (AuditError, OSError, ValueError) as error:

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from audit.errors import LedgerError, LedgerLockedError
@@ -48,3 +50,24 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+@contextmanager
+def held_still(path: Path) -> Iterator[None]:
+    """Keep writers from appending while several files are read that belong together.
+
+    A state that cannot be locked, for example a bundle, has no writer, and is read as it stands.
+
+    Args:
+        path: The file that writers lock.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)

@@ -6,6 +6,7 @@ checkpoints together.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import orjson
@@ -14,8 +15,9 @@ from audit.chain import leaf_hash, read
 from audit.errors import BadProofError, MalformedLineError
 from audit.host_event import SessionSealed
 from audit.index import SessionRecord, read_index
+from audit.lock import held_still
 from audit.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof
-from audit.note import VerifierKey, open_checkpoint
+from audit.note import VerifierKey, open_checkpoint, unverified_checkpoint
 from audit.schema import event_of
 from audit.segments import Lines
 from audit.state import StateFiles
@@ -100,26 +102,38 @@ def prove(state: Path, session_id: str, seq: int) -> Proof:
         covers it. BrokenLedgerError: When a log does not verify.
     """
     files = StateFiles(state)
+    with held_still(files.lock):
+        found, key = _assembled(files, session_id, seq)
+    check(found, key)
+    return found
+
+
+def _assembled(files: StateFiles, session_id: str, seq: int) -> tuple[Proof, VerifierKey]:
     index = read_index(files)
     if index.broken is not None:
         raise index.broken
-    record = index.session(session_id)
-    size, sealed_seq = _covering(record, seq)
-    lines = list(Lines([path for _, path in files.session(session_id).segments()]))[:size]
-    leaves = [leaf_hash(line) for line in lines]
-    host_lines = list(Lines([files.log]))[: index.size]
+    size, sealed_seq = _covering(index.session(session_id), seq)
+    lines = list(islice(Lines([path for _, path in files.session(session_id).segments()]), size))
+    host_lines = list(islice(Lines([files.log]), index.size))
     found = Proof(
         session=session_id,
         line=lines[seq] if seq < len(lines) else b"",
         seq=seq,
-        path=tuple(inclusion_proof(leaves, seq)),
+        path=tuple(inclusion_proof([leaf_hash(line) for line in lines], seq)),
         sealed_line=host_lines[sealed_seq],
         sealed_seq=sealed_seq,
         sealed_path=tuple(inclusion_proof([leaf_hash(line) for line in host_lines], sealed_seq)),
-        checkpoint=files.checkpoint.read_text("utf-8"),
+        checkpoint=_covering_note(files, index.size),
     )
-    check(found, index.keys[-1])
-    return found
+    return found, index.keys[-1]
+
+
+def _covering_note(files: StateFiles, size: int) -> str:
+    """Return the checkpoint over the whole log; after a crash that may be the one signed in advance."""
+    note = files.checkpoint.read_text("utf-8") if files.checkpoint.exists() else ""
+    if note and unverified_checkpoint(note).size == size:
+        return note
+    return files.next_checkpoint.read_text("utf-8")
 
 
 def check(proof: Proof, key: VerifierKey) -> None:
@@ -156,12 +170,13 @@ def prove_growth(state: Path, older_note: str) -> list[bytes]:
         BrokenLedgerError: When the host's log does not verify.
     """
     files = StateFiles(state)
-    index = read_index(files)
-    if index.broken is not None:
-        raise index.broken
-    older = open_checkpoint(older_note, index.keys[-1])
-    newer = open_checkpoint(files.checkpoint.read_text("utf-8"), index.keys[-1])
-    leaves = [leaf_hash(line) for line in Lines([files.log])][: newer.size]
+    with held_still(files.lock):
+        index = read_index(files)
+        if index.broken is not None:
+            raise index.broken
+        older = open_checkpoint(older_note, index.keys[-1])
+        newer = open_checkpoint(_covering_note(files, index.size), index.keys[-1])
+        leaves = [leaf_hash(line) for line in islice(Lines([files.log]), newer.size)]
     path = consistency_proof(leaves, older.size)
     check_consistency(older.size, older.root, newer.size, newer.root, path)
     return path

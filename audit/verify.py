@@ -3,7 +3,7 @@
 The verdicts are in ``verdict``; how a line is held against what binds it, in ``walk``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -108,7 +108,19 @@ def verify_session(
     Raises:
         UnknownSessionError: When neither a file nor the host's log knows the session.
     """
-    return verify_with(gather(state, pinned_vkey=pinned_vkey, against=against), session_id)
+    evidence = gather(state, pinned_vkey=pinned_vkey, against=against)
+    return _settled(evidence, session_id, lambda: gather(state, pinned_vkey=pinned_vkey, against=against))
+
+
+def _settled(evidence: Evidence, session_id: str, again: Callable[[], Evidence]) -> Verification:
+    """Return the verdicts; where they are bad and the host's log has grown since, those of a second look.
+
+    Between the two readings the session may have been taken up again, with a key that was not yet known.
+    """
+    found = verify_with(evidence, session_id)
+    if not found.faults() or read_index(evidence.state).size == evidence.index.size:
+        return found
+    return verify_with(again(), session_id)
 
 
 def verify_all(
@@ -121,12 +133,16 @@ def verify_all(
         pinned_vkey: As for `gather`.
         against: As for `gather`.
     """
-    evidence = gather(state, pinned_vkey=pinned_vkey, against=against)
+
+    def again() -> Evidence:
+        return gather(state, pinned_vkey=pinned_vkey, against=against)
+
+    evidence = again()
     yield verify_host(evidence)
     known = list(evidence.index.sessions)
     stray = sorted(set(evidence.state.session_ids()) - set(known))
     for session_id in [*known, *stray]:
-        yield verify_with(evidence, session_id)
+        yield _settled(evidence, session_id, again)
 
 
 def verify_host(evidence: Evidence) -> Verification:

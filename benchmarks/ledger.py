@@ -1,8 +1,7 @@
-"""Measure the ledger beside its floors, in one run: an event against a raw fdatasync, verifying, a query.
+"""Measure the ledger beside its floors, in one run: an event, verifying, a query."""  # noqa: INP001 - scripts
 
-Run it with ``python -m benchmarks.ledger``; it prints floor, ours, ratio, and exits 1 when a gate fails.
-Absolute times drift from machine to machine; the ratios are what is held.
-"""
+# Run it with `python -m benchmarks.ledger`; it prints floor, ours and ratio, and exits 1 when a gate does not
+# hold. Absolute times drift from machine to machine; the ratios are what is held.
 
 import asyncio
 import json
@@ -154,7 +153,7 @@ def rows(folder: Path) -> list[Row]:
     total = sum(part.stat().st_size for part in log.parent.glob("events.jsonl*")) // len(line)
     bare = total / timed(lambda: [bare_verify(part) for part in log.parent.glob("events.jsonl*")])
     verified = total / timed(lambda: verify_session(state, session).check())
-    # Where the bare work is itself slower than the gate, the machine is the bound, and the ratio is held instead.
+    # Where the bare work is itself slower than the gate, the machine is the bound: the ratio is held.
     fast_enough = verified >= FEWEST_VERIFIED or bare / verified <= LARGEST_RATIO
     found.append(Row("verify, a core's second", bare, verified, "entries/s", fast_enough))
     wanted = parse_filter("type=action.intended argv~nowhere")

@@ -1,0 +1,80 @@
+"""Follow a session's log while it is written: what is new and holds, each time it is asked."""
+
+from pathlib import Path
+
+from audit.chain import Entry, read
+from audit.errors import AuditError, UnknownSessionError
+from audit.index import read_index
+from audit.reader import BrokenEntry
+from audit.recover import bound_of, walk_of
+from audit.state import StateFiles
+from audit.walk import BrokenWalkError
+
+_RECOVERED = b'"type":"session.recovered"'
+
+
+class Follower:
+    """Reads on where it left off; the caller decides how often to ask.
+
+    Args:
+        state: The state folder.
+        session_id: A whole id.
+
+    Raises:
+        UnknownSessionError: When the session has no log.
+    """
+
+    def __init__(self, state: Path, session_id: str) -> None:
+        self._state = StateFiles(state)
+        self._files = self._state.session(session_id)
+        self._session_id = session_id
+        segments = self._files.segments()
+        if not segments:
+            raise UnknownSessionError(f"session `{session_id}` has no ledger")
+        self._segment, self._offset = segments[0][0], 0
+        self._walk = walk_of(session_id, read_index(self._state).session(session_id), collect=False)
+        self._stopped = False
+
+    def poll(self) -> list[Entry | BrokenEntry]:
+        """Return what has come since the last time; after a broken entry nothing more comes."""
+        found: list[Entry | BrokenEntry] = []
+        while not self._is_over(found):
+            lines = self._new_lines()
+            if not lines and not self._next_segment():
+                break
+            for line in lines:
+                found.append(self._take(line))
+                if self._is_over(found):
+                    break
+        return found
+
+    def _is_over(self, found: list[Entry | BrokenEntry]) -> bool:
+        return self._stopped or (bool(found) and isinstance(found[-1], BrokenEntry))
+
+    def _new_lines(self) -> list[bytes]:
+        with self._files.segment(self._segment).open("rb") as file:
+            file.seek(self._offset)
+            raw = file.read()
+        whole, newline, _ = raw.rpartition(b"\n")
+        self._offset += len(whole) + len(newline)
+        return whole.split(b"\n") if newline else []
+
+    def _next_segment(self) -> bool:
+        if not self._files.segment(self._segment + 1).exists():
+            return False
+        self._segment, self._offset = self._segment + 1, 0
+        return True
+
+    def _take(self, line: bytes) -> Entry | BrokenEntry:
+        if _RECOVERED in line:
+            record = read_index(self._state).session(self._session_id)
+            self._walk.bound = bound_of(self._session_id, record)
+        try:
+            self._walk.feed([line])
+            return read(line, self._walk.chain.head)
+        except BrokenWalkError as error:
+            self._stopped = True
+            return BrokenEntry(error.first, str(error), line[:4096])
+        except AuditError as error:
+            self._stopped = True
+            return BrokenEntry(self._walk.chain.size - 1, str(error), line[:4096])

@@ -1,0 +1,113 @@
+"""A reader beside a writer sees a whole log, and never a fault that is not there."""
+
+import threading
+from pathlib import Path
+from typing import Self
+
+from audit.chain import Entry
+from audit.follow import Follower
+from audit.host import HostLog
+from audit.host_event import PolicyTrusted
+from audit.index import read_index
+from audit.journal import Journal
+from audit.proof import check, prove
+from audit.reader import BrokenEntry
+from audit.state import StateFiles
+from audit.verify import verify_session
+from tests.audit import attacker
+from tests.audit.samples import SESSION, Recorder, Samples
+
+
+class Appending:
+    """Appends to the host's log from a thread, as another session would, until it is left."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.appended = 0
+
+    def _run(self) -> None:
+        with HostLog(self._state) as host:
+            while not self._stop.is_set():
+                host.append(PolicyTrusted(origin="p", digest="0" * 64, by="a test"))
+                self.appended += 1
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+async def test_an_index_read_while_others_append_is_never_broken(recorder: Recorder, state: Path) -> None:
+    await recorder.whole(actions=10)
+    files = StateFiles(state)
+
+    with Appending(state) as appending:
+        read, proofs = [], []
+        while appending.appended < 60:
+            read.append(read_index(files))
+            proofs.append(prove(state, SESSION, 5))
+
+    assert [index.broken for index in read if index.broken] == []
+    for proof in proofs:
+        check(proof, read[-1].keys[-1])
+
+
+async def test_a_live_session_verifies_at_any_moment(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    async with recorder.journal() as journal:
+        for number in range(200):
+            await journal.record(samples.intended(number))
+            if number % 10 == 0:
+                assert verify_session(state, SESSION).faults() == {}
+
+
+async def test_a_follower_sees_each_entry_once_it_is_durable_and_through_a_recovery(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    async with recorder.journal(segment_bytes=10_000) as journal:
+        follower = Follower(state, SESSION)
+        seen = follower.poll()
+        assert [entry.type for entry in seen if isinstance(entry, Entry)] == ["log.opened"]
+        for number in range(100):
+            await journal.record(samples.intended(number))
+            seen += follower.poll()
+            assert f"{SESSION}/{number}" in [
+                entry.body.get("action") for entry in seen if isinstance(entry, Entry)
+            ]
+    async with Journal.reopen(state, SESSION) as journal:
+        await journal.record(samples.intended(100))
+        await journal.close(samples.closed())
+    seen += follower.poll()
+
+    assert [entry.seq for entry in seen] == list(range(len(seen)))
+    assert not any(isinstance(entry, BrokenEntry) for entry in seen)
+    assert isinstance(seen[-2], Entry)
+    assert (seen[-2].type, follower.poll()) == ("session.closed", [])
+
+
+async def test_a_follower_does_not_show_half_a_line(recorder: Recorder, state: Path) -> None:
+    await recorder.whole(actions=2, close=False)
+    follower = Follower(state, SESSION)
+    before = follower.poll()
+    path = state / "sessions" / SESSION / "events.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"seq":%d,"prev":"' % len(before))
+
+    assert follower.poll() == []
+
+
+async def test_a_follower_stops_at_what_does_not_hold(recorder: Recorder, state: Path) -> None:
+    await recorder.whole(actions=100)
+    attacker.change_session(state, attacker.edit, recomputed=True)
+    follower = Follower(state, SESSION)
+
+    *_, last = follower.poll()
+
+    assert isinstance(last, BrokenEntry)
+    assert follower.poll() == []
