@@ -13,5 +13,5 @@ frame; `inspect` shows them.
 
 The link is descriptors 0 and 1; stderr gets at most one line, when the guest ends for a reason of its own.
 Exit codes: 0 the link was closed, 2 wrong arguments, 3 the lease ran out, 4 it could not lock itself down, 5
-a protocol error, 6 the wall clock ran out.
+a protocol error, 6 the wall clock ran out, 7 a fault of its own.
 """

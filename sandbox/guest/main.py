@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXIT_USAGE = 2
 EXIT_LOCKDOWN = 4
+EXIT_FAILED = 7
 _FLAGS = ("--exec", "--loopback")
 _LINK_FROM = 64  # descriptors of the link are moved up here, away from what children inherit
 
@@ -40,6 +41,8 @@ def main(arguments: list[str]) -> NoReturn:
         _end(EXIT_LOCKDOWN, str(error))
     except OSError as error:
         _end(EXIT_LOCKDOWN, f"the guest could not start: {error.strerror} (`{error.filename}`)")
+    except BaseException as error:  # noqa: BLE001 (PID 1 has nobody above it: one line, never a traceback)
+        _end(EXIT_FAILED, f"the guest failed: {type(error).__name__}: {str(error)[:200]}")
     _end(EXIT_LOCKDOWN, "the guest left its loop")
 
 
