@@ -16,7 +16,7 @@ from cli_tools.vocabulary import vocabulary
 from policies.ceiling import under_ceiling
 from policies.expectations import load_policy as load_checked
 from policies.library import library_names, library_policy
-from policies.source import SourceText
+from policies.source import SourceText, parse_policy
 from policies.trust import closure_of
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def load_policy(reference: str) -> LoadedPolicy:
         raise InvalidInputError(f"no policy `{reference}`", hint=hint)
     policy = _checked(known, None)
     return LoadedPolicy(policy=policy, origin=known.origin, path=None)
+
+
+def parse_file(path: Path) -> Policy:
+    """Read a policy without holding it to its own expectations, for whoever runs those."""
+    return parse_policy(read_policy_file(path), origin=str(path), find=_finder(path.parent))
 
 
 def _checked(source: SourceText, folder: Path | None) -> Policy:
