@@ -12,7 +12,10 @@ from sandbox.stage.matching import Globs, HiddenBy, ProtectedBy
 from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.opened import OpenStage, open_stage
 from sandbox.stage.parcel import collect, pack
-from sandbox.stage.plan import (
+from sandbox.stage.plan import fall_back_to_copy, plan_stage
+from sandbox.stage.quota import Exceeded, StageLimits, UpperUse, UpperWatch
+from sandbox.stage.resume import resume_stage
+from sandbox.stage.strategy import (
     Access,
     Copy,
     Direct,
@@ -21,11 +24,7 @@ from sandbox.stage.plan import (
     ReadOnly,
     StageFacts,
     StagePlan,
-    fall_back_to_copy,
-    plan_stage,
 )
-from sandbox.stage.quota import Exceeded, StageLimits, UpperUse, UpperWatch
-from sandbox.stage.resume import resume_stage
 from sandbox.stage.verdict import NotApplied, Refusal
 from sandbox.stage.waiting import changes_wait
 

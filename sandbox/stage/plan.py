@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import time
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from sandbox.stage import kernel
@@ -23,6 +21,18 @@ from sandbox.stage.hidden import (
 )
 from sandbox.stage.layout import StageFolder, write_private
 from sandbox.stage.scan import scan
+from sandbox.stage.strategy import (
+    Access,
+    Copy,
+    Direct,
+    Overlay,
+    OverlayOnCopy,
+    ReadOnly,
+    StageFacts,
+    StagePlan,
+    about_plan,
+    overlay_options,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,118 +44,7 @@ if TYPE_CHECKING:
 MAX_MOUNT_OPTIONS_BYTES: Final = 3800
 """The kernel takes one page of mount options, 4096 bytes; the rest is for what an engine adds."""
 
-OVERLAY_OPTIONS: Final = ("userxattr", "redirect_dir=nofollow", "metacopy=off", "index=off")
-"""`nofollow`, not `off`: where the kernel follows redirects by default, `off` means `follow`, and the mount
-with `userxattr` is refused (tried on Linux 6.18; see Documentation/filesystems/overlayfs.rst)."""
-
 _UNSAFE_IN_OPTIONS: Final = frozenset(",:\\\"'")
-
-
-class Access(StrEnum):
-    """What a policy's `files.access` says."""
-
-    READ = "read"
-    STAGE = "stage"
-    DIRECT = "direct"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageFacts:
-    """What is true of a stage whatever its strategy; for the ledger, the attestation and the reader."""
-
-    workspace: Workspace
-    """The user's folder."""
-    folder: StageFolder
-    """Where the stage's own files lie."""
-    access: Access
-    """What the policy asked for."""
-    executable: bool
-    """Whether the session holds `exec`; without it the mount is noexec."""
-    uid: int
-    """The session's uid inside the container, and the owner of what it writes."""
-    gid: int
-    """The session's gid."""
-    nonce: str
-    """What the file `nonce` beside `upper` holds: 32 hexadecimal digits."""
-    entries: int
-    """How many paths the agent can see."""
-    hidden: tuple[str, ...]
-    """Paths that `hide` matched, and hard links to them."""
-    special: tuple[str, ...]
-    """Sockets, pipes and devices, hidden because they lead out of the sandbox."""
-    unreadable: tuple[str, ...]
-    """Folders that could not be listed, hidden because nobody knows what they hold."""
-    other_mounts: tuple[str, ...]
-    """Folders with another filesystem on them; the agent sees them empty."""
-    foreign: int
-    """How many paths belong to another uid, and so cannot be changed by the agent (0 after a copy)."""
-    scan_seconds: float
-    """How long the one walk of the workspace took, the writing of the record included."""
-    reason: str
-    """Why this strategy and no other, for `explain` and the ledger."""
-
-    @property
-    def absent(self) -> tuple[str, ...]:
-        """Return every path that the agent must not find, sorted."""
-        return tuple(sorted({*self.hidden, *self.special, *self.unreadable}))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overlay:
-    """Mount an overlay on the live workspace."""
-
-    facts: StageFacts
-    lower: tuple[Path, ...]
-    """Read-only layers, topmost first."""
-    upper: Path
-    """The writable layer."""
-    work: Path
-    """The kernel's work folder, on the same filesystem as `upper`."""
-
-    @property
-    def options(self) -> str:
-        """Return the mount options, for `type=overlay`."""
-        return _overlay_options(self.lower, self.upper, self.work, executable=self.facts.executable)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverlayOnCopy(Overlay):
-    """Mount an overlay on a copy, because the workspace's files belong to another uid than the session's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOnly:
-    """Mount the workspace read-only: a bind for one layer, an overlay without an upper folder for several."""
-
-    facts: StageFacts
-    lower: tuple[Path, ...]
-    """Layers, topmost first."""
-
-    @property
-    def options(self) -> str:
-        """Return the mount options, for `type=overlay`; of use only with two layers or more."""
-        return _overlay_options(self.lower, None, None, executable=self.facts.executable)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
-    """Send the content into the sandbox as a tar stream, and fetch it back, because no mount can be had."""
-
-    facts: StageFacts
-    writable: bool
-    """Whether the agent may change its copy."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Direct:
-    """Bind the workspace itself, writable. What `facts.hidden` lists can be seen by any program in there."""
-
-    facts: StageFacts
-    source: Path
-    """The workspace."""
-
-
-StagePlan = Overlay | OverlayOnCopy | ReadOnly | Copy | Direct
 
 
 def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these would only be unpacked again
@@ -287,7 +186,7 @@ def _obstacle(draft: _Draft) -> str:
     if problem := _unfit_path(draft.workspace.path) or _unfit_path(folder.path):
         return problem
     lower = (folder.hidden, draft.workspace.path)
-    if len(_overlay_options(lower, folder.upper, folder.work, executable=False)) > MAX_MOUNT_OPTIONS_BYTES:
+    if len(overlay_options(lower, folder.upper, folder.work, executable=False)) > MAX_MOUNT_OPTIONS_BYTES:
         return "the paths are too long for mount options"
     if kernel.filesystem_magic(str(folder.upper)) == kernel.OVERLAYFS_MAGIC:
         return "the state folder lies on an overlay itself"
@@ -335,41 +234,5 @@ def _hidden_layer(draft: _Draft, workspace: Path) -> tuple[Path, ...]:
     return (draft.folder.hidden,)
 
 
-def _overlay_options(
-    lower: tuple[Path, ...], upper: Path | None, work: Path | None, *, executable: bool
-) -> str:
-    parts = [f"lowerdir={':'.join(map(str, lower))}"]
-    if upper is not None and work is not None:
-        parts += [f"upperdir={upper}", f"workdir={work}"]
-    parts += [*OVERLAY_OPTIONS, "nosuid", "nodev"]
-    if upper is None:
-        parts.append("ro")
-    if not executable:
-        parts.append("noexec")
-    return ",".join(parts)
-
-
 def _replaced(facts: StageFacts, reason: str) -> StageFacts:
     return replace(facts, reason=reason)
-
-
-def about_plan(plan: StagePlan) -> bytes:
-    """Return what another process needs in order to read this stage, as JSON."""
-    facts = plan.facts
-    identity = facts.workspace.identity
-    about = {
-        "version": 1,
-        "strategy": type(plan).__name__,
-        "access": facts.access.value,
-        "workspace": {
-            "path": identity.path,
-            "device": identity.device,
-            "inode": identity.inode,
-            "birth_ns": identity.birth_ns,
-        },
-        "uid": facts.uid,
-        "gid": facts.gid,
-        "absent": facts.absent,
-        "reason": facts.reason,
-    }
-    return json.dumps(about, indent=1).encode()

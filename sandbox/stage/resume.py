@@ -14,17 +14,9 @@ from sandbox.stage.errors import StageError
 from sandbox.stage.hidden import build_hidden_layer
 from sandbox.stage.layout import StageFolder, write_private
 from sandbox.stage.opened import open_stage
-from sandbox.stage.plan import (
-    Access,
-    Copy,
-    Overlay,
-    OverlayOnCopy,
-    StageFacts,
-    StagePlan,
-    about_plan,
-    fall_back_to_copy,
-)
+from sandbox.stage.plan import fall_back_to_copy
 from sandbox.stage.scan import Scan, scan
+from sandbox.stage.strategy import Access, Copy, Overlay, OverlayOnCopy, StageFacts, StagePlan, about_plan
 from sandbox.stage.upper import read_upper
 
 if TYPE_CHECKING:
