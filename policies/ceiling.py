@@ -11,7 +11,6 @@ from policies.document import read_document
 from policies.errors import BadValueError, CeilingError, PolicyFileError, Problem, RuleAt
 from policies.faults import problems_of
 from policies.globs import GlobSet, canonical_path
-from policies.grant import Grant
 from policies.join import ACCESS, RUNTIMES, strictest, union
 from policies.lawful import unlawful
 from policies.leaves import (
@@ -35,6 +34,9 @@ from policies.wording import listed, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from policies.capability import Capability
+    from policies.grant import Grant
 
 Word = TypeVar("Word", bound=str)
 Model = TypeVar("Model", bound=BaseModel)
@@ -157,7 +159,11 @@ class Ceiling(Block):
         Returns:
             True when it is within one of the ceiling's, or those are not limited.
         """
-        return self.grants is None or grant is Grant.NONE or any(grant.within(most) for most in self.grants)
+        return self._covers(grant.capabilities)
+
+    def _covers(self, capabilities: frozenset[Capability]) -> bool:
+        within = self.grants is None or any(capabilities <= most.capabilities for most in self.grants)
+        return within or not capabilities
 
     def reasons(self, request: ActionRequest) -> Iterator[Reason]:
         """Find what an action asks beyond the ceiling, whatever its policy says.
@@ -168,7 +174,7 @@ class Ceiling(Block):
         Yields:
             Reasons with the code `ceiling`.
         """
-        if not self.permits(Grant.of(request.needs)):
+        if not self._covers(request.needs):
             what = (
                 f"action {quoted(request.name)} needs {listed(sorted(need.value for need in request.needs))}"
             )

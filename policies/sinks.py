@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from policies.errors import BadValueError
 from policies.hosts import canonical_host
@@ -24,6 +24,7 @@ _LOCAL = re.compile(r"[a-z0-9!#$%&'*+/=?^_{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_{|}~-]+)
 _CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{8,20}")
 _CHANNEL = re.compile(r"[#@]?[a-z0-9_][a-z0-9_.-]{0,79}")
 _BETWEEN = re.compile(r"[\s<>()\[\]{}\"'`,;|\u201c\u201d\u2018\u2019\u00ab\u00bb]+")
+_CLOSES = re.compile(rf"[.,:;!?]*(?:$|{_BETWEEN.pattern})")  # the end of a word, perhaps of a sentence
 _SHORTEST_TEXT: Final = 3
 LONGEST_SINK: Final = 2048
 
@@ -53,9 +54,13 @@ def _each(value: ArgumentValue, depth: int) -> Iterator[str]:
             yield "true" if value else "false"
         case str() | int() | float():
             yield str(value)
-        case _:
+        case tuple() | list():
             for item in value:
                 yield from _each(item, depth + 1)
+        case _:
+            raise BadValueError(
+                f"a value is of the kind {quoted(type(value).__name__)}", hint="texts, numbers and lists"
+            )
 
 
 def canonical_sink(kind: SinkKind, value: str) -> str:
@@ -85,6 +90,8 @@ def canonical_sink(kind: SinkKind, value: str) -> str:
             return canonical_host(value)
         case "account" | "text":
             return unicodedata.normalize("NFC", value)
+        case _:
+            assert_never(kind)
 
 
 def _has_unseen(value: str) -> bool:
@@ -181,13 +188,11 @@ def _stands_whole(text: str, value: str) -> bool:
     start = text.find(value)
     while start >= 0:
         end = start + len(value)
-        if not (_joins(text[start - 1 : start]) or _joins(text[end : end + 1])):
+        if _opens(text[:start][-1:]) and _CLOSES.match(text, end):
             return True
         start = text.find(value, start + 1)
     return False
 
 
-def _joins(character: str) -> bool:
-    if not character or character in "\n\t\r":
-        return False
-    return character.isalnum() or character in "-_@/+=#%&~" or is_unseen(character)
+def _opens(character: str) -> bool:
+    return not character or character.isspace() or _BETWEEN.fullmatch(character) is not None

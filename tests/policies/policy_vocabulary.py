@@ -69,4 +69,5 @@ COMMANDS = (
         needs=frozenset(),
         arguments=(ArgumentFacts(name="status"), ArgumentFacts(name="summary")),
     ),
+    CommandFacts(path=("output", "last"), needs=frozenset(), arguments=(ArgumentFacts(name="start"),)),
 )

@@ -445,6 +445,16 @@ def _sending(value: object, task: str | None, kind: str = "address", *, rules: s
         ("acme", "account", "deploy to acme-prod now", ("origin",)),
         ("prod", "account", "deploy to acme-prod now", ("origin",)),
         ("a", "text", "mail a summary", ("origin",)),
+        ("acme", "account", "deploy to acme.evil.com", ("origin",)),
+        ("acme", "account", "deploy to evil.acme", ("origin",)),
+        ("acme", "account", "deploy to acme:evil", ("origin",)),
+        ("acme", "account", "deploy to x=acme", ("origin",)),
+        ("acme", "account", "deploy to acme.", ()),
+        ("acme", "account", "deploy to (acme)!", ()),
+        ("acme", "account", "acme", ()),
+        ("Acme Corp", "account", "the books of Acme Corp, please", ()),
+        ("Acme Corp", "account", "the books of Acme Corporation", ("origin",)),
+        ("acme", "account", "deploy to ACME", ("origin",)),
         ("https://hooks.example.com/a", "url", "call https://hooks.example.com/a.", ()),
         ("https://hooks.example.com/b", "url", "call https://hooks.example.com/a", ("origin",)),
         ("https://hooks.example.com/a/../b", "url", "call https://hooks.example.com/a", ("origin",)),
@@ -580,8 +590,29 @@ def test_a_decision_that_fails_is_a_denial() -> None:
 
     assert isinstance(_decide(policy, _act("x", arguments={"a": "b"})), Allowed)
     assert _codes(_decide(policy, _act("x", arguments={"a": deep}))) == ("argument",)
-    assert _codes(_decide(policy, _act("x", arguments={"a": Hostile()}))) == ("command",)
+    assert _codes(_decide(policy, _act("x", arguments={"a": Hostile()}))) == ("argument",)
     assert _codes(_decide(policy, _act("x", http=5, arguments={"a": "b"}))) == ("command",)
+
+
+def test_a_kind_that_is_not_known_has_no_origin() -> None:
+    policy = _policy("commands: {allow: [send]}")
+
+    assert isinstance(_decide(policy, _send("a", "nonsense"), task="a"), Denied)
+
+
+def test_a_value_hidden_in_a_mapping_is_not_looked_past() -> None:
+    policy = _policy("commands: {allow: [x], rules: [{command: x, arguments: {a: [b]}}]}", grant="[]")
+
+    assert _codes(_decide(policy, _act("x", arguments={"a": {"b": "evil"}}))) == ("argument",)
+
+
+def test_an_action_of_all_three_needs_is_denied_under_a_ceiling_as_without() -> None:
+    policy = _policy("commands: {allow: [x]}")
+    ceiling = parse_ceiling("version: 1\ngrants: [[files]]", origin="c.yaml")
+    request = _act("x", needs=frozenset({F, N, E}))
+
+    assert _codes(_decide(policy, request)) == ("capability",)
+    assert _codes(_decide(policy, request, ceiling=ceiling)) == ("capability", "ceiling")
 
 
 def test_all_three_needs_are_never_granted() -> None:
