@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -106,6 +109,55 @@ def test_every_locked_requirement_has_its_version_and_hashes(name: str) -> None:
     assert [
         entry for entry in entries if not re.match(r"[a-z0-9-]+==[^ ]+ .*--hash=sha256:", entry, re.DOTALL)
     ] == []
+
+
+def declared(text: str) -> set[str]:
+    """Return the names in a list of requirements, normalised."""
+    names = re.findall(r"^\s*\"?([A-Za-z0-9._-]+)", text, re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
+
+
+def locked(name: str) -> set[str]:
+    """Return the names that a lock holds."""
+    return set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements" / name).read_text(), re.MULTILINE))
+
+
+def test_everything_declared_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    run = declared("\n".join(project["project"]["dependencies"]))
+    dev = declared("\n".join(project["dependency-groups"]["dev"]))
+    build = declared("\n".join(project["build-system"]["requires"]))
+
+    assert (run - locked("run.txt"), (run | dev) - locked("dev.txt"), build - locked("build.txt")) == (
+        set(),
+    ) * 3
+
+
+def test_everything_imported_is_declared() -> None:
+    """What a dependency of ours brings along may go away with its next version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    of_a_dependency = {"pydantic-core", "requests"}  # pydantic's and docker's own interfaces name them
+    known = declared("\n".join(project["project"]["dependencies"])) | of_a_dependency
+    own = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    providers = metadata.packages_distributions()
+
+    modules = {name for package in own for path in (ROOT / package).rglob("*.py") for name in imported(path)}
+    private = {name for name in modules if name.startswith("_")}  # of this interpreter or of another version
+    foreign = modules - own - sys.stdlib_module_names - private
+    brought = {name: declared("\n".join(providers.get(name, [name]))) for name in foreign}
+
+    assert {name for name, distributions in brought.items() if not distributions & known} == set()
+
+
+def imported(path: Path) -> set[str]:
+    """Return the first parts of the names of all modules that a file imports absolutely."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
 
 
 def test_the_locks_agree_with_each_other() -> None:
