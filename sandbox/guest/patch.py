@@ -33,9 +33,11 @@ def patch(task: Task, beneath: Beneath) -> Object:
     path = arguments.path()
     edit = _take_all(task)
     form = arguments.text("form")
+    named = {name: value for name, value in task.values.items() if name in ("path", "path_base64")}
     if form == "diff":
         found = hunks.parse(edit)
         hunks.require_about(found, path)
+        named["create_parents"] = found.creates
         content, facts = hunks.apply(_read(beneath, path, may_be_missing=found.creates), found)
     elif form == "replace":
         size = arguments.number("old_bytes", default=0, least=0, most=len(edit))
@@ -43,7 +45,6 @@ def patch(task: Task, beneath: Beneath) -> Object:
         content, facts = _replaced(_read(beneath, path), old, new, every=arguments.flag("every"))
     else:
         raise RefusedError("arguments", "argument `form` is wrong; expected `diff` or `replace`")
-    named = {name: value for name, value in task.values.items() if name in ("path", "path_base64")}
     return {**write(_Composed(task, named, content), beneath), **facts}
 
 

@@ -1,0 +1,125 @@
+"""What a model is shown acts on nothing, and can be given back byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit.escape import is_hidden
+from cli_tools.neutral import TOKEN, field, neutralise, restore, whole
+
+PIECES = st.sampled_from(
+    [
+        b"<|im_start|>",
+        b"<|eot_id|>",
+        b"<|",
+        b"|>",
+        b"<",
+        b">",
+        b"[INST]",
+        b"[/INST]",
+        b"[",
+        b"INST]",
+        b"<s>",
+        b"</s>",
+        b"<<SYS>>",
+        b"\xe2\x9f\xa6",
+        b"\xe2\x9f\xa7",
+        b"1b",
+        b"x",
+        b"ff",
+        b"27e6",
+        b"\x1b[2J",
+        b"\r\n",
+        b"\n",
+        b"\t",
+        b"\0",
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"\xe2\x80\xae",
+        b"d800",
+        b"110000",
+        b"a",
+    ]
+)
+CONTENT = st.one_of(st.binary(max_size=200), st.lists(PIECES, max_size=30).map(b"".join))
+
+
+@given(CONTENT)
+def test_neutralised_content_comes_back_as_it_was(content: bytes) -> None:
+    """A file that was read and is written back keeps every byte, escapes that it had itself included."""
+    assert restore(neutralise(content).encode()) == content
+    assert restore(field(content).encode()) == content
+
+
+@given(CONTENT)
+def test_neutralised_content_has_no_control_character_and_no_control_token(content: bytes) -> None:
+    text = neutralise(content)
+
+    assert [character for character in text if character not in "\n\t" and is_hidden(character)] == []
+    assert TOKEN.search(text) is None
+    assert not set("\n\t") & set(field(content))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<|eot_id|>",
+        "<|start_header_id|>",
+        "<|begin_of_text|>",
+        "<|system|>",
+        "<|user|>",
+        "<|assistant|>",
+        "<|channel|>",
+        "<|START_OF_TURN_TOKEN|>",
+        "[INST]",
+        "[/INST]",
+        "<<SYS>>",
+        "<</SYS>>",
+        "<s>",
+        "</s>",
+        "<bos>",
+        "<eos>",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "[TOOL_CALLS]",
+        "[AVAILABLE_TOOLS]",
+        "[/SYSTEM_PROMPT]",
+        "<tool_call>",
+        "</tool_call>",
+        "<think>",
+        "</think>",
+        "<\uff5cUser\uff5c>",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",
+        "[gMASK]",
+        "<unused12>",
+    ],
+)
+def test_a_chat_template_s_control_token_is_broken_and_restored(token: str) -> None:
+    shown = neutralise(f"before {token} after")
+
+    assert token not in shown
+    assert shown.startswith("before \u27e6")
+    assert restore(shown.encode()).decode() == f"before {token} after"
+
+
+@pytest.mark.parametrize(
+    "text", ["a < b and c > d", "x[0]", "list[int]", "if a <= b:", "\u27e6x\u27e7", "<div>"]
+)
+def test_ordinary_text_is_shown_as_it_is(text: str) -> None:
+    """The twin: an escape that hits what is harmless would cost the model for nothing."""
+    assert neutralise(text) == text
+
+
+@given(CONTENT, st.integers(0, 300))
+def test_a_cut_never_goes_through_an_escape(content: bytes, end: int) -> None:
+    text = neutralise(content)
+
+    place = whole(text, min(end, len(text)))
+
+    assert place <= end
+    assert restore(text[:place].encode()) + restore(text[place:].encode()) == content
