@@ -14,6 +14,7 @@ from sandbox import stage
 from sandbox.docker_engine import DockerEngine
 from sandbox.errors import EngineUnfitError, ImageNotFoundError
 from sandbox.limits import Limits
+from sandbox.neutral import NeutralNames
 from sandbox.runtime.images import ready_empty, ready_starter
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
 from sandbox.session import Sandbox, open_sandbox
@@ -54,6 +55,8 @@ class Placement:
     """The session's folder in the state folder."""
     plan: StagePlan | None
     """None in a session without `files`."""
+    names: NeutralNames | None
+    """What the workspace's mount calls this machine's folders, until it is made."""
 
     @property
     def strategy(self) -> tuple[str, str]:
@@ -64,12 +67,18 @@ class Placement:
 
     async def finish(self) -> None:
         """Remove what the workspace's mount leaves behind, and let the engine go."""
+        self.forget_names()
         for mount in self.spec.mounts:
             if isinstance(mount, VolumeMount) and mount.target == WORKSPACE:
                 await self.engine.remove_volume(mount.name)
         with suppress(OSError):  # not there, or not empty: `pairlock clean` has the means for that
             (stage.StageFolder(self.folder / "stage").work / "work").rmdir()
         await self.engine.close()
+
+    def forget_names(self) -> None:
+        """Remove the links through which the workspace's mount was made."""
+        if self.names is not None:
+            self.names.remove()
 
 
 def own_identity() -> Identity:
@@ -119,7 +128,7 @@ async def place(  # noqa: PLR0913 - one call from one place
     identity = own_identity()
     limits = limits_of(policy)
     labels = SessionLabels(session=session, owner=os.getuid(), state=state_label(state))
-    plan = mount = None
+    plan = mount = names = None
     if workspace is not None and policy.files is not None:
         plan = stage.plan_stage(
             workspace,
@@ -131,7 +140,8 @@ async def place(  # noqa: PLR0913 - one call from one place
             engine_local=facts.local,
             executable=executes,
         )
-        mount = workspace_mount(plan, limits, identity, executable=executes)
+        names = NeutralNames.make()
+        mount = workspace_mount(plan, names, limits, identity)
         if mount is None:
             mount = await read_only_copy(
                 engine, folder, identity, image=image.image_id, labels=labels.as_mapping()
@@ -152,7 +162,9 @@ async def place(  # noqa: PLR0913 - one call from one place
         runtime=runtime,
         architecture=facts.architecture,
     )
-    return Placement(engine=engine, facts=facts, spec=spec, limits=limits, folder=folder, plan=plan)
+    return Placement(
+        engine=engine, facts=facts, spec=spec, limits=limits, folder=folder, plan=plan, names=names
+    )
 
 
 @asynccontextmanager
@@ -163,6 +175,7 @@ async def sandbox_for(
     async with open_sandbox(
         placement.engine, placement.spec, limits=placement.limits, local=placement.facts.local, made=made
     ) as sandbox:
+        placement.forget_names()
         if isinstance(placement.plan, stage.Copy) and placement.plan.writable:
             async with copied_in(
                 placement.engine, sandbox.container_id, placement.folder, placement.spec, placement.limits

@@ -88,7 +88,7 @@ def _requests(reader: SessionReader) -> Iterator[ActionRequest]:
 
 
 def _request(line: str) -> Iterator[ActionRequest]:
-    """Yield the request of a recorded line, whose body the ledger keeps apart; none for an unknown command."""
+    """Yield the request of a recorded line, whose body is kept apart; none for an unknown command."""
     for body in (None, b""):
         with suppress(ActionError):
             yield built_in().parse(LineProposal(line=line, body=body)).request()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -67,7 +67,7 @@ def check(
 def explain(
     policy: Reference,
     action: Annotated[
-        Optional[list[str]],  # noqa: UP045 - typer reads it
+        list[str] | None,
         typer.Argument(metavar="[-- ACTION...]", help="An action, as an agent would write it."),
     ] = None,
 ) -> None:
@@ -172,7 +172,7 @@ def schema(
 @app.command("new")
 def new(
     source: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--from", metavar="ID", help="A session: the narrowest policy it would have run under."),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="What the policy is called.")] = "new-policy",

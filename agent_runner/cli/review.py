@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -60,7 +60,7 @@ def _print_patch(patch: bytes) -> None:
         typer.secho(line, fg=_colour(line))
 
 
-def _colour(line: str) -> Optional[str]:  # noqa: UP045 - one spelling in this file
+def _colour(line: str) -> str | None:
     if line.startswith(("+++", "---", "diff ")):
         return None
     return {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}.get(line[:1])
@@ -69,10 +69,10 @@ def _colour(line: str) -> Optional[str]:  # noqa: UP045 - one spelling in this f
 def apply(
     session: Id = "last",
     paths: Annotated[
-        Optional[list[str]], typer.Argument(metavar="[PATH...]", help="Only these paths or globs.")  # noqa: UP045
+        list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these paths or globs.")
     ] = None,
     include: Annotated[
-        Optional[list[str]], typer.Option("--include", help="A protected path to take all the same.")  # noqa: UP045
+        list[str] | None, typer.Option("--include", help="A protected path to take all the same.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:

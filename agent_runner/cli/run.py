@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -24,14 +24,14 @@ PROJECT_POLICY = "pairlock.yaml"
 def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     task: Annotated[str, typer.Argument(metavar="TASK", help="What the agent is to do.", show_default=False)],
     policy: Annotated[
-        Optional[str], typer.Option("--policy", "-p", help="A policy file, or a name of the library.")  # noqa: UP045 - typer reads it
+        str | None, typer.Option("--policy", "-p", help="A policy file, or a name of the library.")
     ] = None,
     workspace: Annotated[
         Path | None,
         typer.Option("--workspace", "-w", help="The folder; the current one if the policy has files."),
     ] = None,
     model: Annotated[
-        Optional[str], typer.Option("--model", "-m", help="A configured model, or scripted:FILE.")  # noqa: UP045
+        str | None, typer.Option("--model", "-m", help="A configured model, or scripted:FILE.")
     ] = None,
     task_is_origin: Annotated[
         bool,
