@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 START_SECONDS: Final = 30.0
 ERRORS_BYTES: Final = 4096
 STOP_SECONDS: Final = 5.0
+LINGER_SECONDS: Final = 10.0
+"""How long a container may go on sending after the proxy has closed; nobody reads it."""
 PASS_TRIES: Final = 500
 PASS_SECONDS: Final = 0.02
 _PROGRAM: Final = (
@@ -204,29 +206,34 @@ class EgressGate:
             ours.close()
             raise
 
-    async def relay(self, received: AsyncIterator[bytes], send: Callable[[bytes], Awaitable[None]]) -> None:
+    async def relay(
+        self,
+        received: AsyncIterator[bytes],
+        send: Callable[[bytes], Awaitable[None]],
+        end: Callable[[], None],
+    ) -> None:
         """Copy one connection of the container's into the proxy and back, until both ways have ended.
 
         Args:
             received: What comes from the container; it ends when the container sends no more.
             send: Sends to the container, and waits for room.
+            end: Tells the container that nothing more comes.
 
         Raises:
             GateLostError: When the process is gone.
         """
         reader, writer = await self.connection()
-        inward = asyncio.create_task(_copy_in(reader, send))
+        outward = asyncio.create_task(_copy_out(received, writer))
         try:
-            async for data in received:
-                writer.write(data)
-                await writer.drain()
-            writer.write_eof()
-            await inward
+            while data := await reader.read(CHUNK_BYTES):
+                await send(data)
+            end()
+            await asyncio.wait((outward,), timeout=LINGER_SECONDS)
         except ConnectionError:
-            await inward
+            end()
         finally:
-            inward.cancel()
-            await asyncio.gather(inward, return_exceptions=True)
+            outward.cancel()
+            await asyncio.gather(outward, return_exceptions=True)
             writer.transport.abort()
 
     async def _pass(self, descriptor: socket.socket) -> None:
@@ -390,9 +397,11 @@ class EgressGate:
             await self._writer.wait_closed()
 
 
-async def _copy_in(reader: asyncio.StreamReader, send: Callable[[bytes], Awaitable[None]]) -> None:
-    while data := await reader.read(CHUNK_BYTES):
-        await send(data)
+async def _copy_out(received: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> None:
+    async for data in received:
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()
 
 
 async def _spawn(pipe: socket.socket, streams: socket.socket) -> asyncio.subprocess.Process:

@@ -204,10 +204,12 @@ async def loopback_proxy(kept: Kept) -> AsyncIterator[int]:
                 yield data
 
         try:
-            await kept.gate.relay(received(), send)
+            await kept.gate.relay(received(), send, writer.write_eof)
             writer.close()
             await writer.wait_closed()
         except (OSError, GateLostError):
+            writer.transport.abort()
+        except asyncio.CancelledError:  # the test is over
             writer.transport.abort()
 
     listening = await asyncio.start_server(copy, "127.0.0.1", 0)
