@@ -25,6 +25,8 @@ from audit.writer import SEGMENT_BYTES, Urgency, Waiting, Writer
 
 __all__ = ["Journal", "Receipt", "Registration"]
 
+_MOST_LAZY = 1024
+
 
 class Journal:
     """A session's log, open for writing; use it with `async with`.
@@ -38,6 +40,8 @@ class Journal:
         self._plan = plan
         self._openings: list[Opening] = []
         self._waiting = 0
+        self._lazy = 0
+        self._ended = False
         self._waiting_since = 0.0
         self._spent_seconds = 0.0
         self._open: Opened | None = None
@@ -157,10 +161,14 @@ class Journal:
         Raises:
             LedgerError: When it cannot be written.
         """
-        return await self._sent(event, Urgency.CLOSING)
+        receipt = await self._sent(event, Urgency.CLOSING)
+        self._ended = True
+        return receipt
 
     async def record_lazily(self, event: Event) -> None:
         """Remember an event within 100 ms, in its order, without waiting until it is durable.
+
+        Each 1024th waits all the same, so that a disk slower than its caller fills no memory.
 
         Args:
             event: One that may be lost in a crash, for example a piece of output.
@@ -168,11 +176,16 @@ class Journal:
         Raises:
             LedgerError: When the ledger has failed already.
         """
+        self._lazy += 1
+        if self._lazy >= _MOST_LAZY:
+            await self._sent(event, Urgency.SYNC)
+            return
         self._writer(closing=False).put(self._waiting_line(event, Urgency.LAZY))
         await asyncio.sleep(0)
 
     async def _sent(self, event: Event, urgency: Urgency) -> Receipt:
         writer = self._writer(closing=urgency is Urgency.CLOSING)
+        self._lazy = 0
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         line = self._waiting_line(event, urgency)
         line.asker = future
@@ -196,6 +209,8 @@ class Journal:
 
     def _writer(self, *, closing: bool) -> Writer:
         writer = self._opened().writer
+        if self._ended:
+            raise LedgerDeadError("nothing more is recorded: the session has recorded its end")
         refusal = writer.refusal(closing=closing)
         if refusal is not None:
             raise LedgerDeadError(f"nothing more is recorded: {refusal}") from refusal

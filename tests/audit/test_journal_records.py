@@ -16,7 +16,9 @@ from audit.errors import (
     SessionExistsError,
     UnknownSessionError,
 )
+from audit.index import read_index
 from audit.journal import Journal
+from audit.state import StateFiles
 from audit.verdict import Closed, Crashed, Intact, SelfClaimed
 from audit.verify import verify_session
 from tests.audit.samples import SECRET, SESSION, Recorder, Samples
@@ -224,3 +226,69 @@ def test_importing_the_journal_opens_nothing(tmp_path: Path) -> None:
     )
 
     assert done.stdout.strip() == "[]"
+
+
+async def test_behind_the_recorded_end_nothing_more_is_taken(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    async with recorder.journal() as journal:
+        await journal.close(samples.closed())
+        with pytest.raises(LedgerDeadError):
+            await journal.record(samples.intended(1))
+        with pytest.raises(LedgerDeadError):
+            await journal.record_lazily(samples.intended(1))
+
+    assert verify_session(state, SESSION).completeness == Closed()
+
+
+async def test_many_lazy_entries_wait_for_the_disk_now_and_then(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    async with recorder.journal() as journal:
+        for number in range(2500):
+            await journal.record_lazily(samples.intended(number))
+            if number == 1023:
+                assert len(lines_of(state)) >= 1024
+
+    assert len([line for line in lines_of(state) if line["type"] == "action.intended"]) == 2500
+
+
+async def test_a_cancelled_caller_leaves_the_entry_and_the_journal_whole(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    async with recorder.journal() as journal:
+        task = asyncio.create_task(journal.record(samples.intended(0)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await journal.record(samples.intended(1))
+
+    assert [line["body"]["action"] for line in lines_of(state)[1:3]] == [f"{SESSION}/0", f"{SESSION}/1"]
+
+
+async def test_a_session_is_registered_before_it_is_entered_and_sealed_when_it_is_left(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    files = StateFiles(state)
+    async with recorder.journal() as journal:
+        assert read_index(files).session(SESSION).registered is not None
+        await journal.record(samples.intended(0))
+
+    record = read_index(files).session(SESSION)
+    assert (record.size, record.closed_at_size) == (3, None)
+
+
+async def test_a_quiet_session_is_sealed_all_the_same(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    """After at most 5 seconds what was recorded is sealed, in the file and in the host's log."""
+    async with recorder.journal() as journal:
+        await journal.record(samples.intended(0))
+        for _ in range(300):
+            await asyncio.sleep(0.1)
+            if read_index(StateFiles(state)).session(SESSION).size == 3:
+                break
+
+        assert [line["type"] for line in lines_of(state)][-1] == "log.sealed"
+        assert read_index(StateFiles(state)).session(SESSION).size == 3

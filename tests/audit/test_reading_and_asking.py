@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from audit.chain import Entry
+from audit.compare import compare
 from audit.errors import BadFilterError, BrokenLedgerError, UnknownSessionError
 from audit.event import ActionIntended, SessionOpened
 from audit.index import read_index
@@ -186,3 +187,32 @@ async def test_what_a_line_holds_is_one_json_object_whatever_the_agent_writes(
     kinds = [json.loads(line)["type"] for line in lines]
     assert kinds == ["log.opened", "action.intended", "log.sealed"]
     assert json.loads(lines[1])["body"]["argv"][2] == forged
+
+
+async def test_two_sessions_are_compared_action_by_action(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    async def session(name: str, paths: str, denied: str) -> SessionReader:
+        async with recorder.journal(name) as journal:
+            for number, path in enumerate(paths):
+                event = samples.intended(number, text=path)
+                verdict = "denied" if path == denied else "allowed"
+                await journal.record(event.model_copy(update={"verdict": verdict}))
+        return SessionReader(state, name)
+
+    first, second = await session(SESSION, "abcd", "b"), await session(OTHER, "abed", "-")
+
+    found = [
+        (
+            one.first and (one.first.argv[2], one.first.verdict),
+            one.second and (one.second.argv[2], one.second.verdict),
+        )
+        for one in compare(first, second)
+    ]
+
+    assert found == [
+        (("b", "denied"), ("b", "allowed")),
+        (("c", "allowed"), None),
+        (None, ("e", "allowed")),
+    ]
+    assert list(compare(first, first)) == []
