@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from sandbox import stage
@@ -18,25 +19,41 @@ if TYPE_CHECKING:
 
     from sandbox.docker_engine import DockerEngine
     from sandbox.limits import Limits
+    from sandbox.neutral import NeutralNames
     from sandbox.spec import ContainerSpec, Identity, Mount
     from sandbox.stage import StagePlan
 
 
-def workspace_mount(plan: StagePlan, limits: Limits, identity: Identity, *, executable: bool) -> Mount | None:
-    """Return the mount that a plan asks for; None for a copy that is only read: it needs a volume."""
+def workspace_mount(plan: StagePlan, names: NeutralNames, limits: Limits, identity: Identity) -> Mount | None:
+    """Return the mount that a plan asks for; None for a copy that is only read: it needs a volume.
+
+    Args:
+        plan: How the stage holds the workspace.
+        names: What the mount's options name, in place of this machine's own paths.
+        limits: The session's bounds.
+        identity: Who owns a copy.
+    """
     match plan:
         case stage.Overlay():
-            return DriverMount(target=WORKSPACE, filesystem="overlay", options=plan.options, read_only=False)
-        case stage.ReadOnly(lower=(only,)):
-            return BindMount(target=WORKSPACE, source=str(only), read_only=True)
+            layers = tuple(map(names.name, plan.lower))
+            named = replace(plan, lower=layers, upper=names.name(plan.upper), work=names.name(plan.work))
+            return _overlay(named.options, read_only=False)
         case stage.ReadOnly():
-            return DriverMount(target=WORKSPACE, filesystem="overlay", options=plan.options, read_only=True)
+            # An empty layer below where there is one only: a bind would show its path, and takes no noexec.
+            lower = plan.lower if len(plan.lower) > 1 else (*plan.lower, plan.facts.folder.hidden)
+            named_lower = tuple(map(names.name, lower))
+            return _overlay(replace(plan, lower=named_lower).options, read_only=True)
         case stage.Direct():
             return BindMount(target=WORKSPACE, source=str(plan.source), read_only=False)
         case stage.Copy():
+            executable = plan.facts.executable
             return _in_memory(limits, identity, executable=executable) if plan.writable else None
         case _:
             assert_never(plan)
+
+
+def _overlay(options: str, *, read_only: bool) -> DriverMount:
+    return DriverMount(target=WORKSPACE, filesystem="overlay", options=options, read_only=read_only)
 
 
 def _in_memory(limits: Limits, identity: Identity, *, executable: bool) -> DriverMount:
