@@ -7,7 +7,7 @@ An absent or empty list is the closed door; there is no unlimited. What has to h
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
@@ -39,6 +39,9 @@ from policies.leaves import (
 from policies.package_data import default_globs
 from policies.units import Bytes, Count, Seconds
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 STARTER: Final = "pairlock/starter"
 MINUTE: Final = 60
 
@@ -47,6 +50,13 @@ class Block(BaseModel):
     """A part of a file: closed, strict, never changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the block; what was computed from the old values is not taken along."""
+        made = super().model_copy(update=update, deep=deep)
+        for name in made.__dict__.keys() - type(made).model_fields.keys():
+            del made.__dict__[name]
+        return made
 
 
 class FileLimits(Block):
@@ -358,8 +368,6 @@ class Policy(Block):
         places = fields.pop("_places", self._places)
         closure = fields.pop("_closure", self._closure)
         made = self.model_copy(update=fields)
-        for computed in ("digest", "reads_private"):
-            made.__dict__.pop(computed, None)
         made.__pydantic_private__ = {"_places": places, "_closure": closure}
         return made
 

@@ -8,6 +8,7 @@ import pytest
 
 from policies.canonical import canonical_bytes
 from policies.errors import ForbiddenGrantError, PolicyError, PolicyFileError, RuleAt
+from policies.globs import Glob
 from policies.grant import Grant
 from policies.library import library_names, library_policy
 from policies.policy import Policy
@@ -105,6 +106,18 @@ def test_a_policy_cannot_be_changed() -> None:
         policy.sinks = "strict"
     with pytest.raises(TypeError):
         policy.commands.rules[0].arguments["x"] = ()  # type: ignore[index]  # the very thing that must not work
+
+
+def test_a_copied_block_forgets_what_was_computed_from_the_old_one() -> None:
+    policy = parse_policy(FULL, origin="a")
+    assert policy.files is not None
+    assert policy.files.hidden_by("secret.txt") is None
+    digest = policy.digest
+
+    narrowed = policy.files.model_copy(update={"hide": (Glob.parse("secret.txt"),)})
+
+    assert narrowed.hidden_by("secret.txt") is not None
+    assert policy.model_copy(update={"files": narrowed}).digest != digest
 
 
 def test_several_problems_are_told_at_once_each_with_its_place_and_mend() -> None:
