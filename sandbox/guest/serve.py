@@ -72,6 +72,7 @@ class Guest:
         self._lease_seconds = START_LEASE_SECONDS
         self._wall_at = time.monotonic() + MAX_WALL_SECONDS
         self._last_beat = time.monotonic()
+        self._woke = time.monotonic()
         self._sweeping = False
 
     def run(self) -> None:
@@ -89,10 +90,11 @@ class Guest:
     def _turn(self) -> None:
         self._watch_link()
         pause = self._pause()
-        before = time.monotonic()
         happened = self._watch.wait(pause)
         now = time.monotonic()
-        self._forgive_frozen_time(now - before - pause)
+        # The whole turn is measured, for it may be frozen anywhere.
+        self._forgive_frozen_time(now - self._woke - pause)
+        self._woke = now
         self._enforce(now)
         if not happened:
             self._tidy()

@@ -11,9 +11,8 @@ import _socket
 import gc
 import os
 import resource
-import signal
 
-from . import files, lines, linux, listing, patch, probes, program, search, writing
+from . import files, lines, linux, listing, patch, probes, program, search, signals, writing
 from .arguments import Arguments
 from .frames import ProtocolError
 from .refusal import RefusedError, from_os_error
@@ -74,8 +73,7 @@ def live(wire: _socket.socket, beneath: Beneath) -> NoReturn:
 
 def _settle(*kept: int) -> None:
     """Give up every descriptor but `kept` and the null device's, and take on the limits."""
-    signal.set_wakeup_fd(-1)  # the number is about to belong to something else
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signals.forget_bell()
     low = 3
     for high in sorted((*kept, program.HIGHEST_DESCRIPTOR)):
         os.closerange(low, high)

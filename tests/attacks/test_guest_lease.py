@@ -122,6 +122,24 @@ async def test_a_guest_that_was_frozen_does_not_blame_the_host(folder: Path) -> 
     assert result["stdout"] == "awake\n"
 
 
+async def test_a_frozen_time_counts_for_nobody(folder: Path) -> None:
+    """Nothing waits in the pipe when it wakes: the host, frozen too, gets what was left of its lease."""
+    process = await greeted(folder, {"lease_seconds": 3.0, "wall_seconds": 60})
+    assert process.stdin is not None
+    assert process.stdout is not None
+    pid_1 = child_of(process.pid)
+
+    os.kill(pid_1, signal.SIGSTOP)
+    await asyncio.sleep(5)
+    os.kill(pid_1, signal.SIGCONT)
+    await asyncio.sleep(0.3)
+    process.stdin.write(frames.encode(frames.BEAT, 0))
+    answer = await process.stdout.read()  # until it ends, its lease over for good
+
+    assert answer.endswith(frames.encode(frames.BEAT, 0))
+    assert (await said(process))[0] == 3
+
+
 def child_of(process: int) -> int:
     """Return the first child of `unshare`: the guest."""
     return int(Path(f"/proc/{process}/task/{process}/children").read_text().split()[0])
