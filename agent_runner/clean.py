@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from agent_runner.container import state_label
@@ -13,6 +12,7 @@ from sandbox.docker_engine import DockerEngine
 from sandbox.runtime.cleaning import remove_built
 from sandbox.runtime.images import ready_empty
 from sandbox.runtime.volume import ready_runtime
+from sandbox.stage import discard
 from sandbox.stage.layout import StageFolder
 
 if TYPE_CHECKING:
@@ -75,26 +75,21 @@ async def _stages(engine: DockerEngine, state: Path, *, unreviewed: bool) -> Asy
         waiting = changes_waiting(state, session)
         if waiting and not unreviewed:
             continue
-        await _empty_work(engine, state, stage)
-        shutil.rmtree(stage.path)
+        await _discard(engine, state, files.session(session).folder)
         yield f"removed the stage of session {session}" + (f" with {waiting} changes" if waiting else "")
 
 
-async def _empty_work(engine: DockerEngine, state: Path, stage: StageFolder) -> None:
-    """Remove overlay's work folder, which belongs to root, where this user may not."""
-    try:
-        shutil.rmtree(stage.work)
-    except FileNotFoundError:
+async def _discard(engine: DockerEngine, state: Path, folder: Path) -> None:
+    """Remove a stage; what overlay left in root's name, a container with that folder alone removes."""
+    leftover = discard(folder).leftover
+    if leftover is None:
         return
-    except PermissionError:
-        empty = await ready_empty(engine, state=state, progress=_quiet)
-        volume = await ready_runtime(engine, state=state, progress=_quiet)
-        await engine.empty_folder_as_root(
-            stage.work,
-            image=empty,
-            guest_volume=volume.name,
-            argv=(*volume.argv_prefix[:-1], "-c", "import shutil; shutil.rmtree('/folder/work')"),
-        )
+    empty = await ready_empty(engine, state=state, progress=_quiet)
+    volume = await ready_runtime(engine, state=state, progress=_quiet)
+    code = "import os, shutil; [shutil.rmtree(f'/folder/{name}') for name in os.listdir('/folder')]"
+    argv = (*volume.argv_prefix[:-1], "-c", code)
+    await engine.empty_folder_as_root(leftover, image=empty, guest_volume=volume.name, argv=argv)
+    discard(folder)
 
 
 def _quiet(message: str, /, *, done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from policies.capability import Capability
-from policies.policy import STARTER, FilesBlock, Policy
+from policies.policy import STARTER, Policy
 from sandbox import stage
 from sandbox.docker_engine import DockerEngine
 from sandbox.errors import EngineUnfitError, ImageNotFoundError
@@ -134,7 +134,7 @@ async def place(  # noqa: PLR0913 - one call from one place
             workspace,
             folder,
             access=stage.Access(policy.files.access),
-            hide=HiddenBy(policy.files),
+            hide=stage.HiddenBy(policy.files),
             uid=identity.uid,
             gid=identity.gid,
             engine_local=facts.local,
@@ -183,17 +183,6 @@ async def sandbox_for(
                 yield sandbox
         else:
             yield sandbox
-
-
-class HiddenBy:
-    """Match what a policy's `files` block hides; `sandbox.stage.PathMatcher`."""
-
-    def __init__(self, files: FilesBlock) -> None:
-        self._files = files
-
-    def matches(self, path: str) -> bool:
-        """Tell whether a path is hidden."""
-        return self._files.hidden_by(path) is not None
 
 
 def _runtime(policy: Policy, facts: EngineFacts) -> str:

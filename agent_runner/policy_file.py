@@ -104,6 +104,16 @@ def read_policy_file(path: Path) -> str:
         raise InvalidInputError(f"{path}:{line}:{column}: not UTF-8") from error
 
 
+def trust_digest(path: Path) -> str:
+    """Return the digest under which a policy is trusted: of everything that its meaning rests on.
+
+    Args:
+        path: The file; it is resolved, so that the same file has the same digest from wherever it is named.
+    """
+    resolved = path.resolve()
+    return closure_of(_checked(SourceText(str(resolved), read_policy_file(resolved)), resolved.parent)).digest
+
+
 def require_outside(loaded: LoadedPolicy, workspace: Path | None, *, trusted: Callable[[str], bool]) -> None:
     """Refuse a policy that lies in the workspace, unless a person trusted it as it stands.
 
@@ -112,7 +122,7 @@ def require_outside(loaded: LoadedPolicy, workspace: Path | None, *, trusted: Ca
     """
     if workspace is None or loaded.path is None or not loaded.path.is_relative_to(workspace.resolve()):
         return
-    if not trusted(closure_of(loaded.policy).digest):
+    if not trusted(trust_digest(loaded.path)):
         raise RefusedError(
             f"policy `{loaded.origin}` lies in the workspace and is not trusted as it stands",
             hint=f"read it, then `pairlock policy trust {loaded.origin}`",

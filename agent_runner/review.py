@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_runner.errors import InvalidInputError
@@ -15,40 +13,18 @@ from agent_runner.person import who
 from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog
 from audit.lock import is_held
-from policies.globs import Glob
 from policies.source import parse_policy
+from sandbox.stage import Globs, HiddenBy, ProtectedBy, discard
 from sandbox.stage.apply import ApplyResult, apply_changes, recover
 from sandbox.stage.changes import ChangeSet, compute_changes
-from sandbox.stage.layout import StageFolder
 from sandbox.stage.opened import OpenStage, open_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from audit.state import SessionFiles
     from policies.policy import FilesBlock, Policy
-
-
-@dataclass(frozen=True, slots=True)
-class Matching:
-    """Turn a question about a path into a `sandbox.stage.PathMatcher`."""
-
-    found: Callable[[str], object]
-
-    def matches(self, path: str) -> bool:
-        """Tell whether the question has an answer for this path."""
-        return bool(self.found(path))
-
-
-def chosen(patterns: Sequence[str]) -> Matching:
-    """Return a matcher of globs, as a policy writes them.
-
-    Raises:
-        policies.errors.BadValueError: When one is no glob.
-    """
-    globs = [Glob.parse(pattern) for pattern in patterns]
-    return Matching(lambda path: any(glob.matches(path) for glob in globs))
 
 
 def read_policy(folder: Path) -> Policy:
@@ -85,10 +61,7 @@ def opened(folder: Path) -> Iterator[tuple[OpenStage, ChangeSet]]:
     """
     files = files_block(folder)
     with open_stage(folder) as stage:
-        yield (
-            stage,
-            compute_changes(stage, hide=Matching(files.hidden_by), protect=Matching(files.protected_by)),
-        )
+        yield stage, compute_changes(stage, hide=HiddenBy(files), protect=ProtectedBy(files))
 
 
 def apply_stage(
@@ -118,8 +91,8 @@ def apply_stage(
         result = apply_changes(
             stage,
             changes.changes,
-            chosen=chosen(paths) if paths else None,
-            include=chosen(include) if include else None,
+            chosen=Globs.parse(paths) if paths else None,
+            include=Globs.parse(include) if include else None,
         )
     with HostLog(state, writer=pairlock_version()) as log:
         log.append(
@@ -143,7 +116,7 @@ def discard_stage(session: SessionFiles, state: Path) -> int:
     with HostLog(state, writer=pairlock_version()) as log:
         name = session.folder.name
         log.append(StageDiscarded(session=name, workspace=workspace, by=who(), why="a person discarded it"))
-    shutil.rmtree(StageFolder(session.folder / "stage").path)
+    discard(session.folder)
     return count
 
 

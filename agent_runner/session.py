@@ -19,6 +19,7 @@ from agent_runner.meta import Meta, write_meta
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
 from agent_runner.transcript import Transcript, Watcher
+from agent_runner.watch import HiddenFileAppearedError, StageExceededError, watch_of, watched
 from agent_runner.way_out import way_out
 from audit import event
 from audit.errors import LedgerError
@@ -44,11 +45,14 @@ if TYPE_CHECKING:
     from sandbox.session import Sandbox
     from sandbox.workspace import Workspace
 
-Status = Literal["done", "failed", "budget", "sandbox_failed", "ledger_failed", "model_failed", "interrupted"]
+Status = Literal[
+    "done", "failed", "denied", "budget", "sandbox_failed", "ledger_failed", "model_failed", "interrupted"
+]
 
 EXIT_CODES: Final[dict[Status, int]] = {
     "done": 0,
     "failed": 1,
+    "denied": 3,
     "sandbox_failed": 4,
     "budget": 5,
     "ledger_failed": 6,
@@ -190,7 +194,14 @@ class _Run:
                 self._sandbox = sandbox
                 await self._journal.record(_attested("as granted", sandbox.evidence))
                 async with way_out(request.policy, self._journal, self._session) as egress:
-                    return await self._loop(sandbox, egress)
+                    return await watched(
+                        self._loop(sandbox, egress),
+                        watch_of(placement.plan, request.policy.files),
+                        stop=lambda: placement.engine.kill(sandbox.container_id),
+                    )
+        except StageExceededError as error:
+            await self._journal.record(_limit_hit(error))
+            raise
         except AttestationError as error:
             await self._journal.record(_attested("differs", error.evidence))
             raise
@@ -297,18 +308,27 @@ _STATUS_OF_END: Final[dict[str, Status]] = {
 }
 
 
+def _limit_hit(error: StageExceededError) -> event.LimitHit:
+    exceeded = error.exceeded
+    unit = "bytes" if exceeded.limit.endswith("bytes") else "files"
+    return event.LimitHit(
+        limit=f"stage.{exceeded.limit}", bound=exceeded.allowed, observed=exceeded.found, unit=unit
+    )
+
+
+# The first row that fits decides.
+_STATUS_OF_ERROR: Final[tuple[tuple[type[BaseException], Status], ...]] = (
+    (LedgerError, "ledger_failed"),
+    (BackendError, "model_failed"),
+    (SandboxError, "sandbox_failed"),
+    (StageExceededError, "budget"),
+    (HiddenFileAppearedError, "denied"),
+    (asyncio.CancelledError, "interrupted"),
+)
+
+
 def _status_of_error(error: BaseException) -> Status:
-    match error:
-        case LedgerError():
-            return "ledger_failed"
-        case BackendError():
-            return "model_failed"
-        case SandboxError():
-            return "sandbox_failed"
-        case asyncio.CancelledError():
-            return "interrupted"
-        case _:
-            return "failed"
+    return next((status for kind, status in _STATUS_OF_ERROR if isinstance(error, kind)), "failed")
 
 
 def _reason(error: BaseException | None) -> str:

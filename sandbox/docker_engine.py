@@ -49,6 +49,7 @@ class DockerEngine:
         self._client = client
         self._endpoint = endpoint
         self._address = address
+        self._engine_id = ""
 
     @classmethod
     async def connect(cls, environment: Mapping[str, str] = os.environ) -> DockerEngine:
@@ -86,8 +87,9 @@ class DockerEngine:
         components = {
             str(part.get("Name")): str(part.get("Version")) for part in version.get("Components") or []
         }
+        self._engine_id = str(info.get("ID", ""))
         return EngineFacts(
-            engine_id=str(info.get("ID", "")),
+            engine_id=self._engine_id,
             version=str(version.get("Version", "")),
             api_version=str(self._client.api_version),
             endpoint=self._address,
@@ -234,7 +236,9 @@ class DockerEngine:
 
     async def engine_id(self) -> str:
         """Return the engine's own id."""
-        return str((await self._ask(lambda client: client.info()))["ID"])
+        if not self._engine_id:
+            self._engine_id = str((await self._ask(lambda client: client.info()))["ID"])
+        return self._engine_id
 
     async def volume_exists(self, name: str) -> bool:
         """Say whether a named volume exists."""

@@ -192,9 +192,9 @@ def new(
 def trust(file: Annotated[Path, typer.Argument(metavar="FILE", help="A policy inside a workspace.")]) -> None:
     """Trust a workspace's own policy as it stands; a changed one has to be trusted again."""
     from agent_runner import trust as record
+    from agent_runner.policy_file import trust_digest
     from agent_runner.state import state_folder
-    from policies.trust import closure_of
 
-    digest = closure_of(_load(str(file.absolute()))).digest
+    digest = trust_digest(file)
     record.trust(state_folder(), origin=str(file.resolve()), digest=digest)
     typer.echo(f"trusted {file} as it stands: {digest[:16]}")

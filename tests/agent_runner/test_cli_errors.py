@@ -44,7 +44,11 @@ class Desk:
     def pairlock(self, *arguments: str, **environment: str) -> Said:
         """Run pairlock."""
         # No real engine is needed for any of these: a refused input never gets as far.
-        base = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PAIRLOCK_STATE": str(self.folder / "state")}
+        base = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PAIRLOCK_STATE": str(self.folder / "state"),
+        }
         done = subprocess.run(
             [sys.executable, "-m", "agent_runner", *arguments],
             cwd=self.folder,
@@ -60,7 +64,9 @@ class Desk:
         assert "fault of pairlock's own" not in said.err
         return said
 
-    def run(self, *, policy: str = "p.yaml", workspace: str = "work", model: str = "scripted:s.yaml", **env: str) -> Said:
+    def run(
+        self, *, policy: str = "p.yaml", workspace: str = "work", model: str = "scripted:s.yaml", **env: str
+    ) -> Said:
         """Run a session."""
         return self.pairlock("run", "t", "-p", policy, "-w", workspace, "-m", model, **env)
 
@@ -85,7 +91,15 @@ def test_no_engine_is_exit_4_and_says_how_to_start_one(desk: Desk) -> None:
 
 def test_an_engine_without_permission_is_exit_4_and_says_which_group(desk: Desk) -> None:
     if os.getuid() == 0:
-        command = ["setpriv", "--reuid=65000", "--regid=65000", "--clear-groups", "/usr/bin/env", "python3", "-c"]
+        command = [
+            "setpriv",
+            "--reuid=65000",
+            "--regid=65000",
+            "--clear-groups",
+            "/usr/bin/env",
+            "python3",
+            "-c",
+        ]
         probe = "import socket; socket.socket(socket.AF_UNIX).connect('/var/run/docker.sock')"
         done = subprocess.run([*command, probe], capture_output=True, text=True, check=False)
         assert "PermissionError" in done.stderr or "FileNotFoundError" in done.stderr
@@ -119,7 +133,14 @@ def test_an_unknown_policy_is_exit_2_and_the_nearest_name_is_offered(desk: Desk)
         ("version: 1\nname: p\ngrant: [files]\nfiles: {hide: 3}\n", ":4:", "hide"),
         ("version: 1\nname: p\ngrant: []\nfiles: {access: read}\n", ":4:1:", "files"),
     ],
-    ids=["syntax", "unknown key", "wrong type", "duplicate key", "wrong nested type", "block without capability"],
+    ids=[
+        "syntax",
+        "unknown key",
+        "wrong type",
+        "duplicate key",
+        "wrong nested type",
+        "block without capability",
+    ],
 )
 def test_a_wrong_policy_is_exit_2_with_its_place(desk: Desk, text: str, place: str, words: str) -> None:
     path = desk.write("wrong.yaml", text)
@@ -208,7 +229,9 @@ def test_no_model_is_exit_2_with_the_lines_that_configure_one(desk: Desk) -> Non
 def test_the_configured_default_model_is_used(desk: Desk) -> None:
     folder = desk.folder / ".config" / "pairlock"
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text("version: 1\nmodels:\n  default: {backend: scripted, script: s.yaml}\n")
+    (folder / "config.yaml").write_text(
+        "version: 1\nmodels:\n  default: {backend: scripted, script: s.yaml}\n"
+    )
     (folder / "s.yaml").write_text(SCRIPT)
 
     said = desk.pairlock("run", "t", "-p", "p.yaml", "-w", "work")
@@ -238,7 +261,10 @@ def test_a_wrong_script_is_exit_2_with_its_place(desk: Desk, text: str, place: s
 def test_a_missing_script_is_exit_2(desk: Desk) -> None:
     said = desk.run(model="scripted:nowhere.yaml")
 
-    assert (said.code, said.first) == (2, "pairlock: script `nowhere.yaml` cannot be read: No such file or directory")
+    assert (said.code, said.first) == (
+        2,
+        "pairlock: script `nowhere.yaml` cannot be read: No such file or directory",
+    )
 
 
 @pytest.mark.parametrize("given", ["../../x", "x" * 5000, "zz", "\u202e", "abcd"])

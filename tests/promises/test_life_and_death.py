@@ -50,7 +50,12 @@ class Session:
         (folder / "s.yaml").write_text(SCRIPT)
         (folder / "work").mkdir()
         (folder / "work" / "there.txt").write_text("there")
-        self.environment = {**os.environ, "PAIRLOCK_STATE": str(state), "PYTHONPATH": str(CHECKOUT), "CI": "true"}
+        self.environment = {
+            **os.environ,
+            "PAIRLOCK_STATE": str(state),
+            "PYTHONPATH": str(CHECKOUT),
+            "CI": "true",
+        }
         arguments = ["run", "t", "-p", "p.yaml", "-w", "work", "-m", "scripted:s.yaml", "--json"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "agent_runner", *arguments],

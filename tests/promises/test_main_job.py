@@ -24,7 +24,9 @@ ORDINARY = 23456
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 
-def pairlock(state: Path, *arguments: str, prefix: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
+def pairlock(
+    state: Path, *arguments: str, prefix: tuple[str, ...] = (sys.executable,)
+) -> subprocess.CompletedProcess[str]:
     """Run pairlock on a state folder."""
     packages = [path for path in sys.path if path.endswith("site-packages")]
     environment = {
@@ -46,7 +48,9 @@ def pairlock(state: Path, *arguments: str, prefix: tuple[str, ...] = (sys.execut
     )
 
 
-def main_job(state: Path, workspace: Path, *, prefix: tuple[str, ...] = (sys.executable,)) -> dict[str, object]:
+def main_job(
+    state: Path, workspace: Path, *, prefix: tuple[str, ...] = (sys.executable,)
+) -> dict[str, object]:
     """Run the example's session and return its account."""
     script = f"scripted:{EXAMPLE / 'script.yaml'}"
     arguments = ["-p", "fix-tests", "-w", str(workspace), "-m", script, "--json"]
@@ -58,7 +62,17 @@ def main_job(state: Path, workspace: Path, *, prefix: tuple[str, ...] = (sys.exe
 
 def failing_tests(workspace: Path) -> int:
     """Run the package's tests on this machine and return pytest's exit code."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", str(workspace)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        str(workspace),
+    ]
     return subprocess.run(command, cwd=workspace, capture_output=True, check=False).returncode
 
 
@@ -75,7 +89,12 @@ def test_the_main_job_leaves_a_diff_that_applies_and_a_ledger_that_verifies(
     untouched = {path: path.read_bytes() for path in workspace.rglob("*") if path.is_file()} == before
     patch = pairlock(state, "diff", "last").stdout
     checked = subprocess.run(
-        ["git", "apply", "--check", "-"], cwd=workspace, input=patch, text=True, capture_output=True, check=False
+        ["git", "apply", "--check", "-"],
+        cwd=workspace,
+        input=patch,
+        text=True,
+        capture_output=True,
+        check=False,
     )
     applied = pairlock(state, "apply", "last", "--yes")
     verified = pairlock(state, "audit", "verify", "last")
@@ -104,7 +123,9 @@ def as_ordinary_user() -> tuple[str, ...]:
         )
         if done.returncode == 0 and done.stdout.strip() == str(sys.version_info[:2]):
             return (*drop, str(python))
-    raise AssertionError("no interpreter of this version that an ordinary user may run: apt-get install python3")
+    raise AssertionError(
+        "no interpreter of this version that an ordinary user may run: apt-get install python3"
+    )
 
 
 @pytest.fixture
@@ -137,7 +158,9 @@ def test_an_ordinary_user_gets_the_overlay_and_not_the_copy(home: Path) -> None:
         cleaned = pairlock(state, "clean", "--all", "--unreviewed", prefix=prefix)
 
     created = next(
-        entry["body"] for entry in map(json.loads, shown.stdout.splitlines()) if entry["type"] == "sandbox.created"
+        entry["body"]
+        for entry in map(json.loads, shown.stdout.splitlines())
+        if entry["type"] == "sandbox.created"
     )
     assert account["status"] == "done"
     assert created["stage_strategy"] == "overlay", created["stage_reason"]

@@ -67,7 +67,9 @@ def test_a_stage_holds_the_changes_and_apply_brings_them(lab: Lab, workspace: Pa
     result = apply_stage(files, ran.state, paths=(), include=(), looked=True)
 
     strategy = ran.entries("sandbox.created")[0]["stage_strategy"]
-    assert strategy == ("copy" if INJECTION in str(workspace) else "overlayoncopy" if ran_as_root() else "overlay")
+    assert strategy == (
+        "copy" if INJECTION in str(workspace) else "overlayoncopy" if ran_as_root() else "overlay"
+    )
     assert [seen.kind for seen in ran.seen[:2]] == ["done", "done"]
     assert "No such file" in ran.seen[2].text
     assert [reason.code for reason in ran.seen[3].reasons] == ["hidden"]
