@@ -109,32 +109,28 @@ class Openings:
     """The openings of one session, found by commitment.
 
     Args:
-        files: The session's files. The table is read once; values of blobs are read when asked for.
+        files: The session's files. Only the places of lines are kept in memory.
     """
 
     def __init__(self, files: SessionFiles) -> None:
         self._files = files
-        self._table = {str(fields.get("commitment")): fields for fields in _lines(files.openings)}
+        self._places = {str(fields.get("commitment")): place for place, fields in _lines(files.openings)}
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._table
+        return digest in self._places
 
     def digests(self) -> set[str]:
         """Return every commitment that has a line."""
-        return set(self._table)
+        return set(self._places)
 
     def size_of(self, digest: str) -> int:
         """Return the length that the table claims for a value, in bytes; 0 when there is no line."""
-        size = self._table.get(digest, {}).get("size")
+        size = self._fields(digest).get("size")
         return size if isinstance(size, int) and size > 0 else 0
 
     def salt(self, commitment: Commitment) -> bytes | None:
         """Return a commitment's salt; None when there is no opening."""
-        fields = self._table.get(commitment.digest)
-        try:
-            return bytes.fromhex(str(fields["salt"])) if fields else None
-        except (KeyError, ValueError):
-            return None
+        return _salt_in(self._fields(commitment.digest))
 
     def value(self, commitment: Commitment) -> bytes | Gone:
         """Return the value behind a commitment, checked against it.
@@ -142,9 +138,9 @@ class Openings:
         Raises:
             BrokenLedgerError: When there is a value and it is not the one that was committed to.
         """
-        fields = self._table.get(commitment.digest)
-        salt = self.salt(commitment)
-        if fields is None or salt is None:
+        fields = self._fields(commitment.digest)
+        salt = _salt_in(fields)
+        if salt is None:
             return Gone(commitment.digest, never_kept=False)
         if fields.get("kept") is False:
             return Gone(commitment.digest, never_kept=True)
@@ -154,6 +150,16 @@ class Openings:
         if sha256(salt + value).hexdigest() != commitment.digest:
             raise BrokenLedgerError(f"the value behind commitment `{commitment.digest[:16]}` was changed")
         return value
+
+    def _fields(self, digest: str) -> dict[str, object]:
+        """Return an opening's line, read where it stands; nothing when there is none."""
+        place = self._places.get(digest)
+        if place is None:
+            return {}
+        with self._files.openings.open("rb") as file:
+            file.seek(place)
+            fields = _object_in(file.readline()) or {}
+        return fields if fields.get("commitment") == digest else {}
 
     def _read(self, commitment: Commitment, fields: dict[str, object]) -> bytes | None:
         match fields:
@@ -185,7 +191,7 @@ def without(files: SessionFiles, digest: str) -> None:
     """
     kept = [
         orjson.dumps(fields) + b"\n"
-        for fields in _lines(files.openings)
+        for _, fields in _lines(files.openings)
         if fields.get("commitment") != digest
     ]
     if files.openings.exists():
@@ -205,17 +211,31 @@ def _decoded(text: str, commitment: Commitment) -> bytes:
         ) from error
 
 
-def _lines(path: Path) -> Iterator[dict[str, object]]:
-    """Yield the whole lines of the table; a torn last line and what is no object are passed over."""
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield the whole lines of the table with their places; what is torn or no object is passed over."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return
+    place = 0
     with os.fdopen(descriptor, "rb") as file:
         for line in file:
-            try:
-                fields = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                continue
-            if isinstance(fields, dict):
-                yield fields
+            fields = _object_in(line)
+            if fields is not None:
+                yield place, fields
+            place += len(line)
+
+
+def _object_in(line: bytes) -> dict[str, object] | None:
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _salt_in(fields: dict[str, object]) -> bytes | None:
+    try:
+        return bytes.fromhex(str(fields["salt"]))
+    except (KeyError, ValueError):
+        return None

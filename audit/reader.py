@@ -3,13 +3,13 @@
 A broken entry is handed out as what it is, with the reason, and ends the reading; it is never hidden.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-from audit.chain import Entry, read
+from audit.chain import Entry, leaf_hash, read
 from audit.errors import AuditError, BadEventError, BrokenLedgerError, UnknownSessionError
 from audit.escape import escape_line
 from audit.fields import Commitment, Event
@@ -19,7 +19,9 @@ from audit.recover import walk_of
 from audit.schema import OVERFLOW, event_of
 from audit.segments import Lines
 from audit.state import SHORTEST_PREFIX, StateFiles
-from audit.walk import BrokenWalkError
+from audit.walk import BrokenWalkError, Walk
+
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +70,33 @@ class SessionReader:
     def entries(self) -> Iterator[Entry | BrokenEntry]:
         """Yield the entries in order, each held against the chain, the seals and the host's log before."""
         walk = walk_of(self.session_id, self._record, collect=False)
-        for line in Lines([path for _, path in self.files.segments()]):
-            try:
-                walk.feed([line])
-                yield read(line, walk.chain.head)
-            except BrokenWalkError as error:
-                yield BrokenEntry(walk.chain.size, str(error), line[:4096])
-                return
-            except AuditError as error:
-                yield BrokenEntry(walk.chain.size - 1, str(error), line[:4096])
-                return
+        for block in Lines([path for _, path in self.files.segments()]).blocks():
+            for start in range(0, len(block), _AT_ONCE):
+                broken = yield from self._held(walk, block[start : start + _AT_ONCE])
+                if broken:
+                    return
         if walk.chain.size < self._record.size:
             why = f"the log ends here, the host's log knows {self._record.size} entries"
             yield BrokenEntry(walk.chain.size, why, b"")
+
+    def _held(self, walk: Walk, lines: list[bytes]) -> Generator[Entry | BrokenEntry, None, bool]:
+        """Yield the entries of some lines, as far as they hold; tell whether one did not."""
+        before, problem = walk.chain.size, None
+        try:
+            walk.feed(lines)
+        except BrokenWalkError as error:
+            problem = error
+        good = lines[: walk.chain.size - before]
+        try:
+            for line in good:
+                yield read(line, leaf_hash(line))
+        except AuditError as error:
+            yield BrokenEntry(before, str(error), b"")
+            return True
+        if problem is not None:
+            bad = lines[len(good)] if len(good) < len(lines) else b""
+            yield BrokenEntry(walk.chain.size, str(problem), bad[:4096])
+        return problem is not None
 
     def events(self) -> Iterator[tuple[Entry, Event]]:
         """Yield the entries with their events, whole bodies included: what a fold over the session reads.

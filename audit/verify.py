@@ -221,7 +221,7 @@ def _walked(walk: Walk, lines: Lines) -> Integrity:
         for block in lines.blocks():
             walk.feed(block)
     except BrokenWalkError as error:
-        return Broken(error.first, error.last, error.why, walk.sealed_size)
+        return Broken(error.first, error.last, error.why, min(error.first, walk.sealed_size))
     except BrokenLedgerError as error:
         return Broken(walk.chain.size, walk.chain.size, str(error), walk.sealed_size)
     return Intact(walk.chain.size, walk.chain.size - walk.sealed_size)

@@ -71,6 +71,7 @@ class Walk:
         self.chain = chain
         self.epoch = epoch
         self.sealed_size = chain.size
+        self._agreed_size = chain.size
         self.last_kind = ""
         self.commitments: set[str] = set()
         self._collect = collect
@@ -102,8 +103,13 @@ class Walk:
             chain.head = head = sha256(b"\x00" + line).digest()
             append(head)
             seq += 1
-            if seq in roots and frontier.root() != roots[seq]:
-                raise BrokenWalkError(self.sealed_size, seq - 1, "it is not what the host's log has sealed")
+            if seq in roots:
+                self._hold_to_host(frontier.root() == roots[seq], seq)
+
+    def _hold_to_host(self, agrees: bool, size: int) -> None:  # noqa: FBT001 - the outcome of a comparison
+        if not agrees:
+            raise BrokenWalkError(self._agreed_size, size - 1, "it is not what the host's log has sealed")
+        self._agreed_size = size
 
     def _alone(self, line: bytes, seq: int) -> dict[str, object]:
         """Decode one line, to say what is wrong with it, if anything is."""
@@ -201,8 +207,8 @@ class Skim(Walk):
             head = sha256(b"\x00" + line).digest()
             seq += 1
             self._head, self.size = head, seq
-            if seq in heads and heads[seq] != head:
-                raise BrokenWalkError(self.sealed_size, seq - 1, "it is not what the host's log has sealed")
+            if seq in heads:
+                self._hold_to_host(heads[seq] == head, seq)
             if kind in front and _may_hold(line, wanted):
                 yield line, head
 

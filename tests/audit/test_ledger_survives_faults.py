@@ -143,6 +143,21 @@ def small_disk(folder: Path, *, megabytes: int) -> Iterator[Path]:
         run("umount", "-l", str(folder))
 
 
+@contextlib.contextmanager
+def loop_disk(folder: Path) -> Iterator[Path]:
+    """Give an ext4 of 32 MiB, in a file."""
+    image = folder.with_name("image")
+    with image.open("wb") as file:
+        file.truncate(32 * 1024 * 1024)
+    run("mkfs.ext4", "-q", "-F", str(image))
+    folder.mkdir()
+    run("mount", "-o", "loop", str(image), str(folder))
+    try:
+        yield folder
+    finally:
+        run("umount", "-l", str(folder))
+
+
 def run(program: str, *arguments: str, must: bool = True) -> None:
     path = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
     assert path is not None, f"{program} is not installed"
@@ -172,10 +187,12 @@ async def until_refused(journal: Journal, samples: Samples) -> list[Receipt]:
 
 
 @linux_as_root
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
 async def test_on_a_full_disk_nothing_more_is_done_and_the_end_is_still_written(
-    tmp_path: Path, samples: Samples
+    tmp_path: Path, samples: Samples, kind: str
 ) -> None:
-    with small_disk(tmp_path / "disk", megabytes=6) as disk:
+    folder = tmp_path / "disk"
+    with small_disk(folder, megabytes=6) if kind == "tmpfs" else loop_disk(folder) as disk:
         state = disk / "state"
         async with Journal.create(state, SESSION, registration=Registration(grant="files")) as journal:
             receipts = [await journal.record(samples.intended(0))]
@@ -234,21 +251,6 @@ async def test_a_disk_that_turns_read_only_ends_the_session(tmp_path: Path, samp
             assert isinstance(await asyncio.wait_for(journal.failed, 20), LedgerError)
             with pytest.raises(LedgerError):
                 await journal.close(samples.closed())
-
-
-@contextlib.contextmanager
-def loop_disk(folder: Path) -> Iterator[Path]:
-    """Give an ext4 of 32 MiB, in a file."""
-    image = folder.with_name("image")
-    with image.open("wb") as file:
-        file.truncate(32 * 1024 * 1024)
-    run("mkfs.ext4", "-q", "-F", str(image))
-    folder.mkdir()
-    run("mount", "-o", "loop", str(image), str(folder))
-    try:
-        yield folder
-    finally:
-        run("umount", "-l", str(folder))
 
 
 SHIM = """

@@ -62,7 +62,7 @@ async def test_a_changed_proof_is_refused(recorder: Recorder, state: Path) -> No
         replace(proof, seq=41),
         replace(proof, path=proof.path[:-1]),
         replace(proof, session=OTHER),
-        replace(proof, sealed_line=proof.sealed_line.replace(b'"closed":false', b'"closed":true ')),
+        replace(proof, sealed_line=proof.sealed_line.replace(b'"epoch":1', b'"epoch":2')),
         replace(proof, sealed_seq=proof.sealed_seq + 1),
     ):
         with pytest.raises(BadProofError):

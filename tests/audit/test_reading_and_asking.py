@@ -46,6 +46,7 @@ async def test_a_reader_stops_at_a_broken_entry_and_shows_it(recorder: Recorder,
     entries = list(SessionReader(state, SESSION).entries())
 
     assert isinstance(entries[-1], BrokenEntry)
+    assert entries[-1].why == "between entry 0 and entry 64: the seal signs another log"
     assert not any(isinstance(entry, BrokenEntry) for entry in entries[:-1])
     with pytest.raises(BrokenLedgerError):
         list(SessionReader(state, SESSION).events())

@@ -16,6 +16,8 @@ from audit.host import HostLog
 from audit.index import read_index
 from audit.journal import Journal
 from audit.note import SignerKey, sign
+from audit.query import parse_filter, query_session
+from audit.reader import BrokenEntry
 from audit.recover import session_origin
 from audit.state import StateFiles
 from audit.verdict import (
@@ -356,3 +358,167 @@ def test_times_are_spelled_alike_before_and_after_the_epoch() -> None:
     assert spell(0) == "1970-01-01T00:00:00.000000Z"
     assert spell(-1) == "1969-12-31T23:59:59.999999Z"
     assert spell(1_700_000_000_000_001) == "2023-11-14T22:13:20.000001Z"
+
+
+async def test_a_log_rewritten_with_the_sessions_own_key_is_not_what_the_host_log_sealed(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    """Whoever takes the key from the runner's memory is still bound by what the host's log was told."""
+    async with recorder.journal() as journal:
+        for number in range(10):
+            await journal.record(samples.intended(number))
+        stolen = journal._open.writer._sealing.key
+    forger = Forger(state)
+    forger.key = stolen
+    forger.lines, forger.chain = forger.lines[:1], Chain.start(ORIGIN)
+    forger.chain.take(forger.lines[0])
+    for number in range(10):
+        forger.add(samples.intended(number, text="src/lie.py"))
+    forger.add(forger.seal(epoch=1))
+    forger.write()
+
+    assert why_broken(state) == (0, 11, "it is not what the host's log has sealed")
+
+
+def lines_that_follow(forger: Forger) -> dict[str, bytes]:
+    """Return lines that name the right place and predecessor, and are not as a writer writes them."""
+    rest, _ = Encoder(TurnableClock()).encode(Samples().intended(1))
+    good = forger.chain.copy().add(rest)
+    return {
+        "it is not JSON": good[:-1],
+        "the line is not JSON": good + b"x",
+        "is not spelled": good.replace(b'"v":1', b'"v": 1'),
+        "duplicate": good.replace(b'"v":1', b'"v":2,"v":1'),
+        "escape": good.replace(b"src/app.py", b"src\\/app.py"),
+        "long": good.replace(b"src/app.py", b"x" * 40_000),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["it is not JSON", "the line is not JSON", "is not spelled", "duplicate", "escape", "long"]
+)
+async def test_a_last_line_that_no_writer_writes_is_refused(
+    recorder: Recorder, state: Path, samples: Samples, name: str
+) -> None:
+    await recorder.whole(actions=5, close=False)
+    forger = Forger(state)
+    end = forger.chain.size
+    forger.lines.append(lines_that_follow(forger)[name])
+    forger.write()
+
+    found = verify_session(state, SESSION).integrity
+
+    assert isinstance(found, Broken)
+    assert (found.first, found.last, found.good) == (end, end, end)
+    forger.lines.pop()
+    forger.add(samples.intended(1))
+    forger.write()
+    assert verify_session(state, SESSION).faults() == {}
+
+
+@pytest.fixture
+async def alone(recorder: Recorder, state: Path) -> Forger:
+    """Return a forger at a session of which no host's log knows: a file that has to hold by itself."""
+    await recorder.whole(actions=5, close=False)
+    for name in ("ledger.jsonl", "checkpoint"):
+        (state / name).unlink()
+    return Forger(state)
+
+
+def test_without_a_host_log_a_session_is_unsigned_and_still_held_to_its_own_seals(
+    alone: Forger, state: Path, samples: Samples
+) -> None:
+    found = verify_session(state, SESSION)
+    assert (found.faults(), found.authenticity) == ({}, Unsigned("the host's log does not know this session"))
+    alone.add(alone.recovered())
+    alone.add(samples.intended(7))
+    alone.add(alone.seal())
+    alone.write()
+    assert verify_session(state, SESSION).faults() == {}
+
+    alone.add(samples.intended(8))
+    alone.add(alone.seal(epoch=1))
+    alone.write()
+
+    assert isinstance(verify_session(state, SESSION).integrity, Broken)
+
+
+def test_without_a_host_log_an_epoch_still_follows_the_one_before(alone: Forger, state: Path) -> None:
+    alone.add(alone.recovered(epoch=3))
+    alone.write()
+
+    found = verify_session(state, SESSION).integrity
+
+    assert isinstance(found, Broken)
+    assert found.why == "epoch 3 does not follow epoch 1"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"session": OTHER}, f"it belongs to session `{OTHER}`"),
+        ({"vkey": "nonsense"}, "a key is spelled `name+id+base64`"),
+        ({"epoch": "2"}, "`session.recovered` is malformed or out of place"),
+    ],
+)
+def test_without_a_host_log_a_recovery_still_has_to_make_sense(
+    alone: Forger, state: Path, change: dict[str, object], why: str
+) -> None:
+    alone.add(alone.recovered().model_copy(update=change))
+    alone.write()
+
+    found = verify_session(state, SESSION).integrity
+
+    assert isinstance(found, Broken)
+    assert found.why.startswith(why)
+
+
+def test_with_a_pinned_key_a_missing_host_log_is_a_fault(alone: Forger, state: Path) -> None:
+    found = verify_session(state, SESSION, pinned_vkey=str(alone.key.verifier))
+
+    assert found.authenticity == Forged("there is no host's log")
+
+
+def test_without_a_host_log_a_chain_computed_anew_does_not_fit_its_seal(alone: Forger, state: Path) -> None:
+    lines = [attacker.edited(line) if place == 4 else line for place, line in enumerate(alone.lines)]
+    attacker.write_lines(alone.path, attacker.recompute(lines, ORIGIN))
+
+    found = verify_session(state, SESSION).integrity
+    asked = list(query_session(state, SESSION, parse_filter("type=nothing")))
+
+    assert found == Broken(0, 12, "the seal signs another log", 0)
+    assert [type(one) for one in asked] == [BrokenEntry]
+
+
+async def test_a_query_holds_every_line_to_its_chain_though_it_asks_for_none(
+    recorder: Recorder, state: Path
+) -> None:
+    path = await recorder.whole(actions=100)
+    lines = attacker.read_lines(path)
+    for change in (attacker.edit, attacker.delete, attacker.reorder, attacker.cut):
+        attacker.write_lines(path, change(lines))
+
+        asked = list(query_session(state, SESSION, parse_filter("type=nothing")))
+
+        assert [type(one) for one in asked] == [BrokenEntry]
+    attacker.write_lines(path, lines)
+    assert list(query_session(state, SESSION, parse_filter("type=nothing"))) == []
+
+
+async def test_a_query_holds_a_log_to_what_the_host_log_knows(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    async with recorder.journal() as journal:
+        await journal.record(samples.intended(1))
+        stolen = journal._open.writer._sealing.key
+    forger = Forger(state)
+    forger.key = stolen
+    forger.lines, forger.chain = forger.lines[:1], Chain.start(ORIGIN)
+    forger.chain.take(forger.lines[0])
+    forger.add(samples.intended(1, text="src/lie.py"))
+    forger.add(forger.seal(epoch=1))
+    forger.write()
+
+    asked = list(query_session(state, SESSION, parse_filter("type=nothing")))
+
+    assert [type(one) for one in asked] == [BrokenEntry]
