@@ -376,13 +376,15 @@ class EgressGate:
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGKILL)
+            if self._process.returncode is None:  # not send_signal: it would reap what the watcher waits for
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def _end(self, listener: asyncio.Task[None]) -> None:
         self._send(Stop())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 await asyncio.shield(listener)
+                await self._process.wait()
         self._lost = self._lost or "the session is over"
         self._kill()
         await self._process.wait()

@@ -1,0 +1,281 @@
+"""Measure the way out beside its floors: bytes each way, requests, denials, many at once."""  # noqa: INP001 - scripts
+
+# Run it with `python -m benchmarks.egress`; it prints floor, ours and ratio, and exits 1 when a gate does not
+# hold. The floor is the same client speaking to the same server on loopback without us; nothing else is used.
+
+import asyncio
+import json
+import ssl
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from socket import socket, socketpair
+
+from sandbox.egress.errors import EgressDeniedError
+from sandbox.egress.events import Event
+from sandbox.egress.gate import EgressGate
+from sandbox.egress.rules import Limits, RuleSet
+from tests.sandbox.egress.ground import make_authority, rule
+
+MEBIBYTE = 1024 * 1024
+BULK_BYTES = 96 * MEBIBYTE
+CHUNK = b"x" * (256 * 1024)
+REQUESTS = 2000
+AT_ONCE = 200
+DENIALS = 300
+SLOWEST_MB = 50.0
+SLOWEST_DENIAL_US = 5000.0
+LARGEST_GROWTH_BYTES = 24 * MEBIBYTE
+AMPLE = Limits(sent_bytes=1 << 40, received_bytes=1 << 40, requests=1 << 30, connections=1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: What was measured.
+        floor: The same work without us; in `unit`.
+        ours: With us; in `unit`.
+        unit: `us`, `MB/s` or `bytes`.
+        holds: Whether the gate holds; None where there is none.
+    """
+
+    name: str
+    floor: float
+    ours: float
+    unit: str
+    holds: bool | None
+
+    def ratio(self) -> float:
+        """Return how many times the floor it is; above 1 is slower, whatever the unit."""
+        if not self.floor or not self.ours:
+            return 0.0
+        return self.floor / self.ours if self.unit == "MB/s" else self.ours / self.floor
+
+
+class Server:
+    """A blocking HTTP server in threads of its own: GET is answered with as many bytes as its path says.
+
+    Args:
+        tls: What it presents; None for plain HTTP.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
+        self._listening = socket()
+        self._listening.bind(("127.0.0.1", 0))
+        self._listening.listen(1024)
+        self.port: int = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._listening.accept()
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket) -> None:
+        try:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            with connection, connection.makefile("rb") as reader:
+                method, path, _ = reader.readline().split()
+                length = 0
+                while (line := reader.readline()) not in {b"\r\n", b""}:
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.partition(b":")[2])
+                while length:
+                    length -= len(reader.read(min(length, len(CHUNK))))
+                size = int(path.rpartition(b"/")[2]) if method == b"GET" else 2
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
+                while size:
+                    connection.sendall(CHUNK[:size])
+                    size -= min(size, len(CHUNK))
+        except OSError:
+            return
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def ignore(event: Event) -> None:
+    """Keep nothing: what the ledger costs is measured by its own benchmark."""
+
+
+async def download_mb(streams: Streams, port: int) -> float:
+    """Return megabytes a second of a large answer."""
+    reader, writer = streams
+    start = time.perf_counter()
+    writer.write(
+        f"GET /ok/{BULK_BYTES} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode()
+    )
+    got = 0
+    while data := await reader.read(len(CHUNK)):
+        got += len(data)
+    writer.transport.abort()
+    if got < BULK_BYTES:
+        raise SystemExit(f"{got} bytes of {BULK_BYTES} came")
+    return got / 1e6 / (time.perf_counter() - start)
+
+
+async def upload_mb(streams: Streams, port: int) -> float:
+    """Return megabytes a second of a large body."""
+    reader, writer = streams
+    start = time.perf_counter()
+    head = f"POST /ok/1 HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: {BULK_BYTES}\r\n"
+    writer.write(f"{head}Connection: close\r\n\r\n".encode())
+    for _ in range(BULK_BYTES // len(CHUNK)):
+        writer.write(CHUNK)
+        await writer.drain()
+    answer = await reader.read(4096)
+    writer.transport.abort()
+    if b" 200 " not in answer:
+        raise SystemExit(f"not answered: {answer[:80]!r}")
+    return BULK_BYTES / 1e6 / (time.perf_counter() - start)
+
+
+async def tunnel(gate: EgressGate, port: int) -> Streams:
+    """Open a tunnel through the gate."""
+    reader, writer = await gate.connection()
+    writer.write(f"CONNECT localhost:{port} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+async def with_tls(streams: Streams, context: ssl.SSLContext) -> Streams:
+    """Speak TLS inside."""
+    await streams[1].start_tls(context, server_hostname="localhost")
+    return streams
+
+
+async def direct(port: int, context: ssl.SSLContext | None = None) -> Streams:
+    """Connect without us."""
+    name = "localhost" if context else None
+    return await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+
+
+async def bulk_rows(folder: Path) -> list[Row]:
+    """Measure large transfers, passed through and with TLS ended at the gate."""
+    authority = make_authority(folder)
+    server = Server(authority.server("localhost"))
+    outside = ssl.create_default_context(cafile=authority.file)
+    found = []
+    passed = RuleSet(rules=(rule("localhost", server.port),), limits=AMPLE)
+    ended = RuleSet(
+        rules=(rule("localhost", server.port, methods=("GET", "POST"), paths=["/ok/**"]),), limits=AMPLE
+    )
+    for name, allowed in (("passed through", passed), ("TLS ended", ended)):
+        async with EgressGate.start(allowed, journal=ignore, ca_file=authority.file, proxy=True) as gate:
+            inside = (
+                ssl.create_default_context(cadata=gate.ca_certificate) if gate.ca_certificate else outside
+            )
+            for way, measure in (("in", download_mb), ("out", upload_mb)):
+                floor = await measure(await direct(server.port, outside), server.port)
+                ours = await measure(await with_tls(await tunnel(gate, server.port), inside), server.port)
+                found.append(Row(f"{name}, {way}", floor, ours, "MB/s", ours >= SLOWEST_MB))
+    return found
+
+
+async def small_us(port: int) -> float:
+    """Return microseconds of one small request without us."""
+    start = time.perf_counter()
+    reader, writer = await direct(port)
+    writer.write(f"GET /2 HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
+    await reader.read()
+    writer.transport.abort()
+    return (time.perf_counter() - start) * 1e6
+
+
+async def request_us(gate: EgressGate, url: str) -> float:
+    """Return microseconds of one small request through the gate, allowed or denied."""
+    start = time.perf_counter()
+    try:
+        await gate.request("GET", url)
+    except EgressDeniedError as denied:
+        if denied.code != "host":
+            raise
+    return (time.perf_counter() - start) * 1e6
+
+
+def resident_bytes(gate: EgressGate) -> int:
+    """Return what the gate's process holds in memory."""
+    status = Path(f"/proc/{gate._process.pid}/status").read_text()  # noqa: SLF001 - nobody else needs to know
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+async def small_rows() -> list[Row]:
+    """Measure small requests, denials, memory after many, and many at once."""
+    server = Server(None)
+    url = f"http://127.0.0.1:{server.port}/2"
+    allowed = RuleSet(rules=(rule("127.0.0.1", server.port),), limits=AMPLE)
+    async with EgressGate.start(allowed, journal=ignore) as gate:
+        for _ in range(200):
+            await request_us(gate, url)
+        before = resident_bytes(gate)
+        floors = [await small_us(server.port) for _ in range(DENIALS)]
+        ours = [await request_us(gate, url) for _ in range(REQUESTS)]
+        after = resident_bytes(gate)
+        refused = [await request_us(gate, "https://nowhere.example/") for _ in range(DENIALS)]
+        start = time.perf_counter()
+        outcomes = await asyncio.gather(
+            *(request_us(gate, url) for _ in range(AT_ONCE)), return_exceptions=True
+        )
+        together = (time.perf_counter() - start) * 1e6 / AT_ONCE
+    answered = sum(isinstance(outcome, float) for outcome in outcomes)
+    grown = after - before
+    denial = statistics.median(refused)
+    floor = statistics.median(floors)
+    return [
+        Row("one small request, p50", floor, statistics.median(ours), "us", holds=None),
+        Row("a denial, p50", pipe_us(), denial, "us", denial < SLOWEST_DENIAL_US),
+        Row(f"{AT_ONCE} at once, each", floor, together, "us", holds=answered == AT_ONCE),
+        Row(
+            f"memory after {REQUESTS} requests", before, before + grown, "bytes", grown < LARGEST_GROWTH_BYTES
+        ),
+    ]
+
+
+def pipe_us() -> float:
+    """Return microseconds of a bare round trip to a thread over a socket pair: what asking anyone costs."""
+    near, far = socketpair()
+
+    def answer() -> None:
+        while data := far.recv(64):
+            far.sendall(data)
+
+    threading.Thread(target=answer, daemon=True).start()
+    times = []
+    for _ in range(DENIALS):
+        start = time.perf_counter()
+        near.sendall(b"x")
+        near.recv(64)
+        times.append((time.perf_counter() - start) * 1e6)
+    near.close()
+    return statistics.median(times)
+
+
+def main() -> int:
+    """Print the table; with ``--json``, the same for programs. Return 1 when a gate does not hold."""
+    with tempfile.TemporaryDirectory(prefix="egress-benchmark-") as folder:
+        table = asyncio.run(bulk_rows(Path(folder))) + asyncio.run(small_rows())
+    if "--json" in sys.argv[1:]:
+        fields = [
+            {"name": row.name, "floor": row.floor, "ours": row.ours, "ratio": row.ratio()} for row in table
+        ]
+        sys.stdout.write(json.dumps(fields) + "\n")
+    else:
+        for row in table:
+            verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[row.holds]
+            sys.stdout.write(
+                f"{row.name:32} floor {row.floor:14,.0f}  ours {row.ours:14,.0f} {row.unit:6} "
+                f"ratio {row.ratio():6.2f}  {verdict}\n"
+            )
+    return 1 if any(row.holds is False for row in table) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
