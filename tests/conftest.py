@@ -1,11 +1,10 @@
-"""Give every test that needs an engine one runtime volume and one starter image, and remove both at the end."""
+"""Give the tests that need an engine one runtime volume and one starter image; remove both at the end."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +16,7 @@ from sandbox.runtime.volume import ready_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 BUILT = "pairlock-built"
 

@@ -104,12 +104,16 @@ class Lab:
             task_is_origin=False,
             approver=NobodyApprover(),
             watcher=eyes,
-            progress=lambda message, /, *, done, total: None,
+            progress=_quiet,
         )
         result = await run_session(request)
         if result.error is not None:
             raise result.error
         return Ran(result=result, seen=eyes.seen, state=state)
+
+
+def _quiet(message: str, /, *, done: int, total: int) -> None:
+    pass
 
 
 @pytest.fixture

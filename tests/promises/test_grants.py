@@ -1,4 +1,4 @@
-"""Each of the seven grants allows what it grants and refuses the rest, in real containers, under each runtime."""
+"""Each of the seven grants allows what it grants and refuses the rest, in real containers."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def test_a_grant_allows_what_it_grants_and_refuses_the_rest(
     lab: Lab, server: int, grant: Grant, runtime: str
 ) -> None:
     """The same three actions under every grant; each is carried out exactly when its capability is held."""
-    workspace = lab.workspace(secret="in the workspace") if grant.holds(Capability.FILES) else None
+    workspace = lab.workspace(note="in the workspace") if grant.holds(Capability.FILES) else None
     url = f"http://127.0.0.1:{server}/"
 
     ran = lab.run(
         policy_for(grant, runtime, server),
-        ["files read secret", "run echo it ran", f"http get {url}"],
+        ["files read note", "run echo it ran", f"http get {url}"],
         workspace=workspace,
     )
 
@@ -88,13 +88,13 @@ def test_a_grant_allows_what_it_grants_and_refuses_the_rest(
             assert text in seen.text
         else:
             assert seen.kind == "denied"
-            assert [reason.code for reason in seen.reasons][0] == "capability"
+            assert seen.reasons[0].code == "capability"
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("grant", list(Grant), ids=lambda grant: grant.label)
 def test_the_kernel_holds_a_session_to_its_grant(lab: Lab, grant: Grant, runtime: str) -> None:
-    """The guest tried it before the first action: execve is refused without `exec`, sockets without a proxy."""
+    """Tried before the first action: execve is refused without `exec`, sockets without a proxy."""
     workspace = lab.workspace() if grant.holds(Capability.FILES) else None
 
     ran = lab.run(policy_for(grant, runtime), [], workspace=workspace)

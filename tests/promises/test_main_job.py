@@ -1,4 +1,4 @@
-"""The main job on real input: an agent mends a package in a sandbox; what it changed applies, its ledger verifies."""
+"""The main job on real input: an agent mends a package in a sandbox, and the change applies."""
 
 from __future__ import annotations
 
