@@ -12,6 +12,21 @@ from audit.escape import escape_line
 FORMAT = "1"
 ID_PATTERN = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
 SHORTEST_PREFIX = 4
+_NETWORK_FILESYSTEMS = frozenset(
+    {
+        "9p",
+        "afs",
+        "ceph",
+        "cifs",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "glusterfs",
+        "lustre",
+        "nfs",
+        "nfs4",
+        "smb3",
+    }
+)
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
 
@@ -164,7 +179,8 @@ def prepare(state: Path) -> StateFiles:
         state: The state folder.
 
     Raises:
-        StateFolderError: When it belongs to someone else, lets others write, or is of another format.
+        StateFolderError: When it belongs to someone else, lets others write, is of another format, or is not
+            on a local disk.
     """
     files = StateFiles(state)
     state.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
@@ -175,10 +191,36 @@ def prepare(state: Path) -> StateFiles:
             hint="chmod 700, and owned by the user who runs pairlock",
         )
     check_format(files)
+    check_filesystem(state)
     if not files.format.exists():
         write_private(files.format, f"{FORMAT}\n".encode())
     files.sessions.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
     return files
+
+
+def check_filesystem(state: Path, *, mounts: Path = Path("/proc/self/mountinfo")) -> None:
+    """Check that the state is not on a network filesystem, where locks and syncs may not mean what they say.
+
+    Args:
+        state: The state folder.
+        mounts: The kernel's table of mounts (man 5 proc); where there is none, nothing is checked.
+
+    Raises:
+        StateFolderError: When it is.
+    """
+    try:
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return
+    device = state.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        kind = rest.split(" ")[0]
+        if fields.split(" ")[2:3] == [wanted] and kind in _NETWORK_FILESYSTEMS:
+            raise StateFolderError(
+                f"state folder `{state}` is on `{kind}`, a network filesystem", hint="keep it on a local disk"
+            )
 
 
 def check_format(files: StateFiles) -> None:

@@ -7,7 +7,6 @@ means is told elsewhere; here are only encoded lines, in order.
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -19,6 +18,7 @@ from audit.errors import AuditError, LedgerDeadError, LedgerError, LedgerFullErr
 from audit.event import LogSealed
 from audit.host import HostLog, Receipt
 from audit.host_event import SessionSealed
+from audit.host_seals import HostSeals
 from audit.note import SignerKey, sign
 from audit.openings import Opening, write_blob
 from audit.segments import Torn
@@ -27,7 +27,6 @@ from audit.state import SessionFiles
 SEAL_ENTRIES = 64
 SEAL_SECONDS = 5.0
 LAZY_SECONDS = 0.1
-HOST_SEAL_SECONDS = 1.0
 SEGMENT_BYTES = 64 * 1024 * 1024
 _BATCH_BYTES = 256 * 1024
 
@@ -151,7 +150,7 @@ class Writer:
         self._sealed_at = time.monotonic()
         self._unsealed = 0
         self._closed = False
-        self._host = _HostSeals(host, self._failed)
+        self._host = HostSeals(host, self._failed)
         self.error: LedgerError | None = None
 
     def write_first(self, line: Waiting) -> Receipt:
@@ -257,12 +256,12 @@ class Writer:
 
     def _attempt(self, lines: list[Waiting], *, closing: bool = False) -> None:
         refusal = self.refusal(closing=closing)
-        answers: Sequence[Receipt | LedgerError]
+        answers: list[Receipt | LedgerError]
         if refusal is not None:
             answers = [refusal] * len(lines)
         else:
             try:
-                answers = self._write(lines, closing=closing)
+                answers = [*self._write(lines, closing=closing)]
             except (LedgerError, OSError) as error:
                 self._failed(error)
                 answers = [self.error or LedgerDeadError("the ledger has failed")] * len(lines)
@@ -378,52 +377,6 @@ class Writer:
         self.error = error if isinstance(error, LedgerError) else LedgerError(str(error))
         if first:
             self._tell.failed(self.error)
-
-
-class _HostSeals:
-    """Tells the host's log of seals from a thread of its own: the newest only, and at most once a second."""
-
-    def __init__(self, host: HostLog, on_failure: Callable[[AuditError], None]) -> None:
-        self._host = host
-        self._on_failure = on_failure
-        self._changed = threading.Condition()
-        self._newest: SessionSealed | None = None
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="ledger-host", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def tell(self, seal: SessionSealed) -> None:
-        with self._changed:
-            self._newest = seal
-            self._changed.notify()
-
-    def stop(self) -> None:
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._newest is not None or self._stopping)
-                seal, self._newest = self._newest, None
-                stopping = self._stopping
-            if seal is not None:
-                self._append(seal)
-            if stopping and seal is None:
-                return
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping, timeout=HOST_SEAL_SECONDS)
-
-    def _append(self, seal: SessionSealed) -> None:
-        try:
-            self._host.append(seal)
-        except AuditError as error:
-            self._on_failure(error)
 
 
 def _open_table(files: SessionFiles) -> AppendFile:

@@ -522,3 +522,16 @@ async def test_a_query_holds_a_log_to_what_the_host_log_knows(
     asked = list(query_session(state, SESSION, parse_filter("type=nothing")))
 
     assert [type(one) for one in asked] == [BrokenEntry]
+
+
+async def test_a_query_is_not_stopped_dead_by_a_seal_that_is_no_json(recorder: Recorder, state: Path) -> None:
+    await recorder.whole(actions=5, close=False)
+    forger = Forger(state)
+    seal = next(line for line in forger.lines if b'"type":"log.sealed"' in line)
+    rest = b"{" + seal.split(b",", 2)[2]
+    forger.lines.append(forger.chain.add(rest)[:-2])
+    forger.write()
+
+    asked = list(query_session(state, SESSION, parse_filter("type=nothing")))
+
+    assert [type(one) for one in asked] == [BrokenEntry]
