@@ -11,6 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from sandbox.egress.budget import Budget, Share
+from sandbox.egress.ends import GoneError
 from sandbox.egress.errors import EgressDeniedError, EgressError, UpstreamError
 from sandbox.egress.events import Closed, Decided, Event
 from sandbox.egress.resolve import Resolver, pinned
@@ -206,6 +207,9 @@ class Border:
             raise
         except UpstreamError as failure:
             why = failure.code
+            raise
+        except GoneError:
+            why = "gone"
             raise
         except (asyncio.CancelledError, GeneratorExit):
             why = "cancelled"

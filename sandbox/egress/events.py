@@ -48,7 +48,7 @@ class Closed:
     """The answer's status; 0 when none was seen."""
     duration_ms: int
     why: str
-    """`done`, or the code of what ended it."""
+    """`done`, the code of what ended it, `gone` when the container went away, `cancelled` or `lost`."""
     action: str = ""
 
 
