@@ -66,6 +66,8 @@ class Surroundings:
     """What came beside the command line: the content of a file, a program's stdin."""
     earlier: EarlierOutput | None = None
     """The output of an earlier action that was cut; None where nothing is kept."""
+    hidden: Callable[[str], bool] = field(default=lambda _: False)
+    """Whether the policy hides a path of the workspace: what is hidden is not shown from history either."""
 
 
 Act = Callable[..., Awaitable[Outcome]]

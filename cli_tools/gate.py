@@ -103,6 +103,7 @@ class Gate:
             allowed=decision,
             body=action.body,
             earlier=self._earlier,
+            hidden=self._hides,
         )
         try:
             outcome: Outcome = await action.command.act(surroundings, **action.parameters)
@@ -114,6 +115,10 @@ class Gate:
             self._earlier.keep(number, seen.whole)
         await self._record.outcome(number, outcome, seen)
         return seen
+
+    def _hides(self, path: str) -> bool:
+        files = self._policy.files
+        return files is not None and files.hidden_by(path) is not None
 
     def _now(self) -> SessionFacts:
         return replace(self._facts, calls=dict(self._calls))

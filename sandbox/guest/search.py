@@ -17,6 +17,7 @@ from .listing import name_of
 from .objects import encode_object
 from .refusal import RefusedError, from_os_error
 from .task import CHUNK_BYTES
+from .timer import Timer, TimeUp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class _TimeUp(Exception):  # noqa: N818 (it is not an error: what was found until then is the answer)
-    """Raised by the timer."""
-
-
 class _Enough(Exception):  # noqa: N818 (the same)
     """Raised when as many matches were found as are wanted."""
 
@@ -55,14 +52,14 @@ def search(task: Task, beneath: Beneath) -> Object:
     arguments = Arguments(task.values, _ARGUMENTS)
     path = arguments.path()
     seconds = arguments.seconds("seconds", default=10.0, most=MAX_SECONDS)
-    timer = _Timer(seconds)
+    timer = Timer(seconds)
     hunt = _Hunt(task, arguments, timer)
     ended = "done"
     try:
         timer.start()
         hunt.start(beneath, path)
         timer.stop()
-    except _TimeUp:
+    except TimeUp:
         ended = "time"
     except _Enough:
         ended = "limit"
@@ -74,45 +71,10 @@ def search(task: Task, beneath: Beneath) -> Object:
     return {"ended": ended, "matches": hunt.matches, "files": hunt.files, **name_of(hunt.at)}
 
 
-class _Timer:
-    """Raises `_TimeUp` in what goes on after so many seconds, again and again until it is stopped or raised.
-
-    INVARIANT: it never raises while `holding`: half a frame on the wire would end the worker.
-
-    Args:
-        seconds: how long what goes on may take.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._armed = False
-        self.holding = False
-
-    def start(self) -> None:
-        """Begin to count."""
-        import signal  # noqa: PLC0415 (a part of the guest's start; only this operation needs it)
-
-        self._armed = True
-        signal.signal(signal.SIGALRM, self._ring)
-        signal.setitimer(signal.ITIMER_REAL, self._seconds, 0.05)
-
-    def stop(self) -> None:
-        """Never raise again."""
-        self._armed = False
-        import signal  # noqa: PLC0415 (the same)
-
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-
-    def _ring(self, _number: int, _frame: object) -> None:
-        if self._armed and not self.holding:
-            self._armed = False
-            raise _TimeUp
-
-
 class _Hunt:
     """One search."""
 
-    def __init__(self, task: Task, arguments: Arguments, timer: _Timer) -> None:
+    def __init__(self, task: Task, arguments: Arguments, timer: Timer) -> None:
         self._task = task
         self._timer = timer
         self._context = arguments.number("context", default=0, most=MAX_CONTEXT)

@@ -12,7 +12,7 @@ import gc
 import os
 import resource
 
-from . import files, lines, linux, listing, patch, probes, program, search, signals, writing
+from . import files, git, lines, linux, listing, patch, probes, program, search, signals, writing
 from .arguments import Arguments
 from .frames import ProtocolError
 from .refusal import RefusedError, from_os_error
@@ -46,6 +46,7 @@ OPERATIONS: dict[str, Callable[[Task, Beneath], Object]] = {
     "files.lines": lines.lines,
     "files.patch": patch.patch,
     "files.search": search.search,
+    **{f"git.{name}": git.git(name) for name in ("status", "diff", "log", "show", "blame")},
     "process.spawn": program.spawn,
     "probe.run": probe,
 }

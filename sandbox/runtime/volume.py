@@ -21,6 +21,7 @@ from sandbox.runtime.errors import LibraryMissingError, NotAnElfError
 from sandbox.runtime.images import ready_empty
 from sandbox.runtime.interpreter import Interpreter, own_interpreter
 from sandbox.runtime.libraries import Libraries
+from sandbox.runtime.packages import Installed, installed
 from sandbox.runtime.record import Built, EngineRecord, RecordFile, Sources, fingerprint
 from sandbox.runtime.sealing import seal_interpreter, seal_library, seal_loader
 from sandbox.runtime.tree import Compiled, Folder, Plain, Tree, walk
@@ -50,6 +51,9 @@ _EXTENSIONS_NOT_NEEDED = (
     "_codecs_", "_crypt", "_ctypes_test", "_curses", "_dbm", "_gdbm", "_multibytecodec", "_sqlite3", "_test",
     "_tkinter", "_xx", "audioop", "nis", "ossaudiodev", "readline", "spwd", "xx",
 )  # fmt: skip
+
+_PACKAGES = ("dulwich",)  # read by the guest's own modules; what is compiled to machine code is left out
+_PACKAGE_PARTS_NOT_NEEDED = ("aiohttp", "cloud", "porcelain", "tests")
 
 # Nothing of the image's environment may reach the loader or the C library. Some of these names act by being
 # there at all, whatever their value, so whoever makes the container takes them away rather than blanks them.
@@ -131,6 +135,9 @@ def runtime_tree(interpreter: Interpreter, *, guest: Path = GUEST) -> tuple[Tree
     _add_standard_library(tree, interpreter)
     _add_extensions(tree, interpreter, libraries)
     libraries.add_if_present("libgcc_s.so.1", beside=libraries.found["libc.so.6"])  # for pthread_exit
+    packages = [found for found in installed(*_PACKAGES) if found.name in _PACKAGES]
+    for package in packages:
+        _add_package(tree, interpreter, package)
     for relative, path in walk(guest, skip=frozenset({"__pycache__"})):
         if path.suffix == ".py":
             _add_module(tree, f"guest/{relative}", path)
@@ -140,9 +147,12 @@ def runtime_tree(interpreter: Interpreter, *, guest: Path = GUEST) -> tuple[Tree
         seal = seal_interpreter if name.startswith("libpython") else seal_library
         tree.add(f"lib/{name}", _binary(seal(path.read_bytes())))
     files = (interpreter.executable, interpreter.loader, *libraries.found.values())
+    markers = [package.marker for package in packages]
     folders = (interpreter.standard, interpreter.extensions, guest)
     return tree, Sources(
-        files=tuple(map(str, files)), folders=tuple(map(str, folders)), skip=tuple(sorted(_NOT_NEEDED))
+        files=tuple(map(str, (*files, *markers))),
+        folders=tuple(map(str, folders)),
+        skip=tuple(sorted(_NOT_NEEDED)),
     )
 
 
@@ -162,6 +172,14 @@ def _add_extensions(tree: Tree, interpreter: Interpreter, libraries: Libraries) 
         except (LibraryMissingError, NotAnElfError):
             continue  # a module that this machine cannot load either
         tree.add(f"{interpreter.library}/lib-dynload/{relative}", _binary(seal_library(path.read_bytes())))
+
+
+def _add_package(tree: Tree, interpreter: Interpreter, package: Installed) -> None:
+    """Add a package's modules beside the standard library's, where a guest that runs with `-S` finds them."""
+    for relative, path in package.files:
+        parts = relative.split("/")
+        if parts[0] == package.name and path.suffix == ".py" and parts[1] not in _PACKAGE_PARTS_NOT_NEEDED:
+            _add_module(tree, f"{interpreter.library}/{relative}", path)
 
 
 def _add_module(tree: Tree, target: str, source: Path) -> None:
