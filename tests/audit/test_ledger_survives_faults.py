@@ -34,6 +34,7 @@ linux_as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs roo
 def start(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", MODULE, *arguments],
+        bufsize=0,  # what was read ahead would be lost to communicate()
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
