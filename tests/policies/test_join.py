@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - whole policies, one rule on each line
 from __future__ import annotations
 
 from itertools import permutations
@@ -116,3 +117,76 @@ def test_rules_remember_their_files_after_joining() -> None:
     assert joined.files is not None
     assert [str(glob.at) for glob in joined.files.hide] == ["one.yaml:4:16", "other.yaml:4:16"]
     assert [origin for origin, _ in joined.closure] == ["one.yaml", "other.yaml"]
+
+
+ONE = """\
+version: 1
+name: one
+grant: [files, network]
+files: {access: stage, hide: [a], hide_defaults: false, protect: [b], protect_defaults: false, limits: {written_bytes: 9B, written_files: 1}}
+network:
+  allow:
+    - {host: "*.a.com", ports: [80, 443], methods: [GET, POST], paths: ["/x", "/y"], credential: c, data: public, private: true, sink_pattern: true}
+    - {host: b.com, credential: c}
+    - {host: c.com, ports: [80]}
+  deny: [q.a.com]
+  limits: {sent_bytes: 9B, received_bytes: 1B, requests: 9}
+isolation: {memory: 64MiB, cpus: 2, processes: 9, scratch: 9MiB, runtime: runc}
+"""
+OTHER = """\
+version: 1
+name: other
+grant: [files, network]
+files: {access: read, hide: [c], hide_defaults: true, visible: [.env], protect: [d], protect_defaults: true, limits: {written_bytes: 1B, written_files: 9}}
+network:
+  allow:
+    - {host: x.a.com, ports: [443, 8443], methods: [POST, PUT], paths: ["/z"], credential: c, data: public, private: true, sink_pattern: true}
+    - {host: b.com, credential: d, private: true, sink_pattern: true}
+    - {host: c.com}
+  deny: [r.a.com]
+  limits: {sent_bytes: 1B, received_bytes: 9B, requests: 1}
+isolation: {memory: 128MiB, cpus: 1, processes: 8, scratch: 8MiB, runtime: runsc}
+"""
+BOTH = """\
+version: 1
+name: both
+grant: [files, network]
+files: {access: read, hide: [a, c], visible: [.env], protect: [b, d], limits: {written_bytes: 1B, written_files: 1}}
+network:
+  allow:
+    - {host: x.a.com, ports: [443], methods: [POST], paths: ["/x", "/y"], also: [["/z"]], credential: c, data: public, private: true, sink_pattern: true}
+    - {host: b.com}
+  deny: [q.a.com, r.a.com]
+  limits: {sent_bytes: 1B, received_bytes: 1B, requests: 1}
+isolation: {memory: 64MiB, cpus: 1, processes: 8, scratch: 8MiB, runtime: runsc}
+"""
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_every_field_is_joined_as_written_here(turned: bool) -> None:  # noqa: FBT001 - which side comes first
+    one, other = parse_policy(ONE, origin="one"), parse_policy(OTHER, origin="other")
+
+    joined = join(other, one) if turned else join(one, other)
+
+    assert joined.as_yaml().splitlines()[2:] == parse_policy(BOTH, origin="both").as_yaml().splitlines()[2:]
+    assert joined.network is not None
+    assert joined.network.allow[-1].methods is None, "what neither names stays unread"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "contents"), [("public", "public", "public"), ("public", None, None)]
+)
+def test_an_image_stays_public_only_when_both_say_so(
+    first: str, second: str | None, contents: str | None
+) -> None:
+    def made(word: str | None) -> Policy:
+        block = f"{{contents: {word}}}" if word else "{}"
+        return parse_policy(f"version: 1\nname: p\ngrant: [exec]\nexec: {block}", origin="p")
+
+    joined = join(made(first), made(second))
+
+    assert joined.exec is not None
+    assert joined.exec.contents == contents
+    with pytest.raises(ImageConflictError) as refused:
+        join(parse_policy("version: 1\nname: p\ngrant: [exec]\nexec: {image: a}", origin="p"), made(None))
+    assert refused.value.args == ("a", "pairlock/starter")
