@@ -56,7 +56,9 @@ LINGER_SECONDS: Final = 10.0
 PASS_TRIES: Final = 500
 PASS_SECONDS: Final = 0.02
 _PROGRAM: Final = (
-    "import sys; sys.path.append(sys.argv[1]); "
+    # Our own folder before other installed ones: the process runs the same code as its parent.
+    "import sys; at = next((n for n, p in enumerate(sys.path) if p.endswith('-packages')), len(sys.path)); "
+    "sys.path.insert(at, sys.argv[1]); "
     "from sandbox.egress.child import main; sys.exit(main(sys.argv[2:]))"
 )
 

@@ -12,7 +12,7 @@ import sandbox
 ROOT = Path(sandbox.__file__).parent.parent
 INSIDE = """
 import asyncio, json, subprocess, sys
-sys.path.append(sys.argv[1])
+sys.path.insert(0, sys.argv[1])
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 subprocess.run(["mount", "--bind", sys.argv[2], "/etc/resolv.conf"], check=True)
 from sandbox.egress.errors import EgressError

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(sandbox.__file__).parent.parent
 TRIES = """
 import ctypes, os, socket, subprocess, sys, threading
-sys.path.append(sys.argv[1])
+sys.path.insert(0, sys.argv[1])
 from sandbox.egress.confine import confine
 if sys.argv[2] == "confined":
     confine()
