@@ -1,4 +1,4 @@
-"""Measure the way out beside its floors: bytes each way, requests, denials, many at once."""  # noqa: INP001 - scripts
+"""Measure the way out beside its floors: bytes each way, requests, denials, many at once."""
 
 # Run it with `python -m benchmarks.egress`; it prints floor, ours and ratio, and exits 1 when a gate does not
 # hold. The floor is the same client speaking to the same server on loopback without us; nothing else is used.
