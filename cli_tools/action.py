@@ -227,13 +227,15 @@ def usage(command: Command) -> str:
     with click.Context(command.parser, info_name=command.name) as context:
         pieces = command.parser.collect_usage_pieces(context)
         options = [
-            f"[{option.opts[0]} {option.make_metavar(context)}]".replace(" ]", "]")
-            if not option.is_flag
-            else f"[{option.opts[0]}]"
-            for option in command.parser.params
-            if isinstance(option, click.Option)
+            f"[{option.opts[0]}]" if option.is_flag else f"[{option.opts[0]} {_metavar(option, context)}]"
+            for option in command.options
         ]
     return " ".join([command.name, *options, *(piece for piece in pieces if piece != "[OPTIONS]")])
+
+
+def _metavar(option: click.Option, context: click.Context) -> str:
+    number = isinstance(option.type, click.types.IntParamType) and option.metavar is None
+    return "N" if number else option.make_metavar(context)
 
 
 def _one_line(error: click.ClickException) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agent_runner.cli import audit, clean, doctor, policy, review, run, sessions
+from agent_runner.cli import audit, clean, doctor, policy, review, run, sessions, tools
 from agent_runner.cli.exits import Exit, leave
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("discard")(review.discard)
 app.command("review")(review.review)
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
+app.add_typer(tools.app, name="tools")
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)
 

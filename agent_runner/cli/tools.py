@@ -1,0 +1,173 @@
+"""Show and try the commands: `pairlock tools list|show|call`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_runner.cli.exits import Exit, explain
+from agent_runner.cli.talk import Progress, say
+
+if TYPE_CHECKING:
+    from agent_runner.tools import Called, Place
+    from cli_tools.command import Command
+    from cli_tools.offer import Standing
+
+app = typer.Typer(help="Show and try the commands.", no_args_is_help=True, rich_markup_mode=None)
+PolicyOption = Annotated[
+    str | None, typer.Option("--policy", "-p", help="A policy file, or a name of the library.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_tools(policy: PolicyOption = None, as_json: JsonOption = False) -> None:
+    """List what a policy offers, with capabilities and sinks; without a policy, every command there is."""
+    from cli_tools.reference import needs_of, sinks_of
+
+    found = _offered(policy)
+    if as_json:
+        typer.echo(json.dumps([_described(command, standing) for command, standing in found], indent=2))
+        return
+    for command, standing in found:
+        marks = f"  sinks: {sinks_of(command)}" if command.sinks else ""
+        asks = "  a person is asked each time" if standing == "asks" else ""
+        typer.echo(f"{command.name:<14}{needs_of(command):<10}{command.summary}{marks}{asks}")
+
+
+@app.command("show")
+def show_tool(
+    words: Annotated[list[str], typer.Argument(metavar="COMMAND", help="Its words, as in `files read`.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show one command: usage, arguments, examples; as JSON also the schema that a model is given."""
+    from agent_runner.errors import InvalidInputError
+    from cli_tools.catalogue import built_in
+    from cli_tools.reference import section
+
+    name = " ".join(words)
+    command = next((command for command in built_in().commands if command.name == name), None)
+    if command is None:
+        raise InvalidInputError(f"no command `{name}`", hint="`pairlock tools list` names them")
+    typer.echo(
+        json.dumps(_described(command, None), indent=2)
+        if as_json
+        else section(command).strip("\n").removeprefix("## ")
+    )
+
+
+@app.command("call", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def call_tool(
+    words: Annotated[
+        list[str], typer.Argument(metavar="COMMAND...", help="The action: `files read src/app.py`.")
+    ],
+    policy: PolicyOption = None,
+    workspace: Annotated[
+        Path | None,
+        typer.Option("--workspace", "-w", help="The folder; the current one if the policy has files."),
+    ] = None,
+    body: Annotated[
+        Path | None, typer.Option("--body", help="A file with the content beside the line; `-` for stdin.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Carry out one action in a sandbox of its own, through the same gate and ledger as an agent's."""
+    from agent_runner.cli.run import interruptible
+    from agent_runner.tools import call
+
+    called = interruptible(call(words, _content(body), _place(policy, workspace)))
+    typer.echo(_as_json(called) if as_json else called.seen.text if called.seen else "")
+    if called.result.error is not None:
+        say(f"pairlock: {explain(called.result.error)}")
+    elif called.result.plan is not None:
+        say(f"session {called.result.session}; what it changed: `pairlock diff {called.result.session}`")
+    raise typer.Exit(_code(called))
+
+
+def _offered(policy: str | None) -> list[tuple[Command, Standing | None]]:
+    from agent_runner.policy_file import load_policy
+    from cli_tools.catalogue import built_in
+    from cli_tools.offer import offers
+
+    catalogue = built_in()
+    if policy is None:
+        return [(command, None) for command in catalogue.commands]
+    return [(offer.command, offer.standing) for offer in offers(catalogue, load_policy(policy).policy)]
+
+
+def _described(command: Command, standing: Standing | None) -> dict[str, object]:
+    from cli_tools.action import usage
+    from cli_tools.schema import tools
+    from policies.capability import in_order
+
+    (tool,) = tools([command])
+    described: dict[str, object] = {
+        "command": command.name,
+        "summary": command.summary,
+        "usage": usage(command),
+        "needs": list(in_order(command.needs)),
+        "sinks": dict(command.sinks),
+        "runs": command.runs,
+        "examples": list(command.examples),
+        "tool": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+    }
+    return described if standing is None else {**described, "standing": standing}
+
+
+def _content(body: Path | None) -> bytes | None:
+    if body is None:
+        return None
+    return sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
+
+
+def _place(policy: str | None, workspace: Path | None) -> Place:
+    from agent_runner.approvals import NobodyApprover, TerminalApprover
+    from agent_runner.cli.run import find_policy, require_trust
+    from agent_runner.errors import InvalidInputError
+    from agent_runner.state import state_folder
+    from agent_runner.tools import Place
+    from policies.capability import Capability
+    from sandbox.workspace import open_workspace
+
+    state = state_folder()
+    loaded = find_policy(policy, workspace)
+    holds_files = loaded.policy.grant.holds(Capability.FILES)
+    if workspace is not None and not holds_files:
+        raise InvalidInputError(
+            f"policy `{loaded.origin}` grants no `files`, so `--workspace` would be ignored",
+            hint="leave it out",
+        )
+    folder = open_workspace(workspace or Path.cwd(), state=state) if holds_files else None
+    require_trust(loaded, folder.path if folder else None, state)
+    headless = not (sys.stdin.isatty() and sys.stderr.isatty()) or bool(os.environ.get("CI"))
+    return Place(
+        loaded=loaded,
+        workspace=folder,
+        state=state,
+        headless=headless,
+        approver=NobodyApprover() if headless else TerminalApprover(),
+        progress=Progress(),
+    )
+
+
+def _as_json(called: Called) -> str:
+    seen = called.seen
+    account: dict[str, object] = {"session": called.result.session, "status": called.result.status}
+    if seen is not None:
+        reasons = [{"code": r.code, "message": r.message, "hint": r.hint} for r in seen.reasons]
+        account |= {"kind": seen.kind, "text": seen.text, "exit_code": seen.exit_code, "reasons": reasons}
+    return json.dumps(account, indent=2)
+
+
+def _code(called: Called) -> int:
+    """Return 0 for an action that was done, 3 for one that was denied, 1 for one that failed."""
+    if called.seen is None or called.result.status not in ("done", "failed"):
+        return called.result.exit_code or Exit.FAILED
+    if called.seen.kind == "denied":
+        return Exit.DENIED
+    return Exit.DONE if called.seen.kind == "done" and not called.seen.exit_code else Exit.FAILED
