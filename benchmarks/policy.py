@@ -97,6 +97,14 @@ def _text(name: str) -> str:
     return found.text
 
 
+INBOX = """\
+version: 1
+name: inbox
+grant: [files, network]
+commands: {allow: [mail send]}
+"""
+
+
 def _decisions() -> list[Row]:
     known = {
         ("files", "read"): re.compile(r"(?:[^/]+/)*[^/]*\.py"),
@@ -108,7 +116,7 @@ def _decisions() -> list[Row]:
 
     fix = parse_policy(_text("fix-tests"), origin="fix-tests")
     notes = parse_policy(_text("release-notes"), origin="release-notes")
-    inbox = parse_policy(_text("triage-inbox"), origin="triage-inbox")
+    inbox = parse_policy(INBOX, origin="inbox")
     url = "https://api.github.com/repos/acme/app/issues/7"
     read = ActionRequest(
         command=("files", "read"), needs=frozenset({FILES}), paths=(PathUse("src/app/main.py", "read"),)

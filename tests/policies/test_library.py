@@ -20,7 +20,6 @@ GRANTS = {
     "fix-tests": Grant.FILES_EXEC,
     "read-only-review": Grant.FILES,
     "release-notes": Grant.FILES_NETWORK,
-    "triage-inbox": Grant.FILES_NETWORK,
     "web-research-code": Grant.NETWORK_EXEC,
 }
 
