@@ -10,35 +10,88 @@ from agent_runner.cli.exits import Exit
 
 if TYPE_CHECKING:
     from agent_runner.doctor import Finding
+    from sandbox.probing.probe import Result
 
 
 def doctor(
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Try what each grant refuses and allows, under each runtime."),
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a list with one object for each finding.")
+        bool, typer.Option("--json", help="Print a list with one object for each finding or result.")
     ] = False,
 ) -> None:
     """Look at what a session needs, and say how to mend what is missing."""
     import asyncio
-    import dataclasses
-    import json
 
-    found = asyncio.run(_look(quiet=as_json))
-    if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in found]))
-    if any(finding.standing == "missing" for finding in found):
+    work = _probe(as_json=as_json) if probe else _look(as_json=as_json)
+    if asyncio.run(work):
         raise typer.Exit(Exit.SANDBOX)
 
 
-async def _look(*, quiet: bool) -> list[Finding]:
+async def _look(*, as_json: bool) -> bool:
+    import dataclasses
+    import json
+
     from agent_runner.doctor import findings
     from agent_runner.state import state_folder
-    from audit.escape import escape_line
 
     found: list[Finding] = []
     async for finding in findings(state_folder()):
         found.append(finding)
-        if not quiet:
-            typer.echo(f"{finding.standing:<8}{finding.name:<16}{escape_line(finding.text)}")
-            if finding.mend:
-                typer.echo(f"{'':<24}mend: {escape_line(finding.mend)}")
-    return found
+        if not as_json:
+            _print_finding(finding)
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in found]))
+    return any(finding.standing == "missing" for finding in found)
+
+
+def _print_finding(finding: Finding) -> None:
+    from audit.escape import escape_line
+
+    typer.echo(f"{finding.standing:<8}{finding.name:<16}{escape_line(finding.text)}")
+    if finding.mend:
+        typer.echo(f"{'':<24}mend: {escape_line(finding.mend)}")
+
+
+async def _probe(*, as_json: bool) -> bool:
+    import json
+
+    from agent_runner.cli.talk import Progress
+    from agent_runner.probing import probe
+    from agent_runner.state import state_folder
+
+    results: list[Result] = []
+    heading = None
+    async for result in probe(state_folder(), progress=Progress()):
+        results.append(result)
+        if not as_json:
+            if heading != (heading := (result.grant, result.runtime)):
+                typer.echo(f"\ngrant {result.grant.label}, runtime {result.runtime}")
+            _print_result(result)
+    if as_json:
+        typer.echo(json.dumps([result.as_json() for result in results]))
+    else:
+        _print_account(results)
+    return any(result.standing != "as expected" for result in results)
+
+
+def _print_result(result: Result) -> None:
+    from audit.escape import escape_line
+
+    mark = "ok" if result.standing == "as expected" else result.standing.upper()
+    ending = f"{result.observed}, stopped by {result.stopped_by}"
+    if result.observed == "allowed":
+        ending = "allowed"
+    if result.expected == "either":
+        ending += f" (known: {result.probe.own_kernel})"
+    line = f"{mark:<12}{result.probe.tried}: should be {result.expected}; {ending}"
+    typer.echo(f"  {escape_line(line)}")
+
+
+def _print_account(results: list[Result]) -> None:
+    wrong = [result for result in results if result.standing != "as expected"]
+    typer.echo(f"\n{len(results)} probes, {len(results) - len(wrong)} as expected, {len(wrong)} not")
+    for result in wrong:
+        typer.echo(f"  {result.probe.name} under {result.grant.label}, {result.runtime}: {result.standing}")

@@ -1,0 +1,101 @@
+"""Prepare the battery of `pairlock doctor --probe` for each grant and runtime, and run it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.container import own_identity, state_label
+from policies.capability import Capability
+from policies.grant import Grant
+from sandbox.docker_engine import DockerEngine
+from sandbox.errors import EngineUnfitError, ImageNotFoundError
+from sandbox.probing.battery import PROBE_LIMITS, run_battery
+from sandbox.runtime.images import ready_empty, ready_starter
+from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
+from sandbox.spec import WORKSPACE, ContainerSpec, DriverMount, GuestStart, SessionLabels, container_spec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sandbox.engine import EngineFacts
+    from sandbox.probing.probe import Result
+    from sandbox.runtime.engine import Progress
+
+KNOWN_RUNTIMES: Final = ("runc", "runsc", "crun", "gvisor")
+"""Names that stand for a runtime of its own; engines list further names for the same ones."""
+
+
+async def probe(
+    state: Path, *, progress: Progress, grants: tuple[Grant, ...] = tuple(Grant)
+) -> AsyncIterator[Result]:
+    """Try everything, for each grant under each runtime that the engine has, and yield each result.
+
+    Args:
+        state: The state folder, where what is built is written down.
+        progress: Told what is being built.
+        grants: Which grants.
+
+    Raises:
+        sandbox.errors.SandboxError: When the engine, a sandbox or its attestation fails.
+    """
+    engine = await DockerEngine.connect()
+    try:
+        facts = await engine.describe()
+        if not facts.seccomp:
+            raise EngineUnfitError("the engine has no seccomp, and no session can do without")
+        for runtime in [name for name in KNOWN_RUNTIMES if name in facts.runtimes]:
+            for grant in grants:
+                spec = await _spec(engine, facts, grant, runtime, state=state, progress=progress)
+                async for result in run_battery(engine, spec, local=facts.local):
+                    yield result
+    finally:
+        await engine.close()
+
+
+async def _spec(  # noqa: PLR0913 - one call from one place
+    engine: DockerEngine,
+    facts: EngineFacts,
+    grant: Grant,
+    runtime: str,
+    *,
+    state: Path,
+    progress: Progress,
+) -> ContainerSpec:
+    volume = await ready_runtime(engine, state=state, progress=progress)
+    image = await ready_empty(engine, state=state, progress=progress)
+    if grant.holds(Capability.EXEC):
+        image = (await ready_starter(engine, state=state, progress=progress)).image
+    found = await engine.image_facts(image)
+    if found is None:
+        raise ImageNotFoundError(f"image `{image}` has gone while it was needed")
+    return container_spec(
+        grant,
+        limits=PROBE_LIMITS,
+        image=found,
+        guest=GuestStart(
+            volume=volume.name,
+            argv=volume.argv_prefix,
+            environment=volume.environment,
+            cleared=CLEARED_ENVIRONMENT,
+        ),
+        workspace=_workspace(grant) if grant.holds(Capability.FILES) else None,
+        identity=own_identity(),
+        labels=SessionLabels(
+            session=f"probe-{secrets.token_hex(6)}", owner=os.getuid(), state=state_label(state)
+        ),
+        runtime=runtime,
+        architecture=facts.architecture,
+    )
+
+
+def _workspace(grant: Grant) -> DriverMount:
+    """Return a small workspace in memory, so that nothing of the user's is part of the battery."""
+    identity = own_identity()
+    owner = f"uid={identity.uid},gid={identity.gid},mode=0700"
+    bounds = f"size={PROBE_LIMITS.copy_bytes},nr_inodes={PROBE_LIMITS.copy_files}"
+    execution = "exec" if grant.holds(Capability.EXEC) else "noexec"
+    options = f"{bounds},{owner},nosuid,nodev,{execution}"
+    return DriverMount(target=WORKSPACE, filesystem="tmpfs", options=options, read_only=False)
