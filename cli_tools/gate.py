@@ -111,8 +111,8 @@ class Gate:
             await self._record.failure(number, error)
             return observation.of_error(error, action=number, command=name)
         seen = observation.of_outcome(outcome, action=number, command=name, pages=self._pages)
-        if seen.whole:
-            self._earlier.keep(number, seen.whole)
+        if seen.cut_from:
+            self._earlier.keep(number, seen.cut_from)
         await self._record.outcome(number, outcome, seen)
         return seen
 

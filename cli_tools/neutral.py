@@ -16,6 +16,8 @@ from audit.escape import is_hidden
 OPEN: Final = "\u27e6"
 CLOSE: Final = "\u27e7"
 LONGEST_ESCAPE: Final = 9
+LONGEST_TOKEN: Final = 200
+"""Bytes of the longest control token that is looked for."""
 
 _WORDS: Final = (
     "s|bos|eos|pad|unk|sop|eop|think|tool_call|tool_response|tool_calls|tools|function_calls|function_results"
@@ -61,6 +63,15 @@ def whole(text: str, end: int) -> int:
     """Return the last place up to `end` where neutralised text can be cut without cutting an escape."""
     start = text.rfind(OPEN, max(0, end - LONGEST_ESCAPE), end)
     return end if start < 0 or CLOSE in text[start:end] or CLOSE not in text[start : end + 9] else start
+
+
+def token_at(text: str, place: int) -> int:
+    """Return the last place up to this one where raw text can be cut without cutting a control token."""
+    window = max(0, place - LONGEST_TOKEN)
+    for found in TOKEN.finditer(text, window):
+        if found.start() < place < found.end():
+            return found.start()
+    return place
 
 
 def _escaped(found: re.Match[str]) -> str:

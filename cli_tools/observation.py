@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from cli_tools.neutral import neutralise, whole
+from cli_tools.earlier import Content
+from cli_tools.neutral import neutralise
 
 if TYPE_CHECKING:
     from cli_tools.command import Outcome
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
     from policies.request import Denied, NeedsApproval, Reason
     from sandbox.errors import OperationError
 
-TEXT_LIMIT_CHARACTERS: Final = 48_000
-HEAD_CHARACTERS: Final = 32_000
-TAIL_CHARACTERS: Final = TEXT_LIMIT_CHARACTERS - HEAD_CHARACTERS
+TEXT_LIMIT_BYTES: Final = 48_000
+HEAD_BYTES: Final = 32_000
+TAIL_BYTES: Final = TEXT_LIMIT_BYTES - HEAD_BYTES
 _LOOKED_AT_BYTES: Final = 8192
 
 Kind = Literal["done", "error", "denied"]
@@ -33,8 +34,8 @@ class Observation:
     command: str = ""
     """The declared command's name; empty when the proposal meant none."""
     reasons: tuple[Reason, ...] = ()
-    whole: str = ""
-    """What the text was cut from; empty when it is all there."""
+    cut_from: Content | None = None
+    """What the text was cut from; None when it is all there."""
     exit_code: int | None = None
     ends_session: Literal["", "done", "failed"] = ""
 
@@ -48,7 +49,8 @@ def of_outcome(outcome: Outcome, *, action: str, command: str, pages: bool = Fal
         command: The declared command's name.
         pages: Whether `output last` may be used for what does not fit.
     """
-    complete = _whole(outcome)
+    content = _content(outcome)
+    shown, is_cut = _shown(content, pages=pages)
     notes = []
     if outcome.timed_out:
         notes.append("note: ended because its time was over")
@@ -58,11 +60,10 @@ def of_outcome(outcome: Outcome, *, action: str, command: str, pages: bool = Fal
         notes.append(f"note: {outcome.note}")
     if outcome.exit_code:
         notes.append(f"exit code {outcome.exit_code}")
-    shown = _cut(complete, pages=pages)
     return Observation(
         kind="done",
-        text="\n".join(part for part in (shown, *notes) if part) or "(no output)",
-        whole=complete if shown != complete else "",
+        text="\n".join(part for part in (shown.rstrip("\n"), *notes) if part) or "(no output)",
+        cut_from=content if is_cut else None,
         action=action,
         command=command,
         exit_code=outcome.exit_code,
@@ -90,25 +91,28 @@ def _reason_line(reason: Reason) -> str:
     return f"denied ({reason.code}): {neutralise(reason.message)}{hint}"
 
 
-def _whole(outcome: Outcome) -> str:
-    parts = [outcome.text, _content(outcome.output)]
-    if outcome.errors:
-        parts.append("stderr:\n" + _content(outcome.errors))
-    return "\n".join(part.rstrip("\n") for part in parts if part)
+def _content(outcome: Outcome) -> Content:
+    """Return what was answered, whole; what is not text is described."""
+    if outcome.text:
+        return Content(raw=outcome.text.encode("utf-8", "replace"), is_neutral=True)
+    output, errors = _described(outcome.output), _described(outcome.errors)
+    joint = b"\n" if output and not output.endswith(b"\n") else b""
+    return Content(raw=output + (joint + b"stderr:\n" + errors if errors else b""))
 
 
-def _content(output: bytes) -> str:
-    """Return output as text; what is not text is described."""
-    if b"\0" in output[:_LOOKED_AT_BYTES]:
-        return f"({len(output)} bytes that are not text)"
-    return neutralise(output)
+def _described(output: bytes) -> bytes:
+    binary = b"\0" in output[:_LOOKED_AT_BYTES]
+    return b"(%d bytes that are not text)\n" % len(output) if binary else output
 
 
-def _cut(text: str, *, pages: bool) -> str:
-    """Keep the head and the tail of a text that is too long, and say how much is missing."""
-    if len(text) <= TEXT_LIMIT_CHARACTERS:
-        return text
-    head = whole(text, HEAD_CHARACTERS)
-    tail = whole(text, len(text) - TAIL_CHARACTERS)
-    more = f"; `output last --from {head}` shows them" if pages else ""
-    return f"{text[:head]}\n[{tail - head} characters left out{more}]\n{text[tail:]}"
+def _shown(content: Content, *, pages: bool) -> tuple[str, bool]:
+    """Return the text, or its head and its tail and what is missing; and whether it is cut."""
+    total = len(content.raw)
+    head, end = content.page(0, total if total <= TEXT_LIMIT_BYTES else HEAD_BYTES)
+    if end == total:
+        return head, False
+    start = max(end, content.boundary(total - TAIL_BYTES))
+    tail, last = content.page(start, TAIL_BYTES)
+    more = f"; `output last --from {end}` shows them" if pages else ""
+    rest = f"\n[{total - last} bytes left out]" if last < total else ""
+    return f"{head}\n[{start - end} bytes left out{more}]\n{tail}{rest}", True

@@ -6,11 +6,10 @@ from typing import Final
 
 import click
 
-from cli_tools import neutral
 from cli_tools.command import Command, Outcome, Surroundings, command
 from cli_tools.errors import ActionError
 
-PAGE_CHARACTERS: Final = 40_000
+PAGE_BYTES: Final = 40_000
 
 
 @command(
@@ -21,26 +20,23 @@ PAGE_CHARACTERS: Final = 40_000
             ["--from", "start"],
             type=click.IntRange(0),
             default=0,
-            help="The first character to show, counted from 0; a cut answer names it.",
+            help="The first byte to show, counted from 0; a cut answer names it.",
         ),
     ),
     examples=("output last --from 32000",),
 )
 async def last_output(surroundings: Surroundings, *, start: int) -> Outcome:
-    """Show more of the last answer that was cut, from a character on."""
+    """Show more of the last answer that was cut, from a byte on."""
     earlier = surroundings.earlier
-    if earlier is None or not earlier.text:
+    if earlier is None or not earlier.content.raw:
         raise ActionError("nothing", "no answer was cut so far")
-    total = len(earlier.text)
+    total = len(earlier.content.raw)
     if start >= total:
-        raise ActionError("range", f"the answer of {earlier.action} has {total} characters")
-    end = neutral.whole(earlier.text, min(start + PAGE_CHARACTERS, total))
-    notes = [f"characters {start} to {end} of {total} of {earlier.action}"]
-    if end < total:
-        notes.append(f"go on with `output last --from {end}`")
-    elif earlier.dropped:
-        notes.append(f"{earlier.dropped} more were not kept")
-    return Outcome(exit_code=0, text=earlier.text[start:end], note="; ".join(notes))
+        raise ActionError("range", f"the answer of {earlier.action} has {total} bytes")
+    text, end = earlier.content.page(start, PAGE_BYTES)
+    more = f"; go on with `output last --from {end}`" if end < total else ""
+    note = f"bytes {start} to {end} of {total} of {earlier.action}{more}"
+    return Outcome(exit_code=0, text=text, note=note)
 
 
 COMMANDS: Final[tuple[Command, ...]] = (last_output,)

@@ -171,12 +171,14 @@ async def test_a_cut_answer_says_how_to_read_the_rest_and_the_rest_is_there(plac
             rest += text
             if "go on with" not in note:
                 break
-            rest += "\n" * (numbers[len(rest) : len(rest) + 1] == "\n")
+            rest += numbers[
+                len(rest) : int(note.rpartition(" ")[2].rstrip("`"))
+            ]  # line ends at the page's end
             start = int(note.rpartition(" ")[2].rstrip("`"))
         beyond = await door.line("output last --from 99999999")
 
     assert none.text == "error (nothing): no answer was cut so far"
-    assert "characters left out; `output last --from 32000` shows them]" in seen.text
+    assert "[152000 bytes left out; `output last --from 32000` shows them]" in seen.text
     assert len(seen.text) < 50_000
     assert rest.split() == numbers.split()
     assert beyond.text.startswith("error (range): the answer of")
@@ -187,7 +189,7 @@ async def test_a_policy_without_output_last_is_not_told_of_it(place: Path) -> No
         seen = await door.line("run sh -c 'yes | head -c 100000'")
         refused = await door.line("output last --from 32000")
 
-    assert "characters left out]" in seen.text
+    assert "[52000 bytes left out]" in seen.text
     assert refused.kind == "denied"
 
 

@@ -1,0 +1,110 @@
+"""`pairlock tools list|show|call`: what is offered is listed; an action is carried out as an agent's is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cli_tools.catalogue import built_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MAIN = "from agent_runner.cli.main import main; main()"
+POLICY = """version: 1
+name: small
+grant: [files]
+commands: {allow: [files read, files write, "git *"], ask: [files remove]}
+"""
+
+
+def pairlock(state: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "PAIRLOCK_STATE": str(state), "PYTHONPATH": ":".join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", MAIN, "tools", *words],
+        input=stdin, env=environment, check=False, capture_output=True,
+    )  # fmt: skip
+
+
+def listed(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """Return a policy file."""
+    path = tmp_path / "small.yaml"
+    path.write_text(POLICY)
+    return path
+
+
+def test_without_a_policy_every_command_is_listed_with_needs_and_sinks(tmp_path: Path) -> None:
+    entries = listed(pairlock(tmp_path, "list", "--json"))
+
+    assert [entry["command"] for entry in entries] == [command.name for command in built_in().commands]
+    post = next(entry for entry in entries if entry["command"] == "http post")
+    assert (post["needs"], post["sinks"], post["runs"]) == (["network"], {"url": "url"}, "egress")
+
+
+def test_with_a_policy_only_what_it_offers_is_listed(tmp_path: Path, policy: Path) -> None:
+    entries = listed(pairlock(tmp_path, "list", "--json", "--policy", str(policy)))
+
+    assert {entry["command"]: entry["standing"] for entry in entries} == {
+        "files read": "allowed",
+        "files remove": "asks",
+        "files write": "allowed",
+        "finish": "allowed",
+        **{f"git {word}": "allowed" for word in ("blame", "diff", "log", "show", "status")},
+    }
+
+
+def test_a_command_that_does_not_exist_is_one_clear_line(tmp_path: Path) -> None:
+    done = pairlock(tmp_path, "show", "files", "explode")
+
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        "pairlock: no command `files explode`\nhint: `pairlock tools list` names them\n"
+    )
+
+
+def test_words_that_mean_no_action_start_nothing(tmp_path: Path, policy: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+
+    done = pairlock(tmp_path / "state", "call", "-p", str(policy), "-w", str(work), "files", "read")
+
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith(
+        "pairlock: `files read`: missing argument 'PATH'\nhint: files read"
+    )
+
+
+@pytest.mark.engine
+def test_an_action_is_carried_out_denied_or_fails_with_a_code_of_its_own(
+    new_state: Callable[[], Path], tmp_path: Path, policy: Path
+) -> None:
+    """0 for done, 3 for denied, 1 for failed; each in a session of its own; the workspace stays as it is."""
+    work, state = tmp_path / "work", new_state()
+    work.mkdir()
+    (work / "a").write_text("hello\n")
+    start = ("call", "-p", str(policy), "-w", str(work))
+
+    read = pairlock(state, *start, "files", "read", "a", "--lines", "1-1")
+    wrote = pairlock(state, *start, "--body", "-", "files", "write", "b", stdin=b"\xff\n")
+    failed = pairlock(state, *start, "files", "read", "missing")
+    denied = pairlock(state, *start, "--json", "files", "remove", "a")
+
+    assert (read.returncode, read.stdout) == (0, b"     1  hello\n"), read.stderr
+    assert (wrote.returncode, wrote.stdout) == (0, b"created b, 2 bytes\n")
+    assert (failed.returncode, failed.stdout[:19]) == (1, b"error (not-found): ")
+    assert denied.returncode == 3
+    assert [reason["code"] for reason in json.loads(denied.stdout)["reasons"]] == ["command"]
+    assert sorted(path.name for path in work.iterdir()) == ["a"]
+    assert len(list((state / "sessions").iterdir())) == 4
