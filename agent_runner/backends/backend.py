@@ -23,12 +23,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one model call, as the backend counted them; 0 where it does not say."""
+    """Tokens of one model call, as the backend counted them."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     """Part of `input_tokens` that was served from the backend's prefix cache."""
+    estimated: bool = False
+    """Whether the backend counted nothing, and the figures are a token for every four characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Reply:
     text: str
     calls: tuple[Call, ...] = ()
     usage: Usage = field(default_factory=Usage)
+    reasoning: str = ""
+    """What the model thought aloud: kept, but neither shown as its text nor sent back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,16 +14,13 @@ The file is YAML:
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from pydantic import BaseModel, ConfigDict, Field
 
 from agent_runner.backends.backend import Call, Message, Reply, Usage
-from agent_runner.errors import BackendError, InvalidInputError
+from agent_runner.backends.checked_yaml import read_checked
+from agent_runner.errors import BackendError
 from cli_tools.action import LineProposal, Proposal, ToolProposal
 
 if TYPE_CHECKING:
@@ -89,59 +86,7 @@ def load_script(path: Path) -> Script:
     Raises:
         InvalidInputError: When the file is missing or is not a script; the message has file:line:column.
     """
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAXIMUM_BYTES + 1)
-        text = raw.decode()
-    except OSError as error:
-        raise InvalidInputError(f"script `{path}` cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path}:1:1: not UTF-8 at byte {error.start}") from error
-    if len(raw) > MAXIMUM_BYTES:
-        raise InvalidInputError(f"script `{path}` is larger than {MAXIMUM_BYTES} bytes")
-    return _checked(text, path)
-
-
-def _checked(text: str, path: Path) -> Script:
-    try:
-        tree = YAML(typ="rt", pure=True).load(StringIO(text))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else f"{path}:1:1"
-        raise InvalidInputError(f"{where}: {_lower(error.problem or 'not valid YAML')}") from error
-    except (YAMLError, RecursionError, ValueError) as error:
-        raise InvalidInputError(f"{path}:1:1: not valid YAML") from error
-    try:
-        return Script.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        line, column = _position(tree, first["loc"])
-        place = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
-        raise InvalidInputError(
-            f"{path}:{line}:{column}: `{place or 'script'}`: {_lower(first['msg'])}"
-        ) from error
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _position(tree: object, location: tuple[int | str, ...]) -> tuple[int, int]:
-    """Return line and column, from 1, of the deepest node of a location that the file has."""
-    line, column, node = 1, 1, tree
-    for part in location:
-        try:
-            if isinstance(node, CommentedMap):
-                row, offset = node.lc.key(part)
-            elif isinstance(node, CommentedSeq):
-                row, offset = node.lc.item(part)
-            else:
-                break
-            node = node[part]
-        except (KeyError, IndexError, TypeError):
-            continue
-        line, column = row + 1, offset + 1
-    return line, column
+    return read_checked(path, Script, what="script", maximum_bytes=MAXIMUM_BYTES)
 
 
 class ScriptedBackend:

@@ -223,7 +223,7 @@ def test_no_model_is_exit_2_with_the_lines_that_configure_one(desk: Desk) -> Non
 
     assert said.code == 2
     assert said.first == "pairlock: no model is configured"
-    assert "    default: {backend: scripted, script: script.yaml}" in said.err
+    assert "    default: {backend: openai, base_url: 'http://127.0.0.1:8000/v1', model: NAME}" in said.err
 
 
 def test_the_configured_default_model_is_used(desk: Desk) -> None:

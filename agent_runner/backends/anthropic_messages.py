@@ -1,0 +1,125 @@
+"""The backend `anthropic`: messages, through Anthropic's own SDK."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from agent_runner.backends.messages_wire import (
+    MessagesReader,
+    Wire,
+    wire_messages,
+    wire_system,
+    wire_tools,
+)
+from agent_runner.backends.retry import Patience
+from agent_runner.backends.server import Stream, Talk, plain, whole
+from agent_runner.backends.wording import known_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anthropic import AsyncAnthropic
+
+    from agent_runner.backends.backend import Message, Reply
+    from agent_runner.backends.server import Server
+    from cli_tools.schema import Tool
+
+OUTPUT_TOKENS: Final = 8192
+"""The longest reply where none is configured; the API wants a figure."""
+
+
+class AnthropicBackend:
+    """Ask a server that speaks Anthropic's messages.
+
+    Args:
+        server: Whom to ask; its `base_url` is without `/v1`.
+        name: How the ledger calls the model.
+        patience: How often to try.
+    """
+
+    def __init__(self, server: Server, *, name: str, patience: Patience | None = None) -> None:
+        self._name = name
+        self.talk = Talk(server, "messages", patience or Patience())
+
+    @property
+    def kind(self) -> str:
+        """Return `anthropic`."""
+        return "anthropic"
+
+    @property
+    def model(self) -> str:
+        """Return the configured name and what the server calls the model."""
+        return f"{self._name} ({self.talk.server.model})"
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        """Return the model's next words.
+
+        Raises:
+            agent_runner.backends.failure.ModelServerError: When no reply could be had.
+        """
+        request = messages_request(self.talk.server, messages, tools)
+        taken = known_ids(messages)
+        parts = [request["messages"], request.get("system"), request.get("tools")]
+        sent = len(json.dumps(parts, ensure_ascii=False))
+
+        async def attempt() -> Reply:
+            reader = MessagesReader()
+            answer = await (await self._sdk()).messages.create(**cast("dict[str, Any]", request))
+            if request["stream"]:
+                await self.talk.read(cast("Stream", answer), reader)
+            else:
+                whole(reader, answer)
+            return reader.pieces.reply(taken, sent_characters=sent)
+
+        return await self.talk.tried(attempt)
+
+    async def list_models(self) -> list[Mapping[str, object]]:
+        """Return what the server says of its models."""
+
+        async def attempt() -> list[Mapping[str, object]]:
+            page = await (await self._sdk()).models.list()
+            return [plain(model) for model in page.data or []]
+
+        return await self.talk.tried(attempt)
+
+    async def close(self) -> None:
+        """Give back connections."""
+        await self.talk.close()
+
+    async def _sdk(self) -> AsyncAnthropic:
+        from anthropic import AsyncAnthropic  # noqa: PLC0415 - a second; waits until a model is asked
+
+        # Everything that the SDK would read from the environment is given; the door shows the key.
+        return AsyncAnthropic(
+            api_key="the door holds it",
+            webhook_key="",
+            base_url=self.talk.server.base_url,
+            max_retries=0,
+            timeout=None,
+            open_telemetry=False,
+            http_client=await self.talk.client(),
+        )
+
+
+def messages_request(server: Server, messages: Sequence[Message], tools: Sequence[Tool]) -> Wire:
+    """Return the request's body; pure, so that the same conversation is the same bytes.
+
+    Two marks for the server's prompt cache, both of which stay where they are while the conversation grows:
+    on the system text (with the tools before it), and, for the growing end, on the request itself.
+    """
+    request: Wire = {
+        "model": server.model,
+        "max_tokens": server.output_tokens or OUTPUT_TOKENS,
+        "messages": wire_messages(messages),
+        "stream": server.stream,
+    }
+    if system := wire_system(messages, prompt_cache=server.prompt_cache):
+        request["system"] = system
+    if tools:
+        request["tools"] = wire_tools(tools)
+        if not server.parallel_calls:
+            request["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": True}
+    if server.prompt_cache:
+        request["cache_control"] = {"type": "ephemeral"}
+    return request

@@ -1,0 +1,117 @@
+"""The backend `openai`: chat completions, which most model servers speak, through OpenAI's own SDK."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from agent_runner.backends.chat_wire import ChatReader, Wire, wire_message, wire_tool
+from agent_runner.backends.retry import Patience
+from agent_runner.backends.server import Stream, Talk, plain, whole
+from agent_runner.backends.wording import known_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from openai import AsyncOpenAI
+
+    from agent_runner.backends.backend import Message, Reply
+    from agent_runner.backends.server import Server
+    from cli_tools.schema import Tool
+
+_OPENAI = "api.openai.com"
+
+
+class OpenAIBackend:
+    """Ask a server that speaks chat completions.
+
+    Args:
+        server: Whom to ask.
+        name: How the ledger calls the model.
+        patience: How often to try.
+    """
+
+    def __init__(self, server: Server, *, name: str, patience: Patience | None = None) -> None:
+        self._name = name
+        self.talk = Talk(server, "chat", patience or Patience())
+
+    @property
+    def kind(self) -> str:
+        """Return `openai`."""
+        return "openai"
+
+    @property
+    def model(self) -> str:
+        """Return the configured name and what the server calls the model."""
+        return f"{self._name} ({self.talk.server.model})"
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        """Return the model's next words.
+
+        Raises:
+            agent_runner.backends.failure.ModelServerError: When no reply could be had.
+        """
+        request = chat_request(self.talk.server, messages, tools)
+        taken = known_ids(messages)
+        sent = len(json.dumps([request["messages"], request.get("tools")], ensure_ascii=False))
+
+        async def attempt() -> Reply:
+            reader = ChatReader()
+            answer = await (await self._sdk()).chat.completions.create(**cast("dict[str, Any]", request))
+            if request["stream"]:
+                await self.talk.read(cast("Stream", answer), reader)
+            else:
+                whole(reader, answer)
+            return reader.pieces.reply(taken, sent_characters=sent)
+
+        return await self.talk.tried(attempt)
+
+    async def list_models(self) -> list[Mapping[str, object]]:
+        """Return what the server says of its models."""
+
+        async def attempt() -> list[Mapping[str, object]]:
+            page = await (await self._sdk()).models.list()
+            return [plain(model) for model in page.data or []]
+
+        return await self.talk.tried(attempt)
+
+    async def close(self) -> None:
+        """Give back connections."""
+        await self.talk.close()
+
+    async def _sdk(self) -> AsyncOpenAI:
+        from openai import AsyncOpenAI  # noqa: PLC0415 - half a second; waits until a model is asked
+
+        # Everything that the SDK would read from the environment is given; the door shows the key.
+        return AsyncOpenAI(
+            api_key="the door holds it",
+            admin_api_key="",
+            organization="",
+            project="",
+            webhook_secret="",
+            base_url=self.talk.server.base_url,
+            max_retries=0,
+            timeout=None,
+            default_headers={},
+            http_client=await self.talk.client(),
+        )
+
+
+def chat_request(server: Server, messages: Sequence[Message], tools: Sequence[Tool]) -> Wire:
+    """Return the request's body; pure, so that the same conversation is the same bytes."""
+    request: Wire = {
+        "model": server.model,
+        "messages": [wire_message(message) for message in messages],
+        "stream": server.stream,
+    }
+    if tools:
+        request["tools"] = [wire_tool(tool) for tool in tools]
+        if not server.parallel_calls:
+            request["parallel_tool_calls"] = False
+    if server.stream:
+        request["stream_options"] = {"include_usage": True}
+    if server.output_tokens is not None:
+        # OpenAI's reasoning models refuse the older name, and some other servers do not know the newer one.
+        newer = f"//{_OPENAI}/" in server.base_url
+        request["max_completion_tokens" if newer else "max_tokens"] = server.output_tokens
+    return request

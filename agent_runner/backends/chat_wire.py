@@ -1,0 +1,147 @@
+"""Translate between a conversation and OpenAI's chat completions. Pure: no socket, no SDK."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, assert_never
+
+from agent_runner.backends.backend import (
+    Message,
+    ModelMessage,
+    ObservationMessage,
+    SystemMessage,
+    Usage,
+    UserMessage,
+)
+from agent_runner.backends.failure import Failure, ModelServerError, is_error_chunk, said
+from agent_runner.backends.pieces import PartialCall, Pieces, count, items, members
+from agent_runner.backends.wording import called_arguments, called_name, safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent_runner.backends.backend import Call
+    from cli_tools.schema import Tool
+
+Wire = dict[str, object]
+_FAILED: Final = frozenset({"error", "abort", "cancelled"})
+
+
+def wire_message(message: Message) -> Wire:
+    """Return one message; the same message is the same bytes in every call."""
+    match message:
+        case SystemMessage(text=text):
+            return {"role": "system", "content": safe_text(text)}
+        case UserMessage(text=text):
+            return {"role": "user", "content": safe_text(text)}
+        case ModelMessage(reply=reply):
+            calls: Wire = {"tool_calls": [_wire_call(call) for call in reply.calls]} if reply.calls else {}
+            return {"role": "assistant", "content": safe_text(reply.text), **calls}
+        case ObservationMessage(call_id=call_id, text=text):
+            return {"role": "tool", "tool_call_id": call_id, "content": safe_text(text)}
+        case _:
+            assert_never(message)
+
+
+def _wire_call(call: Call) -> Wire:
+    arguments = json.dumps(called_arguments(call.proposal))
+    function = {"name": called_name(call.proposal), "arguments": arguments}
+    return {"id": call.call_id, "type": "function", "function": function}
+
+
+def wire_tool(tool: Tool) -> Wire:
+    """Return one tool."""
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+class ChatReader:
+    """Read the chunks of a reply, or the one piece in which a server gives it.
+
+    The quirks of servers that it reads through, each with its test: tool calls without index (Ollama), with
+    one index for all (some gateways), with their arguments as an object, named again in every piece, without
+    ids; usage in a chunk without choices or in each chunk; reasoning as `reasoning_content` (Dynamo, vLLM,
+    SGLang, llama.cpp) or `reasoning` (Ollama, newer vLLM); a last chunk with `message` in place of `delta`.
+    """
+
+    def __init__(self) -> None:
+        self.pieces = Pieces()
+        self._by_index: dict[int, PartialCall] = {}
+
+    def take(self, chunk: Mapping[str, object]) -> None:
+        """Take one chunk.
+
+        Raises:
+            ModelServerError: When it is an error, of kind `broken`.
+        """
+        if is_error_chunk(chunk):
+            raise _broken(f"the model's server failed within its reply: {said(chunk)}")
+        if chunk.get("usage"):
+            self.pieces.usage = _usage(members(chunk["usage"]))
+        for choice in items(chunk.get("choices"))[:1]:
+            self._choice(members(choice))
+
+    def _choice(self, choice: Mapping[str, object]) -> None:
+        delta = members(choice.get("delta") or choice.get("message"))
+        self.pieces.add_text(delta.get("content"))
+        self.pieces.add_text(delta.get("refusal"))
+        self.pieces.add_reasoning(delta.get("reasoning_content") or delta.get("reasoning"))
+        for call in items(delta.get("tool_calls")):
+            self._call(members(call))
+        finish = choice.get("finish_reason")
+        if finish in _FAILED:
+            raise _broken(f"the model's server ended its reply with `{finish}`")
+        self.pieces.ended = self.pieces.ended or bool(finish)
+        if finish == "length":
+            self.pieces.cut = "it reached the length that the server allows"
+
+    def _call(self, delta: Mapping[str, object]) -> None:
+        function = members(delta.get("function"))
+        call = self._belongs_to(delta, function)
+        name = function.get("name")
+        if isinstance(name, str) and name != call.name:
+            call.name = (call.name + name)[:1024]
+        self.pieces.add_arguments(call, function.get("arguments"))
+
+    def _belongs_to(self, delta: Mapping[str, object], function: Mapping[str, object]) -> PartialCall:
+        """Find the call that a piece belongs to, or begin one."""
+        index, call_id = delta.get("index"), delta.get("id")
+        has_index = isinstance(index, int)
+        known = self._by_index.get(index) if isinstance(index, int) else self._without_index(call_id)
+        if known is None or _begins_another(known, call_id, function, has_index=has_index):
+            known = self.pieces.new_call(call_id)
+            if isinstance(index, int):
+                self._by_index[index] = known
+        return known
+
+    def _without_index(self, call_id: object) -> PartialCall | None:
+        calls = self.pieces.calls
+        same = [call for call in calls if call_id and call.call_id == call_id]
+        return same[0] if same else (calls[-1] if calls else None)
+
+
+def _begins_another(
+    known: PartialCall, call_id: object, function: Mapping[str, object], *, has_index: bool
+) -> bool:
+    """Say whether a piece for a known place is the start of another call; only a piece with a name can be."""
+    name = function.get("name")
+    if not name:
+        return False
+    if call_id and known.call_id:
+        return call_id != known.call_id
+    return name != known.name and bool(known.arguments) if has_index else True
+
+
+def _usage(usage: Mapping[str, object]) -> Usage:
+    sent = count(usage, "prompt_tokens", "input_tokens")
+    details = members(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
+    cached = count(details, "cached_tokens") or count(usage, "prompt_cache_hit_tokens", "cached_tokens")
+    return Usage(
+        input_tokens=sent,
+        output_tokens=count(usage, "completion_tokens", "output_tokens"),
+        cached_tokens=min(cached, sent),
+    )
+
+
+def _broken(message: str) -> ModelServerError:
+    return ModelServerError(message, failure=Failure(kind="broken"))

@@ -1,0 +1,155 @@
+"""Hold the closed schema of requests to a model: text and client-side function tools, and nothing else.
+
+A provider's servers act on the fields of a request: they search the web, fetch URLs, run code, keep
+conversations. A request that asks for any of it would be a way out of a session, so each request is checked
+against this list just before it leaves, whatever built it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from agent_runner.backends.failure import Failure, ModelServerError, one_line
+
+Api = Literal["chat", "messages"]
+Fields = frozenset[str]
+
+_TOP: Final[dict[Api, Fields]] = {
+    "chat": frozenset(
+        {"model", "messages", "tools", "tool_choice", "parallel_tool_calls", "stream", "stream_options"}
+        | {"max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed"}
+    ),
+    "messages": frozenset(
+        {"model", "messages", "tools", "tool_choice", "stream", "system", "max_tokens", "cache_control"}
+        | {"temperature", "top_p", "stop_sequences"}
+    ),
+}
+_CHAT_MESSAGE: Final[dict[object, Fields]] = {
+    "system": frozenset({"role", "content"}),
+    "user": frozenset({"role", "content"}),
+    "assistant": frozenset({"role", "content", "tool_calls"}),
+    "tool": frozenset({"role", "content", "tool_call_id"}),
+}
+_BLOCK: Final[dict[object, Fields]] = {
+    "text": frozenset({"type", "text", "cache_control"}),
+    "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
+    "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
+}
+_CHAT_TOOL: Final = frozenset({"type", "function"})
+_FUNCTION: Final = frozenset({"name", "description", "parameters", "strict"})
+_CALLED: Final = frozenset({"name", "arguments"})
+_TOOL: Final = frozenset({"type", "name", "description", "input_schema", "cache_control"})
+_CACHE_CONTROL: Final = frozenset({"type", "ttl"})
+
+
+def require_closed(api: Api, body: object) -> None:
+    """Refuse a request that holds anything but text and client-side function tools.
+
+    Args:
+        api: `chat` for OpenAI's chat completions, `messages` for Anthropic's messages.
+        body: The request's body as parsed JSON.
+
+    Raises:
+        ModelServerError: When it holds anything else, of kind `capability`; nothing was sent.
+    """
+    request = _object(body, "request")
+    _only(request, _TOP[api], "request")
+    _only(_object(request.get("stream_options", {}), "stream_options"), frozenset({"include_usage"}), "")
+    _cache(request)
+    for message in _list(request.get("messages"), "messages"):
+        _chat_message(message) if api == "chat" else _message(message)
+    for tool in _list(request.get("tools", []), "tools"):
+        _chat_tool(tool) if api == "chat" else _tool(tool)
+    system = request.get("system", "")
+    if not isinstance(system, str):
+        _blocks(system, "system", allowed=("text",))
+
+
+def _chat_message(message: object) -> None:
+    message = _object(message, "message")
+    role = message.get("role")
+    if role not in _CHAT_MESSAGE:
+        raise _refused(f"role `{role}`")
+    _only(message, _CHAT_MESSAGE[role], "message")
+    content = message.get("content")
+    if content is not None and not isinstance(content, str):
+        _blocks(content, "content", allowed=("text",))
+    for call in _list(message.get("tool_calls", []), "tool_calls"):
+        call = _object(call, "tool_call")  # noqa: PLW2901 - the same value, seen to be an object
+        _only(call, frozenset({"id", "type", "function"}), "tool_call")
+        _function_type(call)
+        _only(_object(call.get("function"), "function"), _CALLED, "function")
+
+
+def _message(message: object) -> None:
+    message = _object(message, "message")
+    _only(message, frozenset({"role", "content"}), "message")
+    if message.get("role") not in {"user", "assistant"}:
+        raise _refused(f"role `{message.get('role')}`")
+    if not isinstance(message.get("content"), str):
+        _blocks(message.get("content"), "content", allowed=tuple(_BLOCK))
+
+
+def _blocks(content: object, where: str, *, allowed: tuple[object, ...]) -> None:
+    for block in _list(content, where):
+        block = _object(block, where)  # noqa: PLW2901 - the same value, seen to be an object
+        kind = block.get("type")
+        if kind not in allowed:
+            raise _refused(f"{where} of type `{kind}`")
+        _only(block, _BLOCK[kind], where)
+        _cache(block)
+        if kind == "text" and not isinstance(block.get("text"), str):
+            raise _refused(f"{where} whose text is none")
+        if kind == "tool_result" and not isinstance(block.get("content", ""), str):
+            _blocks(block.get("content"), where, allowed=("text",))
+
+
+def _chat_tool(tool: object) -> None:
+    tool = _object(tool, "tool")
+    _only(tool, _CHAT_TOOL, "tool")
+    _function_type(tool)
+    _only(_object(tool.get("function"), "function"), _FUNCTION, "function")
+
+
+def _function_type(value: Mapping[str, object]) -> None:
+    if value.get("type") != "function":
+        raise _refused(f"a tool of type `{value.get('type')}`, expected `function`")
+
+
+def _tool(tool: object) -> None:
+    tool = _object(tool, "tool")
+    if tool.get("type", "custom") != "custom":
+        raise _refused(f"a tool of type `{tool.get('type')}`, which the server would run")
+    _only(tool, _TOOL, "tool")
+    _cache(tool)
+
+
+def _cache(value: Mapping[str, object]) -> None:
+    mark = _object(value.get("cache_control", {}), "cache_control")
+    _only(mark, _CACHE_CONTROL, "cache_control")
+
+
+def _object(value: object, where: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise _refused(f"{where} that is no object")
+    return value
+
+
+def _list(value: object, where: str) -> list[object]:
+    if not isinstance(value, list):
+        raise _refused(f"{where} that is no list")
+    return value
+
+
+def _only(value: Mapping[str, object], allowed: Fields, where: str) -> None:
+    if extra := sorted(map(str, value.keys() - allowed)):
+        raise _refused(f"field `{extra[0]}`" + (f" of a {where}" if where else ""))
+
+
+def _refused(what: str) -> ModelServerError:
+    return ModelServerError(
+        f"capability: a request to a model may not hold {one_line(what)}",
+        failure=Failure(kind="capability"),
+        hint="only text and tools that pairlock itself acts on are ever sent",
+    )

@@ -1,0 +1,144 @@
+"""Name how a model's server can fail, and read what it said. Pure: no socket, no SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, Literal
+
+from agent_runner.errors import BackendError
+
+Kind = Literal[
+    "capability", "refused", "overloaded", "unreachable", "timeout", "broken", "too-large", "credential"
+]
+MAXIMUM_SAID_CHARACTERS: Final = 300
+# 529 is what Anthropic, and Dynamo after it, answer when overloaded; 408, 409 and 425 ask for another try.
+_AGAIN: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_RETRIED: Final = frozenset({"overloaded", "unreachable", "timeout", "broken"})
+_HINTS: Final = {
+    401: "the server does not accept the key: see `key` of this model in the configuration",
+    403: "the key does not give this model: see `key` and `model` in the configuration",
+    404: "the server has no such model or path: see `model` and `base_url` in the configuration",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """How one attempt failed."""
+
+    kind: Kind
+    status: int = 0
+    """The HTTP status; 0 when there was none."""
+    retry_after_seconds: float | None = None
+    """How long the server asked to wait; None when it did not."""
+
+    @property
+    def worth_another_try(self) -> bool:
+        """Say whether the same request may succeed later."""
+        return self.kind in _RETRIED
+
+
+class ModelServerError(BackendError):
+    """Raised when a model's server gave no reply.
+
+    Args:
+        message: One line, without the key.
+        failure: The facts.
+        hint: What the reader can do.
+    """
+
+    def __init__(self, message: str, *, failure: Failure, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.failure = failure
+
+
+def status_error(
+    where: str, status: int, body: object, *, retry_after_seconds: float | None = None
+) -> ModelServerError:
+    """Return the error for an answer that is not 200."""
+    kind: Kind = "overloaded" if status in _AGAIN or status >= 500 else "refused"
+    failure = Failure(kind=kind, status=status, retry_after_seconds=retry_after_seconds)
+    words = said(body)
+    message = f"{where} answered {status}" + (f": {words}" if words else "")
+    return ModelServerError(message, failure=failure, hint=_HINTS.get(status, ""))
+
+
+def said(body: object) -> str:
+    """Return what a server says went wrong, on one bounded line, from any of the shapes that are in use.
+
+    `{"error": {"message"}}` (OpenAI, Anthropic), `{"error": "…"}` (Ollama), `{"message", "type", "code"}`
+    (Dynamo), `{"object": "error", "message"}` (vLLM), `{"detail": …}` (FastAPI), text, HTML.
+    """
+    return one_line(_words(body, depth=0))
+
+
+def one_line(text: str) -> str:
+    """Return text on one line of at most 300 characters."""
+    flat = " ".join(text[: 8 * MAXIMUM_SAID_CHARACTERS].split())
+    if len(flat) > MAXIMUM_SAID_CHARACTERS:
+        return flat[: MAXIMUM_SAID_CHARACTERS - 1] + "…"
+    return flat
+
+
+def _words(body: object, *, depth: int) -> str:
+    if isinstance(body, bytes):
+        body = body[:65536].decode("utf-8", "replace")
+    if isinstance(body, str):
+        return _decoded(body, depth=depth)
+    if depth < 4 and isinstance(body, Mapping):
+        found = [body[key] for key in ("error", "message", "detail", "msg", "errors") if body.get(key)]
+        return _words(found[0], depth=depth + 1) if found else str(dict(body))
+    if depth < 4 and isinstance(body, Sequence):
+        return "; ".join(_words(part, depth=depth + 1) for part in body[:3])
+    return "" if body is None else str(body)
+
+
+def _decoded(text: str, *, depth: int) -> str:
+    """Return text, or what it says if it is JSON: one server's message is often another's body."""
+    start = text.lstrip()[:1]
+    if depth < 4 and start in {"{", "["}:
+        try:
+            return _words(json.loads(text), depth=depth + 1)
+        except (ValueError, RecursionError):
+            return text
+    return "an HTML page" if start == "<" else text
+
+
+def is_error_chunk(chunk: Mapping[str, object]) -> bool:
+    """Say whether a piece of a stream is an error in one of its shapes: an error chunk is a failure."""
+    if chunk.get("error"):
+        return True
+    if chunk.get("object") == "error" or chunk.get("type") == "error":
+        return True
+    return not chunk.get("choices") and "message" in chunk and ("code" in chunk or "type" in chunk)
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """Return the seconds that a server asks to wait, None when it does not say.
+
+    `retry-after-ms` is what several gateways send beside RFC 9110's `Retry-After`, a number or a date.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    given = headers.get("retry-after")
+    seconds = _number(given)
+    if seconds is not None or not given:
+        return seconds
+    try:
+        until = parsedate_to_datetime(given)
+    except ValueError:
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < float("inf") else None

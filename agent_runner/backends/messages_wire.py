@@ -1,0 +1,180 @@
+"""Translate between a conversation and Anthropic's messages. Pure: no socket, no SDK."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, assert_never
+
+from agent_runner.backends.backend import (
+    Message,
+    ModelMessage,
+    ObservationMessage,
+    Reply,
+    SystemMessage,
+    Usage,
+    UserMessage,
+)
+from agent_runner.backends.failure import Failure, ModelServerError, said
+from agent_runner.backends.pieces import PartialCall, Pieces, count, items, members
+from agent_runner.backends.wording import called_arguments, called_name, safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cli_tools.schema import Tool
+
+Wire = dict[str, object]
+NOTHING: Final = "(nothing)"
+_CACHE: Final = {"type": "ephemeral"}
+
+
+def wire_tools(tools: Iterable[Tool]) -> list[Wire]:
+    """Return the tools."""
+    return [
+        {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+        for tool in tools
+    ]
+
+
+def wire_system(messages: Iterable[Message], *, prompt_cache: bool) -> list[Wire]:
+    """Return the system text; a mark has it, and the tools before it, kept in the server's prompt cache."""
+    texts = [message.text for message in messages if isinstance(message, SystemMessage)]
+    blocks: list[Wire] = [{"type": "text", "text": _some(text)} for text in texts]
+    if blocks and prompt_cache:
+        blocks[-1]["cache_control"] = dict(_CACHE)
+    return blocks
+
+
+def wire_messages(messages: Iterable[Message]) -> list[Wire]:
+    """Return the conversation; the results of one reply's calls are one message, as the API wants them."""
+    wire: list[Wire] = []
+    results: list[Wire] | None = None
+    for message in messages:
+        match message:
+            case SystemMessage():
+                continue
+            case ObservationMessage():
+                if results is None:
+                    results = []
+                    wire.append({"role": "user", "content": results})
+                results.append(_result(message))
+                continue
+            case UserMessage(text=text):
+                wire.append({"role": "user", "content": [{"type": "text", "text": _some(text)}]})
+            case ModelMessage(reply=reply):
+                wire.append({"role": "assistant", "content": _said(reply)})
+            case _:
+                assert_never(message)
+        results = None
+    return wire
+
+
+def _result(message: ObservationMessage) -> Wire:
+    text = safe_text(message.text)
+    return {
+        "type": "tool_result",
+        "tool_use_id": message.call_id,
+        "content": text,
+        **({"is_error": True} if message.refused else {}),
+    }
+
+
+def _said(reply: Reply) -> list[Wire]:
+    text: list[Wire] = [{"type": "text", "text": safe_text(reply.text)}] if reply.text.strip() else []
+    calls: list[Wire] = [
+        {
+            "type": "tool_use",
+            "id": call.call_id,
+            "name": called_name(call.proposal),
+            "input": called_arguments(call.proposal),
+        }
+        for call in reply.calls
+    ]
+    return [*text, *calls] or [{"type": "text", "text": NOTHING}]
+
+
+def _some(text: str) -> str:
+    """Return text that is not empty: the API refuses an empty block."""
+    return safe_text(text) if text.strip() else NOTHING
+
+
+class MessagesReader:
+    """Read the events of a reply, or the whole message where a server gives it in one piece."""
+
+    def __init__(self) -> None:
+        self.pieces = Pieces()
+        self._calls: dict[object, PartialCall] = {}
+        self._usage: dict[str, object] = {}
+
+    def take(self, event: Mapping[str, object]) -> None:
+        """Take one event.
+
+        Raises:
+            ModelServerError: When it is an error, of kind `broken`.
+        """
+        match event.get("type"):
+            case "message_start":
+                self._count(members(event.get("message")))
+            case "content_block_start":
+                self._block(event.get("index"), members(event.get("content_block")))
+            case "content_block_delta":
+                self._delta(event.get("index"), members(event.get("delta")))
+            case "message_delta":
+                self._count(event)
+                self._stop(members(event.get("delta")))
+            case "message_stop":
+                self.pieces.ended = True
+            case "message":
+                for index, block in enumerate(items(event.get("content"))):
+                    self._block(index, members(block))
+                self._count(event)
+                self._stop(event)
+            case "error":
+                words = f"the model's server failed within its reply: {said(event)}"
+                raise ModelServerError(words, failure=Failure(kind="broken"))
+            case _:
+                pass  # `ping`, and events of a later version, which the API's rules say to pass over
+
+    def _block(self, index: object, block: Mapping[str, object]) -> None:
+        match block.get("type"):
+            case "text":
+                self.pieces.add_text(block.get("text"))
+            case "thinking":
+                self.pieces.add_reasoning(block.get("thinking"))
+            case "tool_use":
+                call = self.pieces.new_call(block.get("id"), block.get("name"))
+                self._calls[_place(index)] = call
+                if block.get("input"):
+                    self.pieces.add_arguments(call, block["input"])
+            case _:
+                pass  # what the server ran itself was never asked for, and is no call of ours
+
+    def _delta(self, index: object, delta: Mapping[str, object]) -> None:
+        self.pieces.add_text(delta.get("text"))
+        self.pieces.add_reasoning(delta.get("thinking"))
+        call = self._calls.get(_place(index))
+        if call is not None:
+            self.pieces.add_arguments(call, delta.get("partial_json"))
+
+    def _stop(self, source: Mapping[str, object]) -> None:
+        reason = source.get("stop_reason")
+        self.pieces.ended = self.pieces.ended or bool(reason)
+        if reason in {"max_tokens", "model_context_window_exceeded"}:
+            self.pieces.cut = "it reached the length that was allowed"
+
+    def _count(self, source: Mapping[str, object]) -> None:
+        """Add up usage: the input is told at the start, the output at the end, some of it twice."""
+        given = members(source.get("usage"))
+        self._usage.update({name: value for name, value in given.items() if value is not None})
+        if not self._usage:
+            return
+        read = count(self._usage, "cache_read_input_tokens")
+        written = count(self._usage, "cache_creation_input_tokens")
+        self.pieces.usage = Usage(
+            input_tokens=count(self._usage, "input_tokens") + read + written,
+            output_tokens=count(self._usage, "output_tokens"),
+            cached_tokens=read,
+        )
+
+
+def _place(index: object) -> object:
+    return index if isinstance(index, int) else None

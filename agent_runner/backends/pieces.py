@@ -1,0 +1,138 @@
+"""Put a reply together from the pieces in which it comes; bounded, and indifferent to who sends them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.backends.backend import Call, Reply, Usage
+from agent_runner.backends.wording import unique_ids
+from cli_tools.action import ToolProposal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAXIMUM_TEXT: Final = 1024 * 1024
+"""Characters of text and reasoning together."""
+MAXIMUM_ARGUMENTS: Final = 20 * 1024 * 1024
+"""Characters of the arguments of all calls: a body of 16 MiB, which the gate takes, and its escapes."""
+MAXIMUM_CALLS: Final = 128
+_CHARACTERS_PER_TOKEN: Final = 4
+_MOST_TOKENS: Final = 10**12
+
+
+@dataclass(slots=True)
+class PartialCall:
+    """A call of which more may come."""
+
+    call_id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+class Pieces:
+    """Gather text, reasoning, calls and usage."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._text_left = MAXIMUM_TEXT
+        self._arguments_left = MAXIMUM_ARGUMENTS
+        self.calls: list[PartialCall] = []
+        self.cut = ""
+        """Why the rest is left out; empty while nothing is."""
+        self.ended = False
+        """Whether the server said that the reply is complete."""
+        self.usage: Usage | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether nothing of the model's own has come yet."""
+        return not (self._text or self._reasoning or self.calls)
+
+    def add_text(self, text: object) -> None:
+        """Take a piece of what the model says."""
+        self._add(self._text, text)
+
+    def add_reasoning(self, text: object) -> None:
+        """Take a piece of what the model thinks aloud."""
+        self._add(self._reasoning, text)
+
+    def _add(self, to: list[str], text: object) -> None:
+        if not isinstance(text, str) or not text:
+            return
+        to.append(text[: self._text_left])
+        self._text_left -= len(to[-1])
+        if len(to[-1]) < len(text):
+            self.cut = f"more than {MAXIMUM_TEXT} characters"
+
+    def new_call(self, call_id: object = "", name: object = "") -> PartialCall:
+        """Begin a call; beyond the bound it is begun but not kept."""
+        call = PartialCall(call_id=call_id if isinstance(call_id, str) else "")
+        if isinstance(name, str):
+            call.name = name[:1024]
+        if len(self.calls) >= MAXIMUM_CALLS:
+            self.cut = f"more than {MAXIMUM_CALLS} calls"
+        else:
+            self.calls.append(call)
+        return call
+
+    def add_arguments(self, call: PartialCall, arguments: object) -> None:
+        """Take a piece of a call's arguments: text, or, from some servers, the object itself."""
+        if arguments is None or arguments == "":
+            return
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        call.arguments.append(text[: self._arguments_left])
+        self._arguments_left -= len(call.arguments[-1])
+        if len(call.arguments[-1]) < len(text):
+            self.cut = f"arguments of more than {MAXIMUM_ARGUMENTS} characters"
+
+    def reply(self, taken: set[str], *, sent_characters: int) -> Reply:
+        """Return the whole reply.
+
+        Args:
+            taken: The ids of all calls of the conversation so far.
+            sent_characters: Length of what was sent, from which tokens are estimated if nobody counted them.
+        """
+        text = "".join(self._text)
+        if self.cut:
+            text = f"{text}\n[the reply was cut here: {self.cut}]".lstrip()
+        ids = unique_ids([call.call_id for call in self.calls], taken)
+        calls = tuple(
+            Call(
+                call_id=call_id,
+                proposal=ToolProposal(tool=call.name, arguments="".join(call.arguments) or "{}"),
+            )
+            for call_id, call in zip(ids, self.calls, strict=True)
+        )
+        usage = self.usage or self._estimated(sent_characters)
+        return Reply(text=text, calls=calls, usage=usage, reasoning="".join(self._reasoning))
+
+    def _estimated(self, sent_characters: int) -> Usage:
+        """Estimate what the server did not count: no budget of tokens is endless for want of figures."""
+        said = MAXIMUM_TEXT - self._text_left + MAXIMUM_ARGUMENTS - self._arguments_left
+        return Usage(
+            input_tokens=-(-sent_characters // _CHARACTERS_PER_TOKEN),
+            output_tokens=-(-said // _CHARACTERS_PER_TOKEN),
+            estimated=True,
+        )
+
+
+def count(source: Mapping[str, object], *names: str) -> int:
+    """Return the first of these members that is a count, else 0."""
+    for name in names:
+        value = source.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
+            return value
+    return 0
+
+
+def members(value: object) -> Mapping[str, object]:
+    """Return an object's members; what is none has none."""
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: object) -> list[object]:
+    """Return a list's items; what is none has none."""
+    return value if isinstance(value, list) else []

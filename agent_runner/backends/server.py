@@ -1,0 +1,248 @@
+"""Talk to one model's server through its official SDK: attempts within their time, again where it helps."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import httpx2
+from pydantic import BaseModel
+
+from agent_runner.backends.failure import (
+    Failure,
+    ModelServerError,
+    one_line,
+    retry_after,
+    said,
+    status_error,
+)
+from agent_runner.backends.key import Key, KeyReference, fetch_key
+from agent_runner.backends.retry import Patience, with_retries
+from agent_runner.backends.wire import Door, client_through
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from agent_runner.backends.closed import Api
+    from agent_runner.backends.pieces import Pieces
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A model's server, as the operator configured it."""
+
+    base_url: str
+    model: str
+    key: KeyReference | None = None
+    timeout_seconds: float = 600.0
+    """The longest that one attempt may take."""
+    silence_seconds: float = 120.0
+    """The longest wait for the next byte."""
+    output_tokens: int | None = None
+    """The longest reply; None leaves it to the server, where its API does."""
+    stream: bool = True
+    """Whether replies come in pieces; off for a server whose tool calls break in a stream."""
+    parallel_calls: bool = True
+    """Whether a reply may hold several calls."""
+    prompt_cache: bool = True
+    """Whether the stable beginning is marked for the server's cache; only Anthropic's API has marks."""
+    proxy: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Return how messages call it: host and port."""
+        url = httpx2.URL(self.base_url)
+        return f"`{url.netloc.decode('ascii', 'replace')}`"
+
+
+class Reader(Protocol):
+    """Read a reply's pieces."""
+
+    pieces: Pieces
+
+    def take(self, chunk: Mapping[str, object], /) -> None:
+        """Take one piece."""
+        ...
+
+
+class Stream(Protocol):
+    """What the SDKs give for a reply in pieces."""
+
+    response: httpx2.Response
+
+    def __aiter__(self) -> AsyncIterator[object]:
+        """Give the pieces."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class Talk:
+    """Hold the connection to a server, its key and its patience.
+
+    Args:
+        server: Whom to ask.
+        api: Which API it speaks.
+        patience: How often to try.
+    """
+
+    def __init__(self, server: Server, api: Api, patience: Patience) -> None:
+        self.server = server
+        self.first_piece_seconds: float | None = None
+        """How long the last reply's first piece took; None before there was one."""
+        self._api: Api = api
+        self._patience = patience
+        self._key: Key | None = None
+        self._client: httpx2.AsyncClient | None = None
+
+    async def client(self) -> httpx2.AsyncClient:
+        """Return the client, which is made, and its key fetched, when it is first wanted."""
+        if self._client is None:
+            server = self.server
+            if server.key is not None:
+                self._key = await fetch_key(server.key)
+            door = Door(
+                server.base_url,
+                self._api,
+                self._key,
+                silence_seconds=server.silence_seconds,
+                proxy=server.proxy,
+            )
+            self._client = client_through(door)
+        return self._client
+
+    async def tried(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Return what an attempt returns; each has its time, and all that goes wrong has one kind of error.
+
+        Raises:
+            ModelServerError: When no attempt gave a reply.
+        """
+        return await with_retries(lambda: self._once(attempt), self._patience)
+
+    async def _once(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        limit = self.server.timeout_seconds
+        try:
+            async with asyncio.timeout(limit) as deadline:
+                return await attempt()
+        except Exception as error:
+            if isinstance(error, TimeoutError) and deadline.expired():
+                message = f"{self.server.where} did not finish its reply within {limit:g} s"
+                raise ModelServerError(message, failure=Failure(kind="timeout")) from error
+            raise self._named(error) from error
+
+    def _named(self, error: Exception) -> ModelServerError:
+        found = _from_chain(error, self.server)
+        hidden = self._key.hidden_from if self._key else str
+        return ModelServerError(hidden(found.message), failure=found.failure, hint=found.hint)
+
+    async def read(self, stream: Stream, reader: Reader) -> None:
+        """Read a reply to its end or to a bound; the connection is closed in each case.
+
+        INVARIANT: however this ends, by cancellation too, the stream is closed, so that the server stops.
+        """
+        started = time.monotonic()
+        self.first_piece_seconds = None
+        try:
+            if "application/json" in stream.response.headers.get("content-type", ""):
+                # Asked for a stream, the server gave the whole reply at once.
+                reader.take(_json_object(await stream.response.aread()))
+            else:
+                async for chunk in stream:
+                    reader.take(plain(chunk))
+                    if self.first_piece_seconds is None and not reader.pieces.is_empty:
+                        self.first_piece_seconds = time.monotonic() - started
+                    if reader.pieces.cut:
+                        return
+        finally:
+            await stream.close()
+        if not reader.pieces.ended:
+            raise ModelServerError(f"{self.server.where} broke off its reply", failure=Failure(kind="broken"))
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+
+def whole(reader: Reader, answer: object) -> None:
+    """Read a reply that came in one piece.
+
+    Raises:
+        ModelServerError: When it is none.
+    """
+    reader.take(plain(answer))
+    if not reader.pieces.ended:
+        raise ModelServerError("the answer holds no reply", failure=Failure(kind="broken"))
+
+
+def plain(value: object) -> Mapping[str, object]:
+    """Return what an SDK made of a piece as the plain object that came; a piece that is no object is none.
+
+    Raises:
+        ModelServerError: When it is no object.
+    """
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", warnings=False, exclude_unset=True)
+    if not isinstance(value, dict):
+        raise ModelServerError(
+            f"the model's server sent `{one_line(repr(value))}`, expected an object",
+            failure=Failure(kind="broken"),
+        )
+    return value
+
+
+def _json_object(raw: bytes) -> Mapping[str, object]:
+    return plain(json.loads(raw))
+
+
+def _from_chain(error: BaseException, server: Server) -> ModelServerError:
+    """Name an error by the first of its causes that says what happened; the SDKs wrap the others."""
+    link: BaseException | None = error
+    while link is not None:
+        found = _named(link, server)
+        if found is not None:
+            return found
+        link = link.__cause__
+    return ModelServerError(
+        f"{server.where} answered with what is no reply: {type(error).__name__}: {one_line(str(error))}",
+        failure=Failure(kind="broken"),
+    )
+
+
+def _named(error: BaseException, server: Server) -> ModelServerError | None:
+    if isinstance(error, ModelServerError):
+        return error
+    response = getattr(error, "response", None)
+    if isinstance(response, httpx2.Response) and response.status_code != 200:
+        wait = retry_after(response.headers)
+        body = getattr(error, "body", None)
+        return status_error(server.where, response.status_code, body, retry_after_seconds=wait)
+    if isinstance(error, httpx2.TransportError):
+        return _transport_error(error, server)
+    if hasattr(error, "body") and error.__cause__ is None:
+        words = said(error.body) or one_line(str(error))
+        message = f"{server.where} failed within its reply: {words}"
+        return ModelServerError(message, failure=Failure(kind="broken"))
+    return None
+
+
+def _transport_error(error: httpx2.TransportError, server: Server) -> ModelServerError:
+    words = one_line(str(error)) or type(error).__name__
+    if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError | httpx2.ProxyError):
+        return ModelServerError(
+            f"{server.where} cannot be reached: {words}",
+            failure=Failure(kind="unreachable"),
+            hint="is the server up? see `base_url` of this model in the configuration",
+        )
+    if isinstance(error, httpx2.TimeoutException):
+        message = f"{server.where} was silent for {server.silence_seconds:g} s"
+        return ModelServerError(message, failure=Failure(kind="timeout"))
+    return ModelServerError(f"{server.where} broke off: {words}", failure=Failure(kind="broken"))
