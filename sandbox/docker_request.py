@@ -188,6 +188,9 @@ def _evidence(spec: ContainerSpec, inspected: Mapping[str, Json]) -> Iterator[Ev
                 yield _labels(request[key], config.get(key))
             case "Env":
                 yield _environment(spec, config.get(key))
+            case "Healthcheck":
+                # The engine mixes in the image's intervals, which mean nothing beside NONE.
+                yield _same("Config.Healthcheck", ["NONE"], _mapping(config.get(key)).get("Test"))
             case _:
                 yield _same(f"Config.{key}", _absent(request.get(key)), _absent(config.get(key)))
     yield from _host_config(_mapping(request["HostConfig"]), _mapping(inspected.get("HostConfig")))
