@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from cli_tools import observation
-from cli_tools.command import Outcome, Surroundings
+from cli_tools.command import Surroundings
 from cli_tools.earlier import EarlierOutput
 from cli_tools.errors import ActionError, UsageError
 from policies.decide import decide
@@ -106,10 +106,10 @@ class Gate:
             hidden=self._hides,
         )
         try:
-            outcome: Outcome = await action.command.act(surroundings, **action.parameters)
+            outcome = self._record.redacted(await action.command.act(surroundings, **action.parameters))
         except (ActionError, OperationError) as error:
             await self._record.failure(number, error)
-            return observation.of_error(error, action=number, command=name)
+            return self._record.redacted_error(observation.of_error(error, action=number, command=name))
         seen = observation.of_outcome(outcome, action=number, command=name, pages=self._pages)
         if seen.cut_from:
             self._earlier.keep(number, seen.cut_from)

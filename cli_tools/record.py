@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from audit import event
@@ -97,6 +98,21 @@ class Record:
     async def failure(self, number: str, error: ActionError | OperationError) -> None:
         """Write down that an allowed action failed before it came to an outcome."""
         await self._finished(number, "failed", detail=f"{error.code}: {error.message}")
+
+    def redacted(self, outcome: Outcome) -> Outcome:
+        """Return the outcome as both the ledger and the model see it: known secrets replaced, once."""
+        redactor = self._journal.redactor
+        return replace(
+            outcome,
+            output=redactor.raw(outcome.output),
+            errors=redactor.raw(outcome.errors),
+            text=redactor.text(outcome.text),
+            note=redactor.text(outcome.note),
+        )
+
+    def redacted_error(self, seen: Observation) -> Observation:
+        """Return what the model is shown of an error, known secrets replaced."""
+        return replace(seen, text=self._journal.redactor.text(seen.text))
 
     async def outcome(self, number: str, outcome: Outcome, seen: Observation) -> None:
         """Write down an outcome, with what the model is about to see as a commitment."""

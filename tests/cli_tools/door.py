@@ -86,6 +86,7 @@ async def open_door(
     *,
     catalogue: Catalogue | None = None,
     answer: Allowed | Denied | None = None,
+    secrets: dict[str, str] | None = None,
 ) -> AsyncIterator[Door]:
     """Open a gate before a guest at `place/workspace`; somebody can be asked when `answer` is given."""
     folder, state = place / "workspace", place / "state"
@@ -97,7 +98,7 @@ async def open_door(
     approver = Answering(answer or Denied(()), [])
     async with (
         running(folder, *(["--exec"] if executes else [])) as guest,
-        Journal.create(state, SESSION, registration=registration) as journal,
+        Journal.create(state, SESSION, registration=registration, secrets_by_name=secrets) as journal,
     ):
         sandbox = Sandbox(
             spec=cast("ContainerSpec", None),  # there is no container

@@ -157,6 +157,25 @@ async def test_no_word_of_an_action_can_forge_an_entry_of_the_ledger(place: Path
     assert "\u202e" not in seen.text
 
 
+async def test_a_known_secret_reaches_neither_the_model_nor_the_ledger(place: Path) -> None:
+    """In output, in an error's message and behind an escape; the twin, no secret, is shown."""
+    secret = "-".join(["ghp", "0123456789abcdef"])
+    (place / "workspace" / "a").write_text(f"token {secret} <s>\nplain\n")
+
+    async with open_door(place, BOTH, secrets={"github": secret}) as door:
+        read = await door.line("files read a")
+        ran = await door.line("run cat a")
+        found = await door.line("files search token")
+        failed = await door.line(f"files read {secret}")
+        ledger = b"".join(path.read_bytes() for path in (place / "state").rglob("*") if path.is_file())
+
+    for seen in (read, ran, found, failed):
+        assert secret not in seen.text
+        assert "[secret:github:" in seen.text
+    assert "plain" in read.text
+    assert secret.encode() not in ledger
+
+
 async def test_a_cut_answer_says_how_to_read_the_rest_and_the_rest_is_there(place: Path) -> None:
     numbers = "".join(f"{number:>9}\n" for number in range(20_000))
     (place / "workspace" / "long").write_text(numbers)
