@@ -1,45 +1,187 @@
-"""Ask a person whether one action may happen. What is shown is exactly what will run; time out is no."""
+"""Ask a person whether one action may happen. What is shown is exactly what will run; time out is no.
+
+An answer fits one action, named by its digest, and never widens the grant. Question and answer are entries of
+the ledger, the answer before the action.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
-from typing import TYPE_CHECKING, Final
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+import orjson
+
+from agent_runner.person import who
+from audit import event
 from audit.escape import escape_line
+from cli_tools.record import written
 from policies.request import Allowed, Denied, NeedsApproval, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from audit.journal import Journal
     from cli_tools.action import Action
+    from cli_tools.record import Record
 
 WAIT_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a person is asked."""
+
+    action: str
+    """`<session>/<n>`."""
+    argv: tuple[str, ...]
+    body: bytes | None
+    """What comes beside the command line, for example a file's new content."""
+    digest: str
+    """SHA-256 of the command line and the body; an answer names the same."""
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a person said, or the clock."""
+
+    verdict: Literal["approved", "denied", "timed_out"]
+    by: str
+    """Who, as far as is known."""
+    via: str
+    """`terminal`, `socket` or `clock`."""
+
+
+class Asker(Protocol):
+    """Put a question to a person."""
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the answer; an asker whose time is over answers `timed_out`."""
+        ...
 
 
 class NobodyApprover:
     """Say no: there is nobody to ask."""
 
-    async def approve(self, action: Action, question: NeedsApproval) -> Allowed | Denied:  # noqa: ARG002 - the protocol's parameter
-        """Return a denial with the question's own reasons."""
-        return Denied(question.reasons)
+    async def ask(self, question: Question) -> Answer:  # noqa: ARG002 - the protocol's parameter
+        """Answer that nobody did."""
+        return Answer(verdict="timed_out", by="nobody", via="clock")
+
+
+class RecordedApprover:
+    """Ask, and write question and answer into the ledger; the gate's `Approver`.
+
+    Args:
+        journal: The session's ledger.
+        record: The gate's record, which numbers the actions.
+        session: The session's id.
+        asker: Who puts the question.
+        monotonic: A clock in seconds.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        record: Record,
+        session: str,
+        asker: Asker,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._journal = journal
+        self._record = record
+        self._session = session
+        self._asker = asker
+        self._monotonic = monotonic
+        self.waited_seconds = 0.0
+
+    async def approve(self, action: Action, question: NeedsApproval) -> Allowed | Denied:
+        """Return what the person said of this very action."""
+        asked = Question(
+            action=f"{self._session}/{self._record.actions}",
+            argv=action.argv,
+            body=action.body,
+            digest=digest_of(action.argv, action.body),
+            reasons=question.reasons,
+        )
+        reasons = tuple(map(written, asked.reasons))
+        await self._journal.record(
+            event.ApprovalRequested(action=asked.action, digest=asked.digest, reasons=reasons)
+        )
+        start = self._monotonic()
+        answer = await self._asker.ask(asked)
+        waited = self._monotonic() - start
+        self.waited_seconds += waited
+        await self._journal.record(
+            event.ApprovalAnswered(
+                action=asked.action,
+                digest=asked.digest,
+                answer=answer.verdict,
+                by=answer.by,
+                via=answer.via,
+                waited_ms=int(waited * 1000),
+            )
+        )
+        if answer.verdict == "approved":
+            return Allowed(egress=question.egress)
+        why = "nobody answered in time" if answer.verdict == "timed_out" else "a person said no"
+        return Denied((Reason(question.reasons[0].code, f"not approved: {why}"),))
+
+
+def digest_of(argv: Sequence[str], body: bytes | None) -> str:
+    """Return the SHA-256 of an action as it would be done, hexadecimal."""
+    shown = [word.encode("utf-8", "surrogatepass").hex() for word in argv]
+    content = None if body is None else hashlib.sha256(body).hexdigest()
+    return hashlib.sha256(orjson.dumps([shown, content])).hexdigest()
 
 
 class TerminalApprover:
     """Ask at the terminal."""
 
-    async def approve(self, action: Action, question: NeedsApproval) -> Allowed | Denied:
+    async def ask(self, question: Question) -> Answer:
         """Show the whole command line and wait for `yes`."""
-        print(file=sys.stderr)
-        print(f"approve?  {' '.join(escape_line(word) for word in action.argv)}", file=sys.stderr)
-        if action.body is not None:
-            print(f"          with {len(action.body)} bytes of content", file=sys.stderr)
-        for reason in question.reasons:
-            print(f"          {escape_line(reason.message)}", file=sys.stderr)
+        for line in question_lines(question):
+            print(line, file=sys.stderr)
         print("type yes to allow it once: ", end="", file=sys.stderr, flush=True)
-        answer = await _line_within(WAIT_SECONDS)
-        if answer is not None and answer.strip() == "yes":
-            return Allowed(egress=question.egress)
-        why = "nobody answered in time" if answer is None else "a person said no"
-        return Denied((Reason(question.reasons[0].code, f"not approved: {why}"),))
+        said = await _line_within(WAIT_SECONDS)
+        if said is None:
+            return Answer(verdict="timed_out", by="nobody", via="clock")
+        return Answer(verdict="approved" if said.strip() == "yes" else "denied", by=who(), via="terminal")
+
+
+class FirstAnswer:
+    """Ask in several places at once; the first answer counts, and the others are no longer asked.
+
+    Args:
+        askers: The places.
+    """
+
+    def __init__(self, *askers: Asker) -> None:
+        self._askers = askers
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the first answer."""
+        asked = [asyncio.ensure_future(asker.ask(question)) for asker in self._askers]
+        try:
+            done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            return next(task for task in asked if task in done).result()
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+
+def question_lines(question: Question) -> list[str]:
+    """Return the question for a person: everything that will run, escaped, nothing cut."""
+    lines = ["", f"approve?  {' '.join(escape_line(word) for word in question.argv)}"]
+    if question.body is not None:
+        lines.append(f"          with {len(question.body)} bytes of content")
+    lines += [f"          {escape_line(reason.message)}" for reason in question.reasons]
+    return lines
 
 
 async def _line_within(seconds: float) -> str | None:

@@ -12,12 +12,12 @@ from policies.capability import Capability
 from policies.policy import STARTER, Policy
 from sandbox import stage
 from sandbox.docker_engine import DockerEngine
-from sandbox.errors import EngineUnfitError, ImageNotFoundError
+from sandbox.errors import EngineUnfitError, ImageNotFoundError, SandboxError
 from sandbox.limits import Limits
 from sandbox.neutral import NeutralNames
 from sandbox.runtime.images import ready_empty, ready_starter
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
-from sandbox.session import Sandbox, open_sandbox
+from sandbox.session import GONE_SECONDS, Sandbox, open_sandbox
 from sandbox.spec import (
     WORKSPACE,
     ContainerSpec,
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from agent_runner.housing import Order
     from sandbox.engine import EngineFacts
     from sandbox.runtime.engine import Progress
     from sandbox.stage import StagePlan
-    from sandbox.workspace import Workspace
 
 NOBODY: Final = 65532
 """Uid and gid inside the container when root runs pairlock (the `nonroot` of distroless images)."""
@@ -105,47 +105,41 @@ def limits_of(policy: Policy) -> Limits:
     )
 
 
-async def place(  # noqa: PLR0913 - one call from one place
-    policy: Policy,
-    workspace: Workspace | None,
-    *,
-    session: str,
-    state: Path,
-    folder: Path,
-    progress: Progress,
-) -> Placement:
+async def place(order: Order) -> Placement:
     """Prepare a session's container: build what is missing, stage the workspace, describe the container.
 
     Raises:
         sandbox.errors.SandboxError: When no engine answers, or it cannot hold a session.
     """
     engine = await DockerEngine.connect()
+    try:
+        return await _placed(engine, order)
+    except BaseException:
+        await engine.close()
+        raise
+
+
+async def _placed(engine: DockerEngine, order: Order) -> Placement:
+    policy, state = order.policy, order.state
     facts = await engine.describe()
     runtime = _runtime(policy, facts)
-    executes = policy.grant.holds(Capability.EXEC)
-    volume = await ready_runtime(engine, state=state, progress=progress)
-    image = await _image(engine, policy, state=state, progress=progress)
+    if order.resumed:
+        await _clear(engine, order)
+    volume = await ready_runtime(engine, state=state, progress=order.progress)
+    image = await _image(engine, policy, state=state, progress=order.progress)
     identity = own_identity()
     limits = limits_of(policy)
-    labels = SessionLabels(session=session, owner=os.getuid(), state=state_label(state))
-    plan = mount = names = None
-    if workspace is not None and policy.files is not None:
-        plan = stage.plan_stage(
-            workspace,
-            folder,
-            access=stage.Access(policy.files.access),
-            hide=stage.HiddenBy(policy.files),
-            uid=identity.uid,
-            gid=identity.gid,
-            engine_local=facts.local,
-            executable=executes,
-        )
+    labels = SessionLabels(session=order.session, owner=os.getuid(), state=state_label(state))
+    plan, names, mount = _plan(order, identity, facts), None, None
+    if plan is not None:
         names = NeutralNames.make()
-        mount = workspace_mount(plan, names, limits, identity)
-        if mount is None:
-            mount = await read_only_copy(
-                engine, folder, identity, image=image.image_id, labels=labels.as_mapping()
+        try:
+            mount = workspace_mount(plan, names, limits, identity) or await read_only_copy(
+                engine, order.folder, identity, image=image.image_id, labels=labels.as_mapping()
             )
+        except BaseException:
+            names.remove()
+            raise
     spec = container_spec(
         policy.grant,
         limits=limits,
@@ -163,7 +157,45 @@ async def place(  # noqa: PLR0913 - one call from one place
         architecture=facts.architecture,
     )
     return Placement(
-        engine=engine, facts=facts, spec=spec, limits=limits, folder=folder, plan=plan, names=names
+        engine=engine, facts=facts, spec=spec, limits=limits, folder=order.folder, plan=plan, names=names
+    )
+
+
+async def _clear(engine: DockerEngine, order: Order) -> None:
+    """Remove what the session's last runner left on the engine, before its stage is mounted again."""
+    label = state_label(order.state)
+    for found in await engine.owned(state=label):
+        if found.session == order.session:
+            await engine.remove(found.container_id)
+            if not await engine.wait_gone(found.container_id, timeout_seconds=GONE_SECONDS):
+                raise SandboxError(
+                    f"the session's old container `{found.container_id[:12]}` does not go away",
+                    hint="`pairlock clean` tries again",
+                )
+    for name, session in await engine.owned_volumes(state=label):
+        if session == order.session:
+            await engine.remove_volume(name)
+
+
+def _plan(order: Order, identity: Identity, facts: EngineFacts) -> StagePlan | None:
+    """Return how the workspace is held: the stage that the session left, where there is one to go on with."""
+    workspace, files = order.workspace, order.policy.files
+    if workspace is None or files is None:
+        return None
+    hide, executable = stage.HiddenBy(files), order.policy.grant.holds(Capability.EXEC)
+    if order.resumed:
+        if files.access == "stage" and stage.StageFolder(order.folder / "stage").about.exists():
+            return stage.resume_stage(workspace, order.folder, hide=hide, executable=executable)
+        stage.discard(order.folder)  # `read` and `direct` keep nothing there, and a half-made stage is none
+    return stage.plan_stage(
+        workspace,
+        order.folder,
+        access=stage.Access(files.access),
+        hide=hide,
+        uid=identity.uid,
+        gid=identity.gid,
+        engine_local=facts.local,
+        executable=executable,
     )
 
 

@@ -30,6 +30,8 @@ class Meta(BaseModel):
     workspace: str | None
     """The user's folder, resolved."""
     model: str
+    model_reference: str = ""
+    """How the model is named to get it again; empty when it has to be named on `resume`."""
     started: str
     """ISO 8601, UTC."""
     process: int

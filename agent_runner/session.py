@@ -1,106 +1,53 @@
-"""Run one session from policy to account: ledger, stage, sandbox, loop, and everything closed at the end."""
+"""Run one session from policy to account: ledger, sandbox, loop, and everything closed at the end."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from agent_runner.budget import Budget, BudgetLimits
+from agent_runner.approvals import RecordedApprover
+from agent_runner.budget import Budget, limits_of_policy
 from agent_runner.ceiling import read_ceiling
-from agent_runner.container import Placement, place, sandbox_for
+from agent_runner.continuing import ContinuedGate, ContinuedRecord, settle
 from agent_runner.errors import BackendError, RunnerError
+from agent_runner.housing import Housed, Order
 from agent_runner.ids import new_session_id
 from agent_runner.lineage import require_lineage, wrote_unreviewed
 from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import Meta, write_meta
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
-from agent_runner.transcript import Transcript, Watcher
-from agent_runner.watch import HiddenFileAppearedError, StageExceededError, watch_of, watched
+from agent_runner.request import EXIT_CODES, SessionRequest, SessionResult, Status
+from agent_runner.transcript import Transcript
+from agent_runner.watch import HiddenFileAppearedError, StageExceededError, watched
 from agent_runner.way_out import way_out
 from audit import event
 from audit.errors import LedgerError
-from audit.fields import Evidence, Totals
+from audit.fields import Totals
 from audit.journal import Journal, Registration
 from audit.state import prepare
 from cli_tools import schema
 from cli_tools.catalogue import built_in
-from cli_tools.gate import Approver, Gate
 from cli_tools.record import Record
 from policies.request import SessionFacts
-from sandbox.errors import AttestationError, SandboxError
+from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent_runner.backends.backend import Backend
-    from policies.policy import Policy
-    from sandbox import stage
+    from agent_runner.fold import Past
     from sandbox.egress.gate import EgressGate
-    from sandbox.engine import Evidence as Seen
-    from sandbox.runtime.engine import Progress
     from sandbox.session import Sandbox
-    from sandbox.workspace import Workspace
 
-Status = Literal[
-    "done", "failed", "denied", "budget", "sandbox_failed", "ledger_failed", "model_failed", "interrupted"
-]
+__all__ = ["EXIT_CODES", "SessionRequest", "SessionResult", "SessionRun", "Status", "run_session"]
 
-EXIT_CODES: Final[dict[Status, int]] = {
-    "done": 0,
-    "failed": 1,
-    "denied": 3,
-    "sandbox_failed": 4,
-    "budget": 5,
-    "ledger_failed": 6,
-    "model_failed": 7,
-    "interrupted": 130,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRequest:
-    """What a session is started with."""
-
-    task: str
-    policy: Policy
-    policy_origin: str
-    """Where the policy came from, for people."""
-    workspace: Workspace | None
-    """The user's folder; given exactly when the grant holds `files`."""
-    backend: Backend
-    state: Path
-    headless: bool
-    """Whether nobody can be asked; what needs an approval is then denied."""
-    task_is_origin: bool
-    """Whether sinks may be taken from the task's text."""
-    approver: Approver
-    watcher: Watcher
-    progress: Progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionResult:
-    """A session's account."""
-
-    session: str
-    status: Status
-    exit_code: int
-    reason: str
-    unfinished: bool
-    """Whether the model stopped without saying that it was done."""
-    totals: Totals
-    start_seconds: float
-    """From the create request to the end of the attestation; 0 when the sandbox was never made."""
-    ledger: Path
-    """The session's log."""
-    plan: stage.StagePlan | None
-    """How the workspace was held; None in a session without `files`."""
-    error: BaseException | None
-    """What ended the session, when something broke."""
+RESUMED: Final = (
+    "note: the session was interrupted and goes on in a fresh sandbox: the workspace is as it was left, the "
+    "scratch folder is empty, and no program runs any more"
+)
+UNFINISHED: Final = "note: go on with the task; when it is done, or cannot be done, call `finish`"
 
 
 async def run_session(request: SessionRequest) -> SessionResult:
@@ -112,7 +59,7 @@ async def run_session(request: SessionRequest) -> SessionResult:
     """
     if request.workspace is not None:
         require_lineage(request.state, request.workspace, request.policy.grant)
-    session = new_session_id()
+    session = request.session or new_session_id()
     files = prepare(request.state)
     registration = Registration(
         grant=request.policy.grant.label,
@@ -123,23 +70,34 @@ async def run_session(request: SessionRequest) -> SessionResult:
     async with journal:
         folder = files.session(session).folder
         write_meta(folder, _meta(request, session), request.policy.as_yaml())
-        run = _Run(request, session, journal, folder)
-        return await run.to_its_end()
+        return await SessionRun(request, session, journal, folder).to_its_end()
 
 
-class _Run:
-    """One session while it lasts."""
+class SessionRun:
+    """One session while it lasts.
 
-    def __init__(self, request: SessionRequest, session: str, journal: Journal, folder: Path) -> None:
+    Args:
+        request: What it was started with.
+        session: Its id.
+        journal: Its ledger, open.
+        folder: Its folder in the state folder.
+        past: What it has come to, when it goes on.
+    """
+
+    def __init__(
+        self, request: SessionRequest, session: str, journal: Journal, folder: Path, past: Past | None = None
+    ) -> None:
         self._request = request
         self._session = session
         self._journal = journal
         self._folder = folder
-        self._record = Record(journal, session)
+        self._past = past
+        self._record = Record(journal, session) if past is None else ContinuedRecord(journal, session, past)
         self._transcript = Transcript(journal, self._record, request.watcher)
-        self._budget = Budget(_limits(request.policy))
-        self._sandbox: Sandbox | None = None
-        self._placement: Placement | None = None
+        limits = limits_of_policy(request.policy)
+        self._budget = Budget(limits) if past is None else Budget(limits.plus(past.added), used=past.used)
+        self._approver = RecordedApprover(journal, self._record, session, request.approver)
+        self._housed: Housed | None = None
 
     async def to_its_end(self) -> SessionResult:
         """Run, and close the ledger with the account whatever happened."""
@@ -160,8 +118,9 @@ class _Run:
             status = _status_of_error(caught)
         reason = end.reason if end else _reason(error)
         unfinished = end is not None and end.status == "unfinished"
+        totals = self._totals()
         try:
-            await self._close(status, reason, unfinished=unfinished)
+            await self._close(status, reason, totals, unfinished=unfinished)
         except LedgerError as broken:
             status, error, reason = "ledger_failed", error or broken, _reason(error or broken)
         return SessionResult(
@@ -170,43 +129,43 @@ class _Run:
             exit_code=EXIT_CODES[status],
             reason=reason,
             unfinished=unfinished,
-            totals=self._totals(),
+            totals=totals,
             start_seconds=self._sandbox.started_seconds if self._sandbox else 0.0,
             ledger=self._folder / "events.jsonl",
-            plan=self._placement.plan if self._placement else None,
+            plan=self._housed.plan if self._housed else None,
             error=error,
         )
 
+    @property
+    def _sandbox(self) -> Sandbox | None:
+        return self._housed.sandbox if self._housed else None
+
     async def _run(self) -> LoopEnd:
-        request = self._request
-        await self._journal.record(self._opening())
+        request, past = self._request, self._past
+        if past is None:
+            await self._journal.record(self._opening())
+        elif past.finished is not None:
+            status, summary = past.finished
+            return LoopEnd(status=status, reason=summary, turns=past.used.turns)
         self._label_direct_writing()
-        self._placement = placement = await place(
-            request.policy,
-            request.workspace,
+        order = Order(
             session=self._session,
+            policy=request.policy,
+            workspace=request.workspace,
             state=request.state,
             folder=self._folder,
+            resumed=past is not None,
+            journal=self._journal,
             progress=request.progress,
         )
         try:
-            async with sandbox_for(placement, made=self._created) as sandbox:
-                self._sandbox = sandbox
-                await self._journal.record(_attested("as granted", sandbox.evidence))
+            async with request.housing.house(order) as housed:
+                self._housed = housed
                 async with way_out(request.policy, self._journal, self._session) as egress:
-                    return await watched(
-                        self._loop(sandbox, egress),
-                        watch_of(placement.plan, request.policy.files),
-                        stop=lambda: placement.engine.kill(sandbox.container_id),
-                    )
+                    return await watched(self._loop(housed.sandbox, egress), housed.watch, stop=housed.stop)
         except StageExceededError as error:
             await self._journal.record(_limit_hit(error))
             raise
-        except AttestationError as error:
-            await self._journal.record(_attested("differs", error.evidence))
-            raise
-        finally:
-            await placement.finish()
 
     def _label_direct_writing(self) -> None:
         """Label the workspace before a session that writes in it at once has written anything."""
@@ -216,10 +175,11 @@ class _Run:
             wrote_unreviewed(self._request.state, workspace.identity, self._session, grant, why=why)
 
     async def _loop(self, sandbox: Sandbox, egress: EgressGate | None) -> LoopEnd:
-        request = self._request
+        request, past = self._request, self._past
         catalogue = built_in()
         offered = [c for c in catalogue.commands if c.needs <= request.policy.grant.capabilities]
-        gate = Gate(
+        gate = ContinuedGate(
+            calls=past.allowed if past else {},
             policy=request.policy,
             facts=SessionFacts(
                 grant=request.policy.grant,
@@ -231,10 +191,19 @@ class _Run:
             sandbox=sandbox,
             egress=egress,
             record=self._record,
-            approver=request.approver,
+            approver=self._approver,
         )
+        if past is not None:
+            await self._go_on(past)
         await self._transcript.begin(system_prompt(request.policy.grant), request.task)
         return await run_loop(request.backend, gate, self._transcript, schema.tools(offered), self._budget)
+
+    async def _go_on(self, past: Past) -> None:
+        self._transcript.go_on(past.messages, past.calls, model_seconds=past.totals.model_ms / 1000)
+        await settle(self._journal, self._transcript, past)
+        if past.used.turns:
+            unfinished = past.closed is not None and past.closed.unfinished
+            self._transcript.remind(UNFINISHED if unfinished else RESUMED)
 
     def _opening(self) -> event.SessionOpened:
         request = self._request
@@ -252,25 +221,7 @@ class _Run:
             headless=request.headless,
         )
 
-    async def _created(self, container_id: str) -> None:
-        """Write down the container before it starts."""
-        placement = self._placement
-        if placement is None:
-            raise RunnerError("a container was made before it was placed")
-        strategy, reason = placement.strategy
-        await self._journal.record(
-            event.SandboxCreated(
-                runtime=placement.spec.runtime,
-                engine_version=placement.facts.version,
-                image_digest=placement.spec.image,
-                container=container_id,
-                spec_digest=placement.spec.digest,
-                stage_strategy=strategy,
-                stage_reason=reason,
-            )
-        )
-
-    async def _close(self, status: Status, reason: str, *, unfinished: bool) -> None:
+    async def _close(self, status: Status, reason: str, totals: Totals, *, unfinished: bool) -> None:
         if self._sandbox is not None and status != "ledger_failed":
             await self._journal.record(event.SandboxClosed(why=reason[:500]))
         await self._journal.close(
@@ -279,20 +230,22 @@ class _Run:
                 exit_code=EXIT_CODES[status],
                 reason=reason[:2000],
                 unfinished=unfinished,
-                totals=self._totals(),
+                totals=totals,
             )
         )
 
     def _totals(self) -> Totals:
-        sandbox = self._sandbox
+        sandbox, past = self._sandbox, self._past
         sandbox_seconds = sandbox.started_seconds + sandbox.busy_seconds if sandbox else 0.0
+        before_ms = past.totals.sandbox_ms if past else 0
         return Totals(
             turns=self._budget.turns,
             actions=self._record.actions,
             denials=self._record.denials,
             model_ms=int(self._transcript.model_seconds * 1000),
-            sandbox_ms=int(sandbox_seconds * 1000),
+            sandbox_ms=before_ms + int(sandbox_seconds * 1000),
             ledger_ms=self._journal.spent_ms,
+            waiting_ms=int(self._approver.waited_seconds * 1000),
             input_tokens=self._budget.input_tokens,
             output_tokens=self._budget.output_tokens,
             cached_tokens=self._budget.cached_tokens,
@@ -337,21 +290,6 @@ def _reason(error: BaseException | None) -> str:
     return str(getattr(error, "message", "") or error)
 
 
-def _limits(policy: Policy) -> BudgetLimits:
-    budget = policy.budget
-    return BudgetLimits(
-        turns=int(budget.turns), tokens=int(budget.tokens), wall_seconds=float(budget.wall_time)
-    )
-
-
-def _attested(verdict: Literal["as granted", "differs"], evidence: tuple[Seen, ...]) -> event.SandboxAttested:
-    pieces = tuple(
-        Evidence(check=piece.check, expected=piece.expected, observed=piece.observed, source=piece.source)
-        for piece in evidence
-    )
-    return event.SandboxAttested(verdict=verdict, evidence=pieces)
-
-
 def _meta(request: SessionRequest, session: str) -> Meta:
     return Meta(
         session=session,
@@ -361,6 +299,7 @@ def _meta(request: SessionRequest, session: str) -> Meta:
         grant=request.policy.grant.label,
         workspace=str(request.workspace.path) if request.workspace else None,
         model=request.backend.model,
+        model_reference=request.model_reference,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         process=os.getpid(),
     )

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from agent_runner.approvals import Asker
     from agent_runner.backends.backend import Backend, Reply
     from agent_runner.policy_file import LoadedPolicy
-    from cli_tools.gate import Approver
     from cli_tools.observation import Observation
     from sandbox.runtime.engine import Progress
     from sandbox.workspace import Workspace
@@ -44,7 +44,7 @@ class Place:
     workspace: Workspace | None
     state: Path
     headless: bool
-    approver: Approver
+    approver: Asker
     progress: Progress
 
 

@@ -1,14 +1,22 @@
-"""Keep the conversation, which only ever grows at its end, and write each of its steps into the ledger."""
+"""Keep the conversation, which only ever grows at its end, and write each of its steps into the ledger.
+
+`fold` reads the same steps back: what is written here is all that `resume` has.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import time
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol, assert_never
 
 import orjson
 
 from agent_runner.backends.backend import (
     Backend,
+    Call,
     Message,
     ModelMessage,
     ObservationMessage,
@@ -17,14 +25,16 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.errors import BackendError
+from agent_runner.hearing import bounded
 from audit import event
 from audit.fields import ToolCall
 from cli_tools.action import LineProposal, Proposal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from agent_runner.budget import BudgetExceeded
+    from audit.fields import Commitment
     from audit.journal import Journal
     from cli_tools.observation import Observation
     from cli_tools.record import Record
@@ -66,13 +76,41 @@ class Transcript:
         self._watcher = watcher
         self._monotonic = monotonic
         self._messages: list[Message] = []
+        self._calls: deque[Call] = deque()
+        self._digest = hashlib.sha256()
+        self._reminders: list[str] = []
         self.turn = 0
         self.model_seconds = 0.0
 
+    def go_on(self, messages: Iterable[Message], calls: Iterable[Call], *, model_seconds: float) -> None:
+        """Take up a conversation that an earlier runner left, none of which is written again.
+
+        Args:
+            messages: As they were.
+            calls: Those of the last reply that have no answer yet.
+            model_seconds: Time already spent waiting for the model.
+        """
+        for message in messages:
+            self._grow(message)
+        self._calls.extend(calls)
+        self.turn = sum(isinstance(message, ModelMessage) for message in self._messages)
+        self._record.turn = self.turn
+        self.model_seconds = model_seconds
+
     async def begin(self, system: str, task: str) -> None:
-        """Write the first two messages."""
-        for role, text in (("system", system), ("user", task)):
-            await self._add(SystemMessage(text=text) if role == "system" else UserMessage(text=text))
+        """Write the first two messages, or those of them that are not there yet."""
+        for message in (SystemMessage(text=system), UserMessage(text=task))[len(self._messages) :]:
+            await self._add(message)
+
+    async def notes(self, texts: Iterable[str]) -> None:
+        """Tell the model something of the runner's own, in the user's place."""
+        for text in (*self._reminders, *texts):
+            await self._add(UserMessage(text=text))
+        self._reminders.clear()
+
+    def remind(self, text: str) -> None:
+        """Put a note before the next question; calls that are open are answered first."""
+        self._reminders.append(text)
 
     async def ask(self, backend: Backend, tools: tuple[Tool, ...]) -> Reply:
         """Ask the model for its next words; question and answer are durable around it."""
@@ -83,33 +121,62 @@ class Transcript:
                 turn=self.turn,
                 backend=backend.kind,
                 model=backend.model,
-                messages=self._journal.commit(_encoded(self._messages)),
+                messages=self._journal.commit(f"sha256:{self._digest.hexdigest()}"),
                 message_count=len(self._messages),
             )
         )
         start = self._monotonic()
         try:
-            reply = await backend.ask(tuple(self._messages), tools)
+            reply = bounded(await backend.ask(tuple(self._messages), tools))
         except BackendError as error:
             await self._failed(backend, error, self._monotonic() - start)
             raise
         elapsed = self._monotonic() - start
         self.model_seconds += elapsed
         await self._answered(backend, reply, elapsed)
-        self._messages.append(ModelMessage(reply=reply))
+        self._grow(ModelMessage(reply=reply))
+        self._calls.extend(reply.calls)
         self._watcher.said(self.turn, reply)
         return reply
 
-    def about(self, call_id: str) -> None:
-        """Say which call the next action belongs to."""
-        self._record.call = call_id
+    def next_call(self) -> Call | None:
+        """Return the next call of the last reply that has no answer, None when all have."""
+        if not self._calls:
+            return None
+        self._record.call = self._calls[0].call_id
+        return self._calls[0]
 
-    async def observe(self, call_id: str, seen: Observation) -> None:
-        """Tell the model what came of a call."""
-        self._messages.append(
-            ObservationMessage(call_id=call_id, text=seen.text, refused=seen.kind != "done")
-        )
+    async def observe(self, call: Call, seen: Observation) -> None:
+        """Tell the model what came of a call; what an outcome's own entry does not hold is written first."""
+        if seen.kind == "done":
+            self.answered(call, seen.text)
+        else:
+            await self.refused(call, seen.text)
         self._watcher.saw(seen)
+
+    def answered(self, call: Call, text: str) -> None:
+        """Tell the model what came of a call whose outcome is in the ledger."""
+        self._answer(ObservationMessage(call_id=call.call_id, text=self._redacted(text), refused=False))
+
+    async def refused(self, call: Call, text: str) -> None:
+        """Tell the model why a call was not carried out, or that nobody knows."""
+        message = ObservationMessage(call_id=call.call_id, text=self._redacted(text), refused=True)
+        content = self._journal.commit(_raw(message.text))
+        await self._journal.record(event.MessageAdded(role="tool", content=content, call=message.call_id))
+        self._answer(message)
+
+    def repeats(self) -> int:
+        """Return how often the last reply's calls were made in a row; 0 when it made none."""
+        replies = (m.reply for m in reversed(self._messages) if isinstance(m, ModelMessage))
+        proposals = [call.proposal for call in last.calls] if (last := next(replies, None)) else []
+        if not proposals:
+            return 0
+        times = 1
+        for reply in replies:
+            if [call.proposal for call in reply.calls] != proposals:
+                break
+            times += 1
+        return times
 
     async def limit(self, exceeded: BudgetExceeded) -> None:
         """Write down that a budget ran out."""
@@ -123,26 +190,49 @@ class Transcript:
         )
 
     async def _add(self, message: SystemMessage | UserMessage) -> None:
+        message = replace(message, text=self._redacted(message.text))
+        content = self._journal.commit(_raw(message.text))
         role: Literal["system", "user"] = "system" if isinstance(message, SystemMessage) else "user"
-        content = self._journal.commit(message.text.encode("utf-8", "surrogateescape"))
         await self._journal.record(event.MessageAdded(role=role, content=content))
+        self._grow(message)
+
+    def _answer(self, message: ObservationMessage) -> None:
+        self._grow(message)
+        self._calls.popleft()
+
+    def _grow(self, message: Message) -> None:
+        """Append a message; the running digest stands for the whole conversation at a constant cost."""
         self._messages.append(message)
+        self._digest.update(orjson.dumps(_plain(message)) + b"\n")
+
+    def _redacted(self, text: str) -> str:
+        """Return text as the ledger has it: what is redacted there, the model does not see either."""
+        return self._journal.redactor.raw(_raw(text)).decode("utf-8", "surrogateescape")
 
     async def _answered(self, backend: Backend, reply: Reply, elapsed: float) -> None:
-        text = reply.text.encode("utf-8", "surrogateescape")
         await self._journal.record(
             event.ModelAnswered(
                 turn=self.turn,
                 backend=backend.kind,
                 model=backend.model,
-                text=self._journal.commit(text) if text else None,
+                text=self._journal.commit(_raw(reply.text)) if reply.text else None,
                 tool_calls=tuple(_tool_call(call.call_id, call.proposal) for call in reply.calls),
                 input_tokens=reply.usage.input_tokens,
                 output_tokens=reply.usage.output_tokens,
                 cached_tokens=reply.usage.cached_tokens,
                 duration_ms=int(elapsed * 1000),
+                raw=self._bodies(reply),
             )
         )
+
+    def _bodies(self, reply: Reply) -> Commitment | None:
+        """Commit to the contents that stand beside command lines; a tool call has its content inside."""
+        bodies = {
+            str(place): base64.b64encode(call.proposal.body).decode()
+            for place, call in enumerate(reply.calls)
+            if isinstance(call.proposal, LineProposal) and call.proposal.body is not None
+        }
+        return self._journal.commit(orjson.dumps({"bodies": bodies})) if bodies else None
 
     async def _failed(self, backend: Backend, error: BackendError, elapsed: float) -> None:
         await self._journal.record(
@@ -164,24 +254,37 @@ def _tool_call(call_id: str, proposal: Proposal) -> ToolCall:
     return ToolCall(call=call_id, name=proposal.tool, arguments=proposal.arguments)
 
 
-def _encoded(messages: list[Message]) -> bytes:
-    """Write the conversation as the bytes that the commitment stands for."""
-    return orjson.dumps([_plain(message) for message in messages], default=repr)
+def _raw(text: str) -> bytes:
+    """Return a text's bytes; half of a UTF-16 pair, which has none, becomes its escape."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
 
 
-def _plain(message: Message) -> dict[str, object]:
+def _plain(message: Message) -> list[object]:
     match message:
         case SystemMessage(text=text):
-            return {"role": "system", "text": _safe(text)}
+            return ["system", _safe(text)]
         case UserMessage(text=text):
-            return {"role": "user", "text": _safe(text)}
+            return ["user", _safe(text)]
         case ModelMessage(reply=reply):
-            calls = [[call.call_id, _safe(repr(call.proposal))] for call in reply.calls]
-            return {"role": "model", "text": _safe(reply.text), "calls": calls}
+            return [
+                "model",
+                _safe(reply.text),
+                [[_safe(call.call_id), *_words(call.proposal)] for call in reply.calls],
+            ]
         case ObservationMessage(call_id=call_id, text=text):
-            return {"role": "observation", "call": call_id, "text": _safe(text)}
+            return ["observation", _safe(call_id), _safe(text)]
         case _:
             assert_never(message)
+
+
+def _words(proposal: Proposal) -> list[str | None]:
+    if isinstance(proposal, LineProposal):
+        body = None if proposal.body is None else hashlib.sha256(proposal.body).hexdigest()
+        return [_safe(proposal.line), body]
+    return [_safe(proposal.tool), _safe(proposal.arguments)]
 
 
 def _safe(text: str) -> str:

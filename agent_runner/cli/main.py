@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agent_runner.cli import audit, clean, doctor, policy, review, run, sessions, tools
+from agent_runner.cli import audit, clean, doctor, model, policy, resume, review, run, sessions, tools
 from agent_runner.cli.exits import Exit, leave
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("run")(run.run)
+app.command("resume")(resume.resume)
 app.command("ps")(sessions.list_sessions)
 app.command("diff")(review.diff)
 app.command("apply")(review.apply)
@@ -27,6 +28,7 @@ app.command("discard")(review.discard)
 app.command("review")(review.review)
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
+app.add_typer(model.app, name="model")
 app.add_typer(tools.app, name="tools")
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)

@@ -45,8 +45,7 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     if request.headless and request.policy.commands.ask:
         say(f"nobody can be asked here: {len(request.policy.commands.ask)} `ask` rules are denials")
     result = interruptible(_run(request))
-    account = _as_json(result) if as_json else _as_text(result)
-    typer.echo(account)
+    typer.echo(account(result, as_json=as_json))
     if result.error is not None and result.status != "interrupted":
         say(f"pairlock: {explain(result.error)}")
     raise typer.Exit(result.exit_code)
@@ -115,6 +114,7 @@ def _request(
         approver=NobodyApprover() if headless else TerminalApprover(),
         watcher=PlainWatcher(),
         progress=Progress(),
+        model_reference=model_reference(model),
     )
 
 
@@ -146,13 +146,17 @@ def require_trust(loaded: LoadedPolicy, workspace: Path | None, state: Path) -> 
     require_outside(loaded, workspace, trusted=lambda digest: is_trusted(state, digest))
 
 
-def _as_text(result: SessionResult) -> str:
-    from agent_runner.account import account_lines
+def account(result: SessionResult, *, as_json: bool) -> str:
+    """Return a session's account, for a person or for a program."""
+    from agent_runner.account import account_json, account_lines
 
-    return "\n".join(account_lines(result))
+    return account_json(result) if as_json else "\n".join(account_lines(result))
 
 
-def _as_json(result: SessionResult) -> str:
-    from agent_runner.account import account_json
+def model_reference(model: str | None) -> str:
+    """Return how a model is named so that another process, in another folder, finds the same one."""
+    from agent_runner.models import SCRIPTED
 
-    return account_json(result)
+    if model is not None and model.startswith(SCRIPTED):
+        return f"{SCRIPTED}{Path(model.removeprefix(SCRIPTED)).resolve()}"
+    return model or "default"

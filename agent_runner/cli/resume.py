@@ -1,0 +1,81 @@
+"""Go on with a session from the command line: `pairlock resume`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_runner.cli.exits import explain
+from agent_runner.cli.run import account, interruptible
+from agent_runner.cli.talk import PlainWatcher, Progress, say
+
+if TYPE_CHECKING:
+    from agent_runner.request import SessionResult
+    from agent_runner.resume import ResumeRequest
+
+
+def resume(
+    session: Annotated[str, typer.Argument(metavar="ID", help="An id, its beginning, or `last`.")],
+    add_budget: Annotated[
+        str | None,
+        typer.Option("--add-budget", help="More of it: turns=10,tokens=50k,wall_time=10m.", metavar="WHAT"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Another model than the one it was run with.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the account as one JSON object.")] = False,
+) -> None:
+    """Go on with a session that was interrupted, or ran out of its budget."""
+    request = _request(session, add_budget, model)
+    say(f"session {request.session} goes on; model {request.backend.model}")
+    result = interruptible(_resume(request))
+    typer.echo(account(result, as_json=as_json))
+    if result.error is not None and result.status != "interrupted":
+        say(f"pairlock: {explain(result.error)}")
+    raise typer.Exit(result.exit_code)
+
+
+async def _resume(request: ResumeRequest) -> SessionResult:
+    from agent_runner.resume import resume_session
+
+    try:
+        return await resume_session(request)
+    finally:
+        await request.backend.close()
+
+
+def _request(given: str, add_budget: str | None, model: str | None) -> ResumeRequest:
+    from agent_runner.approvals import NobodyApprover, TerminalApprover
+    from agent_runner.budget import NOTHING, parse_budget
+    from agent_runner.errors import InvalidInputError
+    from agent_runner.meta import read_meta
+    from agent_runner.models import choose_backend
+    from agent_runner.resume import ResumeRequest
+    from agent_runner.review import refuse_running
+    from agent_runner.state import session_files, state_folder
+
+    state = state_folder()
+    added = NOTHING if add_budget is None else parse_budget(add_budget)
+    files = session_files(given, state)
+    refuse_running(files)
+    reference = model or read_meta(files.folder).model_reference
+    if not reference:
+        raise InvalidInputError(
+            f"session `{files.folder.name}` does not say which model it was run with",
+            hint="name it: `--model`",
+        )
+    headless = not (sys.stdin.isatty() and sys.stderr.isatty()) or bool(os.environ.get("CI"))
+    return ResumeRequest(
+        session=files.folder.name,
+        state=state,
+        backend=choose_backend(reference),
+        headless=headless,
+        approver=NobodyApprover() if headless else TerminalApprover(),
+        watcher=PlainWatcher(),
+        progress=Progress(),
+        added=added,
+        model_reference=reference,
+    )

@@ -1,0 +1,68 @@
+"""Let gate and record go on where an earlier runner of the same session left them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from audit import event
+from cli_tools.gate import Gate
+from cli_tools.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent_runner.fold import Past
+    from agent_runner.transcript import Transcript
+    from audit.journal import Journal
+
+UNKNOWN = (
+    "unknown: the runner was stopped while this action was under way, so it may have been done, in part or "
+    "not at all\nhint: look at what it was to change before you do it again"
+)
+
+
+class ContinuedRecord(Record):
+    """Number actions from where they were.
+
+    Args:
+        journal: The session's ledger.
+        session: The session's id.
+        past: What was recorded before.
+    """
+
+    def __init__(self, journal: Journal, session: str, past: Past) -> None:
+        super().__init__(journal, session)
+        self._number = self.actions = past.totals.actions
+        self.denials = past.totals.denials
+
+
+class ContinuedGate(Gate):
+    """Count calls from where they were: a `max_calls` holds for the session's whole life.
+
+    Args:
+        calls: Command -> how often it was allowed before.
+        rooms: As for `Gate`.
+    """
+
+    def __init__(self, *, calls: Mapping[str, int], **rooms: Any) -> None:
+        super().__init__(**rooms)
+        self._calls.update(calls)
+
+
+async def settle(journal: Journal, transcript: Transcript, past: Past) -> None:
+    """Tell the model what came of the action that was under way, or that nobody knows; never do it again."""
+    unsettled, call = past.unsettled, transcript.next_call()
+    if unsettled is None or call is None:
+        return
+    if not unsettled.text:
+        await journal.record(
+            event.ActionFinished(
+                action=unsettled.action,
+                outcome="unknown",
+                exit_code=None,
+                duration_ms=0,
+                output_bytes=0,
+                detail="the runner was stopped before the outcome was recorded",
+            )
+        )
+    await transcript.refused(call, unsettled.text or UNKNOWN)

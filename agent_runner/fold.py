@@ -1,0 +1,285 @@
+"""Fold a session's ledger into what it was when its runner left it. It only reads."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+import orjson
+
+from agent_runner.backends.backend import (
+    Call,
+    Message,
+    ModelMessage,
+    ObservationMessage,
+    Reply,
+    SystemMessage,
+    Usage,
+    UserMessage,
+)
+from agent_runner.budget import NOTHING, BudgetLimits, Used, parse_budget, warned_of
+from agent_runner.errors import InvalidInputError
+from audit import event
+from audit.errors import BrokenLedgerError
+from audit.fields import Totals
+from audit.openings import Gone
+from audit.reader import SessionReader
+from cli_tools.action import LineProposal, Proposal, ToolProposal
+from cli_tools.neutral import neutralise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from audit.chain import Entry
+    from audit.fields import Commitment, Event, Reason
+
+BUDGET_ADDED: Final = "budget-added"
+"""Code of the entry by which a person adds to a budget; its message is what `parse_budget` reads."""
+_BEGINS: Final = ("log.opened", "session.recovered")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsettled:
+    """A call of the last reply that went to the gate, and of which the model was not told."""
+
+    action: str
+    """`<session>/<n>`."""
+    text: str
+    """What the model would have been told; empty when nobody knows what came of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What a session has come to."""
+
+    opened: event.SessionOpened
+    closed: event.SessionClosed | None
+    """The last recorded end; None when the last runner recorded none."""
+    task: str
+    messages: tuple[Message, ...]
+    calls: tuple[Call, ...]
+    """Those of the last reply of which the model was not told what came of them, in order."""
+    unsettled: Unsettled | None
+    """How far the first of `calls` has come; None when it never reached the gate."""
+    finished: tuple[Literal["done", "failed"], str] | None
+    """How the model ended it, and its summary; None when it did not."""
+    used: Used
+    added: BudgetLimits
+    """What people added to its budget."""
+    totals: Totals
+    allowed: Counter[str]
+    """Command -> how often it was allowed."""
+    entries: int
+    """Length of the log."""
+
+
+def read_past(state: Path, session: str) -> Past:
+    """Return what a session has come to, every entry and every body verified on the way.
+
+    Raises:
+        InvalidInputError: When the session ended before it began.
+        audit.errors.BrokenLedgerError: When the log does not hold, or a body of the conversation was
+            withheld; the message says which.
+    """
+    reader = SessionReader(state, session)
+    fold = _Fold(reader)
+    for entry, happened in reader.events():
+        fold.take(entry, happened)
+    return fold.past()
+
+
+@dataclass
+class _Fold:
+    reader: SessionReader
+    opened: event.SessionOpened | None = None
+    closed: event.SessionClosed | None = None
+    messages: list[Message] = field(default_factory=list)
+    calls: deque[Call] = field(default_factory=deque)
+    intended: event.ActionIntended | None = None
+    unsettled: Unsettled | None = None
+    finished: tuple[Literal["done", "failed"], str] | None = None
+    added: BudgetLimits = NOTHING
+    warned: set[str] = field(default_factory=set)
+    usage: list[int] = field(default_factory=lambda: [0, 0, 0])
+    turns: int = 0
+    actions: int = 0
+    denials: int = 0
+    model_ms: int = 0
+    acted_ms: int = 0
+    allowed: Counter[str] = field(default_factory=Counter)
+    began_us: int = 0
+    latest_us: int = 0
+    ran_us: int = 0
+    entries: int = 0
+
+    def take(self, entry: Entry, happened: Event) -> None:
+        self.entries = entry.seq + 1
+        if entry.type in _BEGINS:
+            self.ran_us += self.latest_us - self.began_us
+            self.began_us = entry.mono_us
+            self.closed = None
+        self.latest_us = entry.mono_us
+        match happened:
+            case event.SessionOpened():
+                self.opened = happened
+            case event.MessageAdded():
+                self._message(entry, happened)
+            case event.ModelAnswered():
+                self._reply(entry, happened)
+            case event.ActionIntended():
+                self._intended(happened)
+            case event.ApprovalAnswered():
+                self._approval(happened)
+            case event.ActionFinished():
+                self._outcome(entry, happened)
+            case event.SafetyNoted(code=code, message=message) if code == BUDGET_ADDED:
+                self._more_budget(message)
+            case event.SessionClosed():
+                self.closed = happened
+            case _:
+                pass  # what the sandbox, the egress gate and the journal tell is no part of the conversation
+
+    def past(self) -> Past:
+        if self.opened is None:
+            session = self.reader.session_id
+            raise InvalidInputError(f"session `{session}` ended before it began", hint="start it again")
+        tokens_in, tokens_out, cached = self.usage
+        seconds = (self.ran_us + self.latest_us - self.began_us) / 1_000_000
+        return Past(
+            opened=self.opened,
+            closed=self.closed,
+            task=self._text(self.opened.task, "the task"),
+            messages=tuple(self.messages),
+            calls=tuple(self.calls),
+            unsettled=self.unsettled,
+            finished=self.finished,
+            used=Used(
+                turns=self.turns,
+                input_tokens=tokens_in,
+                output_tokens=tokens_out,
+                cached_tokens=cached,
+                seconds=seconds,
+                warned=frozenset(self.warned),
+            ),
+            added=self.added,
+            totals=Totals(
+                actions=self.actions, denials=self.denials, model_ms=self.model_ms, sandbox_ms=self.acted_ms
+            ),
+            allowed=self.allowed,
+            entries=self.entries,
+        )
+
+    def _message(self, entry: Entry, added: event.MessageAdded) -> None:
+        text = self._text(added.content, f"entry {entry.seq}")
+        if added.role == "system":
+            self.messages.append(SystemMessage(text=text))
+        elif added.role == "user":
+            self.messages.append(UserMessage(text=text))
+            self.warned.update(filter(None, [warned_of(text)]))
+        else:
+            self._answer(entry, text, refused=True)
+
+    def _reply(self, entry: Entry, answered: event.ModelAnswered) -> None:
+        bodies = self._bodies(entry, answered.raw)
+        calls = tuple(
+            Call(call_id=call.call, proposal=_proposal(call.name, call.arguments, bodies.get(str(place))))
+            for place, call in enumerate(answered.tool_calls)
+        )
+        usage = (answered.input_tokens, answered.output_tokens, answered.cached_tokens)
+        text = self._text(answered.text, f"entry {entry.seq}") if answered.text else ""
+        told = Usage(input_tokens=usage[0], output_tokens=usage[1], cached_tokens=usage[2])
+        self.messages.append(ModelMessage(reply=Reply(text=text, calls=calls, usage=told)))
+        self.calls = deque(calls)
+        self.usage = [before + now for before, now in zip(self.usage, usage, strict=True)]
+        self.turns += 1
+        self.model_ms += answered.duration_ms
+
+    def _intended(self, intended: event.ActionIntended) -> None:
+        self.actions += 1
+        if intended.via != "model":
+            return
+        self.intended = intended
+        if intended.verdict == "denied":
+            self.denials += 1
+            kind = "denied" if intended.command else "error"
+            text = "\n".join(_told(kind, reason) for reason in intended.reasons)
+            self.unsettled = Unsettled(action=intended.action, text=text)
+        elif intended.verdict == "allowed":
+            self.allowed[intended.command] += 1
+            self.unsettled = Unsettled(action=intended.action, text="")
+        # What waits for an approval was not done: without an answer it goes to the gate again.
+
+    def _approval(self, answered: event.ApprovalAnswered) -> None:
+        if self.intended is None or self.intended.action != answered.action:
+            return
+        if answered.answer == "approved":
+            self.allowed[self.intended.command] += 1
+            self.unsettled = Unsettled(action=answered.action, text="")
+        else:
+            self.denials += 1
+            self.unsettled = Unsettled(action=answered.action, text="denied: not approved")
+
+    def _outcome(self, entry: Entry, finished: event.ActionFinished) -> None:
+        self.acted_ms += finished.duration_ms
+        if self.intended is None or self.intended.action != finished.action:
+            return
+        if finished.body is None:
+            kind = "error" if finished.outcome == "failed" else finished.outcome
+            if finished.outcome != "unknown":
+                text = f"{kind}: {neutralise(finished.detail)}"
+                self.unsettled = Unsettled(action=finished.action, text=text)
+            return
+        text = self._text(finished.body, f"entry {entry.seq}")
+        if self.intended.command == "finish":
+            status = self.intended.arguments.get("status")
+            self.finished = ("done" if status == "done" else "failed", text)
+        self._answer(entry, text, refused=False)
+
+    def _answer(self, entry: Entry, text: str, *, refused: bool) -> None:
+        if not self.calls:
+            raise BrokenLedgerError(
+                "an answer stands here to a call that nobody made",
+                path=self.reader.files.events,
+                seq=entry.seq,
+            )
+        call_id = self.calls.popleft().call_id
+        self.messages.append(ObservationMessage(call_id=call_id, text=text, refused=refused))
+        self.unsettled = self.intended = None
+
+    def _more_budget(self, message: str) -> None:
+        self.added = self.added.plus(parse_budget(message))
+        self.warned.clear()
+
+    def _bodies(self, entry: Entry, raw: Commitment | None) -> dict[str, bytes]:
+        if raw is None:
+            return {}
+        kept = orjson.loads(self._value(raw, f"entry {entry.seq}"))
+        return {place: base64.b64decode(body) for place, body in kept["bodies"].items()}
+
+    def _text(self, commitment: Commitment, what: str) -> str:
+        return self._value(commitment, what).decode("utf-8", "surrogateescape")
+
+    def _value(self, commitment: Commitment, what: str) -> bytes:
+        value = self.reader.value(commitment)
+        if isinstance(value, Gone):
+            raise BrokenLedgerError(
+                f"the body of {what} was withheld (commitment `{commitment.digest[:16]}`), so the "
+                "conversation cannot be read back",
+                path=self.reader.files.events,
+                hint="a session with a deleted opening is not resumed; start another",
+            )
+        return value
+
+
+def _proposal(name: str, arguments: str, body: bytes | None) -> Proposal:
+    if name:
+        return ToolProposal(tool=name, arguments=arguments)
+    return LineProposal(line=arguments, body=body)
+
+
+def _told(kind: str, reason: Reason) -> str:
+    """Return a reason as the gate tells it (`cli_tools.observation`)."""
+    hint = f"\nhint: {neutralise(reason.hint)}" if reason.hint else ""
+    return f"{kind} ({reason.code}): {neutralise(reason.message)}{hint}"

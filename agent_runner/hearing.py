@@ -1,0 +1,72 @@
+"""Bound what a model said before anything else reads it: its text, its calls, their arguments and their ids.
+
+A model server may be hostile or broken. What is cut says so in its own place, so that ledger and model read
+the same; whether a call means anything is for the gate to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from agent_runner.backends.backend import Call, Reply
+from cli_tools.action import LineProposal, Proposal
+
+TEXT_CHARACTERS: Final = 256 * 1024
+ARGUMENT_CHARACTERS: Final = 4 * 1024 * 1024
+BODY_BYTES: Final = 16 * 1024 * 1024
+NAME_CHARACTERS: Final = 256
+MOST_CALLS: Final = 64
+"""Calls of one reply that are taken; the rest is named and left out."""
+
+
+def bounded(reply: Reply) -> Reply:
+    """Return a reply that fits; one that already does is returned as it is."""
+    text = _text(reply.text, TEXT_CHARACTERS)
+    left_out = len(reply.calls) - MOST_CALLS
+    if left_out > 0:
+        text = f"{text}\n[{left_out} more calls were left out: at most {MOST_CALLS} of a reply are taken]"
+    calls = _distinct(tuple(map(_call, reply.calls[:MOST_CALLS])))
+    return reply if text == reply.text and calls == reply.calls else replace(reply, text=text, calls=calls)
+
+
+def _call(call: Call) -> Call:
+    return Call(call_id=_text(call.call_id, NAME_CHARACTERS), proposal=_proposal(call.proposal))
+
+
+def _proposal(proposal: Proposal) -> Proposal:
+    if isinstance(proposal, LineProposal):
+        body = proposal.body
+        if body is not None and len(body) > BODY_BYTES:
+            body = body[: BODY_BYTES + 1]  # the gate refuses it, and says why
+        return LineProposal(line=_text(proposal.line, ARGUMENT_CHARACTERS), body=body)
+    arguments = proposal.arguments
+    if len(arguments) > ARGUMENT_CHARACTERS:
+        # Half an object would be told to be bad JSON; this says what it is, and is never carried out.
+        arguments = f"[{len(arguments)} characters of arguments, at most {ARGUMENT_CHARACTERS} are read]"
+    return replace(
+        proposal,
+        tool=_text(proposal.tool, NAME_CHARACTERS),
+        arguments=_text(arguments, ARGUMENT_CHARACTERS),
+    )
+
+
+def _distinct(calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    """Give a name to calls that have none or share one: providers refuse a conversation with such."""
+    seen: set[str] = set()
+    named = []
+    for number, call in enumerate(calls, start=1):
+        call_id = call.call_id
+        while not call_id or call_id in seen:
+            call_id = f"{call_id}.{number}"
+        seen.add(call_id)
+        named.append(call if call_id == call.call_id else replace(call, call_id=call_id))
+    return tuple(named)
+
+
+def _text(text: str, limit: int) -> str:
+    """Return text that has bytes: half of a UTF-16 pair becomes its escape; what is too long is cut."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}\n[{len(text) - limit} more characters were left out]"

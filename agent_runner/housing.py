@@ -1,0 +1,119 @@
+"""Give a session its sandbox and take it away again, with the ledger's lines about both.
+
+The session knows only the protocol; the container is one of the ways to meet it.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from agent_runner.container import Placement, place, sandbox_for
+from agent_runner.watch import StageWatch, watch_of
+from audit import event
+from audit.fields import Evidence
+from sandbox.errors import AttestationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from audit.journal import Journal
+    from policies.policy import Policy
+    from sandbox.engine import Evidence as Seen
+    from sandbox.runtime.engine import Progress
+    from sandbox.session import Sandbox
+    from sandbox.stage import StagePlan
+    from sandbox.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a sandbox is ordered for."""
+
+    session: str
+    policy: Policy
+    workspace: Workspace | None
+    state: Path
+    folder: Path
+    """The session's folder in the state folder."""
+    resumed: bool
+    """Whether the session goes on with the stage that it left."""
+    journal: Journal
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Housed:
+    """A sandbox that stands, and what its session has to know of it."""
+
+    sandbox: Sandbox
+    plan: StagePlan | None
+    """How the workspace is held; None in a session without `files`."""
+    watch: StageWatch
+    """What is looked at from the host while the session runs."""
+    stop: Callable[[], Awaitable[None]]
+    """Kills the sandbox at once."""
+
+
+class Housing(Protocol):
+    """Give sessions their sandboxes."""
+
+    def house(self, order: Order) -> AbstractAsyncContextManager[Housed]:
+        """Give an attested sandbox, and destroy it at the end, whatever the end is."""
+        ...
+
+
+class ContainerHousing:
+    """Give a container of the Docker engine."""
+
+    @asynccontextmanager
+    async def house(self, order: Order) -> AsyncIterator[Housed]:
+        """Make, attest and at the end destroy a container.
+
+        Raises:
+            sandbox.errors.SandboxError: When it cannot be made, or is not what was asked for.
+        """
+        placement = await place(order)
+        journal = order.journal
+
+        async def created(container_id: str) -> None:
+            await journal.record(_created(placement, container_id))
+
+        try:
+            async with sandbox_for(placement, made=created) as sandbox:
+                await journal.record(_attested("as granted", sandbox.evidence))
+                yield Housed(
+                    sandbox=sandbox,
+                    plan=placement.plan,
+                    watch=watch_of(placement.plan, order.policy.files),
+                    stop=lambda: placement.engine.kill(sandbox.container_id),
+                )
+        except AttestationError as error:
+            await journal.record(_attested("differs", error.evidence))
+            raise
+        finally:
+            await placement.finish()
+
+
+def _created(placement: Placement, container_id: str) -> event.SandboxCreated:
+    strategy, reason = placement.strategy
+    return event.SandboxCreated(
+        runtime=placement.spec.runtime,
+        engine_version=placement.facts.version,
+        image_digest=placement.spec.image,
+        container=container_id,
+        spec_digest=placement.spec.digest,
+        stage_strategy=strategy,
+        stage_reason=reason,
+    )
+
+
+def _attested(verdict: Literal["as granted", "differs"], evidence: tuple[Seen, ...]) -> event.SandboxAttested:
+    pieces = tuple(
+        Evidence(check=piece.check, expected=piece.expected, observed=piece.observed, source=piece.source)
+        for piece in evidence
+    )
+    return event.SandboxAttested(verdict=verdict, evidence=pieces)

@@ -1,0 +1,211 @@
+"""Go on with a session whose runner ended: same ledger, same stage, same policy, same conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from agent_runner.budget import NOTHING, BudgetLimits, limits_of_policy, spelled
+from agent_runner.ceiling import read_ceiling
+from agent_runner.errors import BackendError, InvalidInputError, RefusedError
+from agent_runner.fold import BUDGET_ADDED, Past, read_past
+from agent_runner.housing import ContainerHousing, Housing
+from agent_runner.lineage import require_lineage
+from agent_runner.package import pairlock_version
+from agent_runner.request import SessionRequest, SessionResult
+from agent_runner.review import read_policy, refuse_running
+from agent_runner.session import SessionRun
+from audit import event
+from audit.journal import Journal
+from audit.segments import Lines
+from audit.state import SessionFiles, StateFiles
+from policies.ceiling import under_ceiling
+from policies.lineage import decide_continuation
+from policies.request import Denied
+from sandbox.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent_runner.approvals import Asker
+    from agent_runner.backends.backend import Backend
+    from agent_runner.transcript import Watcher
+    from policies.policy import Policy
+    from sandbox.runtime.engine import Progress
+
+_REVIEWED: Final = (event.StageApplied.kind, event.StageDiscarded.kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRequest:
+    """What a session goes on with."""
+
+    session: str
+    """The whole id."""
+    state: Path
+    """The state folder, absolute."""
+    backend: Backend
+    headless: bool
+    """Whether nobody can be asked now; what needs an approval is then denied."""
+    approver: Asker
+    watcher: Watcher
+    progress: Progress
+    added: BudgetLimits = NOTHING
+    """What a person adds to the budget; a ceiling still holds."""
+    model_reference: str = ""
+    """As in `SessionRequest`."""
+    housing: Housing = field(default_factory=ContainerHousing)
+    """As in `SessionRequest`."""
+
+
+async def resume_session(request: ResumeRequest) -> SessionResult:
+    """Go on with a session to its end.
+
+    Raises:
+        InvalidInputError: When it runs, is over, or ended before it began.
+        RefusedError: When it could not go on as what it was: another grant, another policy, lineage.
+        audit.errors.BrokenLedgerError: When its ledger does not verify, or part of the conversation was
+            withheld.
+        audit.errors.LedgerError: When the ledger cannot be written.
+    """
+    files = StateFiles(request.state).session(request.session)
+    refuse_running(files)
+    past = read_past(request.state, request.session)
+    _require_open_end(past, files, request.state)
+    policy = _policy(past, files)
+    started = _as_started(request, past, policy)
+    if started.workspace is not None:
+        require_lineage(request.state, started.workspace, policy.grant)
+    await _rewind(request.backend, past.used.turns)
+    journal = Journal.reopen(request.state, request.session, writer=pairlock_version())
+    async with journal:
+        if journal.recovered is None or journal.recovered.chain.size != past.entries:
+            raise InvalidInputError(f"session `{request.session}` was resumed by somebody else just now")
+        if request.added != NOTHING:
+            await journal.record(event.SafetyNoted(code=BUDGET_ADDED, message=spelled(request.added)))
+            past = replace(
+                past, added=past.added.plus(request.added), used=replace(past.used, warned=frozenset())
+            )
+        run = SessionRun(started, request.session, journal, files.folder, _within_ceiling(past, policy))
+        return await run.to_its_end()
+
+
+def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:
+    """Refuse a session that has nothing to go on with.
+
+    Raises:
+        InvalidInputError: When it is over, or its changes were taken or thrown away.
+    """
+    session = files.folder.name
+    if word := _reviewed(state, session):
+        raise InvalidInputError(
+            f"session `{session}` is over: its changes were {word}",
+            hint="start another session; its workspace holds what was taken",
+        )
+    closed = past.closed
+    if closed is not None and closed.status in ("done", "failed") and not closed.unfinished:
+        raise InvalidInputError(
+            f"session `{session}` is over: it ended as `{closed.status}`",
+            hint=f"`pairlock diff {session}` shows what it changed",
+        )
+
+
+def _reviewed(state: Path, session: str) -> str:
+    """Return what a person did with the whole stage, by the host's log; empty when nothing."""
+    log = StateFiles(state).log
+    for line in Lines([log]) if log.exists() else ():
+        entry = orjson.loads(line)
+        body = entry["body"]
+        if entry["type"] in _REVIEWED and body.get("session") == session:
+            if entry["type"] == event.StageDiscarded.kind:
+                return "discarded"
+            if body.get("whole"):
+                return "applied"
+    return ""
+
+
+def _policy(past: Past, files: SessionFiles) -> Policy:
+    """Return the policy that the session started under, which a ceiling may have narrowed since.
+
+    Raises:
+        RefusedError: When it is not the one of the ledger, or no longer gives the same grant.
+    """
+    policy = read_policy(files.folder)
+    if policy.digest != past.opened.policy_digest:
+        raise RefusedError(
+            f"the policy kept for session `{files.folder.name}` is not the one that its ledger names",
+            hint="a session has one policy for its whole life; start another",
+        )
+    ceiling = read_ceiling()
+    if ceiling is not None:
+        policy = under_ceiling(policy, ceiling)
+    if policy.grant.label != past.opened.grant:
+        decision = decide_continuation(read_policy(files.folder).grant, policy.grant)
+        reason = decision.reasons[0] if isinstance(decision, Denied) else None
+        message = reason.message if reason else f"the ledger says `{past.opened.grant}`"
+        raise RefusedError(message, hint=reason.hint if reason else "start another session")
+    return policy
+
+
+def _within_ceiling(past: Past, policy: Policy) -> Past:
+    """Return the past with no more added to the budget than the operator's ceiling leaves room for."""
+    ceiling = read_ceiling()
+    if ceiling is None:
+        return past
+    wanted = limits_of_policy(policy).plus(past.added)
+    budget = policy.budget.model_copy(
+        update={
+            "turns": type(policy.budget.turns)(wanted.turns),
+            "tokens": type(policy.budget.tokens)(wanted.tokens),
+            "wall_time": type(policy.budget.wall_time)(int(wanted.wall_seconds)),
+        }
+    )
+    most, now = (
+        limits_of_policy(under_ceiling(policy.replaced(budget=budget), ceiling)),
+        limits_of_policy(policy),
+    )
+    left = BudgetLimits(
+        turns=most.turns - now.turns,
+        tokens=most.tokens - now.tokens,
+        wall_seconds=most.wall_seconds - now.wall_seconds,
+    )
+    return replace(past, added=left)
+
+
+def _as_started(request: ResumeRequest, past: Past, policy: Policy) -> SessionRequest:
+    opened = past.opened
+    workspace = open_workspace(opened.workspace, state=request.state) if opened.workspace else None
+    return SessionRequest(
+        task=past.task,
+        policy=policy,
+        policy_origin=opened.policy_origin,
+        workspace=workspace,
+        backend=request.backend,
+        state=request.state,
+        headless=request.headless,
+        task_is_origin=opened.task_is_origin,
+        approver=request.approver,
+        watcher=request.watcher,
+        progress=request.progress,
+        model_reference=request.model_reference,
+        housing=request.housing,
+        session=request.session,
+    )
+
+
+async def _rewind(backend: Backend, turns: int) -> None:
+    """Let a script pass over the turns that it has given already; no other backend remembers any."""
+    if backend.kind == "scripted":
+        for _ in range(turns):
+            await _passed_over(backend)
+
+
+async def _passed_over(backend: Backend) -> None:
+    try:
+        await backend.ask((), ())
+    except BackendError as error:
+        raise InvalidInputError(
+            f"the script `{backend.model}` is not the one the session was run with: {error.message}"
+        ) from error

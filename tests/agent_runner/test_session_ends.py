@@ -1,0 +1,195 @@
+"""However a session ends, its ledger and its account say how, and agree."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner.account import account_lines
+from agent_runner.backends.backend import Reply, Usage
+from agent_runner.errors import BackendError
+from audit.verify import verify_session
+from sandbox.errors import SandboxError, SandboxLostError
+from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying, tool
+
+if TYPE_CHECKING:
+    from agent_runner.backends.backend import Backend
+    from agent_runner.request import SessionResult
+    from tests.agent_runner.stand import Stand
+
+TIGHT = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"]}\nbudget: '
+
+
+def told(stand: Stand, result: SessionResult) -> tuple[str, int, bool]:
+    """Return status, code and whether it is unfinished, which ledger and account have to agree on."""
+    closed = stand.entries("session.closed")[-1]
+    assert (closed["status"], closed["exit_code"], closed["unfinished"], closed["reason"]) == (
+        result.status,
+        result.exit_code,
+        result.unfinished,
+        result.reason,
+    )
+    assert closed["totals"] == result.totals.model_dump()
+    assert verify_session(stand.state, SESSION).faults() == {}
+    return result.status, result.exit_code, result.unfinished
+
+
+@pytest.mark.parametrize(("word", "code"), [("done", 0), ("failed", 1)])
+async def test_finish_ends_a_session_with_the_models_own_word(stand: Stand, word: str, code: int) -> None:
+    """`finish --status` decides between exit 0 and 1."""
+    result = await stand.run(saying(lines("files list", f"finish --status {word} because")))
+
+    assert told(stand, result) == (word, code, False)
+    assert result.reason == "because"
+    assert (result.totals.turns, result.totals.actions, result.totals.denials) == (1, 2, 0)
+
+
+async def test_calls_after_finish_are_not_carried_out(stand: Stand) -> None:
+    """A session that has ended does nothing more, whatever else the reply held."""
+    await stand.run(saying(lines("finish --status done", "files remove keep")))
+
+    assert [entry["command"] for entry in stand.entries("action.intended")] == ["finish"]
+
+
+async def test_a_model_that_just_stops_is_done_and_unfinished(stand: Stand) -> None:
+    """No call, no `finish`: exit 0, and said to be unfinished."""
+    result = await stand.run(saying(lines(text="I am done, I think")))
+
+    assert told(stand, result) == ("done", 0, True)
+    assert "(unfinished)" in account_lines(result)[0]
+
+
+async def test_a_model_that_does_not_answer_ends_the_session_with_7(stand: Stand) -> None:
+    """The failed question is an entry of its own, with the reason."""
+    result = await stand.run(saying())
+
+    assert told(stand, result) == ("model_failed", 7, False)
+    assert [entry["error"] for entry in stand.entries("model.failed")] == [
+        "the model has nothing more to say"
+    ]
+    assert isinstance(result.error, BackendError)
+
+
+async def test_a_sandbox_that_cannot_be_made_ends_the_session_with_4(stand: Stand) -> None:
+    """The model is never asked."""
+    stand.housing.error = SandboxError("no engine answers")
+    model = saying(FINISH)
+
+    result = await stand.run(model)
+
+    assert told(stand, result) == ("sandbox_failed", 4, False)
+    assert result.reason == "no engine answers"
+    assert model.heard == []
+
+
+async def test_a_guest_that_is_killed_ends_the_session_with_4(stand: Stand) -> None:
+    """What was under way has an intent and no outcome: nobody knows it, and nobody makes one up."""
+
+    def answer(_: object, turn: int) -> Reply:
+        if turn == 2:
+            stand.housing.kill()
+        return lines(f"files list --depth {turn}")
+
+    result = await stand.run(Model(answer))
+
+    assert told(stand, result) == ("sandbox_failed", 4, False)
+    assert len(stand.entries("action.intended")) == 2
+    assert len(stand.entries("action.finished")) == 1
+
+
+async def test_an_interrupted_session_is_closed_with_130(stand: Stand) -> None:
+    """Cancellation reaches the loop, and the ledger is closed all the same."""
+    asked = asyncio.Event()
+
+    class Slow:
+        kind = model = "slow"
+
+        async def ask(self, *_: object) -> object:
+            asked.set()
+            await asyncio.Event().wait()
+            return None
+
+        async def close(self) -> None:
+            """Do nothing."""
+
+    backend: Backend = Slow()  # type: ignore[assignment]  # it never answers
+    session = asyncio.ensure_future(stand.run(backend))
+    await asked.wait()
+
+    session.cancel()
+    result = await session
+
+    assert told(stand, result) == ("interrupted", 130, False)
+    assert result.reason == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("budget", "reason"),
+    [
+        ("{turns: 2}", "the budget of turns ran out: 2 of 2 turns"),
+        ("{tokens: 25}", "the budget of tokens ran out: 30 of 25 tokens"),
+    ],
+)
+async def test_a_budget_that_ran_out_is_named(stand: Stand, budget: str, reason: str) -> None:
+    """Exit 5, the reason and a ledger entry name which one; no question goes beyond it."""
+    used = Usage(input_tokens=4, output_tokens=6)
+    model = Model(lambda _, turn: replace(lines(f"files list --depth {turn}"), usage=used))
+
+    result = await stand.run(model, TIGHT + budget)
+
+    assert told(stand, result) == ("budget", 5, False)
+    assert result.reason == reason
+    assert len(stand.entries("limit.hit")) == 1
+    assert len(model.heard) == result.totals.turns
+
+
+async def test_the_wall_clock_ends_even_a_question_that_is_never_answered(stand: Stand) -> None:
+    """Hard: whatever is under way is ended, and its outcome is unknown."""
+
+    class Deaf:
+        kind = model = "deaf"
+
+        async def ask(self, *_: object) -> object:
+            await asyncio.Event().wait()
+            return None
+
+        async def close(self) -> None:
+            """Do nothing."""
+
+    backend: Backend = Deaf()  # type: ignore[assignment]  # it never answers
+
+    result = await stand.run(backend, TIGHT + "{wall_time: 1s}")
+
+    assert told(stand, result) == ("budget", 5, False)
+    assert result.reason.startswith("the budget of wall time ran out")
+
+
+async def test_a_model_that_repeats_itself_is_stopped_the_third_time(stand: Stand) -> None:
+    """Three the same in a row end the session; two, and then another, do not."""
+    stuck = await stand.run(saying(*[tool("files_list", "{}")] * 5))
+
+    assert told(stand, stuck) == ("failed", 1, False)
+    assert stuck.reason == "the model made the same calls 3 times in a row"
+    assert stuck.totals.actions == 3
+
+
+async def test_a_model_that_changes_its_mind_is_not_stopped(stand: Stand) -> None:
+    """The positive twin: the same twice, something else, the same twice."""
+    same, other = tool("files_list", "{}"), tool("files_list", '{"depth": 2}')
+
+    result = await stand.run(saying(same, same, other, same, same, FINISH))
+
+    assert told(stand, result) == ("done", 0, False)
+
+
+async def test_a_lost_sandbox_is_no_observation(stand: Stand) -> None:
+    """When the guest is gone the model is not asked again, as if it could help."""
+    model = saying(lines("files list"), FINISH)
+    stand.housing.error = SandboxLostError("the guest does not answer")
+
+    result = await stand.run(model)
+
+    assert told(stand, result)[0] == "sandbox_failed"
