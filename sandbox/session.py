@@ -18,7 +18,7 @@ from sandbox.spec import SCRATCH, ContainerSpec
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from sandbox.engine import Attachment, Engine, Evidence
+    from sandbox.engine import Attachment, Engine, Evidence, Inspection
     from sandbox.guest.objects import Object
 
 LEASE_SECONDS: Final = 10.0
@@ -169,8 +169,14 @@ async def open_sandbox(
         try:
             await engine.start(container_id)
             async with Link(attachment.reader, attachment.writer) as link:
-                facts = await _hello(link, attachment, limits, local=local)
-                evidence = await _attest(engine, spec, container_id, facts)
+                inspection = asyncio.ensure_future(engine.inspect(container_id, spec))
+                # A guest that does not come up says why; the engine's own trouble then is beside the point.
+                inspection.add_done_callback(lambda done: done.cancelled() or done.exception())
+                try:
+                    facts = await _hello(link, attachment, limits, local=local)
+                    evidence = _attest(await inspection, spec, container_id, facts)
+                finally:
+                    inspection.cancel()
                 yield Sandbox(
                     spec=spec,
                     container_id=container_id,
@@ -195,10 +201,9 @@ async def _hello(link: Link, attachment: Attachment, limits: Limits, *, local: b
         raise SandboxError(f"the guest did not come up: {why}") from error
 
 
-async def _attest(
-    engine: Engine, spec: ContainerSpec, container_id: str, facts: attest.Facts
+def _attest(
+    inspection: Inspection, spec: ContainerSpec, container_id: str, facts: attest.Facts
 ) -> tuple[Evidence, ...]:
-    inspection = await engine.inspect(container_id, spec)
     evidence = (
         *inspection.evidence,
         *host_view.host_evidence(spec, container_id, inspection.process),
