@@ -41,6 +41,7 @@ class AnthropicBackend:
     def __init__(self, server: Server, *, name: str, patience: Patience | None = None) -> None:
         self._name = name
         self.talk = Talk(server, "messages", patience or Patience())
+        self._made: AsyncAnthropic | None = None
 
     @property
     def kind(self) -> str:
@@ -85,21 +86,24 @@ class AnthropicBackend:
 
     async def close(self) -> None:
         """Give back connections."""
+        self._made = None
         await self.talk.close()
 
     async def _sdk(self) -> AsyncAnthropic:
         from anthropic import AsyncAnthropic  # noqa: PLC0415 - a second; waits until a model is asked
 
         # Everything that the SDK would read from the environment is given; the door shows the key.
-        return AsyncAnthropic(
-            api_key="the door holds it",
-            webhook_key="",
-            base_url=self.talk.server.base_url,
-            max_retries=0,
-            timeout=None,
-            open_telemetry=False,
-            http_client=await self.talk.client(),
-        )
+        if self._made is None:
+            self._made = AsyncAnthropic(
+                api_key="the door holds it",
+                webhook_key="",
+                base_url=self.talk.server.base_url,
+                max_retries=0,
+                timeout=None,
+                open_telemetry=False,
+                http_client=await self.talk.client(),
+            )
+        return self._made
 
 
 def messages_request(server: Server, messages: Sequence[Message], tools: Sequence[Tool]) -> Wire:

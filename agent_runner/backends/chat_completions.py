@@ -34,6 +34,7 @@ class OpenAIBackend:
     def __init__(self, server: Server, *, name: str, patience: Patience | None = None) -> None:
         self._name = name
         self.talk = Talk(server, "chat", patience or Patience())
+        self._made: AsyncOpenAI | None = None
 
     @property
     def kind(self) -> str:
@@ -77,24 +78,26 @@ class OpenAIBackend:
 
     async def close(self) -> None:
         """Give back connections."""
+        self._made = None
         await self.talk.close()
 
     async def _sdk(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI  # noqa: PLC0415 - half a second; waits until a model is asked
 
         # Everything that the SDK would read from the environment is given; the door shows the key.
-        return AsyncOpenAI(
-            api_key="the door holds it",
-            admin_api_key="",
-            organization="",
-            project="",
-            webhook_secret="",
-            base_url=self.talk.server.base_url,
-            max_retries=0,
-            timeout=None,
-            default_headers={},
-            http_client=await self.talk.client(),
-        )
+        if self._made is None:
+            self._made = AsyncOpenAI(
+                api_key="the door holds it",
+                admin_api_key="",
+                organization="",
+                project="",
+                webhook_secret="",
+                base_url=self.talk.server.base_url,
+                max_retries=0,
+                timeout=None,
+                http_client=await self.talk.client(),
+            )
+        return self._made
 
 
 def chat_request(server: Server, messages: Sequence[Message], tools: Sequence[Tool]) -> Wire:

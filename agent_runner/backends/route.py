@@ -32,6 +32,11 @@ class RouteBackend:
         self._current = 0
 
     @property
+    def models(self) -> tuple[Backend, ...]:
+        """Return the models in the order in which they are asked."""
+        return self._models
+
+    @property
     def kind(self) -> str:
         """Return `route`."""
         return "route"

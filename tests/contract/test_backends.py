@@ -263,7 +263,7 @@ GARBAGE = [
     b'data: {"choices": [null, 3]}\n\n',
     b'data: {"choices": [{"delta": [1], "finish_reason": null}]}\n\n',
     b'event: message_start\ndata: {"type": "message_start", "message": 3}\n\n',
-    b'event: content_block_start\ndata: {"type": "content_block_start", "index": {}, "content_block": []}\n\n',
+    b'event: content_block_start\ndata: {"type": "content_block_start", "index": {}}\n\n',
     b"\x00" * 1000,
     b"<html>",
 ]

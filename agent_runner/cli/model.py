@@ -1,0 +1,123 @@
+"""Show the configured models, and find out what one can do: `pairlock model list|check`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_runner.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent_runner.backends.backend import Backend
+    from agent_runner.backends.check import Finding
+    from agent_runner.models import ConfiguredModel
+
+app = typer.Typer(help="The models that sessions may ask.", no_args_is_help=True, rich_markup_mode=None)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """List the configured models; keys are shown by reference only."""
+    import json
+
+    from agent_runner.cli.talk import say
+    from agent_runner.models import configuration_path, read_configuration
+
+    path = configuration_path()
+    models = read_configuration(path).models
+    if as_json:
+        typer.echo(json.dumps({name: _facts(model) for name, model in models.items()}))
+        return
+    if not models:
+        say(f"no model is configured in {path}")
+    for name, model in models.items():
+        facts = _facts(model)
+        rest = [str(facts[key]) for key in ("model", "base_url", "models", "script") if facts.get(key)]
+        key = f"key: {facts['key']}" if facts.get("key") else ""
+        typer.echo(_line(f"{name:<16}{facts['backend']:<11}", "  ".join([*rest, key])))
+
+
+def _facts(model: ConfiguredModel) -> dict[str, object]:
+    facts = model.model_dump(mode="json", exclude_none=True, exclude={"key"})
+    key = getattr(model, "key", None)
+    return {**facts, **({"key": str(key)} if key is not None else {})}
+
+
+def _line(start: str, text: str) -> str:
+    from audit.escape import escape_line
+
+    return escape_line(start + text.rstrip(), width=400)
+
+
+@app.command("check")
+def check(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A configured model, or openai:MODEL@URL.")],
+    as_json: Json = False,
+) -> None:
+    """Ask a model's server two small questions, and say whether it answers, counts, calls tools, caches."""
+    from agent_runner.cli.run import interruptible
+
+    if not interruptible(_check(name, as_json=as_json)):
+        raise typer.Exit(Exit.FAILED)
+
+
+async def _check(name: str, *, as_json: bool) -> bool:
+    import json
+
+    from agent_runner.cli.talk import say
+    from agent_runner.models import choose_backend
+
+    backend = choose_backend(name, notice=say)
+    findings: list[tuple[str, Finding]] = []
+    try:
+        for each in getattr(backend, "models", (backend,)):
+            findings += [(each.model, found) async for found in _findings(each, as_json=as_json)]
+    finally:
+        await backend.close()
+    if as_json:
+        typer.echo(json.dumps([_object(model, found) for model, found in findings]))
+    else:
+        _print_cost(name, [found for _, found in findings])
+    return all(found.standing == "yes" for _, found in findings if found.needed)
+
+
+async def _findings(backend: Backend, *, as_json: bool) -> AsyncIterator[Finding]:
+    from agent_runner.backends.anthropic_messages import AnthropicBackend
+    from agent_runner.backends.chat_completions import OpenAIBackend
+    from agent_runner.backends.check import check as ask
+    from agent_runner.errors import InvalidInputError
+
+    if not isinstance(backend, OpenAIBackend | AnthropicBackend):
+        raise InvalidInputError(
+            f"`{backend.model}` has no server to be checked: its backend is `{backend.kind}`"
+        )
+    if not as_json:
+        typer.echo(_line("", backend.model))
+    async for found in ask(backend):
+        if not as_json:
+            typer.echo(_line(f"  {found.name:<14}{found.standing:<9}", found.text))
+        yield found
+
+
+def _object(model: str, found: Finding) -> dict[str, object]:
+    return {
+        "model": model,
+        "name": found.name,
+        "standing": found.standing,
+        "text": found.text,
+        "needed": found.needed,
+    }
+
+
+def _print_cost(name: str, findings: list[Finding]) -> None:
+    """Say what the questions cost, if the operator told the price."""
+    from agent_runner.models import configuration_path, read_configuration
+
+    price = getattr(read_configuration(configuration_path()).models.get(name), "price", None)
+    if price is not None:
+        dollars = sum(price.dollars(found.reply.usage) for found in findings if found.reply is not None)
+        typer.echo(f"  {'cost':<14}{'':<9}{dollars:.4f} USD for the questions of this check")
