@@ -32,6 +32,7 @@ SHOWN_CHARACTERS: Final = 400
         click.Option(
             ["--name"], multiple=True, help="Only files so named, as `*.py` or `src/*.py`; may be repeated."
         ),
+        click.Option(["--all", "everything"], is_flag=True, help="Also what `.gitignore` files leave out."),
         click.Option(
             ["--limit"], type=click.IntRange(1, 2000), default=200, help="Matches after which to stop."
         ),
@@ -50,9 +51,10 @@ async def search_files(  # noqa: PLR0913 - one for each option
     ignore_case: bool,
     context: int,
     name: tuple[str, ...],
+    everything: bool,
     limit: int,
 ) -> Outcome:
-    """Search files for a regular expression (Python's), line by line; binary files are passed over."""
+    """Search files for a regular expression (Python's), line by line, but for ignored and binary ones."""
     reply = await surroundings.sandbox.call(
         "files.search",
         {
@@ -62,6 +64,7 @@ async def search_files(  # noqa: PLR0913 - one for each option
             "ignore_case": ignore_case,
             "context": context,
             "names": list(name),
+            "everything": everything,
             "limit": limit,
             "seconds": SECONDS,
         },

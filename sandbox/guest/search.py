@@ -1,7 +1,7 @@
 """Search the files below a folder for a pattern: bounded in time, in matches and in memory.
 
 The pattern is the agent's, and may backtrack for ever: a timer interrupts it, and PID 1 kills the worker if
-that does not help. Folders named `.git`, symlinks, special files and binary files are passed over.
+that does not help. What `.gitignore` files leave out, `.git`, symlinks and binaries are passed over.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import stat
 from .arguments import Arguments
 from .beneath import Beneath, shown
 from .files import open_file
+from .ignored import Ignored
 from .listing import name_of
 from .objects import encode_object
 from .refusal import RefusedError, from_os_error
@@ -36,7 +37,7 @@ SHOWN_BYTES = 2000
 MAX_DEPTH = 256
 _LOOKED_AT_BYTES = 8192
 _BLOCK_BYTES = 1 << 18
-_FLAGS = ("literal", "ignore_case")
+_FLAGS = ("literal", "ignore_case", "everything")
 _NUMBERS = ("context", "limit", "seconds")
 _ARGUMENTS = frozenset({"path", "path_base64", "pattern", "names", *_FLAGS, *_NUMBERS, "timeout_seconds"})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -79,6 +80,7 @@ class _Hunt:
         self._timer = timer
         self._context = arguments.number("context", default=0, most=MAX_CONTEXT)
         self._limit = arguments.number("limit", default=200, least=1, most=MAX_MATCHES)
+        self._everything = arguments.flag("everything")
         self._names = _expressions(arguments.texts("names"))
         self._pattern = _pattern(arguments)
         self._lines: list[bytes] = []
@@ -96,25 +98,29 @@ class _Hunt:
             os.close(looked_at)
         if is_folder:
             prefix = b"" if path.strip(b"/.") == b"" else path.rstrip(b"/") + b"/"
-            self._folder(beneath.open(path, _FOLDER), prefix, 0)
+            self._folder(beneath.open(path, _FOLDER), prefix, 0, None)
         else:
             self._file(open_file(beneath, path), path)
 
-    def _folder(self, folder: int, prefix: bytes, depth: int) -> None:
+    def _folder(self, folder: int, prefix: bytes, depth: int, above: Ignored | None) -> None:
         try:
+            ignored = None if self._everything else Ignored(above, prefix, folder)
             for name in sorted(os.fsencode(item.name) for item in os.scandir(folder)):
                 try:
-                    self._entry(folder, name, prefix + name, depth)
+                    self._entry(folder, name, prefix + name, depth, ignored)
                 except (FileNotFoundError, PermissionError):
                     continue  # removed since, or not ours to read
         finally:
             os.close(folder)
 
-    def _entry(self, folder: int, name: bytes, path: bytes, depth: int) -> None:
+    def _entry(self, folder: int, name: bytes, path: bytes, depth: int, ignored: Ignored | None) -> None:
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if ignored is not None and ignored.has(path, is_folder=stat.S_ISDIR(mode)):
+            return
         if stat.S_ISDIR(mode):
             if name != b".git" and depth < MAX_DEPTH:
-                self._folder(os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder), path + b"/", depth + 1)
+                inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+                self._folder(inner, path + b"/", depth + 1, ignored)
         elif stat.S_ISREG(mode) and self._is_wanted(name, path):
             descriptor = os.open(name, _FILE, dir_fd=folder)
             if stat.S_ISREG(os.fstat(descriptor).st_mode):

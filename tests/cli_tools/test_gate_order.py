@@ -159,21 +159,21 @@ async def test_no_word_of_an_action_can_forge_an_entry_of_the_ledger(place: Path
 
 async def test_a_known_secret_reaches_neither_the_model_nor_the_ledger(place: Path) -> None:
     """In output, in an error's message and behind an escape; the twin, no secret, is shown."""
-    secret = "-".join(["ghp", "0123456789abcdef"])
-    (place / "workspace" / "a").write_text(f"token {secret} <s>\nplain\n")
+    known = "ghp-0123456789abcdef"
+    (place / "workspace" / "a").write_text(f"token {known} <s>\nplain\n")
 
-    async with open_door(place, BOTH, secrets={"github": secret}) as door:
+    async with open_door(place, BOTH, secrets={"github": known}) as door:
         read = await door.line("files read a")
         ran = await door.line("run cat a")
         found = await door.line("files search token")
-        failed = await door.line(f"files read {secret}")
+        failed = await door.line(f"files read {known}")
         ledger = b"".join(path.read_bytes() for path in (place / "state").rglob("*") if path.is_file())
 
     for seen in (read, ran, found, failed):
-        assert secret not in seen.text
+        assert known not in seen.text
         assert "[secret:github:" in seen.text
     assert "plain" in read.text
-    assert secret.encode() not in ledger
+    assert known.encode() not in ledger
 
 
 async def test_a_cut_answer_says_how_to_read_the_rest_and_the_rest_is_there(place: Path) -> None:

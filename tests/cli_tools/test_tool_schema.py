@@ -75,6 +75,7 @@ def test_what_a_schema_shows_is_json_that_says_what_the_parser_does() -> None:
                 "minItems": 0,
                 "description": "Only files so named, as `*.py` or `src/*.py`; may be repeated.",
             },
+            "everything": {"type": "boolean", "description": "Also what `.gitignore` files leave out."},
             "limit": {
                 "type": "integer",
                 "minimum": 1,
