@@ -87,8 +87,7 @@ class Door(httpx2.AsyncBaseTransport):
         root = base.path.rstrip("/")
         is_ours = (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
         posted = request.method == "POST" and url.path == root + _ENDPOINTS[self._api]
-        lists = root + _LISTS[self._api]
-        listed = request.method == "GET" and (url.path == lists or url.path.startswith(f"{lists}/"))
+        listed = request.method == "GET" and url.path == root + _LISTS[self._api]
         if not is_ours or url.query or url.userinfo or not (posted or listed):
             raise ModelServerError(
                 f"capability: a request of `{request.method}` to `{url.host}{url.path}` is not this model's",

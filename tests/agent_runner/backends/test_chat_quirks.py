@@ -1,0 +1,210 @@
+"""What servers of chat completions do differently, each as its chunks come, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_runner.backends.backend import Usage
+from agent_runner.backends.chat_wire import ChatReader
+from agent_runner.backends.failure import ModelServerError
+from agent_runner.backends.messages_wire import MessagesReader
+from cli_tools.action import ToolProposal
+
+Chunk = dict[str, Any]
+
+
+def chunk(delta: object, finish: str | None = None, **more: object) -> Chunk:
+    """Return one chunk."""
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more}
+
+
+def call(name: str | None = None, arguments: object = None, **more: object) -> Chunk:
+    """Return a chunk with one piece of a call."""
+    function = {k: v for k, v in (("name", name), ("arguments", arguments)) if v is not None}
+    return chunk({"tool_calls": [{"type": "function", "function": function, **more}]})
+
+
+def read(*chunks: Chunk) -> ChatReader:
+    """Read chunks."""
+    reader = ChatReader()
+    for each in chunks:
+        reader.take(each)
+    return reader
+
+
+def calls(*chunks: Chunk) -> list[tuple[str, str]]:
+    """Return name and arguments of each call."""
+    reply = read(*chunks).pieces.reply(set(), sent_characters=0)
+    proposals = [each.proposal for each in reply.calls]
+    return [(p.tool, p.arguments) for p in proposals if isinstance(p, ToolProposal)]
+
+
+TWO = [("a", '{"x":1}'), ("b", '{"y":2}')]
+PARALLEL = {
+    "as the API has it": (
+        call("a", "", index=0, id="1"),
+        call(None, '{"x"', index=0),
+        call("b", "", index=1, id="2"),
+        call(None, ":1}", index=0),
+        call(None, '{"y":2}', index=1),
+    ),
+    "no index, whole calls (Ollama)": (call("a", '{"x":1}', id="1"), call("b", '{"y":2}', id="2")),
+    "no index and no id": (call("a", '{"x":1}'), call("b", '{"y":2}')),
+    "no index, in pieces": (
+        call("a", '{"x"', id="1"),
+        call(None, ":1}"),
+        call("b", '{"y"', id="2"),
+        call(None, ":2}", id="2"),
+    ),
+    "one index for all, other ids": (
+        call("a", '{"x":1}', index=0, id="1"),
+        call("b", '{"y":2}', index=0, id="2"),
+    ),
+    "one index for all, no ids": (call("a", '{"x":1}', index=0), call("b", '{"y":2}', index=0)),
+    "another id in every piece (older vLLM)": (
+        call("a", '{"x"', index=0, id="1"),
+        call(None, ":1}", index=0, id="7"),
+        call("b", '{"y"', index=1, id="2"),
+        call(None, ":2}", index=1, id="8"),
+    ),
+    "named again in every piece": (
+        call("a", '{"x"', index=0, id="1"),
+        call("a", ":1}", index=0, id="1"),
+        call("b", '{"y":2}', index=1, id="2"),
+    ),
+    "arguments as an object": (call("a", {"x": 1}, index=0), call("b", {"y": 2}, index=1)),
+    "index as null": (call("a", '{"x":1}', index=None, id="1"), call("b", '{"y":2}', index=None, id="2")),
+}
+
+
+@pytest.mark.parametrize("chunks", PARALLEL.values(), ids=PARALLEL)
+def test_two_calls_are_two_calls_however_they_come(chunks: tuple[Chunk, ...]) -> None:
+    found = calls(*chunks)
+
+    assert [(name, json.loads(arguments)) for name, arguments in found] == [
+        (name, json.loads(arguments)) for name, arguments in TWO
+    ]
+
+
+def test_a_call_without_arguments_has_none_to_give() -> None:
+    assert calls(call("a", None, index=0, id="1")) == [("a", "{}")]
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_reasoning_is_kept_and_is_not_the_text(name: str) -> None:
+    reader = read(chunk({name: "Hm. "}), chunk({name: "Yes."}), chunk({"content": "Done."}, "stop"))
+    reply = reader.pieces.reply(set(), sent_characters=0)
+
+    assert (reply.text, reply.reasoning) == ("Done.", "Hm. Yes.")
+
+
+def test_usage_in_each_chunk_is_that_of_the_last() -> None:
+    one = {"prompt_tokens": 10, "completion_tokens": 1}
+    two = {"prompt_tokens": 10, "completion_tokens": 2, "prompt_tokens_details": None}
+
+    reader = read(chunk({"content": "a"}, usage=one), chunk({}, "stop", usage=two))
+
+    assert reader.pieces.usage == Usage(input_tokens=10, output_tokens=2)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": -5, "completion_tokens": 10**30}, Usage()),
+        ({"prompt_tokens": True, "completion_tokens": "7"}, Usage()),
+        (
+            {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 500}},
+            Usage(input_tokens=5, cached_tokens=5),
+        ),
+        ({"prompt_tokens": 5, "prompt_cache_hit_tokens": 4}, Usage(input_tokens=5, cached_tokens=4)),
+    ],
+    ids=["out of range", "no numbers", "more cached than sent", "another name"],
+)
+def test_usage_that_cannot_be_is_none(usage: Chunk, expected: Usage) -> None:
+    assert read(chunk({}, "stop", usage=usage)).pieces.usage == expected
+
+
+def test_a_reply_at_the_servers_length_says_so() -> None:
+    reply = read(chunk({"content": "and so"}, "length")).pieces.reply(set(), sent_characters=0)
+
+    assert reply.text == "and so\n[the reply was cut here: it reached the length that the server allows]"
+
+
+@pytest.mark.parametrize("finish", ["error", "abort", "cancelled"])
+def test_a_reply_that_ends_in_failure_is_one(finish: str) -> None:
+    with pytest.raises(ModelServerError) as caught:
+        read(chunk({"content": "half"}), chunk({}, finish))
+
+    assert caught.value.failure.kind == "broken"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "choices",
+                    "delta",
+                    "message",
+                    "tool_calls",
+                    "function",
+                    "name",
+                    "arguments",
+                    "index",
+                    "id",
+                    "content",
+                    "finish_reason",
+                    "usage",
+                    "prompt_tokens",
+                    "type",
+                    "content_block",
+                    "input",
+                    "text",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(["choices", "usage", "type", "error"]), ANYTHING), max_size=4)
+)
+def test_no_chunk_of_any_shape_is_more_than_a_failure(chunks: list[Chunk]) -> None:
+    for reader in (ChatReader(), MessagesReader()):
+        try:
+            for each in chunks:
+                reader.take(each)
+        except ModelServerError:
+            continue
+        reply = reader.pieces.reply(set(), sent_characters=10)
+        assert all(isinstance(each.proposal, ToolProposal) for each in reply.calls)
+
+
+MESSAGES_TYPES = [
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "message_delta",
+    "message_stop",
+    "message",
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(MESSAGES_TYPES), st.dictionaries(st.text(max_size=8), ANYTHING))))
+def test_no_event_of_any_shape_is_more_than_a_failure(events: list[tuple[str, Chunk]]) -> None:
+    reader = MessagesReader()
+    for kind, members in events:
+        for name in ("delta", "content_block", "message", "content"):
+            reader.take({**members, "type": kind, name: members})
+    reader.pieces.reply(set(), sent_characters=0)

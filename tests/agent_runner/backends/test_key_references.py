@@ -1,0 +1,86 @@
+"""A key comes by reference, when it is needed, and shows itself nowhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import ValidationError
+
+from agent_runner.backends import key as keys
+from agent_runner.backends.failure import ModelServerError
+from agent_runner.backends.key import Key, KeyReference, fetch_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "sk-0123456789"  # noqa: S105 - a made-up key
+
+
+async def no_key(reference: KeyReference) -> str:
+    """Return the message of a key that is not to be had."""
+    with pytest.raises(ModelServerError) as caught:
+        await fetch_key(reference, {})
+    assert caught.value.failure.kind == "credential"
+    return caught.value.message
+
+
+async def test_a_key_comes_from_the_environment_a_file_or_a_command(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{SECRET}\n")
+    printing = (sys.executable, "-c", f"print('{SECRET}')")
+
+    found = [
+        await fetch_key(KeyReference(env="K"), {"K": SECRET}),
+        await fetch_key(KeyReference(file=str(tmp_path / "key"))),
+        await fetch_key(KeyReference(command=printing)),
+    ]
+
+    assert found == [Key(SECRET)] * 3
+    assert SECRET not in repr(found)
+
+
+async def test_a_key_that_is_not_there_is_named_by_its_reference(tmp_path: Path) -> None:
+    start = "the key of the model is not to be had: "
+    missing = str(tmp_path / "none")
+
+    assert await no_key(KeyReference(env="K")) == f"{start}environment variable K is empty or not set"
+    assert await no_key(KeyReference(file=missing)) == (
+        f"{start}file {missing} cannot be read: No such file or directory"
+    )
+    assert await no_key(KeyReference(command=("/none",))) == (
+        f"{start}command /none cannot be run: No such file or directory"
+    )
+
+
+@pytest.mark.parametrize("text", ["two words", "a\nb", "sk-\x00", "k\u00e9y", "x" * 20_000])
+async def test_what_is_no_key_is_not_shown(tmp_path: Path, text: str) -> None:
+    """A key with a line break would be a header of its own."""
+    (tmp_path / "key").write_text(text)
+
+    message = await no_key(KeyReference(file=str(tmp_path / "key")))
+
+    assert message.endswith("holds no key: expected one word of printable ASCII")
+
+
+async def test_a_command_that_fails_floods_or_hangs_gives_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "COMMAND_SECONDS", 3.0)
+    failing = (sys.executable, "-c", f"import sys; print('{SECRET}'); sys.exit(3)")
+    flooding = (sys.executable, "-c", "while True: print('x' * 65536)")
+    hanging = (sys.executable, "-c", "import time; time.sleep(600)")
+
+    assert (await no_key(KeyReference(command=failing))).endswith("ended with exit code 3")
+    assert "ended with exit code -9" in await no_key(KeyReference(command=flooding))
+    assert (await no_key(KeyReference(command=hanging))).endswith("did not end within 3 s")
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"env": "A", "file": "b"}, {"env": "a b"}, {"command": []}, {"value": SECRET}]
+)
+def test_a_reference_is_exactly_one(given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        KeyReference.model_validate(given)
+
+
+def test_a_key_is_hidden_from_text() -> None:
+    assert Key(SECRET).hidden_from(f"wrong key {SECRET}!") == "wrong key [key]!"

@@ -1,0 +1,162 @@
+"""The operator's configuration of models: what is wrong is told with its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner import models
+from agent_runner.backends.anthropic_messages import AnthropicBackend
+from agent_runner.backends.backend import Usage
+from agent_runner.backends.chat_completions import OpenAIBackend
+from agent_runner.backends.key import KeyReference
+from agent_runner.backends.route import RouteBackend
+from agent_runner.backends.server import Server
+from agent_runner.errors import InvalidInputError
+from agent_runner.models import Price, choose_backend, read_configuration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = """version: 1
+models:
+  default:
+    backend: openai
+    model: qwen3
+    base_url: http://127.0.0.1:8000/v1/
+    key: {env: QWEN_KEY}
+    timeout: 10m
+    silence: 30s
+    attempts: 3
+    output_tokens: 4k
+    parallel_calls: false
+    price: {input: 3, output: 15, cached: 0.3}
+  claude: {backend: anthropic, model: claude, key: {command: [pass, show, claude]}, prompt_cache: false}
+  both: {backend: route, models: [default, claude]}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the path of the operator's configuration."""
+    path = tmp_path / "config.yaml"
+    monkeypatch.setattr(models, "configuration_path", lambda: path)
+    return path
+
+
+def test_every_setting_reaches_the_backend(config: Path) -> None:
+    config.write_text(GOOD)
+
+    backend = choose_backend(None)
+
+    assert isinstance(backend, OpenAIBackend)
+    assert backend.talk.server == Server(
+        base_url="http://127.0.0.1:8000/v1",
+        model="qwen3",
+        key=KeyReference(env="QWEN_KEY"),
+        timeout_seconds=600.0,
+        silence_seconds=30.0,
+        output_tokens=4000,
+        parallel_calls=False,
+        prompt_cache=False,
+    )
+    assert backend.model == "default (qwen3)"
+
+
+def test_the_other_kinds_are_made_by_name(config: Path) -> None:
+    config.write_text(GOOD)
+
+    claude, both = choose_backend("claude"), choose_backend("both")
+
+    assert isinstance(claude, AnthropicBackend)
+    assert claude.talk.server.base_url == "https://api.anthropic.com"
+    assert isinstance(both, RouteBackend)
+    assert [model.kind for model in both.models] == ["openai", "anthropic"]
+
+
+def test_a_server_without_a_key_can_be_named_on_the_command_line(config: Path) -> None:
+    backend = choose_backend("openai:qwen3:8b@http://127.0.0.1:11434/v1")
+
+    assert isinstance(backend, OpenAIBackend)
+    assert backend.talk.server == Server(
+        base_url="http://127.0.0.1:11434/v1", model="qwen3:8b", prompt_cache=False
+    )
+    for wrong in ("openai:m", "openai:@http://127.0.0.1/v1", "openai:m@ftp://x", "openai:m@http://u:p@h/v1"):
+        with pytest.raises(InvalidInputError):
+            choose_backend(wrong)
+
+
+def one(line: str) -> str:
+    """Return a configuration with one model."""
+    return f"version: 1\nmodels:\n  default: {{{line}}}\n"
+
+
+WRONG = [
+    (one("backend: openai"), ":3:3: `models.default.model`: field required"),
+    (one("backend: nothing, model: m"), ":3:3: `models.default`: "),
+    (one("model: m"), ":3:3: `models.default`: "),
+    (one("backend: openai, model: m, extra_body: {nvext: 1}"), ":3:40: `models.default.extra_body`: extra"),
+    (one("backend: openai, model: m, tools: [web]"), ":3:40: `models.default.tools`: extra"),
+    (one("backend: openai, model: m, key: sk-123"), ":3:40: `models.default.key`: "),
+    (one("backend: openai, model: m, key: {}"), ":3:40: `models.default.key`: expected exactly one of"),
+    (one("backend: openai, model: m, timeout: 120"), ":3:40: `models.default.timeout`: "),
+    (one("backend: openai, model: m, base_url: 'ftp://x'"), ":3:40: `models.default.base_url`: "),
+    (
+        one("backend: openai, model: m, base_url: 'https://u:p@h/v1'"),
+        ":3:40: `models.default.base_url`: a URL",
+    ),
+    (one("backend: openai, model: m, base_url: 'https://h/v1?k=1'"), ":3:40: `models.default.base_url`: "),
+    (
+        one("backend: openai, model: m, base_url: 'http://h/v1', key: {env: K}"),
+        ":3:3: `models.default`: the key",
+    ),
+    (one("backend: openai, model: m, attempts: 0"), ":3:40: `models.default.attempts`: "),
+    (one("backend: openai, model: m, stream: yes"), ":3:40: `models.default.stream`: "),
+    (
+        one("backend: openai, model: m, price: {input: -1, output: 1}"),
+        ":3:48: `models.default.price.input`: ",
+    ),
+    (one("backend: openai, model: m, model: n"), ":3:"),
+    ("version: 2\n", ":1:1: `version`: "),
+    ("models: {}\n", ":1:1: `version`: field required"),
+    ("models: [\n", ":"),
+    ("- x\n", ":1:1: `configuration`: "),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), WRONG, ids=range(len(WRONG)))
+def test_what_is_wrong_is_told_with_its_place(config: Path, text: str, words: str) -> None:
+    config.write_text(text)
+
+    with pytest.raises(InvalidInputError) as caught:
+        choose_backend(None)
+
+    assert caught.value.message.startswith(f"{config}{words}")
+    assert "sk-123" not in caught.value.message
+    assert "u:p" not in caught.value.message
+
+
+def test_a_key_may_go_in_the_clear_to_this_machine_only(config: Path) -> None:
+    for host in ("127.0.0.1:8000", "localhost", "[::1]:9"):
+        config.write_text(one(f"backend: openai, model: m, base_url: 'http://{host}/v1', key: {{env: K}}"))
+        choose_backend(None)
+
+
+@pytest.mark.parametrize("names", ["[both, default]", "[default, none]"])
+def test_a_route_names_models_that_answer_themselves(config: Path, names: str) -> None:
+    config.write_text(GOOD.replace("[default, claude]", names))
+
+    with pytest.raises(InvalidInputError, match=r"route `both` names `(both|none)`"):
+        choose_backend("both")
+
+
+def test_a_missing_configuration_is_empty(config: Path) -> None:
+    assert read_configuration(config).models == {}
+
+
+def test_a_price_counts_cached_tokens_apart() -> None:
+    usage = Usage(input_tokens=1_000_000, cached_tokens=400_000, output_tokens=100_000)
+
+    assert Price(input=3, output=15, cached=0.5).dollars(usage) == pytest.approx(1.8 + 0.2 + 1.5)
+    assert Price(input=3, output=15).dollars(usage) == pytest.approx(3.0 + 1.5)
