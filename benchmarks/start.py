@@ -2,7 +2,7 @@
 
 # Run it with `python -m benchmarks.start [STATE]`; it prints floor, ours and ratio, and exits 1 when a gate
 # does not hold. The floor: create, attach, start and the first byte of a static program, from the same image,
-# with the same flags, through the same API. Absolute times drift from machine to machine; the ratios are held.
+# with the same flags, through the same API. Absolute times drift; the ratios are what is held.
 
 import asyncio
 import io
