@@ -23,7 +23,8 @@ class Contribution:
 
     Attributes:
         session: The session's id.
-        exercised: The capabilities that it exercised before or while it wrote.
+        exercised: The capabilities that it exercised before or while it wrote; in a delegated session, with
+            those of every session above it (`exercised_below`).
     """
 
     session: str
@@ -115,6 +116,19 @@ def decide_delegation(parent: Grant, child: Grant) -> Allowed | Denied:
     extra = listed(in_order(child.capabilities - parent.capabilities))
     what = f"a child of `{parent.label}` would hold {extra}"
     return Denied((Reason("lineage", what, "a child's grant is within its parent's"),))
+
+
+def exercised_below(parent: frozenset[Capability], child: Grant) -> frozenset[Capability]:
+    """Say what a delegated session counts as having exercised: its parent's influence came with the task.
+
+    Args:
+        parent: What the delegating session counts as having exercised.
+        child: The new session's grant.
+
+    Returns:
+        Both together; never all three, because a child's grant is within its parent's.
+    """
+    return parent | child.capabilities
 
 
 def decide_continuation(granted: Grant, wanted: Grant) -> Allowed | Denied:

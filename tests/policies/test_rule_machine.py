@@ -10,7 +10,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from policies.capability import Capability
 from policies.errors import ForbiddenGrantError
 from policies.grant import Grant
-from policies.lineage import Label, decide_continuation, decide_delegation, decide_lineage
+from policies.lineage import (
+    Label,
+    decide_continuation,
+    decide_delegation,
+    decide_lineage,
+    exercised_below,
+)
 from policies.request import Allowed
 
 ALL = frozenset(Capability)
@@ -24,6 +30,7 @@ class Session:
     def __init__(self, name: str, grant: Grant, place: str, inherited: frozenset[Capability]) -> None:
         self.name = name
         self.grant = grant
+        self.exercised = grant.capabilities
         self.place = place
         self.influence = grant.capabilities | inherited
         self.is_running = True
@@ -90,6 +97,7 @@ class World(RuleBasedStateMachine):
         if allowed and isinstance(decide_lineage(child, self.labels[parent.place]), Allowed):
             name = f"s{len(self.sessions)}"
             made = Session(name, child, parent.place, self.truth[parent.place] | parent.influence)
+            made.exercised = exercised_below(parent.exercised, child)
             self.sessions.append(made)
 
     @rule(index=st.integers(0, 9))
@@ -103,7 +111,7 @@ class World(RuleBasedStateMachine):
             session.is_running = False
             return
         session.influence |= self.truth[session.place]
-        self.labels[session.place] = label.written_by(session.name, session.grant.capabilities)
+        self.labels[session.place] = label.written_by(session.name, session.exercised)
         self.truth[session.place] |= session.influence
 
     @rule(place=PLACES)
@@ -136,5 +144,5 @@ class World(RuleBasedStateMachine):
             assert truth <= self.labels[place].capabilities
 
 
-World.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+World.TestCase.settings = settings(max_examples=400, stateful_step_count=30, deadline=None)
 TestTheRule = World.TestCase

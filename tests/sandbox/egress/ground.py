@@ -193,6 +193,12 @@ def make_authority(folder: Path) -> Authority:
 @asynccontextmanager
 async def loopback_proxy(kept: Kept) -> AsyncIterator[int]:
     """Stand in for the guest: a loopback port whose connections are copied into the gate's proxy."""
+    copying: set[asyncio.Task[None]] = set()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(copy(reader, writer))
+        copying.add(task)
+        task.add_done_callback(copying.discard)
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async def send(data: bytes) -> None:
@@ -211,7 +217,11 @@ async def loopback_proxy(kept: Kept) -> AsyncIterator[int]:
             writer.transport.abort()
         except asyncio.CancelledError:  # the test is over
             writer.transport.abort()
+            raise
 
-    listening = await asyncio.start_server(copy, "127.0.0.1", 0)
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
     async with listening:
         yield listening.sockets[0].getsockname()[1]
+        for task in tuple(copying):
+            task.cancel()
+        await asyncio.gather(*copying, return_exceptions=True)
