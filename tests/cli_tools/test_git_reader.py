@@ -289,6 +289,9 @@ def test_a_reference_that_points_outside_is_no_reference(repository: Path, tmp_p
     (repository / ".git" / "refs" / "heads" / "evil").symlink_to(tmp_path / "name")
     (repository / ".git" / "refs" / "heads" / "deep").write_text("ref: ../../../name\n")
 
+    (repository / "file").write_text(run_git(repository, "rev-parse", "HEAD"))
+
+    assert refusal(repository, "show", revision=["refs/../../file"]).code == "revision"
     assert refusal(repository, "log", revision=["evil"]).code == "revision"
     assert refusal(repository, "log", revision=["deep"]).code == "revision"
 
