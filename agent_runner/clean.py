@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent_runner.container import state_label
 from agent_runner.waiting import changes_waiting
+from audit.errors import UnknownSessionError
 from audit.lock import is_held
 from audit.state import StateFiles
 from sandbox.docker_engine import DockerEngine
@@ -62,7 +63,7 @@ async def _volumes(engine: DockerEngine, state: Path) -> AsyncIterator[str]:
 def _running(state: Path, session: str) -> bool:
     try:
         return is_held(StateFiles(state).session(session).lock)
-    except ValueError:
+    except UnknownSessionError:  # what a battery of `doctor --probe` left when it was killed
         return False
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.sweep import sweep_created
 from policies.capability import Capability
 from policies.policy import STARTER, Policy
 from sandbox import stage
@@ -125,6 +126,7 @@ async def _placed(engine: DockerEngine, order: Order) -> Placement:
     runtime = _runtime(policy, facts)
     if order.resumed:
         await _clear(engine, order)
+    await sweep_created(engine, state, label=state_label(state))
     volume = await ready_runtime(engine, state=state, progress=order.progress)
     image = await _image(engine, policy, state=state, progress=order.progress)
     identity = own_identity()
