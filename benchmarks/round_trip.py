@@ -1,0 +1,201 @@
+"""Measure one action, gate and ledger included, beside `docker exec` through the same SDK, and its floors.
+
+Run: `python -m benchmarks.round_trip`. It needs a Docker engine; everything is measured in this run, in a
+real container, and cleaned up. Frames carry bodies in binary: the bulk rows move a file's bytes as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import docker
+
+from agent_runner.approvals import NobodyApprover
+from agent_runner.container import place, sandbox_for
+from agent_runner.housing import Order
+from agent_runner.ids import new_session_id
+from audit.journal import Journal, Registration
+from audit.state import prepare
+from cli_tools.action import LineProposal
+from cli_tools.catalogue import built_in
+from cli_tools.gate import Gate
+from cli_tools.record import Record
+from policies.grant import Grant
+from policies.request import SessionFacts
+from policies.source import parse_policy
+from sandbox.docker_engine import DockerEngine
+from sandbox.runtime.cleaning import remove_built
+from sandbox.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sandbox.session import Sandbox
+
+POLICY = """\
+version: 1
+name: benchmark
+grant: [files, exec]
+files: {limits: {written_bytes: 512MiB}}
+exec: {programs: any}
+commands: {allow: ["files *", run]}
+"""
+ROUNDS = 300
+EXECUTIONS = 30
+AT_ONCE = 16
+BULK_BYTES = 12 * 1024 * 1024
+DURABLE_WRITES = 2  # an action's intent and its outcome
+LINE = LineProposal(line="files read small.txt")
+
+
+def durable_write(folder: Path) -> float:
+    """Return the median time of appending 800 bytes and fdatasync, in milliseconds."""
+    samples = []
+    descriptor = os.open(folder / "floor", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        os.write(descriptor, bytes(800))
+        os.fdatasync(descriptor)
+        samples.append(time.perf_counter() - start)
+    os.close(descriptor)
+    return median(samples) * 1000
+
+
+async def timed(once: Callable[[], Awaitable[object]], rounds: int) -> float:
+    """Return the median time of an awaited call, in milliseconds."""
+    samples = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        await once()
+        samples.append(time.perf_counter() - start)
+    return median(samples) * 1000
+
+
+def docker_exec(container_id: str) -> float:
+    """Return the median time of `docker exec true` through the SDK, in milliseconds."""
+    client = docker.APIClient(version="auto")
+    samples = []
+    for _ in range(EXECUTIONS):
+        start = time.perf_counter()
+        client.exec_start(client.exec_create(container_id, ["true"])["Id"])
+        samples.append(time.perf_counter() - start)
+    client.close()
+    return median(samples) * 1000
+
+
+async def at_once(gate: Gate) -> float:
+    """Return how many actions a second 16 callers get through the gate together."""
+
+    async def caller() -> None:
+        for _ in range(ROUNDS // 10):
+            await gate.act(LINE)
+
+    start = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
+    return AT_ONCE * (ROUNDS // 10) / (time.perf_counter() - start)
+
+
+async def bulk(sandbox: Sandbox) -> tuple[float, float]:
+    """Return MB/s of writing and of reading one file whole."""
+    content = os.urandom(BULK_BYTES)
+    start = time.perf_counter()
+    await sandbox.call("files.write", {"path": "bulk"}, body=content)
+    between = time.perf_counter()
+    part = 4 * 1024 * 1024
+    for offset in range(0, BULK_BYTES, part):
+        await sandbox.call("files.read", {"path": "bulk", "offset": offset, "limit_bytes": part})
+    end = time.perf_counter()
+    return BULK_BYTES / 1e6 / (between - start), BULK_BYTES / 1e6 / (end - between)
+
+
+@asynccontextmanager
+async def opened(state: Path, workspace: Path) -> AsyncIterator[tuple[Sandbox, Gate]]:
+    """Open a sandbox and its gate, with a real ledger."""
+    policy, session = parse_policy(POLICY, origin="benchmark"), new_session_id()
+    files = prepare(state)
+    async with Journal.create(state, session, registration=Registration(grant=policy.grant.label)) as journal:
+        order = Order(
+            session=session,
+            policy=policy,
+            workspace=open_workspace(workspace, state=state),
+            state=state,
+            folder=files.session(session).folder,
+            resumed=False,
+            journal=journal,
+            progress=_quiet,
+        )
+        placement = await place(order)
+        try:
+            async with sandbox_for(placement, made=_noted) as sandbox:
+                yield (
+                    sandbox,
+                    Gate(
+                        policy=policy,
+                        facts=SessionFacts(grant=Grant.FILES_EXEC),
+                        catalogue=built_in(),
+                        sandbox=sandbox,
+                        egress=None,
+                        record=Record(journal, session),
+                        approver=NobodyApprover(),
+                    ),
+                )
+        finally:
+            await placement.finish()
+
+
+def _quiet(message: str, /, *, done: int, total: int) -> None:
+    pass
+
+
+async def _noted(container_id: str) -> None:
+    pass
+
+
+def prepared(folder: Path) -> tuple[Path, Path, Path]:
+    """Make a workspace with one small file, and return the folder, the workspace and the state folder."""
+    workspace = folder / "workspace"
+    workspace.mkdir()
+    (workspace / "small.txt").write_bytes(b"x" * 64)
+    return folder, workspace, folder / "state"
+
+
+def row(name: str, floor: float, ours: float, ratio: float, unit: str) -> None:
+    """Print one line of the table."""
+    print(f"{name:<46}{floor:>9.2f}{ours:>10.2f} {unit:<9}{ratio:>7.1f}")
+
+
+async def main() -> None:
+    """Measure everything and print floor, ours and ratio."""
+    with tempfile.TemporaryDirectory(prefix="pairlock-benchmark-") as name:
+        folder, workspace, state = prepared(Path(name))
+        try:
+            async with opened(state, workspace) as (sandbox, gate):
+                write = durable_write(folder) * DURABLE_WRITES
+                read: dict[str, object] = {"path": "small.txt", "offset": 0, "limit_bytes": 4096}
+                link = await timed(lambda: sandbox.call("files.read", dict(read)), ROUNDS)  # type: ignore[arg-type]  # JSON values
+                action = await timed(lambda: gate.act(LINE), ROUNDS)
+                executed = await asyncio.to_thread(docker_exec, sandbox.container_id)
+                rate = await at_once(gate)
+                speeds = await bulk(sandbox)
+        finally:
+            engine = await DockerEngine.connect()
+            await remove_built(engine, state=state, current=True)
+            await engine.close()
+    print(f"{'':<46}{'floor':>9}{'ours':>10} {'':<9}{'ratio':>7}")
+    row("one operation over the link, p50", executed, link, executed / link, "ms")
+    row("one action: gate and ledger too, p50", write, action, action / write, "ms")
+    row("  over the durable writes that it needs", write, action - write, (action - write) / write, "ms")
+    row("  `docker exec` through the SDK beside it, p50", executed, action, executed / action, "ms")
+    row(f"actions, {AT_ONCE} at once", 1000 / write, rate, rate * write / 1000, "a second")
+    print(f"{'file bodies, written and read':<46}{'':>9}{speeds[0]:>10.0f} and {speeds[1]:.0f} MB/s")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
