@@ -13,7 +13,7 @@ from agent_runner.backends.backend import (
     Usage,
     UserMessage,
 )
-from agent_runner.backends.failure import Failure, ModelServerError, is_error_chunk, said
+from agent_runner.backends.failure import Failure, ModelServerError, is_error_chunk, stream_error
 from agent_runner.backends.pieces import PartialCall, Pieces, count, items, members
 from agent_runner.backends.wording import called_arguments, called_name, safe_text
 
@@ -72,10 +72,10 @@ class ChatReader:
         """Take one chunk.
 
         Raises:
-            ModelServerError: When it is an error, of kind `broken`.
+            ModelServerError: When it is an error.
         """
         if is_error_chunk(chunk):
-            raise _broken(f"the model's server failed within its reply: {said(chunk)}")
+            raise stream_error("the model's server", chunk)
         if chunk.get("usage"):
             self.pieces.usage = _usage(members(chunk["usage"]))
         for choice in items(chunk.get("choices"))[:1]:

@@ -17,6 +17,10 @@ Kind = Literal[
 MAXIMUM_SAID_CHARACTERS: Final = 300
 # 529 is what Anthropic, and Dynamo after it, answer when overloaded; 408, 409 and 425 ask for another try.
 _AGAIN: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_WRONG_REQUESTS: Final = frozenset(
+    {"invalid_request_error", "authentication_error", "permission_error", "not_found_error"}
+    | {"request_too_large", "billing_error"}
+)
 _RETRIED: Final = frozenset({"overloaded", "unreachable", "timeout", "broken"})
 _HINTS: Final = {
     401: "the server does not accept the key: see `key` of this model in the configuration",
@@ -64,6 +68,24 @@ def status_error(
     words = said(body)
     message = f"{where} answered {status}" + (f": {words}" if words else "")
     return ModelServerError(message, failure=failure, hint=_HINTS.get(status, ""))
+
+
+def stream_error(where: str, body: object) -> ModelServerError:
+    """Return the error for an error chunk: asked again, unless it says that the request itself is wrong."""
+    facts = _innermost(body)
+    code = str(facts.get("code", facts.get("status_code", "")))
+    status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
+    is_request = 400 <= status < 500 and status not in _AGAIN
+    wrong = is_request or (not status and facts.get("type") in _WRONG_REQUESTS)
+    failure = Failure(kind="refused" if wrong else "broken", status=status)
+    return ModelServerError(f"{where} failed within its reply: {said(body)}", failure=failure)
+
+
+def _innermost(body: object) -> Mapping[str, object]:
+    inner = body.get("error") if isinstance(body, Mapping) else None
+    if isinstance(inner, Mapping):
+        return inner
+    return body if isinstance(body, Mapping) else {}
 
 
 def said(body: object) -> str:

@@ -13,7 +13,7 @@ from agent_runner.backends.backend import (
     Usage,
     UserMessage,
 )
-from agent_runner.backends.failure import Failure, ModelServerError, said
+from agent_runner.backends.failure import stream_error
 from agent_runner.backends.pieces import PartialCall, Pieces, count, items, members
 from agent_runner.backends.wording import called_arguments, called_name, safe_text
 
@@ -109,7 +109,7 @@ class MessagesReader:
         """Take one event.
 
         Raises:
-            ModelServerError: When it is an error, of kind `broken`.
+            ModelServerError: When it is an error.
         """
         match event.get("type"):
             case "message_start":
@@ -129,8 +129,7 @@ class MessagesReader:
                 self._count(event)
                 self._stop(event)
             case "error":
-                words = f"the model's server failed within its reply: {said(event)}"
-                raise ModelServerError(words, failure=Failure(kind="broken"))
+                raise stream_error("the model's server", event)
             case _:
                 pass  # `ping`, and events of a later version, which the API's rules say to pass over
 

@@ -42,6 +42,8 @@ class Pieces:
         self.calls: list[PartialCall] = []
         self.cut = ""
         """Why the rest is left out; empty while nothing is."""
+        self.is_full = False
+        """Whether a bound of ours is reached, so that nothing more is read."""
         self.ended = False
         """Whether the server said that the reply is complete."""
         self.usage: Usage | None = None
@@ -65,7 +67,10 @@ class Pieces:
         to.append(text[: self._text_left])
         self._text_left -= len(to[-1])
         if len(to[-1]) < len(text):
-            self.cut = f"more than {MAXIMUM_TEXT} characters"
+            self._fill(f"more than {MAXIMUM_TEXT} characters")
+
+    def _fill(self, why: str) -> None:
+        self.is_full, self.cut = True, why
 
     def new_call(self, call_id: object = "", name: object = "") -> PartialCall:
         """Begin a call; beyond the bound it is begun but not kept."""
@@ -73,7 +78,7 @@ class Pieces:
         if isinstance(name, str):
             call.name = name[:1024]
         if len(self.calls) >= MAXIMUM_CALLS:
-            self.cut = f"more than {MAXIMUM_CALLS} calls"
+            self._fill(f"more than {MAXIMUM_CALLS} calls")
         else:
             self.calls.append(call)
         return call
@@ -86,7 +91,7 @@ class Pieces:
         call.arguments.append(text[: self._arguments_left])
         self._arguments_left -= len(call.arguments[-1])
         if len(call.arguments[-1]) < len(text):
-            self.cut = f"arguments of more than {MAXIMUM_ARGUMENTS} characters"
+            self._fill(f"arguments of more than {MAXIMUM_ARGUMENTS} characters")
 
     def reply(self, taken: set[str], *, sent_characters: int) -> Reply:
         """Return the whole reply.

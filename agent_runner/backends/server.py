@@ -16,8 +16,8 @@ from agent_runner.backends.failure import (
     ModelServerError,
     one_line,
     retry_after,
-    said,
     status_error,
+    stream_error,
 )
 from agent_runner.backends.key import Key, KeyReference, fetch_key
 from agent_runner.backends.retry import Patience, with_retries
@@ -158,7 +158,7 @@ class Talk:
                     reader.take(plain(chunk))
                     if self.first_piece_seconds is None and not reader.pieces.is_empty:
                         self.first_piece_seconds = time.monotonic() - started
-                    if reader.pieces.cut:
+                    if reader.pieces.is_full:
                         return
         finally:
             await stream.close()
@@ -228,9 +228,7 @@ def _named(error: BaseException, server: Server) -> ModelServerError | None:
     if isinstance(error, httpx2.TransportError):
         return _transport_error(error, server)
     if hasattr(error, "body") and error.__cause__ is None:
-        words = said(error.body) or one_line(str(error))
-        message = f"{server.where} failed within its reply: {words}"
-        return ModelServerError(message, failure=Failure(kind="broken"))
+        return stream_error(server.where, error.body or str(error))
     return None
 
 

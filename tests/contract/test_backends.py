@@ -240,6 +240,35 @@ async def test_an_error_in_mid_stream_is_a_failure_and_not_a_short_reply(
     assert again.text == "Whole."
 
 
+REQUEST_IS_WRONG = {
+    "chat": data({"error": {"message": "no `max_tokens`", "type": "x", "code": 400}}) + "data: [DONE]\n\n",
+    "messages": event({"type": "error", "error": {"type": "invalid_request_error", "message": "no `x`"}}),
+}
+
+
+async def test_an_error_in_mid_stream_that_says_the_request_is_wrong_is_not_tried_again(
+    dialect: Dialect,
+) -> None:
+    """Seen in Dynamo: a worker's refusal comes as a chunk of a stream whose status was 200."""
+    async with serving(stream(REQUEST_IS_WRONG[dialect])) as server:
+        error = await refused(backend_for(server, dialect, attempts=4))
+
+    assert error.failure.kind == "refused"
+    assert "failed within its reply: no `" in error.message
+    assert len(server.asked) == 1
+
+
+async def test_a_reply_at_the_servers_length_is_read_to_its_end(dialect: Dialect) -> None:
+    """Seen in Dynamo: the count of tokens comes after the finish reason, whatever that was."""
+    pieces = Saying(text="and so").pieces(dialect)
+    cut = [piece.replace('"stop"', '"length"').replace("end_turn", "max_tokens") for piece in pieces]
+    async with serving(stream(*cut)) as server:
+        reply = await asked(backend_for(server, dialect))
+
+    assert reply.text.startswith("and so\n[the reply was cut here: it reached the length that")
+    assert reply.usage == Usage(input_tokens=100, output_tokens=7, cached_tokens=40)
+
+
 async def test_a_stream_that_just_ends_is_a_failure(dialect: Dialect) -> None:
     """A killed server closes its connection, which looks like an end: only a finish reason is one."""
     whole = Saying(text="I will now delete", calls=[("a1", "files_list", "{}")]).pieces(dialect)
