@@ -193,7 +193,11 @@ def parse_budget(words: str) -> BudgetLimits:
 
 def _amount(name: str, value: str) -> float:
     try:
-        amount = float(parse_duration(value) if name == "wall_time" else parse_count(value))
+        amount = float(
+            parse_duration(value)
+            if name == "wall_time"
+            else parse_count(int(value) if value.isdecimal() else value)
+        )
     except (PolicyError, ValueError) as error:
         raise InvalidInputError(f"`{name}={value}`: {error}") from error
     if amount <= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agent_runner.fold import NOT_DONE, UNKNOWN
 from audit import event
 from cli_tools.gate import Gate
 from cli_tools.record import Record
@@ -11,14 +12,10 @@ from cli_tools.record import Record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent_runner.fold import Past
+    from agent_runner.backends.backend import Call
+    from agent_runner.fold import Past, Unsettled
     from agent_runner.transcript import Transcript
     from audit.journal import Journal
-
-UNKNOWN = (
-    "unknown: the runner was stopped while this action was under way, so it may have been done, in part or "
-    "not at all\nhint: look at what it was to change before you do it again"
-)
 
 
 class ContinuedRecord(Record):
@@ -50,10 +47,20 @@ class ContinuedGate(Gate):
 
 
 async def settle(journal: Journal, transcript: Transcript, past: Past) -> None:
-    """Tell the model what came of the action that was under way, or that nobody knows; never do it again."""
+    """Tell the model what came of the action that was under way, or that nobody knows; never do it again.
+
+    The rest of its reply rests on what it came to, and is left for the model to ask for again.
+    """
     unsettled, call = past.unsettled, transcript.next_call()
-    if unsettled is None or call is None:
-        return
+    unknown = past.after_unknown
+    if unsettled is not None and call is not None:
+        unknown = unknown or not unsettled.text
+        await _tell(journal, transcript, call, unsettled)
+    while unknown and (call := transcript.next_call()) is not None:
+        await transcript.refused(call, NOT_DONE)
+
+
+async def _tell(journal: Journal, transcript: Transcript, call: Call, unsettled: Unsettled) -> None:
     if not unsettled.text:
         await journal.record(
             event.ActionFinished(

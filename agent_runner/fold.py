@@ -37,6 +37,14 @@ if TYPE_CHECKING:
 
 BUDGET_ADDED: Final = "budget-added"
 """Code of the entry by which a person adds to a budget; its message is what `parse_budget` reads."""
+UNKNOWN: Final = (
+    "unknown: the runner was stopped while this action was under way, so it may have been done, in part or "
+    "not at all\nhint: look at what it was to change before you do it again"
+)
+NOT_DONE: Final = (
+    "not done: nobody knows what came of an earlier call of the same reply\nhint: look, then ask again for "
+    "what is still wanted"
+)
 _BEGINS: Final = ("log.opened", "session.recovered")
 
 
@@ -63,6 +71,8 @@ class Past:
     """Those of the last reply of which the model was not told what came of them, in order."""
     unsettled: Unsettled | None
     """How far the first of `calls` has come; None when it never reached the gate."""
+    after_unknown: bool
+    """Whether the last reply holds a call of which nobody knows what came of it."""
     finished: tuple[Literal["done", "failed"], str] | None
     """How the model ended it, and its summary; None when it did not."""
     used: Used
@@ -99,6 +109,7 @@ class _Fold:
     calls: deque[Call] = field(default_factory=deque)
     intended: event.ActionIntended | None = None
     unsettled: Unsettled | None = None
+    after_unknown: bool = False
     finished: tuple[Literal["done", "failed"], str] | None = None
     added: BudgetLimits = NOTHING
     warned: set[str] = field(default_factory=set)
@@ -154,6 +165,7 @@ class _Fold:
             messages=tuple(self.messages),
             calls=tuple(self.calls),
             unsettled=self.unsettled,
+            after_unknown=self.after_unknown,
             finished=self.finished,
             used=Used(
                 turns=self.turns,
@@ -192,6 +204,7 @@ class _Fold:
         told = Usage(input_tokens=usage[0], output_tokens=usage[1], cached_tokens=usage[2])
         self.messages.append(ModelMessage(reply=Reply(text=text, calls=calls, usage=told)))
         self.calls = deque(calls)
+        self.after_unknown = False
         self.usage = [before + now for before, now in zip(self.usage, usage, strict=True)]
         self.turns += 1
         self.model_ms += answered.duration_ms
@@ -227,9 +240,9 @@ class _Fold:
             return
         if finished.body is None:
             kind = "error" if finished.outcome == "failed" else finished.outcome
-            if finished.outcome != "unknown":
-                text = f"{kind}: {neutralise(finished.detail)}"
-                self.unsettled = Unsettled(action=finished.action, text=text)
+            self.after_unknown = finished.outcome == "unknown"
+            text = UNKNOWN if self.after_unknown else f"{kind}: {neutralise(finished.detail)}"
+            self.unsettled = Unsettled(action=finished.action, text=text)
             return
         text = self._text(finished.body, f"entry {entry.seq}")
         if self.intended.command == "finish":

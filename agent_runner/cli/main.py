@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from agent_runner.cli import audit, clean, doctor, model, policy, resume, review, run, sessions, tools
+from agent_runner.cli import (
+    audit,
+    clean,
+    doctor,
+    model,
+    policy,
+    resume,
+    review,
+    run,
+    runners,
+    sessions,
+    tools,
+)
 from agent_runner.cli.exits import Exit, leave
 
 app = typer.Typer(
@@ -21,6 +33,10 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("resume")(resume.resume)
+app.command("attach")(runners.attach)
+app.command("stop")(runners.stop)
+app.command("approve")(runners.approve)
+app.command("deny")(runners.deny)
 app.command("ps")(sessions.list_sessions)
 app.command("diff")(review.diff)
 app.command("apply")(review.apply)

@@ -37,13 +37,20 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         bool,
         typer.Option("--task-is-origin", help="TASK was typed by a person: recipients may come from it."),
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Go on in the background; print the session's id.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as one JSON object.")] = False,
 ) -> None:
     """Run one session: an agent, a policy, a sandbox, a ledger."""
-    request = _request(task, policy, workspace, model, task_is_origin=task_is_origin)
+    request = _request(task, policy, workspace, model, task_is_origin=task_is_origin, detach=detach)
     say(f"policy {request.policy_origin}: {request.policy.grant.label}; model {request.backend.model}")
     if request.headless and request.policy.commands.ask:
         say(f"nobody can be asked here: {len(request.policy.commands.ask)} `ask` rules are denials")
+    if detach:
+        from agent_runner.detach import go_on_alone
+
+        go_on_alone(request.session, request.state, say=typer.echo)
     result = interruptible(_run(request))
     typer.echo(account(result, as_json=as_json))
     if result.error is not None and result.status != "interrupted":
@@ -71,19 +78,35 @@ def interruptible(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _run(request: SessionRequest) -> SessionResult:
+    import asyncio
+    from dataclasses import replace
+
+    from agent_runner.approvals import FirstAnswer, NobodyApprover
+    from agent_runner.door import Door
     from agent_runner.session import run_session
 
+    task = asyncio.current_task()
+    door = Door(request.session, stop=task.cancel if task else lambda: None)
+    asker = door if isinstance(request.approver, NobodyApprover) else FirstAnswer(request.approver, door)
     try:
-        return await run_session(request)
+        async with door.open():
+            return await run_session(replace(request, approver=asker))
     finally:
         await request.backend.close()
 
 
-def _request(
-    task: str, policy: str | None, workspace: Path | None, model: str | None, *, task_is_origin: bool
+def _request(  # noqa: PLR0913 - the options of `run`, each once
+    task: str,
+    policy: str | None,
+    workspace: Path | None,
+    model: str | None,
+    *,
+    task_is_origin: bool,
+    detach: bool,
 ) -> SessionRequest:
     from agent_runner.approvals import NobodyApprover, TerminalApprover
     from agent_runner.errors import InvalidInputError
+    from agent_runner.ids import new_session_id
     from agent_runner.models import choose_backend
     from agent_runner.session import SessionRequest
     from agent_runner.state import state_folder
@@ -109,12 +132,14 @@ def _request(
         workspace=folder,
         backend=backend,
         state=state,
-        headless=headless,
+        # Who detaches says that another terminal will answer: `pairlock approve`, or the clock.
+        headless=headless and not detach,
         task_is_origin=task_is_origin or not headless,
-        approver=NobodyApprover() if headless else TerminalApprover(),
+        approver=NobodyApprover() if headless or detach else TerminalApprover(),
         watcher=PlainWatcher(),
         progress=Progress(),
         model_reference=model_reference(model),
+        session=new_session_id(),
     )
 
 

@@ -29,6 +29,7 @@ from tests.sandbox.guest.launch import running
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Callable, Sequence
+
     from agent_runner.backends.backend import Backend, Message
     from agent_runner.budget import BudgetLimits
     from agent_runner.housing import Order

@@ -1,0 +1,197 @@
+"""Let this user's other terminals speak with a running session: status, approve, deny, stop.
+
+A unix socket in a private folder, the same uid only (SO_PEERCRED), one JSON object a line, with a version. It
+takes decisions of people and nothing else: no request here can start, widen or change a session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+import struct
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import orjson
+
+from agent_runner.approvals import WAIT_SECONDS, Answer
+from agent_runner.errors import InvalidInputError, RunnerError
+from agent_runner.person import who
+from audit.escape import escape_line
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from agent_runner.approvals import Question
+
+VERSION: Final = 1
+LONGEST_LINE: Final = 64 * 1024
+_ANSWER_SECONDS: Final = 10.0
+Said = dict[str, object]
+
+
+def socket_path(session: str) -> Path:
+    """Return where a session's runner listens, in a folder that is this user's alone.
+
+    Raises:
+        RunnerError: When the folder is somebody else's, or open to others.
+    """
+    named = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(named) / "pairlock" if named else Path(tempfile.gettempdir()) / f"pairlock-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise RunnerError(
+            f"the folder `{folder}` is not this user's alone", hint="remove it, or set `XDG_RUNTIME_DIR`"
+        )
+    return folder / session
+
+
+class Door:
+    """Answer other terminals while a session runs, and put its questions to them.
+
+    Args:
+        session: The session's id.
+        stop: Ends the session gracefully.
+        wait_seconds: How long a question stands.
+    """
+
+    def __init__(
+        self, session: str, *, stop: Callable[[], object], wait_seconds: float = WAIT_SECONDS
+    ) -> None:
+        self._session = session
+        self._stop = stop
+        self._wait_seconds = wait_seconds
+        self._question: Question | None = None
+        self._answer: asyncio.Future[Answer] | None = None
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Listen for as long as the block lasts.
+
+        Raises:
+            RunnerError: When the folder of sockets is not this user's alone.
+        """
+        path = socket_path(self._session)
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._serve, path=str(path), limit=LONGEST_LINE)
+        path.chmod(0o600)
+        try:
+            yield
+        finally:
+            server.close()
+            path.unlink(missing_ok=True)
+
+    async def ask(self, question: Question) -> Answer:
+        """Wait until another terminal answers; time out is no."""
+        self._question = question
+        self._answer = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                return await self._answer
+        except TimeoutError:
+            return Answer(verdict="timed_out", by="nobody", via="clock")
+        finally:
+            self._question = self._answer = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if _peer_uid(writer) == os.getuid():
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    said = self._replied(await reader.readline())
+                    writer.write(orjson.dumps({"version": VERSION, **said}) + b"\n")
+                    await writer.drain()
+        except (OSError, ValueError, TimeoutError):
+            pass  # whoever asked has gone, or said more than a line may hold
+        finally:
+            writer.close()
+
+    def _replied(self, line: bytes) -> Said:
+        try:
+            asked = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return _refused("expected one JSON object on a line")
+        if not isinstance(asked, dict) or asked.get("version") != VERSION:
+            return _refused(f"expected version {VERSION}")
+        match asked.get("do"):
+            case "status":
+                return {"ok": True, "session": self._session, "question": self._shown()}
+            case "approve" | "deny" as word:
+                return self._decided(str(word), asked.get("action"), asked.get("digest"))
+            case "stop":
+                asyncio.get_running_loop().call_soon(self._stop)
+                return {"ok": True}
+            case _:
+                return _refused("expected `status`, `approve`, `deny` or `stop`")
+
+    def _shown(self) -> Said | None:
+        question = self._question
+        if question is None:
+            return None
+        return {
+            "action": question.action,
+            "digest": question.digest,
+            "argv": [escape_line(word) for word in question.argv],
+            "body": _content(question.body),
+            "reasons": [escape_line(reason.message) for reason in question.reasons],
+        }
+
+    def _decided(self, word: str, action: object, digest: object) -> Said:
+        question, answer = self._question, self._answer
+        if question is None or answer is None or answer.done():
+            return _refused("nothing waits for an answer")
+        if (action, digest) != (question.action, question.digest):
+            return _refused(f"what waits is another action, `{question.action}`")
+        verdict: Literal["approved", "denied"] = "approved" if word == "approve" else "denied"
+        answer.set_result(Answer(verdict=verdict, by=who(), via="socket"))
+        return {"ok": True}
+
+
+def _content(body: bytes | None) -> str | None:
+    return None if body is None else escape_line(body.decode("utf-8", "backslashreplace"))
+
+
+def _refused(why: str) -> Said:
+    return {"ok": False, "error": why}
+
+
+def _peer_uid(writer: asyncio.StreamWriter) -> int:
+    """Return the uid at the other end (unix(7), SO_PEERCRED)."""
+    peer: socket.socket = writer.get_extra_info("socket")
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", raw)[1]
+    return uid
+
+
+def tell(session: str, **request: object) -> Said:
+    """Say one thing to a running session and return its answer.
+
+    Args:
+        session: The whole id.
+        request: `do`, and what belongs to it.
+
+    Raises:
+        InvalidInputError: When no runner listens, or it refuses.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(_ANSWER_SECONDS)
+        try:
+            line.connect(str(socket_path(session)))
+            line.sendall(orjson.dumps({"version": VERSION, **request}) + b"\n")
+            said = line.makefile("rb").readline()
+        except OSError as error:
+            raise InvalidInputError(
+                f"no runner of session `{session}` listens", hint="`pairlock ps` shows what runs"
+            ) from error
+    try:
+        answer = orjson.loads(said)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInputError(f"the runner of session `{session}` did not answer") from error
+    if not isinstance(answer, dict) or not answer.get("ok"):
+        why = answer.get("error", "it refused") if isinstance(answer, dict) else "it refused"
+        raise InvalidInputError(f"session `{session}`: {why}")
+    return answer

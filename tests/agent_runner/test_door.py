@@ -1,0 +1,166 @@
+"""Another terminal of the same user answers a question, or stops a session; and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent_runner.approvals import FirstAnswer, Question, digest_of
+from agent_runner.door import Door, socket_path, tell
+from agent_runner.errors import InvalidInputError, RunnerError
+from policies.request import Reason
+from tests.agent_runner.people import DecidedPerson, SleepingPerson
+from tests.agent_runner.stand import FINISH, SESSION, lines, saying
+
+if TYPE_CHECKING:
+    from tests.agent_runner.stand import Stand
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ARGV = ("files", "write", "a\x1b[2J")
+ASK = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"], ask: ["files remove"]}\n'
+QUESTION = Question(
+    action=f"{SESSION}/1",
+    argv=ARGV,
+    body=b"new\x1b[0m",
+    digest=digest_of(ARGV, b"new\x1b[0m"),
+    reasons=(Reason("command", "the policy asks"),),
+)
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Give the sockets a folder."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+async def said(**request: object) -> dict[str, object]:
+    """Speak from another terminal."""
+    return await asyncio.to_thread(lambda: tell(SESSION, **request))
+
+
+async def waiting() -> dict[str, Any]:
+    """Return the question that waits, once one does."""
+    while True:
+        question = (await said(do="status"))["question"]
+        if isinstance(question, dict):
+            return question
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(("word", "verdict"), [("approve", "approved"), ("deny", "denied")])
+async def test_what_is_shown_is_answered_from_another_terminal(word: str, verdict: str) -> None:
+    """Escaped and whole; the answer names the action and its digest."""
+    door = Door(SESSION, stop=lambda: None)
+    async with door.open():
+        asked = asyncio.ensure_future(door.ask(QUESTION))
+        shown = await waiting()
+        await said(do=word, action=shown["action"], digest=shown["digest"])
+        answer = await asked
+
+    assert (answer.verdict, answer.via) == (verdict, "socket")
+    assert "\x1b" not in json.dumps(shown, ensure_ascii=False)
+    assert shown["argv"][:2] == ["files", "write"]
+    assert shown["body"].startswith("new")
+
+
+async def test_an_answer_to_another_action_is_refused() -> None:
+    """The digest holds what was shown to what will run."""
+    door = Door(SESSION, stop=lambda: None)
+    async with door.open():
+        asked = asyncio.ensure_future(door.ask(QUESTION))
+        await waiting()
+        with pytest.raises(InvalidInputError, match="what waits is another action"):
+            await said(do="approve", action=QUESTION.action, digest="0" * 64)
+        asked.cancel()
+
+
+async def test_nobody_in_time_is_no() -> None:
+    door = Door(SESSION, stop=lambda: None, wait_seconds=0.05)
+
+    assert (await door.ask(QUESTION)).verdict == "timed_out"
+
+
+async def test_an_answer_that_comes_too_late_answers_nothing() -> None:
+    door = Door(SESSION, stop=lambda: None, wait_seconds=0.05)
+    async with door.open():
+        await door.ask(QUESTION)
+        with pytest.raises(InvalidInputError, match="nothing waits"):
+            await said(do="approve", action=QUESTION.action, digest=QUESTION.digest)
+
+
+@pytest.mark.parametrize(
+    "line", [b"nonsense\n", b"[]\n", b'{"version":2,"do":"stop"}\n', b'{"version":1,"do":"run"}\n']
+)
+async def test_what_is_no_request_is_refused_and_does_nothing(line: bytes) -> None:
+    stopped: list[bool] = []
+    door = Door(SESSION, stop=lambda: stopped.append(True))
+    async with door.open():
+        reader, writer = await asyncio.open_unix_connection(str(socket_path(SESSION)))
+        writer.write(line)
+        answer = json.loads(await reader.readline())
+        writer.close()
+
+    assert answer["ok"] is False
+    assert stopped == []
+
+
+async def test_a_socket_folder_of_somebody_else_is_not_used(runtime: Path) -> None:
+    (runtime / "pairlock").mkdir(mode=0o777)
+    (runtime / "pairlock").chmod(0o777)
+
+    with pytest.raises(RunnerError, match="is not this user's alone"):
+        socket_path(SESSION)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs another user to be")
+async def test_another_user_is_not_heard(runtime: Path) -> None:
+    """Even where the modes of the folder would let it in."""
+    door = Door(SESSION, stop=lambda: None)
+    async with door.open():
+        path = socket_path(SESSION)
+        for folder in (*reversed(path.parents), path):
+            if folder.is_relative_to(runtime.parents[1]):
+                folder.chmod(0o777)
+        code = (
+            "import os, socket, sys; os.setuid(23456); s = socket.socket(socket.AF_UNIX); "
+            's.connect(sys.argv[1]); s.sendall(b\'{"version":1,"do":"status"}\\n\'); print(len(s.recv(99)))'
+        )
+        command = [sys.executable, "-c", code, str(path)]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+
+    assert done.stdout.strip() in {"", "0"}, done.stderr
+
+
+async def test_the_first_answer_counts_and_the_other_question_is_withdrawn() -> None:
+    asleep = SleepingPerson()
+
+    answer = await FirstAnswer(asleep, DecidedPerson("denied")).ask(QUESTION)
+
+    assert answer.verdict == "denied"
+    assert asleep.withdrawn
+
+
+@pytest.mark.parametrize(("verdict", "kind"), [("approved", "done"), ("denied", "denied")])
+async def test_an_approval_and_its_question_are_entries_before_the_act(
+    stand: Stand, verdict: Any, kind: str
+) -> None:
+    """Asked, answered, then done or not: in this order in the ledger, with one digest."""
+    (stand.folder / "f").write_text("x")
+    person = DecidedPerson(verdict)
+
+    await stand.run(saying(lines("files remove f"), FINISH), ASK, approver=person, headless=False)
+
+    requested, answered = stand.entries("approval.requested"), stand.entries("approval.answered")
+    assert stand.eyes.seen[0].kind == kind
+    assert (stand.folder / "f").exists() == (verdict == "denied")
+    assert [entry["digest"] for entry in (*requested, *answered)] == [person.asked[0].digest] * 2
+    assert answered[0]["answer"] == verdict
+    assert person.asked[0].argv == ("files", "remove", "f")

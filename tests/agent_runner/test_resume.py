@@ -1,0 +1,234 @@
+"""What a session goes on with, and when it does not go on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner.backends.backend import ObservationMessage, Reply, Usage, UserMessage
+from agent_runner.budget import BudgetLimits
+from agent_runner.errors import InvalidInputError, RefusedError
+from agent_runner.fold import read_past
+from agent_runner.session import RESUMED, UNFINISHED
+from audit.errors import BrokenLedgerError
+from audit.event import StageApplied, StageDiscarded
+from audit.host import HostLog
+from audit.openings import without
+from audit.state import StateFiles
+from audit.verify import verify_session
+from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying, script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent_runner.backends.backend import Message
+    from tests.agent_runner.stand import Stand
+
+TURNS = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"]}\nbudget: {turns: 5}\n'
+ONCE = (
+    "version: 1\nname: x\ngrant: [files]\n"
+    'commands: {allow: ["files *"], rules: [{command: files read, max_calls: 1}]}\n'
+)
+
+
+async def left_behind(stand: Stand, policy: str = TURNS) -> None:
+    """Run a session whose model fails after one turn."""
+    (stand.folder / "f").write_text("content")
+    result = await stand.run(saying(lines("files read f")), policy)
+    assert result.status == "model_failed"
+
+
+def texts(messages: Sequence[Message]) -> list[str]:
+    """Return what was told to the model in the user's place."""
+    return [message.text for message in messages if isinstance(message, UserMessage)]
+
+
+async def test_the_conversation_goes_on_as_it_was_and_says_that_it_was_interrupted(stand: Stand) -> None:
+    """Everything before is word for word what it was; the note comes after every open call."""
+    first = saying(lines("files list"), lines("files list --depth 2"))
+    await stand.run(first, TURNS)
+    second = saying(FINISH)
+
+    result = await stand.resume(second)
+
+    heard = first.heard[-1]
+    assert result.status == "done"
+    assert second.heard[0][: len(heard)] == heard
+    assert texts(second.heard[0]) == ["a test", RESUMED]
+    assert result.totals.turns == 3
+    assert result.totals.actions == 3
+    assert [entry["action"] for entry in stand.entries("action.intended")] == [
+        f"{SESSION}/{n}" for n in (1, 2, 3)
+    ]
+    assert verify_session(stand.state, SESSION).faults() == {}
+
+
+async def test_a_script_goes_on_at_its_next_turn(stand: Stand) -> None:
+    """The script begins anew in each process; the ledger knows how far it was."""
+    turns = (["files list"], ["files list --depth 2"], ["finish --status done"])
+    await stand.run(script(*turns), TURNS.replace("turns: 5", "turns: 2"))
+
+    result = await stand.resume(script(*turns), added=BudgetLimits(turns=2, tokens=0, wall_seconds=0))
+
+    assert result.status == "done"
+    assert [entry["argv"][:2] for entry in stand.entries("action.intended")][-1] == ["finish", "--status"]
+    assert len(stand.entries("action.intended")) == 3
+
+
+async def test_a_shorter_script_is_not_the_one_that_was_run(stand: Stand) -> None:
+    await stand.run(saying(lines("files list"), lines("files list")))
+
+    with pytest.raises(InvalidInputError, match="is not the one the session was run with"):
+        await stand.resume(script(["files list"]))
+
+
+async def test_max_calls_holds_across_a_resume(stand: Stand) -> None:
+    """A killed session must not get its calls back."""
+    await left_behind(stand, ONCE)
+
+    await stand.resume(saying(lines("files read f"), FINISH))
+
+    assert [entry["verdict"] for entry in stand.entries("action.intended")] == [
+        "allowed",
+        "denied",
+        "allowed",
+    ]
+
+
+async def test_a_budget_that_ran_out_stays_out_until_somebody_adds_to_it(stand: Stand) -> None:
+    """Without `--add-budget` the same reason again; with it, on; and what was added is in the ledger."""
+    model = Model(lambda _, turn: lines(f"files list --depth {turn}"))
+    policy = TURNS.replace("turns: 5", "turns: 2")
+    ran_out = await stand.run(model, policy)
+
+    again = await stand.resume(model)
+    more = await stand.resume(
+        saying(lines("files list"), FINISH), added=BudgetLimits(turns=2, tokens=5, wall_seconds=60.0)
+    )
+
+    assert (ran_out.status, again.status, more.status) == ("budget", "budget", "done")
+    assert again.totals.turns == 2
+    assert [entry["message"] for entry in stand.entries("safety.noted")] == ["turns=2,tokens=5,wall_time=60s"]
+    assert verify_session(stand.state, SESSION).faults() == {}
+
+
+async def test_an_unfinished_session_can_go_on(stand: Stand) -> None:
+    """A model that stopped without `finish` is asked to."""
+    await stand.run(saying(Reply(text="enough")), TURNS)
+    model = saying(FINISH)
+
+    result = await stand.resume(model)
+
+    assert result.status == "done"
+    assert texts(model.heard[0])[-1] == UNFINISHED
+
+
+@pytest.mark.parametrize("word", ["done", "failed"])
+async def test_a_session_that_ended_does_not_go_on(stand: Stand, word: str) -> None:
+    await stand.run(saying(lines(f"finish --status {word}")))
+
+    with pytest.raises(InvalidInputError, match=f"it ended as `{word}`"):
+        await stand.resume(saying(FINISH))
+
+
+async def test_a_running_session_is_not_run_twice(stand: Stand) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Model):
+        async def ask(self, messages: object, tools: object) -> Reply:  # noqa: ARG002 - the protocol's parameters
+            asked.set()
+            await go_on.wait()
+            return FINISH
+
+    session = asyncio.ensure_future(stand.run(Slow(lambda *_: FINISH)))
+    await asked.wait()
+
+    with pytest.raises(InvalidInputError, match="is running"):
+        await stand.resume(saying(FINISH))
+    go_on.set()
+
+    assert (await session).status == "done"
+
+
+async def test_a_withheld_body_is_named_and_the_session_does_not_go_on(stand: Stand) -> None:
+    """The conversation cannot be read back, and is not made up."""
+    await left_behind(stand)
+    body = stand.entries("action.finished")[0]["body"]["digest"]
+    without(StateFiles(stand.state).session(SESSION), body)
+
+    with pytest.raises(BrokenLedgerError, match=f"commitment `{body[:16]}`"):
+        await stand.resume(saying(FINISH))
+
+
+async def test_another_policy_is_refused(stand: Stand) -> None:
+    """Nobody widens a session by writing into its folder."""
+    await left_behind(stand)
+    kept = stand.state / "sessions" / SESSION / "policy.yaml"
+    kept.write_text(kept.read_text().replace("turns: 5", "turns: 50"))
+
+    with pytest.raises(RefusedError, match="is not the one that its ledger names"):
+        await stand.resume(saying(FINISH))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_stage_that_was_applied_whole_is_over(stand: Stand, *, whole: bool) -> None:
+    """After a partial apply the rest goes on."""
+    await left_behind(stand)
+    applied = StageApplied(session=SESSION, workspace="w", applied=("f",), refused=(), by="me", whole=whole)
+    with HostLog(stand.state) as log:
+        log.append(applied)
+
+    if whole:
+        with pytest.raises(InvalidInputError, match="its changes were applied"):
+            await stand.resume(saying(FINISH))
+    else:
+        assert (await stand.resume(saying(FINISH))).status == "done"
+
+
+async def test_a_discarded_stage_is_over(stand: Stand) -> None:
+    await left_behind(stand)
+    with HostLog(stand.state) as log:
+        log.append(StageDiscarded(session=SESSION, workspace="w", by="me", why="no"))
+
+    with pytest.raises(InvalidInputError, match="its changes were discarded"):
+        await stand.resume(saying(FINISH))
+
+
+async def test_the_model_is_warned_once_at_80_per_cent(stand: Stand) -> None:
+    """In the user's place, before the question; and not again after a resume."""
+    model = Model(lambda _, turn: lines(f"files list --depth {turn}"))
+    await stand.run(model, TURNS)
+
+    warnings = [text for text in texts(model.heard[-1]) if "little is left" in text]
+
+    assert len(model.heard) == 5
+    left = "note: little is left of the budget of turns: 4 of 5 turns are used"
+    assert warnings == [f"{left}; finish what matters most and call `finish`"]
+    assert read_past(stand.state, SESSION).used.warned == {"turns"}
+
+
+async def test_what_was_used_before_counts(stand: Stand) -> None:
+    """Tokens and turns of all runners together."""
+    used = Usage(input_tokens=5, output_tokens=2, cached_tokens=1)
+    await stand.run(saying(Reply(text="", calls=lines("files list").calls, usage=used)), TURNS)
+
+    result = await stand.resume(saying(Reply(text="", calls=FINISH.calls, usage=used)))
+
+    totals = result.totals
+    assert (totals.turns, totals.input_tokens, totals.output_tokens, totals.cached_tokens) == (2, 10, 4, 2)
+
+
+async def test_an_observation_of_a_refusal_reads_back_word_for_word(stand: Stand) -> None:
+    """Denials and errors are kept as they were told."""
+    first = saying(
+        lines("http get https://example.com", "files read nothing", "nonsense"), lines("files list"), FINISH
+    )
+    await stand.run(first, TURNS)
+
+    past = read_past(stand.state, SESSION)
+
+    told = [m for m in first.heard[-1] if isinstance(m, ObservationMessage)]
+    assert [m for m in past.messages if isinstance(m, ObservationMessage)][:4] == told
+    assert [message.refused for message in told] == [True, True, True, False]
