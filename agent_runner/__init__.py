@@ -1,1 +1,41 @@
-"""Run sessions: ask the model, loop, resume, report. The only package that knows a model."""
+"""Run sessions: ask the model, loop, resume, report. The only package that knows a model.
+
+What is named here is the Python API (`agent_runner.api`); it is imported when it is first used, so that the
+command line stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent_runner.api import (
+        ResumeRequest,
+        SessionRequest,
+        SessionResult,
+        aresume_session,
+        arun_session,
+        resume_session,
+        run_session,
+        session_request,
+    )
+
+__all__ = [
+    "ResumeRequest",
+    "SessionRequest",
+    "SessionResult",
+    "aresume_session",
+    "arun_session",
+    "resume_session",
+    "run_session",
+    "session_request",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import the API when one of its names is used."""
+    if name not in __all__:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    from agent_runner import api  # noqa: PLC0415 - heavy; only for programs that use the API
+
+    return getattr(api, name)

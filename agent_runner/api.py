@@ -1,0 +1,146 @@
+"""Run sessions from Python: the same requests, results and refusals as the command line has.
+
+    from agent_runner import run_session, session_request
+
+    result = run_session(session_request("make the tests pass", policy="fix-tests", workspace="package"))
+
+`run_session` and `resume_session` are for programs without a loop; `arun_session` and `aresume_session`
+are the same for those that have one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from agent_runner.approvals import NobodyApprover
+from agent_runner.errors import InvalidInputError
+from agent_runner.models import choose_backend
+from agent_runner.policy_file import load_policy, require_outside
+from agent_runner.request import SessionRequest, SessionResult
+from agent_runner.resume import ResumeRequest
+from agent_runner.resume import resume_session as aresume_session
+from agent_runner.session import run_session as arun_session
+from agent_runner.state import state_folder
+from agent_runner.trust import is_trusted
+from policies.capability import Capability
+from sandbox.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent_runner.approvals import Asker
+    from agent_runner.backends.backend import Backend, Reply
+    from agent_runner.transcript import Watcher
+    from cli_tools.observation import Observation
+
+__all__ = [
+    "ResumeRequest",
+    "SessionRequest",
+    "SessionResult",
+    "aresume_session",
+    "arun_session",
+    "resume_session",
+    "run_session",
+    "session_request",
+]
+
+
+def run_session(request: SessionRequest) -> SessionResult:
+    """Run one session to its end; what goes wrong inside is told in the result.
+
+    Raises:
+        RefusedError: When the session would, with what was left in its workspace, hold all three.
+        audit.errors.LedgerError: When not even the session's first line can be written.
+    """
+    return asyncio.run(_closing(request))
+
+
+def resume_session(request: ResumeRequest) -> SessionResult:
+    """Go on with a session to its end; see `agent_runner.resume.resume_session` for what it raises."""
+    return asyncio.run(_resumed(request))
+
+
+def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its default
+    task: str,
+    *,
+    policy: str,
+    workspace: str | Path | None = None,
+    model: str | Backend | None = None,
+    task_is_origin: bool = False,
+    approver: Asker | None = None,
+    watcher: Watcher | None = None,
+    state: Path | None = None,
+) -> SessionRequest:
+    """Return what `pairlock run` would start with; nothing is started.
+
+    Args:
+        task: What the agent is to do.
+        policy: A policy file, or a name of the library.
+        workspace: The folder; given exactly when the policy grants `files`.
+        model: A configured name, `scripted:FILE`, or a backend of the caller's own; None for the default.
+        task_is_origin: Whether a person wrote the task, so that recipients may come from it.
+        approver: Who answers `ask` rules; without one they are denials.
+        watcher: Who is told of each reply and each action.
+        state: The state folder; None for the user's own.
+
+    Raises:
+        InvalidInputError: When policy, workspace or model is not valid.
+        RefusedError: When the policy lies in the workspace and nobody trusted it.
+        policies.errors.PolicyError: When the policy is not a lawful one.
+        sandbox.workspace.WorkspaceError: When the folder cannot be a workspace.
+    """
+    folder_of_state = (state or state_folder()).resolve()
+    loaded = load_policy(policy)
+    holds_files = loaded.policy.grant.holds(Capability.FILES)
+    if holds_files != (workspace is not None):
+        expected = (
+            "needs a workspace" if holds_files else "grants no `files`, so a workspace would be ignored"
+        )
+        raise InvalidInputError(f"policy `{loaded.origin}` {expected}")
+    opened = None if workspace is None else open_workspace(workspace, state=folder_of_state)
+    require_outside(
+        loaded,
+        opened.path if opened else None,
+        trusted=lambda digest: is_trusted(folder_of_state, digest),
+    )
+    return SessionRequest(
+        task=task,
+        policy=loaded.policy,
+        policy_origin=loaded.origin,
+        workspace=opened,
+        backend=choose_backend(model) if model is None or isinstance(model, str) else model,
+        state=folder_of_state,
+        headless=approver is None,
+        task_is_origin=task_is_origin,
+        approver=approver or NobodyApprover(),
+        watcher=watcher or _Silent(),
+        progress=_no_progress,
+        model_reference=model if isinstance(model, str) else "",
+    )
+
+
+async def _closing(request: SessionRequest) -> SessionResult:
+    try:
+        return await arun_session(request)
+    finally:
+        await request.backend.close()
+
+
+async def _resumed(request: ResumeRequest) -> SessionResult:
+    try:
+        return await aresume_session(request)
+    finally:
+        await request.backend.close()
+
+
+class _Silent:
+    def said(self, turn: int, reply: Reply) -> None:
+        """Take no note."""
+
+    def saw(self, observation: Observation) -> None:
+        """Take no note."""
+
+
+def _no_progress(message: str, /, *, done: int, total: int) -> None:
+    pass
