@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_runner.backends.backend import (
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cli_tools.schema import Tool
 
 Wire = dict[str, object]
+_NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 NOTHING: Final = "(nothing)"
 _CACHE: Final = {"type": "ephemeral"}
 
@@ -72,7 +74,7 @@ def _result(message: ObservationMessage) -> Wire:
     text = safe_text(message.text)
     return {
         "type": "tool_result",
-        "tool_use_id": message.call_id,
+        "tool_use_id": _wire_id(message.call_id),
         "content": text,
         **({"is_error": True} if message.refused else {}),
     }
@@ -83,13 +85,18 @@ def _said(reply: Reply) -> list[Wire]:
     calls: list[Wire] = [
         {
             "type": "tool_use",
-            "id": call.call_id,
+            "id": _wire_id(call.call_id),
             "name": called_name(call.proposal),
             "input": called_arguments(call.proposal),
         }
         for call in reply.calls
     ]
     return [*text, *calls] or [{"type": "text", "text": NOTHING}]
+
+
+def _wire_id(call_id: str) -> str:
+    """Return an id as the API accepts one: that of another model of a route may hold `.` and `:`."""
+    return _NOT_IN_IDS.sub("-", call_id)
 
 
 def _some(text: str) -> str:
