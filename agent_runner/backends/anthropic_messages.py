@@ -61,12 +61,13 @@ class AnthropicBackend:
         """
         request = messages_request(self.talk.server, messages, tools)
         taken = known_ids(messages)
+        sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds
         parts = [request["messages"], request.get("system"), request.get("tools")]
         sent = len(json.dumps(parts, ensure_ascii=False))
 
         async def attempt() -> Reply:
             reader = MessagesReader()
-            answer = await (await self._sdk()).messages.create(**cast("dict[str, Any]", request))
+            answer = await sdk.messages.create(**cast("dict[str, Any]", request))
             if request["stream"]:
                 await self.talk.read(cast("Stream", answer), reader)
             else:

@@ -54,11 +54,12 @@ class OpenAIBackend:
         """
         request = chat_request(self.talk.server, messages, tools)
         taken = known_ids(messages)
+        sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds
         sent = len(json.dumps([request["messages"], request.get("tools")], ensure_ascii=False))
 
         async def attempt() -> Reply:
             reader = ChatReader()
-            answer = await (await self._sdk()).chat.completions.create(**cast("dict[str, Any]", request))
+            answer = await sdk.chat.completions.create(**cast("dict[str, Any]", request))
             if request["stream"]:
                 await self.talk.read(cast("Stream", answer), reader)
             else:

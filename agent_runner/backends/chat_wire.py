@@ -89,7 +89,7 @@ class ChatReader:
         for call in items(delta.get("tool_calls")):
             self._call(members(call))
         finish = choice.get("finish_reason")
-        if finish in _FAILED:
+        if str(finish) in _FAILED:
             raise _broken(f"the model's server ended its reply with `{finish}`")
         self.pieces.ended = self.pieces.ended or bool(finish)
         if finish == "length":

@@ -68,7 +68,7 @@ def require_closed(api: Api, body: object) -> None:
 
 def _chat_message(message: object) -> None:
     message = _object(message, "message")
-    role = message.get("role")
+    role = str(message.get("role"))
     if role not in _CHAT_MESSAGE:
         raise _refused(f"role `{role}`")
     _only(message, _CHAT_MESSAGE[role], "message")
@@ -85,7 +85,7 @@ def _chat_message(message: object) -> None:
 def _message(message: object) -> None:
     message = _object(message, "message")
     _only(message, frozenset({"role", "content"}), "message")
-    if message.get("role") not in {"user", "assistant"}:
+    if str(message.get("role")) not in {"user", "assistant"}:
         raise _refused(f"role `{message.get('role')}`")
     if not isinstance(message.get("content"), str):
         _blocks(message.get("content"), "content", allowed=tuple(_BLOCK))
@@ -94,7 +94,7 @@ def _message(message: object) -> None:
 def _blocks(content: object, where: str, *, allowed: tuple[object, ...]) -> None:
     for block in _list(content, where):
         block = _object(block, where)  # noqa: PLW2901 - the same value, seen to be an object
-        kind = block.get("type")
+        kind = str(block.get("type"))
         if kind not in allowed:
             raise _refused(f"{where} of type `{kind}`")
         _only(block, _BLOCK[kind], where)

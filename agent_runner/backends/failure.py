@@ -76,7 +76,7 @@ def stream_error(where: str, body: object) -> ModelServerError:
     code = str(facts.get("code", facts.get("status_code", "")))
     status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
     is_request = 400 <= status < 500 and status not in _AGAIN
-    wrong = is_request or (not status and facts.get("type") in _WRONG_REQUESTS)
+    wrong = is_request or (not status and str(facts.get("type")) in _WRONG_REQUESTS)
     failure = Failure(kind="refused" if wrong else "broken", status=status)
     return ModelServerError(f"{where} failed within its reply: {said(body)}", failure=failure)
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_runner.backends.backend import Usage
@@ -177,6 +177,7 @@ ANYTHING = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.dictionaries(st.sampled_from(["choices", "usage", "type", "error"]), ANYTHING), max_size=4)
 )
@@ -201,6 +202,7 @@ MESSAGES_TYPES = [
 ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(MESSAGES_TYPES), st.dictionaries(st.text(max_size=8), ANYTHING))))
 def test_no_event_of_any_shape_is_more_than_a_failure(events: list[tuple[str, Chunk]]) -> None:
     reader = MessagesReader()
