@@ -30,6 +30,7 @@ from audit.journal import Journal, Registration
 from audit.state import prepare
 from cli_tools import schema
 from cli_tools.catalogue import built_in
+from cli_tools.offer import offers
 from cli_tools.record import Record
 from policies.request import SessionFacts
 from sandbox.errors import SandboxError
@@ -177,7 +178,7 @@ class SessionRun:
     async def _loop(self, sandbox: Sandbox, egress: EgressGate | None) -> LoopEnd:
         request, past = self._request, self._past
         catalogue = built_in()
-        offered = [c for c in catalogue.commands if c.needs <= request.policy.grant.capabilities]
+        offered = [offer.command for offer in offers(catalogue, request.policy)]
         gate = ContinuedGate(
             calls=past.allowed if past else {},
             policy=request.policy,
