@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from agent_runner.approvals import NobodyApprover
 from agent_runner.errors import InvalidInputError
 from agent_runner.models import choose_backend
-from agent_runner.policy_file import load_policy, require_outside
+from agent_runner.policy_file import load_policy, require_trust
 from agent_runner.request import SessionRequest, SessionResult
 from agent_runner.resume import ResumeRequest
 from agent_runner.resume import resume_session as aresume_session
@@ -99,7 +99,7 @@ def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its
         )
         raise InvalidInputError(f"policy `{loaded.origin}` {expected}")
     opened = None if workspace is None else open_workspace(workspace, state=folder_of_state)
-    require_outside(
+    require_trust(
         loaded,
         opened.path if opened else None,
         trusted=lambda digest: is_trusted(folder_of_state, digest),

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent_runner.errors import RefusedError
+from agent_runner.errors import NoFactsError, RefusedError
+from agent_runner.meta import POLICY, read_meta
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
 from audit.event import LabelChanged
 from audit.host import HostLog
+from audit.lock import is_held
+from audit.state import StateFiles
 from policies.capability import in_order
 from policies.lineage import Contribution, Label, decide_lineage
-from policies.request import Denied
+from policies.request import Allowed, Denied
+from policies.source import parse_policy
 from sandbox.stage.labels import LabelChange, Labels
+from sandbox.workspace import WorkspaceIdentity
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import os
+    from collections.abc import Iterator
 
     from policies.grant import Grant
-    from sandbox.workspace import Workspace, WorkspaceIdentity
+    from sandbox.workspace import Workspace
 
 
 def labels_of(state: Path) -> Labels:
@@ -29,11 +36,84 @@ def labels_of(state: Path) -> Labels:
 def require_lineage(state: Path, workspace: Workspace, grant: Grant) -> None:
     """Refuse a session whose grant, joined with the workspace's label, would make three.
 
+    The label of a folder inside the workspace, or around it, counts like its own: what is there can be read.
+
     Raises:
         RefusedError: When it would; it names the sessions that made the label.
         sandbox.stage.errors.LabelError: When the label cannot be read, which is never an empty label.
     """
-    decision = decide_lineage(grant, labels_of(state).read(workspace.identity))
+    _refuse(decide_lineage(grant, label_around(state, workspace.identity)))
+
+
+def label_around(state: Path, workspace: WorkspaceIdentity) -> Label:
+    """Return the label of a workspace, joined with those of the folders inside it and around it."""
+    labels = labels_of(state)
+    whole = labels.read(workspace)
+    for other, label in labels.all():
+        if _overlap(workspace, other):
+            whole = whole.joined(label)
+    return whole
+
+
+def require_lineage_beside(
+    state: Path, workspace: WorkspaceIdentity, session: str, grant: Grant, *, writes: bool
+) -> None:
+    """Refuse what would bring three together with a session that runs beside it on the same files.
+
+    Two sessions that only stage do not see each other's changes; one that writes at once is seen by both.
+
+    Args:
+        state: The state folder.
+        workspace: The folder.
+        session: Who asks; it is registered already, so that of two that start at once one sees the other.
+        grant: What it holds.
+        writes: Whether it writes in the workspace at once.
+
+    Raises:
+        RefusedError: When it would.
+    """
+    files = StateFiles(state)
+    for other in tuple(files.session_ids()):
+        if other == session or not is_held(files.session(other).lock):
+            continue
+        running = _running(files.session(other).folder)
+        if running is not None and _overlap(workspace, running[0]) and (writes or running[2]):
+            beside = Label((Contribution(other, running[1].capabilities),))
+            _refuse(decide_lineage(grant, beside))
+
+
+def _running(folder: Path) -> tuple[WorkspaceIdentity, Grant, bool] | None:
+    """Return where a running session works, what it holds, and whether it writes there at once."""
+    try:
+        meta = read_meta(folder)
+        policy = parse_policy((folder / POLICY).read_text("utf-8"), origin=str(folder / POLICY))
+    except (NoFactsError, OSError):
+        return None  # it has only begun: it will look for us when it has registered
+    if meta.workspace is None or policy.files is None:
+        return None
+    place = WorkspaceIdentity(device=0, inode=0, birth_ns=0, path=meta.workspace)
+    return place, policy.grant, policy.files.access == "direct"
+
+
+def _overlap(one: WorkspaceIdentity, other: WorkspaceIdentity) -> bool:
+    """Tell whether one folder is the other, or lies within it: by name, and by what the names lead to."""
+    if one.path == other.path or one.same_folder(other):
+        return True
+    inner, outer = sorted((Path(one.path), Path(other.path)), key=lambda path: len(path.parts), reverse=True)
+    if inner.is_relative_to(outer):
+        return True
+    try:
+        reached = outer.stat()
+        return any((up.st_dev, up.st_ino) == (reached.st_dev, reached.st_ino) for up in _upwards(inner))
+    except OSError:
+        return False
+
+
+def _upwards(folder: Path) -> Iterator[os.stat_result]:
+    return (parent.stat() for parent in folder.parents)
+
+
+def _refuse(decision: Allowed | Denied) -> None:
     if isinstance(decision, Denied):
         reason = decision.reasons[0]
         raise RefusedError(reason.message, hint=reason.hint)

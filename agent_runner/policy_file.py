@@ -34,7 +34,9 @@ class LoadedPolicy:
     policy: Policy
     origin: str
     path: Path | None
-    """The file; None for a policy of the library."""
+    """The file as it was named, absolute; None for a policy of the library."""
+    found: bool = False
+    """Whether it was found beside the work, and nobody named it."""
 
 
 def load_policy(reference: str) -> LoadedPolicy:
@@ -50,7 +52,7 @@ def load_policy(reference: str) -> LoadedPolicy:
     path = Path(reference)
     if path.is_file() or "/" in reference or path.suffix in (".yaml", ".yml"):
         policy = _checked(SourceText(reference, read_policy_file(path)), path.parent)
-        return LoadedPolicy(policy=policy, origin=reference, path=path.resolve())
+        return LoadedPolicy(policy=policy, origin=reference, path=path.absolute())
     known = library_policy(reference)
     if known is None:
         names = library_names()
@@ -82,12 +84,13 @@ def read_policy_file(path: Path) -> str:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise InvalidInputError(f"policy `{path}` is not a regular file")
     except OSError as error:
         raise InvalidInputError(f"policy `{path}` cannot be read: {_lower(error.strerror)}") from error
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidInputError(f"policy `{path}` is not a regular file")
         if status.st_mode & stat.S_IWOTH or status.st_uid not in (0, os.getuid()):
             raise InvalidInputError(
                 f"policy `{path}` could have been written by somebody else",
@@ -114,19 +117,30 @@ def trust_digest(path: Path) -> str:
     return closure_of(_checked(SourceText(str(resolved), read_policy_file(resolved)), resolved.parent)).digest
 
 
-def require_outside(loaded: LoadedPolicy, workspace: Path | None, *, trusted: Callable[[str], bool]) -> None:
-    """Refuse a policy that lies in the workspace, unless a person trusted it as it stands.
+def require_trust(loaded: LoadedPolicy, workspace: Path | None, *, trusted: Callable[[str], bool]) -> None:
+    """Refuse a policy that came with the work, unless a person trusted it as it stands.
+
+    It came with the work when nobody named it, whatever it grants, and when it lies in the workspace or in
+    the repository around that, by the name it was given or by where that leads.
 
     Raises:
-        RefusedError: When it does and nobody did: a cloned repository must not grant itself anything.
+        RefusedError: When nobody trusted it: a cloned repository must not grant itself anything.
     """
-    if workspace is None or loaded.path is None or not loaded.path.is_relative_to(workspace.resolve()):
+    if loaded.path is None or not (loaded.found or _lies_within(loaded.path, workspace)):
         return
     if not trusted(trust_digest(loaded.path)):
         raise RefusedError(
-            f"policy `{loaded.origin}` lies in the workspace and is not trusted as it stands",
+            f"policy `{loaded.origin}` came with the work and is not trusted as it stands",
             hint=f"read it, then `pairlock policy trust {loaded.origin}`",
         )
+
+
+def _lies_within(path: Path, workspace: Path | None) -> bool:
+    if workspace is None:
+        return False
+    folder = workspace.resolve()
+    around = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
+    return any(name.is_relative_to(around) for name in (Path(os.path.normpath(path)), path.resolve()))
 
 
 def _finder(folder: Path | None) -> Callable[[str], SourceText | None]:

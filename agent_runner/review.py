@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from agent_runner.errors import InvalidInputError
-from agent_runner.lineage import wrote_unreviewed
+from agent_runner.lineage import require_lineage_beside, wrote_unreviewed
 from agent_runner.meta import POLICY
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
@@ -65,7 +65,12 @@ def opened(folder: Path) -> Iterator[tuple[OpenStage, ChangeSet]]:
 
 
 def apply_stage(
-    session: SessionFiles, state: Path, *, paths: Sequence[str], include: Sequence[str], looked: bool
+    session: SessionFiles,
+    state: Path,
+    *,
+    paths: Sequence[str],
+    include: Sequence[str],
+    shown: ChangeSet | None,
 ) -> ApplyResult:
     """Write the chosen changes to the workspace and record that a person took them.
 
@@ -74,18 +79,24 @@ def apply_stage(
         state: The state folder.
         paths: Globs of what to take; empty takes everything.
         include: Globs of protected or hidden paths that the person names on purpose.
-        looked: Whether a person saw the changes and said yes; else the workspace is labelled.
+        shown: The changes that a person saw and said yes to; None when nobody looked, which labels the
+            workspace.
 
     Raises:
-        InvalidInputError: When the session is still running.
+        InvalidInputError: When the session is still running, or changed something since it was shown.
         sandbox.stage.errors.StageError: When the changes cannot be read or written.
     """
     refuse_running(session)
     with open_stage(session.folder) as stage:
         recover(stage)
     with opened(session.folder) as (stage, changes):
-        if not looked:
+        if shown is not None and changes != shown:
+            raise InvalidInputError(
+                "the changes are not those that were shown", hint="look at them again: `pairlock diff`"
+            )
+        if shown is None:
             grant = read_policy(session.folder).grant
+            require_lineage_beside(state, stage.workspace, session.folder.name, grant, writes=True)
             why = "changes were applied that nobody had to look at"
             wrote_unreviewed(state, stage.workspace, session.folder.name, grant, why=why)
         result = apply_changes(

@@ -11,17 +11,17 @@ from agent_runner.approvals import RecordedApprover
 from agent_runner.budget import Budget, limits_of_policy
 from agent_runner.ceiling import read_ceiling
 from agent_runner.continuing import ContinuedGate, ContinuedRecord, settle
-from agent_runner.errors import BackendError, RunnerError
+from agent_runner.errors import BackendError, RefusedError, RunnerError
 from agent_runner.housing import Housed, Order
 from agent_runner.ids import new_session_id
-from agent_runner.lineage import require_lineage, wrote_unreviewed
+from agent_runner.lineage import require_lineage, require_lineage_beside, wrote_unreviewed
 from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import Meta, write_meta
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
 from agent_runner.request import EXIT_CODES, SessionRequest, SessionResult, Status
 from agent_runner.transcript import Transcript
-from agent_runner.watch import HiddenFileAppearedError, StageExceededError, watched
+from agent_runner.watch import StageExceededError, watched
 from agent_runner.way_out import way_out
 from audit import event
 from audit.errors import LedgerError
@@ -148,7 +148,7 @@ class SessionRun:
         elif past.finished is not None:
             status, summary = past.finished
             return LoopEnd(status=status, reason=summary, turns=past.used.turns)
-        self._label_direct_writing()
+        self._hold_lineage()
         order = Order(
             session=self._session,
             policy=request.policy,
@@ -168,12 +168,17 @@ class SessionRun:
             await self._journal.record(_limit_hit(error))
             raise
 
-    def _label_direct_writing(self) -> None:
-        """Label the workspace before a session that writes in it at once has written anything."""
+    def _hold_lineage(self) -> None:
+        """Look at what runs beside, now that others can see this session; label what it writes at once."""
         files, workspace = self._request.policy.files, self._request.workspace
-        if workspace is not None and files is not None and files.access == "direct":
-            grant, why = self._request.policy.grant, "the session writes in the workspace directly"
-            wrote_unreviewed(self._request.state, workspace.identity, self._session, grant, why=why)
+        if workspace is None or files is None:
+            return
+        state, grant, writes = self._request.state, self._request.policy.grant, files.access == "direct"
+        require_lineage_beside(state, workspace.identity, self._session, grant, writes=writes)
+        require_lineage(state, workspace, grant)
+        if writes:
+            why = "the session writes in the workspace directly"
+            wrote_unreviewed(state, workspace.identity, self._session, grant, why=why)
 
     async def _loop(self, sandbox: Sandbox, egress: EgressGate | None) -> LoopEnd:
         request, past = self._request, self._past
@@ -276,7 +281,7 @@ _STATUS_OF_ERROR: Final[tuple[tuple[type[BaseException], Status], ...]] = (
     (BackendError, "model_failed"),
     (SandboxError, "sandbox_failed"),
     (StageExceededError, "budget"),
-    (HiddenFileAppearedError, "denied"),
+    (RefusedError, "denied"),
     (asyncio.CancelledError, "interrupted"),
 )
 

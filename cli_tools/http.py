@@ -26,9 +26,19 @@ _SHOWN: Final = (
     "allow",
 )
 _MOST_HEADERS: Final = 16
-_RESERVED: Final = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"}
+_HEADERS: Final = frozenset(
+    {
+        "accept",
+        "accept-language",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-unmodified-since",
+        "range",
+    }
 )
+"""What a command may set. Servers and what stands before them obey others, such as X-HTTP-Method-Override, so
+that a rule on methods or paths would not bind; and a credential comes from a rule alone."""
 _BODY_BYTES: Final = 2 * 1024 * 1024
 
 
@@ -53,8 +63,9 @@ def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise UsageError("usage", f"`--header {text[:60]}` has no colon", hint="as in `Accept: text/plain`")
-    if name.strip().lower() in _RESERVED:
-        raise UsageError("usage", f"header `{name.strip()[:60]}` is the gate's own", hint="leave it out")
+    if name.strip().lower() not in _HEADERS:
+        hint = f"these may be set: {', '.join(sorted(_HEADERS))}"
+        raise UsageError("usage", f"header `{name.strip()[:60]}` is not a command's to set", hint=hint)
     return name.strip(), value.strip()
 
 

@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sandbox.docker_engine import DockerEngine
 from sandbox.runtime.cleaning import remove_built
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUILT = "pairlock-built"
+
+# The machine is shared: how long an example takes says nothing about the code.
+settings.register_profile("pairlock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pairlock")
 
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:

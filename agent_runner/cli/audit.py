@@ -157,7 +157,7 @@ def verify(
     from audit.verify import verify_all, verify_session
 
     state = state_folder()
-    note = against.read_text("utf-8") if against else None
+    note = _checkpoint(against) if against else None
     if every:
         found = list(verify_all(state, pinned_vkey=key, against=note))
     else:
@@ -168,6 +168,15 @@ def verify(
         typer.echo(_as_json(verification) if as_json else _as_text(verification))
     if bad:
         raise typer.Exit(Exit.LEDGER)
+
+
+def _checkpoint(path: Path) -> str:
+    """Read a checkpoint that was kept elsewhere: a few lines of text."""
+    from agent_runner.errors import InvalidInputError
+
+    if not path.is_file() or path.stat().st_size > 65536:
+        raise InvalidInputError(f"`{path}` is not a checkpoint: a regular file of at most 64 KiB")
+    return path.read_text("utf-8", "replace")
 
 
 def _as_text(verification: Verification) -> str:

@@ -69,7 +69,8 @@ def explain(error: BaseException) -> str:
 
     message = str(getattr(error, "message", "") or error)
     if isinstance(error, OSError) and error.strerror:
-        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        named = isinstance(error.filename, str | bytes) and error.filename
+        where = f"{os.fsdecode(error.filename)}: " if named else ""
         message = f"{where}{error.strerror.lower()}"
     hint = str(getattr(error, "hint", ""))
     if hint and hint not in message:

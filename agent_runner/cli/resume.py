@@ -71,7 +71,7 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
     return ResumeRequest(
         session=files.folder.name,
         state=state,
-        backend=choose_backend(reference),
+        backend=choose_backend(reference, notice=say),
         headless=headless,
         approver=NobodyApprover() if headless else TerminalApprover(),
         watcher=PlainWatcher(),

@@ -77,12 +77,13 @@ def apply(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Write a session's changes to the workspace, after they were reviewed."""
-    from agent_runner.review import apply_stage, opened
+    from agent_runner.review import apply_stage, opened, refuse_running
     from agent_runner.state import session_files, state_folder
     from sandbox.stage import summary
 
     state = state_folder()
     files = session_files(session, state)
+    refuse_running(files)
     with opened(files.folder) as (_, changes):
         for line in (summary.headline(changes), *summary.stat_lines(changes)):
             if line:
@@ -97,7 +98,8 @@ def apply(
         raise typer.Exit(Exit.USAGE)
     if not yes and not typer.confirm("write these to the workspace?", err=True):
         raise typer.Exit(Exit.FAILED)
-    result = apply_stage(files, state, paths=paths or (), include=include or (), looked=person and not yes)
+    shown = changes if person and not yes else None
+    result = apply_stage(files, state, paths=paths or (), include=include or (), shown=shown)
     for path in result.applied:
         typer.echo(f"applied  {summary.terminal_safe(path)}")
     for item in result.not_applied:

@@ -123,7 +123,7 @@ def _request(  # noqa: PLR0913 - the options of `run`, each once
         )
     folder = open_workspace(workspace or Path.cwd(), state=state) if holds_files else None
     require_trust(loaded, folder.path if folder else None, state)
-    backend = choose_backend(model)
+    backend = choose_backend(model, notice=say)
     headless = not (sys.stdin.isatty() and sys.stderr.isatty()) or bool(os.environ.get("CI"))
     return SessionRequest(
         task=task,
@@ -149,6 +149,8 @@ def find_policy(reference: str | None, workspace: Path | None) -> LoadedPolicy:
     Raises:
         InvalidInputError: When none was named and the workspace has none.
     """
+    from dataclasses import replace
+
     from agent_runner.errors import InvalidInputError
     from agent_runner.policy_file import load_policy
     from policies.library import library_names
@@ -157,7 +159,7 @@ def find_policy(reference: str | None, workspace: Path | None) -> LoadedPolicy:
         return load_policy(reference)
     own = (workspace or Path.cwd()) / PROJECT_POLICY
     if own.is_file():
-        return load_policy(str(own))
+        return replace(load_policy(str(own)), found=True)
     raise InvalidInputError(
         "no policy was named", hint=f"`--policy FILE`, or one of: {', '.join(library_names())}"
     )
@@ -165,10 +167,10 @@ def find_policy(reference: str | None, workspace: Path | None) -> LoadedPolicy:
 
 def require_trust(loaded: LoadedPolicy, workspace: Path | None, state: Path) -> None:
     """Refuse a policy that came with the workspace, unless it was trusted as it stands."""
-    from agent_runner.policy_file import require_outside
+    from agent_runner.policy_file import require_trust as required
     from agent_runner.trust import is_trusted
 
-    require_outside(loaded, workspace, trusted=lambda digest: is_trusted(state, digest))
+    required(loaded, workspace, trusted=lambda digest: is_trusted(state, digest))
 
 
 def account(result: SessionResult, *, as_json: bool) -> str:

@@ -179,6 +179,45 @@ def test_a_policy_inside_the_workspace_is_exit_3_until_it_is_trusted(desk: Desk)
     assert changed.code == 3
 
 
+def test_a_policy_that_nobody_named_is_exit_3_whatever_it_grants(desk: Desk) -> None:
+    """A cloned repository without `files` in its grant runs programs of its author's all the same."""
+    public = "exec: {programs: any, contents: public}\nnetwork: {allow: [{host: example.com}]}\n"
+    grants = "version: 1\nname: p\ngrant: [network, exec]\ncommands: {allow: [run]}\n"
+    desk.write("pairlock.yaml", grants + public)
+
+    found = desk.pairlock("run", "t", "-m", "scripted:s.yaml")
+    named = desk.pairlock("run", "t", "-p", "pairlock.yaml", "-m", "scripted:s.yaml")
+
+    assert (found.code, "is not trusted" in found.err) == (3, True)
+    assert named.code == 4  # as far as the engine: a person named it
+
+
+def test_a_link_out_of_the_workspace_does_not_make_a_policy_trusted(desk: Desk) -> None:
+    (desk.folder / "work" / "pairlock.yaml").symlink_to(desk.folder / "p.yaml")
+
+    found = desk.pairlock("run", "t", "-w", "work", "-m", "scripted:s.yaml")
+    named = desk.run(policy="work/pairlock.yaml")
+
+    assert (found.code, named.code) == (3, 3)
+
+
+def test_a_policy_elsewhere_in_the_workspace_s_repository_is_exit_3(desk: Desk) -> None:
+    repository = desk.folder / "repository"
+    (repository / ".git").mkdir(parents=True)
+    (repository / "src").mkdir()
+    (repository / "real.yaml").write_text(POLICY)
+
+    said = desk.run(policy="repository/real.yaml", workspace="repository/src")
+
+    assert said.code == 3
+
+
+def test_a_folder_is_no_policy(desk: Desk) -> None:
+    said = desk.pairlock("policy", "check", "work/")
+
+    assert (said.code, "is not a regular file" in said.err) == (2, True)
+
+
 def test_a_policy_that_anybody_can_write_is_refused(desk: Desk) -> None:
     (desk.folder / "p.yaml").chmod(0o666)
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_runner.container import NOBODY
-from agent_runner.errors import RefusedError
+from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.lineage import labels_of, reviewed
-from agent_runner.review import apply_stage
+from agent_runner.meta import Meta, write_meta
+from agent_runner.review import apply_stage, opened
+from audit.journal import Journal, Registration
 from audit.state import StateFiles
 from audit.verify import verify_all
+from policies.source import parse_policy
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.promises.conftest import Lab
 
 pytestmark = pytest.mark.engine
@@ -65,7 +71,7 @@ def test_a_staged_session_leaves_no_label_until_it_is_applied_unseen(lab: Lab) -
     files = StateFiles(state).session(first.result.session)
     unlabelled = labels_of(state).read(identity)
 
-    apply_stage(files, state, paths=(), include=(), looked=False)
+    apply_stage(files, state, paths=(), include=(), shown=None)
     with pytest.raises(RefusedError):
         lab.run(RUNS, [], workspace=workspace, state=state)
 
@@ -77,7 +83,84 @@ def test_a_staged_session_that_a_person_looked_at_leaves_no_label(lab: Lab) -> N
     workspace, state = lab.workspace(), lab.new_state()
     first = lab.run(FETCHES.replace("ACCESS", "stage"), [WRITE], workspace=workspace, state=state)
 
-    apply_stage(StateFiles(state).session(first.result.session), state, paths=(), include=(), looked=True)
+    files = StateFiles(state).session(first.result.session)
+    with opened(files.folder) as (_, changes):
+        shown = changes
+
+    apply_stage(files, state, paths=(), include=(), shown=shown)
     after = lab.run(RUNS, ["run sh tool.sh"], workspace=workspace, state=state)
 
     assert "fetched" in after.seen[0].text
+
+
+@pytest.mark.parametrize("second", ["outer", "outer/inner/deep"])
+def test_a_label_counts_for_the_folders_around_and_inside(lab: Lab, second: str) -> None:
+    """What was fetched into a folder can be run from the folder around it as well as from one inside."""
+    state, top = lab.new_state(), lab.workspace()
+    inner = top / "outer" / "inner"
+    (inner / "deep").mkdir(parents=True)
+    if os.getuid() == 0:
+        os.chown(inner, NOBODY, NOBODY)
+    lab.run(FETCHES.replace("ACCESS", "direct"), [WRITE], workspace=inner, state=state)
+
+    with pytest.raises(RefusedError):
+        lab.run(RUNS, [], workspace=top / second, state=state)
+    beside = top / "beside"
+    beside.mkdir()
+    allowed = lab.run(RUNS, [], workspace=beside, state=state)
+
+    assert allowed.result.status == "done"
+
+
+def test_sessions_that_run_beside_each_other_do_not_add_up(lab: Lab) -> None:
+    """One that writes at once is refused while one that may send works on the same files."""
+    state, workspace = lab.new_state(), lab.workspace()
+    if os.getuid() == 0:
+        os.chown(workspace, NOBODY, NOBODY)
+    journal = Journal.create(state, "0123456789ab", registration=Registration(grant="files+network"))
+    direct = RUNS.replace(
+        "exec: {", "files: {access: direct, hide_defaults: false, protect_defaults: false}\nexec: {"
+    )
+
+    async def beside(policy: str) -> None:
+        async with journal:
+            folder = StateFiles(state).session("0123456789ab").folder
+            sending = parse_policy(FETCHES.replace("ACCESS", "stage"), origin="sending")
+            write_meta(folder, _meta(workspace), sending.as_yaml())
+            await lab.arun(policy, [], workspace=workspace, state=state)
+
+    with pytest.raises(RefusedError) as caught:
+        asyncio.run(beside(direct))
+    staged = lab.run(RUNS, [], workspace=workspace, state=state)
+
+    assert "0123456789ab" in caught.value.message
+    assert staged.result.status == "done"
+
+
+def test_only_the_changes_that_were_shown_are_applied(lab: Lab) -> None:
+    """A change that came after the look is not taken with the others."""
+    workspace, state = lab.workspace(), lab.new_state()
+    first = lab.run(RUNS, [WRITE], workspace=workspace, state=state)
+    files = StateFiles(state).session(first.result.session)
+    with opened(files.folder) as (_, changes):
+        shown = changes
+    (files.folder / "stage" / "upper" / "Makefile").write_text("all:\n\techo evil\n")
+
+    with pytest.raises(InvalidInputError):
+        apply_stage(files, state, paths=(), include=(), shown=shown)
+
+    assert list(workspace.iterdir()) == []
+
+
+def _meta(workspace: Path) -> Meta:
+    return Meta(
+        session="0123456789ab",
+        policy="sending",
+        policy_origin="sending",
+        policy_digest="0" * 64,
+        grant="files+network",
+        workspace=str(workspace.resolve()),
+        model="scripted:test",
+        started="2026-01-01T00:00:00+00:00",
+        process=os.getpid(),
+    )
