@@ -162,8 +162,9 @@ class SessionRun:
         try:
             async with request.housing.house(order) as housed:
                 self._housed = housed
-                async with way_out(request.policy, self._journal, self._session) as egress:
-                    return await watched(self._loop(housed.sandbox, egress), housed.watch, stop=housed.stop)
+                sandbox = housed.sandbox
+                async with way_out(request.policy, self._journal, self._session, sandbox) as egress:
+                    return await watched(self._loop(sandbox, egress), housed.watch, stop=housed.stop)
         except StageExceededError as error:
             await self._journal.record(_limit_hit(error))
             raise

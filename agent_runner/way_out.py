@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 from audit import event
 from audit.fields import Reason
 from policies.capability import Capability
+from policies.grant import Grant
 from sandbox.egress import events
 from sandbox.egress.gate import EgressGate
 from sandbox.egress.rules import RuleSet
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
 
     from audit.journal import Journal
     from policies.policy import Policy
+    from sandbox.session import Sandbox
 
 
 @asynccontextmanager
-async def way_out(policy: Policy, journal: Journal, session: str) -> AsyncIterator[EgressGate | None]:
-    """Yield the gate, or None in a session without `network`, for which no gate is ever started."""
+async def way_out(
+    policy: Policy, journal: Journal, session: str, sandbox: Sandbox
+) -> AsyncIterator[EgressGate | None]:
+    """Yield the gate, or None in a session without `network`, for which no gate is ever started.
+
+    With `network` and `exec`, programs have a way through it too: the container's loopback proxy.
+    """
     if not policy.grant.holds(Capability.NETWORK):
         yield None
         return
@@ -29,7 +36,10 @@ async def way_out(policy: Policy, journal: Journal, session: str) -> AsyncIterat
     async def write(happened: events.Event) -> None:
         await journal.record(_written(happened, session))
 
-    async with EgressGate.start(RuleSet.of(policy.network), journal=write) as gate:
+    programs = policy.grant is Grant.NETWORK_EXEC
+    async with EgressGate.start(RuleSet.of(policy.network), journal=write, proxy=programs) as gate:
+        if programs:
+            await sandbox.let_out(gate.relay, authorities=gate.ca_certificate)
         yield gate
 
 

@@ -16,6 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from sandbox.connection import Connections
 from sandbox.errors import SandboxError, SandboxLostError
 from sandbox.guest import frames
 from sandbox.guest.frames import ProtocolError
@@ -23,19 +24,25 @@ from sandbox.link_state import (
     MAX_STREAMS,
     BeatAnswered,
     BodyReceived,
+    Cancelled,
+    ConnectionBody,
+    ConnectionCredit,
     CreditReceived,
+    Ended,
     ErrorsReceived,
     Event,
     Failed,
     Finished,
     Greeted,
     LinkState,
+    Opened,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
+    from sandbox.connection import Relay
     from sandbox.engine import ByteReader, ByteWriter
     from sandbox.guest.objects import Object
 
@@ -245,6 +252,7 @@ class Link:
         self._lost: SandboxError | None = None
         self._last_answer = 0.0
         self._tasks: list[asyncio.Task[None]] = []
+        self._connections = Connections(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -354,9 +362,19 @@ class Link:
                 if feeder is not None:
                     await _stop(feeder)
 
+    def accept(self, relay: Relay) -> None:
+        """Let the guest open connections from now on; until this is called, its OPEN is a protocol error.
+
+        Args:
+            relay: serves each of them; one that raises costs its own connection, not the link.
+        """
+        self._connections.accept(relay)
+        self.state.accept()
+
     async def close(self) -> None:
         """End the link; the guest then ends as well."""
         self._lose(LinkClosedError("the link was closed"))
+        await self._connections.closed()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -421,6 +439,8 @@ class Link:
 
     def _take(self, event: Event) -> None:
         match event:
+            case Opened() | Ended() | Cancelled() | ConnectionBody() | ConnectionCredit():
+                self._connections.take(event)
             case BodyReceived(number, _) | ErrorsReceived(number, _):
                 self._streams[number].deliver(event)
             case CreditReceived(number):
@@ -458,6 +478,7 @@ class Link:
             stream.deliver(error)
             self._free.release()
         self._streams.clear()
+        self._connections.cancel()
 
     def _lost_error(self) -> SandboxError:
         return self._lost or LinkClosedError("the link was closed")

@@ -22,6 +22,8 @@ MAX_STREAMS: Final = 256
 """Streams that may be open at once; the guest refuses more."""
 _FAIL_CODE: Final = re.compile(r"[a-z][a-z-]{0,39}")
 _MAX_MESSAGE_CHARACTERS: Final = 8192
+_ON_CONNECTIONS: Final = (frames.BODY, frames.CREDIT, frames.END, frames.CANCEL)
+"""What the guest may say on a stream of its own, once it is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +91,88 @@ class Failed:
     """One line, for people; written by the guest, so hostile."""
 
 
-Event = Greeted | BeatAnswered | BodyReceived | ErrorsReceived | CreditReceived | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The guest opened a stream: a connection to its loopback proxy."""
+
+    stream: int
+    """Its number; even."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionBody:
+    """Bytes of a stream that the guest opened."""
+
+    stream: int
+    """Its number."""
+    data: bytes
+    """At least one byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionCredit:
+    """More body bytes may be sent on a stream that the guest opened."""
+
+    stream: int
+    """Its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """No more body bytes come on a stream that the guest opened."""
+
+    stream: int
+    """Its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The guest has no use for a stream of its own any more; it says nothing else on it."""
+
+    stream: int
+    """Its number."""
+
+
+ConnectionEvent = Opened | ConnectionBody | ConnectionCredit | Ended | Cancelled
+Event = (
+    Greeted
+    | BeatAnswered
+    | BodyReceived
+    | ErrorsReceived
+    | CreditReceived
+    | Finished
+    | Failed
+    | ConnectionEvent
+)
 
 
 class _Side:
     """What is known of one open stream."""
 
-    __slots__ = ("body_ended", "may_receive", "may_send", "sent_end")
+    __slots__ = ("body_ended", "cancelled", "may_receive", "may_send", "sent_end")
 
-    def __init__(self) -> None:
-        self.may_send = frames.INITIAL_CREDIT_BYTES
-        self.may_receive = frames.INITIAL_CREDIT_BYTES
+    def __init__(self, credit_bytes: int = frames.INITIAL_CREDIT_BYTES) -> None:
+        self.may_send = credit_bytes
+        self.may_receive = credit_bytes
         self.sent_end = False
         self.body_ended = False
+        self.cancelled = False
 
 
 class LinkState:
     """The host's end of one link.
 
-    INVARIANT: `_sides` holds exactly the streams that the host has opened and the guest has not closed.
+    INVARIANT: `_sides` holds exactly the streams that the host has opened and the guest has not closed, and
+    those that the guest has opened and the host has not answered.
     """
 
     def __init__(self) -> None:
         self._decoder = Decoder()
         self._sides: dict[int, _Side] = {}
         self._next = 1
+        self._accepting = False
+        self._newest_of_guest = 0
+        self._connections = 0
         self._greeted = False
         self._greeting = False
         self._beats_owed = 0
@@ -142,8 +201,8 @@ class LinkState:
         Raises:
             ValueError: when the arguments cannot be sent, or too many streams are open.
         """
-        if len(self._sides) >= MAX_STREAMS:
-            raise ValueError(f"{len(self._sides)} streams are open; expected fewer than {MAX_STREAMS}")
+        if len(self._sides) - self._connections >= MAX_STREAMS:
+            raise ValueError(f"{MAX_STREAMS} streams are open; expected fewer than {MAX_STREAMS}")
         payload = encode_object({**arguments, "op": operation})
         if len(payload) > frames.MAX_PAYLOAD_BYTES:
             raise ValueError(
@@ -160,7 +219,7 @@ class LinkState:
         return 0 if side is None or side.sent_end else side.may_send
 
     def is_open(self, stream: int) -> bool:
-        """Tell whether the guest has not answered yet."""
+        """Tell whether nobody has answered yet."""
         return stream in self._sides
 
     def body(self, stream: int, data: bytes | memoryview) -> bytes:
@@ -194,6 +253,24 @@ class LinkState:
         """Return a CANCEL frame; nothing when the stream is closed."""
         return frames.encode(frames.CANCEL, stream) if stream in self._sides else b""
 
+    def accept(self) -> None:
+        """Let the guest open streams from now on; until then its OPEN is a protocol error."""
+        self._accepting = True
+
+    def answer(self, stream: int) -> bytes:
+        """Return the RESULT frame that closes a stream of the guest's; nothing when it is closed."""
+        return self._close(stream, frames.RESULT, {})
+
+    def refuse(self, stream: int, code: str, message: str) -> bytes:
+        """Return the FAIL frame that closes a stream of the guest's; nothing when it is closed."""
+        return self._close(stream, frames.FAIL, {"code": code, "message": message})
+
+    def _close(self, stream: int, kind: int, values: Object) -> bytes:
+        if stream % 2 or self._sides.pop(stream, None) is None:
+            return b""
+        self._connections -= 1
+        return frames.encode(kind, stream, encode_object(values))
+
     # ---- what the guest sends
 
     def feed(self, data: bytes) -> list[Event]:
@@ -202,20 +279,27 @@ class LinkState:
         Raises:
             ProtocolError: when they break a rule; the link is then of no use any more.
         """
-        return [self._event(frame) for frame in self._decoder.feed(data)]
+        events = (self._event(frame) for frame in self._decoder.feed(data))
+        return [event for event in events if event is not None]
 
     @property
     def held_bytes(self) -> int:
         """Return how many bytes wait for the rest of their frame."""
         return self._decoder.held_bytes
 
-    def _event(self, frame: Frame) -> Event:
+    def _event(self, frame: Frame) -> Event | None:
         if frame.kind == frames.HELLO:
             return self._take_hello(frame)
         if not self._greeted:
             raise ProtocolError(f"{frames.NAMES[frame.kind]} before HELLO")
         if frame.kind == frames.BEAT:
             return self._take_beat()
+        if frame.stream % 2 == 0:
+            return self._connection_event(frame)
+        return self._answer_event(frame)
+
+    def _answer_event(self, frame: Frame) -> Event:
+        """Read a frame of a stream that the host opened."""
         side = self._sides.get(frame.stream)
         if side is None:
             raise ProtocolError(f"{frames.NAMES[frame.kind]} on stream `{frame.stream}`, which is not open")
@@ -232,6 +316,47 @@ class LinkState:
                 return _failed(frame)
             case _:
                 raise ProtocolError(f"{frames.NAMES[frame.kind]} is never sent by the guest")
+
+    def _connection_event(self, frame: Frame) -> ConnectionEvent | None:
+        """Read a frame of a stream that the guest opens. One that crossed the host's answer says nothing."""
+        if frame.kind == frames.OPEN:
+            return self._take_open(frame)
+        if frame.kind not in _ON_CONNECTIONS or frame.stream > self._newest_of_guest:
+            raise ProtocolError(f"{frames.NAMES[frame.kind]} on stream `{frame.stream}`, which is not open")
+        side = self._sides.get(frame.stream)
+        if side is None:
+            return None
+        if side.cancelled or (side.body_ended and frame.kind in (frames.BODY, frames.END)):
+            raise ProtocolError(f"{frames.NAMES[frame.kind]} on stream `{frame.stream}` after its end")
+        match frame.kind:
+            case frames.BODY:
+                self._take_bytes(frame, side)
+                return ConnectionBody(frame.stream, frame.payload)
+            case frames.CREDIT:
+                self._take_credit(frame, side)
+                return ConnectionCredit(frame.stream)
+            case frames.END:
+                side.body_ended = True
+                return Ended(frame.stream)
+            case _:
+                side.cancelled = True
+                return Cancelled(frame.stream)
+
+    def _take_open(self, frame: Frame) -> Opened:
+        if not self._accepting:
+            raise ProtocolError("an OPEN from a guest that may open no streams")
+        if frame.stream <= self._newest_of_guest:
+            raise ProtocolError(
+                f"OPEN of stream `{frame.stream}`; expected an even number above {self._newest_of_guest}"
+            )
+        if self._connections >= frames.MAX_CONNECTIONS:
+            raise ProtocolError(f"more than {frames.MAX_CONNECTIONS} streams of the guest's are open")
+        if decode_object(frame.payload) != {"op": frames.CONNECT}:
+            raise ProtocolError(f"OPEN of something else than `{frames.CONNECT}`")
+        self._newest_of_guest = frame.stream
+        self._connections += 1
+        self._sides[frame.stream] = _Side(frames.CONNECTION_CREDIT_BYTES)
+        return Opened(frame.stream)
 
     def _take_hello(self, frame: Frame) -> Greeted:
         if self._greeted or not self._greeting:

@@ -13,11 +13,13 @@ from sandbox import attest, host_view
 from sandbox.errors import OperationError, SandboxError, SandboxLostError
 from sandbox.limits import MIB, Limits
 from sandbox.link import AnswerTooLargeError, CallResult, Link, OperationFailedError
+from sandbox.proxied import proxy_environment, trust_environment
 from sandbox.spec import SCRATCH, ContainerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from sandbox.connection import Relay
     from sandbox.engine import Attachment, Engine, Evidence, Inspection
     from sandbox.guest.objects import Object
 
@@ -67,6 +69,8 @@ class Sandbox:
     """Time spent in operations."""
     output_bytes: int = field(default=0)
     """Output of all actions so far."""
+    way_out: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Variables that point programs to the loopback proxy; empty without one."""
 
     async def call(self, operation: str, arguments: Object, *, body: bytes | None = None) -> CallResult:
         """Carry out one operation of the guest's (docs/architecture.md lists them).
@@ -76,6 +80,26 @@ class Sandbox:
             SandboxLostError: When the guest no longer answers.
         """
         return await self._timed(operation, arguments, body, self.limits.action_seconds)
+
+    async def let_out(self, relay: Relay, *, authorities: str) -> None:
+        """Serve the container's loopback proxy, and point programs to it.
+
+        Args:
+            relay: Serves each connection; `EgressGate.relay`.
+            authorities: The session's own, PEM, for programs to trust beside the image's; empty for none.
+
+        Raises:
+            ValueError: When the grant has no loopback proxy.
+            OperationError: When the guest cannot write the authorities down.
+        """
+        if "--loopback" not in self.spec.entrypoint:
+            raise ValueError("only a session that holds `network` and `exec` has a loopback proxy")
+        variables = {**proxy_environment()}
+        if authorities:
+            reply = await self.call("trust.write", {}, body=authorities.encode())
+            variables.update(trust_environment(f"{SCRATCH}/{reply.result['path']}"))
+        self.link.accept(relay)
+        self.way_out = variables
 
     async def spawn(
         self,
@@ -100,7 +124,7 @@ class Sandbox:
         arguments: Object = {
             "argv": list(argv),
             "cwd": cwd,
-            "env": {**ENVIRONMENT},
+            "env": {**ENVIRONMENT, **self.way_out},
             "timeout_seconds": seconds,
             "output_bytes": left,
             "file_bytes": self.limits.file_bytes,

@@ -13,6 +13,9 @@ HEADER = Struct(">IBI")  # length of the payload in bytes, type, stream
 MAX_PAYLOAD_BYTES = 256 * 1024
 INITIAL_CREDIT_BYTES = 256 * 1024
 MAX_STREAM = 0xFFFFFFFF
+CONNECT = "egress.connect"  # the one operation that the guest asks the host for
+MAX_CONNECTIONS = 200  # streams of the guest's that may be open at once
+CONNECTION_CREDIT_BYTES = 128 * 1024  # what each side may send at first on a stream of the guest's
 
 HELLO = 1
 BEAT = 2

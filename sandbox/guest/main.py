@@ -6,8 +6,9 @@ import fcntl
 import gc
 import os
 
-from . import facts, linux, lockdown, probes, signals
+from . import facts, linux, lockdown, loopback, probes, signals
 from .beneath import Beneath
+from .outgoing import Outgoing
 from .pool import SPARE, Pool
 from .serve import Ended, Guest
 from .wire import Wire
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> NoReturn:
     if not roots or roots[0].startswith("-") or any(flag not in _FLAGS for flag in flags):
         _end(EXIT_USAGE, "usage: __main__.py [--exec] [--loopback] ROOT")
     try:
-        guest = _prepare(roots[0], holds_exec="--exec" in flags, loopback="--loopback" in flags)
+        guest = _prepare(roots[0], holds_exec="--exec" in flags, loopback_open="--loopback" in flags)
         guest.run()
     except Ended as end:
         _end(end.code, end.reason)
@@ -46,26 +47,31 @@ def main(arguments: list[str]) -> NoReturn:
     _end(EXIT_LOCKDOWN, "the guest left its loop")
 
 
-def _prepare(root: str, *, holds_exec: bool, loopback: bool) -> Guest:
+def _prepare(root: str, *, holds_exec: bool, loopback_open: bool) -> Guest:
     environment = list(os.environ)
     inherited = facts.descriptors()
     signals.ignore_all()
     link = _move_link()
-    lockdown.lock_down(holds_exec=holds_exec, loopback=loopback)
+    lockdown.lock_down(holds_exec=holds_exec, loopback=loopback_open)
     linux.become_subreaper()  # as PID 1 it is one already; without a namespace of its own it asks
     tries = probes.run(facts.SELF_TEST)
     found = facts.gather(environment, inherited, tries)
-    found.update({"exec": holds_exec, "loopback": loopback, "root": root})
-    lockdown.require_refusals(tries, holds_exec=holds_exec, loopback=loopback)
+    found.update({"exec": holds_exec, "loopback": loopback_open, "root": root})
+    lockdown.require_refusals(tries, holds_exec=holds_exec, loopback=loopback_open)
     # gVisor of 2022 says yes to PID 1 and no to a worker, so a child was asked.
     keeps_orphans = tries["subreaper"] == probes.ALLOWED
     bell = signals.ChildBell()
     pool = Pool(Beneath(root))
+    outgoing = Outgoing(link, loopback.listening()) if loopback_open else None
     gc.collect()
     gc.freeze()
+    if outgoing is not None:
+        outgoing.fill()
     for _ in range(SPARE):
         pool.fill()
-    return Guest(link, pool, bell, found, holds_exec=holds_exec, keeps_orphans=keeps_orphans)
+    return Guest(
+        link, pool, bell, found, holds_exec=holds_exec, keeps_orphans=keeps_orphans, outgoing=outgoing
+    )
 
 
 def _move_link() -> Wire:

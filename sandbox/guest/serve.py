@@ -14,6 +14,7 @@ from .watch import READ, WRITE, Watch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .objects import Object
+    from .outgoing import Outgoing
     from .pool import Pool
     from .signals import ChildBell
     from .wire import Wire
@@ -56,10 +57,19 @@ class Guest:
         facts: what the guest found itself to be; goes out with HELLO.
         holds_exec: whether `process.spawn` exists.
         keeps_orphans: whether workers keep the orphans of their programs; else they come to PID 1.
+        outgoing: the streams that the guest opens; None where it opens none.
     """
 
     def __init__(  # noqa: PLR0913 (made in one place; each is a part of the guest)
-        self, link: Wire, pool: Pool, bell: ChildBell, facts: Object, *, holds_exec: bool, keeps_orphans: bool
+        self,
+        link: Wire,
+        pool: Pool,
+        bell: ChildBell,
+        facts: Object,
+        *,
+        holds_exec: bool,
+        keeps_orphans: bool,
+        outgoing: Outgoing | None,
     ) -> None:
         self._link = link
         self._pool = pool
@@ -68,6 +78,7 @@ class Guest:
         self._watch = Watch()
         self._streams = Streams(link, self._watch, pool, holds_exec=holds_exec, ended=self._program_ended)
         self._keeps_orphans = keeps_orphans
+        self._outgoing = outgoing
         self._greeted = False
         self._lease_seconds = START_LEASE_SECONDS
         self._wall_at = time.monotonic() + MAX_WALL_SECONDS
@@ -84,11 +95,15 @@ class Guest:
         self._watch.want(self._bell.fileno(), READ, lambda _: self._bury())
         for worker in self._pool:
             self._streams.attend(worker)
+        if self._outgoing is not None:
+            self._outgoing.watched_by(self._watch)
         while True:
             self._turn()
 
     def _turn(self) -> None:
         self._watch_link()
+        if self._outgoing is not None:
+            self._outgoing.attend()
         pause = self._pause()
         happened = self._watch.wait(pause)
         now = time.monotonic()
@@ -104,7 +119,11 @@ class Guest:
         """Return how long the loop may sleep: at most a tick, so that frozen time is noticed."""
         if self._sweeping:
             return _SWEEP_SECONDS
-        if self._streams.is_waiting or self._pool.lacks:
+        if (
+            self._streams.is_waiting
+            or self._pool.lacks
+            or (self._outgoing is not None and self._outgoing.lacks)
+        ):
             return _SWEEP_SECONDS / 4
         now = time.monotonic()
         deadline = self._streams.next_deadline()
@@ -130,6 +149,8 @@ class Guest:
         if made is not None:
             self._streams.attend(made)
         self._streams.start_waiting()
+        if self._outgoing is not None:
+            self._outgoing.fill()
 
     # ---- the link
 
@@ -167,6 +188,8 @@ class Guest:
         elif frame.kind == frames.BEAT:
             self._last_beat = time.monotonic()
             self._link.send(frames.BEAT, 0)
+        elif frame.stream % 2 == 0 and self._outgoing is not None:
+            self._outgoing.take(frame)
         else:
             self._streams.take(frame)
 
@@ -209,6 +232,8 @@ class Guest:
         me = os.getpid()
         parent_of = descendants.parents()
         strays = descendants.below(me, parent_of)
+        if self._outgoing is not None:
+            strays -= {self._outgoing.process}
         for worker in self._pool:
             strays -= {worker.process}
             strays -= descendants.below(worker.process, parent_of)

@@ -58,6 +58,11 @@ class Wire:
         """Tell whether more may be queued; what produces bytes waits while it may not."""
         return self.queued_bytes < CONGESTED_BYTES
 
+    @property
+    def queued_pieces(self) -> int:
+        """Return how many pieces wait; many small ones take more memory than their bytes."""
+        return len(self._queue)
+
     def send(self, kind: int, stream: int, payload: bytes | memoryview = b"") -> None:
         """Queue one frame; `flush` writes."""
         if len(payload) < _COPIED_BYTES:

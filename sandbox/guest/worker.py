@@ -12,7 +12,7 @@ import gc
 import os
 import resource
 
-from . import files, git, lines, linux, listing, patch, probes, program, search, signals, writing
+from . import files, git, lines, linux, listing, patch, probes, program, search, signals, trust, writing
 from .arguments import Arguments
 from .frames import ProtocolError
 from .refusal import RefusedError, from_os_error
@@ -47,6 +47,7 @@ OPERATIONS: dict[str, Callable[[Task, Beneath], Object]] = {
     "files.patch": patch.patch,
     "files.search": search.search,
     **{f"git.{name}": git.git(name) for name in ("status", "diff", "log", "show", "blame")},
+    "trust.write": trust.write_bundle,
     "process.spawn": program.spawn,
     "probe.run": probe,
 }
@@ -60,7 +61,7 @@ def live(wire: _socket.socket, beneath: Beneath) -> NoReturn:
         beneath: the folder that paths are relative to.
     """
     try:
-        _settle(wire.fileno(), beneath.root)
+        settle(wire.fileno(), beneath.root)
         channel = Channel(wire)
         while True:
             _serve(next_task(channel), beneath)
@@ -72,7 +73,7 @@ def live(wire: _socket.socket, beneath: Beneath) -> NoReturn:
         os._exit(1)
 
 
-def _settle(*kept: int) -> None:
+def settle(*kept: int) -> None:
     """Give up every descriptor but `kept` and the null device's, and take on the limits."""
     signals.forget_bell()
     low = 3

@@ -1,0 +1,69 @@
+"""Write down whom the agent's programs may trust: the image's own authorities, and the session's."""
+
+from __future__ import annotations
+
+import os
+
+from .arguments import Arguments
+from .refusal import RefusedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .beneath import Beneath
+    from .objects import Object
+    from .task import Task
+
+NAME = b".pairlock-authorities.pem"
+MOST_BYTES = 4 << 20
+_MOST_GIVEN_BYTES = 64 * 1024
+# Where distributions keep them: Debian and Alpine, Fedora, SUSE, OpenSSL's own default.
+_PLACES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+def write_bundle(task: Task, beneath: Beneath) -> Object:
+    """Write the image's authorities and those of the body into one file of the root folder."""
+    Arguments(task.values, frozenset({"timeout_seconds"}))
+    given = bytearray()
+    while data := task.receive_body():
+        given += data
+        if len(given) > _MOST_GIVEN_BYTES:
+            raise RefusedError("limit", f"the authorities are longer than `{_MOST_GIVEN_BYTES}` bytes")
+    found = _of_the_image()
+    descriptor = beneath.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o444)
+    try:
+        content = memoryview(found + bytes(given))
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
+    return {"path": NAME.decode(), "image_bytes": len(found), "given_bytes": len(given)}
+
+
+def _of_the_image() -> bytes:
+    """Return the first bundle that the image has, whole lines of it; empty when it has none."""
+    for place in _PLACES:
+        try:
+            descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            return _whole(descriptor)
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+    return b""
+
+
+def _whole(descriptor: int) -> bytes:
+    pieces: list[bytes] = []
+    left = MOST_BYTES
+    while left and (data := os.read(descriptor, left)):
+        pieces.append(data)
+        left -= len(data)
+    return b"".join(pieces).rstrip(b"\n") + b"\n"
