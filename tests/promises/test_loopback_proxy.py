@@ -22,7 +22,7 @@ SERVER = "127.0.0.2"
 """A loopback address of this machine's that NO_PROXY in the container does not name."""
 LARGE_BYTES = 3_000_000
 AT_ONCE = 64
-BUNDLE = "/tmp/.pairlock-authorities.pem"  # noqa: S108 - a path inside the container
+BUNDLE = "/tmp/.pairlock-authorities.pem"
 
 
 class _Answers(BaseHTTPRequestHandler):
