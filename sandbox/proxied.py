@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sandbox.guest.loopback import PORT
+from sandbox.guest.trust import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+BUNDLE: Final = NAME.decode()
+"""The file of authorities, in the scratch folder."""
 PROXY: Final = f"http://127.0.0.1:{PORT}"
 _PROXY_NAMES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _DIRECT: Final = "localhost,127.0.0.1,::1"

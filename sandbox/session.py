@@ -13,7 +13,7 @@ from sandbox import attest, host_view
 from sandbox.errors import OperationError, SandboxError, SandboxLostError
 from sandbox.limits import MIB, Limits
 from sandbox.link import AnswerTooLargeError, CallResult, Link, OperationFailedError
-from sandbox.proxied import proxy_environment, trust_environment
+from sandbox.proxied import BUNDLE, proxy_environment, trust_environment
 from sandbox.spec import SCRATCH, ContainerSpec
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ class Sandbox:
             raise ValueError("only a session that holds `network` and `exec` has a loopback proxy")
         variables = {**proxy_environment()}
         if authorities:
-            reply = await self.call("trust.write", {}, body=authorities.encode())
-            variables.update(trust_environment(f"{SCRATCH}/{reply.result['path']}"))
+            await self.call("trust.write", {}, body=authorities.encode())
+            variables.update(trust_environment(f"{SCRATCH}/{BUNDLE}"))
         self.link.accept(relay)
         self.way_out = variables
 

@@ -113,6 +113,8 @@ class Guest:
         self._enforce(now)
         if not happened:
             self._tidy()
+        if self._outgoing is not None:
+            self._outgoing.fill()
         self._flush()
 
     def _pause(self) -> float:
@@ -149,8 +151,6 @@ class Guest:
         if made is not None:
             self._streams.attend(made)
         self._streams.start_waiting()
-        if self._outgoing is not None:
-            self._outgoing.fill()
 
     # ---- the link
 

@@ -41,7 +41,7 @@ def write_bundle(task: Task, beneath: Beneath) -> Object:
             content = content[os.write(descriptor, content) :]
     finally:
         os.close(descriptor)
-    return {"path": NAME.decode(), "image_bytes": len(found), "given_bytes": len(given)}
+    return {"image_bytes": len(found), "given_bytes": len(given)}
 
 
 def _of_the_image() -> bytes:
