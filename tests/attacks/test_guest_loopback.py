@@ -261,6 +261,7 @@ async def test_a_proxy_that_a_program_stopped_is_replaced_before_what_waits_for_
         await anext(received)
         for _ in range(20_000):
             await send(b"x")
+        await anext(received, None)
         end()
 
     async with served(place, crumbs) as serving:
@@ -273,13 +274,14 @@ os.kill(proxy(), 19)
 time.sleep(4)
 new = client()
 new.sendall(b"x")
+new.shutdown(socket.SHUT_WR)
 print(len(whole(new)))
 """
         )
         answer = await serving.guest.link.call("files.stat", {"path": "."})
 
     assert said == "20000"
-    assert serving.ends[:8] == ["cancelled"] * 8
+    assert serving.ends == ["cancelled"] * 8 + ["served"]
     assert answer.result["kind"] == "folder"
 
 
