@@ -259,18 +259,24 @@ async def test_a_proxy_that_a_program_stopped_is_replaced_before_what_waits_for_
 ) -> None:
     async def crumbs(received: AsyncIterator[bytes], send: Send, end: End) -> None:
         await anext(received)
+        await send(b"y")
+        while not stopped.exists():  # noqa: ASYNC110 - the client tells by a file; there is nothing to await
+            await asyncio.sleep(0.02)
         for _ in range(20_000):
             await send(b"x")
         await anext(received, None)
         end()
 
     async with served(place, crumbs) as serving:
+        stopped = serving.guest.root / "stopped"
         said = await serving.run(
             """
 all = [client() for _ in range(8)]
 for connection in all:
     connection.sendall(b"x")
+    connection.recv(1)
 os.kill(proxy(), 19)
+open("stopped", "w").close()
 time.sleep(4)
 new = client()
 new.sendall(b"x")
@@ -280,7 +286,7 @@ print(len(whole(new)))
         )
         answer = await serving.guest.link.call("files.stat", {"path": "."})
 
-    assert said == "20000"
+    assert said == "20001"
     assert serving.ends == ["cancelled"] * 8 + ["served"]
     assert answer.result["kind"] == "folder"
 
