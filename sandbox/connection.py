@@ -65,6 +65,7 @@ class Connection:
         self._arrived = asyncio.Event()
         self._credited = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._cancelled = False
 
     def start(self, relay: Relay, closed: Callable[[int], None]) -> asyncio.Task[None]:
         """Serve the connection in a task of its own, and answer the guest at its end.
@@ -143,7 +144,9 @@ class Connection:
 
     def cancel(self) -> None:
         """Stop serving: the container has dropped the connection, or the link is lost."""
-        if self._task is not None:
+        # Once only: a second cancellation would strike the relay while it tidies up after the first.
+        if self._task is not None and not self._cancelled:
+            self._cancelled = True
             self._task.cancel()
 
 

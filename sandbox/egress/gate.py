@@ -234,9 +234,9 @@ class EgressGate:
         except ConnectionError:
             end()
         finally:
+            writer.transport.abort()  # before anything is waited for: this may be a cancellation
             outward.cancel()
             await asyncio.gather(outward, return_exceptions=True)
-            writer.transport.abort()
 
     async def _pass(self, descriptor: socket.socket) -> None:
         for _ in range(PASS_TRIES):
