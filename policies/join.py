@@ -70,6 +70,8 @@ def join(first: Policy, second: Policy) -> Policy:
         isolation=_isolation(first.isolation, second.isolation),
         budget=least(Budget, first.budget, second.budget),
     )
+    if not joined.counts_sinks and (first.counts_sinks or second.counts_sinks):
+        joined = joined.replaced(sinks="strict")  # what one of them bounds stays bounded
     return joined.with_origin(
         places={**second.places, **first.places}, closure={**dict(second.closure), **dict(first.closure)}
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from policies.canonical import canonical_text, digest_of
+from policies.capability import Capability
 from policies.errors import RuleAt
 from policies.globs import Glob, GlobSet
 from policies.grant import Grant
@@ -323,6 +324,12 @@ class Policy(Block):
     def reads_private(self) -> bool:
         """Whether a rule reads with a credential what may be private: that counts as `files`."""
         return bool(private_reads(self))
+
+    @property
+    def counts_sinks(self) -> bool:
+        """Whether where data goes has to come from a rule, the task or a person, in a session of this grant."""
+        reads = self.grant.holds(Capability.FILES) or self.reads_private
+        return self.sinks == "strict" or (reads and self.grant.holds(Capability.NETWORK))
 
     def place(self, key: str) -> RuleAt | None:
         """Find where a setting was written.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner.container import state_label
-from agent_runner.ids import new_session_id
 from agent_runner.sweep import sweep_created
 from policies.grant import Grant
 from sandbox.docker_engine import DockerEngine
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 
-@pytest.mark.parametrize("session", [new_session_id(), "probe-0f0f0f0f0f0f"])
+@pytest.mark.parametrize("session", ["0f0f0f0f0f0f", "probe-0f0f0f0f0f0f"])
 async def test_the_next_session_removes_what_a_dead_runner_created(
     lab: Lab,
     ground: Ground,  # noqa: F811 - the fixture
