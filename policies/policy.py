@@ -327,7 +327,7 @@ class Policy(Block):
 
     @property
     def counts_sinks(self) -> bool:
-        """Whether where data goes has to come from a rule, the task or a person, in a session of this grant."""
+        """Whether where data goes has to come from a rule, the task or a person."""
         reads = self.grant.holds(Capability.FILES) or self.reads_private
         return self.sinks == "strict" or (reads and self.grant.holds(Capability.NETWORK))
 
