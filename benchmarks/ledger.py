@@ -1,4 +1,4 @@
-"""Measure the ledger beside its floors, in one run: an event, verifying, a query."""  # noqa: INP001 - scripts
+"""Measure the ledger beside its floors, in one run: an event, verifying, a query."""
 
 # Run it with `python -m benchmarks.ledger`; it prints floor, ours and ratio, and exits 1 when a gate does not
 # hold. Absolute times drift from machine to machine; the ratios are what is held.

@@ -106,7 +106,7 @@ async def bulk(link: Link) -> tuple[float, float]:
 
 def row(name: str, floor: float, ours: float, unit: str) -> None:
     """Print one line of the table."""
-    print(f"{name:34} floor {floor:9.3f}  ours {ours:9.3f} {unit:5} ratio {ours / floor:6.2f}")  # noqa: T201
+    print(f"{name:34} floor {floor:9.3f}  ours {ours:9.3f} {unit:5} ratio {ours / floor:6.2f}")
 
 
 async def main(root: Path) -> None:
@@ -123,7 +123,7 @@ async def main(root: Path) -> None:
     async with Link(process.stdout, process.stdin) as link:
         start = time.perf_counter()
         await link.hello(secrets.token_hex(8), wall_seconds=600)
-        print(f"guest up after {(time.perf_counter() - start) * 1000:.1f} ms")  # noqa: T201
+        print(f"guest up after {(time.perf_counter() - start) * 1000:.1f} ms")
         row(
             "files.read, 64 bytes",
             echo_floor(),
