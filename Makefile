@@ -4,7 +4,7 @@
 
 help:
 	@echo "make demo        set up, and run the main job: an agent mends a package in a sandbox"
-	@echo "make test        set up, check the code, run all tests"
+	@echo "make test        set up, check the code, run the tests; LONG=1 the long ones as well, as CI does"
 	@echo "make test-quick  the tests that need no engine and little time"
 	@echo "make lint        ruff, mypy, import-linter, shellcheck"
 	@echo "make format      let ruff format the code and mend what it can"

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Set up what is missing, check the code, run the tests: scripts/test.sh [argument of pytest's …]
+# LONG=1 runs the long tests as well, as CI does.
 # pytest's closing line is the last one printed.
 set -eu
 cd "$(dirname "$0")/.."
@@ -7,6 +8,12 @@ cd "$(dirname "$0")/.."
 
 scripts/environment.sh dev
 scripts/engine.sh --gvisor
+if [ "${LONG:-}" = 1 ]; then
+    scripts/test_tools.sh long
+else
+    scripts/test_tools.sh
+    set -- -m "not long" "$@"
+fi
 
 code=0
 scripts/lint.sh || code=1

@@ -1,0 +1,25 @@
+#!/bin/sh
+# See to it that the programs which tests run against are there: scripts/test_tools.sh [long]
+# One line each below: the tier that needs it, a file of the package (of several, the first that is there), the package.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/talk.sh
+
+tier=${1:-everyday}
+
+wanted() {
+    [ "$1" = everyday ] || [ "$tier" = long ]
+}
+
+missing=
+while read -r needed_by file package; do
+    wanted "$needed_by" || continue
+    [ -e "$file" ] || missing="$missing $package"
+done <<LIST
+everyday /usr/bin/git git
+everyday /bin/busybox busybox-static
+LIST
+
+[ -n "$missing" ] || exit 0
+# shellcheck disable=SC2086  # one word for each package
+apt_install $missing || fail "tests need$missing" "YES=1 make test, or install by apt:$missing"
