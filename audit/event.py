@@ -136,6 +136,10 @@ class SandboxCreated(Event):
     """The stage's volume, when it has one."""
     quota: Text = ""
     """What bounds the stage's size, and its overshoot."""
+    image_name: Text = ""
+    """What the policy calls the image; empty for the empty image."""
+    image_repository_digest: Text = ""
+    """`name@sha256:…` under which a registry knows the image; empty for one that was made here."""
 
 
 class SandboxAttested(Event):

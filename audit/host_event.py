@@ -107,6 +107,48 @@ class PolicyDistrusted(Event):
     by: Text
 
 
+class ImageTrusted(Event):
+    """A name stands for this image from now on: seen for the first time, or accepted by a person."""
+
+    kind = "image.trusted"
+    reference: Text
+    """The name, as policies have it."""
+    image: Text
+    """The engine's id of the image, `sha256:…`."""
+    repository_digest: Text
+    """`name@sha256:…` under which a registry knows it; empty for an image that was made here."""
+    before: Text
+    """The id for which the name stood before; empty when it was not known."""
+    by: Text
+
+
+class ImageBuilt(Event):
+    """pairlock made an image."""
+
+    kind = "image.built"
+    name: Text
+    image: Text
+    """The engine's id of the image, `sha256:…`."""
+    base: Text
+    """The id of the image that it stands on."""
+    made_of: Text
+    """What a person sees: the manifests, or the agent and its version."""
+    made_of_digest: Digest
+    """SHA-256 over every manifest, as it was given to the session that built."""
+    session: Text
+    """The session in which it was built; empty for one without."""
+    by: Text
+
+
+class ImageRemoved(Event):
+    """An image that pairlock made was removed."""
+
+    kind = "image.removed"
+    name: Text
+    image: Text
+    by: Text
+
+
 class KeyRotated(Event):
     """The host's key was replaced; the old key vouches for the new one."""
 
@@ -138,6 +180,9 @@ HOST_EVENTS: tuple[type[Event], ...] = (
     OpeningWithheld,
     PolicyTrusted,
     PolicyDistrusted,
+    ImageTrusted,
+    ImageBuilt,
+    ImageRemoved,
     KeyRotated,
     ReviewRecorded,
     StageApplied,

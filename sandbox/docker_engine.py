@@ -16,7 +16,7 @@ import docker.tls
 import requests
 from docker.context import ContextAPI
 
-from sandbox import attachment, docker_request
+from sandbox import attachment, docker_images, docker_request
 from sandbox.attachment import Endpoint, SshEndpoint, StdioAttachment, TcpEndpoint, UnixEndpoint
 from sandbox.engine import EngineFacts, Inspection, OwnedContainer
 from sandbox.errors import (
@@ -29,7 +29,10 @@ from sandbox.errors import (
 from sandbox.spec import LABEL_SESSION, LABEL_STATE, ContainerSpec, ImageFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from sandbox.images.engine import ImageDetails, PathKind
+    from sandbox.runtime.engine import Progress
 
 T = TypeVar("T")
 
@@ -282,6 +285,34 @@ class DockerEngine:
         """Return the id of an image, None when the engine has none of that name."""
         facts = await self.image_facts(reference)
         return facts.image_id if facts is not None else None
+
+    async def image_details(self, reference: str) -> ImageDetails | None:
+        """Return what the engine says of an image, None when it has none of that name."""
+        try:
+            return docker_images.details(await self._ask(lambda client: client.inspect_image(reference)))
+        except ImageNotFoundError:
+            return None
+
+    async def image_list(self) -> tuple[ImageDetails, ...]:
+        """Return the images that have a name, or that nothing stands on."""
+        return await self._ask(docker_images.listed)
+
+    async def pull_image(self, name: str, version: str, *, progress: Progress) -> None:
+        """Fetch an image from its registry."""
+        try:
+            await self._ask(lambda client: docker_images.pull(client, name, version, progress=progress))
+        except (ImageNotFoundError, EngineRefusedError) as error:
+            raise docker_images.pull_error(f"{name}:{version}", error.message) from error
+
+    async def path_kinds(self, image: str, paths: Sequence[str]) -> Mapping[str, PathKind]:
+        """Return what an image has at each path."""
+        return await self._ask(lambda client: docker_images.path_kinds(client, image, paths))
+
+    async def layered_image(self, tar: Path, *, base: str, tag: str, labels: Mapping[str, str]) -> str:
+        """Lay a tar file over an image and return the id."""
+        return await self._ask(
+            lambda client: docker_images.layered(client, tar, base=base, tag=tag, labels=labels)
+        )
 
     async def remove_image(self, reference: str) -> None:
         """Remove an image's name, and the image when it was the last; one that is gone is no error."""

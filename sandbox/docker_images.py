@@ -1,0 +1,137 @@
+"""Ask a Docker engine about images: look, fetch, lay a tree over one. The client is handed in."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from sandbox.images.engine import ImageDetails, PathKind
+from sandbox.images.errors import ImagePullError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import docker
+
+    from sandbox.runtime.engine import Progress
+
+NEVER_STARTED: Final = "/never-started"
+NOT_FOUND: Final = 404
+_STAT_HEADER: Final = "X-Docker-Container-Path-Stat"
+_WHY_CHARACTERS: Final = 300
+_TELLING: Final = ("Pulling fs layer", "Pull complete", "Already exists")
+_ABSENT: Final = ("manifest unknown", "not found", "repository does not exist", "access denied", "no such")
+
+
+def details(found: Mapping[str, Any]) -> ImageDetails:
+    """Read the engine's answer about one image."""
+    config = found.get("Config") or {}
+    return ImageDetails(
+        image_id=str(found["Id"]),
+        names=tuple(sorted(str(name) for name in found.get("RepoTags") or ())),
+        repository_digests=tuple(sorted(str(name) for name in found.get("RepoDigests") or ())),
+        size_bytes=int(found.get("Size") or 0),
+        created=str(found.get("Created") or ""),
+        architecture=str(found.get("Architecture") or ""),
+        operating_system=str(found.get("Os") or ""),
+        layers=len((found.get("RootFS") or {}).get("Layers") or ()),
+        environment=tuple(str(entry) for entry in config.get("Env") or ()),
+        volumes=tuple(sorted(str(path) for path in config.get("Volumes") or {})),
+    )
+
+
+def listed(client: docker.APIClient) -> tuple[ImageDetails, ...]:
+    """Return what there is to say of every image that has a name or that nothing stands on."""
+    ids = sorted({str(entry["Id"]) for entry in client.images()})
+    return tuple(details(client.inspect_image(image)) for image in ids)
+
+
+def pull(client: docker.APIClient, name: str, version: str, *, progress: Progress) -> None:
+    """Fetch an image, and tell of each layer.
+
+    Raises:
+        ImagePullError: When the registry does not give it.
+    """
+    full = f"{name}@{version}" if version.startswith("sha256:") else f"{name}:{version}"
+    known: dict[str, bool] = {}
+    for line in client.pull(name, tag=version, stream=True, decode=True):
+        if "error" in line:
+            raise pull_error(full, str(line["error"]))
+        if line.get("id") and str(line.get("status", "")).startswith(_TELLING):
+            known[str(line["id"])] = line["status"] != _TELLING[0]
+            progress(f"pulling {full}", done=sum(known.values()), total=len(known))
+
+
+def pull_error(name: str, text: str) -> ImagePullError:
+    """Say why an image was not given, and what to do about it."""
+    why = " ".join(text.split())[:_WHY_CHARACTERS]
+    if any(word in why.lower() for word in _ABSENT):
+        hint = f"look at its name; where it is private, log in: `docker login`, then `docker pull {name}`"
+    else:
+        hint = f"see to it that the registry answers, then `docker pull {name}`"
+    return ImagePullError(name, why, hint=hint)
+
+
+def path_kinds(client: docker.APIClient, image: str, paths: Sequence[str]) -> Mapping[str, PathKind]:
+    """Return what an image has at each path; a path is looked at itself, where a link leads is not."""
+    container = _never_started(client, image)
+    try:
+        return {path: _kind(client, container, path) for path in paths}
+    finally:
+        client.remove_container(container, v=True, force=True)
+
+
+def layered(client: docker.APIClient, tar: Path, *, base: str, tag: str, labels: Mapping[str, str]) -> str:
+    """Lay a tar file over an image and return the id of what came of it.
+
+    The container that this takes is never started: nothing of the image or of the tree runs.
+    """
+    repository, _, label = tag.rpartition(":")
+    container = _never_started(client, base)
+    try:
+        with tar.open("rb") as stream:
+            client.put_archive(container, "/", cast("Any", stream))
+        made = client.commit(
+            container,
+            repository=repository,
+            tag=label,
+            conf={"Labels": dict(labels), "Entrypoint": [], "Cmd": []},
+        )
+        return str(made["Id"])
+    finally:
+        client.remove_container(container, v=True, force=True)
+
+
+def _never_started(client: docker.APIClient, image: str) -> str:
+    request = {
+        "Image": image,
+        "Entrypoint": [NEVER_STARTED],
+        "NetworkDisabled": True,
+        "HostConfig": {"NetworkMode": "none", "CapDrop": ["ALL"]},
+    }
+    return str(client.create_container_from_config(request)["Id"])
+
+
+def _kind(client: docker.APIClient, container: str, path: str) -> PathKind:
+    """Ask for the path's facts alone (`HEAD /containers/{id}/archive`), which the SDK has no method for."""
+    answer = client.head(
+        f"{client.base_url}/v{client.api_version}/containers/{container}/archive", params={"path": path}
+    )
+    if answer.status_code == NOT_FOUND:
+        return PathKind.ABSENT
+    answer.raise_for_status()
+    return kind_of_mode(int(json.loads(base64.b64decode(answer.headers[_STAT_HEADER]))["mode"]))
+
+
+def kind_of_mode(mode: int) -> PathKind:
+    """Return what Go's `os.FileMode` says of a file: its highest bits are not those of stat(2)."""
+    folder, link = 1 << 31, 1 << 27
+    device, pipe, socket, character, irregular = 1 << 26, 1 << 25, 1 << 24, 1 << 21, 1 << 19
+    if mode & folder:
+        return PathKind.FOLDER
+    if mode & link:
+        return PathKind.LINK
+    special = mode & (device | pipe | socket | character | irregular)
+    return PathKind.SPECIAL if special else PathKind.FILE

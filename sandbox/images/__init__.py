@@ -1,0 +1,1 @@
+"""Look at images, fetch them and make them: hostile data, whoever made them."""
