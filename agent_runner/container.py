@@ -8,15 +8,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.images.choice import ChosenImage, image_for
 from agent_runner.sweep import sweep_created
 from policies.capability import Capability
-from policies.policy import STARTER, Policy
 from sandbox import stage
 from sandbox.docker_engine import DockerEngine
-from sandbox.errors import EngineUnfitError, ImageNotFoundError, SandboxError
+from sandbox.errors import EngineUnfitError, SandboxError
 from sandbox.limits import Limits
 from sandbox.neutral import NeutralNames
-from sandbox.runtime.images import ready_empty, ready_starter
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
 from sandbox.session import GONE_SECONDS, Sandbox, open_sandbox
 from sandbox.spec import (
@@ -24,7 +23,6 @@ from sandbox.spec import (
     ContainerSpec,
     GuestStart,
     Identity,
-    ImageFacts,
     SessionLabels,
     VolumeMount,
     container_spec,
@@ -36,8 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_runner.housing import Order
+    from policies.policy import Policy
     from sandbox.engine import EngineFacts
-    from sandbox.runtime.engine import Progress
     from sandbox.stage import StagePlan
 
 NOBODY: Final = 65532
@@ -51,6 +49,7 @@ class Placement:
     engine: DockerEngine
     facts: EngineFacts
     spec: ContainerSpec
+    image: ChosenImage
     limits: Limits
     folder: Path
     """The session's folder in the state folder."""
@@ -128,7 +127,7 @@ async def _placed(engine: DockerEngine, order: Order) -> Placement:
         await _clear(engine, order)
     await sweep_created(engine, state, label=state_label(state))
     volume = await ready_runtime(engine, state=state, progress=order.progress)
-    image = await _image(engine, policy, state=state, progress=order.progress)
+    image = await image_for(engine, facts, policy, state=state, progress=order.progress)
     identity = own_identity()
     limits = limits_of(policy)
     labels = SessionLabels(session=order.session, owner=os.getuid(), state=state_label(state))
@@ -137,7 +136,7 @@ async def _placed(engine: DockerEngine, order: Order) -> Placement:
         names = NeutralNames.make()
         try:
             mount = workspace_mount(plan, names, limits, identity) or await read_only_copy(
-                engine, order.folder, identity, image=image.image_id, labels=labels.as_mapping()
+                engine, order.folder, identity, image=image.facts.image_id, labels=labels.as_mapping()
             )
         except BaseException:
             names.remove()
@@ -145,7 +144,7 @@ async def _placed(engine: DockerEngine, order: Order) -> Placement:
     spec = container_spec(
         policy.grant,
         limits=limits,
-        image=image,
+        image=image.facts,
         guest=GuestStart(
             volume=volume.name,
             argv=volume.argv_prefix,
@@ -159,7 +158,14 @@ async def _placed(engine: DockerEngine, order: Order) -> Placement:
         architecture=facts.architecture,
     )
     return Placement(
-        engine=engine, facts=facts, spec=spec, limits=limits, folder=order.folder, plan=plan, names=names
+        engine=engine,
+        facts=facts,
+        spec=spec,
+        image=image,
+        limits=limits,
+        folder=order.folder,
+        plan=plan,
+        names=names,
     )
 
 
@@ -235,20 +241,3 @@ def _runtime(policy: Policy, facts: EngineFacts) -> str:
             hint="`pairlock doctor` says how to install it",
         )
     return runtime
-
-
-async def _image(engine: DockerEngine, policy: Policy, *, state: Path, progress: Progress) -> ImageFacts:
-    """Return the policy's image when the grant holds `exec`, and the empty one otherwise."""
-    if policy.exec is None:
-        reference = await ready_empty(engine, state=state, progress=progress)
-    elif policy.exec.image == STARTER:
-        reference = (await ready_starter(engine, state=state, progress=progress)).image
-    else:
-        reference = policy.exec.image
-    facts = await engine.image_facts(reference)
-    if facts is None:
-        raise ImageNotFoundError(
-            f"no image `{reference}` on the engine",
-            hint=f"`docker pull {reference}`, or another `exec: image:`",
-        )
-    return facts

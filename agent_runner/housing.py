@@ -108,6 +108,8 @@ def _created(placement: Placement, container_id: str) -> event.SandboxCreated:
         spec_digest=placement.spec.digest,
         stage_strategy=strategy,
         stage_reason=reason,
+        image_name=placement.image.name,
+        image_repository_digest=placement.image.repository_digest,
     )
 
 

@@ -42,12 +42,6 @@ def details(found: Mapping[str, Any]) -> ImageDetails:
     )
 
 
-def listed(client: docker.APIClient) -> tuple[ImageDetails, ...]:
-    """Return what there is to say of every image that has a name or that nothing stands on."""
-    ids = sorted({str(entry["Id"]) for entry in client.images()})
-    return tuple(details(client.inspect_image(image)) for image in ids)
-
-
 def pull(client: docker.APIClient, name: str, version: str, *, progress: Progress) -> None:
     """Fetch an image, and tell of each layer.
 
@@ -56,12 +50,13 @@ def pull(client: docker.APIClient, name: str, version: str, *, progress: Progres
     """
     full = f"{name}@{version}" if version.startswith("sha256:") else f"{name}:{version}"
     known: dict[str, bool] = {}
+    progress(f"pulling {full}", done=0, total=0)
     for line in client.pull(name, tag=version, stream=True, decode=True):
         if "error" in line:
             raise pull_error(full, str(line["error"]))
         if line.get("id") and str(line.get("status", "")).startswith(_TELLING):
             known[str(line["id"])] = line["status"] != _TELLING[0]
-            progress(f"pulling {full}", done=sum(known.values()), total=len(known))
+            progress(f"pulling {full}: {sum(known.values())} of {len(known)} layers", done=0, total=0)
 
 
 def pull_error(name: str, text: str) -> ImagePullError:

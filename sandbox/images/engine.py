@@ -53,9 +53,6 @@ class ImageEngine(Protocol):
     async def image_details(self, reference: str, /) -> ImageDetails | None:
         """Return what the engine says of an image, None when it has none of that name."""
 
-    async def image_list(self) -> tuple[ImageDetails, ...]:
-        """Return the images that have a name, or that nothing stands on."""
-
     async def pull_image(self, name: str, version: str, /, *, progress: Progress) -> None:
         """Fetch an image from its registry.
 

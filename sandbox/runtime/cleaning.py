@@ -48,9 +48,11 @@ def _all_outdated(record: EngineRecord) -> EngineRecord:
     volumes = (record.runtime.name,) if record.runtime else ()
     images = (record.starter.name,) if record.starter else ()
     empty = (record.empty,) if record.empty else ()
+    made = tuple(image.image for image in record.made)
     return EngineRecord(
         outdated_volumes=record.outdated_volumes + volumes,
-        outdated_images=record.outdated_images + images + empty,
+        outdated_images=record.outdated_images + made + images + empty,
+        known=record.known,
     )
 
 

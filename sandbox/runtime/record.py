@@ -53,6 +53,38 @@ class Built(BaseModel):
     """What it was made of."""
 
 
+class KnownImage(BaseModel):
+    """What a name that may move stood for, when it was seen for the first time or accepted by a person."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    reference: str
+    """Name and tag."""
+    image: str
+    """The image's id."""
+    repository_digest: str
+    """`name@sha256:…` under which a registry knows it; empty for an image that was made here."""
+
+
+class MadeImage(BaseModel):
+    """An image that was made by `pairlock image build`, beside the starter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    """Name and tag."""
+    image: str
+    """The image's id."""
+    base: str
+    """Id of the image that it stands on."""
+    made_of: str
+    """What a person sees: the manifests, or the agent and its version."""
+    made_of_digest: str
+    """SHA-256 over every manifest, in hexadecimal."""
+    source: str
+    """The folder or the agent that it was made for."""
+
+
 class EngineRecord(BaseModel):
     """What was built on one engine; None where nothing was, yet."""
 
@@ -70,6 +102,12 @@ class EngineRecord(BaseModel):
     """Volumes that were replaced, or never finished, for `pairlock clean`: a session may still use them."""
     outdated_images: tuple[str, ...] = ()
     """Images that were replaced, likewise."""
+    known: tuple[KnownImage, ...] = ()
+    """What names stand for."""
+    sound: tuple[str, ...] = ()
+    """Ids of images in which nothing stands where sandboxes mount; the last ones that were looked at."""
+    made: tuple[MadeImage, ...] = ()
+    """Images that a person had made."""
 
 
 def fingerprint(sources: Sources, *, salt: str) -> str:

@@ -1,0 +1,1 @@
+"""Say which image a session gets, and make images that projects and agents need."""
