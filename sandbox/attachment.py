@@ -9,46 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sandbox.endpoint import BUFFER_BYTES, connect
 from sandbox.errors import EngineMissingError, EngineRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from sandbox.endpoint import Endpoint, SshCall, Streams
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-BUFFER_BYTES: Final = 1024 * 1024
+ATTACH_SECONDS: Final = 60
+CLOSE_SECONDS: Final = 5
 ERRORS_KEPT_BYTES: Final = 4096
 _STDERR: Final = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnixEndpoint:
-    """An engine behind a unix socket of this machine."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpEndpoint:
-    """An engine behind TCP, with TLS when `tls` is given."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SshEndpoint:
-    """An engine behind ssh; the ssh program is the user's own, with the user's own configuration."""
-
-    destination: str
-    port: int | None
-
-
-Endpoint = UnixEndpoint | TcpEndpoint | SshEndpoint
 
 
 class StdioReader:
@@ -92,10 +64,10 @@ class StdioReader:
 class StdioAttachment:
     """Hold one hijacked connection; implements `sandbox.engine.Attachment`."""
 
-    def __init__(self, streams: Streams, *, end: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, streams: Streams, call: SshCall | None = None) -> None:
         self._reader = StdioReader(streams[0])
         self._writer = streams[1]
-        self._end = end
+        self._call = call
 
     @property
     def reader(self) -> StdioReader:
@@ -112,13 +84,14 @@ class StdioAttachment:
         """Return the last bytes of the container's stderr."""
         return self._reader.errors
 
-    async def close(self) -> None:
-        """Close the connection, and with it the container's stdin."""
+    async def close(self) -> str:
+        """Close the connection, and with it the container's stdin; return the last words of an ssh."""
         self._writer.close()
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            await self._writer.wait_closed()
-        if self._end is not None:
-            await self._end()
+        with contextlib.suppress(OSError, TimeoutError):  # a TLS peer that is gone answers no goodbye
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._writer.wait_closed()
+        call, self._call = self._call, None
+        return await asyncio.to_thread(call.end) if call is not None else ""
 
 
 async def attach(endpoint: Endpoint, api_version: str, container_id: str) -> StdioAttachment:
@@ -129,60 +102,36 @@ async def attach(endpoint: Endpoint, api_version: str, container_id: str) -> Std
         EngineRefusedError: When it does not switch protocols.
     """
     try:
-        streams, end = await _connect(endpoint)
+        async with asyncio.timeout(ATTACH_SECONDS):
+            streams, call = await connect(endpoint)
+    except TimeoutError as error:
+        raise EngineMissingError("the engine does not answer in time") from error
     except OSError as error:
         raise EngineMissingError(f"the engine does not answer: {error.strerror or error}") from error
+    attachment = StdioAttachment(streams, call)
+    try:
+        async with asyncio.timeout(ATTACH_SECONDS):
+            await _switch(streams, api_version, container_id)
+    except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
+        said = await attachment.close()
+        why = said or ("it does not answer in time" if isinstance(error, TimeoutError) else "it hung up")
+        raise EngineMissingError(f"no attaching to the engine: {why}") from error
+    except BaseException:
+        await attachment.close()
+        raise
+    return attachment
+
+
+async def _switch(streams: Streams, api_version: str, container_id: str) -> None:
+    """Ask for the container's streams in place of HTTP."""
     reader, writer = streams
     query = "stream=1&stdin=1&stdout=1&stderr=1"
     writer.write(
         f"POST /v{api_version}/containers/{container_id}/attach?{query} HTTP/1.1\r\n"
         "Host: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n".encode()
     )
-    try:
-        await writer.drain()
-        head = await reader.readuntil(b"\r\n\r\n")
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError) as error:
-        writer.close()
-        raise EngineRefusedError("the engine closed the connection instead of attaching") from error
+    await writer.drain()
+    head = await reader.readuntil(b"\r\n\r\n")
     status = head.split(b"\r\n", 1)[0].split(b" ", 2)
     if len(status) < 2 or status[1] != b"101":
-        writer.close()
         raise EngineRefusedError(f"the engine did not attach: `{head.splitlines()[0].decode('latin-1')}`")
-    return StdioAttachment(streams, end=end)
-
-
-async def _connect(endpoint: Endpoint) -> tuple[Streams, Callable[[], Awaitable[None]] | None]:
-    match endpoint:
-        case UnixEndpoint(path=path):
-            return await asyncio.open_unix_connection(path, limit=BUFFER_BYTES), None
-        case TcpEndpoint(host=host, port=port, tls=tls):
-            server_name = host if tls is not None else None
-            streams = await asyncio.open_connection(
-                host, port, ssl=tls, server_hostname=server_name, limit=BUFFER_BYTES
-            )
-            return streams, None
-        case SshEndpoint(destination=destination, port=port):
-            return await _connect_by_ssh(destination, port)
-
-
-async def _connect_by_ssh(
-    destination: str, port: int | None
-) -> tuple[Streams, Callable[[], Awaitable[None]]]:
-    """Run `docker system dial-stdio` on the engine's machine and speak through its pipes."""
-    options = ["-p", str(port)] if port is not None else []
-    process = await asyncio.create_subprocess_exec(
-        *("ssh", "-T", *options, "--", destination, "docker", "system", "dial-stdio"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=BUFFER_BYTES,
-    )
-    if process.stdout is None or process.stdin is None:
-        raise EngineMissingError("ssh gave no pipes")
-
-    async def end() -> None:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-    return (process.stdout, process.stdin), end

@@ -21,6 +21,8 @@ class EngineFacts:
     api_version: str
     endpoint: str
     """For people: `unix:///var/run/docker.sock`, `ssh://…`."""
+    found: str
+    """For people: what named it, and what protects the way there."""
     local: bool
     """Whether it is reached over a socket of this machine; that its paths are ours is tried later."""
     operating_system: str
@@ -116,7 +118,7 @@ class Attachment(Protocol):
         """Return the last bytes of stderr: for people, never protocol."""
         ...
 
-    async def close(self) -> None:
+    async def close(self) -> object:
         """Close the connection; the container's stdin ends."""
         ...
 

@@ -22,6 +22,10 @@ class SandboxError(Exception):
         self.hint = hint
 
 
+class EngineAddressError(SandboxError):
+    """Raised when the engine that was named, by DOCKER_HOST or a context, cannot be used as it is named."""
+
+
 class EngineMissingError(SandboxError):
     """Raised when no Docker engine answers at the endpoint."""
 
@@ -32,6 +36,10 @@ class EnginePermissionError(SandboxError):
 
 class EngineRefusedError(SandboxError):
     """Raised when the engine answered a request with an error, or with a warning that weakens the sandbox."""
+
+
+class MountRefusedError(EngineRefusedError):
+    """Raised when the engine could not mount what a container was to see."""
 
 
 class EngineUnfitError(SandboxError):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from policies.grant import Grant
-from sandbox.docker_request import compare, create_request
+from sandbox.docker_compare import compare
+from sandbox.docker_request import create_request
 from sandbox.spec import BindMount, ImageFacts
 from tests.sandbox.inspected import inspected
 from tests.sandbox.specs import IMAGE, spec_for
