@@ -171,8 +171,8 @@ def test_a_workspace_around_the_engines_socket_is_refused(tmp_path: Path, name: 
 def facts(**components: str) -> EngineFacts:
     """Return an engine with parts of these versions."""
     return EngineFacts(
-        engine_id="x", version="1", api_version="1.41", endpoint="unix:///x", found="x",
-        local=True, operating_system="x", architecture="x86_64", runtimes=("runc",), default_runtime="runc", seccomp=True,
+        engine_id="x", version="1", api_version="1.41", endpoint="unix:///x", found="x", local=True,
+        operating_system="x", architecture="x86_64", runtimes=("runc",), default_runtime="runc", seccomp=True,
         rootless=False, user_namespace=False, memory_bytes=1, processors=1, components=components,
     )  # fmt: skip
 
