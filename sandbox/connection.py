@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from sandbox.guest import frames
 from sandbox.guest.frames import ProtocolError
-from sandbox.link_state import Cancelled, ConnectionBody, ConnectionCredit, Ended, Opened
+from sandbox.link_events import Cancelled, ConnectionBody, ConnectionCredit, Ended, Opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
-    from sandbox.link_state import ConnectionEvent, LinkState
+    from sandbox.link_events import ConnectionEvent
+    from sandbox.link_state import LinkState
 
 _CREDIT_STEP_BYTES: Final = frames.CONNECTION_CREDIT_BYTES // 4
 

@@ -20,8 +20,7 @@ from sandbox.connection import Connections
 from sandbox.errors import SandboxError, SandboxLostError
 from sandbox.guest import frames
 from sandbox.guest.frames import ProtocolError
-from sandbox.link_state import (
-    MAX_STREAMS,
+from sandbox.link_events import (
     BeatAnswered,
     BodyReceived,
     Cancelled,
@@ -34,9 +33,9 @@ from sandbox.link_state import (
     Failed,
     Finished,
     Greeted,
-    LinkState,
     Opened,
 )
+from sandbox.link_state import MAX_STREAMS, LinkState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -8,15 +8,30 @@ whole.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sandbox.guest import frames
 from sandbox.guest.frames import Decoder, Frame, ProtocolError
 from sandbox.guest.objects import decode_object, encode_object
+from sandbox.guest.seal import FROM_GUEST, FROM_HOST, Seal
+from sandbox.link_events import (
+    BeatAnswered,
+    BodyReceived,
+    Cancelled,
+    ConnectionBody,
+    ConnectionCredit,
+    CreditReceived,
+    Ended,
+    ErrorsReceived,
+    Failed,
+    Finished,
+    Greeted,
+    Opened,
+)
 
 if TYPE_CHECKING:
     from sandbox.guest.objects import Object
+    from sandbox.link_events import ConnectionEvent, Event
 
 MAX_STREAMS: Final = 256
 """Streams that may be open at once; the guest refuses more."""
@@ -24,126 +39,6 @@ _FAIL_CODE: Final = re.compile(r"[a-z][a-z-]{0,39}")
 _MAX_MESSAGE_CHARACTERS: Final = 8192
 _ON_CONNECTIONS: Final = (frames.BODY, frames.CREDIT, frames.END, frames.CANCEL)
 """What the guest may say on a stream of its own, once it is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Greeted:
-    """The guest's HELLO."""
-
-    nonce: str
-    """As the host sent it, says the guest; the caller compares."""
-    facts: Object
-    """What the guest found itself to be."""
-
-
-@dataclass(frozen=True, slots=True)
-class BeatAnswered:
-    """The guest lives."""
-
-
-@dataclass(frozen=True, slots=True)
-class BodyReceived:
-    """Bytes of a stream's body: a file's content, a program's stdout."""
-
-    stream: int
-    """Its number."""
-    data: bytes
-    """At least one byte."""
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorsReceived:
-    """Bytes of a program's stderr."""
-
-    stream: int
-    """Its number."""
-    data: bytes
-    """At least one byte."""
-
-
-@dataclass(frozen=True, slots=True)
-class CreditReceived:
-    """More body bytes may be sent on a stream."""
-
-    stream: int
-    """Its number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The operation was done; the stream is closed."""
-
-    stream: int
-    """Its number."""
-    result: Object
-    """The RESULT frame's object."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The operation was not done; the stream is closed."""
-
-    stream: int
-    """Its number."""
-    code: str
-    """One word, for programs."""
-    message: str
-    """One line, for people; written by the guest, so hostile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The guest opened a stream: a connection to its loopback proxy."""
-
-    stream: int
-    """Its number; even."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionBody:
-    """Bytes of a stream that the guest opened."""
-
-    stream: int
-    """Its number."""
-    data: bytes
-    """At least one byte."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionCredit:
-    """More body bytes may be sent on a stream that the guest opened."""
-
-    stream: int
-    """Its number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """No more body bytes come on a stream that the guest opened."""
-
-    stream: int
-    """Its number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The guest has no use for a stream of its own any more; it says nothing else on it."""
-
-    stream: int
-    """Its number."""
-
-
-ConnectionEvent = Opened | ConnectionBody | ConnectionCredit | Ended | Cancelled
-Event = (
-    Greeted
-    | BeatAnswered
-    | BodyReceived
-    | ErrorsReceived
-    | CreditReceived
-    | Finished
-    | Failed
-    | ConnectionEvent
-)
 
 
 class _Side:
@@ -176,6 +71,13 @@ class LinkState:
         self._greeted = False
         self._greeting = False
         self._beats_owed = 0
+        self._unsealed: Greeted | None = None
+        self._seal: Seal | None = None
+
+    @property
+    def is_sealed(self) -> bool:
+        """Tell whether every frame carries a tag: the guest found that programs could open the link."""
+        return self._seal is not None
 
     # ---- what the host sends
 
@@ -193,7 +95,7 @@ class LinkState:
     def beat(self) -> bytes:
         """Return a BEAT frame."""
         self._beats_owed += 1
-        return frames.encode(frames.BEAT, 0)
+        return self._encode(frames.BEAT, 0)
 
     def open(self, operation: str, arguments: Object) -> tuple[int, bytes]:
         """Return a new stream's number and its OPEN frame.
@@ -211,7 +113,7 @@ class LinkState:
         number = self._next
         self._next += 2
         self._sides[number] = _Side()
-        return number, frames.encode(frames.OPEN, number, payload)
+        return number, self._encode(frames.OPEN, number, payload)
 
     def may_send(self, stream: int) -> int:
         """Return how many body bytes the stream's credit allows; 0 when it is closed."""
@@ -231,7 +133,7 @@ class LinkState:
         if not 0 < len(data) <= min(self.may_send(stream), frames.MAX_PAYLOAD_BYTES):
             raise ValueError(f"{len(data)} bytes; credit allows {self.may_send(stream)}")
         self._sides[stream].may_send -= len(data)
-        return frames.encode(frames.BODY, stream, data)
+        return self._encode(frames.BODY, stream, data)
 
     def end(self, stream: int) -> bytes:
         """Return an END frame; nothing when the stream is closed or was ended before."""
@@ -239,7 +141,7 @@ class LinkState:
         if side is None or side.sent_end:
             return b""
         side.sent_end = True
-        return frames.encode(frames.END, stream)
+        return self._encode(frames.END, stream)
 
     def grant(self, stream: int, count: int) -> bytes:
         """Return a CREDIT frame for `count` more bytes; nothing when the stream is closed."""
@@ -247,11 +149,11 @@ class LinkState:
         if side is None:
             return b""
         side.may_receive += count
-        return frames.encode_credit(stream, count)
+        return self._encode(frames.CREDIT, stream, count.to_bytes(4, "big"))
 
     def cancel(self, stream: int) -> bytes:
         """Return a CANCEL frame; nothing when the stream is closed."""
-        return frames.encode(frames.CANCEL, stream) if stream in self._sides else b""
+        return self._encode(frames.CANCEL, stream) if stream in self._sides else b""
 
     def accept(self) -> None:
         """Let the guest open streams from now on; until then its OPEN is a protocol error."""
@@ -269,7 +171,11 @@ class LinkState:
         if stream % 2 or self._sides.pop(stream, None) is None:
             return b""
         self._connections -= 1
-        return frames.encode(kind, stream, encode_object(values))
+        return self._encode(kind, stream, encode_object(values))
+
+    def _encode(self, kind: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
+        """Return a frame's bytes. INVARIANT: with a seal they are sent, and in the order they were made."""
+        return frames.encode(kind, stream, payload, seal=self._seal)
 
     # ---- what the guest sends
 
@@ -290,6 +196,8 @@ class LinkState:
     def _event(self, frame: Frame) -> Event | None:
         if frame.kind == frames.HELLO:
             return self._take_hello(frame)
+        if frame.kind == frames.SEAL:
+            return self._take_seal(frame)
         if not self._greeted:
             raise ProtocolError(f"{frames.NAMES[frame.kind]} before HELLO")
         if frame.kind == frames.BEAT:
@@ -358,17 +266,31 @@ class LinkState:
         self._sides[frame.stream] = _Side(frames.CONNECTION_CREDIT_BYTES)
         return Opened(frame.stream)
 
-    def _take_hello(self, frame: Frame) -> Greeted:
-        if self._greeted or not self._greeting:
+    def _take_hello(self, frame: Frame) -> Greeted | None:
+        if self._greeted or self._unsealed is not None or not self._greeting:
             raise ProtocolError("a HELLO that was not asked for")
         hello = decode_object(frame.payload)
         if hello.get("version") != frames.VERSION:
             raise ProtocolError(f"the guest speaks another version; expected {frames.VERSION}")
-        nonce, facts = hello.get("nonce"), hello.get("facts")
-        if not isinstance(nonce, str) or not isinstance(facts, dict):
-            raise ProtocolError("HELLO without a nonce or facts")
+        nonce, facts, seals = hello.get("nonce"), hello.get("facts"), hello.get("seal")
+        if not isinstance(nonce, str) or not isinstance(facts, dict) or not isinstance(seals, bool):
+            raise ProtocolError("HELLO without a nonce, facts or whether it seals")
+        greeted = Greeted(nonce, facts)
+        if seals:
+            self._unsealed = greeted
+            return None
         self._greeted = True
-        return Greeted(nonce, facts)
+        return greeted
+
+    def _take_seal(self, frame: Frame) -> Greeted:
+        """Seal both directions from here on; only then has the guest been greeted."""
+        if self._unsealed is None:
+            raise ProtocolError("a SEAL that its HELLO did not announce")
+        self._decoder.seal(Seal(frame.payload, FROM_GUEST))
+        self._seal = Seal(frame.payload, FROM_HOST)
+        greeted, self._unsealed = self._unsealed, None
+        self._greeted = True
+        return greeted
 
     def _take_beat(self) -> BeatAnswered:
         if self._beats_owed == 0:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SELF_TEST = (
     "execve", "memfd_create", "socket_unix", "socket_inet", "socket_netlink", "socket_vsock",
     "clone_newuser", "clone3", "unshare", "ptrace", "io_uring_setup", "write_root", "write_runtime",
-    "signal_guest", "subreaper",
+    "signal_guest", "subreaper", "open_link",
 )  # fmt: skip
 _STATUS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters")
 _HIGHEST_DESCRIPTOR = 256

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from struct import Struct
 
-VERSION = 1
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .seal import Seal
+
+VERSION = 2
 HEADER = Struct(">IBI")  # length of the payload in bytes, type, stream
+TAG_BYTES = 8  # of a sealed frame, between header and payload
+SEAL_KEY_BYTES = 32
 MAX_PAYLOAD_BYTES = 256 * 1024
 INITIAL_CREDIT_BYTES = 256 * 1024
 MAX_STREAM = 0xFFFFFFFF
@@ -27,6 +33,7 @@ CREDIT = 7
 RESULT = 8
 FAIL = 9
 CANCEL = 10
+SEAL = 11
 
 NAMES = {
     HELLO: "HELLO",
@@ -39,10 +46,13 @@ NAMES = {
     RESULT: "RESULT",
     FAIL: "FAIL",
     CANCEL: "CANCEL",
+    SEAL: "SEAL",
 }
-_LINK_ITSELF = frozenset({HELLO, BEAT})
-_SMALLEST = {HELLO: 2, OPEN: 2, RESULT: 2, FAIL: 2, BODY: 1, ERRORS: 1, CREDIT: 4}
-_LARGEST = {BEAT: 0, END: 0, CANCEL: 0, CREDIT: 4}
+_LINK_ITSELF = frozenset({HELLO, BEAT, SEAL})
+_SMALLEST = {
+    HELLO: 2, OPEN: 2, RESULT: 2, FAIL: 2, BODY: 1, ERRORS: 1, CREDIT: 4, SEAL: SEAL_KEY_BYTES
+}  # fmt: skip
+_LARGEST = {BEAT: 0, END: 0, CANCEL: 0, CREDIT: 4, SEAL: SEAL_KEY_BYTES}
 _U32 = Struct(">I")
 
 
@@ -79,33 +89,44 @@ class Frame:
         return f"Frame({NAMES.get(self.kind, self.kind)}, {self.stream}, {len(self.payload)} bytes)"
 
 
-def encode(kind: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
+def encode(kind: int, stream: int, payload: bytes | memoryview = b"", *, seal: Seal | None = None) -> bytes:
     """Return the frame's bytes.
 
     Args:
         kind: one of the types above.
         stream: 0 to 2**32 - 1.
         payload: must have the shape that `check_header` wants.
+        seal: makes the tag, once the link is sealed.
+
+    Raises:
+        ProtocolError: when the frame would not be accepted by the other side.
+    """
+    return head(kind, stream, payload, seal) + payload
+
+
+def head(kind: int, stream: int, payload: bytes | memoryview, seal: Seal | None) -> bytes:
+    """Return what goes before the payload: the header, and the tag when there is a seal.
 
     Raises:
         ProtocolError: when the frame would not be accepted by the other side.
     """
     check_header(len(payload), kind, stream)
-    return HEADER.pack(len(payload), kind, stream) + payload
+    header = HEADER.pack(len(payload), kind, stream)
+    return header if seal is None else header + seal.tag(header, payload)
 
 
 def check_header(length: int, kind: int, stream: int) -> None:
     """Refuse a header that no frame may have, before any of its payload is kept."""
     name = NAMES.get(kind)
     if name is None:
-        raise ProtocolError(f"frame type `{kind}` does not exist; expected 1 to {CANCEL}")
+        raise ProtocolError(f"frame type `{kind}` does not exist; expected 1 to {SEAL}")
     largest = _LARGEST.get(kind, MAX_PAYLOAD_BYTES)
     if length > largest:
         raise ProtocolError(f"{name} frame of `{length}` bytes; expected at most {largest}")
     if length < _SMALLEST.get(kind, 0):
         raise ProtocolError(f"{name} frame of `{length}` bytes; expected at least {_SMALLEST[kind]}")
     if (stream == 0) != (kind in _LINK_ITSELF):
-        raise ProtocolError(f"{name} frame on stream `{stream}`; only HELLO and BEAT are on stream 0")
+        raise ProtocolError(f"{name} frame on stream `{stream}`; only HELLO, BEAT and SEAL are on stream 0")
 
 
 def encode_credit(stream: int, count: int) -> bytes:
@@ -134,12 +155,27 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._failed = False
+        self._seal: Seal | None = None
+
+    def seal(self, seal: Seal) -> None:
+        """Check every frame from here on.
+
+        Raises:
+            ProtocolError: when bytes have come already: they were sent before the other side could know.
+        """
+        if self._buffer:
+            raise ProtocolError("bytes behind the frame that seals the link")
+        self._seal = seal
+
+    def forget(self) -> None:
+        """Drop the seal."""
+        self._seal = None
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that `data` completes, in order.
 
         Raises:
-            ProtocolError: when a header cannot belong to a frame.
+            ProtocolError: when a header cannot belong to a frame, or a frame's seal is not its own.
         """
         if self._failed:
             raise ProtocolError("bytes after a protocol error")
@@ -161,14 +197,22 @@ class Decoder:
 
     def _cut(self, frames: list[Frame]) -> int:
         size = len(self._buffer)
+        head_bytes = HEADER.size if self._seal is None else HEADER.size + TAG_BYTES
         at = 0
         with memoryview(self._buffer) as buffer:
             while size - at >= HEADER.size:
                 length, kind, stream = HEADER.unpack_from(buffer, at)
                 check_header(length, kind, stream)
-                end = at + HEADER.size + length
+                end = at + head_bytes + length
                 if size < end:
                     break
-                frames.append(Frame(kind, stream, bytes(buffer[at + HEADER.size : end])))
+                frame = Frame(kind, stream, bytes(buffer[at + head_bytes : end]))
+                if self._seal is not None:
+                    # Copies: a view that is kept in a traceback would keep the buffer from being cleared.
+                    head = bytes(buffer[at : at + head_bytes])
+                    self._seal.check(head[: HEADER.size], head[HEADER.size :], frame.payload)
+                frames.append(frame)
                 at = end
+                if kind == SEAL and at != size:
+                    raise ProtocolError("bytes behind the frame that seals the link")
         return at

@@ -61,7 +61,9 @@ def _prepare(root: str, *, holds_exec: bool, loopback_open: bool) -> Guest:
     # gVisor of 2022 says yes to PID 1 and no to a worker, so a child was asked.
     keeps_orphans = tries["subreaper"] == probes.ALLOWED
     bell = signals.ChildBell()
-    pool = Pool(Beneath(root))
+    # Kernels keep the link's descriptors from programs; where one does not, frames are sealed.
+    seals = tries["open_link"] not in ("EACCES", "EPERM")
+    pool = Pool(Beneath(root), forget=link.forget)
     outgoing = Outgoing(link, loopback.listening()) if loopback_open else None
     gc.collect()
     gc.freeze()
@@ -70,7 +72,14 @@ def _prepare(root: str, *, holds_exec: bool, loopback_open: bool) -> Guest:
     for _ in range(SPARE):
         pool.fill()
     return Guest(
-        link, pool, bell, found, holds_exec=holds_exec, keeps_orphans=keeps_orphans, outgoing=outgoing
+        link,
+        pool,
+        bell,
+        found,
+        holds_exec=holds_exec,
+        keeps_orphans=keeps_orphans,
+        seals=seals,
+        outgoing=outgoing,
     )
 
 

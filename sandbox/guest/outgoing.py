@@ -62,6 +62,7 @@ class Outgoing:
             self._rests_until = time.monotonic() + REST_SECONDS
             return
         if process == 0:
+            self._link.forget()
             loopback.live(theirs, self._doors, self._newest + 2)
         theirs.close()
         ours.setblocking(False)  # noqa: FBT003 (C, positional)

@@ -12,7 +12,7 @@ from .worker import live
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .beneath import Beneath
 
@@ -69,10 +69,12 @@ class Pool:
 
     Args:
         beneath: the folder that workers resolve paths in.
+        forget: is called in each worker first; drops what only PID 1 may know.
     """
 
-    def __init__(self, beneath: Beneath) -> None:
+    def __init__(self, beneath: Beneath, *, forget: Callable[[], None]) -> None:
         self._beneath = beneath
+        self._forget = forget
         self._idle: list[Worker] = []
         self._all: dict[int, Worker] = {}
         self._rests_until = 0.0
@@ -129,6 +131,7 @@ class Pool:
             theirs.close()
             return None
         if process == 0:
+            self._forget()
             live(theirs, self._beneath)
         theirs.close()
         ours.setblocking(False)  # noqa: FBT003 (C, positional)

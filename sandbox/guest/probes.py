@@ -23,6 +23,7 @@ SILENT = "silent"
 _WAIT_MILLISECONDS = 20_000
 _AF_PACKET, _AF_NETLINK, _AF_VSOCK = 17, 16, 40
 _CLONE_NEWUSER = 0x10000000
+_LINK = "/proc/1/fd/64"  # where `main` moves it
 _TEST_NET = ("192.0.2.1", 9)  # RFC 5737: routed nowhere
 
 
@@ -173,5 +174,6 @@ PROBES: dict[str, Callable[[], object]] = {
     "write_proc_sys": lambda: os.close(os.open("/proc/sys/kernel/hostname", os.O_WRONLY)),
     "read_guest_memory": lambda: os.close(os.open("/proc/1/mem", os.O_RDONLY)),
     "read_guest_environment": lambda: os.close(os.open("/proc/1/environ", os.O_RDONLY)),
+    "open_link": lambda: os.close(os.open(_LINK, os.O_RDONLY | os.O_NONBLOCK)),
 }
 """Name to attempt. Refusals by the filter come before the kernel looks at the (harmless) arguments."""

@@ -57,6 +57,7 @@ class Guest:
         facts: what the guest found itself to be; goes out with HELLO.
         holds_exec: whether `process.spawn` exists.
         keeps_orphans: whether workers keep the orphans of their programs; else they come to PID 1.
+        seals: whether the link is sealed, because programs could open its descriptors.
         outgoing: the streams that the guest opens; None where it opens none.
     """
 
@@ -69,6 +70,7 @@ class Guest:
         *,
         holds_exec: bool,
         keeps_orphans: bool,
+        seals: bool,
         outgoing: Outgoing | None,
     ) -> None:
         self._link = link
@@ -78,6 +80,7 @@ class Guest:
         self._watch = Watch()
         self._streams = Streams(link, self._watch, pool, holds_exec=holds_exec, ended=self._program_ended)
         self._keeps_orphans = keeps_orphans
+        self._seals = seals
         self._outgoing = outgoing
         self._greeted = False
         self._lease_seconds = START_LEASE_SECONDS
@@ -203,11 +206,15 @@ class Guest:
         self._lease_seconds = _seconds(hello, "lease_seconds", MAX_LEASE_SECONDS)
         self._wall_at = time.monotonic() + _seconds(hello, "wall_seconds", MAX_WALL_SECONDS)
         self._last_beat = time.monotonic()
-        answer: Object = {"version": frames.VERSION, "nonce": nonce, "facts": self._facts}
+        answer: Object = {
+            "version": frames.VERSION, "nonce": nonce, "seal": self._seals, "facts": self._facts
+        }  # fmt: skip
         self._link.send(frames.HELLO, 0, encode_object(answer))
+        self._flush()
         if hello.get("version") != frames.VERSION:
-            self._flush()
             raise ProtocolError(f"the host speaks another version; expected {frames.VERSION}")
+        if self._seals:
+            self._link.seal()
         self._greeted = True
 
     # ---- processes

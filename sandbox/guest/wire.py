@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 
 from . import frames
-from .frames import Decoder
+from .frames import Decoder, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
 
     from .frames import Frame
+    from .seal import Seal
 else:
     from _collections import deque
 
@@ -34,7 +35,35 @@ class Wire:
         self.sink = sink
         self._decoder = Decoder()
         self._queue: deque[bytes | memoryview] = deque()
+        self._seal: Seal | None = None
         self.queued_bytes = 0
+
+    def seal(self) -> None:
+        """Choose a key, tell it to the host, and seal every frame from here on, each way.
+
+        INVARIANT: this is called before any program runs, and leaves no copy of the key but in the seals.
+
+        Raises:
+            EOFError: when the host has closed.
+            ProtocolError: when it has spoken already, or does not take the key.
+        """
+        from .seal import FROM_GUEST, FROM_HOST, Seal, fresh_key  # noqa: PLC0415 (only where it is needed)
+
+        key = fresh_key()
+        self._queue.append(frames.HEADER.pack(len(key), frames.SEAL, 0))
+        self._queue.append(memoryview(key))
+        self.queued_bytes += frames.HEADER.size + len(key)
+        self.flush()
+        if self._queue:
+            raise ProtocolError("the host does not take the key")
+        self._seal = Seal(key, FROM_GUEST)
+        self._decoder.seal(Seal(key, FROM_HOST))
+        key[:] = bytes(len(key))
+
+    def forget(self) -> None:
+        """Drop the seals, in a forked child: it must not be able to speak for this process."""
+        self._seal = None
+        self._decoder.forget()
 
     def receive(self) -> list[Frame]:
         """Return the frames that have come; none when nothing was there.
@@ -65,13 +94,13 @@ class Wire:
 
     def send(self, kind: int, stream: int, payload: bytes | memoryview = b"") -> None:
         """Queue one frame; `flush` writes."""
+        head = frames.head(kind, stream, payload, self._seal)
         if len(payload) < _COPIED_BYTES:
-            self._queue.append(frames.encode(kind, stream, payload))
+            self._queue.append(head + payload)
         else:
-            frames.check_header(len(payload), kind, stream)
-            self._queue.append(frames.HEADER.pack(len(payload), kind, stream))
+            self._queue.append(head)
             self._queue.append(payload)
-        self.queued_bytes += frames.HEADER.size + len(payload)
+        self.queued_bytes += len(head) + len(payload)
 
     def take(self, count: int) -> bytes:
         """Take the first `count` bytes out of the queue, which holds as many, for the caller to send."""

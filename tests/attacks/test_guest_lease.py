@@ -32,7 +32,7 @@ async def greeted(folder: Path, hello: Object) -> asyncio.subprocess.Process:
     process = await start(folder, "--exec")
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(frames.encode(frames.HELLO, 0, encode_object({"version": 1, "nonce": "n", **hello})))
+    process.stdin.write(frames.encode(frames.HELLO, 0, encode_object({"version": 2, "nonce": "n", **hello})))
     await process.stdout.readexactly(frames.HEADER.size)
     return process
 

@@ -72,7 +72,9 @@ class Fake:
         """Answer the HELLO."""
         hello = await self.next(frames.HELLO)
         nonce = decode_object(hello.payload)["nonce"]
-        self.send(frames.HELLO, 0, encode_object({"version": 1, "nonce": nonce, "facts": {"pid": 1}}))
+        self.send(
+            frames.HELLO, 0, encode_object({"version": 2, "nonce": nonce, "seal": False, "facts": {"pid": 1}})
+        )
 
 
 @contextlib.asynccontextmanager
@@ -109,7 +111,7 @@ async def test_the_facts_of_the_hello_come_back() -> None:
 async def test_a_recorded_hello_with_another_nonce_is_refused() -> None:
     async def script(fake: Fake) -> None:
         await fake.next(frames.HELLO)
-        fake.send(frames.HELLO, 0, encode_object({"version": 1, "nonce": "old", "facts": {}}))
+        fake.send(frames.HELLO, 0, encode_object({"version": 2, "nonce": "old", "seal": False, "facts": {}}))
         await fake.next()
 
     async with linked(script) as link:

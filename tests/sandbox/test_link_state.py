@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from sandbox.guest import frames
 from sandbox.guest.frames import ProtocolError
 from sandbox.guest.objects import encode_object
-from sandbox.link_state import (
-    MAX_STREAMS,
+from sandbox.link_events import (
     BeatAnswered,
     BodyReceived,
     Cancelled,
@@ -20,11 +19,13 @@ from sandbox.link_state import (
     Failed,
     Finished,
     Greeted,
-    LinkState,
     Opened,
 )
+from sandbox.link_state import MAX_STREAMS, LinkState
 
-HELLO = frames.encode(frames.HELLO, 0, encode_object({"version": 1, "nonce": "n", "facts": {}}))
+HELLO = frames.encode(
+    frames.HELLO, 0, encode_object({"version": 2, "nonce": "n", "seal": False, "facts": {}})
+)
 
 
 def greeted() -> LinkState:
@@ -136,12 +137,11 @@ def test_nothing_may_come_before_the_hello(kind: int) -> None:
     state = LinkState()
     state.hello(nonce="n", lease_seconds=10, wall_seconds=60)
     opened(state)
-    payload = {frames.CREDIT: bytes(4), frames.BEAT: b"", frames.END: b"", frames.CANCEL: b""}.get(
-        kind, b"{}"
-    )
+    empty = dict.fromkeys((frames.BEAT, frames.END, frames.CANCEL), b"")
+    payload = {frames.CREDIT: bytes(4), frames.SEAL: bytes(32), **empty}.get(kind, b"{}")
 
-    with pytest.raises(ProtocolError, match="before HELLO"):
-        state.feed(frames.encode(kind, 0 if kind == frames.BEAT else 1, payload))
+    with pytest.raises(ProtocolError, match=r"before HELLO|did not announce"):
+        state.feed(frames.encode(kind, 0 if kind in (frames.BEAT, frames.SEAL) else 1, payload))
 
 
 def test_a_hello_that_nobody_asked_for_is_refused() -> None:
@@ -151,7 +151,13 @@ def test_a_hello_that_nobody_asked_for_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "hello",
-    [{"version": 2, "nonce": "n", "facts": {}}, {"version": 1, "facts": {}}, {"version": 1, "nonce": "n"}],
+    [
+        {"version": 1, "nonce": "n", "seal": False, "facts": {}},
+        {"version": 2, "seal": False, "facts": {}},
+        {"version": 2, "nonce": "n", "seal": False},
+        {"version": 2, "nonce": "n", "facts": {}},
+        {"version": 2, "nonce": "n", "seal": 1, "facts": {}},
+    ],
 )
 def test_a_hello_that_says_too_little_is_refused(hello: dict[str, object]) -> None:
     state = LinkState()
