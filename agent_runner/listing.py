@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from audit.errors import AuditError
 from audit.escape import escape_line
+from audit.hostile import unmark
 from audit.index import read_index
 from audit.lock import is_held
 from audit.reader import BrokenEntry, SessionReader
 from audit.state import StateFiles
+from audit.summary import reasons, told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,47 +97,31 @@ def _last_entry(reader: SessionReader) -> Entry | BrokenEntry | None:
     return last
 
 
-def entry_lines(reader: SessionReader, entry: Entry) -> Iterator[str]:
-    """Yield the lines of one entry: number, time, type, and every field that says something."""
-    body = reader.body(entry)
-    fields = body if isinstance(body, Mapping) else {}
-    yield f"{entry.seq:>5}  {entry.at[11:23]}  {entry.type}  {_headline(entry.type, fields)}".rstrip()
-    for reason in fields.get("reasons") or ():
-        yield f"       {escape_line(_reason(reason))}"
+def entry_lines(reader: SessionReader, entry: Entry | BrokenEntry) -> Iterator[str]:
+    """Yield the lines of one entry: number, time, type, verdict, what it is about; below it, each reason.
+
+    Everything is escaped, the entry's own type and times among it: a forged log can hold anything there.
+    """
+    if isinstance(entry, BrokenEntry):
+        yield f"{entry.seq:>5}  does not hold: {escape_line(entry.why)}"
+        if entry.raw:
+            yield f"       as it stands: {escape_line(entry.raw.decode('utf-8', 'backslashreplace'))}"
+        return
+    body = _body(reader, entry)
+    verdict = body.get("verdict") if isinstance(body, Mapping) and entry.type in _DECIDED else None
+    words = [f"{verdict}  "] if verdict else []
+    line = f"{entry.seq:>5}  {entry.at[11:23]}  {entry.type:<17}  {''.join([*words, told(entry.type, body)])}"
+    yield escape_line(line.rstrip())
+    for reason in reasons(body):
+        yield f"       {escape_line(reason)}"
 
 
-def _headline(kind: str, fields: Mapping[str, object]) -> str:
-    match kind:
-        case "action.intended":
-            argv = fields.get("argv")
-            words = " ".join(_word(word) for word in argv) if isinstance(argv, list) else ""
-            return f"{fields.get('verdict')}  {escape_line(words)}"
-        case "action.finished":
-            code = fields.get("exit_code")
-            shown = f", exit {code}" if code else ""
-            return f"{fields.get('outcome')}{shown}, {fields.get('duration_ms')} ms"
-        case "sandbox.attested":
-            evidence = fields.get("evidence")
-            count = len(evidence) if isinstance(evidence, list) else 0
-            return f"{fields.get('verdict')}, {count} checks"
-        case _:
-            return escape_line(" ".join(_pairs(fields)))
+_DECIDED = frozenset({"action.intended", "egress.opened", "egress.requested"})
 
 
-def _pairs(fields: Mapping[str, object]) -> Iterator[str]:
-    for name, value in fields.items():
-        if isinstance(value, str | int) and value != "" and name not in ("vkey", "note", "session"):
-            yield f"{name}={value}"
-
-
-def _word(word: object) -> str:
-    text = str(word)
-    return text if text and all(c.isalnum() or c in "-_./:=@,+%^" for c in text) else repr(text)
-
-
-def _reason(reason: object) -> str:
-    if not isinstance(reason, Mapping):
-        return str(reason)
-    rule = reason.get("rule")
-    where = f" ({rule['origin']}:{rule['line']}:{rule['column']})" if isinstance(rule, Mapping) else ""
-    return f"{reason.get('code')}: {reason.get('message')}{where}"
+def _body(reader: SessionReader, entry: Entry) -> object:
+    """Return an entry's fields, marks turned back; what was withheld stays a commitment."""
+    try:
+        return unmark(reader.body(entry))
+    except AuditError:
+        return unmark(entry.body)

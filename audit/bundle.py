@@ -5,10 +5,12 @@ A bundle is a gzipped tar, the same bytes each time. No private key and no other
 
 import gzip
 import io
+import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import IO, BinaryIO
 
 from audit.errors import UnknownSessionError
 from audit.note import unverified_checkpoint
@@ -24,29 +26,35 @@ same file from a copy of pairlock that you trust: whoever can change a bundle ca
 """
 
 
-def write_bundle(state: Path, session_ids: Sequence[str], target: Path, *, bodies: bool = True) -> None:
+def write_bundle(state: Path, session_ids: Sequence[str], target: BinaryIO, *, bodies: bool = True) -> None:
     """Write a bundle.
 
     Args:
         state: The state folder.
         session_ids: Whole ids of the sessions that go in.
-        target: The file to write, for example ``session.tar.gz``.
+        target: Where to write it, open for binary writing; a ``.tar.gz``.
         bodies: Whether what stands behind commitments goes in too; without, the log still verifies.
 
     Raises:
         UnknownSessionError: When a session has no log.
     """
     files = StateFiles(state)
+    for session_id in session_ids:
+        if not files.session(session_id).segments():
+            raise UnknownSessionError(f"session `{session_id}` has no ledger")
     with (
-        target.open("wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as packed,
+        gzip.GzipFile(fileobj=target, mode="wb", mtime=0, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for name, content in [*_texts(), *_host_part(files)]:
+        note = files.checkpoint.read_bytes()
+        signed = [(files.checkpoint.name, note), (files.host_vkey.name, files.host_vkey.read_bytes())]
+        for name, content in [*_texts(), *signed]:
             _add(archive, name, io.BytesIO(content), len(content))
+        with _opened(files.log) as log:
+            _add(archive, files.log.name, log, _signed_bytes(files, note))
         for name, path in _members(files, session_ids, bodies=bodies):
-            with path.open("rb") as file:
-                _add(archive, name, file, path.stat().st_size)
+            with _opened(path) as file:
+                _add(archive, name, file, os.fstat(file.fileno()).st_size)
 
 
 def _texts() -> Iterator[tuple[str, bytes]]:
@@ -58,23 +66,21 @@ def _texts() -> Iterator[tuple[str, bytes]]:
     )
 
 
-def _host_part(files: StateFiles) -> Iterator[tuple[str, bytes]]:
-    """Yield the host's log up to its checkpoint: others may be appending to it at this moment."""
-    note = files.checkpoint.read_text("utf-8")
-    lines = islice(Lines([files.log]), unverified_checkpoint(note).size)
-    yield files.checkpoint.name, note.encode("utf-8")
-    yield files.host_vkey.name, files.host_vkey.read_bytes()
-    yield files.log.name, b"".join(line + b"\n" for line in lines)
+def _signed_bytes(files: StateFiles, note: bytes) -> int:
+    """Return how much of the host's log a checkpoint covers: others may be appending at this moment."""
+    entries = unverified_checkpoint(note.decode("utf-8", "replace")).size
+    return sum(len(line) + 1 for line in islice(Lines([files.log]), entries))
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file of the ledger; a link in its place would carry some other file into the bundle."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
 
 
 def _members(files: StateFiles, session_ids: Sequence[str], *, bodies: bool) -> Iterator[tuple[str, Path]]:
     for session_id in session_ids:
-        session = files.session(session_id)
-        if not session.segments():
-            raise UnknownSessionError(f"session `{session_id}` has no ledger")
-        yield from (
-            (f"sessions/{session_id}/{name}", path) for name, path in _of_session(session, bodies=bodies)
-        )
+        found = _of_session(files.session(session_id), bodies=bodies)
+        yield from ((f"sessions/{session_id}/{name}", path) for name, path in found)
 
 
 def _of_session(session: SessionFiles, *, bodies: bool) -> Iterator[tuple[str, Path]]:
@@ -86,7 +92,7 @@ def _of_session(session: SessionFiles, *, bodies: bool) -> Iterator[tuple[str, P
         yield from ((f"blobs/{path.name}", path) for path in sorted(session.blobs.glob("*.gz")))
 
 
-def _add(archive: tarfile.TarFile, name: str, file: io.BufferedIOBase | io.BufferedReader, size: int) -> None:
+def _add(archive: tarfile.TarFile, name: str, file: IO[bytes], size: int) -> None:
     member = tarfile.TarInfo(f"bundle/{name}")
     member.size, member.mode, member.mtime = size, 0o644, 0
     archive.addfile(member, file)

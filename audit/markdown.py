@@ -6,7 +6,7 @@ from audit.chain import Entry
 from audit.escape import escape
 from audit.hostile import unmark
 from audit.reader import BrokenEntry
-from audit.rows import summary
+from audit.summary import summary
 from audit.verdict import Verification
 
 LARGEST_BYTES = 900 * 1024

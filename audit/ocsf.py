@@ -10,7 +10,7 @@ from datetime import datetime
 from audit.chain import Entry
 from audit.hostile import unmark
 from audit.reader import BrokenEntry
-from audit.rows import spelled_argv, summary
+from audit.summary import spelled_argv, summary
 
 VERSION = "1.8.0"
 _OTHER = 99

@@ -189,15 +189,18 @@ def _tag_is_missing(wanted: Filter, entry: Entry) -> bool:
     return f":{wanted.tag}]" not in str(unmark(entry.body))
 
 
-def query(state: Path, wanted: Filter, *, session_ids: list[str] | None = None) -> Iterator[Found]:
+def query(
+    state: Path, wanted: Filter, *, session_ids: list[str] | None = None, index: HostIndex | None = None
+) -> Iterator[Found]:
     """Yield what fulfils the filter in all sessions, or in some, oldest session first.
 
     Args:
         state: The state folder.
         wanted: The filter.
         session_ids: Whole ids; None asks all.
+        index: The host's log, where it has been read already.
     """
-    index = read_index(StateFiles(state))
+    index = index or read_index(StateFiles(state))
     for session_id in list(index.sessions) if session_ids is None else session_ids:
         for entry in query_session(state, session_id, wanted, index=index):
             yield Found(session_id, entry)

@@ -1,4 +1,4 @@
-"""A session's entries as rows of a table and as JSON lines: the ground of the simple exports."""
+"""A session's entries as rows of a table and as JSON lines, for the simple exports."""
 
 import csv
 import io
@@ -8,48 +8,12 @@ import orjson
 
 from audit.chain import Entry
 from audit.escape import escape
-from audit.hostile import unmark
 from audit.reader import BrokenEntry
+from audit.summary import summary
 
 COLUMNS = ("seq", "at", "type", "action", "verdict", "outcome", "summary", "leaf")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _LONGEST_CELL = 32_000
-
-
-def summary(entry: Entry) -> str:  # noqa: PLR0911 - one return for each kind of entry
-    """Return one line that says what the entry is about: the whole command line where there is one.
-
-    The text is not escaped: whoever prints it does that.
-    """
-    body = unmark(entry.body)
-    if not isinstance(body, dict):
-        return ""
-    match entry.type:
-        case "action.intended" | "process.started":
-            return spelled_argv(body.get("argv", ()))
-        case "action.finished":
-            code = body.get("exit_code")
-            return str(body.get("outcome", "")) + ("" if code is None else f", exit code {code}")
-        case "egress.opened":
-            return f"{body.get('scheme')}://{body.get('host')}:{body.get('port')}"
-        case "egress.requested":
-            return f"{body.get('method')} {body.get('path')}"
-        case "model.asked" | "model.answered" | "model.failed":
-            return f"{body.get('backend')} {body.get('model')}, turn {body.get('turn')}"
-        case "approval.answered":
-            return f"{body.get('answer')} by {body.get('by')} via {body.get('via')}"
-        case "session.closed":
-            return f"{body.get('status')}: {body.get('reason')}"
-        case "limit.hit":
-            return f"{body.get('limit')}: {body.get('observed')} of {body.get('bound')} {body.get('unit')}"
-    return next((str(body[key]) for key in ("why", "message", "grant", "note") if body.get(key)), "")
-
-
-def spelled_argv(argv: object) -> str:
-    """Return a command line as one text, each argument quoted that needs it, nothing cut."""
-    if not isinstance(argv, tuple | list):
-        return ""
-    return " ".join(_quoted(str(argument)) for argument in argv)
 
 
 def json_lines(entries: Iterable[Entry | BrokenEntry]) -> Iterator[bytes]:
@@ -99,8 +63,3 @@ def _csv_line(cells: Iterable[str]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\r\n").writerow(cells)
     return out.getvalue()
-
-
-def _quoted(argument: str) -> str:
-    plain = argument and all(char.isalnum() or char in "-_./:=,@%+" for char in argument)
-    return argument if plain else "'" + argument.replace("'", "'\\''") + "'"

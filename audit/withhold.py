@@ -18,7 +18,7 @@ from audit.state import SessionFiles, StateFiles, sync_folder
 from audit.walk import Walk
 
 
-def redact(host: HostLog, session_id: str, digest: str, *, by: str, why: str) -> None:
+def redact(host: HostLog, session_id: str, digest: str, *, by: str, why: str) -> str:
     """Delete the value behind a commitment; the entry still proves that there was one.
 
     Args:
@@ -27,6 +27,9 @@ def redact(host: HostLog, session_id: str, digest: str, *, by: str, why: str) ->
         digest: The commitment, or a beginning of it that is unique in the session.
         by: Who does it.
         why: For what reason.
+
+    Returns:
+        The whole commitment.
 
     Raises:
         UnknownSessionError: When the session has no such commitment.
@@ -40,6 +43,7 @@ def redact(host: HostLog, session_id: str, digest: str, *, by: str, why: str) ->
         whole = _whole_digest(files, digest)
         host.append(OpeningWithheld(session=session_id, commitment=whole, by=by, why=why))
         without(files, whole)
+        return whole
     finally:
         lock.release()
 

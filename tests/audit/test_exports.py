@@ -14,7 +14,8 @@ from audit.fields import Event, FileUse, Reason
 from audit.markdown import markdown
 from audit.ocsf import ocsf
 from audit.reader import BrokenEntry, SessionReader
-from audit.rows import csv_lines, json_lines, spelled_argv
+from audit.rows import csv_lines, json_lines
+from audit.summary import spelled_argv
 from audit.verify import verify_session
 from tests.audit import attacker
 from tests.audit.samples import SESSION, Recorder, Samples

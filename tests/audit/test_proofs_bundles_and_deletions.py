@@ -34,6 +34,11 @@ from tests.audit.samples import SESSION, Recorder, Samples
 OTHER = "zzzzzzzzzzzz"
 
 
+def pack(state: Path, target: Path) -> None:
+    with target.open("wb") as file:
+        write_bundle(state, [SESSION], file)
+
+
 def key_of(state: Path) -> VerifierKey:
     key = host_vkey(StateFiles(state))
     assert key is not None
@@ -112,7 +117,7 @@ async def test_a_bundle_verifies_where_there_is_only_python(
 ) -> None:
     await recorder.whole(actions=100)
     await recorder.whole(OTHER, actions=3)
-    write_bundle(state, [SESSION], tmp_path / "one.tar.gz")
+    pack(state, tmp_path / "one.tar.gz")
 
     folder = unpack(tmp_path / "one.tar.gz", tmp_path)
     code, out = verify_there(folder, "--key", str(key_of(state)))
@@ -133,7 +138,7 @@ async def test_the_same_bundle_is_the_same_bytes(recorder: Recorder, state: Path
     await recorder.whole(actions=3)
 
     for name in ("one", "two"):
-        write_bundle(state, [SESSION], tmp_path / name)
+        pack(state, tmp_path / name)
 
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
@@ -208,7 +213,7 @@ async def test_old_segments_are_pruned_and_the_rest_still_proves_itself(
     assert found.faults() == {}
     assert found.completeness == Closed()
     assert SessionReader(state, SESSION).openings.digests()
-    write_bundle(state, [SESSION], tmp_path / "b.tar.gz")
+    pack(state, tmp_path / "b.tar.gz")
     assert verify_there(unpack(tmp_path / "b.tar.gz", tmp_path), "--key", str(key_of(state)))[0] == 0
     attacker.write_lines(
         session.segments()[0][1],
