@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,7 @@ from agent_runner.sweep import sweep_created
 from policies.capability import Capability
 from sandbox import stage
 from sandbox.docker_engine import DockerEngine
-from sandbox.errors import EngineUnfitError, SandboxError
+from sandbox.errors import EngineMissingError, EngineUnfitError, MountRefusedError, SandboxError
 from sandbox.limits import Limits
 from sandbox.neutral import NeutralNames
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
@@ -27,7 +27,7 @@ from sandbox.spec import (
     VolumeMount,
     container_spec,
 )
-from sandbox.workspace_mount import copied_in, read_only_copy, workspace_mount
+from sandbox.workspace_mount import copied_in, read_only_copy, require_same_folder, workspace_mount
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,23 +36,79 @@ if TYPE_CHECKING:
     from agent_runner.housing import Order
     from policies.policy import Policy
     from sandbox.engine import EngineFacts
+    from sandbox.spec import Mount
     from sandbox.stage import StagePlan
 
+SCRATCH_FILES: Final = 65_536
+SCRATCH_BYTES_A_FILE: Final = 16 * 1024
+"""A scratch folder of more than 1 GiB may hold as many more files: packages are small files."""
 NOBODY: Final = 65532
 """Uid and gid inside the container when root runs pairlock (the `nonroot` of distroless images)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a session's container stands on, however its workspace is held."""
+
+    engine: DockerEngine
+    facts: EngineFacts
+    order: Order
+    image: ChosenImage
+    guest: GuestStart
+    limits: Limits
+    identity: Identity
+    runtime: str
+    """Name of the OCI runtime."""
+
+    @property
+    def labels(self) -> SessionLabels:
+        """Return the labels of what is made for this session."""
+        return SessionLabels(
+            session=self.order.session, owner=os.getuid(), state=state_label(self.order.state)
+        )
+
+    async def placed(self, plan: StagePlan | None) -> Placement:
+        """Describe the container, its workspace held as the plan says."""
+        names = NeutralNames.make() if plan is not None else None
+        try:
+            mount = await self._mount(plan, names) if plan is not None and names is not None else None
+            return Placement(ground=self, spec=self._spec(mount), plan=plan, names=names)
+        except BaseException:
+            if names is not None:
+                names.remove()
+            raise
+
+    async def _mount(self, plan: StagePlan, names: NeutralNames) -> Mount:
+        if isinstance(plan, stage.Copy):
+            self.order.progress(f"the workspace travels as a copy: {plan.facts.reason}", done=0, total=0)
+        return workspace_mount(plan, names, self.limits, self.identity) or await read_only_copy(
+            self.engine,
+            self.order.folder,
+            self.identity,
+            image=self.image.facts.image_id,
+            labels=self.labels.as_mapping(),
+        )
+
+    def _spec(self, workspace: Mount | None) -> ContainerSpec:
+        return container_spec(
+            self.order.policy.grant,
+            limits=self.limits,
+            image=self.image.facts,
+            guest=self.guest,
+            workspace=workspace,
+            identity=self.identity,
+            labels=self.labels,
+            runtime=self.runtime,
+            architecture=self.facts.architecture,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """Everything that is decided before a container is created."""
 
-    engine: DockerEngine
-    facts: EngineFacts
+    ground: Ground
     spec: ContainerSpec
-    image: ChosenImage
-    limits: Limits
-    folder: Path
-    """The session's folder in the state folder."""
     plan: StagePlan | None
     """None in a session without `files`."""
     names: NeutralNames | None
@@ -66,14 +122,14 @@ class Placement:
         return type(self.plan).__name__.lower(), self.plan.facts.reason
 
     async def finish(self) -> None:
-        """Remove what the workspace's mount leaves behind, and let the engine go."""
+        """Remove what the workspace's mount leaves behind."""
         self.forget_names()
         for mount in self.spec.mounts:
             if isinstance(mount, VolumeMount) and mount.target == WORKSPACE:
-                await self.engine.remove_volume(mount.name)
+                with suppress(EngineMissingError):  # `pairlock clean` removes it when the engine is back
+                    await self.ground.engine.remove_volume(mount.name)
         with suppress(OSError):  # not there, or not empty: `pairlock clean` has the means for that
-            (stage.StageFolder(self.folder / "stage").work / "work").rmdir()
-        await self.engine.close()
+            (stage.StageFolder(self.ground.order.folder / "stage").work / "work").rmdir()
 
     def forget_names(self) -> None:
         """Remove the links through which the workspace's mount was made."""
@@ -100,26 +156,43 @@ def limits_of(policy: Policy) -> Limits:
         cpus=isolation.cpus,
         processes=int(isolation.processes),
         scratch_bytes=int(isolation.scratch),
+        scratch_files=max(SCRATCH_FILES, int(isolation.scratch) // SCRATCH_BYTES_A_FILE),
         wall_seconds=float(policy.budget.wall_time) + 60.0,
         file_bytes=int(policy.files.limits.written_bytes) if policy.files else int(isolation.scratch),
     )
 
 
-async def place(order: Order) -> Placement:
-    """Prepare a session's container: build what is missing, stage the workspace, describe the container.
+@asynccontextmanager
+async def sandbox_for(
+    order: Order, *, made: Callable[[Placement, str], Awaitable[None]]
+) -> AsyncIterator[tuple[Placement, Sandbox]]:
+    """Open a session's sandbox: build what is missing, stage the workspace, make the container.
+
+    Where the engine cannot mount the workspace, which shows only when it tries, the workspace is copied.
+
+    Args:
+        order: What for.
+        made: Told of each container before it starts.
 
     Raises:
         sandbox.errors.SandboxError: When no engine answers, or it cannot hold a session.
     """
-    engine = await DockerEngine.connect()
-    try:
-        return await _placed(engine, order)
-    except BaseException:
-        await engine.close()
-        raise
+    async with AsyncExitStack() as stack:
+        engine = await DockerEngine.connect()
+        stack.push_async_callback(engine.close)
+        ground = await _ground(engine, order)
+        placement = await ground.placed(_plan(order, ground))
+        try:
+            sandbox = await stack.enter_async_context(_opened(placement, made))
+        except MountRefusedError as error:
+            if placement.plan is None or isinstance(placement.plan, stage.Copy):
+                raise
+            placement = await ground.placed(stage.fall_back_to_copy(placement.plan, error.message))
+            sandbox = await stack.enter_async_context(_opened(placement, made))
+        yield placement, sandbox
 
 
-async def _placed(engine: DockerEngine, order: Order) -> Placement:
+async def _ground(engine: DockerEngine, order: Order) -> Ground:
     policy, state = order.policy, order.state
     facts = await engine.describe()
     runtime = _runtime(policy, facts)
@@ -127,45 +200,20 @@ async def _placed(engine: DockerEngine, order: Order) -> Placement:
         await _clear(engine, order)
     await sweep_created(engine, state, label=state_label(state))
     volume = await ready_runtime(engine, state=state, progress=order.progress)
-    image = await image_for(engine, facts, policy, state=state, progress=order.progress)
-    identity = own_identity()
-    limits = limits_of(policy)
-    labels = SessionLabels(session=order.session, owner=os.getuid(), state=state_label(state))
-    plan, names, mount = _plan(order, identity, facts), None, None
-    if plan is not None:
-        names = NeutralNames.make()
-        try:
-            mount = workspace_mount(plan, names, limits, identity) or await read_only_copy(
-                engine, order.folder, identity, image=image.facts.image_id, labels=labels.as_mapping()
-            )
-        except BaseException:
-            names.remove()
-            raise
-    spec = container_spec(
-        policy.grant,
-        limits=limits,
-        image=image.facts,
+    return Ground(
+        engine=engine,
+        facts=facts,
+        order=order,
+        image=await image_for(engine, facts, policy, state=state, progress=order.progress),
         guest=GuestStart(
             volume=volume.name,
             argv=volume.argv_prefix,
             environment=volume.environment,
             cleared=CLEARED_ENVIRONMENT,
         ),
-        workspace=mount,
-        identity=identity,
-        labels=labels,
+        limits=limits_of(policy),
+        identity=own_identity(),
         runtime=runtime,
-        architecture=facts.architecture,
-    )
-    return Placement(
-        engine=engine,
-        facts=facts,
-        spec=spec,
-        image=image,
-        limits=limits,
-        folder=order.folder,
-        plan=plan,
-        names=names,
     )
 
 
@@ -185,44 +233,61 @@ async def _clear(engine: DockerEngine, order: Order) -> None:
             await engine.remove_volume(name)
 
 
-def _plan(order: Order, identity: Identity, facts: EngineFacts) -> StagePlan | None:
+def _plan(order: Order, ground: Ground) -> StagePlan | None:
     """Return how the workspace is held: the stage that the session left, where there is one to go on with."""
     workspace, files = order.workspace, order.policy.files
     if workspace is None or files is None:
         return None
     hide, executable = stage.HiddenBy(files), order.policy.grant.holds(Capability.EXEC)
+    obstacle = ground.facts.mount_obstacle
     if order.resumed:
         if files.access == "stage" and stage.StageFolder(order.folder / "stage").about.exists():
-            return stage.resume_stage(workspace, order.folder, hide=hide, executable=executable)
+            plan = stage.resume_stage(workspace, order.folder, hide=hide, executable=executable)
+            mountable = not obstacle or isinstance(plan, stage.Copy)
+            return plan if mountable else stage.fall_back_to_copy(plan, obstacle)
         stage.discard(order.folder)  # `read` and `direct` keep nothing there, and a half-made stage is none
     return stage.plan_stage(
         workspace,
         order.folder,
         access=stage.Access(files.access),
         hide=hide,
-        uid=identity.uid,
-        gid=identity.gid,
-        engine_local=facts.local,
+        uid=ground.identity.uid,
+        gid=ground.identity.gid,
+        engine_obstacle=obstacle,
         executable=executable,
     )
 
 
 @asynccontextmanager
-async def sandbox_for(
-    placement: Placement, *, made: Callable[[str], Awaitable[None]]
+async def _opened(
+    placement: Placement, made: Callable[[Placement, str], Awaitable[None]]
 ) -> AsyncIterator[Sandbox]:
     """Open the sandbox of a placement, its content brought in where no mount brings it."""
-    async with open_sandbox(
-        placement.engine, placement.spec, limits=placement.limits, local=placement.facts.local, made=made
-    ) as sandbox:
+    ground, plan = placement.ground, placement.plan
+    engine, folder = ground.engine, ground.order.folder
+
+    async def created(container_id: str) -> None:
+        await made(placement, container_id)
+        if isinstance(plan, stage.Direct):
+            await require_same_folder(engine, container_id, plan.facts.workspace)
+
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(placement.finish)
+        sandbox = await stack.enter_async_context(
+            open_sandbox(
+                engine,
+                placement.spec,
+                limits=ground.limits,
+                local=ground.facts.local,
+                made=created,
+            )
+        )
         placement.forget_names()
-        if isinstance(placement.plan, stage.Copy) and placement.plan.writable:
-            async with copied_in(
-                placement.engine, sandbox.container_id, placement.folder, placement.spec, placement.limits
-            ):
-                yield sandbox
-        else:
-            yield sandbox
+        if isinstance(plan, stage.Copy) and plan.writable:
+            await stack.enter_async_context(
+                copied_in(engine, sandbox.container_id, folder, placement.spec, ground.limits)
+            )
+        yield sandbox
 
 
 def _runtime(policy: Policy, facts: EngineFacts) -> str:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from agent_runner.container import Placement, place, sandbox_for
+from agent_runner.container import sandbox_for
 from agent_runner.watch import StageWatch, watch_of
 from audit import event
 from audit.fields import Evidence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from agent_runner.container import Placement
     from audit.journal import Journal
     from policies.policy import Policy
     from sandbox.engine import Evidence as Seen
@@ -76,40 +77,37 @@ class ContainerHousing:
         Raises:
             sandbox.errors.SandboxError: When it cannot be made, or is not what was asked for.
         """
-        placement = await place(order)
         journal = order.journal
 
-        async def created(container_id: str) -> None:
+        async def created(placement: Placement, container_id: str) -> None:
             await journal.record(_created(placement, container_id))
 
         try:
-            async with sandbox_for(placement, made=created) as sandbox:
+            async with sandbox_for(order, made=created) as (placement, sandbox):
                 await journal.record(_attested("as granted", sandbox.evidence))
                 yield Housed(
                     sandbox=sandbox,
                     plan=placement.plan,
                     watch=watch_of(placement.plan, order.policy.files),
-                    stop=lambda: placement.engine.kill(sandbox.container_id),
+                    stop=lambda: placement.ground.engine.kill(sandbox.container_id),
                 )
         except AttestationError as error:
             await journal.record(_attested("differs", error.evidence))
             raise
-        finally:
-            await placement.finish()
 
 
 def _created(placement: Placement, container_id: str) -> event.SandboxCreated:
     strategy, reason = placement.strategy
     return event.SandboxCreated(
         runtime=placement.spec.runtime,
-        engine_version=placement.facts.version,
+        engine_version=placement.ground.facts.version,
         image_digest=placement.spec.image,
         container=container_id,
         spec_digest=placement.spec.digest,
         stage_strategy=strategy,
         stage_reason=reason,
-        image_name=placement.image.name,
-        image_repository_digest=placement.image.repository_digest,
+        image_name=placement.ground.image.name,
+        image_repository_digest=placement.ground.image.repository_digest,
     )
 
 

@@ -39,6 +39,7 @@ def details(found: Mapping[str, Any]) -> ImageDetails:
         layers=len((found.get("RootFS") or {}).get("Layers") or ()),
         environment=tuple(str(entry) for entry in config.get("Env") or ()),
         volumes=tuple(sorted(str(path) for path in config.get("Volumes") or {})),
+        labels=tuple(sorted(str(name) for name in config.get("Labels") or {})),
     )
 
 
@@ -73,7 +74,7 @@ def path_kinds(client: docker.APIClient, image: str, paths: Sequence[str]) -> Ma
     """Return what an image has at each path; a path is looked at itself, where a link leads is not."""
     container = _never_started(client, image)
     try:
-        return {path: _kind(client, container, path) for path in paths}
+        return {path: kind_in(client, container, path) for path in paths}
     finally:
         client.remove_container(container, v=True, force=True)
 
@@ -109,7 +110,7 @@ def _never_started(client: docker.APIClient, image: str) -> str:
     return str(client.create_container_from_config(request)["Id"])
 
 
-def _kind(client: docker.APIClient, container: str, path: str) -> PathKind:
+def kind_in(client: docker.APIClient, container: str, path: str) -> PathKind:
     """Ask for the path's facts alone (`HEAD /containers/{id}/archive`), which the SDK has no method for."""
     answer = client.head(
         f"{client.base_url}/v{client.api_version}/containers/{container}/archive", params={"path": path}

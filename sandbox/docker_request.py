@@ -80,10 +80,22 @@ def filling_request(*, volume: str, image: str, path: str) -> dict[str, Json]:
 def root_request(*, folder: str, image: str, guest_volume: str, argv: tuple[str, ...]) -> dict[str, Json]:
     """Return the request for one command as root over one folder, mounted at /folder.
 
+    Args:
+        folder: A neutral name: where the engine's paths are not this machine's, it leads nowhere, and nothing
+            is removed there.
+        image: The empty one.
+        guest_volume: The runtime volume.
+        argv: The command.
+
     # SAFETY: uid 0 with CAP_DAC_OVERRIDE, because overlay's work folder is root's; it sees nothing else.
     """
+    options: dict[str, Json] = {"type": "none", "device": folder, "o": "bind"}
     mounts: list[Json] = [
-        mount_request(BindMount(target="/folder", source=folder, read_only=False)),
+        {
+            "Type": "volume",
+            "Target": "/folder",
+            "VolumeOptions": {"NoCopy": True, "DriverConfig": {"Name": "local", "Options": options}},
+        },
         mount_request(VolumeMount(target="/rt", name=guest_volume, read_only=True)),
     ]
     return {

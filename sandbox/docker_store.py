@@ -10,6 +10,8 @@ from sandbox.docker_asking import Asking
 from sandbox.docker_client import ANSWER_SECONDS
 from sandbox.docker_errors import gone_is_fine
 from sandbox.errors import EngineRefusedError, ImageNotFoundError
+from sandbox.images.engine import PathKind
+from sandbox.neutral import NeutralNames
 from sandbox.spec import LABEL_SESSION, LABEL_STATE, ImageFacts
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     import docker
 
-    from sandbox.images.engine import ImageDetails, PathKind
+    from sandbox.images.engine import ImageDetails
     from sandbox.runtime.engine import Progress
 
 
@@ -121,6 +123,11 @@ class DockerStore(Asking):
         with gone_is_fine():
             await self._ask(lambda client: client.remove_volume(name, force=True))
 
+    async def has_path(self, container_id: str, path: str) -> bool:
+        """Say whether the engine finds something at a path of a container, through its mounts."""
+        found = await self._ask(lambda client: docker_images.kind_in(client, container_id, path))
+        return found is not PathKind.ABSENT
+
     async def empty_folder_as_root(
         self, folder: Path, *, image: str, guest_volume: str, argv: tuple[str, ...]
     ) -> None:
@@ -129,8 +136,9 @@ class DockerStore(Asking):
         # SAFETY: overlay leaves a work folder that belongs to root. One container without network, with
         CAP_DAC_OVERRIDE alone, from the empty image, sees that folder and the runtime volume alone.
         """
+        names = NeutralNames.make()
         request = docker_request.root_request(
-            folder=str(folder), image=image, guest_volume=guest_volume, argv=argv
+            folder=str(names.name(folder)), image=image, guest_volume=guest_volume, argv=argv
         )
 
         def run(client: docker.APIClient) -> None:
@@ -141,7 +149,10 @@ class DockerStore(Asking):
             finally:
                 client.remove_container(container_id, v=True, force=True)
 
-        await self._ask(run)
+        try:
+            await self._ask(run)
+        finally:
+            names.remove()
 
     async def put_folder(self, container_id: str, path: str, tar: Iterator[bytes]) -> None:
         """Unpack a tar stream into a folder of a running container."""

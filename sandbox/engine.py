@@ -39,6 +39,20 @@ class EngineFacts:
     components: Mapping[str, str]
     """Versions: `containerd`, `runc`, …"""
 
+    @property
+    def maps_ids(self) -> bool:
+        """Tell whether a uid inside a container is another one outside."""
+        return self.rootless or self.user_namespace
+
+    @property
+    def mount_obstacle(self) -> str:
+        """Say why this engine's containers cannot mount this machine's folders; empty when they may."""
+        if not self.local:
+            return "the engine is on another machine"
+        if self.maps_ids:
+            return "the engine maps user ids, so a session would not own what it mounts"
+        return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:

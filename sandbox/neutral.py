@@ -1,8 +1,14 @@
-"""Give folders of this machine short, neutral names for a mount, for a container reads what it is made of.
+"""Name this machine's folders for a mount: neutral names, and proof that the engine mounts those folders.
 
 `/proc/self/mountinfo` shows an overlay's layers as they were written in its options: a home folder's path, a
-user's name, a project's. So the options name links instead, in a private folder with a random name. That name
-is also the proof that the engine's paths are this machine's: nowhere else does it exist.
+user's name, a project's. So the options name links instead, in a private folder with a random name.
+
+A socket of this machine does not mean that the engine's paths are its paths: it may live in another mount
+namespace, container or machine. So a link leads through this process's own open descriptor, `/proc/PID/fd/N`:
+an engine that follows it mounts the very folder that was opened here, device and inode, or finds nothing. That
+`/proc/PID` is this process there too is shown in the same way: the first link goes through a descriptor of the
+folder with the random name to a second link, which stands nowhere else.
+See docs/decisions/mounts-through-descriptors.md.
 """
 
 from __future__ import annotations
@@ -21,6 +27,8 @@ from sandbox.errors import SandboxError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sandbox.workspace import WorkspaceIdentity
+
 STALE_SECONDS: Final = 3600.0
 """Age at which the links of a runner that was killed are removed; a mount takes less than a second."""
 
@@ -35,6 +43,8 @@ class NeutralNames:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._named: dict[Path, Path] = {}
+        self._descriptors: list[int] = []
+        self._gate = self._through_descriptor(folder)
 
     @classmethod
     def make(cls, environment: Mapping[str, str] = os.environ) -> NeutralNames:
@@ -49,17 +59,53 @@ class NeutralNames:
         folder.mkdir(mode=0o700)
         return cls(folder)
 
-    def name(self, path: Path) -> Path:
-        """Return a link to a folder; the same one each time."""
+    def name(self, path: Path, *, expected: WorkspaceIdentity | None = None) -> Path:
+        """Return a link to a folder; the same one each time.
+
+        Args:
+            path: The folder; no symlink.
+            expected: Which folder it must be, where that is known.
+
+        Raises:
+            SandboxError: When the folder cannot be opened, or is a link by now.
+        """
         if path not in self._named:
-            link = self._folder / f"{len(self._named)}"
-            link.symlink_to(path, target_is_directory=True)
+            number, inner = len(self._named), secrets.token_hex(16)
+            (self._folder / inner).symlink_to(self._through_descriptor(path, expected))
+            link = self._folder / f"{number}"
+            link.symlink_to(self._gate / inner, target_is_directory=True)
             self._named[path] = link
         return self._named[path]
 
     def remove(self) -> None:
         """Remove the links; a mount that was made through them stays."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def _through_descriptor(self, path: Path, expected: WorkspaceIdentity | None = None) -> Path:
+        """Open a folder and return the path by which the kernel leads anybody else to it."""
+        try:
+            descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise SandboxError(f"`{path}` cannot be opened: {error.strerror}") from error
+        self._descriptors.append(descriptor)
+        if expected is not None:
+            require_identity(descriptor, expected)
+        return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+
+
+def require_identity(descriptor: int, expected: WorkspaceIdentity) -> None:
+    """See to it that an open folder is the one that was looked at before.
+
+    Raises:
+        SandboxError: When another folder stands at its path by now.
+    """
+    status = os.fstat(descriptor)
+    if (status.st_dev, status.st_ino) != (expected.device, expected.inode):
+        raise SandboxError(
+            f"another folder stands at `{expected.path}` than a moment ago", hint="start again"
+        )
 
 
 def _runtime_folder(environment: Mapping[str, str]) -> Path:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from sandbox import stage
+from sandbox.neutral import require_identity
 from sandbox.spec import WORKSPACE, BindMount, DriverMount, VolumeMount
+from sandbox.stage.errors import StageError
 from sandbox.stage.opened import open_stage
 from sandbox.stage.parcel import collect, pack
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from sandbox.neutral import NeutralNames
     from sandbox.spec import ContainerSpec, Identity, Mount
     from sandbox.stage import StagePlan
+    from sandbox.workspace import Workspace
 
 
 def workspace_mount(plan: StagePlan, names: NeutralNames, limits: Limits, identity: Identity) -> Mount | None:
@@ -35,14 +39,13 @@ def workspace_mount(plan: StagePlan, names: NeutralNames, limits: Limits, identi
     """
     match plan:
         case stage.Overlay():
-            layers = tuple(map(names.name, plan.lower))
+            layers = _named(plan, names, plan.lower)
             named = replace(plan, lower=layers, upper=names.name(plan.upper), work=names.name(plan.work))
             return _overlay(named.options, read_only=False)
         case stage.ReadOnly():
             # An empty layer below where there is one only: a bind would show its path, and takes no noexec.
             lower = plan.lower if len(plan.lower) > 1 else (*plan.lower, plan.facts.folder.hidden)
-            named_lower = tuple(map(names.name, lower))
-            return _overlay(replace(plan, lower=named_lower).options, read_only=True)
+            return _overlay(replace(plan, lower=_named(plan, names, lower)).options, read_only=True)
         case stage.Direct():
             return BindMount(target=WORKSPACE, source=str(plan.source), read_only=False)
         case stage.Copy():
@@ -50,6 +53,15 @@ def workspace_mount(plan: StagePlan, names: NeutralNames, limits: Limits, identi
             return _in_memory(limits, identity, executable=executable) if plan.writable else None
         case _:
             assert_never(plan)
+
+
+def _named(plan: StagePlan, names: NeutralNames, layers: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Name layers; the workspace must still be the folder that was looked at."""
+    identity = plan.facts.workspace.identity
+    return tuple(
+        names.name(layer, expected=identity) if layer == plan.facts.workspace.path else names.name(layer)
+        for layer in layers
+    )
 
 
 def _overlay(options: str, *, read_only: bool) -> DriverMount:
@@ -93,6 +105,33 @@ async def read_only_copy(
     finally:
         parcel.unlink(missing_ok=True)
     return VolumeMount(target=WORKSPACE, name=name, read_only=True)
+
+
+async def require_same_folder(engine: DockerEngine, container_id: str, workspace: Workspace) -> None:
+    """See to it that a container's workspace, a bind, is this machine's folder of that path.
+
+    A file with a random name is there for as long as the engine takes to find it through the mount. It cannot
+    be done without, as for overlays: a runtime opens a bind's source in a mount namespace of its own.
+
+    Raises:
+        StageError: When the engine finds no such file there.
+    """
+    path, name = str(workspace.path), f".pairlock-{secrets.token_hex(16)}"
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        require_identity(folder, workspace.identity)
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder))
+        try:
+            found = await engine.has_path(container_id, f"{WORKSPACE}/{name}")
+        finally:
+            os.unlink(name, dir_fd=folder)
+    finally:
+        os.close(folder)
+    if not found:
+        raise StageError(
+            f"`access: direct` cannot be had: what the engine finds at `{path}` is another folder",
+            hint="use `access: stage`, which can be copied",
+        )
 
 
 def _write(folder: Path, parcel: Path, identity: Identity) -> None:

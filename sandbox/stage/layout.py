@@ -83,11 +83,6 @@ class StageFolder:
         return self.path / "stage.json"
 
     @property
-    def nonce(self) -> Path:
-        """A random file beside `upper`, by which a mount is known to come from this machine."""
-        return self.path / "nonce"
-
-    @property
     def journal(self) -> Path:
         """What an apply is about to do; present only while one is unfinished."""
         return self.path / "apply.json"

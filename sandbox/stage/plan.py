@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -55,7 +54,7 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
     hide: PathMatcher,
     uid: int,
     gid: int,
-    engine_local: bool,
+    engine_obstacle: str,
     executable: bool,
 ) -> StagePlan:
     """Scan the workspace, choose a strategy by trying, and prepare `session_folder/stage` for it.
@@ -67,7 +66,7 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
         hide: What the agent must not see.
         uid: The container's uid.
         gid: The container's gid.
-        engine_local: Whether the engine may see this machine's paths; the nonce proves it later.
+        engine_obstacle: Why the engine cannot mount this machine's folders; empty when it may try.
         executable: Whether the session holds `exec`.
 
     Raises:
@@ -83,18 +82,17 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
         save_record(folder.record, found.entries)
         found = replace(found, seconds=time.monotonic() - begun)
         return _prepared(
-            _Draft(workspace, folder, found, access, uid, gid, executable, secrets.token_hex(16)),
-            engine_local=engine_local,
+            _Draft(workspace, folder, found, access, uid, gid, executable),
+            engine_obstacle,
         )
     except (StageError, OSError):
         remove_tree(folder.path)
         raise
 
 
-def _prepared(draft: _Draft, *, engine_local: bool) -> StagePlan:
+def _prepared(draft: _Draft, engine_obstacle: str) -> StagePlan:
     folder = draft.folder
-    write_private(folder.nonce, draft.nonce.encode())
-    plan = _choose(draft, engine_local=engine_local)
+    plan = _choose(draft, engine_obstacle)
     write_private(folder.about, about_plan(plan))
     return plan
 
@@ -126,7 +124,6 @@ class _Draft:
     uid: int
     gid: int
     executable: bool
-    nonce: str
 
     def facts(self, reason: str, *, foreign: int | None = None) -> StageFacts:
         return StageFacts(
@@ -136,7 +133,6 @@ class _Draft:
             executable=self.executable,
             uid=self.uid,
             gid=self.gid,
-            nonce=self.nonce,
             entries=len(self.scan.entries) - 1,
             hidden=tuple(sorted({*self.scan.hidden, *self.scan.linked})),
             special=self.scan.special,
@@ -148,10 +144,10 @@ class _Draft:
         )
 
 
-def _choose(draft: _Draft, *, engine_local: bool) -> StagePlan:
+def _choose(draft: _Draft, engine_obstacle: str) -> StagePlan:
     if draft.access is Access.DIRECT:
-        return _direct(draft, engine_local=engine_local)
-    obstacle = "the engine is on another machine" if not engine_local else _obstacle(draft)
+        return _direct(draft, engine_obstacle)
+    obstacle = engine_obstacle or _obstacle(draft)
     if obstacle:
         return Copy(facts=draft.facts(obstacle), writable=draft.access is Access.STAGE)
     if _needs_owner(draft):
@@ -168,9 +164,9 @@ def _choose(draft: _Draft, *, engine_local: bool) -> StagePlan:
     )
 
 
-def _direct(draft: _Draft, *, engine_local: bool) -> Direct:
-    if not engine_local:
-        raise StageError("`access: direct` needs an engine on this machine", hint="use `access: stage`")
+def _direct(draft: _Draft, engine_obstacle: str) -> Direct:
+    if engine_obstacle:
+        raise StageError(f"`access: direct` cannot be had: {engine_obstacle}", hint="use `access: stage`")
     if draft.scan.special:
         first = draft.scan.special[0]
         raise StageError(

@@ -72,7 +72,6 @@ def _facts(
         executable=executable,
         uid=int(str(about["uid"])),
         gid=int(str(about["gid"])),
-        nonce=folder.nonce.read_text(),
         entries=len(found.entries) - 1,
         hidden=tuple(sorted({*found.hidden, *found.linked})),
         special=found.special,

@@ -42,8 +42,6 @@ class StageFacts:
     """The session's uid inside the container, and the owner of what it writes."""
     gid: int
     """The session's gid."""
-    nonce: str
-    """What the file `nonce` beside `upper` holds: 32 hexadecimal digits."""
     entries: int
     """How many paths the agent can see."""
     hidden: tuple[str, ...]

@@ -75,7 +75,7 @@ class Yard:
             hide=Globs.parse(hide),
             uid=owner,
             gid=owner,
-            engine_local=engine_local,
+            engine_obstacle="" if engine_local else "the engine is on another machine",
             executable=executable,
         )
 

@@ -240,8 +240,7 @@ def test_the_stages_own_files_are_private(yard: Yard) -> None:
     folder = yard.plan().facts.folder
 
     assert folder.path.stat().st_mode & 0o777 == 0o700
-    assert [folder.nonce.stat().st_mode & 0o777, folder.record.stat().st_mode & 0o777] == [0o600, 0o600]
-    assert len(folder.nonce.read_text()) == 32
+    assert [folder.about.stat().st_mode & 0o777, folder.record.stat().st_mode & 0o777] == [0o600, 0o600]
 
 
 def test_a_folder_that_cannot_be_listed_is_hidden_and_told(yard: Yard) -> None:
