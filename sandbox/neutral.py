@@ -5,9 +5,9 @@ user's name, a project's. So the options name links instead, in a private folder
 
 A socket of this machine does not mean that the engine's paths are its paths: it may live in another mount
 namespace, container or machine. So a link leads through this process's own open descriptor, `/proc/PID/fd/N`:
-an engine that follows it mounts the very folder that was opened here, device and inode, or finds nothing. That
-`/proc/PID` is this process there too is shown in the same way: the first link goes through a descriptor of the
-folder with the random name to a second link, which stands nowhere else.
+an engine that follows it mounts the very folder that was opened here, device and inode, or finds nothing.
+That `/proc/PID` is this process there too is shown in the same way: the first link goes through a descriptor
+of the folder with the random name to a second link, which stands nowhere else.
 See docs/decisions/mounts-through-descriptors.md.
 """
 
