@@ -17,7 +17,7 @@ from agent_runner.approvals import NobodyApprover
 from agent_runner.errors import InvalidInputError
 from agent_runner.models import choose_backend
 from agent_runner.policy_file import load_policy, require_trust
-from agent_runner.request import SessionRequest, SessionResult
+from agent_runner.request import SessionRequest, SessionResult, require_task
 from agent_runner.resume import ResumeRequest
 from agent_runner.resume import resume_session as aresume_session
 from agent_runner.session import run_session as arun_session
@@ -85,11 +85,12 @@ def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its
         state: The state folder; None for the user's own.
 
     Raises:
-        InvalidInputError: When policy, workspace or model is not valid.
+        InvalidInputError: When task, policy, workspace or model is not valid.
         RefusedError: When the policy lies in the workspace and nobody trusted it.
         policies.errors.PolicyError: When the policy is not a lawful one.
         sandbox.workspace.WorkspaceError: When the folder cannot be a workspace.
     """
+    require_task(task)
     folder_of_state = (state or state_folder()).resolve()
     loaded = load_policy(policy)
     holds_files = loaded.policy.grant.holds(Capability.FILES)

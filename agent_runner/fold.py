@@ -215,7 +215,7 @@ class _Fold:
             return
         self.intended = intended
         if intended.verdict == "denied":
-            self.denials += 1
+            self.denials += bool(intended.command)
             kind = "denied" if intended.command else "error"
             text = "\n".join(_told(kind, reason) for reason in intended.reasons)
             self.unsettled = Unsettled(action=intended.action, text=text)

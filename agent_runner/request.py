@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from agent_runner.errors import InvalidInputError
 from agent_runner.housing import ContainerHousing, Housing
+from audit.escape import escape_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +35,19 @@ EXIT_CODES: Final[dict[Status, int]] = {
     "model_failed": 7,
     "interrupted": 130,
 }
+
+
+def require_task(task: str) -> None:
+    """Return if there is anything to do.
+
+    Raises:
+        InvalidInputError: When the task is empty.
+    """
+    if not task.strip():
+        raise InvalidInputError(
+            f"TASK is `{escape_line(task, width=20)}`, expected a sentence",
+            hint="say what the agent is to do",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from agent_runner.approvals import RecordedApprover
 from agent_runner.budget import Budget, limits_of_policy
 from agent_runner.ceiling import read_ceiling
 from agent_runner.continuing import ContinuedGate, ContinuedRecord, settle
-from agent_runner.errors import BackendError, RefusedError, RunnerError
+from agent_runner.ending import FORESEEN, limit_hit, reason_of, status_of_end, status_of_error
 from agent_runner.housing import Housed, Order
 from agent_runner.ids import new_session_id
 from agent_runner.lineage import require_lineage, require_lineage_beside, wrote_unreviewed
@@ -19,6 +19,7 @@ from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import Meta, write_meta
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
+from agent_runner.pulse import beating
 from agent_runner.request import EXIT_CODES, SessionRequest, SessionResult, Status
 from agent_runner.transcript import Transcript
 from agent_runner.watch import StageExceededError, watched
@@ -33,7 +34,7 @@ from cli_tools.catalogue import built_in
 from cli_tools.offer import offers
 from cli_tools.record import Record
 from policies.request import SessionFacts
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxLostError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,31 +100,40 @@ class SessionRun:
         self._budget = Budget(limits) if past is None else Budget(limits.plus(past.added), used=past.used)
         self._approver = RecordedApprover(journal, self._record, session, request.approver)
         self._housed: Housed | None = None
+        self._interrupted = False
 
     async def to_its_end(self) -> SessionResult:
-        """Run, and close the ledger with the account whatever happened."""
+        """Run, and close the ledger with the account whatever happened.
+
+        The first cancellation interrupts the session; one while it is being closed changes nothing.
+        """
+        session = asyncio.ensure_future(self._to_its_end())
+        while True:
+            try:
+                return await asyncio.shield(session)
+            except asyncio.CancelledError:
+                if session.cancelled():
+                    raise
+                if not self._interrupted:
+                    self._interrupted = True
+                    session.cancel()
+
+    async def _to_its_end(self) -> SessionResult:
         end: LoopEnd | None = None
         error: BaseException | None = None
         try:
             end = await self._run()
-            status = _STATUS_OF_END[end.status]
-        except (
-            LedgerError,
-            BackendError,
-            SandboxError,
-            RunnerError,
-            OSError,
-            asyncio.CancelledError,
-        ) as caught:
+            status = status_of_end(end)
+        except FORESEEN as caught:
             error = caught
-            status = _status_of_error(caught)
-        reason = end.reason if end else _reason(error)
+            status = status_of_error(caught)
+        reason = end.reason if end else reason_of(error)
         unfinished = end is not None and end.status == "unfinished"
         totals = self._totals()
         try:
             await self._close(status, reason, totals, unfinished=unfinished)
         except LedgerError as broken:
-            status, error, reason = "ledger_failed", error or broken, _reason(error or broken)
+            status, error, reason = "ledger_failed", error or broken, reason_of(error or broken)
         return SessionResult(
             session=self._session,
             status=status,
@@ -159,15 +169,22 @@ class SessionRun:
             journal=self._journal,
             progress=request.progress,
         )
-        try:
-            async with request.housing.house(order) as housed:
-                self._housed = housed
-                sandbox = housed.sandbox
-                async with way_out(request.policy, self._journal, self._session, sandbox) as egress:
-                    return await watched(self._loop(sandbox, egress), housed.watch, stop=housed.stop)
-        except StageExceededError as error:
-            await self._journal.record(_limit_hit(error))
-            raise
+        async with beating() as pulse:
+            try:
+                return await self._housed_loop(order)
+            except StageExceededError as error:
+                await self._journal.record(limit_hit(error))
+                raise
+            except SandboxLostError:
+                pulse.require_unbroken()
+                raise
+
+    async def _housed_loop(self, order: Order) -> LoopEnd:
+        async with self._request.housing.house(order) as housed:
+            self._housed = housed
+            sandbox = housed.sandbox
+            async with way_out(order.policy, self._journal, self._session, sandbox) as egress:
+                return await watched(self._loop(sandbox, egress), housed.watch, stop=housed.stop)
 
     def _hold_lineage(self) -> None:
         """Look at what runs beside, now that others can see this session; label what it writes at once."""
@@ -257,44 +274,6 @@ class SessionRun:
             output_tokens=self._budget.output_tokens,
             cached_tokens=self._budget.cached_tokens,
         )
-
-
-_STATUS_OF_END: Final[dict[str, Status]] = {
-    "done": "done",
-    "unfinished": "done",
-    "failed": "failed",
-    "stuck": "failed",
-    "budget": "budget",
-}
-
-
-def _limit_hit(error: StageExceededError) -> event.LimitHit:
-    exceeded = error.exceeded
-    unit = "bytes" if exceeded.limit.endswith("bytes") else "files"
-    return event.LimitHit(
-        limit=f"stage.{exceeded.limit}", bound=exceeded.allowed, observed=exceeded.found, unit=unit
-    )
-
-
-# The first row that fits decides.
-_STATUS_OF_ERROR: Final[tuple[tuple[type[BaseException], Status], ...]] = (
-    (LedgerError, "ledger_failed"),
-    (BackendError, "model_failed"),
-    (SandboxError, "sandbox_failed"),
-    (StageExceededError, "budget"),
-    (RefusedError, "denied"),
-    (asyncio.CancelledError, "interrupted"),
-)
-
-
-def _status_of_error(error: BaseException) -> Status:
-    return next((status for kind, status in _STATUS_OF_ERROR if isinstance(error, kind)), "failed")
-
-
-def _reason(error: BaseException | None) -> str:
-    if isinstance(error, asyncio.CancelledError):
-        return "interrupted"
-    return str(getattr(error, "message", "") or error)
 
 
 def _meta(request: SessionRequest, session: str) -> Meta:

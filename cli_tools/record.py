@@ -50,9 +50,8 @@ class Record:
         """The model's id of the call, set by the loop."""
 
     async def unparsed(self, proposal: Proposal, error: ActionError) -> str:
-        """Write down a proposal that means no command; it was refused."""
+        """Write down a proposal that means no command: it was refused, and is no denial by the policy."""
         number = self._next()
-        self.denials += 1
         argv = (proposal.line,) if isinstance(proposal, LineProposal) else (proposal.tool, proposal.arguments)
         await self._journal.record(
             event.ActionIntended(

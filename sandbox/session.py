@@ -186,7 +186,7 @@ async def open_sandbox(
         SandboxError: When it could not be made.
     """
     start = time.monotonic()
-    container_id = await engine.create(spec)
+    container_id = await _created(engine, spec)
     try:
         await made(container_id)
         attachment = await engine.attach(container_id)
@@ -212,7 +212,27 @@ async def open_sandbox(
         finally:
             await attachment.close()
     finally:
-        await asyncio.shield(_destroy(engine, container_id))
+        await _to_its_end(asyncio.ensure_future(_destroy(engine, container_id)))
+
+
+async def _created(engine: Engine, spec: ContainerSpec) -> str:
+    """Create a container; when this is cancelled, the engine goes on, so what it made is removed first."""
+    creating = asyncio.ensure_future(engine.create(spec))
+    try:
+        return await asyncio.shield(creating)
+    except asyncio.CancelledError:
+        with contextlib.suppress(SandboxError):
+            await _destroy(engine, await creating)
+        raise
+
+
+async def _to_its_end(task: asyncio.Task[None]) -> None:
+    """Wait for a task, to its end even when this is cancelled meanwhile."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _hello(link: Link, attachment: Attachment, limits: Limits, *, local: bool) -> attest.Facts:

@@ -12,6 +12,7 @@ from agent_runner.cli import (
     audit,
     clean,
     doctor,
+    image,
     model,
     policy,
     resume,
@@ -21,6 +22,7 @@ from agent_runner.cli import (
     sessions,
     tools,
 )
+from agent_runner.cli.descriptors import fill_standard
 from agent_runner.cli.exits import Exit, leave
 
 app = typer.Typer(
@@ -45,6 +47,7 @@ app.command("review")(review.review)
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
 app.add_typer(model.app, name="model")
+app.add_typer(image.app, name="image")
 app.add_typer(tools.app, name="tools")
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)
@@ -69,6 +72,7 @@ def _options(
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    fill_standard()
     try:
         app()
     except BrokenPipeError:

@@ -59,7 +59,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Ask a model's server two small questions, and say whether it answers, counts, calls tools, caches."""
-    from agent_runner.cli.run import interruptible
+    from agent_runner.cli.interrupting import interruptible
 
     if not interruptible(_check(name, as_json=as_json)):
         raise typer.Exit(Exit.FAILED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent_runner.cli.exits import explain
-from agent_runner.cli.run import account, interruptible
+from agent_runner.cli.run import account, answerable
 from agent_runner.cli.talk import PlainWatcher, Progress, say
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def resume(
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as one JSON object.")] = False,
 ) -> None:
     """Go on with a session that was interrupted, or ran out of its budget."""
+    from agent_runner.cli.interrupting import interruptible
+
     request = _request(session, add_budget, model)
     say(f"session {request.session} goes on; model {request.backend.model}")
     result = interruptible(_resume(request))
@@ -39,10 +41,13 @@ def resume(
 
 
 async def _resume(request: ResumeRequest) -> SessionResult:
+    from dataclasses import replace
+
     from agent_runner.resume import resume_session
 
     try:
-        return await resume_session(request)
+        async with answerable(request.session, request.approver) as asker:
+            return await resume_session(replace(request, approver=asker))
     finally:
         await request.backend.close()
 

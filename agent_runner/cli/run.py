@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_runner.cli.exits import Exit, explain
+from agent_runner.cli.exits import explain
 from agent_runner.cli.talk import PlainWatcher, Progress, say
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent_runner.approvals import Asker
     from agent_runner.policy_file import LoadedPolicy
     from agent_runner.session import SessionRequest, SessionResult
 
-T = TypeVar("T")
 PROJECT_POLICY = "pairlock.yaml"
 
 
@@ -43,6 +45,8 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     as_json: Annotated[bool, typer.Option("--json", help="Print the account as one JSON object.")] = False,
 ) -> None:
     """Run one session: an agent, a policy, a sandbox, a ledger."""
+    from agent_runner.cli.interrupting import interruptible
+
     request = _request(task, policy, workspace, model, task_is_origin=task_is_origin, detach=detach)
     say(f"policy {request.policy_origin}: {request.policy.grant.label}; model {request.backend.model}")
     if request.headless and request.policy.commands.ask:
@@ -58,41 +62,30 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     raise typer.Exit(result.exit_code)
 
 
-def interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Run asynchronous work; Ctrl-C, SIGTERM and a closed terminal cancel it, so that it can clean up."""
-    import asyncio
-    import signal
-
-    async def guarded() -> T:
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        if task is not None:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, task.cancel)
-        return await work
-
-    try:
-        return asyncio.run(guarded())
-    except asyncio.CancelledError:
-        sys.exit(Exit.INTERRUPTED)
-
-
 async def _run(request: SessionRequest) -> SessionResult:
-    import asyncio
     from dataclasses import replace
 
-    from agent_runner.approvals import FirstAnswer, NobodyApprover
-    from agent_runner.door import Door
     from agent_runner.session import run_session
 
-    task = asyncio.current_task()
-    door = Door(request.session, stop=task.cancel if task else lambda: None)
-    asker = door if isinstance(request.approver, NobodyApprover) else FirstAnswer(request.approver, door)
     try:
-        async with door.open():
+        async with answerable(request.session, request.approver) as asker:
             return await run_session(replace(request, approver=asker))
     finally:
         await request.backend.close()
+
+
+@contextlib.asynccontextmanager
+async def answerable(session: str, approver: Asker) -> AsyncIterator[Asker]:
+    """Let other terminals stop a session and answer its questions; yield whom it is to ask."""
+    import asyncio
+
+    from agent_runner.approvals import FirstAnswer, NobodyApprover
+    from agent_runner.door import Door
+
+    task = asyncio.current_task()
+    door = Door(session, stop=task.cancel if task else lambda: None)
+    async with door.open():
+        yield door if isinstance(approver, NobodyApprover) else FirstAnswer(approver, door)
 
 
 def _request(  # noqa: PLR0913 - the options of `run`, each once
@@ -108,11 +101,12 @@ def _request(  # noqa: PLR0913 - the options of `run`, each once
     from agent_runner.errors import InvalidInputError
     from agent_runner.ids import new_session_id
     from agent_runner.models import choose_backend
-    from agent_runner.session import SessionRequest
+    from agent_runner.request import SessionRequest, require_task
     from agent_runner.state import state_folder
     from policies.capability import Capability
     from sandbox.workspace import open_workspace
 
+    require_task(task)
     state = state_folder()
     loaded = find_policy(policy, workspace)
     holds_files = loaded.policy.grant.holds(Capability.FILES)

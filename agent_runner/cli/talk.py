@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from audit.escape import escape_line
@@ -18,8 +20,12 @@ _SHOWN_LINES: Final = 4
 
 
 def say(text: str = "") -> None:
-    """Print one line to stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Print one line to stderr; where nobody reads it any more, it is lost, and nothing else is."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:  # a closed terminal, a pipe without a reader, a full disk
+        with suppress(OSError, ValueError):  # else Python tries again at exit, and leaves with 120
+            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stderr.fileno())
 
 
 class Progress:

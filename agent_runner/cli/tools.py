@@ -77,7 +77,7 @@ def call_tool(
     as_json: JsonOption = False,
 ) -> None:
     """Carry out one action in a sandbox of its own, through the same gate and ledger as an agent's."""
-    from agent_runner.cli.run import interruptible
+    from agent_runner.cli.interrupting import interruptible
     from agent_runner.tools import call
 
     called = interruptible(call(words, _content(body), _place(policy, workspace)))

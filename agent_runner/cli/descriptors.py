@@ -1,0 +1,23 @@
+"""Give a process that was started without stdin, stdout or stderr something in their place.
+
+Else the next file that is opened gets the free number, and what was meant for a terminal is written into it:
+into a ledger, for example.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def fill_standard() -> None:
+    """Open the null device for each of descriptors 0, 1 and 2 that is closed."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one, as those below are taken
+    # Python leaves the name empty, and `print` to None is `print` to stdout.
+    sys.stdin = sys.stdin or os.fdopen(0, "r", encoding="utf-8", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)

@@ -1,0 +1,56 @@
+"""Let Ctrl-C, SIGTERM and a closed terminal end work in order, and the third of them end it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+from agent_runner.cli.exits import Exit
+from agent_runner.cli.talk import say
+
+T = TypeVar("T")
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Run asynchronous work; the first signal cancels it, so that it can clean up.
+
+    The second says what is still being done: whoever presses Ctrl-C twice out of habit loses nothing. The
+    third leaves as SIGKILL would, which a session survives: its sandbox ends with the link.
+    """
+
+    async def guarded() -> T:
+        task = asyncio.current_task()
+        if task is not None:
+            interrupter = _Interrupter(task)
+            loop = asyncio.get_running_loop()
+            for number in SIGNALS:
+                loop.add_signal_handler(number, interrupter.signalled)
+        return await work
+
+    try:
+        return asyncio.run(guarded())
+    except asyncio.CancelledError:
+        sys.exit(Exit.INTERRUPTED)
+
+
+class _Interrupter:
+    """Count the signals that a task is sent."""
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self._count = 0
+
+    def signalled(self) -> None:
+        self._count += 1
+        if self._count == 1:
+            self._task.cancel()
+        elif self._count == 2:
+            say("pairlock: still closing the ledger and removing the sandbox; once more leaves at once")
+        else:
+            say("pairlock: left at once; `pairlock clean` removes what is left")
+            os._exit(Exit.INTERRUPTED)

@@ -1,0 +1,65 @@
+"""Say how a session's end is told: its status, its reason, and the entry of a limit that was hit. Pure."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.errors import BackendError, RefusedError, RunnerError
+from agent_runner.pulse import RunnerStoppedError
+from agent_runner.watch import StageExceededError
+from audit import event
+from audit.errors import LedgerError
+from sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from agent_runner.loop import LoopEnd
+    from agent_runner.request import Status
+
+FORESEEN: Final = (LedgerError, BackendError, SandboxError, RunnerError, OSError, asyncio.CancelledError)
+"""What ends a session in order; anything else is a fault of our own."""
+
+_STATUS_OF_END: Final[dict[str, Status]] = {
+    "done": "done",
+    "unfinished": "done",
+    "failed": "failed",
+    "stuck": "failed",
+    "budget": "budget",
+}
+
+# The first row that fits decides.
+_STATUS_OF_ERROR: Final[tuple[tuple[type[BaseException], Status], ...]] = (
+    (LedgerError, "ledger_failed"),
+    (BackendError, "model_failed"),
+    (SandboxError, "sandbox_failed"),
+    (StageExceededError, "budget"),
+    (RunnerStoppedError, "interrupted"),
+    (RefusedError, "denied"),
+    (asyncio.CancelledError, "interrupted"),
+)
+
+
+def status_of_end(end: LoopEnd) -> Status:
+    """Return the status of a session whose loop ended by itself."""
+    return _STATUS_OF_END[end.status]
+
+
+def status_of_error(error: BaseException) -> Status:
+    """Return the status of a session that something ended."""
+    return next((status for kind, status in _STATUS_OF_ERROR if isinstance(error, kind)), "failed")
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Return one line that says what ended a session."""
+    if isinstance(error, asyncio.CancelledError):
+        return "interrupted"
+    return str(getattr(error, "message", "") or error)
+
+
+def limit_hit(error: StageExceededError) -> event.LimitHit:
+    """Return the entry of a stage that passed a bound."""
+    exceeded = error.exceeded
+    unit = "bytes" if exceeded.limit.endswith("bytes") else "files"
+    return event.LimitHit(
+        limit=f"stage.{exceeded.limit}", bound=exceeded.allowed, observed=exceeded.found, unit=unit
+    )
