@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_runner.cli import audit_compare, audit_export, audit_verify, audit_withhold, keys
+from agent_runner.cli import audit_compare, audit_export, audit_verify, audit_withhold, keys, report
 from agent_runner.cli.audit_session import AsJson, Session, whole_id
 from agent_runner.cli.exits import Exit
 from agent_runner.cli.talk import say
@@ -29,6 +29,7 @@ app.command("replay")(audit_compare.replay)
 app.command("redact")(audit_withhold.redact)
 app.command("prune")(audit_withhold.prune)
 app.add_typer(keys.app, name="key")
+app.command("report")(report.report)
 
 
 @app.command("list")

@@ -1,0 +1,132 @@
+"""Draw a report as one page of HTML that holds everything it needs and may reach nothing.
+
+Two walls keep what an agent wrote from acting: everything is escaped where it is written (jinja2's
+autoescape, text nodes in the script), and a content policy allows this one script and style sheet, by hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import orjson
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from agent_runner.package import pairlock_version
+from agent_runner.report import charts
+from agent_runner.report.quantity import duration, number, size
+from agent_runner.report.times import COLUMNS
+from agent_runner.report.visible import markup
+
+if TYPE_CHECKING:
+    from agent_runner.report.gather import Report
+    from agent_runner.report.step import Json
+
+FOLDER: Final = Path(__file__).parent / "assets"
+_UNSAFE_IN_SCRIPT: Final[dict[str, str | int | None]] = {
+    "<": "\\u003c",
+    ">": "\\u003e",
+    "&": "\\u0026",
+    "\u2028": "\\u2028",
+    "\u2029": "\\u2029",
+}
+
+
+def render(report: Report, *, live: str = "") -> str:
+    """Return the page of a report.
+
+    Args:
+        report: What it tells.
+        live: Where, on the server that hands the page out, what comes later is told; empty for a file.
+    """
+    policy = report.policy.policy
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            fold=report.fold,
+            policy=policy,
+            lanes=charts.lanes(report.fold),
+            columns=COLUMNS,
+            interruptions=charts.interruptions(report.fold),
+            gauges=charts.gauges(report.fold, policy),
+            box=(charts.WIDTH, charts.HEIGHT),
+            told=data_block(_data(report, live)),
+            script=asset("report.js"),
+            style=asset("report.css"),
+            content_policy=content_policy("report.js", "report.css", live=bool(live)),
+            version=pairlock_version(),
+        )
+    )
+
+
+def _data(report: Report, live: str) -> Json:
+    return {
+        "session": report.session,
+        "entries": report.fold.entries,
+        "steps": [step.as_json() for step in report.fold.steps.kept],
+        "files": [file.as_json() for file in report.stage.files],
+        "live": live,
+    }
+
+
+def data_block(told: Json) -> Markup:
+    """Return JSON that can stand in a script element: nothing in it can end the element or open another."""
+    return Markup(orjson.dumps(told).decode().translate(str.maketrans(_UNSAFE_IN_SCRIPT)))  # noqa: S704 - just made safe
+
+
+@cache
+def asset(name: str) -> Markup:
+    """Return a file that is written into pages as it is; it is ours."""
+    return Markup((FOLDER / name).read_text("utf-8"))  # noqa: S704 - a file of this package
+
+
+def content_policy(script: str, style: str, *, live: bool) -> str:
+    """Return the content policy of a page: its own script and style sheet by hash, and nothing else.
+
+    Args:
+        script: The script's file.
+        style: The style sheet's file.
+        live: Whether it may ask the server that it came from.
+    """
+    connect = ["connect-src 'self'"] if live else []
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src '{_hash(asset(script))}'",
+            f"style-src '{_hash(asset(style))}'",
+            *connect,
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        ]
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates: undefined names raise, and every text is made visible and escaped."""
+    made = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"duration": duration, "number": number, "size": size}
+    return made
+
+
+def _finalize(value: object) -> object:
+    return markup(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,0 +1,59 @@
+r"""Make untrusted text safe to show: what would act or hide is spelled out, and marked as spelled.
+
+A spelled character stands between U+0001 and U+0002. Both are control characters, so neither can come from
+the text itself: they would be spelled out. The page draws what is between them in another way, and nothing
+has to be doubled to tell an escape from one that somebody wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from markupsafe import Markup
+
+from audit.escape import escape, is_hidden
+
+OPEN: Final = "\x01"
+CLOSE: Final = "\x02"
+_SUSPECT: Final = re.compile(r"[^\x20-\x7e\n\t]")
+_SUSPECT_IN_LINE: Final = re.compile(r"[^\x20-\x7e]")
+_SPELLED: Final = re.compile(f"{OPEN}([^{CLOSE}]*){CLOSE}")
+
+
+def visible(text: str) -> str:
+    """Return text of many lines, in which every character that is not visibly itself is spelled and marked.
+
+    Args:
+        text: What an agent, a page or a file wrote; lone surrogates are welcome. Newlines and tabs stay.
+    """
+    return _SUSPECT.sub(_spelled, text)
+
+
+def visible_line(text: str) -> str:
+    """Return the same on one line: newlines and tabs are spelled too."""
+    return _SUSPECT_IN_LINE.sub(_spelled, text)
+
+
+def plain(shown: str) -> str:
+    """Return what `visible` made, without its marks: what a person who copies it gets."""
+    return shown.replace(OPEN, "").replace(CLOSE, "")
+
+
+def markup(text: str) -> Markup:
+    """Return a line of untrusted text as HTML, its hidden characters spelled in elements of their own."""
+    parts = _SPELLED.split(visible_line(text))
+    return Markup("").join(
+        Markup('<span class="spelled">{}</span>').format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
+
+
+def _spelled(found: re.Match[str]) -> str:
+    return _spelling(found[0])
+
+
+@lru_cache(maxsize=4096)
+def _spelling(char: str) -> str:
+    return f"{OPEN}{escape(char)}{CLOSE}" if is_hidden(char) else char
