@@ -18,6 +18,10 @@ ERRNO_ENOSYS: Final = 38
 ADDRESS_FAMILY_UNIX: Final = 1
 ADDRESS_FAMILY_INET: Final = 2
 ADDRESS_FAMILY_INET6: Final = 10
+STREAM_OF_TCP: Final = (1, (0, 6))
+DATAGRAM_OF_UDP: Final = (2, (0, 17))
+SOCKET_KIND: Final = 0xF
+"""Bits of socket(2)'s type that are the type; the others are flags (linux/net.h, SOCK_TYPE_MASK)."""
 
 # The CLONE_NEW* bits of clone(2): NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, and NEWTIME,
 # which shares its bit (0x80) with the signal number's byte and so is refused by unshare and clone3 alone.
@@ -77,9 +81,6 @@ _BY_PURPOSE: Final = {
         accept accept4 bind connect getpeername getsockname getsockopt listen pipe pipe2 recvfrom recvmmsg
         recvmsg sendmmsg sendmsg sendto setsockopt shutdown
     """,
-    "asynchronous input and output of the older kind, which databases use": """
-        io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit
-    """,
     "a program may narrow itself further": """
         landlock_add_rule landlock_create_ruleset landlock_restrict_self seccomp
     """,
@@ -119,7 +120,7 @@ class Profile(TypedDict):
     syscalls: list[Rule]
 
 
-def profile(architecture: str, *, executes: bool, loopback: bool) -> Profile:
+def profile(architecture: str, *, executes: bool, loopback: bool, named_sockets: bool = True) -> Profile:
     """Return the profile for one container.
 
     Args:
@@ -127,6 +128,10 @@ def profile(architecture: str, *, executes: bool, loopback: bool) -> Profile:
             every other one (i386, x32, 32-bit ARM) is killed by the runtime's filter.
         executes: Whether the grant holds `exec`; without it memfd_create and execveat are refused as well.
         loopback: Whether a proxy listens on the container's loopback; without it INET sockets are refused.
+            With it there are TCP and UDP, and none of the kernel's other protocols.
+        named_sockets: Whether unix sockets can be made one by one, and not in pairs only. A folder of this
+            machine that is bound into the container can come to hold a socket of this machine's, which a
+            network namespace does not keep away.
 
     Returns:
         A JSON-ready mapping.
@@ -137,10 +142,10 @@ def profile(architecture: str, *, executes: bool, loopback: bool) -> Profile:
         "architectures": [_ARCHITECTURES[architecture]],
         "syscalls": [
             {"names": sorted(_names(executes=executes)), "action": "SCMP_ACT_ALLOW"},
-            {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [_masked_equal(0, NEW_NAMESPACE_FLAGS)]},
+            {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [_masked(0, NEW_NAMESPACE_FLAGS, 0)]},
             # libc falls back to clone only when clone3 does not exist (moby#42680).
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ERRNO_ENOSYS},
-            *(_socket_rules(loopback=loopback)),
+            *(_socket_rules(loopback=loopback, named_sockets=named_sockets)),
             {"names": ["ioctl"], "action": "SCMP_ACT_ALLOW", "args": [_compare(1, TIOCSTI, "SCMP_CMP_NE")]},
         ],
     }
@@ -153,23 +158,32 @@ def _names(*, executes: bool) -> frozenset[str]:
     return ALLOWED | {"memfd_create"} if executes else ALLOWED - {"execveat"}
 
 
-def _socket_rules(*, loopback: bool) -> list[Rule]:
-    families = [ADDRESS_FAMILY_UNIX, *([ADDRESS_FAMILY_INET, ADDRESS_FAMILY_INET6] if loopback else [])]
-    allowed: list[Rule] = [
-        {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [_compare(0, family, "SCMP_CMP_EQ")]}
-        for family in families
+def _socket_rules(*, loopback: bool, named_sockets: bool) -> list[Rule]:
+    unix = [_compare(0, ADDRESS_FAMILY_UNIX, "SCMP_CMP_EQ")]
+    internet = [
+        [
+            _compare(0, family, "SCMP_CMP_EQ"),
+            _masked(1, SOCKET_KIND, kind),
+            _compare(2, number, "SCMP_CMP_EQ"),
+        ]
+        for family in (ADDRESS_FAMILY_INET, ADDRESS_FAMILY_INET6)
+        for kind, numbers in (STREAM_OF_TCP, DATAGRAM_OF_UDP)
+        for number in numbers
     ]
-    pair: Rule = {
-        "names": ["socketpair"],
-        "action": "SCMP_ACT_ALLOW",
-        "args": [_compare(0, ADDRESS_FAMILY_UNIX, "SCMP_CMP_EQ")],
-    }
-    return [*allowed, pair]
+    made = [*([unix] if named_sockets else []), *(internet if loopback else [])]
+    return [
+        *(_allow("socket", arguments) for arguments in made),
+        _allow("socketpair", unix),
+    ]
+
+
+def _allow(name: str, arguments: list[Argument]) -> Rule:
+    return {"names": [name], "action": "SCMP_ACT_ALLOW", "args": arguments}
 
 
 def _compare(index: int, value: int, operator: str) -> Argument:
     return {"index": index, "value": value, "valueTwo": 0, "op": operator}
 
 
-def _masked_equal(index: int, mask: int) -> Argument:
-    return {"index": index, "value": mask, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+def _masked(index: int, mask: int, value: int) -> Argument:
+    return {"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}

@@ -33,24 +33,37 @@ LABEL_STATE: Final = "io.pairlock.state"
 MASKED_PATHS: Final = (
     "/proc/acpi",
     "/proc/asound",
+    "/proc/cmdline",
+    "/proc/config.gz",
+    "/proc/diskstats",
     "/proc/interrupts",
     "/proc/kallsyms",
     "/proc/kcore",
     "/proc/keys",
     "/proc/key-users",
     "/proc/latency_stats",
+    "/proc/mdstat",
     "/proc/modules",
+    "/proc/partitions",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/proc/swaps",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/block",
+    "/sys/class/block",
     "/sys/class/dmi",
+    "/sys/dev/block",
     "/sys/devices/virtual/dmi",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
+    "/sys/hypervisor",
+    "/sys/kernel/btf",
     "/sys/kernel/debug",
+    "/sys/kernel/notes",
     "/sys/kernel/security",
     "/sys/kernel/tracing",
+    "/sys/module",
 )
 READ_ONLY_PATHS: Final = (
     "/proc/bus",
@@ -216,7 +229,12 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
         raise ValueError("a workspace is mounted exactly when the grant holds `files`")
     bounded = _bounded(limits, identity, executable=executes)
     ours = (RUNTIME, *((workspace.target,) if workspace is not None else ()), *bounded)
-    profile = seccomp.profile(architecture, executes=executes, loopback=grant is Grant.NETWORK_EXEC)
+    profile = seccomp.profile(
+        architecture,
+        executes=executes,
+        loopback=grant is Grant.NETWORK_EXEC,
+        named_sockets=not isinstance(workspace, BindMount),
+    )
     return ContainerSpec(
         name=f"pairlock-{labels.session}",
         grant=grant,

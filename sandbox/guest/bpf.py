@@ -18,11 +18,13 @@ KILL_PROCESS = 0x80000000
 ERRNO = 0x00050000
 ALLOW = 0x7FFF0000
 
-# linux/bpf_common.h: BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_{JEQ,JGE,JSET} | BPF_K, BPF_RET | BPF_K
+# linux/bpf_common.h: BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_{JEQ,JGE,JSET} | BPF_K,
+# BPF_ALU | BPF_AND | BPF_K, BPF_RET | BPF_K
 _LOAD = 0x20
 _EQUAL = 0x15
 _AT_LEAST = 0x35
 _ANY_BIT = 0x45
+_AND = 0x54
 _RETURN = 0x06
 _NUMBER_AT = 0
 _ARCHITECTURE_AT = 4
@@ -38,6 +40,11 @@ _MINUS_ONE = 0xFFFFFFFF
 AF_UNIX = 1
 AF_INET = 2
 AF_INET6 = 10
+SOCK_STREAM = 1
+SOCK_DGRAM = 2
+IPPROTO_TCP = 6
+IPPROTO_UDP = 17
+_SOCKET_KIND = 0xF  # linux/net.h, SOCK_TYPE_MASK
 
 Instruction = tuple[int, int, int, int]
 
@@ -53,7 +60,6 @@ def program(machine: str, *, holds_exec: bool, loopback: bool) -> list[Instructi
     """
     numbers = NUMBERS[machine]
     refused = REFUSED if holds_exec else (*EXEC, *REFUSED)
-    families = (AF_UNIX, AF_INET, AF_INET6) if loopback else (AF_UNIX,)
     return [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_EQUAL, 1, 0, AUDIT_ARCHITECTURE[machine]),
@@ -69,7 +75,7 @@ def program(machine: str, *, holds_exec: bool, loopback: bool) -> list[Instructi
         # The C library then uses clone, whose flags a filter can see; clone3 has them behind a pointer.
         *_when(_EQUAL, numbers["clone3"], _error(errno.ENOSYS)),
         *_by_argument(numbers["clone"], 0, _when(_ANY_BIT, NEW_NAMESPACES, _error(errno.EPERM)), ALLOW),
-        *_by_argument(numbers["socket"], 0, _allowed(families), _error(errno.EAFNOSUPPORT)),
+        *_socket(numbers["socket"], loopback=loopback),
         *_by_argument(numbers["socketpair"], 0, _allowed((AF_UNIX,)), _error(errno.EAFNOSUPPORT)),
         *_by_argument(numbers["ioctl"], 1, _terminal_input(), ALLOW),
         *(step for name in SIGNALS for step in _by_argument(numbers[name], 0, _all_or_pid_1(), ALLOW)),
@@ -92,6 +98,32 @@ def _when(test: int, value: int, verdict: int) -> tuple[Instruction, ...]:
 
 def _allowed(values: tuple[int, ...]) -> tuple[Instruction, ...]:
     return tuple(step for value in values for step in _when(_EQUAL, value, ALLOW))
+
+
+def _socket(number: int, *, loopback: bool) -> tuple[Instruction, ...]:
+    """Return the block for socket(family, type, protocol): unix, and with a proxy TCP and UDP."""
+    tests = _when(_EQUAL, AF_UNIX, ALLOW)
+    if loopback:
+        internet = (
+            (_LOAD, 0, 0, 16 + 8 * 1),
+            (_AND, 0, 0, _SOCKET_KIND),
+            *_of_kind(SOCK_STREAM, (0, IPPROTO_TCP)),
+            *_of_kind(SOCK_DGRAM, (0, IPPROTO_UDP)),
+            (_RETURN, 0, 0, _error(errno.EPROTONOSUPPORT)),
+        )
+        # Into the block when it is one of the two families, past it when it is neither.
+        tests = (*tests, (_EQUAL, 1, 0, AF_INET), (_EQUAL, 0, len(internet), AF_INET6), *internet)
+    return _by_argument(number, 0, tests, _error(errno.EAFNOSUPPORT))
+
+
+def _of_kind(kind: int, protocols: tuple[int, ...]) -> tuple[Instruction, ...]:
+    """Return the verdict on one type of socket; other types jump over it."""
+    body = (
+        (_LOAD, 0, 0, 16 + 8 * 2),
+        *_allowed(protocols),
+        (_RETURN, 0, 0, _error(errno.EPROTONOSUPPORT)),
+    )
+    return ((_EQUAL, 0, len(body), kind), *body)
 
 
 def _terminal_input() -> tuple[Instruction, ...]:

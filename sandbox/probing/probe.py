@@ -42,6 +42,8 @@ class Probe:
     """Answer of the kernel to the layer that gave it; an answer that is not here stops nothing."""
     own_kernel: str = ""
     """Why a kernel of the runtime's own may let it through, and what that comes to; empty: it may not."""
+    only_x86: bool = False
+    """Whether only x86-64 has what is tried."""
     alone: bool = False
     """Whether it can end a sandbox whose runtime brings its own kernel, and so gets one of its own."""
 

@@ -13,12 +13,14 @@ from policies.capability import Capability
 from policies.grant import Grant
 from sandbox import seccomp
 from sandbox.guest import syscalls
+from sandbox.spec import BindMount
 from tests.sandbox.specs import spec_for
 
 if TYPE_CHECKING:
     from sandbox.seccomp import Profile, Rule
 
 ARCHITECTURES = ("x86_64", "aarch64")
+BOUND = BindMount(target="/workspace", source="/w", read_only=False)
 HEADERS = {
     "x86_64": (Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm/unistd_64.h")),
     "aarch64": (Path("/usr/include/asm-generic/unistd.h"),),
@@ -90,6 +92,34 @@ def test_sockets_are_unix_and_with_a_proxy_inet(grant: Grant) -> None:
 
     assert families == ({1, 2, 10} if grant is Grant.NETWORK_EXEC else {1})
     assert all(rule["args"][0]["op"] == "SCMP_CMP_EQ" for rule in rules_for(profile_of(grant), "socket"))
+
+
+def test_of_the_internets_protocols_only_tcp_and_udp_are_allowed() -> None:
+    """Whatever flags stand beside the type; no ping, no SCTP, no MPTCP."""
+    rules = [rule["args"] for rule in rules_for(profile_of(Grant.NETWORK_EXEC), "socket")]
+
+    made = {
+        (family["value"], kind["valueTwo"], protocol["value"])
+        for family, kind, protocol in (arguments for arguments in rules if len(arguments) > 1)
+    }
+
+    assert made == {
+        (family, kind, protocol) for family in (2, 10) for kind, protocol in ((1, 0), (1, 6), (2, 0), (2, 17))
+    }
+    for family, kind, protocol in (arguments for arguments in rules if len(arguments) > 1):
+        assert [one["index"] for one in (family, kind, protocol)] == [0, 1, 2]
+        assert (kind["op"], kind["value"], protocol["op"]) == ("SCMP_CMP_MASKED_EQ", 0xF, "SCMP_CMP_EQ")
+    assert [len(arguments) for arguments in rules if arguments[0]["value"] == 1] == [1]
+
+
+def test_beside_a_bound_folder_unix_sockets_are_made_in_pairs_only() -> None:
+    """The folder can come to hold a socket of this machine's; a staged one shows none that can be reached."""
+    bound: Profile = json.loads(spec_for(Grant.FILES_EXEC, workspace=BOUND).seccomp)
+    staged = profile_of(Grant.FILES_EXEC)
+
+    assert rules_for(bound, "socket") == []
+    assert [rule["args"][0]["value"] for rule in rules_for(bound, "socketpair")] == [1]
+    assert len(rules_for(staged, "socket")) == 1
 
 
 def test_no_call_is_allowed_both_with_and_without_a_condition() -> None:

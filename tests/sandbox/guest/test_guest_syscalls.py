@@ -59,6 +59,8 @@ def verdict(
                 at += when_true if accumulator >= value else when_false
             case 0x45:
                 at += when_true if accumulator & value else when_false
+            case 0x54:
+                accumulator &= value
             case _:
                 raise AssertionError(code)
 
@@ -93,11 +95,30 @@ def test_only_unix_sockets_and_with_loopback_inet_are_made(*, machine: str, loop
     instructions = bpf.program(machine, holds_exec=True, loopback=loopback)
     numbers = NUMBERS[machine]
 
-    made = {n for n in range(64) if verdict(machine, instructions, numbers["socket"], n) == bpf.ALLOW}
+    made = {n for n in range(64) if verdict(machine, instructions, numbers["socket"], n, 1) == bpf.ALLOW}
     paired = {n for n in range(64) if verdict(machine, instructions, numbers["socketpair"], n) == bpf.ALLOW}
 
     assert made == ({1, 2, 10} if loopback else {1})
     assert paired == {1}
+
+
+@pytest.mark.parametrize("machine", NUMBERS)
+@pytest.mark.parametrize("family", [2, 10])
+def test_of_the_internets_protocols_only_tcp_and_udp_are_made(machine: str, family: int) -> None:
+    """No ping, no SCTP, no MPTCP, nothing raw: whatever flags stand beside the type (SOCK_CLOEXEC)."""
+    instructions = bpf.program(machine, holds_exec=True, loopback=True)
+    number = NUMBERS[machine]["socket"]
+
+    made = {
+        (kind, protocol)
+        for kind in range(16)
+        for protocol in range(300)
+        if verdict(machine, instructions, number, family, kind | 0o2004000, protocol) == bpf.ALLOW
+    }
+
+    assert made == {(1, 0), (1, 6), (2, 0), (2, 17)}
+    assert verdict(machine, instructions, number, family, 1, 262) == error(errno.EPROTONOSUPPORT)
+    assert verdict(machine, instructions, number, 1, 5, 0) == bpf.ALLOW  # unix, of any type
 
 
 @pytest.mark.parametrize("machine", NUMBERS)
