@@ -35,6 +35,8 @@ class ImageDetails:
     """`NAME=value` for each variable that it sets."""
     volumes: tuple[str, ...]
     """Paths that it declares as volumes."""
+    labels: tuple[str, ...] = ()
+    """Names of its labels, which the engine gives to its containers too."""
 
 
 class PathKind(StrEnum):

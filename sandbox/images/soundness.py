@@ -24,6 +24,7 @@ MOUNTED: Final = (
     "/sys",
 )  # fmt: skip
 """Where sandboxes and engines mount: nothing, or a folder."""
+LABELS: Final = "io.pairlock."
 MOST_VARIABLES: Final = 512
 MOST_VARIABLE_BYTES: Final = 64 * 1024
 _GO_NAMES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -70,6 +71,12 @@ def _require_ordinary(details: ImageDetails, architecture: str) -> None:
             f"the image is for `{details.operating_system}/{details.architecture}`, "
             f"expected `linux/{wanted}`",
             hint="pull or build it for this engine's machine",
+        )
+    ours = [name for name in details.labels if name.startswith(LABELS)]
+    if ours:
+        raise ImageRefusedError(
+            f"the image has the label `{ours[0]!a}`, by which pairlock knows its own containers",
+            hint="build the image without that LABEL line",
         )
     size = sum(len(entry) for entry in details.environment)
     if len(details.environment) > MOST_VARIABLES or size > MOST_VARIABLE_BYTES:

@@ -46,7 +46,7 @@ async def remove_built(engine: RuntimeEngine, *, state: Path, current: bool) -> 
 
 def _all_outdated(record: EngineRecord) -> EngineRecord:
     volumes = (record.runtime.name,) if record.runtime else ()
-    images = (record.starter.name,) if record.starter else ()
+    images = tuple(built.name for built in (record.node, record.starter) if built is not None)
     empty = (record.empty,) if record.empty else ()
     made = tuple(image.image for image in record.made)
     return EngineRecord(

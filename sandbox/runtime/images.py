@@ -99,10 +99,15 @@ async def _built_by_a_person(engine: RuntimeEngine) -> StarterImage:
     return StarterImage(image=image, digest=image.removeprefix("sha256:"))
 
 
+def starter_is_current(built: Built) -> bool:
+    """Say whether a starter image is made of this machine's files as they are now."""
+    return fingerprint(built.sources, salt=starter_salt()) == built.fingerprint
+
+
 async def _current(engine: RuntimeEngine, file: RecordFile) -> Built | None:
     """Return the image of the record, if it is there and made of the files as they are now."""
     built = file.read().starter
-    if built is None or fingerprint(built.sources, salt=starter_salt()) != built.fingerprint:
+    if built is None or not starter_is_current(built):
         return None
     return built if await engine.image_id(built.name) == built.name else None
 

@@ -98,6 +98,8 @@ class EngineRecord(BaseModel):
     """The runtime volume."""
     starter: Built | None = None
     """The starter image."""
+    node: Built | None = None
+    """The starter image with this machine's Node.js over it."""
     outdated_volumes: tuple[str, ...] = ()
     """Volumes that were replaced, or never finished, for `pairlock clean`: a session may still use them."""
     outdated_images: tuple[str, ...] = ()

@@ -146,9 +146,9 @@ def _add_git(tree: Tree) -> list[Path]:
         return []
     folder, scripts = git_scripts()
     for path in scripts:
-        tree.add(_below_usr(path), Plain(content=path, mode=0o755))
+        tree.add(below_usr(path), Plain(content=path, mode=0o755))
     if scripts:
-        tree.add(_below_usr(folder / "git"), Link(target="/usr/bin/git"))
+        tree.add(below_usr(folder / "git"), Link(target="/usr/bin/git"))
     tree.add("usr/share/git-core/templates", Folder())
     return list(scripts)
 
@@ -184,9 +184,12 @@ def _add_packages(tree: Tree, interpreter: Interpreter) -> list[Path]:
             hint="install pytest beside pairlock",
         )
     site = f"usr/{interpreter.library}/site-packages"
+    # pip makes the images of projects, in sessions of their own; without it, a base image has to have it.
+    packages += tuple(found for found in installed("pip") if found.name == "pip")
     for package in packages:
         for relative, path in package.files:
-            _add_module(tree, f"{site}/{relative}", path)
+            if path.suffix != ".exe":
+                _add_module(tree, f"{site}/{relative}", path)
     # Debian's interpreter looks there instead.
     tree.add("usr/lib/python3/dist-packages", Link(target=f"/{site}"))
     for name in ("pytest", "py.test"):
@@ -208,9 +211,9 @@ def _compiles(source: Path) -> bool:
 
 def _add_libraries(tree: Tree, interpreter: Interpreter, libraries: Libraries) -> None:
     loader = Plain(content=interpreter.loader.resolve(), mode=0o755)
-    tree.add(_below_usr(interpreter.loader), loader)
+    tree.add(below_usr(interpreter.loader), loader)
     # Where the C library lies, the loader looks for the others.
-    folder = _below_usr(libraries.found["libc.so.6"].parent)
+    folder = below_usr(libraries.found["libc.so.6"].parent)
     for name, path in libraries.found.items():
         content = without_search_paths(path.read_bytes())
         tree.add(f"{folder}/{name}", Plain(content=content, mode=0o755))
@@ -221,18 +224,18 @@ def _add_libraries(tree: Tree, interpreter: Interpreter, libraries: Libraries) -
 def _add_data(tree: Tree) -> list[Path]:
     taken: list[Path] = []
     for relative, path in walk(_LOCALE, skip=frozenset()):
-        tree.add(_below_usr(_LOCALE / relative), Plain(content=path))
+        tree.add(below_usr(_LOCALE / relative), Plain(content=path))
         taken.append(path)
     if _CERTIFICATES.is_file():
         tree.add(str(_CERTIFICATES).lstrip("/"), Plain(content=_CERTIFICATES))
-        wanted = _below_usr(Path(ssl.get_default_verify_paths().openssl_cafile))
+        wanted = below_usr(Path(ssl.get_default_verify_paths().openssl_cafile))
         if wanted not in tree and wanted.startswith(("usr/", "etc/")):
             tree.add(wanted, Link(target=str(_CERTIFICATES)))
         taken.append(_CERTIFICATES)
     return taken
 
 
-def _below_usr(path: Path) -> str:
+def below_usr(path: Path) -> str:
     """Return the place in the image of an absolute path of this machine, without its leading slash."""
     relative = os.path.normpath(path).lstrip("/")
     first, _, rest = relative.partition("/")
@@ -241,4 +244,4 @@ def _below_usr(path: Path) -> str:
 
 def starter_salt() -> str:
     """Return what besides its sources decides what the image is."""
-    return f"starter 2 {sys.version} {sys.implementation.cache_tag}"
+    return f"starter 3 {sys.version} {sys.implementation.cache_tag}"

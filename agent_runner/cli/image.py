@@ -1,0 +1,298 @@
+"""Show, make and remove the images that sessions run on: `pairlock image list|build|accept|remove`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent_runner.cli.talk import Progress, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent_runner.images.listing import Row
+    from agent_runner.images.making import Made
+    from agent_runner.images.plan import Plan, Sources
+    from agent_runner.images.registries import Kind
+
+app = typer.Typer(
+    help="The images whose programs sessions with `exec` run.", no_args_is_help=True, rich_markup_mode=None
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """List the images that pairlock made, that sessions used, and that trusted policies name."""
+    import asyncio
+    import json
+
+    from agent_runner.state import state_folder
+
+    rows = asyncio.run(_list(state_folder()))
+    if as_json:
+        typer.echo(json.dumps([row.as_mapping() for row in rows]))
+        return
+    if not rows:
+        say("no image yet; `pairlock image build` makes the starter")
+    for row in rows:
+        typer.echo(_line(row))
+
+
+@app.command("build")
+def build(  # noqa: PLR0913, PLR0917 - typer makes an option of each
+    project: Annotated[
+        Path | None,
+        typer.Option("--for", metavar="DIR", help="Make an image with what this project's lock files name."),
+    ] = None,
+    agent: Annotated[
+        str | None, typer.Option("--agent", metavar="NAME", help="Make an image with a known agent.")
+    ] = None,
+    version: Annotated[
+        str, typer.Option("--agent-version", help="Of the agent, in place of the one that is known.")
+    ] = "",
+    base: Annotated[
+        str, typer.Option("--base", metavar="IMAGE", help="Stand on this image, not on the starter.")
+    ] = "",
+    index: Annotated[
+        list[str] | None,
+        typer.Option("--index", metavar="[KIND=]URL", help="A registry, in place of the configured one."),
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="HOST[:PORT]", help="A further host that the build may reach."),
+    ] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Make an image: the starter, one for a project's dependencies (--for), or one with an agent (--agent).
+
+    Packages are installed in a session with network and exec, which sees the named files alone and
+    reaches the registries alone. You are shown both before anything is sent.
+    """
+    from agent_runner.cli.interrupting import interruptible
+    from agent_runner.errors import InvalidInputError
+    from agent_runner.images.plan import Sources
+    from agent_runner.state import state_folder
+
+    if project is not None and agent is not None:
+        raise InvalidInputError("`--for` and `--agent` make two images", hint="build one, then the other")
+    if project is None and agent is None:
+        if base or index or host or version:
+            raise InvalidInputError("`--base`, `--index` and the like need `--for DIR` or `--agent NAME`")
+        interruptible(_build_starter(state_folder(), as_json=as_json))
+        return
+    plan = _planned(
+        project, agent, version, Sources(index=_indexes(index or []), hosts=tuple(host or ()), base=base)
+    )
+    _show(plan)
+    _agreed("build it?", yes=yes)
+    interruptible(_build(plan, state_folder(), as_json=as_json))
+
+
+@app.command("accept")
+def accept_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As a policy has it.")],
+    yes: Yes = False,
+) -> None:
+    """Let a name stand for the image that it names now, after it has moved."""
+    import asyncio
+
+    from agent_runner.state import state_folder
+
+    asyncio.run(_accept(name, state_folder(), yes=yes))
+
+
+@app.command("remove")
+def remove_command(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="A name, or the beginning of an id.")],
+    yes: Yes = False,
+) -> None:
+    """Remove images that pairlock made; no others."""
+    import asyncio
+
+    from agent_runner.state import state_folder
+
+    asyncio.run(_remove(names, state_folder(), yes=yes))
+
+
+async def _list(state: Path) -> tuple[Row, ...]:
+    from agent_runner.images.listing import list_images
+    from sandbox.docker_engine import DockerEngine
+
+    engine = await DockerEngine.connect()
+    try:
+        return await list_images(engine, state)
+    finally:
+        await engine.close()
+
+
+def _line(row: Row) -> str:
+    from audit.escape import escape_line
+
+    size = f"{row.size_bytes / 1e6:.1f} MB" if row.image else "not here"
+    newest = {"yes": "newest", "no": "outdated" if row.image else "", "unknown": ""}[row.newest]
+    if row.kind == "used" and row.newest == "no" and row.image:
+        newest = "moved"
+    digest = row.repository_digest or row.image
+    return escape_line(
+        f"{row.name:<34}  {digest[:90]:<19}  {size:>10}  {newest:<8}  {row.contents}".rstrip(), width=400
+    )
+
+
+async def _build_starter(state: Path, *, as_json: bool) -> None:
+    import json
+
+    from sandbox.docker_engine import DockerEngine
+    from sandbox.runtime.images import STARTER_TAG, ready_starter
+
+    engine = await DockerEngine.connect()
+    try:
+        starter = await ready_starter(engine, state=state, progress=Progress())
+    finally:
+        await engine.close()
+    if as_json:
+        typer.echo(json.dumps({"name": STARTER_TAG, "image": starter.image, "digest": starter.digest}))
+        return
+    typer.echo(f"{STARTER_TAG}  {starter.image}")
+
+
+def _planned(project: Path | None, agent: str | None, version: str, sources: Sources) -> Plan:
+    from agent_runner.errors import InvalidInputError
+    from agent_runner.images.agents import find_agent
+    from agent_runner.images.plan import plan_agent, plan_project
+
+    if agent is not None:
+        return plan_agent(find_agent(agent, version=version), sources)
+    if version:
+        raise InvalidInputError("`--agent-version` needs `--agent NAME`")
+    return plan_project(project or Path(), sources)
+
+
+def _indexes(given: list[str]) -> Mapping[Kind, str]:
+    """Read `KIND=URL`, or a URL alone, which is for pip."""
+    from agent_runner.errors import InvalidInputError
+    from agent_runner.images.registries import KINDS
+
+    found: dict[Kind, str] = {}
+    for text in given:
+        word, equals, url = text.partition("=")
+        kind = next((known for known in KINDS if equals and word == known), None)
+        if kind is None and "://" not in word:
+            raise InvalidInputError(
+                f"`{text}` names no registry, expected `KIND=URL` with KIND one of {', '.join(KINDS)}"
+            )
+        found[kind or "pip"] = url if kind else text
+    return found
+
+
+def _show(plan: Plan) -> None:
+    """Show on stderr what the session will be given, and what it will reach."""
+    from audit.escape import escape_line
+
+    say(f"{plan.name} for {escape_line(plan.source)}")
+    for manifest in plan.manifests:
+        say(f"  sends    {escape_line(manifest.name)} ({len(manifest.content)} bytes)")
+        for line in manifest.left_out:
+            say(f"  without  {escape_line(line)}")
+    for found in plan.registries:
+        say(f"  {found.kind:<8} {escape_line(found.url)} ({found.source})")
+    for host in plan.hosts:
+        say(f"  reaches  {host.name}:{host.port}" + (f" (at {host.address})" if host.address else ""))
+    say(f"  base     {escape_line(plan.base) if plan.base else 'programs of this machine'}")
+
+
+def _agreed(question: str, *, yes: bool) -> None:
+    """Return if a person agrees.
+
+    Raises:
+        InvalidInputError: When nobody can be asked, and `--yes` was not given.
+    """
+    from agent_runner.errors import InvalidInputError, RefusedError
+
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InvalidInputError("nobody can be asked here", hint="look at what is shown, then add `--yes`")
+    if not typer.confirm(question, err=True):
+        raise RefusedError("nothing was done")
+
+
+async def _build(plan: Plan, state: Path, *, as_json: bool) -> None:
+    from agent_runner.cli.waiting import told_to_wait
+    from agent_runner.images.making import BuildFailedError, make
+    from audit.escape import escape_line
+
+    try:
+        async with told_to_wait():
+            made = await make(plan, state=state, progress=Progress())
+    except BuildFailedError as error:
+        for line in error.last_words.splitlines():
+            say(f"  {escape_line(line)}")
+        raise
+    _told(made, as_json=as_json)
+
+
+def _told(made: Made, *, as_json: bool) -> None:
+    import json
+
+    if as_json:
+        programs = list(made.tree.programs)
+        typer.echo(json.dumps({**made.image.model_dump(), "session": made.session, "programs": programs}))
+        return
+    say(
+        f"{made.tree.entries} files and folders, {made.tree.content_bytes / 1e6:.1f} MB, "
+        f"over {made.image.base}"
+    )
+    say(
+        "in a policy: `exec: {image: "
+        + made.image.name.removesuffix(":latest")
+        + "}`, or the id, which never moves"
+    )
+    typer.echo(f"{made.image.name}  {made.image.image}")
+
+
+async def _accept(given: str, state: Path, *, yes: bool) -> None:
+    from agent_runner.errors import InvalidInputError
+    from agent_runner.images.acceptance import accept
+    from agent_runner.images.choice import fetched, repository_digest
+    from sandbox.docker_engine import DockerEngine
+    from sandbox.images.reference import parse_reference
+    from sandbox.runtime.record import RecordFile
+
+    reference = parse_reference(given)
+    if not reference.moves:
+        raise InvalidInputError(f"`{given}` is a digest, which never moves")
+    engine = await DockerEngine.connect()
+    try:
+        details = await fetched(engine, reference, progress=Progress())
+        file = RecordFile(state, await engine.engine_id())
+        known = next((entry for entry in file.read().known if entry.reference == given), None)
+        say(f"{given} is {details.image_id}" + (f", was {known.image}" if known else ""))
+        _agreed("accept it?", yes=yes)
+        await accept(file, state, given, details.image_id, repository_digest(reference, details))
+    finally:
+        await engine.close()
+
+
+async def _remove(names: list[str], state: Path, *, yes: bool) -> None:
+    from agent_runner.images.removal import find_own, remove
+    from sandbox.docker_engine import DockerEngine
+    from sandbox.runtime.record import RecordFile
+
+    engine = await DockerEngine.connect()
+    try:
+        record = RecordFile(state, await engine.engine_id()).read()
+        chosen = list(dict.fromkeys(find_own(record, name) for name in names))
+        for name, image in chosen:
+            say(f"  {name}  {image}")
+        _agreed(f"remove {'it' if len(chosen) == 1 else 'them'}?", yes=yes)
+        for name, image in chosen:
+            await remove(engine, state, name, image)
+            typer.echo(f"removed {name}  {image}")
+    finally:
+        await engine.close()
