@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from sandbox.link_events import ConnectionEvent
-    from sandbox.link_state import LinkState
+    from sandbox.link_stream import Wire
 
 _CREDIT_STEP_BYTES: Final = frames.CONNECTION_CREDIT_BYTES // 4
 
@@ -35,18 +35,6 @@ class Relay(Protocol):
             send: Sends to the container, and waits for room.
             end: Tells the container that nothing more comes.
         """
-
-
-class Wire(Protocol):
-    """What a connection needs of the link."""
-
-    state: LinkState
-
-    def write(self, data: bytes) -> None:
-        """Send bytes that `state` made."""
-
-    async def drain(self) -> None:
-        """Wait until the transport takes more."""
 
 
 class Connection:

@@ -87,3 +87,45 @@ class OperationError(SandboxError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class OperationFailedError(SandboxError):
+    """Raised when the guest answered an operation with FAIL.
+
+    Args:
+        operation: its name.
+        code: one word, stable: `not-found`, `path`, `timeout`, …; see docs/architecture.md.
+        message: the guest's own words: hostile text, to be escaped before it is shown.
+    """
+
+    def __init__(self, operation: str, code: str, message: str) -> None:
+        super().__init__(f"{operation}: {message}")
+        self.operation = operation
+        self.code = code
+        self.reason = message
+
+
+class AnswerTooLargeError(SandboxError):
+    """Raised when an operation's body is longer than its caller allowed; the operation has been cancelled.
+
+    Args:
+        operation: its name.
+        limit_bytes: what was allowed.
+    """
+
+    def __init__(self, operation: str, limit_bytes: int) -> None:
+        super().__init__(f"{operation} answered more than `{limit_bytes}` bytes")
+        self.operation = operation
+        self.limit_bytes = limit_bytes
+
+
+class GuestUnresponsiveError(SandboxLostError):
+    """Raised when the guest has not answered a beat for too long."""
+
+
+class GuestProtocolError(SandboxLostError):
+    """Raised when the guest broke a rule of the link: it is not what was started, or was taken over."""
+
+
+class LinkClosedError(SandboxLostError):
+    """Raised when the link was closed, by the guest's end or by this side, while it was needed."""

@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from sandbox.connection import Connections
-from sandbox.errors import SandboxError, SandboxLostError
-from sandbox.guest import frames
+from sandbox.errors import (
+    GuestProtocolError,
+    GuestUnresponsiveError,
+    LinkClosedError,
+    OperationFailedError,
+    SandboxError,
+)
 from sandbox.guest.frames import ProtocolError
+from sandbox.link_call import carry_out
 from sandbox.link_events import (
     BeatAnswered,
     BodyReceived,
@@ -36,16 +40,16 @@ from sandbox.link_events import (
     Opened,
 )
 from sandbox.link_state import MAX_STREAMS, LinkState
+from sandbox.link_stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
     from types import TracebackType
 
     from sandbox.connection import Relay
     from sandbox.engine import ByteReader, ByteWriter
     from sandbox.guest.objects import Object
-
-    Consumer = Callable[[bytes], Awaitable[None]]
+    from sandbox.link_call import CallResult, Consumer
 
 BEAT_SECONDS: Final = 1.0
 SILENCE_SECONDS: Final = 10.0
@@ -53,173 +57,7 @@ LEASE_SECONDS: Final = 10.0
 HELLO_SECONDS: Final = 60.0
 DEFAULT_LIMIT_BYTES: Final = 16 << 20
 _READ_BYTES: Final = 256 * 1024
-_CREDIT_STEP_BYTES: Final = 64 * 1024
 _OVERSLEPT_SECONDS: Final = 1.0
-
-
-class OperationFailedError(SandboxError):
-    """Raised when the guest answered an operation with FAIL.
-
-    Args:
-        operation: its name.
-        code: one word, stable: `not-found`, `path`, `timeout`, …; see docs/architecture.md.
-        message: the guest's own words: hostile text, to be escaped before it is shown.
-    """
-
-    def __init__(self, operation: str, code: str, message: str) -> None:
-        super().__init__(f"{operation}: {message}")
-        self.operation = operation
-        self.code = code
-        self.reason = message
-
-
-class AnswerTooLargeError(SandboxError):
-    """Raised when an operation's body is longer than its caller allowed; the operation has been cancelled.
-
-    Args:
-        operation: its name.
-        limit_bytes: what was allowed.
-    """
-
-    def __init__(self, operation: str, limit_bytes: int) -> None:
-        super().__init__(f"{operation} answered more than `{limit_bytes}` bytes")
-        self.operation = operation
-        self.limit_bytes = limit_bytes
-
-
-class GuestUnresponsiveError(SandboxLostError):
-    """Raised when the guest has not answered a beat for too long."""
-
-
-class GuestProtocolError(SandboxLostError):
-    """Raised when the guest broke a rule of the link: it is not what was started, or was taken over."""
-
-
-class LinkClosedError(SandboxLostError):
-    """Raised when the link was closed, by the guest's end or by this side, while it was needed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallResult:
-    """What an operation answered."""
-
-    result: Object
-    """The RESULT frame's object."""
-    body: bytes
-    """All BODY bytes; empty when a consumer took them."""
-    errors: bytes
-    """All ERRORS bytes, a program's stderr; empty when a consumer took them."""
-
-
-class Stream:
-    """One operation that runs. Made by `Link.open`.
-
-    Args:
-        link: whose stream it is.
-        number: on the wire.
-        operation: its name, for messages.
-    """
-
-    def __init__(self, link: Link, number: int, operation: str) -> None:
-        self._link = link
-        self.number = number
-        self.operation = operation
-        self._received: deque[BodyReceived | ErrorsReceived] = deque()
-        self._taken_bytes = 0
-        self._outcome: Finished | Failed | SandboxError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._credited = asyncio.Event()
-        self._abandoned = False
-
-    # ---- for the caller
-
-    async def send(self, data: bytes) -> None:
-        """Send body bytes, waiting for credit; what the operation did not want, having ended, is dropped."""
-        view = memoryview(data)
-        while view and self._outcome is None:
-            count = min(len(view), self._link.state.may_send(self.number), frames.MAX_PAYLOAD_BYTES)
-            if count == 0:
-                self._credited.clear()
-                await self._credited.wait()
-                continue
-            self._link.write(self._link.state.body(self.number, view[:count]))
-            view = view[count:]
-            await self._link.drain()
-
-    def end(self) -> None:
-        """Say that no more body bytes follow."""
-        self._link.write(self._link.state.end(self.number))
-
-    def cancel(self) -> None:
-        """Ask the guest to end the operation; it answers FAIL `cancelled`, or the result it already had."""
-        self._link.write(self._link.state.cancel(self.number))
-
-    async def chunks(self) -> AsyncIterator[BodyReceived | ErrorsReceived]:
-        """Yield what comes, in order, until the operation has answered; taking a chunk gives credit."""
-        while True:
-            while self._received:
-                chunk = self._received.popleft()
-                yield chunk
-                self._give_credit(len(chunk.data))
-            if self._outcome is not None:
-                return
-            await self._wait()
-
-    async def result(self) -> Object:
-        """Return the operation's result; chunks that nobody took are dropped.
-
-        Raises:
-            OperationFailedError: when the guest answered FAIL.
-            SandboxLostError: when the link is lost.
-        """
-        async for _ in self.chunks():
-            pass
-        match self._outcome:
-            case Finished(_, result):
-                return result
-            case Failed(_, code, message):
-                raise OperationFailedError(self.operation, code, message)
-            case SandboxError() as error:
-                raise error
-            case None:  # `chunks` only ends with an outcome
-                raise AssertionError
-
-    # ---- for the link
-
-    def deliver(self, event: BodyReceived | ErrorsReceived | Finished | Failed | SandboxError) -> None:
-        """Take in what the guest sent, or how the link was lost."""
-        if isinstance(event, BodyReceived | ErrorsReceived):
-            if not self._abandoned:
-                self._received.append(event)
-        else:
-            self._outcome = event
-            self._credited.set()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def credit(self) -> None:
-        """Wake a sender that waits for credit."""
-        self._credited.set()
-
-    def abandon(self) -> None:
-        """Cancel what still runs, and let what it still sends fall to the ground."""
-        if self._outcome is None and not self._abandoned:
-            self._abandoned = True
-            self._received.clear()
-            self.cancel()
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _give_credit(self, count: int) -> None:
-        self._taken_bytes += count
-        if self._taken_bytes >= _CREDIT_STEP_BYTES and self._outcome is None:
-            self._link.write(self._link.state.grant(self.number, self._taken_bytes))
-            self._taken_bytes = 0
 
 
 class Link:
@@ -353,13 +191,9 @@ class Link:
             SandboxLostError: when the link is lost.
         """
         async with self.open(operation, arguments) as stream:
-            feeder = self._feed(stream, body)
-            try:
-                kept = await self._collect(stream, on_body, on_errors, limit_bytes)
-                return CallResult(result=await stream.result(), body=kept[0], errors=kept[1])
-            finally:
-                if feeder is not None:
-                    await _stop(feeder)
+            return await carry_out(
+                stream, body=body, on_body=on_body, on_errors=on_errors, limit_bytes=limit_bytes
+            )
 
     def accept(self, relay: Relay) -> None:
         """Let the guest open connections from now on; until this is called, its OPEN is a protocol error.
@@ -394,36 +228,6 @@ class Link:
         if self._lost is None:
             with contextlib.suppress(OSError):  # the reading side tells
                 await self._writer.drain()
-
-    def _feed(self, stream: Stream, body: bytes | AsyncIterator[bytes]) -> asyncio.Task[None] | None:
-        """Send the body; in a task of its own when it does not fit into the first credit."""
-        if isinstance(body, bytes) and len(body) <= frames.INITIAL_CREDIT_BYTES:
-            if body:
-                self.write(self.state.body(stream.number, body))
-            stream.end()
-            return None
-        feeder = asyncio.create_task(_send_all(stream, body))
-        feeder.add_done_callback(
-            lambda done: None if done.cancelled() or not done.exception() else stream.cancel()
-        )
-        return feeder
-
-    async def _collect(
-        self, stream: Stream, on_body: Consumer | None, on_errors: Consumer | None, limit_bytes: int
-    ) -> tuple[bytes, bytes]:
-        kept: dict[bool, list[bytes]] = {True: [], False: []}
-        left = limit_bytes
-        async for chunk in stream.chunks():
-            left -= len(chunk.data)
-            if left < 0:
-                raise AnswerTooLargeError(stream.operation, limit_bytes)
-            is_body = isinstance(chunk, BodyReceived)
-            consumer = on_body if is_body else on_errors
-            if consumer is None:
-                kept[is_body].append(chunk.data)
-            else:
-                await consumer(chunk.data)
-        return b"".join(kept[True]), b"".join(kept[False])
 
     async def _read(self) -> None:
         try:
@@ -481,20 +285,3 @@ class Link:
 
     def _lost_error(self) -> SandboxError:
         return self._lost or LinkClosedError("the link was closed")
-
-
-async def _send_all(stream: Stream, body: bytes | AsyncIterator[bytes]) -> None:
-    if isinstance(body, bytes):
-        await stream.send(body)
-    else:
-        async for piece in body:
-            await stream.send(piece)
-    stream.end()
-
-
-async def _stop(feeder: asyncio.Task[None]) -> None:
-    """End a feeder; what its source raised is raised here, for it is why the operation was cancelled."""
-    feeder.cancel()
-    await asyncio.wait([feeder])
-    if not feeder.cancelled():
-        feeder.result()

@@ -16,18 +16,16 @@ from sandbox.guest.objects import decode_object, encode_object
 from sandbox.guest.seal import FROM_GUEST, FROM_HOST, Seal
 from sandbox.link_events import (
     BeatAnswered,
-    BodyReceived,
     Cancelled,
     ConnectionBody,
     ConnectionCredit,
-    CreditReceived,
     Ended,
-    ErrorsReceived,
     Failed,
     Finished,
     Greeted,
     Opened,
 )
+from sandbox.link_side import Side
 
 if TYPE_CHECKING:
     from sandbox.guest.objects import Object
@@ -41,19 +39,6 @@ _ON_CONNECTIONS: Final = (frames.BODY, frames.CREDIT, frames.END, frames.CANCEL)
 """What the guest may say on a stream of its own, once it is open."""
 
 
-class _Side:
-    """What is known of one open stream."""
-
-    __slots__ = ("body_ended", "cancelled", "may_receive", "may_send", "sent_end")
-
-    def __init__(self, credit_bytes: int = frames.INITIAL_CREDIT_BYTES) -> None:
-        self.may_send = credit_bytes
-        self.may_receive = credit_bytes
-        self.sent_end = False
-        self.body_ended = False
-        self.cancelled = False
-
-
 class LinkState:
     """The host's end of one link.
 
@@ -63,7 +48,7 @@ class LinkState:
 
     def __init__(self) -> None:
         self._decoder = Decoder()
-        self._sides: dict[int, _Side] = {}
+        self._sides: dict[int, Side] = {}
         self._next = 1
         self._accepting = False
         self._newest_of_guest = 0
@@ -112,7 +97,7 @@ class LinkState:
             )
         number = self._next
         self._next += 2
-        self._sides[number] = _Side()
+        self._sides[number] = Side()
         return number, self._encode(frames.OPEN, number, payload)
 
     def may_send(self, stream: int) -> int:
@@ -213,9 +198,9 @@ class LinkState:
             raise ProtocolError(f"{frames.NAMES[frame.kind]} on stream `{frame.stream}`, which is not open")
         match frame.kind:
             case frames.BODY | frames.ERRORS:
-                return self._take_bytes(frame, side)
+                return side.take_bytes(frame)
             case frames.CREDIT:
-                return self._take_credit(frame, side)
+                return side.take_credit(frame)
             case frames.RESULT:
                 del self._sides[frame.stream]
                 return Finished(frame.stream, decode_object(frame.payload))
@@ -238,10 +223,10 @@ class LinkState:
             raise ProtocolError(f"{frames.NAMES[frame.kind]} on stream `{frame.stream}` after its end")
         match frame.kind:
             case frames.BODY:
-                self._take_bytes(frame, side)
+                side.take_bytes(frame)
                 return ConnectionBody(frame.stream, frame.payload)
             case frames.CREDIT:
-                self._take_credit(frame, side)
+                side.take_credit(frame)
                 return ConnectionCredit(frame.stream)
             case frames.END:
                 side.body_ended = True
@@ -263,7 +248,7 @@ class LinkState:
             raise ProtocolError(f"OPEN of something else than `{frames.CONNECT}`")
         self._newest_of_guest = frame.stream
         self._connections += 1
-        self._sides[frame.stream] = _Side(frames.CONNECTION_CREDIT_BYTES)
+        self._sides[frame.stream] = Side(frames.CONNECTION_CREDIT_BYTES)
         return Opened(frame.stream)
 
     def _take_hello(self, frame: Frame) -> Greeted | None:
@@ -297,24 +282,6 @@ class LinkState:
             raise ProtocolError("a BEAT that answers none")
         self._beats_owed -= 1
         return BeatAnswered()
-
-    def _take_bytes(self, frame: Frame, side: _Side) -> BodyReceived | ErrorsReceived:
-        if len(frame.payload) > side.may_receive:
-            raise ProtocolError(
-                f"stream `{frame.stream}` sent `{len(frame.payload)}` bytes; "
-                f"credit was for {side.may_receive}"
-            )
-        side.may_receive -= len(frame.payload)
-        kind = BodyReceived if frame.kind == frames.BODY else ErrorsReceived
-        return kind(frame.stream, frame.payload)
-
-    def _take_credit(self, frame: Frame, side: _Side) -> CreditReceived:
-        side.may_send += frames.credit_of(frame)
-        if side.may_send > frames.MAX_STREAM:
-            raise ProtocolError(
-                f"stream `{frame.stream}` was given more than {frames.MAX_STREAM} bytes of credit"
-            )
-        return CreditReceived(frame.stream)
 
 
 def _failed(frame: Frame) -> Failed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sandbox.guest.loopback import PORT
+from sandbox.guest.doors import PORT
 from sandbox.guest.trust import NAME
 
 if TYPE_CHECKING:

@@ -10,9 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sandbox import attest, host_view
-from sandbox.errors import OperationError, SandboxError, SandboxLostError
+from sandbox.errors import (
+    AnswerTooLargeError,
+    OperationError,
+    OperationFailedError,
+    SandboxError,
+    SandboxLostError,
+)
 from sandbox.limits import MIB, Limits
-from sandbox.link import AnswerTooLargeError, CallResult, Link, OperationFailedError
+from sandbox.link import Link
 from sandbox.proxied import BUNDLE, proxy_environment, trust_environment
 from sandbox.spec import SCRATCH, ContainerSpec
 
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
     from sandbox.connection import Relay
     from sandbox.engine import Attachment, Engine, Evidence, Inspection
     from sandbox.guest.objects import Object
+    from sandbox.link_call import CallResult
 
 LEASE_SECONDS: Final = 10.0
 REMOTE_LEASE_SECONDS: Final = 30.0

@@ -26,53 +26,14 @@ if TYPE_CHECKING:
 
     from .frames import Frame
 
-PORT = 3128
-BACKLOG = 128
 LINGER_SECONDS = 30.0  # how long a client may leave unread what came before the host's last word
 _READ_BYTES = 64 * 1024
 _CREDIT_STEP_BYTES = frames.CONNECTION_CREDIT_BYTES // 4
 _ACCEPTED_AT_ONCE = 16
 _REST_SECONDS = 0.1
 _TICK_SECONDS = 1.0
-_IP_FREEBIND = 15  # linux/in.h
 _OPEN = encode_object({"op": frames.CONNECT})
 _RESET = pack("ii", 1, 0)  # struct linger: on, no time
-
-
-def listening() -> list[_socket.socket]:
-    """Listen on the loopback addresses that there are.
-
-    Raises:
-        OSError: when 127.0.0.1 cannot be listened on.
-    """
-    first = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-    _free_bind(first)
-    _listen(first, "127.0.0.1")
-    try:
-        second = _socket.socket(_socket.AF_INET6, _socket.SOCK_STREAM)
-    except OSError:
-        return [first]
-    try:
-        second.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
-        _listen(second, "::1")
-    except OSError:  # no such address here, which is usual
-        second.close()
-        return [first]
-    return [first, second]
-
-
-def _free_bind(door: _socket.socket) -> None:
-    """Let the socket be bound while the interface is still down, where the kernel knows how."""
-    try:
-        door.setsockopt(_socket.IPPROTO_IP, _IP_FREEBIND, 1)
-    except OSError:
-        return
-
-
-def _listen(door: _socket.socket, address: str) -> None:
-    door.bind((address, PORT))
-    door.listen(BACKLOG)
-    door.setblocking(False)  # noqa: FBT003 (C, positional)
 
 
 def live(wire: _socket.socket, doors: list[_socket.socket], first: int) -> NoReturn:

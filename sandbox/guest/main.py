@@ -6,7 +6,7 @@ import fcntl
 import gc
 import os
 
-from . import facts, linux, lockdown, loopback, probes, signals
+from . import doors, facts, linux, lockdown, probes, signals
 from .beneath import Beneath
 from .outgoing import Outgoing
 from .pool import SPARE, Pool
@@ -64,7 +64,7 @@ def _prepare(root: str, *, holds_exec: bool, loopback_open: bool) -> Guest:
     # Kernels keep the link's descriptors from programs; where one does not, frames are sealed.
     seals = tries["open_link"] not in ("EACCES", "EPERM")
     pool = Pool(Beneath(root), forget=link.forget)
-    outgoing = Outgoing(link, loopback.listening()) if loopback_open else None
+    outgoing = Outgoing(link, doors.listening()) if loopback_open else None
     gc.collect()
     gc.freeze()
     if outgoing is not None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.errors import OperationFailedError
 from sandbox.guest.facts import SELF_TEST
 from sandbox.guest.probes import PROBES
-from sandbox.link import OperationFailedError
 from tests.sandbox.guest.containers import Place, build_runtime, empty_image, remove, run
 from tests.sandbox.guest.launch import NOBODY, Running, reachable_folder
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.errors import SandboxLostError
-from sandbox.link import GuestProtocolError, LinkClosedError
+from sandbox.errors import GuestProtocolError, LinkClosedError, SandboxLostError
 from tests.sandbox.guest.containers import Place, build_runtime, empty_image
 from tests.sandbox.guest.launch import GUEST, NOBODY, Running, command, end, reachable_folder, running
 

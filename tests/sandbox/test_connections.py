@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.errors import GuestProtocolError, OperationFailedError
 from sandbox.guest import frames
 from sandbox.guest.objects import decode_object, encode_object
-from sandbox.link import GuestProtocolError, OperationFailedError
 from tests.sandbox.test_link import Fake, linked
 
 if TYPE_CHECKING:

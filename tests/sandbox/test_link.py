@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.guest import frames
-from sandbox.guest.frames import Decoder, Frame
-from sandbox.guest.objects import decode_object, encode_object
-from sandbox.link import (
+from sandbox.errors import (
     AnswerTooLargeError,
     GuestProtocolError,
     GuestUnresponsiveError,
-    Link,
     LinkClosedError,
     OperationFailedError,
 )
+from sandbox.guest import frames
+from sandbox.guest.frames import Decoder, Frame
+from sandbox.guest.objects import decode_object, encode_object
+from sandbox.link import Link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -78,13 +78,16 @@ class Fake:
 
 
 @contextlib.asynccontextmanager
-async def linked(script: Script, **times: float) -> AsyncIterator[Link]:
+async def linked(
+    script: Script, *, beat_seconds: float = 1.0, silence_seconds: float = 10.0
+) -> AsyncIterator[Link]:
     """Connect a link to a script over a pair of sockets."""
     ours, theirs = socket.socketpair()
     fake = Fake(*await asyncio.open_connection(sock=theirs))
     acting = asyncio.create_task(_act(script, fake))
     try:
-        async with Link(*await asyncio.open_connection(sock=ours), **times) as link:
+        reader, writer = await asyncio.open_connection(sock=ours)
+        async with Link(reader, writer, beat_seconds=beat_seconds, silence_seconds=silence_seconds) as link:
             yield link
     finally:
         acting.cancel()

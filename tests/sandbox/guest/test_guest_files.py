@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.errors import OperationFailedError
 from sandbox.guest import beneath
 from sandbox.guest.beneath import Beneath
 from sandbox.guest.refusal import RefusedError
-from sandbox.link import OperationFailedError
 from tests.sandbox.guest.launch import Running, running
 
 if TYPE_CHECKING:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.link import OperationFailedError
+from sandbox.errors import OperationFailedError
 from tests.sandbox.guest.launch import PATH, Running, running
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sandbox.guest.objects import Object
 
 
 async def processes(guest: Running) -> list[str]:
@@ -113,7 +115,7 @@ async def test_stdin_is_fed_and_ends(tmp_path: Path) -> None:
     content = os.urandom(3_000_000)
 
     async with running(tmp_path, "--exec") as guest:
-        values = {"argv": ["cat"], "cwd": ".", "env": {**PATH}, "output_bytes": 1 << 30}
+        values: Object = {"argv": ["cat"], "cwd": ".", "env": {**PATH}, "output_bytes": 1 << 30}
         answer = await guest.link.call("process.spawn", values, body=content)
         nothing = await guest.spawn("cat")
 
@@ -123,7 +125,7 @@ async def test_stdin_is_fed_and_ends(tmp_path: Path) -> None:
 
 async def test_a_program_that_does_not_read_its_stdin_is_not_waited_for(tmp_path: Path) -> None:
     async with running(tmp_path, "--exec") as guest:
-        values = {"argv": ["true"], "cwd": ".", "env": {**PATH}}
+        values: Object = {"argv": ["true"], "cwd": ".", "env": {**PATH}}
         answer = await guest.link.call("process.spawn", values, body=bytes(5_000_000))
 
     assert answer.result["exit_code"] == 0
@@ -172,7 +174,7 @@ async def test_a_consumer_that_waits_holds_the_program_back_and_loses_nothing(tm
         got.extend(data)
 
     async with running(tmp_path, "--exec") as guest:
-        values = {"argv": ["seq", "400000"], "cwd": ".", "env": {**PATH}, "output_bytes": 1 << 30}
+        values: Object = {"argv": ["seq", "400000"], "cwd": ".", "env": {**PATH}, "output_bytes": 1 << 30}
         await guest.link.call("process.spawn", values, on_body=slowly)
 
     assert got == "".join(f"{n}\n" for n in range(1, 400_001)).encode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.link import OperationFailedError
+from sandbox.errors import OperationFailedError
 from tests.sandbox.guest.launch import running
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.errors import OperationFailedError
 from sandbox.guest.trust import NAME
-from sandbox.link import OperationFailedError
 from tests.sandbox.guest.launch import running
 
 if TYPE_CHECKING:

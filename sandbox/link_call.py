@@ -1,0 +1,96 @@
+"""Carry out one operation from its first byte to its outcome: feed it, take what comes, hold the bound."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sandbox.errors import AnswerTooLargeError
+from sandbox.guest import frames
+from sandbox.link_events import BodyReceived
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sandbox.guest.objects import Object
+    from sandbox.link_stream import Stream
+
+    Consumer = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallResult:
+    """What an operation answered."""
+
+    result: Object
+    """The RESULT frame's object."""
+    body: bytes
+    """All BODY bytes; empty when a consumer took them."""
+    errors: bytes
+    """All ERRORS bytes, a program's stderr; empty when a consumer took them."""
+
+
+async def carry_out(
+    stream: Stream,
+    *,
+    body: bytes | AsyncIterator[bytes],
+    on_body: Consumer | None,
+    on_errors: Consumer | None,
+    limit_bytes: int,
+) -> CallResult:
+    """Do what `Link.call` says, on a stream that was just opened."""
+    feeder = _feed(stream, body)
+    try:
+        kept_body, kept_errors = await _collect(stream, on_body, on_errors, limit_bytes)
+        return CallResult(result=await stream.result(), body=kept_body, errors=kept_errors)
+    finally:
+        if feeder is not None:
+            await _stop(feeder)
+
+
+def _feed(stream: Stream, body: bytes | AsyncIterator[bytes]) -> asyncio.Task[None] | None:
+    """Send the body; in a task of its own when it does not fit into the first credit."""
+    if isinstance(body, bytes) and len(body) <= frames.INITIAL_CREDIT_BYTES:
+        stream.send_first(body)
+        return None
+    feeder = asyncio.create_task(_send_all(stream, body))
+    feeder.add_done_callback(
+        lambda done: None if done.cancelled() or not done.exception() else stream.cancel()
+    )
+    return feeder
+
+
+async def _send_all(stream: Stream, body: bytes | AsyncIterator[bytes]) -> None:
+    if isinstance(body, bytes):
+        await stream.send(body)
+    else:
+        async for piece in body:
+            await stream.send(piece)
+    stream.end()
+
+
+async def _stop(feeder: asyncio.Task[None]) -> None:
+    """End a feeder; what its source raised is raised here, for it is why the operation was cancelled."""
+    feeder.cancel()
+    await asyncio.wait([feeder])
+    if not feeder.cancelled():
+        feeder.result()
+
+
+async def _collect(
+    stream: Stream, on_body: Consumer | None, on_errors: Consumer | None, limit_bytes: int
+) -> tuple[bytes, bytes]:
+    kept: dict[bool, list[bytes]] = {True: [], False: []}
+    left = limit_bytes
+    async for chunk in stream.chunks():
+        left -= len(chunk.data)
+        if left < 0:
+            raise AnswerTooLargeError(stream.operation, limit_bytes)
+        is_body = isinstance(chunk, BodyReceived)
+        consumer = on_body if is_body else on_errors
+        if consumer is None:
+            kept[is_body].append(chunk.data)
+        else:
+            await consumer(chunk.data)
+    return b"".join(kept[True]), b"".join(kept[False])
