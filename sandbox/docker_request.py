@@ -60,8 +60,7 @@ def host_config(spec: ContainerSpec) -> dict[str, Json]:
         "ShmSize": MIB,
         "Tmpfs": dict(spec.tmpfs),
         "Ulimits": [
-            {"Name": "core", "Soft": 0, "Hard": 0},
-            {"Name": "nofile", "Soft": spec.open_files, "Hard": spec.open_files},
+            {"Name": name, "Soft": most, "Hard": most} for name, most in sorted(spec.process_limits.items())
         ],
     }
 

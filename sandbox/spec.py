@@ -74,6 +74,11 @@ READ_ONLY_PATHS: Final = (
 )
 
 
+PROCESS_LIMITS: Final = {"core": 0, "memlock": 64 * 1024, "nice": 0, "rtprio": 0, "sigpending": 4096}
+"""What a process would else inherit from the engine's service, which runs without most bounds. Signals that
+wait are counted by user on the whole machine: a session must not use up what its person's programs need."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Say who the container's processes are; never uid 0, never gid 0."""
@@ -180,7 +185,8 @@ class ContainerSpec:
     memory_bytes: int
     nano_cpus: int
     processes: int
-    open_files: int
+    process_limits: Mapping[str, int]
+    """Bounds of each process (setrlimit(2), in its units), soft and hard, by the engine's name for each."""
     masked_paths: tuple[str, ...]
     read_only_paths: tuple[str, ...]
     labels: Mapping[str, str]
@@ -254,7 +260,7 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
         memory_bytes=_memory(limits, workspace),
         nano_cpus=int(limits.cpus * 1_000_000_000),
         processes=limits.processes + GUEST_PROCESSES + (KERNEL_PROCESSES if runtime in OWN_KERNEL else 0),
-        open_files=limits.open_files,
+        process_limits={**PROCESS_LIMITS, "nofile": limits.open_files},
         masked_paths=MASKED_PATHS,
         read_only_paths=READ_ONLY_PATHS,
         labels=labels.as_mapping(),

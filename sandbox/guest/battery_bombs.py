@@ -20,7 +20,7 @@ SHARED = "/dev/shm"  # noqa: S108 (as above)
 _MOST_BYTES = 1 << 30
 _MOST_FILES = 1 << 18
 _MOST_PROCESSES = 4096
-_MOST_SIGNALS = 1 << 17
+_MOST_SIGNALS = 1 << 14
 _BLOCK = b"\0" * (1 << 20)
 _SECONDS = 20.0
 
@@ -82,7 +82,7 @@ def _fork_many() -> None:
 
 
 def _queue_signals() -> None:
-    """Queue signals to a child that blocks them; the kernel counts them for the user, on the whole machine."""
+    """Queue signals to a child that blocks them; the kernel counts them by user, on the whole machine."""
     library = ctypes.CDLL(None, use_errno=True)
     child = os.fork()
     if child == 0:

@@ -105,6 +105,17 @@ def tmpfs(target: str, old: str, new: str) -> Callable[[Request], object]:
     return change
 
 
+def one_limit(name: str, most: int) -> Callable[[Request], object]:
+    """Change one limit of processes."""
+
+    def change(request: Request) -> None:
+        for limit in request["HostConfig"]["Ulimits"]:
+            if limit["Name"] == name:
+                limit.update({"Soft": most, "Hard": most})
+
+    return change
+
+
 def environment(*entries: str) -> Callable[[Request], object]:
     """Add to the environment."""
     return lambda request: request["Env"].extend(entries)
@@ -200,13 +211,9 @@ CHANGES: dict[str, tuple[Callable[[Request], object], str]] = {
     "not removed": (host(AutoRemove=False), "HostConfig.AutoRemove"),
     "paths unmasked": (host(MaskedPaths=[]), "HostConfig.MaskedPaths"),
     "paths writable": (host(ReadonlyPaths=[]), "HostConfig.ReadonlyPaths"),
-    "a limit": (host(Ulimits=[]), "HostConfig.Ulimits"),
-    "cores": (
-        host(
-            Ulimits=[{"Name": "core", "Soft": -1, "Hard": -1}, {"Name": "nofile", "Soft": 4096, "Hard": 4096}]
-        ),
-        "HostConfig.Ulimits",
-    ),
+    "no limits of processes": (host(Ulimits=[]), "HostConfig.Ulimits"),
+    "cores": (one_limit("core", -1), "HostConfig.Ulimits"),
+    "more open files": (one_limit("nofile", 8192), "HostConfig.Ulimits"),
     "a log": (host(LogConfig={"Type": "json-file", "Config": {}}), "HostConfig.LogConfig"),
     "a kernel setting": (host(Sysctls={"net.ipv4.ip_forward": "1"}), "HostConfig.Sysctls"),
     "shared memory": (host(ShmSize=1 << 30), "HostConfig.ShmSize"),
