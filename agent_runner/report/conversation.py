@@ -101,6 +101,8 @@ class Conversation:
         self._steps.add(moment, step(moment, "message", name, "", parts=[part]))
 
     def _asked(self, moment: Moment, asked: event.ModelAsked) -> None:
+        if self._turn is not None and self._turn.name == f"turn {asked.turn}":
+            return  # the same question once more, after an attempt that failed
         model = f"{asked.backend} {asked.model}"
         notes = [] if model == self._model else [model]
         self._model = model

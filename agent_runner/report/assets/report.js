@@ -4,7 +4,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const steps = data.steps;
-const BLOCK = 30; // steps drawn and dropped together
+const BLOCK = 12; // steps drawn and dropped together
 const FIRST = { letters: 1600, lines: 16 }; // of a long text, before somebody asks for more
 const MORE = { letters: 65536, lines: 2000 };
 const ROWS = 50;
