@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
+from policies.ceiling_blocks import (
+    CeilingBudget,
+    CeilingCommands,
+    CeilingExec,
+    CeilingFiles,
+    CeilingIsolation,
+    CeilingNetwork,
+)
 from policies.document import read_document
 from policies.errors import BadValueError, CeilingError, PolicyFileError, Problem, RuleAt
 from policies.faults import problems_of
-from policies.globs import GlobSet, canonical_path
+from policies.globs import canonical_path
 from policies.join import ACCESS, RUNTIMES, strictest, union
 from policies.lawful import unlawful
-from policies.leaves import (
-    CommandField,
-    CountField,
-    DurationField,
-    GlobField,
-    GrantField,
-    HostField,
-    ImageField,
-    MethodField,
-    NumberField,
-    SizeField,
-    VersionField,
-    choice,
-)
+from policies.leaves import GrantField, VersionField, choice
 from policies.policy import Block, EgressRule, ExecBlock, FilesBlock, NetworkBlock, Policy
 from policies.request import ActionRequest, Reason
 from policies.urls import canonical_url
@@ -40,81 +34,7 @@ if TYPE_CHECKING:
 
 Word = TypeVar("Word", bound=str)
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class CeilingFiles(Block):
-    """The most that any session may do with a workspace."""
-
-    access: (
-        Annotated[Literal["read", "stage", "direct"], *choice("the widest access", "read", "stage", "direct")]
-        | None
-    ) = Field(default=None, description="the widest access")
-    hide: tuple[GlobField, ...] = Field(default=(), description="always hidden")
-    protect: tuple[GlobField, ...] = Field(default=(), description="always protected")
-
-    @cached_property
-    def hidden(self) -> GlobSet:
-        """The hidden paths, to be asked at once."""
-        return GlobSet(self.hide)
-
-    @cached_property
-    def protected(self) -> GlobSet:
-        """The protected paths, to be asked at once."""
-        return GlobSet(self.protect)
-
-
-class CeilingNetwork(Block):
-    """The most that any session may reach."""
-
-    hosts: tuple[HostField, ...] | None = Field(default=None, description="the only hosts; empty is no host")
-    deny: tuple[HostField, ...] = Field(default=(), description="never these hosts")
-    methods: tuple[MethodField, ...] | None = Field(default=None, description="the only methods")
-    private: bool = Field(default=True, description="whether rules may reach private addresses")
-    data_public: bool = Field(default=True, description="whether rules may declare `data: public`")
-    sent_bytes: SizeField | None = Field(default=None, description="the most bytes sent")
-    received_bytes: SizeField | None = Field(default=None, description="the most bytes received")
-    requests: CountField | None = Field(default=None, description="the most requests")
-
-
-class CeilingExec(Block):
-    """The most that any session may run."""
-
-    images: tuple[ImageField, ...] | None = Field(
-        default=None, description="the only images, whole references"
-    )
-    any_program: bool = Field(default=True, description="whether `programs: any` is allowed")
-
-
-class CeilingCommands(Block):
-    """Commands that no session may call."""
-
-    deny: tuple[CommandField, ...] = Field(default=(), description="never these commands")
-
-
-class CeilingIsolation(Block):
-    """The largest sandbox."""
-
-    runtime: (
-        Annotated[
-            Literal["default", "runc", "runsc"], *choice("the weakest runtime", "default", "runc", "runsc")
-        ]
-        | None
-    ) = Field(
-        default=None, description="the weakest runtime: `runsc` is stricter than `runc`, that than `default`"
-    )
-    memory: SizeField | None = Field(default=None, description="the most memory")
-    cpus: NumberField | None = Field(default=None, description="the most processors")
-    processes: CountField | None = Field(default=None, description="the most processes")
-    scratch: SizeField | None = Field(default=None, description="the largest scratch folder")
-
-
-class CeilingBudget(Block):
-    """The largest budget."""
-
-    turns: CountField | None = Field(default=None, description="the most questions to the model")
-    tokens: CountField | None = Field(default=None, description="the most tokens")
-    cost_usd: NumberField | None = Field(default=None, description="the most cost in US dollars")
-    wall_time: DurationField | None = Field(default=None, description="the longest time")
+_MEND: Final = "no policy, flag or approval exceeds the ceiling: do without it"
 
 
 class Ceiling(Block):
@@ -178,12 +98,11 @@ class Ceiling(Block):
             what = (
                 f"action {quoted(request.name)} needs {listed(sorted(need.value for need in request.needs))}"
             )
-            yield Reason("ceiling", f"{what}, beyond the operator's grants", "", self.place("grants"))
+            yield Reason("ceiling", f"{what}, beyond the operator's grants", _MEND, self.place("grants"))
         for pattern in self.commands.deny:
             if pattern.matches(request.command):
-                yield Reason(
-                    "ceiling", f"command {quoted(request.name)} is denied by the operator", "", pattern.at
-                )
+                what = f"command {quoted(request.name)} is denied by the operator"
+                yield Reason("ceiling", what, _MEND, pattern.at)
         yield from self._paths(request)
         yield from self._requests(request)
 
@@ -194,11 +113,11 @@ class Ceiling(Block):
             except BadValueError:
                 continue  # the policy's own check denies it
             if glob := self.files.hidden.find(path):
-                yield Reason("ceiling", f"path {quoted(path)} is hidden by the operator", "", glob.at)
+                yield Reason("ceiling", f"path {quoted(path)} is hidden by the operator", _MEND, glob.at)
             elif use.access == "write" and (glob := self.files.protected.find(path)):
-                yield Reason("ceiling", f"path {quoted(path)} is protected by the operator", "", glob.at)
+                yield Reason("ceiling", f"path {quoted(path)} is protected by the operator", _MEND, glob.at)
             elif use.access == "write" and self.files.access == "read":
-                yield Reason("ceiling", "the operator allows no writing", "", self.place("files.access"))
+                yield Reason("ceiling", "the operator allows no writing", _MEND, self.place("files.access"))
 
     def _requests(self, request: ActionRequest) -> Iterator[Reason]:
         for use in request.http:
@@ -210,10 +129,12 @@ class Ceiling(Block):
             listed_host = hosts is None or any(pattern.matches(target.host) for pattern in hosts)
             if not listed_host or any(pattern.matches(target.host) for pattern in self.network.deny):
                 at = self.place("network.hosts") or self.place("network.deny")
-                yield Reason("ceiling", f"host `{target.host}` is beyond the operator's list", "", at)
+                yield Reason("ceiling", f"host `{target.host}` is beyond the operator's list", _MEND, at)
             if methods is not None and use.method not in methods:
                 at = self.place("network.methods")
-                yield Reason("ceiling", f"method {quoted(use.method)} is beyond the operator's list", "", at)
+                yield Reason(
+                    "ceiling", f"method {quoted(use.method)} is beyond the operator's list", _MEND, at
+                )
 
 
 def parse_ceiling(text: str, *, origin: str) -> Ceiling:
@@ -257,7 +178,7 @@ def under_ceiling(policy: Policy, ceiling: Ceiling) -> Policy:
         CeilingError: When its grant or its image is beyond the ceiling: those are not silently narrowed.
     """
     if not ceiling.permits(policy.grant):
-        raise CeilingError(policy.grant.label, at=ceiling.place("grants"))
+        raise CeilingError(f"grant `{policy.grant.label}`", at=ceiling.place("grants"))
     narrowed = policy.replaced(
         files=policy.files and _files(policy.files, ceiling.files),
         network=policy.network and _network(policy.network, ceiling.network),
@@ -300,9 +221,9 @@ def _files(block: FilesBlock, most: CeilingFiles) -> FilesBlock:
 def _exec(block: ExecBlock, ceiling: Ceiling) -> ExecBlock:
     images = ceiling.exec.images
     if images is not None and block.image not in images:
-        raise CeilingError(f"image {block.image}", at=ceiling.place("exec.images"))
+        raise CeilingError(f"image `{block.image}`", at=ceiling.place("exec.images"))
     if block.programs.any_program and not ceiling.exec.any_program:
-        raise CeilingError("programs: any", at=ceiling.place("exec.any_program"))
+        raise CeilingError("`programs: any`", at=ceiling.place("exec.any_program"))
     return block
 
 

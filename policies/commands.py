@@ -29,8 +29,23 @@ class CommandPattern:
 
     text: str
     at: RuleAt | None = field(default=None, compare=False)
-    words: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    is_group: bool = field(default=False, compare=False, repr=False)
+    words: tuple[str, ...] = field(init=False, compare=False, repr=False)
+    is_group: bool = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Take the text apart, so that there is no pattern without its words."""
+        words = self.text.split(" ")
+        is_group = words[-1] == "*"
+        plain = tuple(words[:-1] if is_group else words)
+        if is_group and not plain:
+            raise BadValueError("command `*` allows whatever exists", hint="name each group, as in `files *`")
+        if not all(_WORD.fullmatch(word) for word in plain):
+            raise BadValueError(
+                f"{quoted(self.text)} is not a command",
+                hint="words with one space between, as in `files read` or `files *`",
+            )
+        object.__setattr__(self, "words", plain)
+        object.__setattr__(self, "is_group", is_group)
 
     @classmethod
     def parse(cls, text: str, *, at: RuleAt | None = None) -> CommandPattern:
@@ -46,17 +61,7 @@ class CommandPattern:
         Raises:
             BadValueError: When it is a bare `*`, or words are not command words.
         """
-        words = text.split(" ")
-        is_group = words[-1] == "*"
-        plain = tuple(words[:-1] if is_group else words)
-        if is_group and not plain:
-            raise BadValueError("command `*` allows whatever exists", hint="name each group, as in `files *`")
-        if not all(_WORD.fullmatch(word) for word in plain):
-            raise BadValueError(
-                f"{quoted(text)} is not a command",
-                hint="words with one space between, as in `files read` or `files *`",
-            )
-        return cls(text=text, at=at, words=plain, is_group=is_group)
+        return cls(text, at)
 
     def matches(self, command: tuple[str, ...]) -> bool:
         """Tell whether a command is meant.
@@ -102,6 +107,19 @@ class ValuePattern:
     text: str
     at: RuleAt | None = field(default=None, compare=False)
 
+    def __post_init__(self) -> None:
+        """Refuse what constrains nothing, and bring the text into NFC."""
+        if not self.text or len(self.text) > LONGEST_VALUE:
+            raise BadValueError(
+                f"{quoted(self.text)} is not a value", hint=f"1 to {LONGEST_VALUE} characters"
+            )
+        if not self.text.strip("*"):
+            raise BadValueError(
+                f"value {quoted(self.text)} constrains nothing",
+                hint="leave the argument out, or name values",
+            )
+        object.__setattr__(self, "text", unicodedata.normalize("NFC", self.text))
+
     @classmethod
     def parse(cls, text: str, *, at: RuleAt | None = None) -> ValuePattern:
         """Read a value.
@@ -116,13 +134,7 @@ class ValuePattern:
         Raises:
             BadValueError: When it is empty, a bare `*` or too long.
         """
-        if not text or len(text) > LONGEST_VALUE:
-            raise BadValueError(f"{quoted(text)} is not a value", hint=f"1 to {LONGEST_VALUE} characters")
-        if not text.strip("*"):
-            raise BadValueError(
-                f"value {quoted(text)} constrains nothing", hint="leave the argument out, or name values"
-            )
-        return cls(unicodedata.normalize("NFC", text), at)
+        return cls(text, at)
 
     @property
     def is_wild(self) -> bool:

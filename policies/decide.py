@@ -10,23 +10,11 @@ from typing import TYPE_CHECKING
 
 from policies.capability import Capability, in_order
 from policies.commands import FINISH
-from policies.egress import decide_http
-from policies.errors import BadValueError, PolicyError
-from policies.globs import canonical_path
-from policies.leaves import READING
-from policies.request import (
-    ActionRequest,
-    Allowed,
-    Decision,
-    Denied,
-    HttpUse,
-    NeedsApproval,
-    PathUse,
-    Reason,
-    SinkUse,
-)
-from policies.sinks import canonical_sink, each_value, named_in, url_named_in
-from policies.urls import canonical_url
+from policies.errors import PolicyError
+from policies.origin import http_reasons, sink_reasons
+from policies.path_reasons import path_reasons
+from policies.request import ActionRequest, Allowed, Decision, Denied, NeedsApproval, Reason, SinkUse
+from policies.sinks import each_value, fits
 from policies.wording import listed, nearest, quoted
 
 if TYPE_CHECKING:
@@ -34,7 +22,7 @@ if TYPE_CHECKING:
 
     from policies.commands import CommandPattern, ValuePattern
     from policies.errors import RuleAt
-    from policies.policy import ArgumentRule, EgressRule, FilesBlock, Policy
+    from policies.policy import ArgumentRule, EgressRule, Policy
     from policies.request import SessionFacts
 
 
@@ -67,9 +55,9 @@ def _decide(policy: Policy, session: SessionFacts, request: ActionRequest) -> De
         *_arguments(policy, request),
         *_calls(policy, session, request),
         *_program(policy, request),
-        *_paths(policy, request),
-        *_http(policy, session, request, egress, asks),
-        *_sinks(policy, session, request, asks),
+        *path_reasons(policy, request),
+        *http_reasons(policy, session, request, egress, asks),
+        *sink_reasons(policy, session, request, asks),
     ]
     if session.ceiling is not None:
         denials += session.ceiling.reasons(request)
@@ -113,12 +101,13 @@ def _command(
     commands = policy.commands
     if pattern := _first(commands.deny, request.command):
         what = f"command {quoted(request.name)} is denied by `{pattern.text}`"
-        yield Reason("command", what, "", pattern.at)
+        yield Reason("command", what, "`deny` wins over whatever allows it: use another command", pattern.at)
     elif request.command == FINISH:
         return
     elif pattern := _first(commands.ask, request.command):
         what = f"command {quoted(request.name)} needs an approval by `{pattern.text}`"
-        hint = "nobody can be asked: the session is headless" if session.headless else ""
+        nobody = "nobody can be asked, because the session is headless: use another command"
+        hint = nobody if session.headless else "a person approves this very action, or not"
         asks.append(Reason("command", what, hint, pattern.at))
     elif _first(commands.allow, request.command) is None:
         near = nearest(request.name, [pattern.text for pattern in commands.allow if not pattern.is_group])
@@ -165,25 +154,13 @@ def _argument(
             rule.at,
         )
     for value in values:
-        if not any(_fits(pattern, value, sink) for pattern in patterns):
+        if not any(fits(pattern, value, sink) for pattern in patterns):
             yield Reason(
                 "argument",
                 f"argument {quoted(name)} is {quoted(value)}; expected one of {expected}",
-                "",
+                "give one of these, whole",
                 rule.at,
             )
-
-
-def _fits(pattern: ValuePattern, value: str, sink: SinkUse | None) -> bool:
-    if sink is None:
-        return pattern.matches(value)
-    try:
-        canonical = canonical_sink(sink.kind, value)
-        if pattern.is_wild:
-            return pattern.matches(canonical)
-        return canonical_sink(sink.kind, pattern.text) == canonical
-    except BadValueError:
-        return False
 
 
 def _calls(policy: Policy, session: SessionFacts, request: ActionRequest) -> Iterator[Reason]:
@@ -197,7 +174,7 @@ def _calls(policy: Policy, session: SessionFacts, request: ActionRequest) -> Ite
             yield Reason(
                 "budget",
                 f"`{rule.command.text}` was called {done} times; the most is {int(rule.max_calls)}",
-                "",
+                "do without it: nothing raises `max_calls` in this session",
                 rule.at,
             )
 
@@ -209,129 +186,7 @@ def _program(policy: Policy, request: ActionRequest) -> Iterator[Reason]:
     if not programs.allows(request.program):
         yield Reason(
             "argument",
-            f"program {quoted(request.program)} is none of {listed(programs.names)}",
+            f"program {quoted(request.program)} is not allowed; allowed are {listed(programs.names)}",
             "`exec.programs` lists what `run` may name, whole",
             programs.at or policy.place("exec.programs") or policy.place("exec"),
         )
-
-
-def _paths(policy: Policy, request: ActionRequest) -> Iterator[Reason]:
-    if policy.files is None:
-        return
-    for use in request.paths:
-        try:
-            path = canonical_path(use.path)
-        except BadValueError as exc:
-            yield Reason("path", exc.message, exc.hint)
-            continue
-        yield from _path(policy, policy.files, use, path)
-
-
-def _path(policy: Policy, files: FilesBlock, use: PathUse, path: str) -> Iterator[Reason]:
-    if hidden := files.hidden_by(path):
-        yield Reason("hidden", f"path {quoted(path)} is hidden by `{hidden.text}`", "", hidden.at)
-        return
-    if use.access == "read":
-        return
-    if files.access == "read":
-        yield Reason(
-            "path",
-            f"path {quoted(path)} cannot be written: `access` is `read`",
-            "",
-            policy.place("files.access"),
-        )
-    elif path == ".":
-        yield Reason(
-            "protected", "the workspace itself cannot be replaced, moved or removed", "name what is in it"
-        )
-    elif guard := files.protected_by(path):
-        yield Reason("protected", f"path {quoted(path)} is protected by `{guard.text}`", "", guard.at)
-
-
-def _http(
-    policy: Policy,
-    session: SessionFacts,
-    request: ActionRequest,
-    egress: list[EgressRule],
-    asks: list[Reason],
-) -> Iterator[Reason]:
-    for use in request.http:
-        try:
-            target = canonical_url(use.url)
-        except BadValueError as exc:
-            yield Reason("host", exc.message, exc.hint)
-            continue
-        found = decide_http(policy, use.method, target)
-        if isinstance(found, Reason):
-            yield found
-            continue
-        egress.append(found)
-        if not _sinks_count(policy, session) or _fixes(found, use, target.path):
-            continue
-        with_path = use.method not in READING
-        if not url_named_in(session.task, target, with_path=with_path):
-            where = target.origin + (target.path if with_path else "")
-            asks.append(_no_origin("the URL", where, found.at, session, "a rule without wildcards"))
-
-
-def _fixes(rule: EgressRule, use: HttpUse, path: str) -> bool:
-    if rule.sink_pattern:
-        return True
-    if rule.host.is_wild:
-        return False
-    fixed = any(not pattern.is_wild and pattern.matches(path) for pattern in rule.paths or ())
-    return use.method in READING or fixed
-
-
-def _sinks_count(policy: Policy, session: SessionFacts) -> bool:
-    if policy.sinks == "strict":
-        return True
-    reads = session.grant.holds(Capability.FILES) or policy.reads_private
-    return reads and session.grant.holds(Capability.NETWORK)
-
-
-def _sinks(
-    policy: Policy, session: SessionFacts, request: ActionRequest, asks: list[Reason]
-) -> Iterator[Reason]:
-    if not request.sinks or not _sinks_count(policy, session):
-        return
-    for sink in request.sinks:
-        values = list(each_value(sink.value))
-        if not values:
-            yield Reason(
-                "origin",
-                f"argument {quoted(sink.argument)} decides where data goes, and is not given",
-                "give it",
-            )
-        for value in values:
-            try:
-                canonical = canonical_sink(sink.kind, value)
-            except BadValueError as exc:
-                yield Reason("origin", f"argument {quoted(sink.argument)}: {exc.message}", exc.hint)
-                continue
-            if not _fixed(policy, request, sink, canonical) and not named_in(
-                session.task, sink.kind, canonical
-            ):
-                mend = f"a rule for `{request.name}` that names it"
-                asks.append(_no_origin(f"argument {quoted(sink.argument)}", value, None, session, mend))
-
-
-def _fixed(policy: Policy, request: ActionRequest, sink: SinkUse, canonical: str) -> bool:
-    for rule in policy.commands.rules:
-        if not rule.command.matches(request.command):
-            continue
-        exact = (pattern for pattern in rule.arguments.get(sink.argument, ()) if not pattern.is_wild)
-        candidates = (*exact, *rule.sink_pattern.get(sink.argument, ()))
-        if any(_fits(pattern, canonical, sink) for pattern in candidates):
-            return True
-    return False
-
-
-def _no_origin(what: str, value: str, rule: RuleAt | None, session: SessionFacts, mend: str) -> Reason:
-    task = "the task" if session.task else "a task typed on a terminal or trusted"
-    return Reason(
-        "origin",
-        f"{what} sends to {quoted(value)}, which neither a rule nor {task} names",
-        f"it has to come from {mend}, from the task's own words, or from a person's approval",
-        rule,
-    )

@@ -128,12 +128,13 @@ def read_document(text: str, *, origin: str) -> Document:
 
 
 def _unseen(text: str, origin: str) -> Iterator[Problem]:
-    if text.isascii() and text.replace("\n", "").replace("\t", "").replace("\r", "").isprintable():
+    if text.isascii() and text.replace("\r\n", "").replace("\n", "").replace("\t", "").isprintable():
         return
     found = 0
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         for column, character in enumerate(line, 1):
-            if character in "\t\r" or not is_unseen(character):
+            at_end = character == "\r" and column == len(line)
+            if character == "\t" or at_end or not is_unseen(character):
                 continue
             found += 1
             if found <= MOST_PROBLEMS:

@@ -81,16 +81,22 @@ def _one_of(rules: list[EgressRule], target: Target) -> EgressRule | Reason:
 def _no_host(policy: Policy, target: Target) -> Reason:
     network = policy.network
     if network is None:
-        return Reason("capability", f"session has no `network`; the request goes to `{target.host}`", "")
+        what = f"session has no `network`; the request goes to `{target.host}`"
+        return Reason(
+            "capability", what, "no approval adds a capability: use another session", policy.place("grant")
+        )
     denied = next((pattern for pattern in network.deny if pattern.matches(target.host)), None)
     if denied is not None:
-        return Reason("host", f"`{target.host}` is denied by `{denied.text}`", "", denied.at)
-    ports = sorted({port for rule in network.allow if rule.host.matches(target.host) for port in rule.ports})
-    if ports:
+        what = f"`{target.host}` is denied by `{denied.text}`"
+        return Reason("host", what, "`deny` wins over whatever allows it: ask another host", denied.at)
+    rules = [rule for rule in network.allow if rule.host.matches(target.host)]
+    if rules:
+        ports = sorted({port for rule in rules for port in rule.ports})
         return Reason(
             "host",
             f"`{target.host}` may be reached on {listed(ports)}; the request goes to port `{target.port}`",
             f"add `ports: [{target.port}]` to its rule",
+            rules[0].at,
         )
     at: RuleAt | None = policy.place("network.allow")
     known = listed(rule.host.text for rule in network.allow[:5])

@@ -90,19 +90,20 @@ class ForbiddenGrantError(PolicyError):
 
 
 class CeilingError(PolicyError):
-    """Raised when a policy's grant is beyond the operator's ceiling (exit 3).
+    """Raised when a policy's grant, image or programs are beyond the operator's ceiling (exit 3).
 
     Attributes:
-        grant: The label of the grant that was asked for.
+        wanted: What was asked for, as it is written.
         at: The ceiling's rule.
     """
 
-    def __init__(self, grant: str, *, at: RuleAt | None) -> None:
-        self.grant = grant
+    def __init__(self, wanted: str, *, at: RuleAt | None) -> None:
+        self.wanted = wanted
         self.at = at
         place = f" at {at}" if at else ""
         super().__init__(
-            f"grant `{grant}` is beyond the operator's ceiling{place}; hint: use a narrower grant"
+            f"{wanted} is beyond the operator's ceiling{place}; "
+            "hint: use a narrower policy, or ask the operator"
         )
 
 

@@ -81,7 +81,11 @@ class Glob:
 
     text: str
     at: RuleAt | None = field(default=None, compare=False)
-    expression: str = field(default="", compare=False, repr=False)
+    expression: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Compile the pattern, so that there is none without its meaning."""
+        object.__setattr__(self, "expression", _expression(self.text))
 
     @classmethod
     def parse(cls, text: str, *, at: RuleAt | None = None) -> Glob:
@@ -97,7 +101,7 @@ class Glob:
         Raises:
             BadValueError: When it has no meaning here.
         """
-        return cls(text=text, at=at, expression=_expression(text))
+        return cls(text, at)
 
     def matches(self, path: str) -> bool:
         """Tell whether a path, or a folder above it, is meant.

@@ -9,6 +9,7 @@ from typing import Final
 
 from policies.errors import BadValueError, RuleAt
 from policies.package_data import host_lists
+from policies.public_suffixes import spans_owners
 from policies.wording import quoted
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -85,6 +86,10 @@ class HostPattern:
     text: str
     at: RuleAt | None = field(default=None, compare=False)
 
+    def __post_init__(self) -> None:
+        """Bring the pattern into its one form, or refuse it."""
+        object.__setattr__(self, "text", _canonical_pattern(self.text))
+
     @classmethod
     def parse(cls, text: str, *, at: RuleAt | None = None) -> HostPattern:
         """Read a pattern.
@@ -99,23 +104,7 @@ class HostPattern:
         Raises:
             BadValueError: When it is no host, has a port or scheme, or its wildcard is too wide.
         """
-        if "://" in text or "/" in text:
-            raise BadValueError(
-                f"{quoted(text)} is a URL, not a host", hint="the host alone; `paths:` and `ports:` exist"
-            )
-        if not text.startswith("*"):
-            if "*" in text:
-                raise BadValueError(
-                    f"host {quoted(text)} has `*` inside", hint="only `*.` at the front is a wildcard"
-                )
-            return cls(canonical_host(text), at)
-        if not text.startswith("*.") or "*" in text[1:]:
-            raise BadValueError(
-                f"host {quoted(text)} is too wide", hint="name each host, or use `*.example.com`"
-            )
-        base = canonical_host(text[2:])
-        _refuse_public(base, text=text)
-        return cls(f"*.{base}", at)
+        return cls(text, at)
 
     @property
     def is_wild(self) -> bool:
@@ -134,6 +123,11 @@ class HostPattern:
         if self.is_wild:
             return host.endswith(self.text[1:]) and len(host) > len(self.text) - 1
         return host == self.text
+
+    @property
+    def name(self) -> str:
+        """The name itself, or the one below which every name is meant."""
+        return self.text.removeprefix("*.")
 
     def meet(self, other: HostPattern) -> HostPattern | None:
         """Keep the hosts that both mean.
@@ -154,15 +148,40 @@ class HostPattern:
         return other.text.removeprefix("*").endswith(self.text[1:]) and other.text != self.text
 
 
-def _refuse_public(base: str, *, text: str) -> None:
-    labels = base.split(".")
-    lists = host_lists()
-    country_like = len(labels) == 2 and len(labels[1]) == 2 and labels[0] in lists.second_level
-    if is_address(base) or len(labels) < 2 or country_like or base in lists.suffixes:
+def _canonical_pattern(text: str) -> str:
+    if "://" in text or "/" in text:
+        raise BadValueError(
+            f"{quoted(text)} is a URL, not a host", hint="the host alone; `paths:` and `ports:` exist"
+        )
+    if not text.startswith("*"):
+        if "*" in text:
+            raise BadValueError(
+                f"host {quoted(text)} has `*` inside", hint="only `*.` at the front is a wildcard"
+            )
+        return canonical_host(text)
+    if not text.startswith("*.") or "*" in text[1:]:
+        raise BadValueError(f"host {quoted(text)} is too wide", hint="name each host, or use `*.example.com`")
+    base = canonical_host(text[2:])
+    if is_address(base):
+        raise BadValueError(f"host {quoted(text)} has a wildcard before an address", hint="name each host")
+    if is_public_suffix(base):
         raise BadValueError(
             f"host {quoted(text)} is too wide: anyone may own a name below {quoted(base)}",
             hint="name each host",
         )
+    return f"*.{base}"
+
+
+def is_public_suffix(name: str) -> bool:
+    """Tell whether anyone may own a name directly below one.
+
+    Args:
+        name: A canonical host.
+
+    Returns:
+        True for a top-level name, for what the Public Suffix List says, and for our own list.
+    """
+    return "." not in name or name in host_lists().suffixes or spans_owners(name)
 
 
 def shared_reason(pattern: HostPattern) -> str | None:
@@ -175,7 +194,14 @@ def shared_reason(pattern: HostPattern) -> str | None:
         The reason, or None when the host is not known as a shared one.
     """
     for known, why in host_lists().shared:
-        if HostPattern(known).meet(pattern) is not None:
+        if _share_a_name(known, pattern):
             return why
-    base = pattern.text.removeprefix("*.").partition(".")[2]
-    return "anyone may own a name there" if base in host_lists().suffixes else None
+    base = pattern.name.partition(".")[2]
+    return "anyone may own a name there" if "." in base and is_public_suffix(base) else None
+
+
+def _share_a_name(known: str, pattern: HostPattern) -> bool:
+    if known.startswith("*."):
+        wider = pattern.is_wild and known.endswith(pattern.text[1:])
+        return wider or pattern.name.endswith(known[1:])
+    return pattern.matches(known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from policies.capability import Capability
@@ -22,7 +23,7 @@ from policies.policy import (
 )
 from policies.sinks import canonical_sink, each_value
 from policies.units import Count
-from policies.urls import Target, UrlPath, canonical_url
+from policies.urls import LONGEST_PATTERN, Target, UrlPath, canonical_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,10 +106,18 @@ def _network(requests: Sequence[ActionRequest]) -> NetworkBlock:
                     host=HostPattern(host),
                     ports=(port,),
                     methods=(method,),
-                    paths=tuple(UrlPath(path) for path in paths),
+                    paths=tuple(dict.fromkeys(_pattern(path) for path in paths)),
                 )
             )
     return NetworkBlock(allow=tuple(rules))
+
+
+def _pattern(path: str) -> UrlPath:
+    # A star in a recorded path can only be written as a pattern; what is too long, as what lies below a part.
+    text = re.sub(r"\*+", "*", path)
+    if len(text) > LONGEST_PATTERN:
+        text = text[: LONGEST_PATTERN - 3].rpartition("/")[0] + "/**"
+    return UrlPath(text)
 
 
 def _commands(requests: Sequence[ActionRequest]) -> CommandsBlock:

@@ -32,12 +32,10 @@ class HostLists:
     """What is known about hosts.
 
     Attributes:
-        second_level: First labels that make a public suffix together with a two-letter country name.
-        suffixes: Names under which each customer has a name of his own.
+        suffixes: Names under which each customer has a name of his own, beside the Public Suffix List's.
         shared: Host pattern -> why what is sent there can end up with a stranger.
     """
 
-    second_level: frozenset[str]
     suffixes: frozenset[str]
     shared: tuple[tuple[str, str], ...]
 
@@ -89,7 +87,6 @@ def host_lists() -> HostLists:
     """
     data = tomllib.loads(_read("hosts.toml"))
     return HostLists(
-        second_level=frozenset(data["second_level"]),
         suffixes=frozenset(data["suffixes"]),
         shared=tuple((item["host"], item["why"]) for item in data["shared"]),
     )

@@ -91,6 +91,28 @@ class FilesBlock(Block):
     def _sets(self) -> tuple[GlobSet, GlobSet, GlobSet]:
         return GlobSet(self.hide), GlobSet(self.visible), GlobSet(self.protect)
 
+    def hides(self, glob: Glob) -> bool:
+        """Tell whether the policy itself hides by a glob; else it is a default.
+
+        Args:
+            glob: What hides a path.
+
+        Returns:
+            True when it stands in `hide`.
+        """
+        return any(glob is own for own in self.hide)
+
+    def protects(self, glob: Glob) -> bool:
+        """Tell whether the policy itself protects by a glob; else it is a default.
+
+        Args:
+            glob: What protects a path.
+
+        Returns:
+            True when it stands in `protect`.
+        """
+        return any(glob is own for own in self.protect)
+
     def hidden_by(self, path: str) -> Glob | None:
         """Find what hides a path.
 

@@ -18,14 +18,18 @@ from policies.wording import is_unseen, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from policies.request import ArgumentValue, SinkKind
+    from policies.commands import ValuePattern
+    from policies.request import ArgumentValue, SinkKind, SinkUse
 
 _LOCAL = re.compile(r"[a-z0-9!#$%&'*+/=?^_{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_{|}~-]+)*")
 _CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{8,20}")
 _CHANNEL = re.compile(r"[#@]?[a-z0-9_][a-z0-9_.-]{0,79}")
-_BETWEEN = re.compile(r"[\s<>()\[\]{}\"'`,;|\u201c\u201d\u2018\u2019\u00ab\u00bb]+")
-_CLOSES = re.compile(rf"[.,:;!?]*(?:$|{_BETWEEN.pattern})")  # the end of a word, perhaps of a sentence
+_WRAPS: Final = "<>()[]{}\"'`|*\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # around a word
+_ENDS: Final = ".,:;!?"  # what ends a word, a clause or a sentence
+_OPENS = re.compile(rf"(?:^|\s)[{re.escape(_WRAPS)}]*\Z")
+_CLOSES = re.compile(rf"[{re.escape(_WRAPS + _ENDS)}]*(?:\s|\Z)")
 _SHORTEST_TEXT: Final = 3
+LONGEST_WRAP: Final = 16
 LONGEST_SINK: Final = 2048
 
 
@@ -133,7 +137,7 @@ def named_in(task: str | None, kind: SinkKind, value: str) -> bool:
         return False
     if kind in {"account", "text"}:
         return len(value) >= _SHORTEST_TEXT and _stands_whole(unicodedata.normalize("NFC", task), value)
-    return any(_is_same(kind, word, value) for word in words_of(task))
+    return any(_is_same(kind, word, value) for word in words_of(task, lists=kind != "url"))
 
 
 def url_named_in(task: str | None, target: Target, *, with_path: bool) -> bool:
@@ -147,7 +151,7 @@ def url_named_in(task: str | None, target: Target, *, with_path: bool) -> bool:
     Returns:
         True when one word of the text is a URL of the same scheme, host and port, and path where that counts.
     """
-    for word in words_of(task or ""):
+    for word in words_of(task or "", lists=False):
         if not word.lower().startswith(("http://", "https://")):
             continue
         try:
@@ -159,17 +163,18 @@ def url_named_in(task: str | None, target: Target, *, with_path: bool) -> bool:
     return False
 
 
-def words_of(text: str) -> Iterator[str]:
-    """Split the user's words where no destination goes on.
+def words_of(text: str, *, lists: bool) -> Iterator[str]:
+    """Split the user's words where no destination goes on: a part of a word is no destination.
 
     Args:
         text: The trusted text.
+        lists: Whether `,`, `;` and `<` separate words too: they stand in no address, channel or host.
 
     Yields:
-        Each word, without the punctuation that ends a sentence.
+        Each word, without the quotes and brackets around it and the punctuation that ends it.
     """
-    for word in _BETWEEN.split(text):
-        if trimmed := word.rstrip(".,:;!?"):
+    for word in re.split(r"[\s,;<>]+" if lists else r"\s+", text):
+        if trimmed := word.lstrip(_WRAPS).rstrip(_WRAPS + _ENDS):
             yield trimmed
 
 
@@ -188,11 +193,29 @@ def _stands_whole(text: str, value: str) -> bool:
     start = text.find(value)
     while start >= 0:
         end = start + len(value)
-        if _opens(text[:start][-1:]) and _CLOSES.match(text, end):
+        if _OPENS.search(text, max(0, start - LONGEST_WRAP), start) and _CLOSES.match(text, end):
             return True
         start = text.find(value, start + 1)
     return False
 
 
-def _opens(character: str) -> bool:
-    return not character or character.isspace() or _BETWEEN.fullmatch(character) is not None
+def fits(pattern: ValuePattern, value: str, sink: SinkUse | None) -> bool:
+    """Tell whether a value is one that a rule means.
+
+    Args:
+        pattern: The rule's value.
+        value: The argument's value.
+        sink: What the argument is, if it decides where data goes: then canonical forms are compared.
+
+    Returns:
+        True when the whole value fits.
+    """
+    if sink is None:
+        return pattern.matches(value)
+    try:
+        canonical = canonical_sink(sink.kind, value)
+        if pattern.is_wild:
+            return pattern.matches(canonical)
+        return canonical_sink(sink.kind, pattern.text) == canonical
+    except BadValueError:
+        return False

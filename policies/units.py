@@ -70,7 +70,7 @@ def _parts(value: object, *, what: str, example: str) -> tuple[int, str]:
 
 def _bounded(number: int, *, value: object) -> int:
     if not 0 <= number <= LARGEST:
-        raise BadValueError(f"{quoted(value)} is out of range; the largest is {LARGEST}")
+        raise BadValueError(f"{quoted(value)} is out of range; expected 0 to {LARGEST}")
     return number
 
 

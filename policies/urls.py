@@ -14,6 +14,7 @@ from policies.wording import quoted
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 LONGEST_URL: Final = 8192
+LONGEST_PATTERN: Final = 512
 LARGEST_PORT: Final = 65535
 _EXAMPLE: Final = "as in `https://api.example.com/path`"
 _PLAIN = re.compile(r"[!-~]+")
@@ -126,6 +127,10 @@ class UrlPath:
     text: str
     at: RuleAt | None = field(default=None, compare=False)
 
+    def __post_init__(self) -> None:
+        """Refuse what has no one meaning, so that there is no such pattern."""
+        _refuse_nonsense(self.text)
+
     @classmethod
     def parse(cls, text: str, *, at: RuleAt | None = None) -> UrlPath:
         """Read a pattern.
@@ -140,20 +145,6 @@ class UrlPath:
         Raises:
             BadValueError: When it is no canonical path, or `**` is not a whole segment.
         """
-        if not text.startswith("/"):
-            raise BadValueError(f"path {quoted(text)} does not begin with `/`", hint=f"write `/{text}`")
-        if "?" in text or "#" in text:
-            raise BadValueError(
-                f"path {quoted(text)} has a query", hint="rules match paths; queries are not matched"
-            )
-        if text != (clean := canonical_url_path(text)):
-            raise BadValueError(
-                f"path {quoted(text)} is not in its plain form", hint=f"write {quoted(clean)}"
-            )
-        if len(text) > 512 or any("**" in part and part != "**" for part in text.split("/")):
-            raise BadValueError(
-                f"path {quoted(text)} has `**` inside a segment", hint="`**` stands between slashes"
-            )
         return cls(text, at)
 
     @property
@@ -171,6 +162,25 @@ class UrlPath:
             True when the whole path matches.
         """
         return _compiled(self.text).fullmatch(path) is not None
+
+
+def _refuse_nonsense(text: str) -> None:
+    if not text.startswith("/"):
+        raise BadValueError(
+            f"path {quoted(text)} does not begin with `/`", hint=f"write {quoted('/' + text)}"
+        )
+    if "?" in text or "#" in text:
+        raise BadValueError(
+            f"path {quoted(text)} has a query", hint="rules match paths; queries are not matched"
+        )
+    if text != (clean := canonical_url_path(text)):
+        raise BadValueError(f"path {quoted(text)} is not in its plain form", hint=f"write {quoted(clean)}")
+    if len(text) > LONGEST_PATTERN:
+        raise BadValueError(f"path {quoted(text)} is longer than {LONGEST_PATTERN} characters")
+    if any("**" in part and part != "**" for part in text.split("/")):
+        raise BadValueError(
+            f"path {quoted(text)} has `**` inside a segment", hint="`**` stands between slashes"
+        )
 
 
 @lru_cache(maxsize=1024)

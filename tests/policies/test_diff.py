@@ -188,7 +188,7 @@ def test_a_decision_is_explained_with_its_rules() -> None:
 
     assert explained("files read a") == "`files read` is allowed by p.yaml:4:20"
     assert explained("files write a --content x") == (
-        "`files write` needs an approval\n  command: command `files write` needs an approval by `files write` (p.yaml:4:39)"
+        "`files write` needs an approval\n  command: command `files write` needs an approval by `files write` (p.yaml:4:39); hint: a person approves this very action, or not"
     )
     assert explained("files read .env").startswith(
         "`files read` is denied\n  hidden: path `.env` is hidden by `.env`"
