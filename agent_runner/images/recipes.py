@@ -43,6 +43,21 @@ compileall.compile_dir(
     invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
 )
 """
+# By its own path: an environment that leads to /usr/local/bin/python3 would lead to itself, through the
+# script of ours that stands there.
+_ENVIRONMENT: Final = """
+import os, sys
+real = os.path.realpath(sys.executable)
+os.execv(real, [real, "-m", "venv", "--without-pip", "--system-site-packages", sys.argv[1]])
+"""
+# A link would not do: Python looks for its environment beside the name that it was started by.
+_PYTHON: Final = f"""#!/bin/sh
+exec /{PYTHON}/bin/python3 "$@"
+"""
+# The base's own pytest does not see the project's packages; one among those packages is taken before this.
+_PYTEST: Final = f"""#!/bin/sh
+exec /{PYTHON}/bin/python3 -m pytest "$@"
+"""
 _GO: Final = """#!/bin/sh
 for real in /usr/local/go/bin/go /usr/lib/go/bin/go /usr/bin/go; do
     [ -x "$real" ] || continue
@@ -140,7 +155,7 @@ def _pip(url: str, manifests: tuple[Manifest, ...]) -> Recipe:
         "--disable-pip-version-check", "--no-warn-script-location", "--progress-bar=off",
         "--index-url", url, *plain, *named,
     )  # fmt: skip
-    venv = ("python3", "-m", "venv", "--without-pip", "--system-site-packages", place)
+    venv = ("python3", "-c", _ENVIRONMENT, place)
     return Recipe(
         files=_files("pip", manifests),
         steps=(
@@ -150,6 +165,7 @@ def _pip(url: str, manifests: tuple[Manifest, ...]) -> Recipe:
         ),
         tops=("opt",),
         programs=(f"{PYTHON}/bin",),
+        wrappers=(("python", _PYTHON.encode()), ("python3", _PYTHON.encode()), ("pytest", _PYTEST.encode())),
     )
 
 

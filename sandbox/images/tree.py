@@ -30,6 +30,8 @@ MOST_PROGRAMS: Final = 5000
 LINKS: Final = "usr/local/bin"
 _WHITEOUT: Final = ".wh."
 """With such a name, a layer takes a file of the layers below away."""
+_INTERPRETER: Final = re.compile(r"python[0-9.]*")
+"""Linked, it would not find its environment; a script of ours starts it."""
 _PROGRAM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,100}")
 
 
@@ -104,7 +106,7 @@ def clean_tree(
         target: The file to write.
         tops: Folders that may be in it; anything beside them is refused.
         programs: Folders whose programs get a link in /usr/local/bin, which is on every session's PATH.
-        wrappers: Scripts of ours for that folder: name and content.
+        wrappers: Scripts of ours for that folder: name and content; a program of the tree goes before one.
 
     Raises:
         BuildTreeError: When the stream breaks a rule; nothing of it is to be used then.
@@ -121,6 +123,8 @@ def clean_tree(
             raise BuildTreeError(error.message) from error
         names = _link_programs(tar, sieve.runnable, programs)
         for name, content in wrappers:
+            if name in names:
+                continue
             _add_script(tar, f"{LINKS}/{name}", content)
     return TreeFacts(entries=len(sieve.kinds), content_bytes=sieve.content_bytes, programs=names)
 
@@ -157,7 +161,7 @@ def _link_programs(tar: tarfile.TarFile, runnable: set[str], programs: tuple[str
     found: dict[str, str] = {}
     for path in sorted(runnable):
         folder, _, name = path.rpartition("/")
-        if folder in programs and _PROGRAM.fullmatch(name):
+        if folder in programs and _PROGRAM.fullmatch(name) and not _INTERPRETER.fullmatch(name):
             found.setdefault(name, path)
     if len(found) > MOST_PROGRAMS:
         raise BuildTreeError(f"it has {len(found)} programs, expected at most {MOST_PROGRAMS}")
