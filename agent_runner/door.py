@@ -22,6 +22,7 @@ from agent_runner.approvals import WAIT_SECONDS, Answer
 from agent_runner.errors import InvalidInputError, RunnerError
 from agent_runner.person import who
 from audit.escape import escape_line
+from audit.state import ID_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -40,8 +41,7 @@ def socket_path(session: str) -> Path:
     Raises:
         RunnerError: When the folder is somebody else's, or open to others.
     """
-    named = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(named) / "pairlock" if named else Path(tempfile.gettempdir()) / f"pairlock-{os.getuid()}"
+    folder = _folder()
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
@@ -49,6 +49,32 @@ def socket_path(session: str) -> Path:
             f"the folder `{folder}` is not this user's alone", hint="remove it, or set `XDG_RUNTIME_DIR`"
         )
     return folder / session
+
+
+def _folder() -> Path:
+    named = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(named) / "pairlock" if named else Path(tempfile.gettempdir()) / f"pairlock-{os.getuid()}"
+
+
+def dead_sockets() -> list[Path]:
+    """Return the sockets in this user's folder at which nobody listens any more."""
+    folder = _folder()
+    if not folder.is_dir():
+        return []
+    return [path for path in sorted(folder.iterdir()) if ID_PATTERN.fullmatch(path.name) and _is_dead(path)]
+
+
+def _is_dead(path: Path) -> bool:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            line.connect(str(path))
+    except ConnectionRefusedError:
+        return True
+    except OSError:  # gone meanwhile, somebody else's, or too busy to answer
+        return False
+    return False
 
 
 class Door:

@@ -9,6 +9,8 @@ from sandbox.spec import BindMount, ContainerSpec, DriverMount, Mount, VolumeMou
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 MIB: Final = 1024 * 1024
+NEVER_STARTED: Final = "/never-started"
+"""The entry point of a container through which a volume is filled."""
 
 
 def create_request(spec: ContainerSpec) -> dict[str, Json]:
@@ -70,7 +72,7 @@ def filling_request(*, volume: str, image: str, path: str) -> dict[str, Json]:
     mount = VolumeMount(target=path, name=volume, read_only=False)
     return {
         "Image": image,
-        "Entrypoint": ["/never-started"],
+        "Entrypoint": [NEVER_STARTED],
         "NetworkDisabled": True,
         "HostConfig": {"NetworkMode": "none", "CapDrop": ["ALL"], "Mounts": [mount_request(mount)]},
     }

@@ -119,9 +119,16 @@ class DockerStore(Asking):
         await self._ask(fill)
 
     async def remove_volume(self, name: str) -> None:
-        """Remove a volume; one that is gone already is no error."""
+        """Remove a volume, and what a killed `fill_volume` left on it; one that is gone is no error."""
+
+        def remove(client: docker.APIClient) -> None:
+            for door in client.containers(all=True, filters={"volume": name, "status": "created"}):
+                if door.get("Command") == docker_request.NEVER_STARTED:
+                    client.remove_container(door["Id"], force=True)
+            client.remove_volume(name, force=True)
+
         with gone_is_fine():
-            await self._ask(lambda client: client.remove_volume(name, force=True))
+            await self._ask(remove)
 
     async def has_path(self, container_id: str, path: str) -> bool:
         """Say whether the engine finds something at a path of a container, through its mounts."""

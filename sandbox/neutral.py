@@ -13,24 +13,23 @@ See docs/decisions/mounts-through-descriptors.md.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
 import stat
-import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from sandbox.workspace import WorkspaceIdentity
 
-STALE_SECONDS: Final = 3600.0
-"""Age at which the links of a runner that was killed are removed; a mount takes less than a second."""
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NeutralNames:
@@ -38,12 +37,13 @@ class NeutralNames:
 
     Args:
         folder: A folder of this object's own.
+        lock: A descriptor that holds the folder locked, by which others know that it is in use.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lock: int) -> None:
         self._folder = folder
         self._named: dict[Path, Path] = {}
-        self._descriptors: list[int] = []
+        self._descriptors: list[int] = [lock]
         self._gate = self._through_descriptor(folder)
 
     @classmethod
@@ -54,10 +54,13 @@ class NeutralNames:
             SandboxError: When somebody else owns what should be ours.
         """
         above = _private(_runtime_folder(environment))
-        _sweep(above)
-        folder = above / secrets.token_hex(8)
-        folder.mkdir(mode=0o700)
-        return cls(folder)
+        with _locked(above):
+            _sweep(above)
+            folder = above / secrets.token_hex(8)
+            folder.mkdir(mode=0o700)
+            lock = os.open(folder, _FOLDER)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        return cls(folder, lock)
 
     def name(self, path: Path, *, expected: WorkspaceIdentity | None = None) -> Path:
         """Return a link to a folder; the same one each time.
@@ -131,9 +134,46 @@ def _private(folder: Path) -> Path:
     return folder
 
 
-def _sweep(above: Path) -> None:
-    """Remove what runners that were killed left."""
+def sweep_names(environment: Mapping[str, str] = os.environ, *, remove: bool = True) -> tuple[str, ...]:
+    """Remove the links that runners left which were killed, and return the folders they were in.
+
+    Args:
+        environment: Says where they are.
+        remove: False only looks.
+    """
+    above = _runtime_folder(environment)
+    if not above.is_dir():
+        return ()
+    with _locked(_private(above)):
+        return _sweep(above, remove=remove)
+
+
+def _sweep(above: Path, *, remove: bool = True) -> tuple[str, ...]:
+    """Remove folders of links that nobody holds locked any more."""
+    removed = []
     for folder in above.iterdir():
-        with suppress(OSError):  # somebody else sweeps too
-            if time.time() - folder.lstat().st_mtime > STALE_SECONDS:
+        try:
+            descriptor = os.open(folder, _FOLDER)
+        except OSError:  # a socket, or somebody else sweeps too
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if remove:
                 shutil.rmtree(folder)
+            removed.append(str(folder))
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+    return tuple(removed)
+
+
+@contextmanager
+def _locked(above: Path) -> Iterator[None]:
+    """Keep others from sweeping away what has just been made and is not locked yet."""
+    descriptor = os.open(above, _FOLDER)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

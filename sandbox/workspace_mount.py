@@ -7,7 +7,7 @@ import os
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from sandbox import stage
 from sandbox.neutral import require_identity
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from sandbox.spec import ContainerSpec, Identity, Mount
     from sandbox.stage import StagePlan
     from sandbox.workspace import Workspace
+
+PARCEL: Final = "workspace.tar"
+"""Name of the file in a session's folder in which a workspace waits for its volume."""
 
 
 def workspace_mount(plan: StagePlan, names: NeutralNames, limits: Limits, identity: Identity) -> Mount | None:
@@ -94,7 +97,7 @@ async def read_only_copy(
         labels: Whose volume it is.
     """
     name = f"pairlock-workspace-{folder.name}-{secrets.token_hex(4)}"
-    parcel = folder / "workspace.tar"
+    parcel = folder / PARCEL
     await engine.create_volume(name, labels=labels)
     try:
         await asyncio.to_thread(_write, folder, parcel, identity)

@@ -44,6 +44,14 @@ async def remove_built(engine: RuntimeEngine, *, state: Path, current: bool) -> 
     return volumes + images
 
 
+async def built_names(engine: RuntimeEngine, *, state: Path, current: bool) -> tuple[str, ...]:
+    """Return what `remove_built` would try to remove; it takes and raises the same."""
+    file = RecordFile(state, await engine.engine_id())
+    async with file.locked():
+        record = _all_outdated(file.read()) if current else file.read()
+    return record.outdated_volumes + record.outdated_images
+
+
 def _all_outdated(record: EngineRecord) -> EngineRecord:
     volumes = (record.runtime.name,) if record.runtime else ()
     images = tuple(built.name for built in (record.node, record.starter) if built is not None)

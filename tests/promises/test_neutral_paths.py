@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.errors import SandboxError
-from sandbox.neutral import STALE_SECONDS, NeutralNames
+from sandbox.neutral import NeutralNames, sweep_names
 
 if TYPE_CHECKING:
     from tests.promises.conftest import Lab
@@ -82,15 +83,24 @@ def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_of_a_killed_runner_are_swept(tmp_path: Path) -> None:
-    left = NeutralNames.make({"XDG_RUNTIME_DIR": str(tmp_path)}).name(tmp_path).parent
-    fresh = NeutralNames.make({"XDG_RUNTIME_DIR": str(tmp_path)}).name(tmp_path).parent
-    long_ago = time.time() - STALE_SECONDS - 60
-    os.utime(left, (long_ago, long_ago))
+    """A living runner holds its folder locked, and the kernel lets go of a dead one's."""
+    killed = (
+        "import os, pathlib; from sandbox.neutral import NeutralNames;"
+        f"names = NeutralNames.make({{'XDG_RUNTIME_DIR': {str(tmp_path)!r}}});"
+        "print(names.name(pathlib.Path('/tmp')).parent, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", killed], capture_output=True, text=True, check=False)
+    left = Path(done.stdout.strip())
+    living = NeutralNames.make({"XDG_RUNTIME_DIR": str(tmp_path)})
+    in_use = living.name(tmp_path).parent
 
-    NeutralNames.make({"XDG_RUNTIME_DIR": str(tmp_path)})
+    swept_by_the_next = not left.exists()
+    others = sweep_names({"XDG_RUNTIME_DIR": str(tmp_path)})
 
-    assert not left.exists()
-    assert fresh.exists()
+    assert left.parent == in_use.parent
+    assert swept_by_the_next
+    assert (others, in_use.exists()) == ((), True)
+    living.remove()
 
 
 @pytest.mark.parametrize("given", ["", "relative", "/does/not/exist", "{tmp}/with,comma"])
