@@ -118,7 +118,13 @@ def _tls_of_environment(environment: Mapping[str, str]) -> TlsFiles | None:
     if not environment.get("DOCKER_TLS_VERIFY"):
         return None
     given = environment.get("DOCKER_CERT_PATH")
-    return _files(Path(given) if given else _configuration(environment))
+    folder = Path(given) if given else _configuration(environment)
+    if not folder.is_dir():
+        raise EngineAddressError(
+            f"DOCKER_TLS_VERIFY is set, and there is no folder `{folder}` with certificates",
+            hint="set DOCKER_CERT_PATH to the folder of ca.pem, cert.pem and key.pem",
+        )
+    return _files(folder)
 
 
 def _files(folder: Path) -> TlsFiles | None:

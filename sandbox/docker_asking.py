@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from sandbox.docker_address import find_engine
-from sandbox.docker_client import Transport, client_for
+from sandbox.docker_client import ANSWER_SECONDS, Transport, client_for
 from sandbox.docker_errors import ours
+from sandbox.errors import EngineSilentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from sandbox.docker_address import EngineAddress
 
 T = TypeVar("T")
+SILENT_SECONDS: Final = 5
+"""How long an engine has for its answer that did not give the last one in time."""
 
 
 class Asking:
@@ -68,8 +71,15 @@ class Asking:
         return self._engine_id
 
     async def _ask(self, question: Callable[[docker.APIClient], T]) -> T:
-        def ask() -> T:
-            with ours(self._address.url, last_words=lambda: self._transport.last_words):
-                return question(self._client)
+        try:
+            answer = await asyncio.to_thread(self._asked, question)
+        except EngineSilentError:
+            # Whoever tidies up now has several questions left, and no reason to wait as long for each.
+            self._client.timeout = SILENT_SECONDS
+            raise
+        self._client.timeout = ANSWER_SECONDS
+        return answer
 
-        return await asyncio.to_thread(ask)
+    def _asked(self, question: Callable[[docker.APIClient], T]) -> T:
+        with ours(self._address.url, last_words=lambda: self._transport.last_words):
+            return question(self._client)

@@ -13,6 +13,7 @@ from sandbox.errors import (
     EngineMissingError,
     EnginePermissionError,
     EngineRefusedError,
+    EngineSilentError,
     ImageNotFoundError,
     MountRefusedError,
     SandboxError,
@@ -102,7 +103,7 @@ def unreachable(address: str, error: BaseException, *, said: str = "") -> Sandbo
                 why = (cause.reason or str(cause)).lower().replace("_", " ")
                 return EngineMissingError(f"no TLS with the engine at `{address}`: {why}", hint=TLS_HINT)
             case TimeoutError() | requests.Timeout():
-                return EngineMissingError(
+                return EngineSilentError(
                     f"the engine at `{address}` does not answer in time", hint=HANGS_HINT
                 )
     if said:

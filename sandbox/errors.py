@@ -30,6 +30,10 @@ class EngineMissingError(SandboxError):
     """Raised when no Docker engine answers at the endpoint."""
 
 
+class EngineSilentError(EngineMissingError):
+    """Raised when an engine takes the question and does not answer in time."""
+
+
 class EnginePermissionError(SandboxError):
     """Raised when the engine's socket exists and this user may not use it."""
 
@@ -56,6 +60,20 @@ class ImageRefusedError(SandboxError):
 
 class SandboxLostError(SandboxError):
     """Raised when a sandbox that was running stopped answering, was killed or was destroyed."""
+
+
+class EngineLostError(SandboxLostError):
+    """Raised when the engine went away, or stopped answering, while a sandbox ran.
+
+    Args:
+        why: What the engine's absence looks like.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the engine went away while the session ran: {why}",
+            hint="when it is back, `pairlock resume` goes on; `pairlock clean` removes what is left there",
+        )
 
 
 class AttestationError(SandboxError):

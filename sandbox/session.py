@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from sandbox import attest, host_view
 from sandbox.errors import (
     AnswerTooLargeError,
+    EngineLostError,
+    EngineMissingError,
     OperationError,
     OperationFailedError,
     SandboxError,
@@ -194,7 +196,7 @@ async def open_sandbox(
     """
     start = time.monotonic()
     container_id = await _created(engine, spec)
-    try:
+    async with _destroyed_at_the_end(engine, container_id):
         await made(container_id)
         attachment = await engine.attach(container_id)
         try:
@@ -218,8 +220,27 @@ async def open_sandbox(
                 )
         finally:
             await attachment.close()
-    finally:
-        await _to_its_end(asyncio.ensure_future(_destroy(engine, container_id)))
+
+
+@contextlib.asynccontextmanager
+async def _destroyed_at_the_end(engine: Engine, container_id: str) -> AsyncIterator[None]:
+    """Destroy a container at the end; what ended it is told, and not what became of the destroying.
+
+    Raises:
+        EngineLostError: When the sandbox was lost because the engine, or the way there, was.
+    """
+    try:
+        yield
+    except BaseException as error:
+        gone = error if isinstance(error, EngineMissingError) else None
+        try:
+            await _to_its_end(asyncio.ensure_future(_destroy(engine, container_id)))
+        except EngineMissingError as missing:
+            gone = gone or (missing if isinstance(error, SandboxLostError) else None)
+        if gone is not None:
+            raise EngineLostError(gone.message) from error
+        raise
+    await _to_its_end(asyncio.ensure_future(_destroy(engine, container_id)))
 
 
 async def _created(engine: Engine, spec: ContainerSpec) -> str:

@@ -59,6 +59,8 @@ class Lab:
 
     new_state: Callable[[], Path]
     folder: Path
+    told: list[str] = field(default_factory=list)
+    """What was said on the way."""
 
     def workspace(self, **files: str) -> Path:
         """Make a workspace with these files."""
@@ -104,16 +106,15 @@ class Lab:
             task_is_origin=False,
             approver=NobodyApprover(),
             watcher=eyes,
-            progress=_quiet,
+            progress=self._tell,
         )
         result = await run_session(request)
         if result.error is not None:
             raise result.error
         return Ran(result=result, seen=eyes.seen, state=state)
 
-
-def _quiet(message: str, /, *, done: int, total: int) -> None:
-    pass
+    def _tell(self, message: str, /, *, done: int, total: int) -> None:  # noqa: ARG002 - a Progress
+        self.told.append(message)
 
 
 @pytest.fixture
