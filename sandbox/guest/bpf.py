@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from struct import Struct
 
-from .syscalls import AUDIT_ARCHITECTURE, EXEC, NUMBERS, REFUSED, SIGNALS, X32_BIT, X86_64
+from .syscalls import AUDIT_ARCHITECTURE, EXEC, NUMBERS, OWN_ONLY, REFUSED, SIGNALS, X32_BIT, X86_64
 
 # linux/seccomp.h
 KILL_PROCESS = 0x80000000
@@ -78,6 +78,11 @@ def program(machine: str, *, holds_exec: bool, loopback: bool) -> list[Instructi
         *_socket(numbers["socket"], loopback=loopback),
         *_by_argument(numbers["socketpair"], 0, _allowed((AF_UNIX,)), _error(errno.EAFNOSUPPORT)),
         *_by_argument(numbers["ioctl"], 1, _terminal_input(), ALLOW),
+        *(
+            step
+            for name in OWN_ONLY
+            for step in _by_argument(numbers[name], 0, _when(_EQUAL, 0, ALLOW), _error(errno.EPERM))
+        ),
         *(step for name in SIGNALS for step in _by_argument(numbers[name], 0, _all_or_pid_1(), ALLOW)),
         (_RETURN, 0, 0, ALLOW),
     ]

@@ -12,6 +12,7 @@ import time
 
 from . import descendants, frames, loopback, signals
 from .frames import Frame, ProtocolError
+from .pool import WAKES
 from .watch import READ, WRITE
 from .wire import Wire
 
@@ -42,6 +43,7 @@ class Outgoing:
         self._cancelled: set[int] = set()
         self._newest = 0
         self._rests_until = 0.0
+        self._wakes_left = 0
         self.process = 0  # 0: there is none
 
     @property
@@ -67,6 +69,7 @@ class Outgoing:
         theirs.close()
         ours.setblocking(False)  # noqa: FBT003 (C, positional)
         self._socket, self._wire, self.process = ours, Wire(ours.fileno(), ours.fileno()), process
+        self._wakes_left = WAKES
         self.attend()
 
     def watched_by(self, watch: Watch) -> None:
@@ -80,6 +83,14 @@ class Outgoing:
             return
         interest = (READ if self._link.has_room else 0) | (WRITE if self._wire.queued_bytes else 0)
         self._watch.want(self._wire.source, interest, lambda _: self._ready())
+
+    def stopped(self) -> None:
+        """Wake the process, which a program has stopped; one that is stopped again and again is replaced."""
+        self._wakes_left -= 1
+        if self._wakes_left >= 0:
+            descendants.send(signals.CONTINUE, self.process)
+        else:
+            self._lose()
 
     # ---- from the host
 

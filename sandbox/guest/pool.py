@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 SPARE = 2
 MOST = 80
 REST_SECONDS = 0.1  # after a worker died: something kills them, and must not make the guest fork all day
-RESERVED = (
-    1  # never lent to a program, so that files still work while a program has taken every process there is
-)
+WAKES = 8  # how often a process that a program stops is woken, before it is replaced
 
 
 class Worker:
@@ -37,6 +35,7 @@ class Worker:
         self._socket = socket
         self.wire = Wire(socket.fileno(), socket.fileno())
         self.stream = 0
+        self.wakes_left = WAKES
 
     def give(self, stream: int, payload: bytes, descriptors: list[int]) -> None:
         """Send a request, with the descriptors that go with it.
@@ -50,6 +49,14 @@ class Worker:
             # They ride on one byte of the frame; the socket of an idle worker always has room for it.
             self._lead(descriptors)
         self.wire.flush()
+
+    def tell(self, kind: int, stream: int, payload: bytes | memoryview = b"") -> None:
+        """Send a frame; one that has died is noticed by reading, with what it still had to say."""
+        self.wire.send(kind, stream, payload)
+        try:
+            self.wire.flush()
+        except EOFError:
+            return
 
     def _lead(self, descriptors: list[int]) -> None:
         rights = b"".join(number.to_bytes(4, "little") for number in descriptors)
@@ -81,6 +88,20 @@ class Pool:
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(list(self._all.values()))
+
+    def __contains__(self, worker: Worker) -> bool:
+        return self._all.get(worker.process) is worker
+
+    def of(self, process: int) -> Worker | None:
+        """Return the worker that a process is; None when it is none, or not any more."""
+        return self._all.get(process)
+
+    def wake(self, worker: Worker) -> bool:
+        """Let a worker that was stopped go on; return False when it was often enough."""
+        worker.wakes_left -= 1
+        if worker.wakes_left >= 0:
+            descendants.send(signals.CONTINUE, worker.process)
+        return worker.wakes_left >= 0
 
     @property
     def lacks(self) -> bool:
@@ -123,10 +144,13 @@ class Pool:
     def _fork(self) -> Worker | None:
         if len(self._all) >= MOST:
             return None
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        except OSError:  # no descriptors left: later perhaps
+            return None
         try:
             process = os.fork()
-        except OSError:  # the limit of processes, or of memory: later perhaps
+        except OSError:  # the limit of processes, or of memory: the same
             ours.close()
             theirs.close()
             return None

@@ -97,7 +97,7 @@ class Guest:
         """
         self._watch.want(self._bell.fileno(), READ, lambda _: self._bury())
         for worker in self._pool:
-            self._streams.attend(worker)
+            self._streams.lending.attend(worker)
         if self._outgoing is not None:
             self._outgoing.watched_by(self._watch)
         while True:
@@ -125,7 +125,7 @@ class Guest:
         if self._sweeping:
             return _SWEEP_SECONDS
         if (
-            self._streams.is_waiting
+            self._streams.lending.is_waiting
             or self._pool.lacks
             or (self._outgoing is not None and self._outgoing.lacks)
         ):
@@ -148,12 +148,13 @@ class Guest:
         self._streams.enforce(now)
 
     def _tidy(self) -> None:
+        self._bury()  # the bell may have been silenced by a program, where one can open it
         if self._sweeping:
             self._sweep()
         made = self._pool.fill()
         if made is not None:
-            self._streams.attend(made)
-        self._streams.start_waiting()
+            self._streams.lending.attend(made)
+        self._streams.lending.start_waiting()
 
     # ---- the link
 
@@ -220,15 +221,25 @@ class Guest:
     # ---- processes
 
     def _bury(self) -> None:
-        """Reap every child that has died: workers, and orphans of programs whose worker was killed."""
+        """Reap every child that has died: workers, and orphans of programs whose worker was killed.
+
+        Those that a program has stopped are woken, so that no action waits for one until its time is over.
+        """
         self._bell.silence()
+        lending = self._streams.lending
         while True:
             try:
-                process, _ = os.waitpid(-1, os.WNOHANG)
+                process, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return
             if process == 0:
                 return
+            stopped = os.WIFSTOPPED(status)
+            worker = self._pool.of(process)
+            if worker is not None:
+                (lending.stopped if stopped else lending.buried)(worker)
+            elif stopped and self._outgoing is not None and process == self._outgoing.process:
+                self._outgoing.stopped()
 
     def _program_ended(self, lost: bool) -> None:  # noqa: FBT001 (the callback's one fact)
         if lost or not self._keeps_orphans:

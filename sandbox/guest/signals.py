@@ -2,7 +2,8 @@
 
 PID 1 gets only those signals from inside its namespace for which it has a handler; Python installs one for
 SIGINT, with which a child could end it (attack B117). The guest ignores all, in its workers as well, which
-have no such protection; SIGKILL and SIGSTOP end or stop a worker, and PID 1 replaces it.
+have no such protection; SIGKILL and SIGSTOP end or stop a worker, and PID 1 replaces or
+wakes it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ else:
 CHILD = int(signal.SIGCHLD)
 KILL = int(signal.SIGKILL)
 STOP = int(signal.SIGSTOP)
+CONTINUE = int(signal.SIGCONT)
 TERMINATE = int(signal.SIGTERM)
 
 _NOT_OURS = (KILL, STOP, CHILD)

@@ -17,6 +17,8 @@ else:
     from _collections import deque
 
 CREDIT_STEP_BYTES = 64 * 1024
+CANCELLED: Object = {"code": "cancelled", "message": "the operation was cancelled"}
+LOST: Object = {"code": "lost", "message": "the process that did the operation was ended"}
 
 
 class Outlet:
@@ -158,3 +160,13 @@ class Stream:
     def wakes_at(self) -> float | None:
         """Return when something has to be done for it, in seconds of the monotonic clock."""
         return self.kill_at if self.kill_at is not None else self.deadline
+
+    def settle(self, outcome: tuple[int, Object]) -> None:
+        """Keep how the work ended: what its worker says of it, unless it was cancelled or overran."""
+        if self.cancelled:
+            outcome = (frames.FAIL, CANCELLED)
+        elif self.timed_out and (self.pipes is None or outcome[0] == frames.FAIL):
+            late = f"the operation took longer than `{self.seconds}` seconds"
+            outcome = (frames.FAIL, {"code": "timeout", "message": late})
+        self.outcome = outcome
+        self.deadline = self.kill_at = None

@@ -126,6 +126,11 @@ _TABLE: tuple[tuple[str, int | None, int | None], ...] = (
     ("rt_sigqueueinfo", 129, 138),
     ("rt_tgsigqueueinfo", 297, 240),
     ("pidfd_open", 434, 434),
+    ("prlimit64", 302, 261),
+    ("sched_setparam", 142, 118),
+    ("sched_setscheduler", 144, 119),
+    ("sched_setaffinity", 203, 122),
+    ("sched_setattr", 314, 274),
     ("prctl", 157, 167),
     ("openat2", 437, 437),
     ("renameat2", 316, 276),
@@ -173,7 +178,15 @@ REFUSED = (
 
 # Refused when the first argument is process 1, or -1, which is all of them. Linux keeps deadly signals from a
 # namespace's PID 1; gVisor of 2022 does not, and a program could end or stop the guest with one.
-SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open")
+SIGNALS = (
+    "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open",
+    # These go by uid alone, too.
+    "sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr",
+)  # fmt: skip
+
+# Refused unless the first argument is 0, the caller itself: limits go by uid alone, and RLIMIT_CPU of one
+# second would end PID 1, RLIMIT_NOFILE or RLIMIT_FSIZE lame a worker for good.
+OWN_ONLY = ("prlimit64",)
 
 
 def architecture() -> str:

@@ -11,8 +11,10 @@ from sandbox.errors import OperationFailedError
 from tests.sandbox.guest.launch import Running, reachable_folder, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from sandbox.guest.objects import Object
 
 ALL_SIGNALS = (
     "import os, signal, sys\n"
@@ -84,16 +86,119 @@ async def test_a_program_that_kills_its_keeper_is_ended_with_all_it_started(fold
     assert after["stdout"] == "alive\n"
 
 
-async def test_a_program_that_stops_its_keeper_still_meets_its_deadline(folder: Path) -> None:
+async def test_a_program_that_stops_its_keeper_has_it_woken_and_meets_its_deadline(folder: Path) -> None:
     script = "setsid sleep 1001 & kill -STOP $PPID; sleep 1002"
 
     async with running(folder, "--exec") as guest:
         async with asyncio.timeout(30):
-            with pytest.raises(OperationFailedError) as failed:
-                await guest.spawn("sh", "-c", script, timeout_seconds=0.5)
+            result = await guest.spawn("sh", "-c", script, timeout_seconds=0.5)
             await until_none_sleeps(guest)
 
-    assert failed.value.code == "timeout"
+    assert result["timed_out"] is True
+
+
+async def test_a_program_that_stops_its_keeper_again_and_again_is_ended(folder: Path) -> None:
+    script = "setsid sleep 1001 & while kill -STOP $PPID; do :; done; sleep 1002"
+
+    async with running(folder, "--exec") as guest:
+        async with asyncio.timeout(30):
+            with pytest.raises(OperationFailedError) as failed:
+                await guest.spawn("sh", "-c", script, timeout_seconds=3600.0)
+            await until_none_sleeps(guest)
+        after = await guest.spawn("echo", "alive")
+
+    assert failed.value.code == "lost"
+    assert after["stdout"] == "alive\n"
+
+
+SIGNAL_THE_OTHERS = (
+    "import os, sys\n"
+    "others = [int(n) for n in os.listdir('/proc') if n.isdecimal()]\n"
+    "for process in others:\n"
+    "    if process not in (1, os.getpid(), os.getppid()):\n"
+    "        try: os.kill(process, int(sys.argv[1]))\n"
+    "        except OSError: pass\n"
+)
+
+
+async def test_workers_that_a_program_stopped_cost_an_action_no_time_out(folder: Path) -> None:
+    """Idle ones, and one in the middle of its work: each is woken at once."""
+    (folder / "file").write_text("here")
+    halfway = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        await halfway.wait()
+        yield b"second"
+
+    async with running(folder, "--exec") as guest:
+        writing = asyncio.create_task(guest.link.call("files.write", {"path": "slow"}, body=body()))
+        await asyncio.sleep(0.3)
+        await guest.spawn("python3", "-I", "-S", "-c", SIGNAL_THE_OTHERS, "19")
+        halfway.set()
+        async with asyncio.timeout(20):  # an action's own time is 30 seconds
+            reads = [guest.link.call("files.read", {"path": "file"}) for _ in range(6)]
+            read = await asyncio.gather(*reads)
+            await writing
+
+    assert [answer.body for answer in read] == [b"here"] * 6
+    assert (folder / "slow").read_text() == "firstsecond"
+
+
+async def test_workers_that_die_while_nobody_takes_what_they_say_are_noticed(folder: Path) -> None:
+    """Eight readers whose bytes the host leaves lying, all that may work at once: killed, they make room."""
+    (folder / "large").write_bytes(bytes(16 << 20))
+    stuck = asyncio.Event()
+    filled = asyncio.Semaphore(0)
+
+    async def take_nothing(_data: bytes) -> None:
+        filled.release()
+        await stuck.wait()
+
+    async with running(folder, "--exec") as guest:
+        values: Object = {"path": "large", "limit_bytes": 1 << 30}
+        reads = [
+            asyncio.create_task(
+                guest.link.call("files.read", values, on_body=take_nothing, limit_bytes=1 << 30)
+            )
+            for _ in range(8)
+        ]
+        for _ in reads:
+            await filled.acquire()
+        await guest.spawn("python3", "-I", "-S", "-c", SIGNAL_THE_OTHERS, "9")
+        async with asyncio.timeout(20):
+            answer = await guest.link.call("files.stat", {"path": "large"})
+        stuck.set()
+        outcomes = await asyncio.gather(*reads, return_exceptions=True)
+
+    assert answer.result["bytes"] == 16 << 20
+    assert {getattr(outcome, "code", "") for outcome in outcomes} == {"lost"}
+
+
+LIMITS = (
+    "import os, resource\n"
+    "for process in (1, os.getppid()):\n"
+    "    for kind in (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE):\n"
+    "        try: resource.prlimit(process, kind, (1, 1)); print('limited')\n"
+    "        except PermissionError: pass\n"
+    "for change in (lambda: os.sched_setaffinity(1, {0}),\n"
+    "               lambda: os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0))):\n"
+    "    try: change(); print('changed')\n"
+    "    except PermissionError: pass\n"
+    "resource.prlimit(0, resource.RLIMIT_NOFILE, (64, 64))\n"
+    "os.sched_setaffinity(0, {0})\n"
+    "print(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+)
+
+
+async def test_a_program_limits_itself_and_not_the_guest(folder: Path) -> None:
+    """The kernel asks for no more than the same uid: RLIMIT_CPU of a second would end PID 1."""
+    async with running(folder, "--exec") as guest:
+        result = await guest.spawn("python3", "-I", "-S", "-c", LIMITS)
+        after = await guest.spawn("echo", "alive")
+
+    assert (result["stdout"], result["stderr"]) == ("(64, 64)\n", "")
+    assert after["stdout"] == "alive\n"
 
 
 async def test_killing_every_worker_again_and_again_only_delays(folder: Path) -> None:
