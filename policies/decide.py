@@ -188,5 +188,5 @@ def _program(policy: Policy, request: ActionRequest) -> Iterator[Reason]:
             "argument",
             f"program {quoted(request.program)} is not allowed; allowed are {listed(programs.names)}",
             "`exec.programs` lists what `run` may name, whole",
-            programs.at or policy.place("exec.programs") or policy.place("exec"),
+            programs.at or policy.place("exec.programs"),
         )

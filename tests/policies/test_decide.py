@@ -559,6 +559,90 @@ def test_for_http_the_sink_is_the_host_and_for_writing_the_path_too(
     assert _codes(_decide(policy, _act("x", http=(HttpUse(method, url),)), task=task, headless=True)) == codes
 
 
+# --- several things at once -----------------------------------------------------------------------------------
+
+
+def test_what_allows_an_action_is_told() -> None:
+    policy = _policy("commands: {allow: ['g *', act]}", grant="[]")
+
+    decision = _decide(policy, _act("act"))
+
+    assert isinstance(decision, Allowed)
+    assert decision.rule == RuleAt("p.yaml", 4, 27)
+
+
+def test_a_rule_for_another_command_does_not_end_the_count() -> None:
+    rules = "[{command: other, max_calls: 9}, {command: act, arguments: {}, max_calls: 1}]"
+    policy = _policy(f"commands: {{allow: [act], rules: {rules}}}", grant="[]")
+
+    assert _codes(_decide(policy, _act("act"), calls={"act": 1})) == ("budget",)
+
+
+@pytest.mark.parametrize("name", ["g  a", " g a", "g a ", "g\ta", "ga", "g"])
+def test_a_call_is_counted_by_its_exact_name(name: str) -> None:
+    policy = _policy("commands: {allow: [g a], rules: [{command: g a, max_calls: 1}]}", grant="[]")
+
+    assert isinstance(_decide(policy, _act("g", "a"), calls={name: 1}), Allowed)
+
+
+def test_every_path_of_an_action_is_looked_at_after_one_that_is_none() -> None:
+    policy = _policy(FILES, grant="[files]")
+    paths = (
+        PathUse("../x", "read"),
+        PathUse("x.secret", "read"),
+        PathUse("ok", "read"),
+        PathUse(".env", "read"),
+    )
+
+    decision = _decide(policy, _act("files", "read", paths=paths))
+
+    assert _codes(decision) == ("path", "hidden", "hidden")
+
+
+def test_every_request_of_an_action_is_looked_at_after_one_that_is_refused_or_fixed() -> None:
+    policy = _policy(HTTP_SINKS)
+    urls = ("ftp://a.com/", "https://no.com/", "https://a.com/any/1", "https://x.p.com/", "https://x.w.com/")
+
+    decision = _decide(policy, _act("x", http=tuple(HttpUse("GET", url) for url in urls)), headless=True)
+
+    assert _codes(decision) == ("host", "host", "origin")
+
+
+def test_a_destination_is_told_with_its_path_where_that_counts() -> None:
+    policy = _policy(HTTP_SINKS)
+    uses = (HttpUse("POST", "https://a.com/any/1"), HttpUse("GET", "https://x.w.com/secret"))
+
+    decision = _decide(policy, _act("x", http=uses))
+
+    assert isinstance(decision, NeedsApproval)
+    assert [reason.message.partition(",")[0] for reason in decision.reasons] == [
+        "the URL sends to `https://a.com:443/any/1`",
+        "the URL sends to `https://x.w.com:443`",
+    ]
+    assert [rule.host.text for rule in decision.egress] == ["a.com", "*.w.com"]
+
+
+def test_a_destination_is_fixed_by_a_later_rule_too() -> None:
+    rules = ", rules: [{command: other, max_calls: 1}, {command: send, max_calls: 9}, {command: send, arguments: {to: [a@b.com]}}]"
+
+    assert _sending("a@b.com", None, rules=rules) == ()
+
+
+def test_a_second_sink_of_an_action_is_looked_at_after_the_first() -> None:
+    policy = _policy("commands: {allow: [send]}")
+    sinks = (
+        SinkUse("to", "address", ()),
+        SinkUse("cc", "address", ("nobody", "eve@evil.com")),
+        SinkUse("room", "channel", "#evil"),
+    )
+
+    decision = _decide(policy, _act("send", sinks=sinks), task="write to me", headless=True)
+
+    assert _codes(decision) == ("origin",) * 4
+    assert not isinstance(decision, Allowed)
+    assert [reason.message.split("`")[1] for reason in decision.reasons] == ["to", "cc", "cc", "room"]
+
+
 # --- ceilings and errors -------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,14 @@ import pytest
 
 from policies.capability import Capability
 from policies.grant import Grant
-from policies.lineage import Contribution, Label, decide_continuation, decide_delegation, decide_lineage
+from policies.lineage import (
+    Contribution,
+    Label,
+    decide_continuation,
+    decide_delegation,
+    decide_lineage,
+    exercised_below,
+)
 from policies.request import Allowed, Denied
 
 F, N, E = Capability.FILES, Capability.NETWORK, Capability.EXEC
@@ -70,3 +77,19 @@ def test_a_child_holds_nothing_that_its_parent_does_not(parent: Grant, child: Gr
 @pytest.mark.parametrize("wanted", Grant)
 def test_a_session_goes_on_only_with_exactly_its_grant(granted: Grant, wanted: Grant) -> None:
     assert isinstance(decide_continuation(granted, wanted), Allowed) == (granted is wanted)
+
+
+@pytest.mark.parametrize("parent", Grant)
+@pytest.mark.parametrize("child", Grant)
+def test_a_child_counts_with_what_its_parent_exercised(parent: Grant, child: Grant) -> None:
+    exercised = exercised_below(parent.capabilities, child)
+
+    assert exercised == parent.capabilities | child.capabilities
+    if isinstance(decide_delegation(parent, child), Allowed):
+        assert exercised == parent.capabilities
+
+
+def test_a_childs_writes_carry_its_parents_capabilities_into_the_label() -> None:
+    label = Label().written_by("child", exercised_below(Grant.FILES_NETWORK.capabilities, Grant.FILES))
+
+    assert _codes(decide_lineage(Grant.FILES_EXEC, label)) == ("lineage",)
