@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LARGEST_CHECKPOINT = 65536
 
 
-def report(
+def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     session: Annotated[
         str, typer.Argument(metavar="[ID]", help="A session's id, its beginning, or `last`.")
     ] = "last",
@@ -25,6 +25,10 @@ def report(
     against: Annotated[
         Path | None, typer.Option("--against", help="A checkpoint that was kept elsewhere.")
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Hand out every session's page on this machine until Ctrl-C.")
+    ] = False,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Where, with --serve.")] = None,
 ) -> None:
     """Make one page of a session that opens anywhere; exit 6 when its ledger does not verify."""
     from agent_runner.errors import InvalidInputError
@@ -34,6 +38,11 @@ def report(
     from agent_runner.report.writing import write_page
     from agent_runner.state import session_files, state_folder
 
+    if serve:
+        _serve(_pins(key, against), port or 0, output)
+        return
+    if port is not None:
+        raise InvalidInputError("`--port` goes with `--serve`", hint="leave it out, or add `--serve`")
     if output is None:
         raise InvalidInputError("no file is named", hint=f"`pairlock audit report {session} -o report.html`")
     pins, state = _pins(key, against), state_folder()
@@ -46,6 +55,34 @@ def report(
         say(f"pairlock: {name}: {words}")
     if made.verdict.faults:
         raise typer.Exit(Exit.LEDGER)
+
+
+def _serve(pins: Pins, port: int, output: Path | None) -> None:
+    from agent_runner.cli.interrupting import interruptible
+    from agent_runner.errors import InvalidInputError
+    from agent_runner.state import state_folder
+
+    if output is not None:
+        raise InvalidInputError("`--serve` writes no file", hint="leave `-o` out, or `--serve`")
+    interruptible(_served(state_folder(), pins, port))
+
+
+async def _served(state: Path, pins: Pins, port: int) -> None:
+    """Serve until somebody ends it, which is how it is meant to end."""
+    import asyncio
+
+    from agent_runner.report.serving.server import ReportServer
+
+    server = ReportServer(state, pins, say=say)
+    door = await server.open(port)
+    try:
+        typer.echo(door.address)
+        say("this address opens the reports of every session, on this machine only; Ctrl-C ends it")
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        say("ended")
+    finally:
+        await server.close()
 
 
 def _pins(key: str | None, against: Path | None) -> Pins:

@@ -41,6 +41,10 @@ class Bodies:
         self._room_bytes = room_bytes
         self._words_left = WORDS_CHARACTERS
 
+    def read_with(self, reader: SessionReader) -> None:
+        """Read with another reader from here on."""
+        self._reader = reader
+
     def words(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         """Return a command line, whole while there is room."""
         self._words_left -= sum(map(len, argv))

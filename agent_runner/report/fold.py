@@ -54,6 +54,11 @@ class SessionFold:
         self.closed: event.SessionClosed | None = None
         self.kinds: Counter[str] = Counter()
 
+    def read_with(self, reader: SessionReader) -> None:
+        """Read the bodies of what comes from here on with another reader, one that knows them."""
+        self._reader = reader
+        self.bodies.read_with(reader)
+
     def take(self, entry: Entry | BrokenEntry) -> None:
         """Take in the next entry."""
         if isinstance(entry, BrokenEntry):

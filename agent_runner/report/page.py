@@ -23,6 +23,9 @@ from agent_runner.report.times import COLUMNS
 from agent_runner.report.visible import markup
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent_runner.listing import Row
     from agent_runner.report.gather import Report
     from agent_runner.report.step import Json
 
@@ -36,12 +39,13 @@ _UNSAFE_IN_SCRIPT: Final[dict[str, str | int | None]] = {
 }
 
 
-def render(report: Report, *, live: str = "") -> str:
+def render(report: Report, *, live: str = "", home: str = "") -> str:
     """Return the page of a report.
 
     Args:
         report: What it tells.
         live: Where, on the server that hands the page out, what comes later is told; empty for a file.
+        home: Where that server lists the sessions; empty for a file.
     """
     policy = report.policy.policy
     return (
@@ -60,6 +64,30 @@ def render(report: Report, *, live: str = "") -> str:
             script=asset("report.js"),
             style=asset("report.css"),
             content_policy=content_policy("report.js", "report.css", live=bool(live)),
+            version=pairlock_version(),
+            home=home,
+        )
+    )
+
+
+def render_list(rows: Sequence[Row], *, home: str, live: str) -> str:
+    """Return the page that lists sessions, for a server.
+
+    Args:
+        rows: The sessions, oldest first.
+        home: The path below which each has its page.
+        live: Where it is told that a session began or ended.
+    """
+    return (
+        environment()
+        .get_template("list.html.j2")
+        .render(
+            rows=rows[::-1],
+            home=home,
+            told=data_block({"live": live}),
+            script=asset("list.js"),
+            style=asset("report.css"),
+            content_policy=content_policy("list.js", "report.css", live=True),
             version=pairlock_version(),
         )
     )

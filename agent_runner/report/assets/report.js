@@ -601,11 +601,15 @@ function grow(changed, before) {
 
 function follow() {
   if (!data.live) return;
-  const source = new EventSource(data.live);
+  const source = new EventSource(`${data.live}?after=${data.entries}`);
   source.addEventListener("steps", (event) => take(JSON.parse(event.data)));
   source.addEventListener("ended", () => {
     source.close();
     location.reload();
+  });
+  source.addEventListener("stopped", (event) => {
+    source.close();
+    byId("live-badge").replaceChildren("no longer followed: ", spelled(JSON.parse(event.data)));
   });
   addEventListener("pagehide", () => source.close());
 }

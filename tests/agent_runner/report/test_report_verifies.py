@@ -77,7 +77,10 @@ async def test_an_edited_entry_is_told_on_top_and_in_its_place_and_nothing_behin
 
     report, page = report_of(state), page_of(state)
 
-    assert (report.verdict.level, list(report.verdict.faults)) == ("bad", ["integrity"])
+    assert (report.verdict.level, list(report.verdict.faults)) == (
+        "bad",
+        ["integrity", "completeness"],
+    )
     assert "The ledger does not verify" in page.text
     last = page.data["steps"][-1]
     assert (last["name"], last["tags"]) == ("BROKEN ENTRY", ["broken"])
