@@ -13,7 +13,8 @@ from typing import Any, Final
 from agent_runner.errors import InvalidInputError
 
 MOST_PACKAGES: Final = 20_000
-MOST_STEPS: Final = 200_000
+MOST_WAYS: Final = 128
+"""To one package; real locks have a handful."""
 Table = dict[str, Any]
 Key = tuple[str, str]
 """Name and version."""
@@ -31,15 +32,13 @@ class _Walk:
     def reach(self, start: Key, marker: str) -> None:
         """Take a way to a package, and go on from there wherever that is news."""
         stack: list[tuple[Key, Way]] = [(start, frozenset({marker} - {""}))]
-        steps = 0
         while stack:
             key, way = stack.pop()
             known = self.ways.setdefault(key, set())
             if any(shorter <= way for shorter in known):
                 continue
-            steps += 1
-            if steps > MOST_STEPS:
-                raise InvalidInputError("uv.lock has more ways through it than can be followed")
+            if len(known) >= MOST_WAYS:
+                raise InvalidInputError(f"uv.lock has more ways to `{key[0]}` than can be followed")
             known.difference_update({longer for longer in known if way <= longer})
             known.add(way)
             stack += [

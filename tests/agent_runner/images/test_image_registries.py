@@ -1,0 +1,103 @@
+"""Registries are the operator's: named on the command line, configured, or the public ones. Never secrets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner.errors import InvalidInputError
+from agent_runner.images.registries import PUBLIC, Host, Kind, hosts, registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_without_configuration_the_public_registry_is_asked(tmp_path: Path) -> None:
+    """With the hosts to which it sends its clients."""
+    found = registry("go", {}, {"HOME": str(tmp_path)})
+
+    assert (found.url, found.source) == (PUBLIC["go"], "public")
+    assert [(host.name, host.port) for host in hosts((found,), ())] == [
+        ("proxy.golang.org", 443),
+        ("sum.golang.org", 443),
+        ("storage.googleapis.com", 443),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "environment", "files", "url"),
+    [
+        ("pip", {"PIP_INDEX_URL": "https://a.example/simple"}, {}, "https://a.example/simple"),
+        (
+            "pip",
+            {},
+            {".config/pip/pip.conf": "[global]\nindex-url = https://b.example/\n"},
+            "https://b.example/",
+        ),
+        ("pip", {}, {".pip/pip.conf": "[install]\nindex-url=https://c.example/\n"}, "https://c.example/"),
+        ("npm", {"NPM_CONFIG_REGISTRY": "https://d.example/"}, {}, "https://d.example/"),
+        (
+            "npm",
+            {},
+            {".npmrc": "; x\nregistry = https://e.example/\n//x:_authToken=y\n"},
+            "https://e.example/",
+        ),
+        ("go", {"GOPROXY": "https://f.example,direct"}, {}, "https://f.example"),
+        ("go", {"GOPROXY": "off"}, {}, PUBLIC["go"]),
+    ],
+)
+def test_the_operators_own_configuration_is_honoured(
+    kind: Kind, environment: dict[str, str], files: dict[str, str], url: str, tmp_path: Path
+) -> None:
+    """As the programs themselves read it."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert registry(kind, {}, {"HOME": str(tmp_path), **environment}).url == url
+
+
+def test_what_is_named_on_the_command_line_goes_before_all(tmp_path: Path) -> None:
+    """And its port is kept."""
+    found = registry("pip", {"pip": "http://127.0.0.2:8080/simple"}, {"PIP_INDEX_URL": "https://a.example"})
+
+    assert found.source == "--index"
+    assert hosts((found,), ()) == (Host(name="127.0.0.2", port=8080, address="127.0.0.2, loopback"),)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:geheim@x.example/simple",
+        "https://geheim@x.example/simple",
+        "https://x.example/simple?token=geheim",
+        "ftp://geheim@x.example/",
+        "file:///geheim",
+        "https:///geheim",
+        "https://x.example:99999/geheim",
+        "geheim",
+    ],
+)
+def test_an_address_with_a_secret_or_of_another_kind_is_refused_without_telling_it(url: str) -> None:
+    """What stands in it would enter the container, and the ledger."""
+    with pytest.raises(InvalidInputError) as caught:
+        registry("pip", {"pip": url})
+
+    assert "user" not in caught.value.message
+    assert "@" not in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["", ":443", "a b", "host:0", "host:65536", "host:x", "-x/", "h\n"])
+def test_a_host_that_is_none_is_refused(text: str) -> None:
+    """Before anything is resolved."""
+    with pytest.raises(InvalidInputError):
+        hosts((), (text,))
+
+
+def test_a_further_host_may_have_a_port() -> None:
+    """443 where it has none."""
+    assert [(host.name, host.port) for host in hosts((), ("Files.example", "127.0.0.3:81"))] == [
+        ("files.example", 443),
+        ("127.0.0.3", 81),
+    ]
