@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
+
+import docker.errors
+import requests
 
 from sandbox.images.engine import ImageDetails, PathKind
 from sandbox.images.errors import ImagePullError
@@ -13,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import docker
-
     from sandbox.runtime.engine import Progress
 
 NEVER_STARTED: Final = "/never-started"
 NOT_FOUND: Final = 404
+LAYER_SECONDS: Final = 1800
+"""Laying a tree of some gigabytes over an image takes longer than what an engine is asked otherwise."""
 _STAT_HEADER: Final = "X-Docker-Container-Path-Stat"
 _WHY_CHARACTERS: Final = 300
 _TELLING: Final = ("Pulling fs layer", "Pull complete", "Already exists")
@@ -88,14 +91,21 @@ def layered(client: docker.APIClient, tar: Path, *, base: str, tag: str, labels:
     container = _never_started(client, base)
     try:
         with tar.open("rb") as stream:
-            client.put_archive(container, "/", cast("Any", stream))
-        made = client.commit(
-            container,
-            repository=repository,
-            tag=label,
-            conf={"Labels": dict(labels), "Entrypoint": [], "Cmd": []},
+            answer = client.put(
+                f"{_address(client)}/containers/{container}/archive",
+                params={"path": "/"},
+                data=stream,
+                timeout=LAYER_SECONDS,
+            )
+            _require_done(answer)
+        made = client.post(
+            f"{_address(client)}/commit",
+            params={"container": container, "repo": repository, "tag": label},
+            json={"Labels": dict(labels), "Entrypoint": [], "Cmd": []},
+            timeout=LAYER_SECONDS,
         )
-        return str(made["Id"])
+        _require_done(made)
+        return str(made.json()["Id"])
     finally:
         client.remove_container(container, v=True, force=True)
 
@@ -112,13 +122,23 @@ def _never_started(client: docker.APIClient, image: str) -> str:
 
 def kind_in(client: docker.APIClient, container: str, path: str) -> PathKind:
     """Ask for the path's facts alone (`HEAD /containers/{id}/archive`), which the SDK has no method for."""
-    answer = client.head(
-        f"{client.base_url}/v{client.api_version}/containers/{container}/archive", params={"path": path}
-    )
+    answer = client.head(f"{_address(client)}/containers/{container}/archive", params={"path": path})
     if answer.status_code == NOT_FOUND:
         return PathKind.ABSENT
-    answer.raise_for_status()
+    _require_done(answer)
     return kind_of_mode(int(json.loads(base64.b64decode(answer.headers[_STAT_HEADER]))["mode"]))
+
+
+def _address(client: docker.APIClient) -> str:
+    return f"{client.base_url}/v{client.api_version}"
+
+
+def _require_done(answer: requests.Response) -> None:
+    """Raise the SDK's own error for an answer that is none of success, as its methods do."""
+    try:
+        answer.raise_for_status()
+    except requests.HTTPError as error:
+        docker.errors.create_api_error_from_http_exception(error)
 
 
 def kind_of_mode(mode: int) -> PathKind:
