@@ -97,7 +97,8 @@ def _state(state: Path) -> Finding:
 
 
 def _engine(facts: EngineFacts) -> Finding:
-    text = f"Docker {facts.version} (API {facts.api_version}) at {facts.endpoint}, {facts.operating_system}"
+    where = f"at {facts.endpoint} ({facts.found}), {facts.operating_system}"
+    text = f"Docker {facts.version} (API {facts.api_version}) {where}"
     if tuple(int(part) for part in facts.api_version.split(".")) < OLDEST_API:
         return Finding(
             name="engine", standing="missing", text=text, mend="update it: API 1.41 (Docker 20.10) or newer"
@@ -130,8 +131,10 @@ def _runtimes(facts: EngineFacts) -> Finding:
 
 
 def _overlay(facts: EngineFacts, state: Path) -> Finding:
-    if not facts.local:
-        return Finding(name="overlay", standing="note", text="the engine is remote: the workspace is copied")
+    if facts.mount_obstacle:
+        return Finding(
+            name="overlay", standing="note", text=f"the workspace is copied: {facts.mount_obstacle}"
+        )
     folder = next(parent for parent in (state, *state.parents) if parent.exists())
     if kernel.filesystem_magic(str(folder)) == kernel.OVERLAYFS_MAGIC:
         return Finding(

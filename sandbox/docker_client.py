@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sandbox.endpoint import Endpoint, SshCall
 
 ANSWER_SECONDS: Final = 60
+HELLO_SECONDS: Final = 20
 CONNECTIONS: Final = 32
 _FIRST_API: Final = "1.41"
 _PLACE: Final = "unix:///engine"
@@ -60,6 +61,7 @@ def client_for(transport: Transport) -> docker.APIClient:
         docker.errors.DockerException, requests.RequestException, OSError: When the engine does not answer.
     """
     asking = _client(transport, _FIRST_API)
+    asking.timeout = HELLO_SECONDS
     version = str(asking.version(api_version=False)["ApiVersion"])
     return _client(transport, version)
 

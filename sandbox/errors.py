@@ -62,6 +62,16 @@ class SandboxLostError(SandboxError):
     """Raised when a sandbox that was running stopped answering, was killed or was destroyed."""
 
 
+class ContainerEndedError(SandboxLostError):
+    """Raised when a container ended, by itself or by somebody else, while its sandbox was needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the container ended while the session ran: killed, out of memory, or its engine was stopped",
+            hint="`pairlock resume` goes on",
+        )
+
+
 class EngineLostError(SandboxLostError):
     """Raised when the engine went away, or stopped answering, while a sandbox ran.
 

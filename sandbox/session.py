@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 from sandbox import attest, host_view
 from sandbox.errors import (
     AnswerTooLargeError,
+    ContainerEndedError,
     EngineLostError,
     EngineMissingError,
+    LinkClosedError,
     OperationError,
     OperationFailedError,
     SandboxError,
@@ -228,6 +230,7 @@ async def _destroyed_at_the_end(engine: Engine, container_id: str) -> AsyncItera
 
     Raises:
         EngineLostError: When the sandbox was lost because the engine, or the way there, was.
+        ContainerEndedError: When it was lost, and the engine answers.
     """
     try:
         yield
@@ -239,6 +242,8 @@ async def _destroyed_at_the_end(engine: Engine, container_id: str) -> AsyncItera
             gone = gone or (missing if isinstance(error, SandboxLostError) else None)
         if gone is not None:
             raise EngineLostError(gone.message) from error
+        if isinstance(error, LinkClosedError):
+            raise ContainerEndedError from error
         raise
     await _to_its_end(asyncio.ensure_future(_destroy(engine, container_id)))
 
