@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,15 @@ from sandbox.errors import EngineUnfitError, ImageNotFoundError
 from sandbox.probing.battery import PROBE_LIMITS, run_battery
 from sandbox.runtime.images import ready_empty, ready_starter
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
-from sandbox.spec import WORKSPACE, ContainerSpec, DriverMount, GuestStart, SessionLabels, container_spec
+from sandbox.spec import (
+    LABEL_SESSION,
+    WORKSPACE,
+    ContainerSpec,
+    DriverMount,
+    GuestStart,
+    SessionLabels,
+    container_spec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,6 +35,11 @@ if TYPE_CHECKING:
 
 KNOWN_RUNTIMES: Final = ("runc", "runsc", "crun", "gvisor")
 """Names that stand for a runtime of its own; engines list further names for the same ones."""
+
+CREATION_SECONDS: Final = 1.0
+"""Time in which a container that was asked for is there, after nobody waits for it any more."""
+AT_ONCE: Final = 2
+"""Batteries that run beside one another: each holds one container, whose bombs take its two processors."""
 
 
 async def probe(
@@ -42,17 +56,50 @@ async def probe(
         sandbox.errors.SandboxError: When the engine, a sandbox or its attestation fails.
     """
     engine = await DockerEngine.connect()
+    tasks: list[asyncio.Task[tuple[Result, ...]]] = []
     try:
         facts = await engine.describe()
         if not facts.seccomp:
             raise EngineUnfitError("the engine has no seccomp, and no session can do without")
-        for runtime in [name for name in KNOWN_RUNTIMES if name in facts.runtimes]:
-            for grant in grants:
-                spec = await _spec(engine, facts, grant, runtime, state=state, progress=progress)
-                async for result in run_battery(engine, spec, local=facts.local):
-                    yield result
+        runtimes = [name for name in KNOWN_RUNTIMES if name in facts.runtimes]
+        specs = [
+            await _spec(engine, facts, grant, runtime, state=state, progress=progress)
+            for runtime in runtimes
+            for grant in grants
+        ]
+        free = asyncio.Semaphore(AT_ONCE)
+        tasks += [
+            asyncio.create_task(
+                _battery(engine, spec, free, local=facts.local), name=spec.labels[LABEL_SESSION]
+            )
+            for spec in specs
+        ]
+        for number, (spec, task) in enumerate(zip(specs, tasks, strict=True)):
+            progress(f"probing {spec.grant.label} under {spec.runtime}", done=number, total=len(specs))
+            for result in await task:
+                yield result
     finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await _sweep(engine, state, {task.get_name() for task in tasks if task.cancelled()})
         await engine.close()
+
+
+async def _sweep(engine: DockerEngine, state: Path, sessions: set[str]) -> None:
+    """Remove what was being created when a battery was cancelled, whose id nobody was told in time."""
+    if sessions:
+        await asyncio.sleep(CREATION_SECONDS)
+    for found in await engine.owned(state=state_label(state)) if sessions else ():
+        if found.session in sessions:
+            await engine.remove(found.container_id)
+
+
+async def _battery(
+    engine: DockerEngine, spec: ContainerSpec, free: asyncio.Semaphore, *, local: bool
+) -> tuple[Result, ...]:
+    async with free:
+        return tuple([result async for result in run_battery(engine, spec, local=local)])
 
 
 async def _spec(  # noqa: PLR0913 - one call from one place

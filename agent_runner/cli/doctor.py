@@ -63,35 +63,53 @@ async def _probe(*, as_json: bool) -> bool:
     from agent_runner.state import state_folder
 
     results: list[Result] = []
-    heading = None
+    shown = 0
     async for result in probe(state_folder(), progress=Progress()):
+        if results and _heading(results[-1]) != _heading(result) and not as_json:
+            _print_results(results[shown:])
+            shown = len(results)
         results.append(result)
-        if not as_json:
-            if heading != (heading := (result.grant, result.runtime)):
-                typer.echo(f"\ngrant {result.grant.label}, runtime {result.runtime}")
-            _print_result(result)
     if as_json:
         typer.echo(json.dumps([result.as_json() for result in results]))
     else:
+        _print_results(results[shown:])
         _print_account(results)
     return any(result.standing != "as expected" for result in results)
 
 
-def _print_result(result: Result) -> None:
+def _heading(result: Result) -> str:
+    return f"grant {result.grant.label}, runtime {result.runtime}"
+
+
+def _print_results(results: list[Result]) -> None:
+    """Print what was tried under one grant: what should happen, what did, and what stopped it."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     from audit.escape import escape_line
 
-    mark = "ok" if result.standing == "as expected" else result.standing.upper()
-    ending = f"{result.observed}, stopped by {result.stopped_by}"
-    if result.observed == "allowed":
-        ending = "allowed"
-    if result.expected == "either":
-        ending += f" (known: {result.probe.own_kernel})"
-    line = f"{mark:<12}{result.probe.tried}: should be {result.expected}; {ending}"
-    typer.echo(f"  {escape_line(line)}")
+    if not results:
+        return
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="")
+    for name, width in (("", 2), ("tried", 33), ("should be", 9), ("was", 9), ("stopped by", 12)):
+        table.add_column(name, overflow="fold", min_width=width)
+    for result in results:
+        mark = "ok" if result.standing == "as expected" else result.standing.upper()
+        words = (mark, result.probe.tried, result.expected, result.observed, result.stopped_by)
+        table.add_row(*(Text(escape_line(word)) for word in words))
+    typer.echo(f"\n{_heading(results[0])}\n")
+    with console.capture() as printed:
+        console.print(table)
+        for reason in sorted({result.probe.own_kernel for result in results if result.expected == "either"}):
+            console.print(Text(f"either: {reason}"))
+    for line in printed.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def _print_account(results: list[Result]) -> None:
     wrong = [result for result in results if result.standing != "as expected"]
-    typer.echo(f"\n{len(results)} probes, {len(results) - len(wrong)} as expected, {len(wrong)} not")
+    typer.echo(f"\n{len(results)} results, {len(results) - len(wrong)} as expected, {len(wrong)} not")
     for result in wrong:
         typer.echo(f"  {result.probe.name} under {result.grant.label}, {result.runtime}: {result.standing}")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SCRATCH = "/tmp"  # noqa: S108 (the container's own)
 SHARED = "/dev/shm"  # noqa: S108 (as above)
 _MOST_BYTES = 1 << 30
-_MOST_FILES = 1 << 18
-_MOST_PROCESSES = 4096
+_MOST_FILES = 1 << 16
+_MOST_PROCESSES = 1024
 _MOST_SIGNALS = 1 << 14
 _BLOCK = b"\0" * (1 << 20)
 _SECONDS = 20.0

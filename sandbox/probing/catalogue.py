@@ -9,27 +9,28 @@ from sandbox.guest.syscalls import AARCH64, NUMBERS, REFUSED, X86_64
 from sandbox.probing.probe import Opens, Probe
 
 FILTER: Final = "seccomp filters"
-FAMILY: Final = "seccomp filters: socket families"
+FAMILY: Final = "seccomp: families"
 READ_ONLY: Final = "read-only mount"
 NOT_ROOT: Final = "not root"
-ABSENT: Final = "not in the container"
-MASKED: Final = "masked or read-only path"
-NOT_DUMPABLE: Final = "the guest is not dumpable"
+ABSENT: Final = "it is not there"
+MASKED: Final = "masked or read-only"
+NOT_DUMPABLE: Final = "not dumpable"
 NO_ROUTE: Final = "no interface, no route"
-PROTOCOL: Final = "seccomp filters: TCP and UDP only"
-NAMESPACE: Final = "network namespace of its own"
-SIZE: Final = "size of the memory file system"
+PROTOCOL: Final = "seccomp: protocols"
+NAMESPACE: Final = "network namespace"
+SIZE: Final = "size of the tmpfs"
 NO_EXEC: Final = "noexec mount"
 DROPPED: Final = "all are dropped"
 
 _LIES_OPEN: Final = (
-    "gVisor shows what is PID 1's to the session's programs, who could speak for the guest; the host trusts "
-    "neither, and nothing of another session or of the host is there"
+    "gVisor lets the session's programs open what is PID 1's; the link is sealed there: who writes into it "
+    "or takes from it ends the session, and nothing of another session or of the host is there"
 )
 _NO_MEANING: Final = (
     "gVisor maps code from noexec mounts; without `exec` no program of the agent's ever runs to use it"
 )
 _ITS_OWN_PRIORITY: Final = "a priority in gVisor's kernel moves nothing on the host"
+_ITS_OWN_DEVICES: Final = "it is a device of gVisor's own kernel, and makes nothing without a capability"
 _ITS_OWN_COMMAND_LINE: Final = "it is a line that gVisor makes up"
 _ITS_OWN_KERNELS: Final = "gVisor keeps them in its own kernel's memory, which the container's limit bounds"
 
@@ -174,6 +175,13 @@ def _files() -> tuple[Probe, ...]:
                 ("read_power_meter", "the power meter"), ("read_kernel_memory", "/dev/mem"),
                 ("read_kernel_log", "/dev/kmsg"), ("read_disk", "the machine's disk"),
                 ("read_kernel_debug", "/sys/kernel/debug"), ("read_kernel_trace", "/sys/kernel/tracing"),
+            )
+        ),
+        *(
+            Probe(name=name, tried=f"open {place}", stops=masked, own_kernel=_ITS_OWN_DEVICES)
+            for name, place in (
+                ("open_file_systems", "/dev/fuse"), ("open_tunnels", "/dev/net/tun"),
+                ("open_machines", "/dev/kvm"),
             )
         ),
         Probe(

@@ -86,7 +86,7 @@ class Result:
     def stopped_by(self) -> str:
         """Name the layer that stopped it; `nothing` when nothing did."""
         if self.observed == ENDED and self.probe.alone and self.runtime in OWN_KERNEL:
-            return "limits of the container, with the whole sandbox"
+            return "limits of the container"
         return self.probe.stops.get(self.observed, NOTHING)
 
     @property

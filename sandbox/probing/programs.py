@@ -63,7 +63,7 @@ def _probe(name: str, tried: str, opens: Opens = Opens.NEVER, **stops: str) -> P
         name=name,
         tried=tried,
         opens=opens,
-        stops={NO_PROGRAM: "guest: no process.spawn without `exec`", **answers},
+        stops={NO_PROGRAM: "guest: no `exec`", **answers},
     )
 
 
@@ -84,12 +84,12 @@ WITH_PROGRAMS: Final = (
         read=_succeeds,
     ),
     ProgramProbe(
-        probe=_probe("run_setuid_program", "gain root by a setuid bit", not_root="not root, nosuid"),
+        probe=_probe("run_setuid_program", "gain root by a setuid bit", not_root="nosuid, not root"),
         argv=("sh", "-c", "cp /usr/bin/id /tmp/i && chmod 6755 /tmp/i && /tmp/i -u; rm -f /tmp/i"),
         read=lambda result: ALLOWED if result.output.strip() == b"0" else _SAME,
     ),
     ProgramProbe(
-        probe=_probe("outlive_time_out", "go on after the time-out", ended="time-out: the group is killed"),
+        probe=_probe("outlive_time_out", "go on after the time-out", ended="time-out"),
         argv=("sh", "-c", "trap '' TERM; sleep 60"),
         read=lambda result: _ENDED if result.timed_out else ALLOWED,
         timeout_seconds=1.0,
@@ -99,7 +99,7 @@ WITH_PROGRAMS: Final = (
         read=_succeeds,
     ),
     ProgramProbe(
-        probe=_probe("find_stray", "find it in the next action", gone="guest: nothing outlives its action"),
+        probe=_probe("find_stray", "find it in the next action", gone="guest"),
         argv=("sh", "-c", _FIND_STRAY),
         read=lambda result: ALLOWED if b"347" in result.output else _GONE,
     ),
@@ -114,12 +114,12 @@ WITH_PROGRAMS: Final = (
         read=lambda result: ALLOWED if result.exit_code == 0 else _ENDED,
     ),
     ProgramProbe(
-        probe=_probe("kill_guest", "kill PID 1", PID_1_lives="process namespace: init takes no such signal"),
+        probe=_probe("kill_guest", "kill PID 1", PID_1_lives="process namespace"),
         argv=("sh", "-c", "kill -KILL 1; kill -STOP 1; kill -INT 1; true"),
         read=lambda result: _ALIVE if result.exit_code == 0 else ALLOWED,
     ),
     ProgramProbe(
-        probe=_probe("find_variables", "find variables that are not ours", clean="environment: ours alone"),
+        probe=_probe("find_variables", "find variables that are not ours", clean="environment"),
         argv=("env",),
         read=_extra,
     ),

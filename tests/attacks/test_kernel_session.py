@@ -57,12 +57,17 @@ for name in glob.glob('/proc/*/environ'):
 DESCRIPTORS = "import os\nprint(sorted(n for n in range(1024) if os.path.exists(f'/proc/self/fd/{n}')))"
 
 
-async def with_starter(ground: Ground, grant: Grant = Grant.EXEC) -> ContainerSpec:  # noqa: F811 - the fixture
+async def with_starter(
+    ground: Ground,  # noqa: F811 - the fixture
+    grant: Grant = Grant.EXEC,
+    *,
+    runtime: str = "runc",
+) -> ContainerSpec:
     """Return a spec whose image holds Python."""
     engine = await DockerEngine.connect()
     image = (await ready_starter(engine, state=ground.state, progress=_quiet)).image
     await engine.close()
-    return await ground.spec(grant, image=image)
+    return await ground.spec(grant, image=image, runtime=runtime)
 
 
 def _quiet(message: str, /, *, done: int, total: int) -> None:

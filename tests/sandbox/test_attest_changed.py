@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from policies.grant import Grant
+from sandbox.docker_compare import compare
 from sandbox.docker_engine import DockerEngine
+from sandbox.docker_request import create_request
 from sandbox.errors import AttestationError, EngineRefusedError, SandboxError
-from tests.sandbox.live import docker, still_there
+from tests.sandbox.inspected import inspected
+from tests.sandbox.live import LIMITS, docker, still_there
+from tests.sandbox.specs import OVERLAY, spec_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,6 +235,13 @@ CHANGES: dict[str, tuple[Callable[[Request], object], str]] = {
     "the guest started elsewhere": (arguments("/workspace", "/tmp"), "Config.Entrypoint"),
     "words after the guest's": (config(Cmd=["--exec"]), ""),
     "labels": (config(Labels={}), "Config.Labels"),
+    "stdin unattached": (config(AttachStdin=False), "Config.AttachStdin"),
+    "stdout unattached": (config(AttachStdout=False), "Config.AttachStdout"),
+    "stderr unattached": (config(AttachStderr=False), "Config.AttachStderr"),
+    "a longer end": (config(StopTimeout=60), "Config.StopTimeout"),
+    "shared memory executable": (tmpfs("/dev/shm", "noexec", "exec"), "HostConfig.Tmpfs"),
+    "queues writable": (tmpfs("/dev/mqueue", "ro,", "rw,"), "HostConfig.Tmpfs"),
+    "the runtime's content copied": (mount("/rt", VolumeOptions={"NoCopy": False}), "HostConfig.Mounts"),
 }
 """Change to the check that names it; an empty name where the sandbox does not even come up."""
 
@@ -315,3 +327,59 @@ async def test_another_image_is_found(ground: Ground, tmp_path: Path) -> None:
         await docker("rmi", other)
 
     assert {"image", "Config.Image"} <= {piece.check for piece in caught.value.differences}
+
+
+ELSEWHERE = {"Image", "HostConfig.Runtime"}
+"""Members that tests of their own change."""
+NO_CONTAINER = {
+    "OpenStdin", "Mounts /rt Source", "Mounts /rt Target", "Mounts /rt Type", "Mounts /workspace ReadOnly",
+    "Mounts /workspace Target", "Mounts /workspace Type",
+}  # fmt: skip
+"""Members without which no guest comes up, or which the engine refuses to have otherwise."""
+
+
+def test_each_member_of_the_request_is_changed_by_one_of_these() -> None:
+    """The list above is whole: a new member of the request fails here until a change of it is tried."""
+    overlay = replace(OVERLAY, options=f"{OVERLAY.options},noexec")
+    spec = spec_for(Grant.FILES, limits=LIMITS, workspace=overlay)
+    members = set(_flat(create_request(spec)))
+
+    changed: set[str] = set()
+    for change, _check in CHANGES.values():
+        request: Any = json.loads(json.dumps(create_request(spec)))
+        before = _flat(json.loads(json.dumps(request)))
+        change(request)
+        after = _flat(request)
+        changed |= {name for name in before if after.get(name) != before[name]}
+
+    assert members - changed - ELSEWHERE == NO_CONTAINER
+
+
+@pytest.mark.parametrize("name", sorted(NO_CONTAINER))
+def test_a_change_that_makes_no_container_would_be_found(name: str) -> None:
+    """Compared without an engine: had one been made all the same, inspect would show the change."""
+    spec = spec_for(Grant.FILES)
+    seen = inspected(spec)
+    where, _, member = name.rpartition(" ")
+    if where:
+        for mount in seen["HostConfig"]["Mounts"]:
+            if where == f"Mounts {mount['Target']}":
+                mount[member] = not mount[member] if isinstance(mount[member], bool) else "/elsewhere"
+    else:
+        seen["Config"][member] = not seen["Config"][member]
+
+    wrong = [piece.check for piece in compare(spec, seen) if not piece.holds]
+
+    assert wrong == (["HostConfig.Mounts"] if where else ["Config.OpenStdin"])
+
+
+def _flat(request: Any) -> dict[str, Any]:
+    """Return each member by name, those of HostConfig and of each mount and each limit on their own."""
+    host_config = request["HostConfig"]
+    flat = {name: value for name, value in request.items() if name != "HostConfig"}
+    flat |= {f"HostConfig.{name}": value for name, value in host_config.items()}
+    for kind, key in (("Mounts", "Target"), ("Ulimits", "Name")):
+        for one in flat.pop(f"HostConfig.{kind}"):
+            flat |= {f"{kind} {one[key]} {name}": value for name, value in one.items()}
+    flat |= {f"Tmpfs {place}": value for place, value in flat.pop("HostConfig.Tmpfs").items()}
+    return flat
