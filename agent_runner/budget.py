@@ -70,6 +70,8 @@ class Used:
     """Time during which it ran."""
     warned: frozenset[str] = field(default=frozenset())
     """The budgets of which the model was warned."""
+    output_bytes: int = 0
+    """Output of its actions."""
 
 
 class Budget:
@@ -95,8 +97,19 @@ class Budget:
         self.output_tokens = before.output_tokens
         self.cached_tokens = before.cached_tokens
         self._warned = set(before.warned)
+        self._output_before = before.output_bytes
+        self._output: tuple[int, Callable[[], int]] | None = None
         self._monotonic = monotonic
         self._start = monotonic() - before.seconds
+
+    def bound_output(self, most_bytes: int, written: Callable[[], int]) -> None:
+        """Bound what all actions together may put out.
+
+        Args:
+            most_bytes: The bound.
+            written: Tells how much it was since this process began.
+        """
+        self._output = most_bytes, written
 
     def count(self, usage: Usage) -> None:
         """Count one turn."""
@@ -121,7 +134,7 @@ class Budget:
 
     def out_of_time(self) -> BudgetExceeded:
         """Return the wall clock's budget, which has just run out."""
-        *_, wall = self._states()
+        wall = self._wall_state()
         return replace(wall, observed=max(wall.observed, wall.bound))
 
     def warnings(self) -> list[str]:
@@ -136,11 +149,19 @@ class Budget:
 
     def _states(self) -> Iterator[BudgetExceeded]:
         tokens = self.input_tokens + self.output_tokens
-        limits, seconds = self.limits, int(self.elapsed_seconds)
+        limits = self.limits
         yield BudgetExceeded(name="turns", bound=limits.turns, observed=self.turns, unit="turns")
         yield BudgetExceeded(name="tokens", bound=limits.tokens, observed=tokens, unit="tokens")
-        yield BudgetExceeded(
-            name="wall time", bound=int(limits.wall_seconds), observed=seconds, unit="seconds"
+        if self._output is not None:
+            most_bytes, written = self._output
+            observed = self._output_before + written()
+            yield BudgetExceeded(name="output", bound=most_bytes, observed=observed, unit="bytes")
+        yield self._wall_state()
+
+    def _wall_state(self) -> BudgetExceeded:
+        seconds = int(self.elapsed_seconds)
+        return BudgetExceeded(
+            name="wall time", bound=int(self.limits.wall_seconds), observed=seconds, unit="seconds"
         )
 
 

@@ -119,6 +119,7 @@ class _Fold:
     denials: int = 0
     model_ms: int = 0
     acted_ms: int = 0
+    output_bytes: int = 0
     allowed: Counter[str] = field(default_factory=Counter)
     began_us: int = 0
     latest_us: int = 0
@@ -174,6 +175,7 @@ class _Fold:
                 cached_tokens=cached,
                 seconds=seconds,
                 warned=frozenset(self.warned),
+                output_bytes=self.output_bytes,
             ),
             added=self.added,
             totals=Totals(
@@ -236,6 +238,7 @@ class _Fold:
 
     def _outcome(self, entry: Entry, finished: event.ActionFinished) -> None:
         self.acted_ms += finished.duration_ms
+        self.output_bytes += finished.output_bytes
         if self.intended is None or self.intended.action != finished.action:
             return
         if finished.body is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from agent_runner.container import sandbox_for
-from agent_runner.watch import StageWatch, watch_of
+from agent_runner.watch import StageWatch, bound_of, watch_of
 from audit import event
 from audit.fields import Evidence
 from sandbox.errors import AttestationError
@@ -98,6 +98,7 @@ class ContainerHousing:
 
 def _created(placement: Placement, container_id: str) -> event.SandboxCreated:
     strategy, reason = placement.strategy
+    reason = "; ".join(filter(None, (reason, bound_of(placement.plan))))
     return event.SandboxCreated(
         runtime=placement.spec.runtime,
         engine_version=placement.ground.facts.version,

@@ -20,12 +20,13 @@ from agent_runner.meta import read_meta
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
 from agent_runner.waiting import Unread, waiting_in
-from audit.errors import UnknownSessionError
+from audit.errors import LedgerLockedError, UnknownSessionError
 from audit.escape import escape_line
 from audit.event import StageDiscarded
 from audit.host import HostLog
-from audit.lock import is_held
-from audit.state import StateFiles
+from audit.index import read_index
+from audit.lock import WriterLock, is_held
+from audit.state import SessionFiles, StateFiles
 from sandbox.neutral import sweep_names
 from sandbox.runtime.images import ready_empty
 from sandbox.runtime.volume import ready_runtime
@@ -92,6 +93,12 @@ def _on_disk(engine: DockerEngine, state: Path, *, unreviewed: bool) -> Iterator
         if not _has_stage(folder):
             continue
         yield from _stage(engine, state, folder, unreviewed=unreviewed)
+    for session in sorted(set(files.session_ids()) - read_index(files).sessions.keys()):
+        folder = files.session(session).folder
+        if _own_folder(folder) and {entry.name for entry in folder.iterdir()} <= {
+            files.session(session).lock.name
+        }:
+            yield Leftover(f"the empty folder of session {session}", _remove_empty(folder))
     for socket in dead_sockets():
         yield Leftover(f"the socket of session {socket.name}", _unlink(socket))
     yield from _names()
@@ -160,6 +167,20 @@ def _of(remove: Callable[[str], Awaitable[None]], name: str) -> Callable[[], Awa
 def _unlink(path: Path) -> Callable[[], Awaitable[None]]:
     async def remove() -> None:
         await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    return remove
+
+
+def _remove_empty(folder: Path) -> Callable[[], Awaitable[None]]:
+    """Remove the folder of a session that never began; one that begins just now finds its lock taken."""
+
+    async def remove() -> None:
+        lock = SessionFiles(folder).lock
+        with suppress(LedgerLockedError):
+            held = WriterLock(lock)
+            await asyncio.to_thread(lock.unlink)
+            await asyncio.to_thread(folder.rmdir)
+            held.release()
 
     return remove
 

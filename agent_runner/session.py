@@ -184,7 +184,8 @@ class SessionRun:
             self._housed = housed
             sandbox = housed.sandbox
             async with way_out(order.policy, self._journal, self._session, sandbox) as egress:
-                return await watched(self._loop(sandbox, egress), housed.watch, stop=housed.stop)
+                work = self._loop(sandbox, egress)
+                return await watched(work, housed.watch, stop=housed.stop, failed=self._journal.failed)
 
     def _hold_lineage(self) -> None:
         """Look at what runs beside, now that others can see this session; label what it writes at once."""
@@ -219,6 +220,7 @@ class SessionRun:
         )
         if past is not None:
             await self._go_on(past)
+        self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: sandbox.output_bytes)
         await self._transcript.begin(system_prompt(request.policy.grant), request.task)
         return await run_loop(request.backend, gate, self._transcript, schema.tools(offered), self._budget)
 

@@ -49,6 +49,7 @@ class GuestHousing:
         self.process: asyncio.subprocess.Process | None = None
         self.error: Exception | None = None
         """Raised instead of giving a sandbox."""
+        self.limits = Limits()
 
     def kill(self) -> None:
         """Kill the guest itself, the child of the program that made its namespaces."""
@@ -67,7 +68,7 @@ class GuestHousing:
             sandbox = Sandbox(
                 spec=cast("ContainerSpec", None),  # there is no container
                 container_id="",
-                limits=Limits(),
+                limits=self.limits,
                 evidence=(),
                 link=guest.link,
                 started_seconds=0.0,

@@ -14,7 +14,8 @@ from agent_runner.errors import InvalidInputError
 from agent_runner.pulse import Pulse, RunnerStoppedError
 from agent_runner.request import require_task
 from audit.verify import verify_session
-from tests.agent_runner.stand import FINISH, SESSION, lines, saying
+from sandbox.limits import Limits
+from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -129,3 +130,18 @@ def test_an_empty_task_is_refused(task: str) -> None:
         require_task(task)
 
     require_task("x")
+
+
+async def test_a_session_whose_actions_put_out_too_much_ends_with_5(stand: Stand) -> None:
+    """All actions together have a bound, named like the other budgets; a resumed session has no new one."""
+    (stand.folder / "big").write_text("x" * 3000)
+    stand.housing.limits = Limits(session_output_bytes=5000)
+    backend = Model(lambda *_: lines("files read big --lines 1", "files list"))
+
+    result = await stand.run(backend)
+    again = await stand.resume(backend)
+
+    assert (result.status, result.exit_code) == ("budget", 5)
+    assert result.reason.startswith("the budget of output ran out: ")
+    assert [entry["limit"] for entry in stand.entries("limit.hit")][:1] == ["budget.output"]
+    assert (again.status, again.totals.turns) == ("budget", result.totals.turns)

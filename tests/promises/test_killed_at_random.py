@@ -82,7 +82,8 @@ KINDS: Final = (
     Kind(name="copy,x", policy=f"grant: [files, exec]\n{EXEC}", script=SCRIPT, share=1),
     Kind(
         name="network",
-        policy=f"grant: [network, exec]\nnetwork: {{allow: [{{host: example.com}}]}}\n{EXEC}",
+        policy="grant: [network, exec]\nnetwork: {allow: [{host: example.com}]}\n"
+        "exec: {programs: any, contents: public}\n",
         script=RUNS,
         share=1,
         files=False,
