@@ -239,6 +239,8 @@ class Link:
             self._lose(GuestProtocolError(f"the guest broke the link's rules: {error}"))
         except (OSError, asyncio.IncompleteReadError) as error:
             self._lose(LinkClosedError(f"the link broke: {error}"))
+        except Exception as error:  # noqa: BLE001 (a fault of this side: the session ends, and never hangs)
+            self._lose(LinkClosedError(f"the link failed: {type(error).__name__}: {error}"))
 
     def _take(self, event: Event) -> None:
         match event:

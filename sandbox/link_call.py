@@ -81,7 +81,7 @@ async def _stop(feeder: asyncio.Task[None]) -> None:
 async def _collect(
     stream: Stream, on_body: Consumer | None, on_errors: Consumer | None, limit_bytes: int
 ) -> tuple[bytes, bytes]:
-    kept: dict[bool, list[bytes]] = {True: [], False: []}
+    kept = {True: bytearray(), False: bytearray()}
     left = limit_bytes
     async for chunk in stream.chunks():
         left -= len(chunk.data)
@@ -90,7 +90,7 @@ async def _collect(
         is_body = isinstance(chunk, BodyReceived)
         consumer = on_body if is_body else on_errors
         if consumer is None:
-            kept[is_body].append(chunk.data)
+            kept[is_body] += chunk.data
         else:
             await consumer(chunk.data)
-    return b"".join(kept[True]), b"".join(kept[False])
+    return bytes(kept[True]), bytes(kept[False])

@@ -170,7 +170,11 @@ class LinkState:
         Raises:
             ProtocolError: when they break a rule; the link is then of no use any more.
         """
-        events = (self._event(frame) for frame in self._decoder.feed(data))
+        try:
+            events = [self._event(frame) for frame in self._decoder.feed(data)]
+        except ProtocolError:
+            self._decoder.fail()
+            raise
         return [event for event in events if event is not None]
 
     @property

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sandbox.link_state import LinkState
 
 _CREDIT_STEP_BYTES: Final = 64 * 1024
+_MOST_PIECES: Final = 1024
 
 
 class Wire(Protocol):
@@ -29,6 +30,16 @@ class Wire(Protocol):
 
     async def drain(self) -> None:
         """Wait until the transport takes more."""
+
+
+class _Piece:
+    """Bytes of one of the two pipes, as they came."""
+
+    __slots__ = ("data", "is_body")
+
+    def __init__(self, is_body: bool, data: bytes) -> None:  # noqa: FBT001 (which of two pipes)
+        self.is_body = is_body
+        self.data = bytearray(data)
 
 
 class Stream:
@@ -44,7 +55,8 @@ class Stream:
         self._link = link
         self.number = number
         self.operation = operation
-        self._received: deque[BodyReceived | ErrorsReceived] = deque()
+        self._received: deque[_Piece] = deque()
+        self._latest: dict[bool, _Piece] = {}
         self._taken_bytes = 0
         self._outcome: Finished | Failed | SandboxError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -84,9 +96,12 @@ class Stream:
         """Yield what comes, in order, until the operation has answered; taking a chunk gives credit."""
         while True:
             while self._received:
-                chunk = self._received.popleft()
-                yield chunk
-                self._give_credit(len(chunk.data))
+                piece = self._received.popleft()
+                if self._latest.get(piece.is_body) is piece:
+                    del self._latest[piece.is_body]
+                kind = BodyReceived if piece.is_body else ErrorsReceived
+                yield kind(self.number, bytes(piece.data))
+                self._give_credit(len(piece.data))
             if self._outcome is not None:
                 return
             await self._wait()
@@ -116,12 +131,25 @@ class Stream:
         """Take in what the guest sent, or how the link was lost."""
         if isinstance(event, BodyReceived | ErrorsReceived):
             if not self._abandoned:
-                self._received.append(event)
+                self._keep(isinstance(event, BodyReceived), event.data)
         else:
             self._outcome = event
             self._credited.set()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _keep(self, is_body: bool, data: bytes) -> None:  # noqa: FBT001 (which of two pipes)
+        """Keep bytes in few pieces: credit bounds the bytes, and a hostile guest sends them one by one.
+
+        Beyond `_MOST_PIECES` the order between the two pipes is no longer kept, only that within each.
+        """
+        latest = self._latest.get(is_body)
+        full = len(self._received) >= _MOST_PIECES
+        if latest is not None and (full or latest is self._received[-1]):
+            latest.data += data
+        else:
+            self._latest[is_body] = _Piece(is_body, data)
+            self._received.append(self._latest[is_body])
 
     def credit(self) -> None:
         """Wake a sender that waits for credit."""
@@ -132,6 +160,7 @@ class Stream:
         if self._outcome is None and not self._abandoned:
             self._abandoned = True
             self._received.clear()
+            self._latest.clear()
             self.cancel()
 
     async def _wait(self) -> None:

@@ -184,11 +184,15 @@ class Decoder:
         try:
             used = self._cut(frames)
         except ProtocolError:
-            self._failed = True
-            self._buffer.clear()
+            self.fail()
             raise
         del self._buffer[:used]
         return frames
+
+    def fail(self) -> None:
+        """Take in nothing more: what came broke a rule, of the coding or beyond it."""
+        self._failed = True
+        self._buffer.clear()
 
     @property
     def held_bytes(self) -> int:

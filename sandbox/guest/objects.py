@@ -43,7 +43,8 @@ def decode_object(payload: bytes) -> Object:
             _refuse_depth(value)
         if "\\u" in text:
             _refuse_surrogates(value)
-    except (ValueError, StopIteration, RecursionError) as error:
+    # SystemError: without the `json` package loaded, the scanner of Python 3.11 finds no error to raise.
+    except (ValueError, StopIteration, RecursionError, SystemError) as error:
         raise ProtocolError(f"payload is not a strict JSON object: {type(error).__name__}") from error
     if end != len(text) or not isinstance(value, dict):
         raise ProtocolError("payload is not exactly one JSON object")

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +12,7 @@ from sandbox.guest import frames
 from sandbox.guest.frames import Decoder, Frame, ProtocolError
 from sandbox.guest.objects import MAX_DEPTH, decode_object, encode_object
 
+BARE_PATH = f"import sys; sys.path.append({str(Path(frames.__file__).parents[2])!r})\n"
 KINDS = sorted(set(frames.NAMES) - {frames.SEAL})
 
 
@@ -134,6 +139,27 @@ def test_an_object_comes_back_as_it_was(value: dict[str, object]) -> None:
 def test_what_is_not_one_strict_object_is_refused(payload: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode_object(payload)
+
+
+BARE = """
+import sys
+from sandbox.guest.frames import ProtocolError
+from sandbox.guest.objects import decode_object
+refused = 0
+for payload in (b"{", b"[1", b'{"a"', b'{"a":', b'{"a":1,}', b'{"a' + bytes([34, 58, 34])):
+    try: decode_object(payload)
+    except ProtocolError: refused += 1
+print(refused, "json" in sys.modules)
+"""
+
+
+def test_what_is_not_json_is_refused_where_the_json_package_is_not_loaded_too() -> None:
+    """As in the guest: there the C scanner of Python 3.11 answers a syntax error with a SystemError."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", BARE_PATH + BARE], capture_output=True, check=True, text=True
+    )
+
+    assert done.stdout == "6 False\n"
 
 
 def test_brackets_in_a_text_are_no_depth() -> None:
