@@ -100,7 +100,7 @@ def unreachable(address: str, error: BaseException, *, said: str = "") -> Sandbo
                     f"who answers at `{address}` is not the engine: {cause.verify_message}", hint=TLS_HINT
                 )
             case ssl.SSLError():
-                why = (cause.reason or str(cause)).lower().replace("_", " ")
+                why = (getattr(cause, "reason", "") or str(cause)).lower().replace("_", " ")
                 return EngineMissingError(f"no TLS with the engine at `{address}`: {why}", hint=TLS_HINT)
             case TimeoutError() | requests.Timeout():
                 return EngineSilentError(
