@@ -222,7 +222,7 @@ let visible = [];
 let haystacks = [];
 
 function haystack(place) {
-  haystacks[place] ??= plain(JSON.stringify(textsOf(steps[place]))).toLowerCase();
+  haystacks[place] ??= plain(textsOf(steps[place]).join("\n")).toLowerCase();
   return haystacks[place];
 }
 
@@ -304,8 +304,8 @@ function newBlock(first) {
 }
 
 function tell() {
-  const total = steps.length.toLocaleString("en");
-  byId("shown").textContent = isFiltered() ? `${visible.length.toLocaleString("en")} of ${total} steps` : `${total} steps`;
+  const total = isFiltered() ? ` of ${steps.length.toLocaleString("en")}` : "";
+  byId("shown").textContent = `${visible.length.toLocaleString("en")}${total} steps`;
 }
 
 /** Mark what was searched for, without touching the document: ranges in a registry of the browser's. */
