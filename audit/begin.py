@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audit.appendfile import spoken
+from audit.batch import Urgency, Waiting
 from audit.chain import Chain
 from audit.clock import Clock
 from audit.encode import Encoder
@@ -18,8 +19,9 @@ from audit.lock import WriterLock
 from audit.note import SignerKey
 from audit.recover import Recovered, recover, session_origin
 from audit.redact import Redactor
+from audit.sealed import End, Sealing
 from audit.state import SessionFiles, StateFiles, make_private_folder, prepare
-from audit.writer import Sealing, Tell, Urgency, Waiting, Writer
+from audit.writer import Tell, Writer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +162,7 @@ class _Beginning:
                     epoch=1,
                     vkey=str(key.verifier),
                     writer=self._plan.writer,
-                    reserve_bytes=writer.hold_reserve(),
+                    reserve_bytes=writer.file.hold_reserve(),
                 ),
             )
             self._host.append(
@@ -194,8 +196,8 @@ class _Beginning:
         )
         writer = self._writer(found.chain, found.segment, key, epoch)
         try:
-            writer.cut(found.torn)
-            writer.hold_reserve()
+            writer.file.cut(found.torn)
+            writer.file.hold_reserve()
             self._first(
                 writer,
                 SessionRecovered(
@@ -221,19 +223,12 @@ class _Beginning:
             epoch=epoch,
             segment_bytes=self._plan.segment_bytes,
         )
-        return Writer(
-            files=self._files.session(self._session_id),
-            chain=chain,
-            segment=segment,
-            sealing=sealing,
-            encoder=self._encoder,
-            host=self._host,
-            tell=self._tell,
-        )
+        end = End(self._files.session(self._session_id), chain, segment)
+        return Writer(end, sealing, self._encoder, self._host, self._tell)
 
     def _first(self, writer: Writer, event: Event) -> None:
         rest, _ = self._encoder.encode(event)
-        writer.write_first(Waiting(rest=rest, openings=[], urgency=Urgency.SYNC))
+        writer.file.write([Waiting(rest=rest, openings=[], urgency=Urgency.SYNC)])
 
     def _started(self, writer: Writer, recovered: Recovered | None) -> Opened:
         writer.start()

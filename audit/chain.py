@@ -7,6 +7,7 @@ hashed; nothing is put into a canonical form. The tree and signatures are elsewh
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 import orjson
 from pydantic import BaseModel
@@ -106,23 +107,32 @@ def read(line: bytes, leaf: bytes) -> Entry:
         MalformedLineError: When it is anything but what the writer writes.
     """
     fields = strict(line)
-    if list(fields) != _KEYS:
-        raise MalformedLineError("the line's keys are not `seq`, `prev`, `at`, `mono`, `type`, `v`, `body`")
-    match fields:
-        case {
-            "seq": int(seq),
-            "at": str(at),
-            "mono": int(mono),
-            "type": str(kind),
-            "v": int(version),
-            "body": dict(body),
-        }:
-            return Entry(seq=seq, leaf=leaf, at=at, mono_us=mono, type=kind, version=version, body=body)
-    raise MalformedLineError("a field of the line is of the wrong kind")
+    return Entry(
+        seq=fields["seq"],
+        leaf=leaf,
+        at=fields["at"],
+        mono_us=fields["mono"],
+        type=fields["type"],
+        version=fields["v"],
+        body=fields["body"],
+    )
 
 
-def strict(line: bytes) -> dict[str, object]:
-    """Return the object that a line spells.
+def is_formed(fields: dict[str, Any]) -> bool:
+    """Tell whether a line's object has the keys of a line and no others, in their order, each of its kind.
+
+    Args:
+        fields: The object. That it is spelled as a writer spells it is looked at elsewhere.
+    """
+    if [*fields] != _KEYS:
+        return False
+    numbers = type(fields["seq"]) is type(fields["mono"]) is type(fields["v"]) is int
+    texts = type(fields["prev"]) is type(fields["at"]) is type(fields["type"]) is str
+    return numbers and texts and type(fields["body"]) is dict
+
+
+def strict(line: bytes) -> dict[str, Any]:
+    """Return the fields that a line spells.
 
     Raises:
         MalformedLineError: When it is no JSON object, or not spelled as the writer spells it.
@@ -135,8 +145,16 @@ def strict(line: bytes) -> dict[str, object]:
         raise MalformedLineError("the line is not JSON") from error
     if not isinstance(fields, dict):
         raise MalformedLineError("the line is not a JSON object")
-    if orjson.dumps(fields) != line:
+    try:
+        spelled = orjson.dumps(fields, option=orjson.OPT_STRICT_INTEGER)
+    except orjson.JSONEncodeError as error:
+        raise MalformedLineError("a number of the line is 2^53 or more") from error
+    if spelled != line:
         raise MalformedLineError("the line is not spelled as a writer spells it")
+    if [*fields] != _KEYS:
+        raise MalformedLineError("the line's keys are not `seq`, `prev`, `at`, `mono`, `type`, `v`, `body`")
+    if not is_formed(fields):
+        raise MalformedLineError("a field of the line is of the wrong kind")
     return fields
 
 
@@ -190,6 +208,11 @@ class Chain:
         """Move on to a line whose leaf is known."""
         self.head = leaf
         self.frontier.append(leaf)
+
+    def extend(self, leaves: list[bytes]) -> None:
+        """Move on past lines whose leaves are known; at least one."""
+        self.head = leaves[-1]
+        self.frontier.extend(leaves)
 
     def checkpoint(self, origin: str, *extensions: str) -> Checkpoint:
         """Return what a seal signs: size, root and head."""

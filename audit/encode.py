@@ -79,10 +79,9 @@ def _quickly(rest_with: Callable[[object], bytes], event: Event) -> bytes | None
     hold anything else.
     """
     fields = event.__dict__
-    if not all(
-        type(value) in _SURE or isinstance(value, Part) or is_plain(value) for value in fields.values()
-    ):
-        return None
+    for value in fields.values():
+        if not (type(value) in _SURE or isinstance(value, Part) or is_plain(value)):
+            return None
     try:
         return rest_with(fields)
     except orjson.JSONEncodeError:

@@ -114,7 +114,7 @@ class FileUse(Part):
     path: Text
     """Relative to the workspace or the scratch folder."""
     access: str
-    """`read`, `created`, `changed`, `removed`, `moved` or `listed`."""
+    """`read`, `created`, `changed`, `removed`, `moved`, `listed` or `searched`."""
     sha256: Digest | None = None
     """Of the content read or left behind; None when there is none."""
     sha256_before: Digest | None = None

@@ -6,12 +6,14 @@ and its owner kills the container. On a full disk the closing entry still finds 
 
 import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from audit.batch import Urgency, Waiting
 from audit.begin import Opened, Plan, Registration, begin
 from audit.clock import Clock, SystemClock
 from audit.errors import LedgerDeadError, LedgerError
@@ -21,7 +23,8 @@ from audit.host import Receipt
 from audit.openings import Opening, commit
 from audit.recover import Recovered
 from audit.redact import Redactor
-from audit.writer import SEGMENT_BYTES, Urgency, Waiting, Writer
+from audit.sealed import SEGMENT_BYTES
+from audit.writer import Writer
 
 __all__ = ["Journal", "Receipt", "Registration"]
 
@@ -186,15 +189,13 @@ class Journal:
     async def _sent(self, event: Event, urgency: Urgency) -> Receipt:
         writer = self._writer(closing=urgency is Urgency.CLOSING)
         self._lazy = 0
-        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         line = self._waiting_line(event, urgency)
-        line.asker = future
         if not self._waiting:
             self._waiting_since = time.monotonic()
         self._waiting += 1
         try:
             writer.put(line)
-            return await future
+            return await _written(writer, line)
         finally:
             self._waiting -= 1
             if not self._waiting:
@@ -222,33 +223,55 @@ class Journal:
         return self._open
 
 
+async def _written(writer: Writer, line: Waiting) -> Receipt:
+    """Return the receipt of a line that was put in, once it is durable.
+
+    All that is put in during one turn of the loop goes into one write, which the first to come back does.
+
+    Raises:
+        LedgerError: When it was not written.
+    """
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        writer.hand_over()
+        raise
+    if line.answer is None and not writer.write_now():
+        line.asker = asyncio.get_running_loop().create_future()
+        if line.answer is None:  # looked at again: the thread sets the answer first, then looks for the asker
+            await line.asker
+    if isinstance(line.answer, Receipt):
+        return line.answer
+    raise line.answer or LedgerDeadError("the ledger has failed")
+
+
 class _Bridge:
     """Carries what the writer's thread says over to the loop, one wake-up for each batch."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, failure: "asyncio.Future[LedgerError]") -> None:
         self._loop = loop
         self._failure = failure
+        self._thread = threading.get_ident()
 
-    def answered(self, answers: list[tuple[object, Receipt | LedgerError]]) -> None:
+    def answered(self, lines: list[Waiting]) -> None:
         """Take the answers of one batch."""
-        self._call(self._deliver, answers)
+        self._call(self._deliver, lines)
 
     def failed(self, error: LedgerError) -> None:
         """Take that the log can no longer be written."""
         self._call(self._fail, error)
 
     def _call(self, function: Callable[..., None], value: object) -> None:
+        if threading.get_ident() == self._thread:
+            function(value)
+            return
         with suppress(RuntimeError):  # the loop is gone, and with it whoever waited
             self._loop.call_soon_threadsafe(function, value)
 
-    def _deliver(self, answers: list[tuple[object, Receipt | LedgerError]]) -> None:
-        for future, found in answers:
-            if not isinstance(future, asyncio.Future) or future.done():
-                continue
-            if isinstance(found, Receipt):
-                future.set_result(found)
-            else:
-                future.set_exception(found)
+    def _deliver(self, lines: list[Waiting]) -> None:
+        for line in lines:
+            if isinstance(line.asker, asyncio.Future) and not line.asker.done():
+                line.asker.set_result(None)
 
     def _fail(self, error: LedgerError) -> None:
         if not self._failure.done():

@@ -9,6 +9,7 @@ from hashlib import sha256
 from audit.errors import BadProofError
 
 HASH_BYTES = 32
+_ROW = 32
 EMPTY_ROOT = sha256(b"").digest()
 
 
@@ -43,6 +44,31 @@ class Frontier:
             leaf = sha256(b"\x01" + peaks.pop() + leaf).digest()
             size >>= 1
         peaks.append(leaf)
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add leaves at the right: the same as one after the other, with a row of them hashed at a time."""
+        ahead = min(-self.size % _ROW, len(leaves))
+        for leaf in leaves[:ahead]:
+            self.append(leaf)
+        while len(leaves) - ahead >= _ROW:
+            row = leaves[ahead : ahead + _ROW]
+            while len(row) > 1:
+                row = [
+                    sha256(b"\x01" + left + right).digest()
+                    for left, right in zip(*[iter(row)] * 2, strict=True)
+                ]
+            self._append_row(row[0])
+            ahead += _ROW
+        for leaf in leaves[ahead:]:
+            self.append(leaf)
+
+    def _append_row(self, subtree: bytes) -> None:
+        """Add a perfect subtree of one row, where the tree so far is made of whole rows."""
+        rows, self.size = self.size // _ROW, self.size + _ROW
+        while rows & 1:
+            subtree = sha256(b"\x01" + self.peaks.pop() + subtree).digest()
+            rows >>= 1
+        self.peaks.append(subtree)
 
     def root(self) -> bytes:
         """Return the root over all leaves so far."""

@@ -7,12 +7,11 @@ host's log knows, the keys that the host's log registered. This is the hot path 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import repeat
-from operator import eq
+from typing import Any
 
 import orjson
 
-from audit.chain import LONGEST_LINE, Chain, strict
+from audit.chain import LONGEST_LINE, Chain, is_formed, opening, strict
 from audit.errors import AuditError, BrokenLedgerError, MalformedLineError
 from audit.escape import escape_line
 from audit.note import Checkpoint, VerifierKey, open_checkpoint
@@ -75,6 +74,7 @@ class Walk:
         self.last_kind = ""
         self.commitments: set[str] = set()
         self._collect = collect
+        self._leaves: list[bytes] = []
         self._vkey = VerifierKey.parse(bound.vkeys[epoch]) if epoch in bound.vkeys else None
 
     def feed(self, lines: Sequence[bytes]) -> None:
@@ -84,39 +84,55 @@ class Walk:
             BrokenWalkError: At the first that does not hold.
         """
         for start in range(0, len(lines), _AT_ONCE):
-            self._feed(lines[start : start + _AT_ONCE])
+            try:
+                self._feed(lines[start : start + _AT_ONCE])
+            finally:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Let the tree take the leaves that wait for it: in rows, for that is quicker than one by one."""
+        if self._leaves:
+            self.chain.extend(self._leaves)
+            self._leaves.clear()
 
     def _feed(self, lines: Sequence[bytes]) -> None:
-        decoded = _decoded(lines)
-        chain, frontier, roots, special = self.chain, self.chain.frontier, self.bound.roots, self._special
-        append, take, seq, head = frontier.append, self._take_special, frontier.size, chain.head
-        for line, known in zip(lines, decoded or repeat(None), strict=False):
-            if not line.startswith(b'{"seq":%d,"prev":"%s",' % (seq, head.hex().encode())):
-                raise self._unlinked(line, seq)
-            fields = known or self._alone(line, seq)
-            kind = str(fields.get("type"))
+        roots, special, collect, waiting = self.bound.roots, self._special, self._collect, self._leaves
+        seq, prev = self.chain.size, self.chain.head.hex()
+        for line in lines:
+            fields = _decoded(line)
+            if fields is None or fields["seq"] != seq or fields["prev"] != prev:
+                raise self._refused(line, seq)
+            kind = fields["type"]
             if kind in special:
-                take(kind, fields, seq)
-            self.last_kind = self.last_kind if kind == "log.sealed" else kind
-            if self._collect and b'"digest":"' in line:
-                _gather(fields.get("body"), self.commitments)
-            chain.head = head = sha256(b"\x00" + line).digest()
-            append(head)
+                self._settle()
+                self._take_special(kind, fields, seq)
+            if kind != "log.sealed":
+                self.last_kind = kind
+            if collect and b"digest" in line:
+                _gather(fields["body"], self.commitments)
+            leaf = sha256(b"\x00" + line)
+            waiting.append(leaf.digest())
+            prev = leaf.hexdigest()
             seq += 1
             if seq in roots:
-                self._hold_to_host(frontier.root() == roots[seq], seq)
+                self._settle()
+                self._hold_to_host(self.chain.frontier.root() == roots[seq], seq)
 
     def _hold_to_host(self, agrees: bool, size: int) -> None:  # noqa: FBT001 - the outcome of a comparison
         if not agrees:
             raise BrokenWalkError(self._agreed_size, size - 1, "it is not what the host's log has sealed")
         self._agreed_size = size
 
-    def _alone(self, line: bytes, seq: int) -> dict[str, object]:
-        """Decode one line, to say what is wrong with it, if anything is."""
+    def _refused(self, line: bytes, seq: int) -> BrokenWalkError:
+        """Say what is wrong with a line that does not hold."""
+        self._settle()
+        if not line.startswith(opening(seq, self.chain.head)):
+            return self._unlinked(line, seq)
         try:
-            return strict(line)
+            strict(line)
         except MalformedLineError as error:
-            raise BrokenWalkError(seq, seq, str(error)) from error
+            return BrokenWalkError(seq, seq, str(error))
+        return self._unlinked(line, seq)
 
     _special = frozenset({"log.opened", "log.sealed", "session.recovered"})
 
@@ -198,7 +214,7 @@ class Skim(Walk):
         """
         head, seq, heads = self._head, self.size, self._heads
         for line in lines:
-            if not line.startswith(b'{"seq":%d,"prev":"%s",' % (seq, head.hex().encode())):
+            if not line.startswith(opening(seq, head)):
                 raise self._unlinked(line, seq)
             front = line[:_FRONT_BYTES]
             if b'"type":"log.' in front or b'"type":"session.recovered"' in front:
@@ -225,19 +241,17 @@ class Skim(Walk):
         return claimed == (self.bound.origin, seq, self._head.hex())
 
 
-def _decoded(lines: Sequence[bytes]) -> list[dict[str, object]] | None:
-    """Return the objects of some lines, decoded in one go; None when not every line is exactly its object.
-
-    Each object is encoded again on its own: lines could make sense together and none alone.
-    """
-    if max(map(len, lines), default=0) > LONGEST_LINE:
+def _decoded(line: bytes) -> dict[str, Any] | None:
+    """Return a line's fields; None when it is not exactly what a writer writes."""
+    if len(line) > LONGEST_LINE:
         return None
     try:
-        found = orjson.loads(b"[" + b",".join(lines) + b"]")
-    except orjson.JSONDecodeError:
+        fields = orjson.loads(line)
+        if orjson.dumps(fields, option=orjson.OPT_STRICT_INTEGER) != line:
+            return None
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return None
-    alike = len(found) == len(lines) and all(map(eq, map(orjson.dumps, found), lines))
-    return found if alike and all(type(fields) is dict for fields in found) else None
+    return fields if type(fields) is dict and is_formed(fields) else None
 
 
 def _may_hold(line: bytes, wanted: Sequence[bytes]) -> bool:

@@ -24,7 +24,9 @@ from audit.journal import Journal, Registration
 from audit.query import parse_filter, query_session
 from audit.verify import verify_session
 
-EVENTS = 2000
+EVENTS = 3000
+BY_TURNS = 50
+LINE_BYTES = 828
 PER_TASK = 150
 TASKS = 32
 ENTRIES = 100_000
@@ -69,28 +71,35 @@ def event(number: int) -> ActionIntended:
     )
 
 
-def raw_sync_us(folder: Path, line: bytes) -> list[float]:
-    """Return what an append and fdatasync of that line takes, in microseconds, each time."""
+def raw_sync_us(descriptor: int, line: bytes) -> float:
+    """Return what an append and fdatasync of that line takes, in microseconds."""
+    begin = time.perf_counter()
+    os.write(descriptor, line)
+    os.fdatasync(descriptor)
+    return (time.perf_counter() - begin) * 1e6
+
+
+async def recorded_us(journal: Journal, number: int) -> float:
+    """Return what recording one event alone takes, in microseconds."""
+    fresh = event(number)
+    begin = time.perf_counter()
+    await journal.record(fresh)
+    return (time.perf_counter() - begin) * 1e6
+
+
+async def recorded(folder: Path) -> tuple[list[float], list[float], float]:
+    """Return raw writes and events, each in microseconds, and how many events a second 32 tasks record.
+
+    Both are measured by turns, a few dozen each time, so that whatever else the disk does falls on both.
+    """
+    raw, ours = [], []
     descriptor = os.open(folder / "raw", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-    times = []
-    for _ in range(EVENTS):
-        begin = time.perf_counter()
-        os.write(descriptor, line)
-        os.fdatasync(descriptor)
-        times.append((time.perf_counter() - begin) * 1e6)
-    os.close(descriptor)
-    return times
-
-
-async def recorded_us(state: Path) -> tuple[list[float], float]:
-    """Return what one event takes alone, in microseconds, and how many a second 32 tasks record."""
-    times = []
-    async with Journal.create(state, next(_SESSIONS), registration=Registration(grant="none")) as journal:
-        for number in range(EVENTS):
-            fresh = event(number)
-            begin = time.perf_counter()
-            await journal.record(fresh)
-            times.append((time.perf_counter() - begin) * 1e6)
+    session = next(_SESSIONS)
+    line = b"x" * LINE_BYTES
+    async with Journal.create(folder / "state", session, registration=Registration(grant="none")) as journal:
+        for start in range(0, EVENTS, BY_TURNS):
+            raw += [raw_sync_us(descriptor, line) for _ in range(BY_TURNS)]
+            ours += [await recorded_us(journal, start + number) for number in range(BY_TURNS)]
 
         async def task() -> None:
             for number in range(PER_TASK):
@@ -99,7 +108,8 @@ async def recorded_us(state: Path) -> tuple[list[float], float]:
         begin = time.perf_counter()
         await asyncio.gather(*(task() for _ in range(TASKS)))
         together = TASKS * PER_TASK / (time.perf_counter() - begin)
-    return times, together
+    os.close(descriptor)
+    return raw, ours, together
 
 
 async def fill(state: Path, entries: int) -> str:
@@ -140,10 +150,9 @@ def rows(folder: Path) -> list[Row]:
         folder: A folder on the disk to measure, empty.
     """
     state = folder / "state"
-    alone, together = asyncio.run(recorded_us(state))
+    raw, alone, together = asyncio.run(recorded(folder))
     line = (state / "sessions" / "000000000000" / "events.jsonl").read_bytes().splitlines()[5] + b"\n"
-    floor = statistics.median(raw_sync_us(folder, line))
-    ours = statistics.median(alone)
+    floor, ours = statistics.median(raw), statistics.median(alone)
     found = [
         Row(f"one event, {len(line)} bytes, p50", floor, ours, "us", ours <= LARGEST_RATIO * floor),
         Row(f"{TASKS} tasks", 1e6 / floor, together, "entries/s", None),
@@ -153,8 +162,7 @@ def rows(folder: Path) -> list[Row]:
     total = sum(part.stat().st_size for part in log.parent.glob("events.jsonl*")) // len(line)
     bare = total / timed(lambda: [bare_verify(part) for part in log.parent.glob("events.jsonl*")])
     verified = total / timed(lambda: verify_session(state, session).check())
-    # Where the bare work is itself slower than the gate, the machine is the bound: the ratio is held.
-    fast_enough = verified >= FEWEST_VERIFIED or bare / verified <= LARGEST_RATIO
+    fast_enough = verified >= FEWEST_VERIFIED
     found.append(Row("verify, a core's second", bare, verified, "entries/s", fast_enough))
     wanted = parse_filter("type=action.intended argv~nowhere")
     asked = total / timed(lambda: list(query_session(state, session, wanted)))

@@ -367,7 +367,7 @@ async def test_a_log_rewritten_with_the_sessions_own_key_is_not_what_the_host_lo
     async with recorder.journal() as journal:
         for number in range(10):
             await journal.record(samples.intended(number))
-        stolen = journal._open.writer._sealing.key
+        stolen = journal._open.writer.file._sealing.key
     forger = Forger(state)
     forger.key = stolen
     forger.lines, forger.chain = forger.lines[:1], Chain.start(ORIGIN)
@@ -510,7 +510,7 @@ async def test_a_query_holds_a_log_to_what_the_host_log_knows(
 ) -> None:
     async with recorder.journal() as journal:
         await journal.record(samples.intended(1))
-        stolen = journal._open.writer._sealing.key
+        stolen = journal._open.writer.file._sealing.key
     forger = Forger(state)
     forger.key = stolen
     forger.lines, forger.chain = forger.lines[:1], Chain.start(ORIGIN)

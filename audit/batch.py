@@ -1,0 +1,117 @@
+"""Lines that wait to be written, and how soon each must be: one batch is one write and one sync."""
+
+import threading
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+from audit.errors import LedgerError
+from audit.host import Receipt
+from audit.openings import Opening
+
+LAZY_SECONDS = 0.1
+LARGEST_BATCH_BYTES = 256 * 1024
+
+
+class Urgency(Enum):
+    """How soon a line must be durable."""
+
+    SYNC = "sync"
+    LAZY = "lazy"
+    CLOSING = "closing"
+
+
+@dataclass(slots=True, kw_only=True)
+class Waiting:
+    """A line that waits to be written.
+
+    Attributes:
+        rest: The encoded line without place and predecessor.
+        openings: What must be durable before it.
+        urgency: How soon.
+        answer: What came of it; None until it is written, or never will be.
+        asker: Who is to be told when there is an answer, opaque to the writer; None when nobody waits.
+    """
+
+    rest: bytes
+    openings: list[Opening]
+    urgency: Urgency
+    answer: Receipt | LedgerError | None = None
+    asker: object = None
+
+
+class Batch:
+    """What waits, in order; put in by one thread, taken out by another."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._lines: list[Waiting] = []
+        self._size = 0
+        self._urgent = False
+        self._since = 0.0
+        self._stopping = False
+
+    def put(self, line: Waiting, *, wake: bool) -> None:
+        """Add a line.
+
+        Args:
+            line: The line.
+            wake: Whether to wake whoever waits; False when the caller is about to take it out itself.
+        """
+        with self._changed:
+            first = not self._lines
+            if first:
+                self._since = time.monotonic()
+            self._lines.append(line)
+            self._size += len(line.rest)
+            self._urgent = self._urgent or line.urgency is not Urgency.LAZY
+            if wake and (first or self._is_due()):
+                self._changed.notify()
+
+    def wake(self) -> None:
+        """Wake whoever waits, for what was put in without."""
+        with self._changed:
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """Ask for what is left to be taken, and for nothing to be waited for any more."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+
+    def wait(self, until: float | None) -> bool:
+        """Wait until something is due, or until a time of the monotonic clock; tell whether to end.
+
+        Args:
+            until: When to return at the latest; None waits for as long as it takes.
+        """
+        with self._changed:
+            while not self._stopping and not self._is_due():
+                limits = [limit for limit in (until, self._due_at()) if limit is not None]
+                left = min(limits) - time.monotonic() if limits else None
+                if left is not None and left <= 0:
+                    break
+                self._changed.wait(left)
+            return self._stopping
+
+    def take(self, *, lazy_too: bool = True) -> list[Waiting]:
+        """Return what waits, in order, and keep nothing of it; nothing when only lazy lines wait and may.
+
+        Args:
+            lazy_too: Whether lines that could wait a little longer are taken as well.
+        """
+        with self._changed:
+            if not lazy_too and not self._is_due():
+                return []
+            lines, self._lines = self._lines, []
+            self._size, self._urgent = 0, False
+            return lines
+
+    def _due_at(self) -> float | None:
+        return self._since + LAZY_SECONDS if self._lines else None
+
+    def _is_due(self) -> bool:
+        if not self._lines:
+            return False
+        late = time.monotonic() >= self._since + LAZY_SECONDS
+        return self._urgent or self._size >= LARGEST_BATCH_BYTES or late
