@@ -20,18 +20,21 @@ if TYPE_CHECKING:
     from sandbox.session import Sandbox
 
 Access = Literal["read", "write"]
+Touch = Literal["read", "write", "listed", "searched", "moved", "removed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTouched:
-    """One file that an action read or changed."""
+    """One file or folder that an action read or changed."""
 
     path: str
-    access: Access
+    access: Touch
     sha256_before: str = ""
     """Hex digest before; empty when there was no file, or when it was only read."""
     sha256_after: str = ""
     """Hex digest of what was read, or of the file afterwards; empty when it is gone."""
+    moved_to: str = ""
+    """The new path of what was moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

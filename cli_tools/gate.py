@@ -105,6 +105,7 @@ class Gate:
             earlier=self._earlier,
             hidden=self._hides,
         )
+        await self._record.started(number, action)
         try:
             outcome = self._record.redacted(await action.command.act(surroundings, **action.parameters))
         except (ActionError, OperationError) as error:

@@ -88,6 +88,16 @@ class Record:
         self._started[number] = self._monotonic()
         return number
 
+    async def started(self, number: str, action: Action) -> None:
+        """Write down that a program of the agent's choosing is started; its intent is durable already."""
+        if not action.command.program:
+            return
+        argv, folder = action.parameters.get(action.command.program), action.parameters.get("cwd")
+        words = tuple(str(word) for word in argv) if isinstance(argv, tuple | list) else ()
+        await self._journal.record_lazily(
+            event.ProcessStarted(action=number, argv=words, folder=str(folder or "."))
+        )
+
     async def answer(self, number: str, decision: Allowed | Denied) -> None:
         """Write down that an action which needed a person was not allowed after all."""
         if isinstance(decision, Denied):
@@ -186,11 +196,11 @@ def written(reason: Reason) -> WrittenReason:
 
 
 def _file_use(touched: FileTouched) -> FileUse:
-    created = touched.access == "write" and not touched.sha256_before
-    access = "read" if touched.access == "read" else "created" if created else "changed"
+    written = "changed" if touched.sha256_before else "created"
     return FileUse(
         path=touched.path,
-        access=access,
+        access=written if touched.access == "write" else touched.access,
+        moved_to=touched.moved_to or None,
         sha256=touched.sha256_after or None,
         sha256_before=touched.sha256_before or None,
     )

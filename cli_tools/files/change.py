@@ -51,7 +51,7 @@ async def move_file(surroundings: Surroundings, *, path: str, to: str, replace: 
         "files.move",
         {**answer.named(path), **answer.named(to, name="to"), "replace": replace, "create_parents": True},
     )
-    moved = (FileTouched(path=path, access="write"), FileTouched(path=to, access="write"))
+    moved = (FileTouched(path=path, access="moved", moved_to=to),)
     return Outcome(exit_code=0, text=f"moved {field(path)} to {field(to)}\n", files=moved)
 
 
@@ -69,7 +69,7 @@ async def remove_file(surroundings: Surroundings, *, path: str, recursive: bool)
     reply = await surroundings.sandbox.call("files.remove", {**answer.named(path), "recursive": recursive})
     count = answer.number(reply.result, "removed")
     text = f"removed {field(path)}, {count} entries\n" if count > 1 else f"removed {field(path)}\n"
-    return Outcome(exit_code=0, text=text, files=(FileTouched(path=path, access="write"),))
+    return Outcome(exit_code=0, text=text, files=(FileTouched(path=path, access="removed"),))
 
 
 COMMANDS: Final[tuple[Command, ...]] = (write_file, move_file, remove_file)

@@ -61,7 +61,8 @@ async def list_files(surroundings: Surroundings, *, path: str, depth: int) -> Ou
     lines = [_entry(entry) for entry in answer.entries(reply.body)]
     cut = bool(reply.result.get("truncated"))
     note = f"cut after {LIST_LIMIT} entries; list a folder below, or with less depth" if cut else ""
-    return Outcome(exit_code=0, text="".join(f"{line}\n" for line in lines), note=note)
+    touched = (FileTouched(path=path, access="listed"),)
+    return Outcome(exit_code=0, text="".join(f"{line}\n" for line in lines), note=note, files=touched)
 
 
 def _entry(entry: Mapping[str, object]) -> str:
@@ -93,7 +94,8 @@ async def stat_file(surroundings: Surroundings, *, path: str) -> Outcome:
         f"mode: {stat.S_IMODE(answer.number(result, 'mode')):04o}",
         f"modified: {_time(result.get('modified'))}",
     ]
-    return Outcome(exit_code=0, text="".join(f"{line}\n" for line in lines))
+    touched = (FileTouched(path=path, access="listed"),)
+    return Outcome(exit_code=0, text="".join(f"{line}\n" for line in lines), files=touched)
 
 
 def _time(seconds: object) -> str:

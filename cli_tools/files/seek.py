@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli_tools.command import Command, Outcome, Surroundings, WorkspacePath, command
+from cli_tools.command import Command, FileTouched, Outcome, Surroundings, WorkspacePath, command
 from cli_tools.files import answer
 from cli_tools.files.look import NEEDS
 from cli_tools.neutral import field, restore
@@ -69,10 +69,17 @@ async def search_files(  # noqa: PLR0913 - one for each option
             "seconds": SECONDS,
         },
     )
-    lines = [_line(entry) for entry in answer.entries(reply.body)]
+    entries = list(answer.entries(reply.body))
+    lines = [_line(entry) for entry in entries]
+    shown = dict.fromkeys(answer.raw(entry, "path").decode("utf-8", "surrogateescape") for entry in entries)
+    touched = (
+        FileTouched(path=path, access="searched"),
+        *(FileTouched(path=name, access="read") for name in shown),
+    )
     matches = answer.number(reply.result, "matches")
     note = _note(reply.result, matches, limit)
-    return Outcome(exit_code=0 if matches else 1, text="".join(f"{line}\n" for line in lines), note=note)
+    text = "".join(f"{line}\n" for line in lines)
+    return Outcome(exit_code=0 if matches else 1, text=text, note=note, files=touched)
 
 
 def _line(entry: Mapping[str, object]) -> str:
