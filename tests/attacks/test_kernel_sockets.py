@@ -34,7 +34,7 @@ isolation: {{runtime: {runtime}}}
 REACH = (
     "import os, socket, time\n"
     "open('/workspace/started', 'w').close()\n"
-    "for _ in range(600):\n"
+    "for _ in range(150):\n"
     "    if os.path.exists('/workspace/agent.sock'): break\n"
     "    time.sleep(0.1)\n"
     "for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):\n"
