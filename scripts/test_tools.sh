@@ -18,6 +18,8 @@ while read -r needed_by file package; do
 done <<LIST
 everyday /usr/bin/git git
 everyday /bin/busybox busybox-static
+everyday /usr/bin/docker-registry docker-registry
+everyday /usr/bin/musl-gcc musl-tools
 long /usr/bin/chromium chromium
 long /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 LIST

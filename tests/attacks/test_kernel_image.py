@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,12 @@ import pytest
 
 from policies.grant import Grant
 from sandbox.docker_engine import DockerEngine
-from sandbox.errors import ImageRefusedError
+from sandbox.errors import ImageRefusedError, SandboxError
 from sandbox.runtime.images import ready_starter
 from tests.promises.conftest import lab  # noqa: F401 - the fixture
 from tests.sandbox.conftest import ground  # noqa: F401 - the fixture
-from tests.sandbox.live import docker
+from tests.sandbox.images.made import Put, busybox, dressed, folder, image, link
+from tests.sandbox.live import docker, still_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,3 +168,115 @@ async def test_an_image_with_a_volume_across_ours_is_refused(
         await docker("rmi", "--force", name)
 
     assert ground.opened == []
+
+
+SPECIAL_PLACES = [
+    ("workspace", link("workspace", "proc")),
+    ("rt", link("rt", "etc")),
+    ("tmp", link("tmp", "workspace")),
+    ("workspace", Put("workspace", b"a file", mode=0o644)),
+    ("tmp", Put("tmp", kind=tarfile.FIFOTYPE)),
+]
+
+
+@pytest.mark.parametrize(("place", "entry"), SPECIAL_PLACES)
+def test_an_image_with_something_where_we_mount_is_refused_before_anything_starts(
+    lab: Lab,  # noqa: F811 - the fixture
+    place: str,
+    entry: Put,
+) -> None:
+    """The mount would be made where the link leads. One clear line; no container was made."""
+    with image(folder("etc"), *busybox(), entry) as name, pytest.raises(ImageRefusedError) as caught:
+        lab.run(POLICY.format(image=name, runtime="runc"), ["run id"])
+
+    assert f"at `/{place}`" in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("place", ["dev", "proc", "sys"])
+def test_links_that_the_engine_itself_replaces_do_no_harm(lab: Lab, place: str) -> None:  # noqa: F811 - the fixture
+    """It makes folders of its own there before anything is mounted: the session is sound."""
+    with image(folder("etc"), *busybox(), link(place, "etc")) as name:
+        ran = lab.run(POLICY.format(image=name, runtime="runc"), ["run id"])
+
+    assert ran.entries("sandbox.attested")[0]["verdict"] == "as granted"
+    assert "uid=" in ran.seen[0].text
+
+
+@pytest.mark.parametrize("entry", [SPECIAL_PLACES[1][1], SPECIAL_PLACES[2][1]])
+async def test_the_attestation_finds_what_nobody_looked_at_before(
+    ground: Ground,  # noqa: F811 - the fixture
+    entry: Put,
+) -> None:
+    """The second line: a mount that lies elsewhere than the spec says ends the sandbox."""
+    with image(folder("etc"), folder("workspace"), *busybox(), entry) as name:
+        spec = await ground.spec(Grant.EXEC, image=name)
+
+        with pytest.raises(SandboxError):
+            async with ground.opened_sandbox(spec):
+                pass
+
+    assert not any([await still_there(container) for container in ground.opened])
+
+
+def test_a_volume_below_a_link_is_refused(lab: Lab) -> None:  # noqa: F811 - the fixture
+    """`/data -> /rt` with VOLUME /data/x would cover a part of the runtime."""
+    entries = (*busybox(), link("data", "rt"))
+    with (
+        image(*entries, changes=("VOLUME /data/guest",)) as name,
+        pytest.raises(ImageRefusedError, match="a symbolic link at `/data`"),
+    ):
+        lab.run(POLICY.format(image=name, runtime="runc"), ["run id"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (tuple(f"ENV {' '.join(f'E{line}_{n}=x' for n in range(100))}" for line in range(6)), "sets 60"),
+        (("LABEL io.pairlock.session=other io.pairlock.state=0",), "has the label"),
+    ],
+)
+def test_an_image_that_floods_or_imitates_is_refused(
+    lab: Lab,  # noqa: F811 - the fixture
+    changes: tuple[str, ...],
+    message: str,
+) -> None:
+    """Variables without end, labels by which `pairlock clean` would take its containers for ours."""
+    with image(*busybox(), changes=changes) as name, pytest.raises(ImageRefusedError, match=message):
+        lab.run(POLICY.format(image=name, runtime="runc"), ["run id"])
+
+
+@pytest.mark.parametrize("runtime", ["runc", pytest.param("runsc", marks=pytest.mark.gvisor)])
+def test_what_an_image_asks_of_python_and_the_engine_reaches_nobody(
+    lab: Lab,  # noqa: F811 - the fixture
+    runtime: str,
+) -> None:
+    """PYTHON*, a stop signal, ports, many folders: the session is sound, its programs see none of it."""
+    wishes = (
+        "ENV PYTHONHOME=/evil PYTHONPATH=/evil PYTHONINSPECT=1 PYTHONSTARTUP=/evil.py",
+        "ENV PATH=/evil HOME=/evil LC_ALL=evil TZ=/evil OPENSSL_CONF=/evil GLIBC_TUNABLES=evil",
+        "STOPSIGNAL SIGWINCH",
+        "EXPOSE 1-1000",
+        'SHELL ["/evil"]',
+        "HEALTHCHECK --interval=1s CMD /evil",
+    )
+    many = [folder(f"many/{number}") for number in range(3000)]
+    evil = [Put("pyvenv.cfg", b"home = /evil\n"), Put("rt/guest/__main__.pyc", b"evil"), folder("rt/lib")]
+    tree = (folder("many"), *many, folder("rt"), folder("rt/guest"), *evil, *busybox())
+    with image(*tree) as plain, dressed(plain, *wishes) as name:
+        ran = lab.run(POLICY.format(image=name, runtime=runtime), ["run env", "run -- ls /rt/guest"])
+
+    assert ran.entries("sandbox.attested")[0]["verdict"] == "as granted"
+    assert "evil" not in ran.seen[0].text
+    assert "PYTHONHOME" not in ran.seen[0].text
+    assert "serve.pyc" in ran.seen[1].text
+
+
+def test_an_image_is_looked_at_once(lab: Lab) -> None:  # noqa: F811 - the fixture
+    """By its id, which is a hash of all that it is: the second session starts without that container."""
+    with image(*busybox()) as name:
+        first = lab.run(POLICY.format(image=name, runtime="runc"), ["run id"])
+        record = next((first.state / "engines").glob("*.json"))
+        remembered = json.loads(record.read_text())["sound"]
+
+    assert remembered == [first.entries("sandbox.created")[0]["image_digest"]]
