@@ -37,9 +37,10 @@ class Gauge:
 
     @property
     def level(self) -> str:
-        """Return how near the end it is: `ok`, `near` from 80 % on, `out`."""
-        share = self.percent or 0
-        return "out" if share >= 100 else "near" if share >= 80 else "ok"
+        """Return how near the end it is: `unknown`, `ok`, `near` from 80 % on, `out`."""
+        if self.percent is None:
+            return "unknown"
+        return "out" if self.percent >= 100 else "near" if self.percent >= 80 else "ok"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

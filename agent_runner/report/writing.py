@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from agent_runner.errors import InvalidInputError
-from audit.escape import escape_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +22,10 @@ def write_page(target: Path, page: str) -> None:
         InvalidInputError: When the folder is missing, or something else than a regular file is in the place.
         OSError: When it cannot be written.
     """
-    shown = escape_line(str(target))
     if not target.parent.is_dir():
-        raise InvalidInputError(f"`{shown}`: its folder does not exist", hint="make the folder first")
+        raise InvalidInputError(f"`{target}`: its folder does not exist", hint="make the folder first")
     if target.is_symlink() or (target.exists() and not target.is_file()):
-        raise InvalidInputError(f"`{shown}` is there and is no regular file", hint="name another file")
+        raise InvalidInputError(f"`{target}` is there and is no regular file", hint="name another file")
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
