@@ -88,7 +88,7 @@ class LinkState:
         Raises:
             ValueError: when the arguments cannot be sent, or too many streams are open.
         """
-        if len(self._sides) - self._connections >= MAX_STREAMS:
+        if self.open_streams >= MAX_STREAMS:
             raise ValueError(f"{MAX_STREAMS} streams are open; expected fewer than {MAX_STREAMS}")
         payload = encode_object({**arguments, "op": operation})
         if len(payload) > frames.MAX_PAYLOAD_BYTES:
@@ -104,6 +104,11 @@ class LinkState:
         """Return how many body bytes the stream's credit allows; 0 when it is closed."""
         side = self._sides.get(stream)
         return 0 if side is None or side.sent_end else side.may_send
+
+    @property
+    def open_streams(self) -> int:
+        """Return how many operations the guest has not answered yet."""
+        return len(self._sides) - self._connections
 
     def is_open(self, stream: int) -> bool:
         """Tell whether nobody has answered yet."""

@@ -110,7 +110,7 @@ class Besieged(RuleBasedStateMachine):
 
 
 TestBesieged = Besieged.TestCase
-TestBesieged.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestBesieged.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
 
 
 def test_every_request_is_answered_once_however_its_worker_ends() -> None:
