@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from agent_runner.approvals import NobodyApprover
 from agent_runner.errors import InvalidInputError
 from agent_runner.models import choose_backend
-from agent_runner.policy_file import load_policy, require_trust
+from agent_runner.policy_file import load_policy
 from agent_runner.request import SessionRequest, SessionResult, require_task
 from agent_runner.resume import ResumeRequest
 from agent_runner.resume import resume_session as aresume_session
 from agent_runner.session import run_session as arun_session
 from agent_runner.state import state_folder
-from agent_runner.trust import is_trusted
+from agent_runner.trust import require_trust
 from policies.capability import Capability
 from sandbox.workspace import open_workspace
 
@@ -100,11 +100,7 @@ def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its
         )
         raise InvalidInputError(f"policy `{loaded.origin}` {expected}")
     opened = None if workspace is None else open_workspace(workspace, state=folder_of_state)
-    require_trust(
-        loaded,
-        opened.path if opened else None,
-        trusted=lambda digest: is_trusted(folder_of_state, digest),
-    )
+    require_trust(loaded, opened.path if opened else None, state=folder_of_state)
     return SessionRequest(
         task=task,
         policy=loaded.policy,

@@ -4,70 +4,187 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_runner.errors import InvalidInputError
+from agent_runner.meta import POLICY
 from agent_runner.state import session_files
-from audit.event import ActionIntended
+from audit.event import ActionIntended, ApprovalAnswered
 from audit.reader import SessionReader
 from cli_tools.action import LineProposal
 from cli_tools.catalogue import built_in
 from cli_tools.errors import ActionError
-from policies.capability import Capability
+from cli_tools.vocabulary import vocabulary
+from policies.capability import Capability, in_order
+from policies.errors import PolicyError
+from policies.expectations import load_policy
 from policies.grant import Grant
+from policies.hosts import HostPattern
+from policies.leaves import is_name, is_program
 from policies.narrow import narrowest
+from policies.source import parse_policy
+from policies.wording import nearest, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from policies.policy import Policy
     from policies.request import ActionRequest
 
-_COMMANDS = {
-    Capability.FILES: '"files *"',
-    Capability.NETWORK: "http get",
-    Capability.EXEC: "run",
-}
-_BLOCKS = {
-    Capability.FILES: """\
-files:
-  access: stage          # read, or stage: changes wait for `pairlock apply`
-""",
-    Capability.NETWORK: """\
-network:
-  allow: []              # hosts, as in [{host: api.example.com}]
-""",
-    Capability.EXEC: """\
-exec:
-  image: pairlock/starter
-  programs: []           # what argv[0] of `run` may be, as in [pytest]
-""",
-}
-_PUBLIC = "  contents: public       # nothing in the image is private; needed with network and exec\n"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a person wants a new policy to allow."""
+
+    name: str
+    grant: Grant
+    writes: bool = True
+    """Whether files may be changed, after a review; counts with `files` only."""
+    programs: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
-def first_draft(name: str, grant_text: str) -> str:
-    """Return a policy that grants this and allows the plainest commands of it.
-
-    Args:
-        name: The policy's name.
-        grant_text: Capabilities with commas or `+` between.
+def grant_of(text: str) -> Grant:
+    """Read a grant from capabilities with commas or `+` between; `none` is none.
 
     Raises:
         InvalidInputError: When one is no capability.
         policies.errors.ForbiddenGrantError: When all three are asked for.
     """
-    words = [word.strip() for word in grant_text.replace("+", ",").split(",") if word.strip()]
-    try:
-        grant = Grant.of(Capability(word) for word in words)
-    except ValueError as error:
-        raise InvalidInputError(f"{error}", hint="`files`, `network`, `exec`; at most two") from error
-    held = [capability for capability in Capability if grant.holds(capability)]
-    names = ", ".join(capability.value for capability in held)
-    blocks = "".join(_BLOCKS[capability] for capability in held)
-    public = _PUBLIC if grant is Grant.NETWORK_EXEC else ""
-    commands = ", ".join(_COMMANDS[capability] for capability in held)
-    return f"version: 1\nname: {name}\ngrant: [{names}]\n{blocks}{public}commands:\n  allow: [{commands}]\n"
+    words = [word.strip() for word in text.replace("+", ",").split(",") if word.strip()]
+    known = {capability.value: capability for capability in Capability}
+    for word in words if words != ["none"] else ():
+        if word not in known:
+            near = nearest(word, known)
+            mend = f"did you mean `{near}`?" if near else "`files`, `network`, `exec`; at most two, or `none`"
+            raise InvalidInputError(f"{quoted(word)} is not a capability", hint=mend)
+    return Grant.of(known[word] for word in words if word in known)
+
+
+def programs_of(text: str) -> tuple[str, ...]:
+    """Read programs with commas between.
+
+    Raises:
+        InvalidInputError: When one is no program's name.
+    """
+    names = _listed(text)
+    for name in names:
+        if not is_program(name):
+            raise InvalidInputError(f"{quoted(name)} is not a program", hint="as in `pytest`; no arguments")
+    return names
+
+
+def hosts_of(text: str) -> tuple[str, ...]:
+    """Read hosts with commas between.
+
+    Raises:
+        policies.errors.BadValueError: When one is no host, or too wide a wildcard.
+    """
+    return tuple(HostPattern.parse(name).text for name in _listed(text))
+
+
+def name_of(text: str) -> str:
+    """Read a policy's name.
+
+    Raises:
+        InvalidInputError: When it is none.
+    """
+    if not is_name(text):
+        raise InvalidInputError(
+            f"{quoted(text)} is not a name", hint="small letters, digits, `-` and `_`, at most 64"
+        )
+    return text
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def draft(wishes: Wishes) -> str:
+    """Write a policy that allows the plainest commands of a grant, with expectations of both kinds.
+
+    Args:
+        wishes: What it is to allow.
+
+    Returns:
+        YAML with comments, which loads as it stands.
+    """
+    lines = [*_head(wishes), *_files(wishes), *_exec(wishes), *_network(wishes), *_commands(wishes)]
+    text = "\n".join((*lines, *_expectations(wishes))) + "\n"
+    load_policy(text, origin=wishes.name, commands=vocabulary(built_in()))
+    return text
+
+
+def _head(wishes: Wishes) -> Iterator[str]:
+    yield "version: 1"
+    yield f"name: {wishes.name}"
+    yield f"grant: [{', '.join(in_order(wishes.grant.capabilities))}]"
+
+
+def _files(wishes: Wishes) -> Iterator[str]:
+    if wishes.grant.holds(Capability.FILES):
+        yield "files:"
+        access = f"  access: {'stage' if wishes.writes else 'read'}"
+        yield f"{access:<25}# read, or stage: changes wait for `pairlock apply`"
+
+
+def _exec(wishes: Wishes) -> Iterator[str]:
+    if not wishes.grant.holds(Capability.EXEC):
+        return
+    yield "exec:"
+    yield "  image: pairlock/starter"
+    yield f"  programs: [{', '.join(wishes.programs)}]" + (
+        "" if wishes.programs else "           # what argv[0] of `run` may be, as in [pytest]"
+    )
+    if wishes.grant is Grant.NETWORK_EXEC:
+        yield "  contents: public       # nothing in the image is private; needed with network and exec"
+
+
+def _network(wishes: Wishes) -> Iterator[str]:
+    if not wishes.grant.holds(Capability.NETWORK):
+        return
+    yield "network:"
+    if not wishes.hosts:
+        yield "  allow: []              # hosts, as in [{host: api.example.com, methods: [GET, HEAD]}]"
+        return
+    yield "  allow:"
+    for host in wishes.hosts:
+        yield f'    - {{host: "{host}", methods: [GET, HEAD]}}'
+
+
+def _commands(wishes: Wishes) -> Iterator[str]:
+    reading = ["files list", "files read", "files search", "files stat"]
+    named = {
+        Capability.FILES: ['"files *"'] if wishes.writes else reading,
+        Capability.NETWORK: ["http get", "http head"],
+        Capability.EXEC: ["run"],
+    }
+    held = [word for capability in Capability if wishes.grant.holds(capability) for word in named[capability]]
+    yield "commands:"
+    yield f"  allow: [{', '.join((*held, 'output last'))}]"
+
+
+def _expectations(wishes: Wishes) -> Iterator[str]:
+    lines = {
+        Capability.FILES: "files read README.md",
+        Capability.NETWORK: f"http get https://{(wishes.hosts or ('example.com',))[0].replace('*', 'www')}/",
+        Capability.EXEC: f"run {(wishes.programs or ('true',))[0]}",
+    }
+    can = {
+        Capability.FILES: True,
+        Capability.NETWORK: bool(wishes.hosts) and not wishes.hosts[0].startswith("*"),
+        Capability.EXEC: bool(wishes.programs),
+    }
+    yield "expect:                  # the policy's own tests: `pairlock policy test`"
+    for capability, line in lines.items():
+        if wishes.grant.holds(capability) and can[capability]:
+            yield f"  - allow: {line}"
+    for capability, line in lines.items():
+        if not wishes.grant.holds(capability):
+            yield f"  - deny: {line}"
+            yield "    because: capability"
 
 
 def from_session(state: Path, given: str, name: str) -> str:
@@ -76,15 +193,34 @@ def from_session(state: Path, given: str, name: str) -> str:
     Raises:
         audit.errors.AuditError: When there is no such session, or its ledger does not hold.
     """
-    reader = SessionReader(state, session_files(given, state).folder.name)
-    return narrowest(list(_requests(reader)), name=name).as_yaml()
+    files = session_files(given, state)
+    allowed, approved = _requests(SessionReader(state, files.folder.name))
+    return narrowest(allowed, approved=approved, under=_policy_of(files.folder), name=name).as_yaml()
 
 
-def _requests(reader: SessionReader) -> Iterator[ActionRequest]:
-    """Yield the actions that were allowed, as they would be asked for again."""
+def _policy_of(folder: Path) -> Policy | None:
+    try:
+        return parse_policy((folder / POLICY).read_text("utf-8"), origin=str(folder / POLICY))
+    except (OSError, ValueError, PolicyError):
+        return None
+
+
+def _requests(reader: SessionReader) -> tuple[list[ActionRequest], list[ActionRequest]]:
+    """Return the actions that were allowed, and those that a person approved."""
+    intended: dict[str, ActionIntended] = {}
+    approved: set[str] = set()
     for _, happened in reader.events():
-        if isinstance(happened, ActionIntended) and happened.verdict == "allowed":
-            yield from _request(shlex.join(happened.argv))
+        if isinstance(happened, ActionIntended):
+            intended[happened.action] = happened
+        elif isinstance(happened, ApprovalAnswered) and happened.answer == "approved":
+            approved.add(happened.action)
+    done = [item for item in intended.values() if item.verdict == "allowed"]
+    asked = [item for name, item in intended.items() if item.verdict == "needs_approval" and name in approved]
+    return _read(done), _read(asked)
+
+
+def _read(items: list[ActionIntended]) -> list[ActionRequest]:
+    return [request for item in items for request in _request(shlex.join(item.argv))]
 
 
 def _request(line: str) -> Iterator[ActionRequest]:

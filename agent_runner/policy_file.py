@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.ceiling import read_ceiling
-from agent_runner.errors import InvalidInputError, RefusedError
+from agent_runner.errors import InvalidInputError
 from cli_tools.catalogue import built_in
 from cli_tools.vocabulary import vocabulary
 from policies.ceiling import under_ceiling
+from policies.document import LARGEST_TEXT
 from policies.expectations import load_policy as load_checked
 from policies.library import library_names, library_policy
 from policies.source import SourceText, parse_policy
-from policies.trust import closure_of
+from policies.trust import Closure, closure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from policies.policy import Policy
+    from policies.source import Find
 
-MAXIMUM_BYTES: Final = 1024 * 1024
+SUFFIXES: Final = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def load_policy(reference: str) -> LoadedPolicy:
         policies.errors.PolicyError: When its text is not a lawful policy.
     """
     path = Path(reference)
-    if path.is_file() or "/" in reference or path.suffix in (".yaml", ".yml"):
+    if _means_a_file(reference):
         policy = _checked(SourceText(reference, read_policy_file(path)), path.parent)
         return LoadedPolicy(policy=policy, origin=reference, path=path.absolute())
     known = library_policy(reference)
@@ -63,15 +63,53 @@ def load_policy(reference: str) -> LoadedPolicy:
     return LoadedPolicy(policy=policy, origin=known.origin, path=None)
 
 
+def _means_a_file(reference: str) -> bool:
+    path = Path(reference)
+    return path.is_file() or "/" in reference or path.suffix in SUFFIXES
+
+
 def parse_file(path: Path) -> Policy:
     """Read a policy without holding it to its own expectations, for whoever runs those."""
     return parse_policy(read_policy_file(path), origin=str(path), find=_finder(path.parent))
 
 
+def parse_named(reference: str) -> Policy:
+    """Do the same for a file or a name of the library."""
+    known = None if _means_a_file(reference) else library_policy(reference)
+    if known is None:
+        return parse_file(Path(reference)) if _means_a_file(reference) else load_policy(reference).policy
+    return parse_policy(known.text, origin=known.origin, find=_finder(None))
+
+
+def policies_meant(references: list[str]) -> list[str]:
+    """Return what each reference means: a folder means the policies in it.
+
+    Raises:
+        InvalidInputError: When a folder holds none.
+    """
+    meant: list[str] = []
+    for reference in references:
+        folder = Path(reference)
+        if not folder.is_dir():
+            meant.append(reference)
+            continue
+        inside = sorted(str(path) for path in folder.iterdir() if path.suffix in SUFFIXES)
+        if not inside:
+            raise InvalidInputError(
+                f"folder `{reference}` holds no policy", hint="a policy is a file `*.yaml` or `*.yml`"
+            )
+        meant += inside
+    return meant
+
+
 def _checked(source: SourceText, folder: Path | None) -> Policy:
+    return _in_force(source, _finder(folder))
+
+
+def _in_force(source: SourceText, find: Find) -> Policy:
     """Make a policy from its text, hold it to its expectations, and narrow it to the ceiling."""
     commands = vocabulary(built_in())
-    policy = load_checked(source.text, origin=source.origin, commands=commands, find=_finder(folder))
+    policy = load_checked(source.text, origin=source.origin, commands=commands, find=find)
     ceiling = read_ceiling()
     return policy if ceiling is None else under_ceiling(policy, ceiling)
 
@@ -96,9 +134,9 @@ def read_policy_file(path: Path) -> str:
                 f"policy `{path}` could have been written by somebody else",
                 hint="it must belong to you or to root, and not be writable by all: `chmod o-w`",
             )
-        raw = stream.read(MAXIMUM_BYTES + 1)
-    if len(raw) > MAXIMUM_BYTES:
-        raise InvalidInputError(f"policy `{path}` is larger than {MAXIMUM_BYTES} bytes")
+        raw = stream.read(LARGEST_TEXT + 1)
+    if len(raw) > LARGEST_TEXT:
+        raise InvalidInputError(f"{path}:1:1: the file is larger than {LARGEST_TEXT // 1024} KiB")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -107,46 +145,48 @@ def read_policy_file(path: Path) -> str:
         raise InvalidInputError(f"{path}:{line}:{column}: not UTF-8") from error
 
 
-def trust_digest(path: Path) -> str:
-    """Return the digest under which a policy is trusted: of everything that its meaning rests on.
+@dataclass(frozen=True, slots=True)
+class ReadClosure:
+    """Everything that a policy's meaning rests on, as it stands."""
 
-    Args:
-        path: The file; it is resolved, so that the same file has the same digest from wherever it is named.
-    """
-    resolved = path.resolve()
-    return closure_of(_checked(SourceText(str(resolved), read_policy_file(resolved)), resolved.parent)).digest
+    origin: str
+    """The file, resolved, so that it is the same from wherever it is named."""
+    members: Closure
+    texts: tuple[SourceText, ...]
+    """The policy's own text, and each that it extends."""
+
+    @property
+    def digest(self) -> str:
+        """The digest under which the policy is trusted."""
+        return self.members.digest
 
 
-def require_trust(loaded: LoadedPolicy, workspace: Path | None, *, trusted: Callable[[str], bool]) -> None:
-    """Refuse a policy that came with the work, unless a person trusted it as it stands.
-
-    It came with the work when nobody named it, whatever it grants, and when it lies in the workspace or in
-    the repository around that, by the name it was given or by where that leads.
+def read_closure(path: Path) -> ReadClosure:
+    """Read everything that a policy's meaning rests on.
 
     Raises:
-        RefusedError: When nobody trusted it: a cloned repository must not grant itself anything.
+        InvalidInputError: When the file may not be used.
+        policies.errors.PolicyError: When its text is not a lawful policy.
     """
-    if loaded.path is None or not (loaded.found or _lies_within(loaded.path, workspace)):
-        return
-    if not trusted(trust_digest(loaded.path)):
-        raise RefusedError(
-            f"policy `{loaded.origin}` came with the work and is not trusted as it stands",
-            hint=f"read it, then `pairlock policy trust {loaded.origin}`",
-        )
+    resolved = path.resolve()
+    own = SourceText(str(resolved), read_policy_file(resolved))
+    found = [own]
+    known = _finder(resolved.parent)
+
+    def find(name: str) -> SourceText | None:
+        text = known(name)
+        if text is not None:
+            found.append(text)
+        return text
+
+    policy = _in_force(own, find)
+    return ReadClosure(own.origin, closure_of(policy), tuple(found))
 
 
-def _lies_within(path: Path, workspace: Path | None) -> bool:
-    if workspace is None:
-        return False
-    folder = workspace.resolve()
-    around = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
-    return any(name.is_relative_to(around) for name in (Path(os.path.normpath(path)), path.resolve()))
-
-
-def _finder(folder: Path | None) -> Callable[[str], SourceText | None]:
+def _finder(folder: Path | None) -> Find:
     def find(name: str) -> SourceText | None:
         known = library_policy(name)
-        if known is not None or folder is None:
+        if known is not None or folder is None or name != os.path.basename(name):  # noqa: PTH119 - a text
             return known
         path = folder / name
         return SourceText(str(path), read_policy_file(path)) if path.is_file() else None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from policies.canonical import Plain
     from policies.facts import CommandFacts
     from policies.globs import Glob
     from policies.policy import EgressRule, FilesBlock, NetworkBlock, Policy
@@ -46,7 +47,7 @@ class Difference:
 
     Attributes:
         widenings: What it allows more.
-        narrowings: What it allows less: the widenings of the opposite direction.
+        narrowings: What it allows less, each with an action that the first allows and the second denies.
     """
 
     widenings: tuple[Widening, ...]
@@ -56,6 +57,25 @@ class Difference:
     def is_wider(self) -> bool:
         """Whether the second allows anything that the first does not."""
         return bool(self.widenings)
+
+    def as_plain(self) -> Plain:
+        """Write the difference as plain values for JSON.
+
+        Returns:
+            Whether it is wider, and each change with its witness.
+        """
+
+        def listed(changes: tuple[Widening, ...]) -> list[Plain]:
+            return [
+                {"topic": change.topic, "message": change.message, "witness": change.witness}
+                for change in changes
+            ]
+
+        return {
+            "wider": self.is_wider,
+            "widenings": listed(self.widenings),
+            "narrowings": listed(self.narrowings),
+        }
 
 
 def diff(first: Policy, second: Policy, commands: Sequence[CommandFacts]) -> Difference:
@@ -71,7 +91,7 @@ def diff(first: Policy, second: Policy, commands: Sequence[CommandFacts]) -> Dif
     """
     return Difference(
         widenings=tuple(_widenings(first, second, commands)),
-        narrowings=tuple(_widenings(second, first, commands)),
+        narrowings=tuple(_turned(change) for change in _widenings(second, first, commands)),
     )
 
 
@@ -88,7 +108,21 @@ def _widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> It
 
 
 def _action(found: Witnessed) -> Widening:
-    return Widening("action", found.message, found.line)
+    return Widening("action", f"`{found.line}` was {found.before} and is {found.after}", found.line)
+
+
+def _turned(change: Widening) -> Widening:
+    """Tell a widening from the second policy to the first as what the second takes away."""
+    message = f"taken away: {change.message}"
+    if change.topic == "action":
+        line, _, words = change.message.rpartition("` was ")
+        after, _, before = words.rpartition(" and is ")
+        message = f"{line}` was {before} and is {after}"
+    elif change.topic == "limit":
+        name, _, numbers = change.message.partition(" grows from ")
+        least, _, most = numbers.partition(" to ")
+        message = f"{name} falls from {most} to {least}"
+    return Widening(change.topic, message, change.witness)
 
 
 def _files(old: FilesBlock | None, new: FilesBlock | None) -> Iterator[Widening]:

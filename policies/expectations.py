@@ -52,6 +52,19 @@ class Outcome:
         return self.actual == self.expected and (self.because is None or self.because in self.codes)
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenRule:
+    """One rule of a policy.
+
+    Attributes:
+        at: Where it is written.
+        what: What it is, as in "command `files read`".
+    """
+
+    at: RuleAt
+    what: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectationRun:
     """What came of all expectations of a policy.
@@ -59,12 +72,14 @@ class ExpectationRun:
     Attributes:
         policy: The policy's name.
         outcomes: One for each expectation, in order.
-        untouched: The rules that no expectation touched.
+        rules: How many rules the policy has that are written in a file.
+        untouched: Those that no expectation touched.
     """
 
     policy: str
     outcomes: tuple[Outcome, ...]
-    untouched: tuple[RuleAt, ...]
+    rules: int
+    untouched: tuple[WrittenRule, ...]
 
     @property
     def failures(self) -> tuple[Outcome, ...]:
@@ -102,8 +117,14 @@ def run_expectations(policy: Policy, commands: Sequence[CommandFacts]) -> Expect
     """
     outcomes = tuple(_outcome(policy, item, commands, index) for index, item in enumerate(policy.expect))
     touched = {rule for outcome in outcomes for rule in outcome.rules}
-    untouched = sorted(set(rules_of(policy)) - touched, key=lambda at: (at.origin, at.line, at.column))
-    return ExpectationRun(policy=policy.name, outcomes=outcomes, untouched=tuple(untouched))
+    rules = rules_of(policy)
+    untouched = (rule for rule in rules if rule.at not in touched)
+    return ExpectationRun(
+        policy=policy.name,
+        outcomes=outcomes,
+        rules=len(rules),
+        untouched=tuple(sorted(untouched, key=lambda rule: (rule.at.origin, rule.at.line, rule.at.column))),
+    )
 
 
 def verify_expectations(policy: Policy, commands: Sequence[CommandFacts]) -> None:
@@ -145,23 +166,27 @@ def load_policy(
     return policy
 
 
-def rules_of(policy: Policy) -> tuple[RuleAt, ...]:
-    """List the places of a policy's own rules.
+def rules_of(policy: Policy) -> tuple[WrittenRule, ...]:
+    """List a policy's own rules.
 
     Args:
         policy: A resolved policy.
 
     Returns:
-        The place of each command pattern, argument rule, host, glob and list of programs that is written.
+        Each command pattern, argument rule, host and glob that is written in a file.
     """
-    commands = policy.commands
-    found = [item.at for item in (*commands.allow, *commands.ask, *commands.deny)]
-    found += [rule.at for rule in commands.rules]
-    if policy.network is not None:
-        found += [rule.at for rule in policy.network.allow] + [host.at for host in policy.network.deny]
-    if policy.files is not None:
-        found += [glob.at for glob in (*policy.files.hide, *policy.files.protect)]
-    return tuple(at for at in found if at is not None)
+    commands, files, network = policy.commands, policy.files, policy.network
+    found: list[tuple[str, str, RuleAt | None]] = []
+    for key, patterns in (("allow", commands.allow), ("ask", commands.ask), ("deny", commands.deny)):
+        found += [(f"commands.{key}", pattern.text, pattern.at) for pattern in patterns]
+    found += [("commands.rules", rule.command.text, rule.at) for rule in commands.rules]
+    if network is not None:
+        found += [("network.allow", rule.host.text, rule.at) for rule in network.allow]
+        found += [("network.deny", host.text, host.at) for host in network.deny]
+    if files is not None:
+        found += [("files.hide", glob.text, glob.at) for glob in files.hide]
+        found += [("files.protect", glob.text, glob.at) for glob in files.protect]
+    return tuple(WrittenRule(at, f"{quoted(text)} of `{key}`") for key, text, at in found if at is not None)
 
 
 def _expected(item: Expectation) -> tuple[Verdict, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from policies.capability import Capability
+from policies.expectations import verdict_of
 from policies.grant import Grant
 from policies.lawful import private_reads
 from policies.lint_commands import callable_commands
@@ -16,6 +18,7 @@ from policies.wording import listed, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from policies.canonical import Plain
     from policies.facts import ArgumentFacts, CommandFacts
     from policies.policy import EgressRule, Policy
     from policies.request import ActionRequest, Reason
@@ -26,12 +29,13 @@ _LEFT: Final = {
     Grant.NETWORK: ("carry what you typed, and what one host said, to another allowed host",),
     Grant.EXEC: ("use up the processor, memory and time that the budget gives",),
     Grant.FILES_NETWORK: (
-        "read a secret that is not hidden and carry it out to an allowed host: the whole lethal trifecta",
-        "be talked into it by a page, mail or file that it reads",
+        "read a secret that is not hidden and carry it out to an allowed host, be it only in an address",
+        "all of the lethal trifecta is there: private data, untrusted content and a way out",
+        "be talked into that by a page, mail or file that it reads",
     ),
     Grant.FILES_EXEC: (
         "spoil the workspace's staged copy",
-        "leave something that you, your editor or your CI run later: hooks, Makefile, tests",
+        "leave in it what you or your CI run later, a Makefile, a test: a review points it out",
     ),
     Grant.NETWORK_EXEC: (
         "attack or scan what it can reach, with code that it fetched",
@@ -65,17 +69,31 @@ class Explanation:
     name: str
     sections: tuple[Section, ...]
 
-    def text(self) -> str:
+    def text(self, *, width: int = 100) -> str:
         """Write the explanation for a terminal.
+
+        Args:
+            width: The longest line, in characters.
 
         Returns:
             Text with a heading and dashes for each section.
         """
         blocks = (
-            f"{section.title}\n" + "".join(f"  - {line}\n" for line in section.lines)
+            "\n".join((section.title, *(_wrapped(line, "  - ", width=width) for line in section.lines), ""))
             for section in self.sections
         )
         return "\n".join(blocks)
+
+    def as_plain(self) -> Plain:
+        """Write the explanation as plain values for JSON.
+
+        Returns:
+            The name, and each section's title and lines.
+        """
+        sections: list[Plain] = [
+            {"title": section.title, "lines": [*section.lines]} for section in self.sections
+        ]
+        return {"name": self.name, "sections": sections}
 
 
 def explain(policy: Policy, commands: Sequence[CommandFacts]) -> Explanation:
@@ -99,33 +117,73 @@ def explain(policy: Policy, commands: Sequence[CommandFacts]) -> Explanation:
     return Explanation(policy.name, tuple(section for section in sections if section.lines))
 
 
-def explain_decision(request: ActionRequest, decision: Decision) -> str:
+def _wrapped(text: str, first: str, *, width: int) -> str:
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def explain_decision(request: ActionRequest, decision: Decision, *, width: int = 100) -> str:
     """Say why one action is decided as it is.
+
+    Args:
+        request: The action.
+        decision: What was decided.
+        width: The longest line, in characters.
+
+    Returns:
+        The verdict on the first line, then each reason with its rule and mend.
+    """
+    match decision:
+        case Allowed():
+            rule = f" by the rule at {decision.rule}" if decision.rule else ""
+            hosts = (f"  its request by the rule at {edge.at or 'the policy'}" for edge in decision.egress)
+            return "\n".join((f"{quoted(request.name)} is allowed{rule}", *hosts))
+        case NeedsApproval():
+            head = f"{quoted(request.name)} needs a person's approval; headless it is denied"
+        case Denied():
+            head = f"{quoted(request.name)} is denied"
+    return "\n".join((head, *(line for item in decision.reasons for line in _reason(item, width))))
+
+
+def _reason(reason: Reason, width: int) -> Iterator[str]:
+    yield _wrapped(f"{reason.code}: {reason.message}", "  ", width=width)
+    if reason.rule:
+        yield f"    rule: {reason.rule}"
+    if reason.hint:
+        yield _wrapped(f"hint: {reason.hint}", "    ", width=width)
+
+
+def decision_as_plain(request: ActionRequest, decision: Decision) -> Plain:
+    """Write one decision as plain values for JSON.
 
     Args:
         request: The action.
         decision: What was decided.
 
     Returns:
-        The verdict on the first line, then a line for each reason.
+        The verdict, and the reasons with their codes, rules and mends.
     """
-    match decision:
-        case Allowed():
-            rule = f" by {decision.rule}" if decision.rule else ""
-            hosts = "".join(f"\n  {edge.host.text}: {edge.at or 'joined'}" for edge in decision.egress)
-            return f"{quoted(request.name)} is allowed{rule}{hosts}"
-        case NeedsApproval():
-            return f"{quoted(request.name)} needs an approval" + "".join(
-                _reason(item) for item in decision.reasons
-            )
-        case Denied():
-            return f"{quoted(request.name)} is denied" + "".join(_reason(item) for item in decision.reasons)
-
-
-def _reason(reason: Reason) -> str:
-    rule = f" ({reason.rule})" if reason.rule else ""
-    mend = f"; hint: {reason.hint}" if reason.hint else ""
-    return f"\n  {reason.code}: {reason.message}{rule}{mend}"
+    reasons = () if isinstance(decision, Allowed) else decision.reasons
+    return {
+        "action": request.name,
+        "decided": verdict_of(decision),
+        "rule": str(decision.rule) if isinstance(decision, Allowed) and decision.rule else None,
+        "reasons": [
+            {
+                "code": reason.code,
+                "message": reason.message,
+                "hint": reason.hint,
+                "rule": str(reason.rule) if reason.rule else None,
+            }
+            for reason in reasons
+        ],
+    }
 
 
 def _can(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[str]:
@@ -169,9 +227,10 @@ def _cannot(policy: Policy) -> Iterator[str]:
     if policy.files is not None:
         hidden = len(policy.files.hide) + (len(default_paths("hide")) if policy.files.hide_defaults else 0)
         guards = len(default_paths("protect")) if policy.files.protect_defaults else 0
-        yield f"see what {hidden} patterns hide (`files.hide` and the defaults)"
+        yield f"see what {hidden} patterns hide: secrets' usual places, and `files.hide`"
         protected = len(policy.files.protect) + guards
-        yield f"have written what {protected} patterns protect (`files.protect` and the defaults)"
+        what = "what the host runs or obeys later, and `files.protect`"
+        yield f"have changes applied to what {protected} patterns protect: {what}"
     yield "gain a capability: no approval, flag, resume or child adds one"
 
 
@@ -192,7 +251,7 @@ def _left(policy: Policy) -> Iterator[str]:
 def _bounds(policy: Policy) -> Iterator[str]:
     budget, isolation = policy.budget, policy.isolation
     yield (
-        f"{int(budget.turns)} turns, {int(budget.tokens)} tokens, {budget.cost_usd:g} US dollars and "
+        f"{int(budget.turns)} turns, {int(budget.tokens):,} tokens, {budget.cost_usd:g} US dollars and "
         f"{budget.wall_time.text} of time"
     )
     yield (
@@ -202,10 +261,11 @@ def _bounds(policy: Policy) -> Iterator[str]:
     if policy.network is not None:
         limits = policy.network.limits
         sent, received = limits.sent_bytes.text, limits.received_bytes.text
-        yield f"{sent} sent, {received} received, {int(limits.requests)} requests"
+        yield f"{sent} sent, {received} received, {int(limits.requests)} requests in all"
     if policy.files is not None:
         limits_of_files = policy.files.limits
-        yield f"{limits_of_files.written_bytes.text} in {int(limits_of_files.written_files)} files written"
+        most = int(limits_of_files.written_files)
+        yield f"{limits_of_files.written_bytes.text} written, in at most {most} files"
     for rule in policy.commands.rules:
         if rule.max_calls is not None:
             yield f"`{rule.command.text}` at most {int(rule.max_calls)} times"

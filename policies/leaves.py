@@ -29,6 +29,30 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 READING: Final = frozenset({"GET", "HEAD"})
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be a policy's name.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        True for small letters, digits, `-` and `_`, at most 64.
+    """
+    return _NAME.fullmatch(text) is not None
+
+
+def is_program(text: str) -> bool:
+    """Tell whether a text can be argv[0] of a program.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        True when `exec.programs` may name it.
+    """
+    return _PROGRAM.fullmatch(text) is not None
+
+
 def place_of(value: object) -> RuleAt | None:
     """Find where a value was written.
 

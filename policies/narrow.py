@@ -31,31 +31,65 @@ if TYPE_CHECKING:
     from policies.request import ActionRequest, SinkUse
 
 
-def narrowest(requests: Sequence[ActionRequest], *, name: str) -> Policy:
+def narrowest(
+    allowed: Sequence[ActionRequest],
+    *,
+    name: str,
+    approved: Sequence[ActionRequest] = (),
+    under: Policy | None = None,
+) -> Policy:
     """Write the narrowest policy for a recorded session.
 
     Args:
-        requests: The actions that were done, in any order.
+        allowed: The actions that were done without a question, in any order.
         name: What the policy is to be called.
+        approved: The actions that a person approved, each for itself: those are asked again.
+        under: The policy that the session ran under: its image, sizes, budget and credentials are kept.
 
     Returns:
-        A policy that allows each of them and names nothing else: each command, program, host, method, path
-        and destination by itself, with as many calls of commands that send as there were.
+        A policy that allows each of them, or asks, and names nothing else: each command, program, host,
+        method, path and destination by itself, with as many calls of commands that send as there were.
 
     Raises:
         ForbiddenGrantError: When the actions together need all three capabilities.
     """
+    requests = (*allowed, *approved)
     needed = frozenset[Capability]().union(*(_needs(request) for request in requests))
     grant = Grant.of(needed)
-    return Policy(
+    drafted = Policy(
         version=1,
         name=name,
         grant=grant,
         files=_files(requests) if grant.holds(Capability.FILES) else None,
         exec=_exec(requests, grant) if grant.holds(Capability.EXEC) else None,
         network=_network(requests) if grant.holds(Capability.NETWORK) else None,
-        commands=_commands(requests),
+        commands=_commands(allowed, approved),
     )
+    return drafted if under is None else _as_under(drafted, under)
+
+
+def _as_under(drafted: Policy, under: Policy) -> Policy:
+    fields: dict[str, object] = {"isolation": under.isolation, "budget": under.budget, "sinks": under.sinks}
+    if drafted.files and under.files:
+        fields["files"] = drafted.files.model_copy(update={"limits": under.files.limits})
+    if drafted.exec and under.exec:
+        fields["exec"] = drafted.exec.model_copy(update={"image": under.exec.image})
+    if drafted.network and under.network:
+        rules = tuple(_rule_under(rule, under.network) for rule in drafted.network.allow)
+        fields["network"] = drafted.network.model_copy(
+            update={"allow": rules, "limits": under.network.limits}
+        )
+    return drafted.replaced(**fields)
+
+
+def _rule_under(rule: EgressRule, under: NetworkBlock) -> EgressRule:
+    method, path = (rule.methods or ("GET",))[0], (rule.paths or (UrlPath("/"),))[0].text
+    for was in under.allow:
+        fits = was.host.matches(rule.host.text) and rule.ports[0] in was.ports
+        if fits and method in was.effective_methods and was.allows_path(path):
+            kept = {"credential": was.credential, "data": was.data, "private": was.private}
+            return rule.model_copy(update=kept)
+    return rule
 
 
 def _needs(request: ActionRequest) -> frozenset[Capability]:
@@ -120,11 +154,14 @@ def _pattern(path: str) -> UrlPath:
     return UrlPath(text)
 
 
-def _commands(requests: Sequence[ActionRequest]) -> CommandsBlock:
-    names = dict.fromkeys(request.name for request in requests if request.command != FINISH)
+def _commands(allowed: Sequence[ActionRequest], approved: Sequence[ActionRequest]) -> CommandsBlock:
+    requests = [request for request in (*allowed, *approved) if request.command != FINISH]
+    names = dict.fromkeys(request.name for request in requests)
+    asked = {request.name for request in approved}
     rules = (_rule(name, [request for request in requests if request.name == name]) for name in names)
     return CommandsBlock(
-        allow=tuple(CommandPattern.parse(name) for name in names),
+        allow=tuple(CommandPattern(name) for name in names if name not in asked),
+        ask=tuple(CommandPattern(name) for name in names if name in asked),
         rules=tuple(rule for rule in rules if rule is not None),
     )
 

@@ -35,12 +35,14 @@ class Witnessed:
     """An action that is decided more widely.
 
     Attributes:
-        message: What changed.
         line: The action.
+        before: How the old policy decides it, as in "denied (host)".
+        after: How the new one does.
     """
 
-    message: str
     line: str
+    before: str
+    after: str
 
 
 def action_widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> Iterator[Witnessed]:
@@ -62,7 +64,7 @@ def action_widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts])
                 key = _what(before, request)
                 if _RANK[verdict_of(after)] > _RANK[verdict_of(before)] and key not in tried:
                     tried.add(key)
-                    yield Witnessed(f"`{line}` was {_past(before)} and is {_past(after)}", line)
+                    yield Witnessed(line, _past(before), _past(after))
     yield from _more_calls(old, new, commands)
 
 
@@ -195,8 +197,8 @@ def _more_calls(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> I
     for facts in callable_commands(new, commands):
         before, after = _most_calls(facts, old), _most_calls(facts, new)
         if before is not None and (after is None or after > before):
-            shown = "without a bound" if after is None else f"{after} times"
-            yield Witnessed(f"`{facts.name}` may be called {shown}, no longer {before} times", facts.name)
+            shown = "allowed without a bound" if after is None else f"allowed {after} times"
+            yield Witnessed(facts.name, f"allowed {before} times", shown)
 
 
 def _most_calls(facts: CommandFacts, policy: Policy) -> int | None:

@@ -161,10 +161,9 @@ def find_policy(reference: str | None, workspace: Path | None) -> LoadedPolicy:
 
 def require_trust(loaded: LoadedPolicy, workspace: Path | None, state: Path) -> None:
     """Refuse a policy that came with the workspace, unless it was trusted as it stands."""
-    from agent_runner.policy_file import require_trust as required
-    from agent_runner.trust import is_trusted
+    from agent_runner.trust import require_trust as required
 
-    required(loaded, workspace, trusted=lambda digest: is_trusted(state, digest))
+    required(loaded, workspace, state=state)
 
 
 def account(result: SessionResult, *, as_json: bool) -> str:

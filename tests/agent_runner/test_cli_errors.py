@@ -213,7 +213,7 @@ def test_a_policy_elsewhere_in_the_workspace_s_repository_is_exit_3(desk: Desk) 
 
 
 def test_a_folder_is_no_policy(desk: Desk) -> None:
-    said = desk.pairlock("policy", "check", "work/")
+    said = desk.run(policy="work/")
 
     assert (said.code, "is not a regular file" in said.err) == (2, True)
 

@@ -186,9 +186,12 @@ def test_a_decision_is_explained_with_its_rules() -> None:
     def explained(line: str) -> str:
         return explain_decision(request_from_line(line, COMMANDS), _decide(policy, line))
 
-    assert explained("files read a") == "`files read` is allowed by p.yaml:4:20"
+    assert explained("files read a") == "`files read` is allowed by the rule at p.yaml:4:20"
     assert explained("files write a --content x") == (
-        "`files write` needs an approval\n  command: command `files write` needs an approval by `files write` (p.yaml:4:39); hint: a person approves this very action, or not"
+        "`files write` needs a person's approval; headless it is denied\n"
+        "  command: command `files write` needs an approval by `files write`\n"
+        "    rule: p.yaml:4:39\n"
+        "    hint: a person approves this very action, or not"
     )
     assert explained("files read .env").startswith(
         "`files read` is denied\n  hidden: path `.env` is hidden by `.env`"
@@ -228,3 +231,62 @@ def test_a_recording_of_all_three_has_no_policy() -> None:
         narrowest(requests, name="n")
 
     assert type(refused.value).__name__ == "ForbiddenGrantError"
+
+
+def test_what_is_taken_away_is_told_as_it_was_and_as_it_is() -> None:
+    wide = _policy("grant: [files]\ncommands: {allow: [files read, files write]}\nbudget: {turns: 9}\n")
+    narrow = _policy(
+        "grant: [files]\nsinks: strict\ncommands: {allow: [files read], ask: [files write]}\nbudget: {turns: 3}\n"
+    )
+
+    found = diff(wide, narrow, COMMANDS)
+
+    assert not found.is_wider
+    assert [change.message for change in found.narrowings] == [
+        "`files write a.txt` was allowed and is asked",
+        "taken away: `sinks` is no longer `strict`",
+        "`budget.turns` falls from `9` to `3`",
+    ]
+    assert [change.message for change in diff(narrow, wide, COMMANDS).widenings] == [
+        "`files write a.txt` was asked and is allowed",
+        "`sinks` is no longer `strict`",
+        "`budget.turns` grows from `3` to `9`",
+    ]
+
+
+def test_the_narrowest_policy_keeps_what_the_session_ran_under_and_asks_what_was_approved() -> None:
+    under = parse_policy(
+        "version: 1\nname: u\ngrant: [network]\nnetwork: {allow: [{host: '*.x.com', credential: c, private: true}], limits: {requests: 7}}\n"
+        "commands: {allow: [http get], ask: [http post]}\nbudget: {turns: 99}\nisolation: {memory: 2GiB}\n",
+        origin="u.yaml",
+    )
+    get, post = (
+        request_from_line(f"http {word} https://a.x.com/{word}", COMMANDS) for word in ("get", "post")
+    )
+
+    text = narrowest([get], approved=[post], under=under, name="n").as_yaml()
+    policy = parse_policy(text, origin="n.yaml")
+
+    assert [pattern.text for pattern in policy.commands.allow] == ["http get"]
+    assert [pattern.text for pattern in policy.commands.ask] == ["http post"]
+    assert policy.network is not None
+    assert [
+        (rule.host.text, rule.methods, rule.credential, rule.private) for rule in policy.network.allow
+    ] == [
+        ("a.x.com", ("GET",), "c", True),
+        ("a.x.com", ("POST",), None, False),
+    ]
+    assert (policy.network.limits.requests, policy.budget.turns, policy.isolation.memory) == (
+        7,
+        99,
+        2 * 2**30,
+    )
+
+
+@pytest.mark.parametrize("path", ["/a/*", "/a**b", "/" + "a/" * 300 + "b"])
+def test_a_recorded_path_with_stars_or_too_long_still_gives_a_policy_that_allows_it(path: str) -> None:
+    request = request_from_line(f"http get https://x.com{path}", COMMANDS)
+
+    policy = parse_policy(narrowest([request], name="n").as_yaml(), origin="n.yaml")
+
+    assert isinstance(_decide(policy, f"http get https://x.com{path}"), Allowed)

@@ -65,7 +65,12 @@ def test_rules_that_no_expectation_touches_are_named() -> None:
 
     run = run_expectations(policy, COMMANDS)
 
-    assert [str(at) for at in run.untouched] == ["p.yaml:4:32", "p.yaml:4:51", "p.yaml:4:72"]
+    assert [f"{rule.at} {rule.what}" for rule in run.untouched] == [
+        "p.yaml:4:32 `files list` of `commands.allow`",
+        "p.yaml:4:51 `files write` of `commands.ask`",
+        "p.yaml:4:72 `files remove` of `commands.deny`",
+    ]
+    assert run.rules == 4
 
 
 def test_a_line_becomes_the_action_that_it_says() -> None:

@@ -1,0 +1,28 @@
+"""What the commands on policies share: the commands that exist, and JSON on stdout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from policies.canonical import Plain
+    from policies.facts import CommandFacts
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+def commands() -> tuple[CommandFacts, ...]:
+    """Return the commands that policies may name."""
+    from cli_tools.catalogue import built_in
+    from cli_tools.vocabulary import vocabulary
+
+    return vocabulary(built_in())
+
+
+def print_json(value: Plain) -> None:
+    """Print one value as JSON."""
+    import json
+
+    typer.echo(json.dumps(value, indent=2, default=list))
