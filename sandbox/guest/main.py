@@ -63,10 +63,12 @@ def _prepare(root: str, *, holds_exec: bool, loopback_open: bool) -> Guest:
     bell = signals.ChildBell()
     # Kernels keep the link's descriptors from programs; where one does not, frames are sealed.
     seals = tries["open_link"] not in ("EACCES", "EPERM")
+    if seals:
+        os.dup2(0, 2)  # there programs could write to the host's end of stderr, too, and without any bound
     pool = Pool(Beneath(root), forget=link.forget)
     outgoing = Outgoing(link, doors.listening()) if loopback_open else None
-    gc.collect()
     gc.freeze()
+    gc.enable()
     if outgoing is not None:
         outgoing.fill()
     for _ in range(SPARE):

@@ -152,6 +152,57 @@ async def test_signals_from_a_program_do_not_end_the_container(place: Place, wor
     assert (sent["stdout"], after["stdout"]) == ("64\n", "alive\n")
 
 
+async def test_workers_that_a_program_stops_or_kills_are_woken_or_replaced(
+    place: Place, workspace: Path
+) -> None:
+    """Under both kernels: an action's own time is 30 seconds, and it takes none of it."""
+    script = (
+        "import os, sys\n"
+        "for name in os.listdir('/proc'):\n"
+        "    if name.isdecimal() and int(name) not in (1, os.getpid(), os.getppid()):\n"
+        "        try: os.kill(int(name), {number})\n"
+        "        except OSError: pass\n"
+    )
+
+    async with place.running(workspace, "--exec") as guest:
+        for number in (19, 9):
+            await python(guest, place, script.format(number=number))
+            async with asyncio.timeout(20):
+                calls = [guest.link.call("files.stat", {"path": "."}) for _ in range(6)]
+                answers = await asyncio.gather(*calls)
+
+    assert [answer.result["kind"] for answer in answers] == ["folder"] * 6
+
+
+async def test_a_full_scratch_and_a_program_that_takes_all_memory_leave_the_guest_alive(
+    laid_out: tuple[str, Path, list[str]], workspace: Path
+) -> None:
+    """What lies in the scratch is memory, too, that nobody can take back: the program is what dies."""
+    place = Place(*laid_out, "runc")
+    script = (
+        "import os\n"
+        "full = open('/tmp/full', 'wb')\n"
+        "try:\n"
+        "    while True: full.write(bytes(1 << 20))\n"
+        "except OSError: print('full', flush=True)\n"
+        "if os.fork(): held = []\n"
+        "else: held = [bytearray(16 << 20)]\n"
+        "while True: held.append(bytearray(4 << 20))\n"
+    )
+    scratch = f"--tmpfs=/tmp:rw,size=48m,mode=0700,uid={NOBODY},gid={NOBODY}"
+
+    options = ("--memory=128m", "--memory-swap=128m", scratch)
+    async with place.running(workspace, "--exec", options=options) as guest:
+        result = await python(guest, place, script, timeout_seconds=60.0)
+        read = await guest.link.call("files.stat", {"path": "."})
+        after = await python(guest, place, "print('alive')")
+
+    assert str(result["stdout"]).startswith("full\n")
+    assert result["signal"] == 9 or "MemoryError" in str(result["stderr"])
+    assert read.result["kind"] == "folder"
+    assert after["stdout"] == "alive\n"
+
+
 async def test_a_fork_bomb_neither_starves_the_files_nor_outlives_its_time(
     laid_out: tuple[str, Path, list[str]], workspace: Path
 ) -> None:

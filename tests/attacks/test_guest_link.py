@@ -111,11 +111,8 @@ async def test_a_program_that_meddles_with_what_the_host_says_ends_its_session(
             with pytest.raises(LinkClosedError):
                 await attack(guest, script)
             code = await end(guest.process)
-            assert guest.process.stderr is not None
-            said = (await guest.process.stderr.read()).decode()
 
-    assert (code, said.count("\n")) == (5, 1)
-    assert "protocol error: " in said
+    assert code == 5
     assert (folder / "kept").read_text() == "here"
 
 
@@ -169,7 +166,7 @@ def laid_out() -> Iterator[tuple[str, Path, list[str]]]:
 
 REACH = """
 import errno, os
-reached = []
+reached, hosts = [], []
 for process in [int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()]:
     for name in ("mem", "cwd", "root", "exe", "io"):
         try:
@@ -183,13 +180,17 @@ for process in [int(name) for name in os.listdir("/proc") if name.isdecimal() an
         held = []
     for number in held:
         try:
-            if os.readlink(f"/proc/{process}/fd/{number}").startswith("socket"):
+            leads_to = os.readlink(f"/proc/{process}/fd/{number}")
+            if leads_to.startswith("host:"):
+                hosts.append((process, int(number)))
+            if leads_to.startswith("socket"):
                 os.close(os.open(f"/proc/{process}/fd/{number}", os.O_RDWR))
                 reached.append((process, number))
         except OSError:
             pass
 own = os.open(f"/proc/{os.getpid()}/exe", os.O_RDONLY)
 print(reached, own > 0)
+print(sorted(hosts))
 """
 
 
@@ -211,6 +212,8 @@ async def test_nothing_of_the_guest_but_pipes_and_names_is_within_a_programs_rea
         except SandboxLostError as error:
             forged = error
 
-    assert seen["stdout"] == "[] True\n"
+    # What leads out of gVisor: the link, which is sealed, and no stderr that could be flooded.
+    hosts = [(1, 64), (1, 65)] if runtime == "runsc" else []
+    assert seen["stdout"] == f"[] True\n{hosts}\n"
     # Under runc the program cannot open the link and ends with a traceback; the session goes on.
     assert isinstance(forged, GuestProtocolError) == (runtime == "runsc") == guest.link.state.is_sealed

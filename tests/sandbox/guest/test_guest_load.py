@@ -70,7 +70,7 @@ async def test_a_running_action_is_cancelled_at_once_and_the_others_go_on(tmp_pa
             while guest.link.state.open_streams > 1:  # noqa: ASYNC110 (the guest answers each CANCEL)
                 await asyncio.sleep(0.05)
         left = await other
-        names = sorted(os.listdir(tmp_path))  # noqa: PTH208 (pathlib would block, it says)
+        names = sorted(os.listdir(tmp_path))  # noqa: PTH208 (one small folder)
 
     assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 3
     assert left["stdout"] == "done\n"
