@@ -205,6 +205,7 @@ class Slot:
         came = self.session(moment * self.seconds)
         assert came["left"] == [], "a process that the runner had started lives on"
         if not came["killed"]:
+            self.seconds = came["seconds"]  # it ended before its moment: what one takes changes with the load
             return
         self.killed += 1
         while (states := self._states()) - {"created"}:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import docker
 import pytest
@@ -39,15 +41,30 @@ turns:
   - actions: ["run sh -c 'echo started >here; sleep 300'"]
   - actions: ["finish --status done"]
 """
+# Makes stdin the terminal of its session, and becomes the program that follows (tty_ioctl(4), TIOCSCTTY).
+TAKES_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class Session:
     """A `pairlock run` in a process of its own."""
 
-    def __init__(self, folder: Path, state: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        state: Path,
+        *,
+        policy: str = POLICY,
+        script: str = SCRIPT,
+        terminal: int | None = None,
+    ) -> None:
         self.state = state
-        (folder / "p.yaml").write_text(POLICY)
-        (folder / "s.yaml").write_text(SCRIPT)
+        self.folder = folder
+        (folder / "p.yaml").write_text(policy)
+        (folder / "s.yaml").write_text(script)
         (folder / "work").mkdir()
         (folder / "work" / "there.txt").write_text("there")
         self.environment = {
@@ -56,13 +73,17 @@ class Session:
             "PYTHONPATH": str(CHECKOUT),
             "CI": "true",
         }
-        arguments = ["run", "t", "-p", "p.yaml", "-w", "work", "-m", "scripted:s.yaml", "--json"]
+        workspace = ["-w", "work"] if "files" in policy.partition("commands")[0] else []
+        arguments = ["run", "t", "-p", "p.yaml", *workspace, "-m", "scripted:s.yaml", "--json"]
+        take = [] if terminal is None else [sys.executable, "-c", TAKES_TERMINAL, str(terminal)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "agent_runner", *arguments],
+            [*take, sys.executable, "-m", "agent_runner", *arguments],
             cwd=folder,
             env=self.environment,
+            stdin=terminal,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if terminal is None else terminal,
+            start_new_session=terminal is not None,
         )
 
     def until_running(self) -> str:
@@ -80,6 +101,20 @@ class Session:
         command = [sys.executable, "-m", "agent_runner", *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
 
+    def entries(self, kind: str) -> list[dict[str, Any]]:
+        """Return the bodies of one type of entry."""
+        ledgers = (self.state / "sessions").glob("*/events.jsonl")
+        whole = [line for path in ledgers for line in path.read_text().split("\n")[:-1]]
+        return [entry["body"] for entry in map(json.loads, whole) if entry["type"] == kind]
+
+    def close(self) -> None:
+        """End what is left of it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
 
 def wait_for(ready: Callable[[], T], what: str) -> T:
     """Return the first true answer."""
@@ -96,11 +131,7 @@ def session(tmp_path: Path, new_state: Callable[[], Path]) -> Iterator[Session]:
     """Start a session that takes long."""
     started = Session(tmp_path, new_state())
     yield started
-    if started.process.poll() is None:
-        started.process.kill()
-    started.process.wait()
-    if started.process.stdout is not None:
-        started.process.stdout.close()
+    started.close()
 
 
 @pytest.fixture
@@ -129,6 +160,108 @@ def test_an_interrupted_session_is_closed_and_leaves_no_container(
     assert session.process.returncode == 130
     assert json.loads(out)["status"] == "interrupted"
     assert containers(session.state) == []
+    assert verify_session(session.state, name).faults() == {}
+    assert session.pairlock("diff", "--name-only").stdout.split() == ["here", "made.txt"]
+
+
+def test_an_impatient_ctrl_c_changes_nothing(
+    session: Session, containers: Callable[[Path], list[str]]
+) -> None:
+    """Twice: the second finds it closing. Everything is as after one."""
+    name = session.until_running()
+
+    session.process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    session.process.send_signal(signal.SIGINT)
+    out, _ = session.process.communicate(timeout=LONG)
+
+    assert session.process.returncode == 130
+    assert json.loads(out)["status"] == "interrupted"
+    assert containers(session.state) == []
+    assert verify_session(session.state, name).faults() == {}
+    assert [entry["status"] for entry in session.entries("session.closed")] == ["interrupted"]
+
+
+def test_ctrl_c_while_the_container_is_being_made_leaves_none(
+    session: Session, containers: Callable[[Path], list[str]]
+) -> None:
+    """The engine goes on with what it was asked for, so what it made is waited for and removed."""
+    wait_for(lambda: session.entries("session.opened"), "the session to begin")
+
+    session.process.send_signal(signal.SIGINT)
+    session.process.communicate(timeout=LONG)
+
+    assert session.process.returncode == 130
+    assert containers(session.state) == []
+    assert [entry["status"] for entry in session.entries("session.closed")] == ["interrupted"]
+
+
+def test_a_closed_terminal_ends_the_session_in_order(
+    tmp_path: Path, new_state: Callable[[], Path], containers: Callable[[Path], list[str]]
+) -> None:
+    """SIGHUP, and nothing can be written to stderr any more: closed as interrupted all the same."""
+    master, terminal = os.openpty()
+    session = Session(tmp_path, new_state(), terminal=terminal)
+    os.close(terminal)
+    try:
+        name = session.until_running()
+
+        os.close(master)
+        session.process.communicate(timeout=LONG)
+
+        assert session.process.returncode == 130
+        assert containers(session.state) == []
+        assert verify_session(session.state, name).faults() == {}
+        assert [entry["status"] for entry in session.entries("session.closed")] == ["interrupted"]
+    finally:
+        session.close()
+
+
+def test_what_an_agent_leaves_in_the_background_is_gone_with_the_session(
+    tmp_path: Path, new_state: Callable[[], Path]
+) -> None:
+    """B99: given away by its parent, it dies with its container."""
+    marker = f"9{secrets.randbelow(10**8):08}"
+    script = SCRIPT.replace("sleep 300", f"(sleep {marker} &); sleep 300")
+    session = Session(tmp_path, new_state(), script=script)
+    try:
+        session.until_running()
+        wait_for(lambda: running_with(marker), "the program in the background")
+
+        session.process.send_signal(signal.SIGTERM)
+        session.process.communicate(timeout=LONG)
+
+        assert running_with(marker) == []
+    finally:
+        session.close()
+
+
+def running_with(word: str) -> list[str]:
+    """Return the processes of this machine that were started with a word."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if word.encode() in path.read_bytes().split(b"\0"):
+                found.append(path.parent.name)
+    return found
+
+
+@pytest.mark.long
+def test_a_runner_that_was_stopped_finds_its_sandbox_gone_and_says_why(
+    session: Session, containers: Callable[[Path], list[str]]
+) -> None:
+    """B120: nobody watched, so the guest ended; the runner wakes up, closes the ledger and can be resumed."""
+    name = session.until_running()
+
+    session.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: not containers(session.state), "the container to go")
+    time.sleep(1.0)
+    session.process.send_signal(signal.SIGCONT)
+    out, _ = session.process.communicate(timeout=LONG)
+
+    account = json.loads(out)
+    assert (session.process.returncode, account["status"]) == (130, "interrupted")
+    assert "pairlock was stopped for" in account["reason"]
     assert verify_session(session.state, name).faults() == {}
     assert session.pairlock("diff", "--name-only").stdout.split() == ["here", "made.txt"]
 
