@@ -85,6 +85,18 @@ def hosts_of(text: str) -> tuple[str, ...]:
     return tuple(HostPattern.parse(name).text for name in _listed(text))
 
 
+def yes_of(text: str) -> bool:
+    """Read a yes or no.
+
+    Raises:
+        InvalidInputError: When it is neither.
+    """
+    words = {"yes": True, "y": True, "no": False, "n": False}
+    if text.lower() not in words:
+        raise InvalidInputError(f"{quoted(text)} is not an answer", hint="`yes` or `no`")
+    return words[text.lower()]
+
+
 def name_of(text: str) -> str:
     """Read a policy's name.
 

@@ -50,14 +50,14 @@ def new(
 
 
 def _asked(name: str) -> Wishes:
-    from agent_runner.drafting import Wishes, grant_of, hosts_of, name_of, programs_of
+    from agent_runner.drafting import Wishes, grant_of, hosts_of, name_of, programs_of, yes_of
     from policies.capability import Capability
 
     say("a policy says what an agent may do; each answer in [brackets] is taken by pressing Enter")
     name = _ask("what is the policy called", default=name, read=name_of)
     grant: Grant = _ask("capabilities (files, network, exec; at most two)", default="files", read=grant_of)
-    writes = grant.holds(Capability.FILES) and typer.confirm(
-        "may it change files? changes wait for your review", default=True, err=True
+    writes = grant.holds(Capability.FILES) and _ask(
+        "may it change files, which wait for your review (yes, no)", default="yes", read=yes_of
     )
     programs: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
@@ -75,8 +75,12 @@ def _ask(question: str, *, default: str, read: Callable[[str], Answer]) -> Answe
     from policies.errors import PolicyError
 
     while True:
-        answer = typer.prompt(question, default=default, show_default=bool(default), err=True)
+        # On stderr, whole: click's own prompt writes its last letter to stdout, where the policy goes.
+        print(f"{question} [{default}]: ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+        if not answer:
+            raise InvalidInputError("the questions were not answered", hint="`--grant` asks none")
         try:
-            return read(str(answer).strip())
+            return read(answer.strip() or default)
         except (InvalidInputError, PolicyError) as error:
             say(explain(error))
