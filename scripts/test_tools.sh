@@ -19,7 +19,7 @@ done <<LIST
 everyday /usr/bin/git git
 everyday /bin/busybox busybox-static
 everyday /usr/bin/docker-registry docker-registry
-everyday /usr/bin/musl-gcc musl-tools
+everyday /usr/share/doc/musl musl
 long /usr/bin/chromium chromium
 long /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 LIST

@@ -6,7 +6,6 @@ import asyncio
 import io
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import tarfile
@@ -110,19 +109,11 @@ def run_docker(*words: str) -> str:
     return asyncio.run(docker(*words))
 
 
-def musl_program(place: Path) -> bytes:
-    """Compile a program against musl, dynamically linked, that says so."""
-    source = place / "hello.c"
-    source.write_text('#include <stdio.h>\nint main(void) { puts("hello from musl"); return 0; }\n')
-    compiler = shutil.which("musl-gcc")
-    assert compiler, "musl-gcc is not installed: scripts/test_tools.sh installs it"
-    subprocess.run([compiler, "-o", place / "hello", source], check=True, timeout=300)
-    return (place / "hello").read_bytes()
-
-
 def musl_loader() -> Path:
-    """Return musl's loader, which is its C library as well."""
-    return next(Path("/lib").glob("ld-musl-*.so.1")).resolve()
+    """Return musl's loader: its C library as well, and a program that says so when it is started."""
+    found = sorted(Path("/lib").glob("ld-musl-*.so.1"))
+    assert found, "musl is not installed: scripts/test_tools.sh installs it"
+    return found[0]
 
 
 @contextmanager
