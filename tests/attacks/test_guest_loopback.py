@@ -317,6 +317,7 @@ outgoing = Outgoing(link, [])
 outgoing.watched_by(Watch())
 outgoing.fill()
 stopped = outgoing.process
+assert stopped > 1
 os.kill(stopped, signals.STOP)
 outgoing._live.add(2)
 sent = 0
