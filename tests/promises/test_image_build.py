@@ -101,7 +101,7 @@ def test_a_projects_packages_become_an_image_that_sessions_run_on(
     project: Path,
     new_state: Callable[[], Path],
 ) -> None:
-    """By hash; its programs are on PATH, `python` sees its modules, and `pytest`; the host's log names all."""
+    """By hash; its programs are on PATH, `python` and `pytest` see its modules; the host's log names all."""
     url, folder = served
     digest = wheel(folder, "greeting", "1.0", "def say():\n    print('hello', __name__)\n")
     (project / "requirements.txt").write_text(f"greeting==1.0 --hash=sha256:{digest}\n")
