@@ -217,6 +217,6 @@ class Guesting:
             into = sum(len(piece) for piece in stream.inlet._waiting)
             out = sum(len(piece) for _, piece in stream.outlet._waiting)
             assert into <= frames.INITIAL_CREDIT_BYTES
-            assert stream.inlet._credit >= 0  # noqa: SLF001 (the same)
+            assert stream.inlet._credit >= 0
             assert out <= MOST_OUT_BYTES
         assert self.link.queued_bytes <= LINK_FULL_BYTES + (2 << 20)
