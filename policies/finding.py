@@ -26,6 +26,7 @@ Topic = Literal[
     "not-binding",
     "public-data",
     "private-address",
+    "unreachable",
     "direct-access",
     "all-methods",
     "neighbours",

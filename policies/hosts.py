@@ -200,6 +200,32 @@ def shared_reason(pattern: HostPattern) -> str | None:
     return "anyone may own a name there" if "." in base and is_public_suffix(base) else None
 
 
+def told_reason(pattern: HostPattern) -> str | None:
+    """Tell why a stranger learns what a host is asked for, even with GET.
+
+    Args:
+        pattern: A rule's host.
+
+    Returns:
+        The reason, or None when the host is not known as one that tells.
+    """
+    return next((why for known, why in host_lists().told if _share_a_name(known, pattern)), None)
+
+
+def is_private(pattern: HostPattern) -> bool:
+    """Tell whether a host is on no public network, by its name or address alone.
+
+    Args:
+        pattern: A rule's host.
+
+    Returns:
+        True for addresses that are not global, and names of private networks.
+    """
+    if is_address(pattern.name):
+        return not ipaddress.ip_address(pattern.name).is_global
+    return pattern.name.rpartition(".")[2] in host_lists().private or "." not in pattern.name
+
+
 def _share_a_name(known: str, pattern: HostPattern) -> bool:
     if known.startswith("*."):
         wider = pattern.is_wild and known.endswith(pattern.text[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policies.capability import Capability
+from policies.containment import example, glob_steps, witness
 from policies.finding import Finding
 from policies.lint_commands import callable_commands
 from policies.package_data import default_paths
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from policies.facts import CommandFacts
+    from policies.globs import Glob
+    from policies.package_data import Reasoned
     from policies.policy import Policy
 
 
@@ -30,7 +33,7 @@ def grant_findings(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator
     """
     yield from _unused(policy, commands)
     yield from _files(policy)
-    yield from _exec(policy)
+    yield from _exec(policy, commands)
 
 
 def _unused(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Finding]:
@@ -63,6 +66,10 @@ def _files(policy: Policy) -> Iterator[Finding]:
         why = f": {shown.reason}" if shown else ""
         what = f"`visible` shows {quoted(glob.text)}, which is hidden by default{why}"
         yield Finding("secrets-visible", what, "be sure that it holds no secret", glob.at)
+    if files.hide_defaults:
+        yield from _repeated("hide", files.hide, default_paths("hide"))
+    if files.protect_defaults:
+        yield from _repeated("protect", files.protect, default_paths("protect"))
     if not files.protect_defaults:
         what = "files that the host runs or obeys later can be written"
         yield Finding(
@@ -73,10 +80,28 @@ def _files(policy: Policy) -> Iterator[Finding]:
         yield Finding("direct-access", what, "use `access: stage`", policy.place("files.access"))
 
 
-def _exec(policy: Policy) -> Iterator[Finding]:
+def _repeated(key: str, globs: tuple[Glob, ...], defaults: tuple[Reasoned, ...]) -> Iterator[Finding]:
+    for glob in globs:
+        steps = glob_steps(glob.text)
+        shown = example(steps).lstrip("/")
+        near = (item for item in defaults if item.glob.matches(shown))  # the walk below takes milliseconds
+        for item in near:
+            if witness(steps, [glob_steps(item.glob.text)], of="path") is None:
+                what = (
+                    f"`{glob.text}` adds nothing to `{key}`: the default {quoted(item.glob.text)} covers it"
+                )
+                yield Finding("shadowed", what, "remove it", glob.at)
+                break
+
+
+def _exec(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Finding]:
     block = policy.exec
     if block is None:
         return
+    runs = any(Capability.EXEC in facts.needs for facts in callable_commands(policy, commands))
+    if block.programs.names and not runs:
+        what = "programs are listed, but no command that is allowed starts one"
+        yield Finding("unused-rule", what, "allow `run`, or remove them", block.programs.at)
     if block.programs.any_program:
         what = "`programs: any` lets `run` start whatever the image holds"
         yield Finding("any-program", what, "list the programs, as in `[pytest, ruff]`", block.programs.at)

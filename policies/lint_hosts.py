@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from policies.capability import Capability
 from policies.containment import url_steps, witness
 from policies.finding import Finding
 from policies.grant import Grant
-from policies.hosts import shared_reason
+from policies.hosts import is_private, shared_reason, told_reason
 from policies.join import meet_rules
 from policies.leaves import READING
 from policies.wording import listed
@@ -41,7 +42,12 @@ def _rule(policy: Policy, rule: EgressRule) -> Iterator[Finding]:
     host = rule.host.text
     writes = sorted(rule.effective_methods - READING - {"OPTIONS"})
     unread = policy.grant is Grant.NETWORK_EXEC and not rule.by_request
-    if (writes or unread) and (why := shared_reason(rule.host)):
+    if why := told_reason(rule.host):
+        hint = "name a host whose owner you know"
+        yield Finding(
+            "shared-host", f"whatever `{host}` is asked for, a stranger may read: {why}", hint, rule.at
+        )
+    elif (writes or unread) and (why := shared_reason(rule.host)):
         how = listed(writes) if writes else "whatever method a program likes"
         hint = "write `methods: [GET]`, or `paths:` that lie in your own part of it"
         yield Finding("shared-host", f"`{host}` may be sent to with {how}: {why}", hint, rule.at)
@@ -58,6 +64,9 @@ def _rule(policy: Policy, rule: EgressRule) -> Iterator[Finding]:
     if rule.private:
         what = f"`{host}` may be a private or loopback address"
         yield Finding("private-address", what, "leave `private` out unless it is your own service", rule.at)
+    elif is_private(rule.host):
+        what = f"`{host}` is on no public network, so it cannot be reached"
+        yield Finding("unreachable", what, "write `private: true` if it is your own service", rule.at)
     if rule.sink_pattern:
         what = f"a wildcard of the rule for `{host}` chooses where data goes"
         yield Finding("sink-pattern", what, "name each host and path", rule.at)
@@ -114,12 +123,20 @@ def paths_within(rule: EgressRule, other: EgressRule) -> bool:
 def _unused(policy: Policy, network: NetworkBlock, commands: Sequence[CommandFacts]) -> Iterator[Finding]:
     from policies.lint_commands import callable_commands  # noqa: PLC0415 - both rooms of the check know each other
 
-    used = any(
-        facts.method is not None or facts.path == ("run",) for facts in callable_commands(policy, commands)
-    )
-    if network.allow and not used:
+    can_call = callable_commands(policy, commands)
+    usable = {facts.method for facts in can_call if facts.method is not None}
+    if any(Capability.EXEC in facts.needs for facts in can_call):
+        return  # programs use what they like
+    if network.allow and not usable:
         what = "hosts are allowed, but no command that is allowed asks them"
         yield Finding("unused-rule", what, "remove them, or allow `http get`", policy.place("network.allow"))
+        return
+    if "GET" in usable:
+        usable.add("HEAD")  # whoever may read may ask what there is to read
+    for rule in network.allow:
+        if unused := sorted(set(rule.methods or ()) - usable):
+            what = f"no command that is allowed asks `{rule.host.text}` with {listed(unused)}"
+            yield Finding("unused-rule", what, "remove the methods, or allow the command", rule.at)
 
 
 def neighbour_findings(policies: Sequence[Policy]) -> Iterator[Finding]:

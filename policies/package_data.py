@@ -33,10 +33,14 @@ class HostLists:
 
     Attributes:
         suffixes: Names under which each customer has a name of his own, beside the Public Suffix List's.
+        private: Top-level names that are on no public network.
+        told: Host pattern -> why a stranger learns what it is asked for.
         shared: Host pattern -> why what is sent there can end up with a stranger.
     """
 
     suffixes: frozenset[str]
+    private: frozenset[str]
+    told: tuple[tuple[str, str], ...]
     shared: tuple[tuple[str, str], ...]
 
 
@@ -88,5 +92,7 @@ def host_lists() -> HostLists:
     data = tomllib.loads(_read("hosts.toml"))
     return HostLists(
         suffixes=frozenset(data["suffixes"]),
+        private=frozenset(data["private"]),
+        told=tuple((item["host"], item["why"]) for item in data["shared"] if item.get("told")),
         shared=tuple((item["host"], item["why"]) for item in data["shared"]),
     )

@@ -45,7 +45,7 @@ def _topics(body: str) -> list[str]:
         ("grant: [files, exec]\nexec: {programs: [a]}\ncommands: {allow: [run]}\n", []),
         (
             "grant: [files, exec]\nexec: {programs: [a]}\ncommands: {allow: [files read]}\n",
-            ["unused-capability"],
+            ["unused-capability", "unused-rule"],
         ),
         ("grant: [files, exec]\nexec: {programs: any}\ncommands: {allow: [run]}\n", ["any-program"]),
         (
@@ -89,7 +89,7 @@ def _topics(body: str) -> list[str]:
         ),
         ("grant: [network]\nnetwork: {allow: [{host: api.github.com}]}\ncommands: {allow: [http get]}\n", []),
         (
-            "grant: [network]\nnetwork: {allow: [{host: api.github.com, methods: [GET, POST]}]}\ncommands: {allow: [http get]}\n",
+            "grant: [network]\nnetwork: {allow: [{host: api.github.com, methods: [GET, POST]}]}\ncommands: {allow: [http get, http post]}\n",
             ["shared-host"],
         ),
         (
@@ -141,6 +141,51 @@ def _topics(body: str) -> list[str]:
         (
             CODE
             + "exec: {programs: [a], contents: public}\nnetwork: {allow: [{host: pypi.org, methods: [GET]}]}\ncommands: {allow: [run]}\n",
+            [],
+        ),
+        ("grant: [files]\nfiles: {hide: [.env]}\ncommands: {allow: [files read]}\n", ["shadowed"]),
+        ("grant: [files]\nfiles: {hide: ['deploy/*.pem']}\ncommands: {allow: [files read]}\n", ["shadowed"]),
+        ("grant: [files]\nfiles: {hide: ['*.db']}\ncommands: {allow: [files read]}\n", []),
+        ("grant: [files]\nfiles: {protect: ['.git/**']}\ncommands: {allow: [files read]}\n", ["shadowed"]),
+        (
+            "grant: [network]\nnetwork: {allow: [{host: localhost, ports: [8080]}]}\ncommands: {allow: [http get]}\n",
+            ["unreachable"],
+        ),
+        (
+            "grant: [network]\nnetwork: {allow: [{host: 10.0.0.1}]}\ncommands: {allow: [http get]}\n",
+            ["unreachable"],
+        ),
+        (
+            "grant: [network]\nnetwork: {allow: [{host: 'fd00::1'}]}\ncommands: {allow: [http get]}\n",
+            ["unreachable"],
+        ),
+        (
+            "grant: [network]\nnetwork: {allow: [{host: 169.254.169.254}]}\ncommands: {allow: [http get]}\n",
+            ["unreachable"],
+        ),
+        (
+            "grant: [network]\nnetwork: {allow: [{host: '*.corp.internal'}]}\ncommands: {allow: [http get]}\n",
+            ["unreachable"],
+        ),
+        (
+            "grant: [network]\nnetwork: {allow: [{host: api.corp.internal, private: true}]}\ncommands: {allow: [http get]}\n",
+            ["private-address"],
+        ),
+        ("grant: [network]\nnetwork: {allow: [{host: 1.1.1.1}]}\ncommands: {allow: [http get]}\n", []),
+        (
+            "grant: [network]\nnetwork: {allow: [{host: webhook.site, methods: [GET]}]}\ncommands: {allow: [http get]}\n",
+            ["shared-host"],
+        ),
+        (
+            "grant: [network]\nnetwork: {allow: [{host: x.workers.dev}]}\ncommands: {allow: [http get]}\n",
+            ["shared-host"],
+        ),
+        (
+            "grant: [network]\nnetwork: {allow: [{host: a.example.com, methods: [GET, POST]}]}\ncommands: {allow: [http get]}\n",
+            ["unused-rule"],
+        ),
+        (
+            "grant: [network]\nnetwork: {allow: [{host: a.example.com, methods: [GET, POST]}]}\ncommands: {allow: [http get, http post]}\n",
             [],
         ),
     ],
