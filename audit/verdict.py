@@ -123,6 +123,14 @@ class Pruned:
         return f"pruned: {self.entries} entries were deleted on purpose"
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """As many entries are there as have to be, and one that does not hold stands before the end."""
+
+    def __str__(self) -> str:
+        return "not known: what stands behind a broken entry is not believed"
+
+
 # Authenticity: who says so?
 
 
@@ -262,7 +270,7 @@ class Undisclosed:
 
 
 Integrity = Intact | Broken
-Completeness = Closed | Open | Crashed | Truncated | Missing | Pruned
+Completeness = Closed | Open | Crashed | Truncated | Missing | Pruned | Unknown
 Authenticity = Pinned | SelfClaimed | Unsigned | Forged
 Freshness = Anchored | Unanchored | RolledBack
 Disclosure = Disclosed | Undisclosed

@@ -39,6 +39,7 @@ from audit.verdict import (
     Truncated,
     Unanchored,
     Undisclosed,
+    Unknown,
     Unsigned,
     Verification,
 )
@@ -197,14 +198,14 @@ def _with_file(found: Verification, files: SessionFiles, record: SessionRecord) 
     held = is_held(files.lock)
     walk = walk_of(found.log, record)
     lines = Lines([path for _, path in files.segments()])
-    integrity = _walked(walk, lines)
+    integrity, there = _walked(walk, lines)
     if isinstance(integrity, Intact):
         integrity = _after_the_end(integrity, record)
     return replace(
         found,
         authenticity=_never_begun(found.authenticity, walk, record),
         integrity=integrity,
-        completeness=_completeness(walk, record, lines.torn.size, held=held),
+        completeness=_completeness(walk, record, there, lines.torn.size, held=held),
         disclosure=_disclosure(walk.commitments, Openings(files), record.withheld),
     )
 
@@ -216,15 +217,24 @@ def _never_begun(found: Authenticity, walk: Walk, record: SessionRecord) -> Auth
     return found
 
 
-def _walked(walk: Walk, lines: Lines) -> Integrity:
+def _walked(walk: Walk, lines: Lines) -> tuple[Integrity, int]:
+    """Return what became of the walk, and how many entries there are, with those behind a broken one."""
+    there, broken = walk.chain.size, None
     try:
         for block in lines.blocks():
-            walk.feed(block)
+            there += len(block)
+            broken = broken or _fed(walk, block)
+    except BrokenLedgerError as error:
+        broken = broken or Broken(walk.chain.size, walk.chain.size, str(error), walk.sealed_size)
+    return broken or Intact(walk.chain.size, walk.chain.size - walk.sealed_size), there
+
+
+def _fed(walk: Walk, block: list[bytes]) -> Broken | None:
+    try:
+        walk.feed(block)
     except BrokenWalkError as error:
         return Broken(error.first, error.last, error.why, min(error.first, walk.sealed_size))
-    except BrokenLedgerError as error:
-        return Broken(walk.chain.size, walk.chain.size, str(error), walk.sealed_size)
-    return Intact(walk.chain.size, walk.chain.size - walk.sealed_size)
+    return None
 
 
 def _after_the_end(found: Intact, record: SessionRecord) -> Integrity:
@@ -239,11 +249,15 @@ def _reopened_after(record: SessionRecord, size: int) -> bool:
     return any(known > size for known in record.roots) or len(record.vkeys) > 1
 
 
-def _completeness(walk: Walk, record: SessionRecord, torn_bytes: int, *, held: bool) -> Completeness:
-    if walk.chain.size < record.size:
-        return Truncated(walk.chain.size, record.size)
+def _completeness(
+    walk: Walk, record: SessionRecord, there: int, torn_bytes: int, *, held: bool
+) -> Completeness:
+    if there < record.size:
+        return Truncated(there, record.size)
     if held:
         return Open()
+    if walk.chain.size < there:
+        return Unknown()
     if walk.last_kind == "session.closed" and walk.sealed_size == walk.chain.size and not torn_bytes:
         return Closed()
     return Crashed(torn_bytes)
