@@ -1,9 +1,9 @@
 """Run inside the container: the guest, PID 1. Standard library only; imports nothing of ours but this folder.
 
-Layout in the runtime volume: a plain copy of this folder (the ``.py`` files and, better, a ``__pycache__``
-made with ``py_compile`` and unchecked hashes) at ``/rt/guest``. Start line, whatever the image::
+Layout in the runtime volume: ``__init__``, ``__main__`` and ``packed`` compiled at ``/rt/guest``, all other
+modules in one file beside them (``packed`` says why). Start line, whatever the image::
 
-    /rt/lib/<loader> --library-path /rt/lib /rt/bin/python3 -I -S -B /rt/guest/__main__.py [--exec]
+    /rt/lib/<loader> --library-path /rt/lib /rt/bin/python3 -I -S -B /rt/guest/__main__.pyc [--exec]
     [--loopback] ROOT
 
 ``ROOT`` is the folder that paths are relative to: ``/workspace`` or the scratch folder. ``--exec`` says that

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sandbox.runtime.errors import RuntimeBuildError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sandbox.runtime.engine import Progress
 
@@ -61,7 +61,15 @@ class Compiled:
     """The path that its tracebacks show."""
 
 
-Entry = Folder | Link | Plain | Compiled
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """Modules of one package in one file, as `sandbox.guest.packed` reads it."""
+
+    modules: tuple[tuple[str, Compiled], ...]
+    """Each by its name within the package; the package's own is "" there."""
+
+
+Entry = Folder | Link | Plain | Compiled | Packed
 
 
 class Tree:
@@ -135,9 +143,17 @@ def walk(folder: Path, *, skip: frozenset[str]) -> Iterator[tuple[str, Path]]:
 
 def compiled(source: bytes, *, shown_as: str) -> bytes:
     """Return a module compiled as PEP 552 has it, marked so that the source is never looked for."""
-    code = compile(source, shown_as, "exec", dont_inherit=True, optimize=0)
     header = importlib.util.MAGIC_NUMBER + _FLAGS_UNCHECKED_HASH + importlib.util.source_hash(source)
-    return header + marshal.dumps(code)
+    return header + _code(source, shown_as)
+
+
+def packed(modules: Iterable[tuple[str, Compiled]]) -> bytes:
+    """Return modules as one file: a marshalled mapping from names to marshalled code."""
+    return marshal.dumps({name: _code(m.source.read_bytes(), m.shown_as) for name, m in modules})
+
+
+def _code(source: bytes, shown_as: str) -> bytes:
+    return marshal.dumps(compile(source, shown_as, "exec", dont_inherit=True, optimize=0))
 
 
 def _description(entry: Entry) -> str:
@@ -150,6 +166,8 @@ def _description(entry: Entry) -> str:
             return f"file {mode:o} {_sha256(content)}"
         case Compiled(source=source, shown_as=shown_as):
             return f"compiled {shown_as} {_sha256(source)}"
+        case Packed(modules=modules):
+            return " ".join(["packed", *(f"{name} {_description(module)}" for name, module in modules)])
 
 
 def _sha256(content: bytes | Path) -> str:
@@ -172,6 +190,8 @@ def _put(tar: tarfile.TarFile, path: str, entry: Entry) -> None:
             _put_file(tar, member, content if isinstance(content, bytes) else content.read_bytes(), mode)
         case Compiled(source=source, shown_as=shown_as):
             _put_file(tar, member, compiled(source.read_bytes(), shown_as=shown_as), 0o644)
+        case Packed(modules=modules):
+            _put_file(tar, member, packed(modules), 0o644)
 
 
 def _put_file(tar: tarfile.TarFile, member: tarfile.TarInfo, content: bytes, mode: int) -> None:

@@ -11,11 +11,14 @@ import asyncio
 import secrets
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from sandbox.errors import SandboxError
+from sandbox.guest.packed import NAME as PACKED
 from sandbox.runtime.elf import without_search_paths
 from sandbox.runtime.errors import LibraryMissingError, NotAnElfError
 from sandbox.runtime.images import ready_empty
@@ -24,7 +27,7 @@ from sandbox.runtime.libraries import Libraries
 from sandbox.runtime.packages import Installed, installed
 from sandbox.runtime.record import Built, EngineRecord, RecordFile, Sources, fingerprint
 from sandbox.runtime.sealing import seal_interpreter, seal_library, seal_loader
-from sandbox.runtime.tree import Compiled, Folder, Plain, Tree, walk
+from sandbox.runtime.tree import Compiled, Folder, Packed, Plain, Tree, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +55,7 @@ _EXTENSIONS_NOT_NEEDED = (
     "_tkinter", "_xx", "audioop", "nis", "ossaudiodev", "readline", "spwd", "xx",
 )  # fmt: skip
 
+_STARTS_THE_GUEST = ("__init__.py", "__main__.py", "packed.py")  # found before the rest can be
 _PACKAGES = ("dulwich",)  # read by the guest's own modules; what is compiled to machine code is left out
 _PACKAGE_PARTS_NOT_NEEDED = ("aiohttp", "cloud", "porcelain", "tests")
 
@@ -138,9 +142,7 @@ def runtime_tree(interpreter: Interpreter, *, guest: Path = GUEST) -> tuple[Tree
     packages = [found for found in installed(*_PACKAGES) if found.name in _PACKAGES]
     for package in packages:
         _add_package(tree, interpreter, package)
-    for relative, path in walk(guest, skip=frozenset({"__pycache__"})):
-        if path.suffix == ".py":
-            _add_module(tree, f"guest/{relative}", path)
+    _add_guest(tree, guest)
     tree.add("bin/python3", _binary(seal_interpreter(interpreter.executable.read_bytes())))
     tree.add(f"lib/{interpreter.loader.name}", _binary(seal_loader(interpreter.loader.read_bytes())))
     for name, path in libraries.found.items():
@@ -182,6 +184,17 @@ def _add_package(tree: Tree, interpreter: Interpreter, package: Installed) -> No
             _add_module(tree, f"{interpreter.library}/{relative}", path)
 
 
+def _add_guest(tree: Tree, guest: Path) -> None:
+    """Add the guest's start, and all its other modules in one file."""
+    modules: list[tuple[str, Compiled]] = []
+    for relative, path in walk(guest, skip=frozenset({"__pycache__"})):
+        if path.name in _STARTS_THE_GUEST:
+            _add_module(tree, f"guest/{relative}", path)
+        elif path.suffix == ".py":
+            modules.append((path.stem, Compiled(source=path, shown_as=f"{MOUNT}/guest/{relative}")))
+    tree.add(f"guest/{PACKED}", Packed(modules=tuple(modules)))
+
+
 def _add_module(tree: Tree, target: str, source: Path) -> None:
     tree.add(f"{target}c", Compiled(source=source, shown_as=f"{MOUNT}/{target}"))
 
@@ -218,7 +231,12 @@ async def _build(
         record = _without(file.read())
         file.write(record.model_copy(update={"outdated_volumes": (*record.outdated_volumes, name)}))
         await engine.create_volume(name, labels={"io.pairlock.kind": "runtime", "io.pairlock.digest": digest})
-        await engine.fill_volume(name, image=empty, path=MOUNT, tar=tar)
+        try:
+            await engine.fill_volume(name, image=empty, path=MOUNT, tar=tar)
+        except BaseException:
+            with suppress(SandboxError):  # `pairlock clean` tries again
+                await engine.remove_volume(name)
+            raise
     built = Built(name=name, digest=digest, fingerprint=before, sources=sources)
     file.write(record.model_copy(update={"runtime": built}))
     progress("runtime volume ready", done=1, total=1)

@@ -269,7 +269,7 @@ def test_what_an_image_asks_of_python_and_the_engine_reaches_nobody(
     assert ran.entries("sandbox.attested")[0]["verdict"] == "as granted"
     assert "evil" not in ran.seen[0].text
     assert "PYTHONHOME" not in ran.seen[0].text
-    assert "serve.pyc" in ran.seen[1].text
+    assert "packed.pyc" in ran.seen[1].text
 
 
 def test_an_image_is_looked_at_once(lab: Lab) -> None:  # noqa: F811 - the fixture
