@@ -6,6 +6,7 @@ taken over would write.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from typing import TYPE_CHECKING, Final
@@ -46,7 +47,8 @@ class Playing(Pool):
     """A pool whose workers are sockets."""
 
     def __init__(self) -> None:
-        super().__init__(Beneath("/"), forget=lambda: None)
+        self.root = Beneath("/")
+        super().__init__(self.root, forget=lambda: None)
         self.ends: dict[int, socket.socket] = {}
         self._rests_until = 0.0
 
@@ -97,6 +99,7 @@ class Guesting:
             worker.close()
         for end in [*self.pool.ends.values(), self._host, self._ours]:
             end.close()
+        os.close(self.pool.root.root)
         self.watch._poller.close()
 
     # ---- what happens to it
