@@ -81,7 +81,8 @@ class Ground:
     async def _mount(self, plan: StagePlan, names: NeutralNames) -> Mount:
         if isinstance(plan, stage.Copy):
             self.order.progress(f"the workspace travels as a copy: {plan.facts.reason}", done=0, total=0)
-        return workspace_mount(plan, names, self.limits, self.identity) or await read_only_copy(
+        owner = self.identity.outside(self.facts.first_ids)
+        return workspace_mount(plan, names, self.limits, owner) or await read_only_copy(
             self.engine,
             self.order.folder,
             self.identity,

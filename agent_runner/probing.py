@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sandbox.engine import EngineFacts
     from sandbox.probing.probe import Result
     from sandbox.runtime.engine import Progress
+    from sandbox.spec import Identity
 
 KNOWN_RUNTIMES: Final = ("runc", "runsc", "crun", "gvisor")
 """Names that stand for a runtime of its own; engines list further names for the same ones."""
@@ -128,7 +129,9 @@ async def _spec(  # noqa: PLR0913 - one call from one place
             environment=volume.environment,
             cleared=CLEARED_ENVIRONMENT,
         ),
-        workspace=_workspace(grant) if grant.holds(Capability.FILES) else None,
+        workspace=_workspace(grant, own_identity().outside(facts.first_ids))
+        if grant.holds(Capability.FILES)
+        else None,
         identity=own_identity(),
         labels=SessionLabels(
             session=f"probe-{secrets.token_hex(6)}", owner=os.getuid(), state=state_label(state)
@@ -138,9 +141,8 @@ async def _spec(  # noqa: PLR0913 - one call from one place
     )
 
 
-def _workspace(grant: Grant) -> DriverMount:
+def _workspace(grant: Grant, identity: Identity) -> DriverMount:
     """Return a small workspace in memory, so that nothing of the user's is part of the battery."""
-    identity = own_identity()
     owner = f"uid={identity.uid},gid={identity.gid},mode=0700"
     bounds = f"size={PROBE_LIMITS.copy_bytes},nr_inodes={PROBE_LIMITS.copy_files}"
     execution = "exec" if grant.holds(Capability.EXEC) else "noexec"

@@ -97,7 +97,7 @@ def _environment(spec: ContainerSpec, facts: Facts) -> Evidence:
 def _mounts(facts: Facts) -> Iterator[mounts.Mounted]:
     for mount in map(_mapping, _items(facts.get("mounts"))):
         words = [str(mount.get(name, "")) for name in ("target", "options", "kind", "superblock")]
-        yield mounts.mounted(*words)
+        yield mounts.mounted(*words, root=str(mount.get("root", "")))
 
 
 def _tries(spec: ContainerSpec, tries: Mapping[str, Value]) -> Iterator[Evidence]:

@@ -26,6 +26,7 @@ class DockerEngine(DockerStore):
         components = {
             str(part.get("Name")): str(part.get("Version")) for part in version.get("Components") or []
         }
+        remaps = any(option.startswith("name=userns") for option in options)
         self._engine_id = str(info.get("ID", ""))
         return EngineFacts(
             engine_id=self._engine_id,
@@ -40,7 +41,8 @@ class DockerEngine(DockerStore):
             default_runtime=str(info.get("DefaultRuntime", "")),
             seccomp=any(option.startswith("name=seccomp") for option in options),
             rootless=any(option.startswith("name=rootless") for option in options),
-            user_namespace=any(option.startswith("name=userns") for option in options),
+            user_namespace=remaps,
+            first_ids=_first_ids(str(info.get("DockerRootDir", ""))) if remaps else (0, 0),
             memory_bytes=int(info.get("MemTotal") or 0),
             processors=int(info.get("NCPU") or 0),
             components=components,
@@ -113,3 +115,9 @@ class DockerEngine(DockerStore):
             )
             for entry in found
         )
+
+
+def _first_ids(folder: str) -> tuple[int, int]:
+    """Return the ids that are 0 inside; an engine that remaps users keeps its things in `…/UID.GID`."""
+    uid, _, gid = folder.rpartition("/")[2].partition(".")
+    return (int(uid), int(gid)) if uid.isdecimal() and gid.isdecimal() else (0, 0)

@@ -34,6 +34,8 @@ class EngineFacts:
     rootless: bool
     user_namespace: bool
     """Whether the engine remaps user ids."""
+    first_ids: tuple[int, int] = (0, 0)
+    """Uid and gid on the engine's machine that are 0 inside, where the engine itself remaps users."""
     memory_bytes: int
     processors: int
     components: Mapping[str, str]

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ROOT: Final = "/"
 # Writable for root alone, or views of the kernel; nobody in a container of ours is root.
 _OF_THE_RUNTIME: Final = frozenset({"/proc", "/dev", "/dev/pts", "/sys", "/sys/fs/cgroup"})
+_DEVICES: Final = frozenset(
+    {"/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"}
+)
 _OF_THE_ENGINE: Final = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"})
 _FLAGS: Final = frozenset({"nosuid", "nodev", "noexec"})
 _LAYERS: Final = ("lowerdir", "upperdir", "workdir")
@@ -33,6 +36,8 @@ class Mounted:
     """The file system's type."""
     superblock: Mapping[str, str]
     """Options of the file system: `size`, `lowerdir`, …; a flag has the value ``."""
+    root: str = ""
+    """What of the file system is mounted: `/null` for the null device of a /dev."""
 
     @property
     def read_only(self) -> bool:
@@ -46,16 +51,17 @@ def parse(lines: Iterable[str]) -> Iterator[Mounted]:
         place, dash, kind = line.partition(" - ")
         left, right = place.split(" "), kind.split(" ")
         if dash and len(left) >= 6 and len(right) >= 3:
-            yield mounted(left[4], left[5], right[0], right[2])
+            yield mounted(left[4], left[5], right[0], right[2], root=left[3])
 
 
-def mounted(target: str, options: str, kind: str, superblock: str) -> Mounted:
+def mounted(target: str, options: str, kind: str, superblock: str, *, root: str = "") -> Mounted:
     """Return one mount from the words of its line."""
     return Mounted(
         target=_unescaped(target),
         options=frozenset(options.split(",")),
         kind=kind,
         superblock=dict(_pair(option) for option in superblock.split(",")),
+        root=_unescaped(root),
     )
 
 
@@ -133,12 +139,20 @@ def _memory(target: str, options: str, found: Mounted | None, source: str, *, ow
 
 def _lawful(spec: ContainerSpec, extra: Mounted) -> bool:
     """Tell whether a mount that nobody asked for is the runtime's or the engine's own, and harmless."""
+    if extra.target.startswith("/sys/fs/cgroup/") and extra.kind in ("cgroup", "cgroup2"):
+        return True  # writable in a user namespace, and its files belong to root outside of it
     if extra.target in _OF_THE_RUNTIME:
         return extra.kind not in _OF_DISKS
     if extra.target in spec.masked_paths:
-        return extra.read_only or extra.kind == "tmpfs"  # the second is the null device
+        return extra.read_only or _is_device(extra, "/null")
+    if extra.target in _DEVICES:  # bound one by one where a user namespace cannot make them
+        return _is_device(extra, extra.target.removeprefix("/dev"))
     known = extra.target in (*_OF_THE_ENGINE, *spec.read_only_paths)
     return extra.read_only and (known or extra.target.startswith(("/sys/fs/cgroup/", "/proc/")))
+
+
+def _is_device(found: Mounted, name: str) -> bool:
+    return found.kind in ("tmpfs", "devtmpfs") and found.root == name
 
 
 _OF_DISKS: Final = frozenset({"ext4", "xfs", "btrfs", "overlay", "fuse", "9p", "nfs", "zfs"})

@@ -90,6 +90,10 @@ class Identity:
         if self.uid <= 0 or self.gid <= 0:
             raise ValueError("a container never runs as uid 0 or gid 0")
 
+    def outside(self, first_ids: tuple[int, int]) -> Identity:
+        """Return who that is on the engine's machine, when 0 inside is these ids there."""
+        return Identity(uid=self.uid + first_ids[0], gid=self.gid + first_ids[1])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeMount:
