@@ -71,6 +71,9 @@ class Actions:
     def started(self, moment: Moment, started: event.ProcessStarted) -> None:
         """Take in that a program was started."""
         found = self._of(moment, started.action)
+        if started.argv == found.words[1:]:
+            found.notes.append(f"in {started.folder}")
+            return
         found.parts.append(
             Words(label=f"started in {started.folder}", words=self._bodies.words(started.argv))
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.report.step import Absent, Prose
+from agent_runner.report.visible import page_bytes, visible, visible_line
 from audit.errors import AuditError
 from audit.openings import Gone
 
@@ -13,14 +14,14 @@ if TYPE_CHECKING:
     from audit.fields import Commitment
     from audit.reader import SessionReader
 
-LARGEST_BYTES: Final = 2 * 2**20
-"""Longest body that is shown whole."""
+LARGEST_BYTES: Final = 4 * 2**20
+"""What one body may take on a page, in bytes of the page: a hidden character takes up to 20 of them."""
 ROOM_BYTES: Final = 32 * 2**20
-"""Bytes of bodies that one page shows whole; what comes after is cut short."""
-WORDS_CHARACTERS: Final = 16 * 2**20
-"""Characters of command lines that one page shows whole; what comes after is cut short, and says so."""
-SHORT_BYTES: Final = 1024
-"""What is shown of a body for which there is no room left, so that no agent can fill the page with one thing
+"""What all bodies may take; those that come after are cut short."""
+WORDS_BYTES: Final = 16 * 2**20
+"""What all command lines may take; words of those that come after are cut short."""
+SHORT: Final = 1024
+"""Characters that are shown where there is no room left, so that no agent can fill the page with one thing
 and do another unseen."""
 
 
@@ -30,7 +31,7 @@ class Bodies:
     Args:
         reader: The session's reader.
         withheld: Commitments whose values were withheld on purpose, as the host's log says.
-        room_bytes: How much may be shown whole, in all.
+        room_bytes: How much they may take on it, in all.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Bodies:
         self._reader = reader
         self._withheld = withheld
         self._room_bytes = room_bytes
-        self._words_left = WORDS_CHARACTERS
+        self._words_bytes = WORDS_BYTES
 
     def read_with(self, reader: SessionReader) -> None:
         """Read with another reader from here on."""
@@ -47,10 +48,8 @@ class Bodies:
 
     def words(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         """Return a command line, whole while there is room."""
-        self._words_left -= sum(map(len, argv))
-        if self._words_left >= 0:
-            return argv
-        return tuple(map(_short, argv))
+        self._words_bytes -= sum(page_bytes(visible_line(word)) for word in argv)
+        return argv if self._words_bytes >= 0 else tuple(map(_short, argv))
 
     def part(
         self,
@@ -73,16 +72,11 @@ class Bodies:
         form: Form = "code",
     ) -> Prose:
         """Return bytes as a part of a step, cut where the page has no room."""
-        most = LARGEST_BYTES if len(value) <= self._room_bytes else SHORT_BYTES
-        kept = value[:most]
-        self._room_bytes = max(0, self._room_bytes - len(kept))
-        return Prose(
-            label=label,
-            text=kept.decode("utf-8", "surrogateescape"),
-            form=form,
-            folded=folded,
-            left_out=len(value) - len(kept),
-        )
+        text = value.decode("utf-8", "surrogateescape")
+        kept = _fitting(text, min(LARGEST_BYTES, self._room_bytes))
+        self._room_bytes -= page_bytes(visible(kept))
+        left_out = len(value) - len(kept.encode("utf-8", "surrogateescape"))
+        return Prose(label=label, text=kept, form=form, folded=folded, left_out=left_out)
 
     def value(self, commitment: Commitment, label: str) -> bytes | Absent:
         """Return what stands behind a commitment; or why it cannot be shown."""
@@ -100,6 +94,14 @@ class Bodies:
         return Absent(label=label, why="gone, and nothing accounts for it", alarming=True)
 
 
+def _fitting(text: str, most_bytes: int) -> str:
+    """Return as much of a text's beginning as takes that many bytes on a page; some of it in any case."""
+    kept = text[:LARGEST_BYTES]
+    while len(kept) > SHORT and (taken := page_bytes(visible(kept))) > most_bytes:
+        kept = kept[: max(SHORT, len(kept) * max(0, most_bytes) // (taken + 1))]
+    return kept
+
+
 def _short(word: str) -> str:
-    more = len(word) - SHORT_BYTES
-    return word if more <= 0 else f"{word[:SHORT_BYTES]}... ({more} more characters)"
+    more = len(word) - SHORT
+    return word if more <= 0 else f"{word[:SHORT]}... ({more} more characters)"

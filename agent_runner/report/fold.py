@@ -65,13 +65,14 @@ class SessionFold:
             self._conversation.broken(Moment(entry.seq, "", self.time.now_ms), entry.why, entry.raw)
             return
         self.entries += 1
-        self.kinds[entry.type] += 1
         moment = Moment(entry.seq, entry.at, self.time.place(entry))
         try:
             happened = self._reader.event(entry)
         except (AuditError, OSError, ValueError) as error:
             self._conversation.unreadable(moment, entry.type, str(error))
+            self.kinds["(unreadable)"] += 1
             return
+        self.kinds[entry.type] += 1
         self._remember(happened)
         self._conversation.take(moment, happened)
         self.times.take(moment.ms, happened)

@@ -21,6 +21,7 @@ from agent_runner.report import charts
 from agent_runner.report.quantity import duration, number, size
 from agent_runner.report.times import COLUMNS
 from agent_runner.report.visible import markup
+from agent_runner.report.weight import loaded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from agent_runner.listing import Row
     from agent_runner.report.gather import Report
     from agent_runner.report.step import Json
+    from agent_runner.report.weight import Load
 
 FOLDER: Final = Path(__file__).parent / "assets"
 _UNSAFE_IN_SCRIPT: Final[dict[str, str | int | None]] = {
@@ -47,7 +49,9 @@ def render(report: Report, *, live: str = "", home: str = "") -> str:
         live: Where, on the server that hands the page out, what comes later is told; empty for a file.
         home: Where that server lists the sessions; empty for a file.
     """
-    policy = report.policy.policy
+    policy, load = report.policy.policy, loaded(report.fold.steps.kept)
+    if load.left_out:
+        live = ""  # what comes later names steps by their places, which are others here
     return (
         environment()
         .get_template("page.html.j2")
@@ -60,7 +64,8 @@ def render(report: Report, *, live: str = "", home: str = "") -> str:
             interruptions=charts.interruptions(report.fold),
             gauges=charts.gauges(report.fold, policy),
             box=(charts.WIDTH, charts.HEIGHT),
-            told=data_block(_data(report, live)),
+            told=data_block(_data(report, load, live)),
+            load=load,
             script=asset("report.js"),
             style=asset("report.css"),
             content_policy=content_policy("report.js", "report.css", live=bool(live)),
@@ -93,11 +98,11 @@ def render_list(rows: Sequence[Row], *, home: str, live: str) -> str:
     )
 
 
-def _data(report: Report, live: str) -> Json:
+def _data(report: Report, load: Load, live: str) -> Json:
     return {
         "session": report.session,
         "entries": report.fold.entries,
-        "steps": [step.as_json() for step in report.fold.steps.kept],
+        "steps": load.steps,
         "files": [file.as_json() for file in report.stage.files],
         "live": live,
     }

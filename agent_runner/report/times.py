@@ -42,7 +42,7 @@ class Times:
     def take(self, ms: int, happened: Event) -> None:
         """Take in an entry."""
         match happened:
-            case event.SessionOpened() | event.SessionRecovered():
+            case event.SandboxCreated():
                 self._begun["sandbox"] = ms
             case event.SandboxAttested():
                 self._end("sandbox", ms)

@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
+import orjson
 from markupsafe import Markup
 
 from audit.escape import escape, is_hidden
@@ -34,6 +35,11 @@ def visible(text: str) -> str:
 def visible_line(text: str) -> str:
     """Return the same on one line: newlines and tabs are spelled too."""
     return _SUSPECT_IN_LINE.sub(_spelled, text)
+
+
+def page_bytes(shown: str) -> int:
+    """Return how many bytes a text that was made visible takes in a page's data, every escape counted."""
+    return len(orjson.dumps(shown)) + 5 * sum(map(shown.count, "<>&"))
 
 
 def plain(shown: str) -> str:

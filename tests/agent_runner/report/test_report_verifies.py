@@ -5,15 +5,22 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agent_runner.report.bodies import SHORT_BYTES, Bodies
+import pytest
+
+from agent_runner.report.bodies import LARGEST_BYTES, SHORT, Bodies
+from agent_runner.report.happenings import step
+from agent_runner.report.moment import Moment
+from agent_runner.report.page import render
 from agent_runner.report.step import Absent, Prose
+from agent_runner.report.visible import visible_line
+from agent_runner.report.weight import loaded
 from audit.host import HostLog
 from audit.keys import host_vkey
 from audit.openings import without
 from audit.reader import SessionReader
 from audit.state import StateFiles
 from audit.withhold import redact
-from tests.agent_runner.report.reading import page_of, report_of, told
+from tests.agent_runner.report.reading import Page, page_of, report_of, told
 from tests.agent_runner.report.story import SESSION, begin, ordinary
 
 if TYPE_CHECKING:
@@ -77,10 +84,8 @@ async def test_an_edited_entry_is_told_on_top_and_in_its_place_and_nothing_behin
 
     report, page = report_of(state), page_of(state)
 
-    assert (report.verdict.level, list(report.verdict.faults)) == (
-        "bad",
-        ["integrity", "completeness"],
-    )
+    assert report.verdict.level == "bad"
+    assert "integrity" in report.verdict.faults
     assert "The ledger does not verify" in page.text
     last = page.data["steps"][-1]
     assert (last["name"], last["tags"]) == ("BROKEN ENTRY", ["broken"])
@@ -200,7 +205,42 @@ async def test_bodies_that_the_page_has_no_room_for_are_cut_and_say_so(tmp_path:
     assert isinstance(first, Prose)
     assert isinstance(second, Prose)
     assert (len(first.text), first.left_out) == (3000, 0)
-    assert (len(second.text), second.left_out) == (SHORT_BYTES, 3000 - SHORT_BYTES)
+    assert (len(second.text), second.left_out) == (SHORT, 3000 - SHORT)
+
+
+@pytest.mark.parametrize("char", ["\x00", "\u202e", "<", "\U000e0041", "\ud800"])
+async def test_a_body_of_characters_that_grow_when_they_are_spelled_takes_no_more_room(
+    tmp_path: Path, char: str
+) -> None:
+    """Two megabytes of NUL would be forty on the page: enough of them, and nobody can open it."""
+    story = begin(tmp_path / "state")
+    async with story.journal:
+        number = await story.intend("run", "x")
+        await story.finish(number, (char * 2_000_000).encode("utf-8", "surrogatepass"))
+
+    text = render(report_of(tmp_path / "state"))
+
+    assert len(text.encode()) < LARGEST_BYTES + 200_000
+    assert Page(text).data["steps"][1]["parts"][0]["left_out"] > 0
+
+
+def test_a_page_that_would_be_too_heavy_is_cut_and_then_left_out_and_says_how_much() -> None:
+    long = "x" * 5000 + "\u202e" * 100
+    steps = [step(Moment(n, "", 0), "action", "run", long, tags=["denied"]) for n in range(20)]
+
+    load = loaded(steps, whole_bytes=30_000, most_bytes=45_000)
+
+    assert (load.cut, load.left_out, len(load.steps)) == (16, 2, 18)
+    assert load.steps[0]["title"] == visible_line(long)
+    assert str(load.steps[12]["title"]).startswith("x" * 1024 + "... (")
+    assert load.steps[12]["tags"] == ["denied"]
+
+
+def test_a_text_is_never_cut_within_a_spelled_character() -> None:
+    (told,) = loaded([step(Moment(0, "", 0), "action", "run", "\u202e" * 500)], whole_bytes=0).steps
+
+    shown = str(told["title"]).partition("...")[0]
+    assert shown.count("\x01") == shown.count("\x02") == 1024 // 8
 
 
 async def test_command_lines_are_never_cut_while_there_is_room(tmp_path: Path) -> None:
