@@ -141,10 +141,24 @@ def _decisions() -> list[Row]:
     return rows
 
 
+def _large() -> str:
+    """Write a policy larger than people write: a wildcard, 12 hosts, 25 globs."""
+    hide = ", ".join(f"'d{number}/**/*.x{number}'" for number in range(15))
+    protect = ", ".join(f"'p{number}/*'" for number in range(10))
+    hosts = ", ".join(
+        f"{{host: h{number}.example{number}.com, methods: [GET, POST], paths: ['/a/**', '/b/*']}}"
+        for number in range(12)
+    )
+    return (
+        f"version: 1\nname: large\ngrant: [files, network]\nfiles: {{hide: [{hide}], protect: [{protect}]}}\n"
+        f"network: {{allow: [{hosts}, {{host: '*.corp.example.org'}}]}}\n"
+        "commands: {allow: ['files *', http get]}\n"
+    )
+
+
 def _readings() -> list[Row]:
     rows = []
-    for name in library_names():
-        text = _text(name)
+    for name, text in (*((name, _text(name)) for name in library_names()), ("a large one", _large())):
 
         def read(text: str = text) -> None:
             policy = parse_policy(text, origin="policy.yaml")

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from publicsuffixlist import PublicSuffixList
 
 
 def spans_owners(name: str) -> bool:
@@ -17,21 +21,20 @@ def spans_owners(name: str) -> bool:
         True for a top-level name, a public suffix (private registries such as `github.io` included) and a
             name below which a public suffix lies, such as `amazonaws.com`.
     """
-    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415 - only a wildcard or a check pays for it
-
-    entries = _entries(name.rpartition(".")[2])
-    if any(entry.rpartition("*.")[2].endswith(f".{name}") for entry in entries):
-        return True
-    return PublicSuffixList(entries).is_public(name)
+    entries, suffixes = _below(name.rpartition(".")[2])
+    return any(entry.endswith(f".{name}") for entry in entries) or suffixes.is_public(name)
 
 
 @lru_cache(maxsize=16)
-def _entries(top: str) -> tuple[str, ...]:
+def _below(top: str) -> tuple[tuple[str, ...], PublicSuffixList]:
     """Return the list's entries below one top-level name: all together take longer to read than a policy."""
+    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415 - only a wildcard or a check pays for it
+
     text = resources.files("publicsuffixlist").joinpath("public_suffix_list.dat").read_text(encoding="utf-8")
     shown = top.encode().decode("idna") if top.startswith("xn--") else top
     found: list[str] = re.findall(rf"^(?:[^/\s]+\.)?{re.escape(shown)}$", text, re.MULTILINE)
-    return tuple(entry if entry.isascii() else _in_ascii(entry) for entry in found)
+    entries = tuple(entry if entry.isascii() else _in_ascii(entry) for entry in found)
+    return entries, PublicSuffixList(entries)
 
 
 def _in_ascii(entry: str) -> str:
