@@ -68,6 +68,10 @@ class Link:
         writer: the guest's stdin.
         beat_seconds: how often to beat.
         silence_seconds: how long the guest may leave beats unanswered.
+
+    Attributes:
+        state: the rules.
+        received_bytes: of the bodies and errors of all operations, also of those that failed or were dropped.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Link:
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self.state = LinkState()
+        self.received_bytes = 0
         self._reader = reader
         self._writer = writer
         self._beat_seconds = beat_seconds
@@ -246,7 +251,8 @@ class Link:
         match event:
             case Opened() | Ended() | Cancelled() | ConnectionBody() | ConnectionCredit():
                 self._connections.take(event)
-            case BodyReceived(number, _) | ErrorsReceived(number, _):
+            case BodyReceived(number, data) | ErrorsReceived(number, data):
+                self.received_bytes += len(data)
                 self._streams[number].deliver(event)
             case CreditReceived(number):
                 self._streams[number].credit()

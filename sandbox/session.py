@@ -170,7 +170,7 @@ class Sandbox:
             raise SandboxLostError(f"the guest did not answer `{operation}` in {seconds:.0f} s") from error
         finally:
             self.busy_seconds += time.monotonic() - start
-        self.output_bytes += len(reply.body) + len(reply.errors)
+            self.output_bytes = self.link.received_bytes  # of actions that failed, too
         return reply
 
 

@@ -263,6 +263,7 @@ async def test_an_endless_answer_is_cut_at_the_callers_bound() -> None:
             await link.call("files.read", {"path": "a"}, limit_bytes=3_000_000)
 
     assert refused.value.limit_bytes == 3_000_000
+    assert link.received_bytes > 3_000_000  # what was refused counts as output of the session
 
 
 async def test_a_consumer_that_does_not_take_holds_the_guest_back() -> None:
