@@ -48,11 +48,19 @@ async def _look(*, as_json: bool) -> bool:
 
 
 def _print_finding(finding: Finding) -> None:
+    """Print a finding and its mend, folded to the terminal's width."""
+    import shutil
+    import textwrap
+
     from audit.escape import escape_line
 
-    typer.echo(f"{finding.standing:<8}{finding.name:<16}{escape_line(finding.text)}")
-    if finding.mend:
-        typer.echo(f"{'':<24}mend: {escape_line(finding.mend)}")
+    width = max(60, shutil.get_terminal_size().columns)
+    mend = f"mend: {escape_line(finding.mend)}" if finding.mend else ""
+    first = f"{finding.standing:<8}{finding.name:<16}"
+    for start, text in ((first, escape_line(finding.text)), (" " * 24, mend)):
+        for line in textwrap.wrap(text, width - 24, break_long_words=False, break_on_hyphens=False):
+            typer.echo(f"{start}{line}")
+            start = " " * 24  # noqa: PLW2901 - the lines that follow stand below the first
 
 
 async def _probe(*, as_json: bool) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent_runner import doctor
-from agent_runner.cli.doctor import _print_results
+from agent_runner.cli.doctor import _print_finding, _print_results
 from policies.grant import Grant
 from sandbox.engine import EngineFacts
 from sandbox.guest.syscalls import REFUSED
@@ -59,10 +59,10 @@ def test_a_stopped_engine_is_told_with_the_mend(tmp_path: Path) -> None:
     """Exit 4, one line for what is missing and one for how to mend it."""
     ran = run(DOCKER_HOST=f"unix://{tmp_path}/docker.sock", PAIRLOCK_STATE=str(tmp_path))
 
-    lines = ran.stdout.splitlines()
+    told = " ".join(ran.stdout.split())
     assert ran.returncode == 4
-    assert lines[-2].startswith("missing engine")
-    assert "mend: start it" in lines[-1]
+    assert "missing engine no Docker engine answers" in told
+    assert "mend: start it" in told
     assert ran.stderr == ""
 
 
@@ -75,7 +75,7 @@ def test_a_socket_that_refuses_connections_is_told_likewise(tmp_path: Path) -> N
     ran = run(DOCKER_HOST=f"unix://{path}", PAIRLOCK_STATE=str(tmp_path))
 
     assert ran.returncode == 4
-    assert "missing engine" in ran.stdout
+    assert "missing engine" in " ".join(ran.stdout.split())
     assert "Traceback" not in ran.stdout + ran.stderr
 
 
@@ -168,6 +168,25 @@ def test_a_table_of_results_fits_a_terminal_of_80_columns(
     assert all(line == line.rstrip() for line in printed.splitlines())
     assert all(f"call {name}" in printed for name in REFUSED)
     assert "call io_uring_setup" in printed.split("refused")[0]
+
+
+def test_a_finding_is_folded_below_its_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns; what is long and has no spaces, a path for instance, stays whole to be copied."""
+    monkeypatch.setenv("COLUMNS", "80")
+    finding = doctor.Finding(
+        name="runtimes", standing="note", text=f"{'word ' * 30}/{'x' * 70}", mend="`apt-get install runsc`"
+    )
+
+    _print_finding(finding)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("note    runtimes        word")
+    assert all(line.startswith(" " * 24) for line in lines[1:])
+    assert all(len(line) <= 80 for line in lines if "xx" not in line)
+    assert f"/{'x' * 70}" in "".join(lines)
+    assert lines[-1].strip() == "mend: `apt-get install runsc`"
 
 
 def test_what_got_through_stands_out(capsys: pytest.CaptureFixture[str]) -> None:
