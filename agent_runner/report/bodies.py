@@ -73,8 +73,8 @@ class Bodies:
     ) -> Prose:
         """Return bytes as a part of a step, cut where the page has no room."""
         text = value.decode("utf-8", "surrogateescape")
-        kept = _fitting(text, min(LARGEST_BYTES, self._room_bytes))
-        self._room_bytes -= page_bytes(visible(kept))
+        kept, taken = _fitting(text, min(LARGEST_BYTES, self._room_bytes))
+        self._room_bytes -= taken
         left_out = len(value) - len(kept.encode("utf-8", "surrogateescape"))
         return Prose(label=label, text=kept, form=form, folded=folded, left_out=left_out)
 
@@ -94,12 +94,14 @@ class Bodies:
         return Absent(label=label, why="gone, and nothing accounts for it", alarming=True)
 
 
-def _fitting(text: str, most_bytes: int) -> str:
-    """Return as much of a text's beginning as takes that many bytes on a page; some of it in any case."""
-    kept = text[:LARGEST_BYTES]
-    while len(kept) > SHORT and (taken := page_bytes(visible(kept))) > most_bytes:
+def _fitting(text: str, most_bytes: int) -> tuple[str, int]:
+    """Return as much of a text's beginning as there is room for, at least some, and the bytes it takes."""
+    kept = text[: max(SHORT, most_bytes)]
+    while True:
+        taken = page_bytes(visible(kept))
+        if taken <= most_bytes or len(kept) <= SHORT:
+            return kept, taken
         kept = kept[: max(SHORT, len(kept) * max(0, most_bytes) // (taken + 1))]
-    return kept
 
 
 def _short(word: str) -> str:

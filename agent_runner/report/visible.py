@@ -8,7 +8,6 @@ has to be doubled to tell an escape from one that somebody wrote.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -23,18 +22,31 @@ _SUSPECT_IN_LINE: Final = re.compile(r"[^\x20-\x7e]")
 _SPELLED: Final = re.compile(f"{OPEN}([^{CLOSE}]*){CLOSE}")
 
 
+class _Spellings(dict[int, str]):
+    """How each character is shown, by its code point, as `str.translate` asks; learnt as they are met."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        self[code] = f"{OPEN}{escape(char)}{CLOSE}" if is_hidden(char) else char
+        return self[code]
+
+
+_LINES: Final = _Spellings({ord(char): char for char in "\n\t"})
+_LINE: Final = _Spellings()
+
+
 def visible(text: str) -> str:
     """Return text of many lines, in which every character that is not visibly itself is spelled and marked.
 
     Args:
         text: What an agent, a page or a file wrote; lone surrogates are welcome. Newlines and tabs stay.
     """
-    return _SUSPECT.sub(_spelled, text)
+    return text.translate(_LINES) if _SUSPECT.search(text) else text
 
 
 def visible_line(text: str) -> str:
     """Return the same on one line: newlines and tabs are spelled too."""
-    return _SUSPECT_IN_LINE.sub(_spelled, text)
+    return text.translate(_LINE) if _SUSPECT_IN_LINE.search(text) else text
 
 
 def page_bytes(shown: str) -> int:
@@ -54,12 +66,3 @@ def markup(text: str) -> Markup:
         Markup('<span class="spelled">{}</span>').format(part) if place % 2 else part
         for place, part in enumerate(parts)
     )
-
-
-def _spelled(found: re.Match[str]) -> str:
-    return _spelling(found[0])
-
-
-@lru_cache(maxsize=4096)
-def _spelling(char: str) -> str:
-    return f"{OPEN}{escape(char)}{CLOSE}" if is_hidden(char) else char

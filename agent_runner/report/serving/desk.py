@@ -12,7 +12,7 @@ from agent_runner.listing import listed
 from agent_runner.report.gather import gather_report
 from agent_runner.report.page import content_policy, render, render_list
 from agent_runner.report.serving.answer import Answer, page, text
-from agent_runner.report.serving.live import LiveSession, session_events, state_events
+from agent_runner.report.serving.live import LiveSession, running_now, session_events, state_events
 from audit.errors import AuditError, UnknownSessionError
 from audit.escape import escape_line
 
@@ -55,7 +55,8 @@ class Desk:
         if path == "":
             return await self._made(self._list)
         if path == "events":
-            return _events(state_events(self._state))
+            known = re.search(r"\?known=([0-9a-f]{16})$", request.target)
+            return _events(state_events(self._state, known=known[1] if known else ""))
         found = _SESSION.fullmatch(path)
         if found is None:
             return text(HTTPStatus.NOT_FOUND, "nothing is here")
@@ -71,7 +72,7 @@ class Desk:
             return await asyncio.to_thread(make, *what)
 
     def _list(self) -> Answer:
-        live = f"{self._door.home}events"
+        live = f"{self._door.home}events?known={running_now(self._state)}"
         made = render_list(listed(self._state), home=self._door.home, live=live)
         return page(made, content_policy("list.js", "report.css", live=True))
 

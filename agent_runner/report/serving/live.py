@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -97,24 +98,28 @@ async def session_events(live: LiveSession) -> AsyncIterator[bytes]:
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def state_events(state: Path) -> AsyncIterator[bytes]:
-    """Yield an event each time that a session begins, ends or goes on."""
+async def state_events(state: Path, *, known: str) -> AsyncIterator[bytes]:
+    """Yield an event when a session begins, ends or goes on.
+
+    Args:
+        state: The state folder.
+        known: Which sessions were there and running when the asking page was made, as `running_now` says it.
+    """
     yield BEAT
-    known, polls = await asyncio.to_thread(_running, state), 0
-    while True:
-        await asyncio.sleep(2 * POLL_SECONDS)
+    polls = 0
+    while await asyncio.to_thread(running_now, state) == known:
         polls += 1
-        found = await asyncio.to_thread(_running, state)
-        if found != known:
-            known = found
-            yield _event("changed", b"{}")
-        elif polls % POLLS_A_BEAT == 0:
+        if polls % POLLS_A_BEAT == 0:
             yield BEAT
+        await asyncio.sleep(2 * POLL_SECONDS)
+    yield _event("changed", b"{}")
 
 
-def _running(state: Path) -> dict[str, bool]:
+def running_now(state: Path) -> str:
+    """Return a digest of which sessions there are, and which of them are running."""
     files = StateFiles(state)
-    return {session: is_held(files.session(session).lock) for session in files.session_ids()}
+    told = sorted((session, is_held(files.session(session).lock)) for session in files.session_ids())
+    return sha256(repr(told).encode()).hexdigest()[:16]
 
 
 def _event(name: str, data: bytes, *, number: int | None = None) -> bytes:

@@ -262,17 +262,18 @@ async def test_a_running_session_is_followed_until_it_ends(tmp_path: Path) -> No
     assert said == []
 
 
-async def test_the_list_hears_of_a_session_that_begins(tmp_path: Path) -> None:
+async def test_the_list_hears_of_a_session_that_begins_even_before_it_listens(tmp_path: Path) -> None:
     state = tmp_path / "state"
     await ordinary(state)
     async with serving_of(state) as (door, _):
-        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
-        writer.write(request(door, f"{door.home}events"))
-        await reader.readuntil(b"still here\n\n")
+        _, _, body = await exchanged(door, request(door, door.home))
+        live = Page(body.decode()).data["live"]
         async with begin(state, "ba9876543210").journal as journal:
             await journal.record(event.SessionPaused(why="x"))
-            heard = await asyncio.wait_for(reader.readuntil(b"changed"), 60)
-        writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+            writer.write(request(door, live))
+            heard = await asyncio.wait_for(reader.read(), 60)
+            writer.close()
 
     assert b"event: changed" in heard
 

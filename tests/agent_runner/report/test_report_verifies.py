@@ -212,11 +212,11 @@ async def test_bodies_that_the_page_has_no_room_for_are_cut_and_say_so(tmp_path:
 async def test_a_body_of_characters_that_grow_when_they_are_spelled_takes_no_more_room(
     tmp_path: Path, char: str
 ) -> None:
-    """Two megabytes of NUL would be forty on the page: enough of them, and nobody can open it."""
+    """A megabyte of NUL would be seventeen on the page: enough of them, and nobody can open it."""
     story = begin(tmp_path / "state")
     async with story.journal:
         number = await story.intend("run", "x")
-        await story.finish(number, (char * 2_000_000).encode("utf-8", "surrogatepass"))
+        await story.finish(number, (char * 800_000).encode("utf-8", "surrogatepass"))
 
     text = render(report_of(tmp_path / "state"))
 
