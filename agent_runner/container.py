@@ -13,6 +13,7 @@ from agent_runner.sweep import sweep_created
 from policies.capability import Capability
 from sandbox import stage
 from sandbox.docker_engine import DockerEngine
+from sandbox.engine import BOUNDS_HINT
 from sandbox.errors import EngineMissingError, EngineUnfitError, MountRefusedError, SandboxError
 from sandbox.limits import Limits
 from sandbox.neutral import NeutralNames
@@ -196,7 +197,7 @@ async def sandbox_for(
 async def _ground(engine: DockerEngine, order: Order) -> Ground:
     policy, state = order.policy, order.state
     facts = await engine.describe()
-    runtime = _runtime(policy, facts)
+    runtime = require_fit(policy, facts)
     if order.resumed:
         await _clear(engine, order)
     await sweep_created(engine, state, label=state_label(state))
@@ -291,11 +292,16 @@ async def _opened(
         yield sandbox
 
 
-def _runtime(policy: Policy, facts: EngineFacts) -> str:
-    """Return the runtime's name, if the engine has it, and refuse an engine without seccomp."""
+def require_fit(policy: Policy, facts: EngineFacts) -> str:
+    """Return the runtime's name, if the engine has it, and refuse an engine that no session can do with."""
     if not facts.seccomp:
         raise EngineUnfitError(
             "the engine has no seccomp, and no session can do without", hint="docs/isolation.md says why"
+        )
+    if facts.unbounded:
+        raise EngineUnfitError(
+            f"the engine cannot bound {', '.join(facts.unbounded)}, and no session goes without bounds",
+            hint=BOUNDS_HINT,
         )
     if facts.architecture not in ("x86_64", "aarch64"):
         raise EngineUnfitError(f"the engine's machine is `{facts.architecture}`, expected x86_64 or aarch64")

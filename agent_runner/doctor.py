@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from sandbox.docker_engine import DockerEngine
+from sandbox.engine import BOUNDS_HINT
 from sandbox.errors import SandboxError
 from sandbox.runtime.record import RecordFile
 from sandbox.stage import kernel
@@ -60,6 +61,7 @@ async def findings(state: Path) -> AsyncIterator[Finding]:
 async def _of_engine(engine: DockerEngine, facts: EngineFacts, state: Path) -> AsyncIterator[Finding]:
     yield _engine(facts)
     yield _seccomp(facts)
+    yield _bounds(facts)
     yield _runtimes(facts)
     for hole in known_holes(facts):
         yield Finding(name="known hole", standing="note", text=hole.text, mend=hole.mend)
@@ -114,6 +116,19 @@ def _seccomp(facts: EngineFacts) -> Finding:
         standing="missing",
         text="the engine has no seccomp, and no session can do without",
         mend="use an engine and a kernel with CONFIG_SECCOMP_FILTER",
+    )
+
+
+def _bounds(facts: EngineFacts) -> Finding:
+    if not facts.unbounded:
+        return Finding(
+            name="bounds", standing="ok", text="the engine bounds memory, swap, processes and cpus"
+        )
+    return Finding(
+        name="bounds",
+        standing="missing",
+        text=f"the engine cannot bound {', '.join(facts.unbounded)}, and no session goes without bounds",
+        mend=BOUNDS_HINT,
     )
 
 

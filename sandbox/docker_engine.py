@@ -13,6 +13,14 @@ from sandbox.engine import EngineFacts, Inspection, OwnedContainer
 from sandbox.errors import EngineRefusedError
 from sandbox.spec import LABEL_SESSION, LABEL_STATE, ContainerSpec
 
+# What `info` says of the bounds that the machine's cgroups can hold. A rootless engine without cgroups takes
+# a create request with all of them, warns of nothing, and shows them in inspect (tried, Docker 20.10).
+_BOUNDS: Final = {
+    "memory": "MemoryLimit",
+    "swap": "SwapLimit",
+    "processes": "PidsLimit",
+    "cpus": "CpuCfsQuota",
+}
 _ARCHITECTURES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -43,6 +51,7 @@ class DockerEngine(DockerStore):
             rootless=any(option.startswith("name=rootless") for option in options),
             user_namespace=remaps,
             first_ids=_first_ids(str(info.get("DockerRootDir", ""))) if remaps else (0, 0),
+            unbounded=tuple(name for name, flag in _BOUNDS.items() if not info.get(flag)),
             memory_bytes=int(info.get("MemTotal") or 0),
             processors=int(info.get("NCPU") or 0),
             components=components,

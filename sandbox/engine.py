@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from sandbox.spec import ContainerSpec, ImageFacts
+
+BOUNDS_HINT: Final = (
+    "it needs cgroups; a rootless engine: version 2, with cpu, memory and pids delegated to it"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,8 @@ class EngineFacts:
     """Whether the engine remaps user ids."""
     first_ids: tuple[int, int] = (0, 0)
     """Uid and gid on the engine's machine that are 0 inside, where the engine itself remaps users."""
+    unbounded: tuple[str, ...]
+    """What this engine cannot bound, though it takes the request without a word: `memory`, `swap`, …"""
     memory_bytes: int
     processors: int
     components: Mapping[str, str]

@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[2]
 FACTS = EngineFacts(
     engine_id="x", version="20.10.24", api_version="1.41", endpoint="unix:///x", found="here", local=True,
     operating_system="Debian", architecture="x86_64", runtimes=("runc", "runsc"), default_runtime="runc",
-    seccomp=True, rootless=False, user_namespace=False, memory_bytes=1, processors=1, components={},
+    seccomp=True, rootless=False, user_namespace=False, unbounded=(), memory_bytes=1, processors=1,
+    components={},
 )  # fmt: skip
 
 

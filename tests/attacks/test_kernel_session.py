@@ -178,7 +178,8 @@ def facts(**components: str) -> EngineFacts:
     return EngineFacts(
         engine_id="x", version="1", api_version="1.41", endpoint="unix:///x", found="x", local=True,
         operating_system="x", architecture="x86_64", runtimes=("runc",), default_runtime="runc", seccomp=True,
-        rootless=False, user_namespace=False, memory_bytes=1, processors=1, components=components,
+        rootless=False, user_namespace=False, unbounded=(), memory_bytes=1, processors=1,
+        components=components,
     )  # fmt: skip
 
 

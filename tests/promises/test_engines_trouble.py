@@ -95,6 +95,7 @@ def test_an_engine_that_is_restarted_costs_the_action_and_not_the_session(
     wait_for(lambda: not engine.docker("ps", "-aq"), "the last container to go")
 
 
+@pytest.mark.parametrize("engine", [False], ids=["ordinary"], indirect=True)
 def test_an_engine_that_hangs_is_waited_for_within_bounds(engine: SecondEngine, session: Session) -> None:
     """SIGSTOP: the link notices in seconds, each question has a time-out, one line says what happened."""
     name = session.until_waiting()
