@@ -14,7 +14,7 @@ from typing import IO, BinaryIO
 
 from audit.errors import UnknownSessionError
 from audit.note import unverified_checkpoint
-from audit.segments import Lines
+from audit.segments import Lines, opened
 from audit.state import SessionFiles, StateFiles
 
 _README = """A pairlock ledger bundle.
@@ -50,10 +50,10 @@ def write_bundle(state: Path, session_ids: Sequence[str], target: BinaryIO, *, b
         signed = [(files.checkpoint.name, note), (files.host_vkey.name, files.host_vkey.read_bytes())]
         for name, content in [*_texts(), *signed]:
             _add(archive, name, io.BytesIO(content), len(content))
-        with _opened(files.log) as log:
+        with opened(files.log) as log:
             _add(archive, files.log.name, log, _signed_bytes(files, note))
         for name, path in _members(files, session_ids, bodies=bodies):
-            with _opened(path) as file:
+            with opened(path) as file:
                 _add(archive, name, file, os.fstat(file.fileno()).st_size)
 
 
@@ -70,11 +70,6 @@ def _signed_bytes(files: StateFiles, note: bytes) -> int:
     """Return how much of the host's log a checkpoint covers: others may be appending at this moment."""
     entries = unverified_checkpoint(note.decode("utf-8", "replace")).size
     return sum(len(line) + 1 for line in islice(Lines([files.log]), entries))
-
-
-def _opened(path: Path) -> BinaryIO:
-    """Open a file of the ledger; a link in its place would carry some other file into the bundle."""
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
 
 
 def _members(files: StateFiles, session_ids: Sequence[str], *, bodies: bool) -> Iterator[tuple[str, Path]]:

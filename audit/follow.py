@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from audit.chain import Entry, read
-from audit.errors import AuditError, UnknownSessionError
+from audit.errors import AuditError, BrokenLedgerError, UnknownSessionError
 from audit.index import read_index
 from audit.reader import BrokenEntry
 from audit.recover import bound_of, walk_of
+from audit.segments import opened
 from audit.state import StateFiles
 from audit.walk import BrokenWalkError
 
@@ -39,7 +40,11 @@ class Follower:
         """Return what has come since the last time; after a broken entry nothing more comes."""
         found: list[Entry | BrokenEntry] = []
         while not self._is_over(found):
-            lines = self._new_lines()
+            try:
+                lines = self._new_lines()
+            except BrokenLedgerError as error:
+                self._stopped = True
+                return [*found, BrokenEntry(self._walk.chain.size, str(error), b"")]
             if not lines and not self._next_segment():
                 break
             for line in lines:
@@ -52,7 +57,7 @@ class Follower:
         return self._stopped or (bool(found) and isinstance(found[-1], BrokenEntry))
 
     def _new_lines(self) -> list[bytes]:
-        with self._files.segment(self._segment).open("rb") as file:
+        with opened(self._files.segment(self._segment)) as file:
             file.seek(self._offset)
             raw = file.read()
         whole, newline, _ = raw.rpartition(b"\n")

@@ -70,11 +70,15 @@ class SessionReader:
     def entries(self) -> Iterator[Entry | BrokenEntry]:
         """Yield the entries in order, each held against the chain, the seals and the host's log before."""
         walk = walk_of(self.session_id, self._record, collect=False)
-        for block in Lines([path for _, path in self.files.segments()]).blocks():
-            for start in range(0, len(block), _AT_ONCE):
-                broken = yield from self._held(walk, block[start : start + _AT_ONCE])
-                if broken:
-                    return
+        try:
+            for block in Lines([path for _, path in self.files.segments()]).blocks():
+                for start in range(0, len(block), _AT_ONCE):
+                    broken = yield from self._held(walk, block[start : start + _AT_ONCE])
+                    if broken:
+                        return
+        except BrokenLedgerError as error:
+            yield BrokenEntry(walk.chain.size, str(error), b"")
+            return
         if walk.chain.size < self._record.size:
             why = f"the log ends here, the host's log knows {self._record.size} entries"
             yield BrokenEntry(walk.chain.size, why, b"")

@@ -1,9 +1,12 @@
 """Read a log's raw lines from its files, in constant memory; what the lines mean is told elsewhere."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from io import FileIO
 from pathlib import Path
 
 from audit.chain import LONGEST_LINE
@@ -30,6 +33,27 @@ class Torn:
 NOT_TORN = Torn(0, sha256(b"").hexdigest(), 0)
 
 
+def opened(path: Path) -> FileIO:
+    """Open a file of the ledger for reading, if it is one: no link, no pipe, nothing that could hang.
+
+    Raises:
+        BrokenLedgerError: When it is none, or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        why = (
+            "is a symbolic link"
+            if error.errno == errno.ELOOP
+            else f"cannot be read: {error.strerror}".lower()
+        )
+        raise BrokenLedgerError(f"`{path.name}` {why}", path=path) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BrokenLedgerError(f"`{path.name}` is not a regular file", path=path)
+    return FileIO(descriptor, "rb")
+
+
 class Lines:
     """The lines of a row of files, each without its newline; after the last, `torn` says what was left over.
 
@@ -52,8 +76,7 @@ class Lines:
 
     def _blocks_of(self, path: Path, *, last: bool) -> Iterator[list[bytes]]:
         rest, offset = b"", 0
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        with opened(path) as file:
             while chunk := file.read(_CHUNK):
                 lines = (rest + chunk).split(b"\n")
                 rest = lines.pop()

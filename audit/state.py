@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,6 +197,20 @@ def prepare(state: Path) -> StateFiles:
         write_private(files.format, f"{FORMAT}\n".encode())
     files.sessions.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
     return files
+
+
+def openness(state: Path) -> str:
+    """Return what lets others than its owner into a state folder, in a few words; empty when nothing does.
+
+    Whoever can write there can swap files while they are read. A bundle or a copy may well lie open.
+
+    Args:
+        state: The state folder, or a copy of one.
+    """
+    found = state.stat()
+    if found.st_mode & 0o022:
+        return f"`{state}` can be written by others (mode {stat.S_IMODE(found.st_mode):04o})"
+    return "" if found.st_uid in (0, os.geteuid()) else f"`{state}` belongs to uid {found.st_uid}"
 
 
 def check_filesystem(state: Path, *, mounts: Path = Path("/proc/self/mountinfo")) -> None:

@@ -65,6 +65,14 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
+class Endless:
+    """The host's log, which is never closed: a checkpoint covers it to its last line."""
+
+    def __str__(self) -> str:
+        return "whole up to its checkpoint; the host's log has no end"
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """No writer, and no end: the runner died, or the tail is gone where no seal could tell.
 
@@ -270,7 +278,7 @@ class Undisclosed:
 
 
 Integrity = Intact | Broken
-Completeness = Closed | Open | Crashed | Truncated | Missing | Pruned | Unknown
+Completeness = Closed | Open | Endless | Crashed | Truncated | Missing | Pruned | Unknown
 Authenticity = Pinned | SelfClaimed | Unsigned | Forged
 Freshness = Anchored | Unanchored | RolledBack
 Disclosure = Disclosed | Undisclosed

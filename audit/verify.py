@@ -26,6 +26,7 @@ from audit.verdict import (
     Crashed,
     Disclosed,
     Disclosure,
+    Endless,
     Forged,
     Freshness,
     Intact,
@@ -156,7 +157,7 @@ def verify_host(evidence: Evidence) -> Verification:
     return Verification(
         log=HOST,
         integrity=integrity,
-        completeness=Crashed(index.torn_bytes) if index.torn_bytes else Open(),
+        completeness=Crashed(index.torn_bytes) if index.torn_bytes else Endless(),
         authenticity=evidence.authenticity,
         freshness=evidence.freshness,
         disclosure=Disclosed(0, 0, 0),

@@ -9,6 +9,7 @@ import typer
 
 from agent_runner.cli.audit_session import AsJson, Session, whole_id
 from agent_runner.cli.exits import Exit
+from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
     from audit.verdict import Verification
@@ -30,11 +31,15 @@ def verify(
     """Verify the ledger; five verdicts for each log, exit 6 when one is bad."""
     from agent_runner.errors import InvalidInputError
     from agent_runner.state import state_folder
+    from audit.escape import escape_line
+    from audit.state import openness
     from audit.verify import verify_all, verify_session
 
     if every and session is not None:
         raise InvalidInputError(f"`--all` and the session `{session}`: give one of them")
     state = state_folder()
+    if state.is_dir() and (wide := openness(state)):
+        say(f"warning: {escape_line(wide)}: what is verified could be changed while it is read")
     note = _checkpoint(against) if against else None
     if every:
         found = verify_all(state, pinned_vkey=key, against=note)

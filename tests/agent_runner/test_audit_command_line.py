@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -333,3 +334,43 @@ def test_keys_are_shown_rotated_and_pinned(recorded: Path, run: Run) -> None:
     assert before != fresh
     assert "signed by the pinned key" in run("verify", SESSION)[1]
     assert run("key", "pin", "nonsense")[0] == 2
+
+
+def _link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("change", [_link, _pipe])
+def test_a_log_that_is_no_file_is_broken_and_hides_no_other(
+    recorded: Path, run: Run, change: Callable[[Path], None]
+) -> None:
+    """A link in a log's place could show any file, and a pipe could keep a reader waiting for ever."""
+    change(recorded / "sessions" / SESSION / "events.jsonl")
+
+    code, out, _ = run("verify", "--all", "--json")
+
+    rows = {row["log"]: row for row in map(json.loads, out.splitlines())}
+    assert code == 6
+    assert (rows[OTHER]["verifies"], rows[SESSION]["first_bad_entry"]) == (True, 0)
+    for arguments in (("show", SESSION), ("tail", SESSION), ("query", "--session", SESSION, "seq=1")):
+        assert run(*arguments)[0] == 6
+    for arguments in (("export", SESSION, "-f", "csv"), ("proof", SESSION, "1"), ("diff", SESSION, OTHER)):
+        assert run(*arguments)[0] == 6
+    assert "broken" in run("list")[1].splitlines()[0]
+
+
+def test_a_state_folder_that_others_can_write_is_told(recorded: Path, run: Run) -> None:
+    assert "warning" not in run("verify", "--all")[2]
+    recorded.chmod(0o777)
+
+    code, _, err = run("verify", "--all")
+
+    assert code == 0
+    assert "warning" in err
+    assert "mode 0777" in err
