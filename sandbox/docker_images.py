@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import docker.errors
 import requests
 
+from sandbox.errors import EngineRefusedError
 from sandbox.images.engine import ImageDetails, PathKind
 from sandbox.images.errors import ImagePullError
 
@@ -24,6 +26,7 @@ LAYER_SECONDS: Final = 1800
 """Laying a tree of some gigabytes over an image takes longer than what an engine is asked otherwise."""
 _STAT_HEADER: Final = "X-Docker-Container-Path-Stat"
 _WHY_CHARACTERS: Final = 300
+_STEP: Final = re.compile(r"Step ([0-9]+)/([0-9]+) ")
 _TELLING: Final = ("Pulling fs layer", "Pull complete", "Already exists")
 _ABSENT: Final = ("manifest unknown", "not found", "repository does not exist", "access denied", "no such")
 
@@ -108,6 +111,32 @@ def layered(client: docker.APIClient, tar: Path, *, base: str, tag: str, labels:
         return str(made.json()["Id"])
     finally:
         client.remove_container(container, v=True, force=True)
+
+
+def build(client: docker.APIClient, context: Path, *, tag: str, progress: Progress) -> str:
+    """Build a Dockerfile in the engine's own builder, and return the image's id.
+
+    # SAFETY: its steps run as root, with the engine's network, in containers that pairlock does not describe.
+
+    Raises:
+        EngineRefusedError: When a step fails, with the engine's words.
+    """
+    with context.open("rb") as stream:
+        for line in client.build(
+            fileobj=stream,
+            custom_context=True,
+            tag=tag,
+            rm=True,
+            forcerm=True,
+            decode=True,
+            timeout=LAYER_SECONDS,
+        ):
+            if "error" in line:
+                why = " ".join(str(line["error"]).split())[:_WHY_CHARACTERS]
+                raise EngineRefusedError(f"the Dockerfile was not built: {why}")
+            if step := _STEP.match(str(line.get("stream", ""))):
+                progress(f"step {step[1]} of {step[2]} of the Dockerfile", done=0, total=0)
+    return str(client.inspect_image(tag)["Id"])
 
 
 def _never_started(client: docker.APIClient, image: str) -> str:

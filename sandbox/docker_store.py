@@ -80,6 +80,12 @@ class DockerStore(Asking):
             lambda client: docker_images.layered(client, tar, base=base, tag=tag, labels=labels)
         )
 
+    async def build_image(self, context: Path, *, tag: str, progress: Progress) -> str:
+        """Build a Dockerfile in the engine's own builder (`# SAFETY`: see there), and return the id."""
+        return await self._ask(
+            lambda client: docker_images.build(client, context, tag=tag, progress=progress)
+        )
+
     async def remove_image(self, reference: str) -> None:
         """Remove an image's name, and the image when it was the last; one that is gone is no error."""
         try:

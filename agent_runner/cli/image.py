@@ -66,6 +66,14 @@ def build(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         list[str] | None,
         typer.Option("--allow-host", metavar="HOST[:PORT]", help="A further host that the build may reach."),
     ] = None,
+    dockerfile: Annotated[
+        str,
+        typer.Option(
+            "--unsafe-dockerfile",
+            metavar="SHA256",
+            help="Build the project's Dockerfile of this digest, in the engine's builder: no sandbox.",
+        ),
+    ] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -82,9 +90,14 @@ def build(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     if project is not None and agent is not None:
         raise InvalidInputError("`--for` and `--agent` make two images", hint="build one, then the other")
     if project is None and agent is None:
-        if base or index or host or version:
+        if base or index or host or version or dockerfile:
             raise InvalidInputError("`--base`, `--index` and the like need `--for DIR` or `--agent NAME`")
         interruptible(_build_starter(state_folder(), as_json=as_json))
+        return
+    if dockerfile:
+        if project is None or base or index or host or version:
+            raise InvalidInputError("`--unsafe-dockerfile` goes with `--for DIR` and nothing else")
+        interruptible(_build_dockerfile(project, dockerfile, state_folder(), as_json=as_json))
         return
     plan = _planned(
         project, agent, version, Sources(index=_indexes(index or []), hosts=tuple(host or ()), base=base)
@@ -235,6 +248,18 @@ async def _build(plan: Plan, state: Path, *, as_json: bool) -> None:
             say(f"  {escape_line(line)}")
         raise
     _told(made, as_json=as_json)
+
+
+async def _build_dockerfile(project: Path, digest: str, state: Path, *, as_json: bool) -> None:
+    import json
+
+    from agent_runner.images.dockerfile import build_dockerfile
+
+    say(
+        "warning: the Dockerfile's steps run as root in the engine's builder, with its network: in no sandbox"
+    )
+    made = await build_dockerfile(project, digest, state=state, progress=Progress())
+    typer.echo(json.dumps(made.model_dump()) if as_json else f"{made.name}  {made.image}")
 
 
 def _told(made: Made, *, as_json: bool) -> None:

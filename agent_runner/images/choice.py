@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.errors import RefusedError
 from agent_runner.images.acceptance import accept
+from agent_runner.images.removal import own_images
 from policies.policy import STARTER
 from sandbox.errors import ImageNotFoundError
 from sandbox.images.reference import parse_reference
@@ -121,7 +122,10 @@ async def _remember_sound(file: RecordFile, image: str) -> None:
 async def _require_unchanged(
     file: RecordFile, state: Path, reference: Reference, details: ImageDetails
 ) -> None:
-    known = next((entry for entry in file.read().known if entry.reference == reference.text), None)
+    record = file.read()
+    if reference.ours and details.image_id in own_images(record).values():
+        return  # made here, by the person who asked for it, under this name
+    known = next((entry for entry in record.known if entry.reference == reference.text), None)
     if known is None:
         await accept(file, state, reference.text, details.image_id, repository_digest(reference, details))
     elif known.image != details.image_id:

@@ -10,6 +10,7 @@ import orjson
 
 from agent_runner.errors import RunnerError
 from agent_runner.images.agents import find_agent
+from agent_runner.images.dockerfile import current_digest
 from agent_runner.images.manifests import digest_of, find_manifests
 from agent_runner.policy_file import parse_file
 from audit.host_event import PolicyDistrusted, PolicyTrusted
@@ -142,6 +143,8 @@ def _newest(made: MadeImage, kind: Kind) -> Newest:
     """Say whether the manifests are still those that the image was made of."""
     manifests: tuple[Manifest, ...]
     try:
+        if not made.base:
+            return "yes" if current_digest(Path(made.source)) == made.made_of_digest else "no"
         if kind == "agent":
             manifests = (find_agent(made.name.removeprefix(AGENT).partition(":")[0]).manifest(),)
         else:

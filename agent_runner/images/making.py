@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from agent_runner.approvals import NobodyApprover
 from agent_runner.errors import RunnerError
 from agent_runner.housing import ContainerHousing
-from agent_runner.images.acceptance import accept, append
+from agent_runner.images.acceptance import append
 from agent_runner.images.building import BuildHousing, RecipeBackend
 from agent_runner.images.plan import ORIGIN, policy_of
 from agent_runner.images.recipes import recipe
@@ -92,7 +92,7 @@ async def make(plan: Plan, *, state: Path, progress: Progress) -> Made:
             made_of_digest=plan.digest,
             source=plan.source,
         )
-        await _write_down(engine, made, result.session, state=state)
+        await write_down(engine, made, result.session, state=state)
         return Made(image=made, session=result.session, tree=housing.facts)
     finally:
         await engine.close()
@@ -130,8 +130,8 @@ async def _run(
     return result, housing
 
 
-async def _write_down(engine: DockerEngine, made: MadeImage, session: str, *, state: Path) -> None:
-    """Remember the image, the old one of its name as replaced, and that its name stands for it now."""
+async def write_down(engine: DockerEngine, made: MadeImage, session: str, *, state: Path) -> None:
+    """Remember the image, and the old one of its name as replaced."""
     file = RecordFile(state, await engine.engine_id())
     await append(
         state,
@@ -151,5 +151,3 @@ async def _write_down(engine: DockerEngine, made: MadeImage, session: str, *, st
         others = tuple(entry for entry in record.made if entry.name != made.name)
         outdated = (*record.outdated_images, *(image for image in old if image != made.image))
         file.write(record.model_copy(update={"made": (*others, made), "outdated_images": outdated}))
-    for reference in (made.name, made.name.removesuffix(":latest")):
-        await accept(file, state, reference, made.image, "")

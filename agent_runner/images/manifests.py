@@ -83,6 +83,18 @@ def digest_of(manifests: tuple[Manifest, ...]) -> str:
     return total.hexdigest()
 
 
+def read_manifest(folder: Path, name: str) -> bytes:
+    """Return the bytes of one named file of a project.
+
+    Raises:
+        InvalidInputError: When it is not there, is no ordinary file, or is too large.
+    """
+    content = _read(folder, name)
+    if content is None:
+        raise InvalidInputError(f"`{folder}` has no file `{name}`")
+    return content
+
+
 def _python(folder: Path) -> tuple[Manifest, ...]:
     lock = _read(folder, "uv.lock")
     if lock is not None:

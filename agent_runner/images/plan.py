@@ -79,9 +79,13 @@ def plan_project(folder: Path, sources: Sources) -> Plan:
     Raises:
         InvalidInputError: When it has no manifests, or what it needs cannot be had.
     """
+    return _plan(image_name(folder), str(folder.resolve()), find_manifests(folder), sources, locked=True)
+
+
+def image_name(folder: Path) -> str:
+    """Return what the image of a project is called, with its tag."""
     name = _NAME.sub("-", folder.resolve().name.lower()).strip("-") or "project"
-    manifests = find_manifests(folder)
-    return _plan(f"pairlock/for-{name[:60]}:latest", str(folder.resolve()), manifests, sources, locked=True)
+    return f"pairlock/for-{name[:60].rstrip('-')}:latest"
 
 
 def plan_agent(agent: Agent, sources: Sources) -> Plan:

@@ -73,5 +73,8 @@ class ImageEngine(Protocol):
     async def layered_image(self, tar: Path, /, *, base: str, tag: str, labels: Mapping[str, str]) -> str:
         """Lay a tar file over an image, through a container that is never started, and return the id."""
 
+    async def build_image(self, context: Path, /, *, tag: str, progress: Progress) -> str:
+        """Build a Dockerfile in the engine's own builder, and return the id (`# SAFETY`: no sandbox)."""
+
     async def remove_image(self, reference: str, /) -> None:
         """Remove an image; one that is not there is no error."""

@@ -76,7 +76,7 @@ class MadeImage(BaseModel):
     image: str
     """The image's id."""
     base: str
-    """Id of the image that it stands on."""
+    """Id of the image that it stands on; empty for one that a Dockerfile made."""
     made_of: str
     """What a person sees: the manifests, or the agent and its version."""
     made_of_digest: str

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import secrets
 import shutil
 import tarfile
 import threading
@@ -17,7 +18,7 @@ import pytest
 
 from tests.promises.conftest import lab  # noqa: F401 - the fixture
 from tests.promises.pairlock import Said, pairlock
-from tests.sandbox.images.made import forget, run_docker
+from tests.sandbox.images.made import busybox, forget, image, run_docker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
     """Give a folder of a project, and remove the image that is made for it."""
-    folder = tmp_path / f"app-{tmp_path.name[-8:].strip('_').lower()}"
+    folder = tmp_path / f"app-{secrets.token_hex(4)}"
     folder.mkdir()
     (folder / "secret.txt").write_text("private\n")
     yield folder
@@ -216,6 +217,35 @@ def test_the_list_says_what_is_outdated_and_removing_takes_ours_alone(
     assert (removed.returncode, made["name"] in removed.stdout) == (0, True)
     assert run_docker("images", "--quiet", made["name"]) == ""
     assert '"image.removed"' in (state / "ledger.jsonl").read_text()
+
+
+def test_a_dockerfile_is_built_only_by_the_digest_of_what_a_person_read(
+    lab: Lab,  # noqa: F811 - the fixture
+    project: Path,
+    new_state: Callable[[], Path],
+) -> None:
+    """With the manifests and nothing else of the folder; another one is exit 3, and none is guessed."""
+    (project / "requirements.txt").write_text("greeting==1.0\n")
+    state = new_state()
+    with image(*busybox()) as base:
+        text = f"FROM {base}\nENV LD_PRELOAD=/evil.so\nCOPY . /context/\n"
+        (project / "Dockerfile").write_text(text)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+
+        other = build(project, state, "--unsafe-dockerfile", "0" * 64)
+        short = build(project, state, "--unsafe-dockerfile", digest[:8])
+        made = build(project, state, "--unsafe-dockerfile", digest)
+        ran = lab.run(
+            POLICY.format(image=f"pairlock/for-{project.name}"), ["run ls /context", "run env"], state=state
+        )
+        rows = pairlock("image", "list", "--json", state=state).json()
+
+    assert (other.returncode, "is not the one that you trust" in other.stderr) == (3, True)
+    assert (short.returncode, "is no digest" in short.stderr) == (2, True)
+    assert "warning: " in made.stderr
+    assert ran.seen[0].text.split() == ["Dockerfile", "requirements.txt"]
+    assert "evil" not in ran.seen[1].text
+    assert [row["newest"] for row in rows if row["image"] == made.json()["image"]] == ["yes"]
 
 
 @pytest.mark.long
