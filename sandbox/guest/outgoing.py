@@ -55,10 +55,14 @@ class Outgoing:
         """Fork the process when it is missing; called before work begins, and when there is nothing to do."""
         if not self.lacks:
             return
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        except OSError:  # no descriptors left: later perhaps
+            self._rests_until = time.monotonic() + REST_SECONDS
+            return
         try:
             process = os.fork()
-        except OSError:  # the limit of processes, or of memory: later perhaps
+        except OSError:  # the limit of processes, or of memory: the same
             ours.close()
             theirs.close()
             self._rests_until = time.monotonic() + REST_SECONDS
