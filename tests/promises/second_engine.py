@@ -59,7 +59,11 @@ class SecondEngine:
         return f"unix://{self.socket}"
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
