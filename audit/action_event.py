@@ -1,0 +1,87 @@
+"""What is told of an action, from the proposal to its outcome, with the programs and approvals between."""
+
+from typing import Literal
+
+from audit.fields import Commitment, Count, Digest, Event, FileUse, Reason, Text, Values
+
+
+class ActionIntended(Event):
+    """What the agent asked for, and the verdict: durable before anything is done."""
+
+    kind = "action.intended"
+    action: str
+    """`<session>/<n>`."""
+    argv: tuple[Text, ...]
+    """The whole command line."""
+    command: Text
+    """The command's name, for example `files read`."""
+    arguments: Values
+    verdict: Literal["allowed", "denied", "needs_approval"]
+    reasons: tuple[Reason, ...] = ()
+    turn: Count = 0
+    """The model's turn; 0 where no model asked."""
+    call: Text = ""
+    """The model's id of the call; empty where no model asked."""
+    via: str = "model"
+    """Who asked: `model`, `guest` (a stub inside the container), `person`, `mcp` or `check`."""
+
+
+class ApprovalRequested(Event):
+    """A person is asked."""
+
+    kind = "approval.requested"
+    action: str
+    digest: Digest
+    """Of what would be done; the answer must name the same."""
+    reasons: tuple[Reason, ...]
+
+
+class ApprovalAnswered(Event):
+    """A person has answered, or the time was up."""
+
+    kind = "approval.answered"
+    action: str
+    digest: Digest
+    answer: Literal["approved", "denied", "timed_out"]
+    by: Text
+    """Who, as far as is known."""
+    via: str
+    """`terminal`, `socket`, `webhook` or `clock`."""
+    waited_ms: Count
+
+
+class ProcessStarted(Event):
+    """A program was started in the container."""
+
+    kind = "process.started"
+    action: str
+    argv: tuple[Text, ...]
+    folder: Text
+
+
+class ActionOutput(Event):
+    """A piece of an action's output, as it came."""
+
+    kind = "action.output"
+    action: str
+    stream: Literal["stdout", "stderr"]
+    content: Commitment
+
+
+class ActionFinished(Event):
+    """What came of an action: durable before the model sees it."""
+
+    kind = "action.finished"
+    action: str
+    outcome: Literal["ok", "failed", "denied", "timed_out", "cancelled", "sandbox_failed", "unknown"]
+    exit_code: int | None
+    """Of the program or the command; None when it has none."""
+    duration_ms: Count
+    output_bytes: Count
+    truncated_bytes: Count = 0
+    """Output that was produced and not kept."""
+    files: tuple[FileUse, ...] = ()
+    body: Commitment | None = None
+    """What the model is shown."""
+    detail: Text = ""
+    """Why, where the outcome alone does not say it."""
