@@ -30,7 +30,7 @@ def _load(name: str) -> Policy:
     return load_policy(source.text, origin=source.origin, commands=COMMANDS)
 
 
-def test_the_library_is_the_seven_policies_of_the_docs() -> None:
+def test_the_library_is_the_policies_of_the_docs() -> None:
     assert {name: _load(name).grant for name in library_names()} == GRANTS
 
 
@@ -76,3 +76,10 @@ def test_expectations_fail_when_the_grant_is_taken_away(name: str) -> None:
         verify_expectations(bare, COMMANDS)
 
     assert type(refused.value).__name__ == "ExpectationError"
+
+
+@pytest.mark.parametrize("name", library_names())
+def test_the_expectations_of_each_policy_touch_every_rule(name: str) -> None:
+    run = run_expectations(_load(name), COMMANDS)
+
+    assert [f"{rule.at} {rule.what}" for rule in run.untouched] == []
