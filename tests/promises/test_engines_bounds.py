@@ -17,7 +17,7 @@ POLICY = "version: 1\nname: p\ngrant: [files]\n"
 @pytest.mark.engine
 @pytest.mark.parametrize("missing", [("memory",), ("memory", "swap", "processes", "cpus")], ids=str)
 async def test_an_engine_that_holds_no_bounds_is_refused(missing: tuple[str, ...]) -> None:
-    """Rootless without cgroups: it takes the request, warns of nothing, and bounds nothing (tried by hand)."""
+    """Rootless without cgroups: it takes the request, warns of nothing, bounds nothing (tried by hand)."""
     engine = await DockerEngine.connect()
     try:
         facts = await engine.describe()
