@@ -20,7 +20,9 @@ from agent_runner.errors import InvalidInputError
 from sandbox.egress.addresses import HostNetworks, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    Resolve = Callable[[str], tuple[str, ...]]
 
 Kind = Literal["pip", "npm", "go", "cargo"]
 KINDS: Final[tuple[Kind, ...]] = ("pip", "npm", "go", "cargo")
@@ -78,12 +80,15 @@ def registry(kind: Kind, given: Mapping[Kind, str], environment: Mapping[str, st
     return Registry(kind=kind, url=PUBLIC[kind], source="public")
 
 
-def hosts(registries: tuple[Registry, ...], more: tuple[str, ...]) -> tuple[Host, ...]:
+def hosts(
+    registries: tuple[Registry, ...], more: tuple[str, ...], *, resolve: Resolve | None = None
+) -> tuple[Host, ...]:
     """Return every host that a build reaches: the registries', those that they send clients to, the person's.
 
     Args:
         registries: Where packages come from.
         more: `HOST` or `HOST:PORT`, as the person named them.
+        resolve: Finds a host's addresses; None asks this machine's resolver.
 
     Raises:
         InvalidInputError: When one of the person's is none.
@@ -97,7 +102,8 @@ def hosts(registries: tuple[Registry, ...], more: tuple[str, ...]) -> tuple[Host
             found[beside, 443] = None
     for text in more:
         found[_host_and_port(text)] = None
-    return tuple(Host(name=name, port=port, address=_odd_address(name)) for name, port in found)
+    find = resolve or _resolved
+    return tuple(Host(name=name, port=port, address=_odd(find(name))) for name, port in found)
 
 
 def _configured(kind: Kind, environment: Mapping[str, str]) -> list[Registry]:
@@ -190,17 +196,19 @@ def _host_and_port(text: str) -> tuple[str, int]:
     return name.lower(), int(port)
 
 
-def _odd_address(name: str) -> str:
-    """Return the address of a host where it is not a public one, as in many companies; empty otherwise.
-
-    What cannot be resolved is left to the gate, which resolves again and refuses for itself.
-    """
+def _resolved(name: str) -> tuple[str, ...]:
+    """Ask this machine's resolver; what it cannot resolve is left to the gate, which refuses for itself."""
     try:
         answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except OSError:
-        return ""
-    for answer in answers:
-        address = ipaddress.ip_address(str(answer[4][0]).partition("%")[0])
+        return ()
+    return tuple(str(answer[4][0]).partition("%")[0] for answer in answers)
+
+
+def _odd(addresses: tuple[str, ...]) -> str:
+    """Return the first address that is not a public one, as in many companies; empty when all are."""
+    for text in addresses:
+        address = ipaddress.ip_address(text)
         if kind := kind_of(address, HostNetworks()):
             return f"{address}, {kind}"
     return ""

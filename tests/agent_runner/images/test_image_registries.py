@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def public(name: str) -> tuple[str, ...]:
+    """Resolve every name to a public address."""
+    assert name
+    return ("8.8.8.8",)
+
+
 def test_without_configuration_the_public_registry_is_asked(tmp_path: Path) -> None:
     """With the hosts to which it sends its clients."""
     found = registry("go", {}, {"HOME": str(tmp_path)})
 
     assert (found.url, found.source) == (PUBLIC["go"], "public")
-    assert [(host.name, host.port) for host in hosts((found,), ())] == [
+    assert [(host.name, host.port) for host in hosts((found,), (), resolve=public)] == [
         ("proxy.golang.org", 443),
         ("sum.golang.org", 443),
         ("storage.googleapis.com", 443),
@@ -97,7 +103,25 @@ def test_a_host_that_is_none_is_refused(text: str) -> None:
 
 def test_a_further_host_may_have_a_port() -> None:
     """443 where it has none."""
-    assert [(host.name, host.port) for host in hosts((), ("Files.example", "127.0.0.3:81"))] == [
+    found = hosts((), ("Files.example", "127.0.0.3:81"), resolve=public)
+
+    assert [(host.name, host.port) for host in found] == [
         ("files.example", 443),
         ("127.0.0.3", 81),
     ]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "shown"),
+    [
+        ((), ""),
+        (("8.8.8.8", "2001:4860:4860::8888"), ""),
+        (("8.8.8.8", "10.1.2.3"), "10.1.2.3, private"),
+        (("169.254.169.254",), "169.254.169.254, a cloud's metadata service"),
+    ],
+)
+def test_an_address_that_is_no_public_one_is_shown(addresses: tuple[str, ...], shown: str) -> None:
+    """The person agrees to it; what the gate never opens, it refuses all the same."""
+    (host,) = hosts((), ("x.example",), resolve=lambda _: addresses)
+
+    assert host.address == shown
