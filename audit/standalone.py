@@ -113,6 +113,18 @@ def open_note(note: str, vkey: str) -> list[str]:
     raise BadLogError(f"a note is not signed by {name}")
 
 
+def small_integer(text: str) -> int:
+    """Return an integer that every JSON library reads alike."""
+    if abs(number := int(text)) >= 2**53:
+        raise ValueError(text)
+    return number
+
+
+def no_number(text: str) -> None:
+    """Refuse NaN and the infinities, which are not JSON."""
+    raise ValueError(text)
+
+
 class Tree:
     """The tree of RFC 6962, growing."""
 
@@ -152,11 +164,13 @@ class Log:
         if not line.startswith(b'{"seq":%d,"prev":"%s",' % (seq, self.head.hex().encode())):
             raise BadLogError("it does not follow the entry before it", seq)
         try:
-            fields: Fields = json.loads(line)
+            fields: Fields = json.loads(line, parse_int=small_integer, parse_constant=no_number)
             again = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
         except (ValueError, RecursionError):
             raise BadLogError("it is not JSON", seq) from None
-        if again != line or list(fields) != ["seq", "prev", "at", "mono", "type", "v", "body"]:
+        kinds = {"seq": int, "prev": str, "at": str, "mono": int, "type": str, "v": int, "body": dict}
+        formed = isinstance(fields, dict) and [(key, type(fields[key])) for key in fields] == [*kinds.items()]
+        if again != line or not formed:
             raise BadLogError("it is not spelled as a writer spells it", seq)
         return fields
 

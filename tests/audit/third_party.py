@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -42,9 +43,12 @@ def chained(raw: bytes, origin: str, problems: list[str]) -> tuple[list[dict], l
     lines, leaves, prev = raw.split(b"\n")[:-1], [], sha256(b"pairlock ledger 1\n" + origin.encode()).digest()
     entries = []
     for seq, line in enumerate(lines):
-        entry = json.loads(line)
+        entry = json.loads(line, parse_constant=int)  # NaN is no number: ValueError
+        kinds = {"seq": int, "prev": str, "at": str, "mono": int, "type": str, "v": int, "body": dict}
+        formed = [(key, type(entry[key])) for key in entry] == [*kinds.items()]
+        formed = formed and not re.search(rb"[:,\[]-?(\d{17}|[1-9]\d{15})", line)
         spelled = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
-        if (entry["seq"], entry["prev"]) != (seq, prev.hex()) or spelled != line:
+        if not formed or (entry["seq"], entry["prev"]) != (seq, prev.hex()) or spelled != line:
             problems.append(f"{origin}: entry {seq} does not hold")
             break
         prev = sha256(b"\0" + line).digest()

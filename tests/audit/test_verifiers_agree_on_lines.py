@@ -1,0 +1,86 @@
+"""What is a line and what is none: three verifiers, written apart, say the same of each."""
+
+from collections.abc import Callable
+
+import pytest
+
+from audit import standalone
+from audit.chain import Chain, encode_rest, leaf_hash, read
+from audit.errors import AuditError
+from audit.walk import Bound, BrokenWalkError, Walk
+from tests.audit import third_party
+
+ORIGIN = "pairlock/session/0123456789ab"
+REST = encode_rest(
+    at="2026-01-31T23:59:59.000001Z", mono_us=5, kind="x.y", version=1, body={"a": [1, -2], "b": "\u00e9\n"}
+)
+GOOD = Chain.start(ORIGIN).add(REST)
+BAD = {
+    "another key": GOOD.replace(b'"v":1,', b'"v":1,"w":1,'),
+    "a key less": GOOD.replace(b'"mono":5,', b""),
+    "another order": GOOD.replace(b'"mono":5,"type":"x.y",', b'"type":"x.y","mono":5,'),
+    "a key twice": GOOD.replace(b'"v":1,', b'"v":2,"v":1,'),
+    "a key of the body twice": GOOD.replace(b'"a":', b'"b":1,"a":'),
+    "a type that is no text": GOOD.replace(b'"type":"x.y"', b'"type":["x.y"]'),
+    "a number that is text": GOOD.replace(b'"mono":5', b'"mono":"5"'),
+    "a truth in a number's place": GOOD.replace(b'"mono":5', b'"mono":true'),
+    "a body that is no object": GOOD.replace(b'"body":{', b'"body":[{') + b"]",
+    "a large integer": GOOD.replace(b"[1,", b"[9007199254740992,"),
+    "a very large integer": GOOD.replace(b"[1,", b"[%d," % 10**30),
+    "a space": GOOD.replace(b"[1,", b"[1, "),
+    "a needless escape": GOOD.replace(b"x.y", b"x\\u002ey"),
+    "NaN": GOOD.replace(b"[1,", b"[NaN,"),
+    "a plus": GOOD.replace(b"[1,", b"[1e2,"),
+    "something behind it": GOOD + b" ",
+    "two objects": GOOD + b",{}",
+    "half a line": GOOD[:-1],
+    "bad UTF-8": GOOD.replace(b"\xc3\xa9", b"\xc3"),
+}
+
+
+def ours(line: bytes) -> bool:
+    try:
+        Walk(Bound(origin=ORIGIN, vkeys={}, roots={}), Chain.start(ORIGIN)).feed([line])
+    except BrokenWalkError:
+        return False
+    return True
+
+
+def readers(line: bytes) -> bool:
+    try:
+        read(line, leaf_hash(line))
+    except AuditError:
+        return False
+    return True
+
+
+def alone(line: bytes) -> bool:
+    try:
+        standalone.Log(ORIGIN).take(line)
+    except standalone.BadLogError:
+        return False
+    return True
+
+
+def third(line: bytes) -> bool:
+    problems: list[str] = []
+    try:
+        third_party.chained(line + b"\n", ORIGIN, problems)
+    except (ValueError, KeyError):
+        return False
+    return not problems
+
+
+VERIFIERS = (ours, readers, alone, third)
+
+
+@pytest.mark.parametrize("holds", VERIFIERS)
+def test_what_a_writer_writes_is_a_line(holds: Callable[[bytes], bool]) -> None:
+    assert holds(GOOD)
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("holds", VERIFIERS)
+def test_what_no_writer_writes_is_none(holds: Callable[[bytes], bool], name: str) -> None:
+    assert BAD[name] != GOOD
+    assert not holds(BAD[name])
