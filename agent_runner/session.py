@@ -25,10 +25,11 @@ from agent_runner.transcript import Transcript
 from agent_runner.watch import StageExceededError, watched
 from agent_runner.way_out import way_out
 from audit import event
+from audit.appendfile import spoken
 from audit.errors import LedgerError
 from audit.fields import Totals
 from audit.journal import Journal, Registration
-from audit.state import prepare
+from audit.state import StateFiles
 from cli_tools import schema
 from cli_tools.catalogue import built_in
 from cli_tools.offer import offers
@@ -62,7 +63,6 @@ async def run_session(request: SessionRequest) -> SessionResult:
     if request.workspace is not None:
         require_lineage(request.state, request.workspace, request.policy.grant)
     session = request.session or new_session_id()
-    files = prepare(request.state)
     registration = Registration(
         grant=request.policy.grant.label,
         workspace=str(request.workspace.path) if request.workspace else None,
@@ -70,8 +70,11 @@ async def run_session(request: SessionRequest) -> SessionResult:
     )
     journal = Journal.create(request.state, session, registration=registration, writer=pairlock_version())
     async with journal:
-        folder = files.session(session).folder
-        write_meta(folder, _meta(request, session), request.policy.as_yaml())
+        folder = StateFiles(request.state).session(session).folder
+        try:
+            write_meta(folder, _meta(request, session), request.policy.as_yaml())
+        except OSError as error:
+            raise spoken(error, folder) from error
         return await SessionRun(request, session, journal, folder).to_its_end()
 
 
