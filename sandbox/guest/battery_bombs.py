@@ -8,6 +8,7 @@ import mmap
 import os
 import signal
 import time
+from contextlib import suppress
 
 from . import linux
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
 SCRATCH = "/tmp"  # noqa: S108 (the container's own)
 SHARED = "/dev/shm"  # noqa: S108 (as above)
-_MOST_BYTES = 1 << 30
+_MOST_BYTES = 1 << 28
 _MOST_FILES = 1 << 16
 _MOST_PROCESSES = 1024
 _MOST_SIGNALS = 1 << 14
+_MOST_HOARDS = 8
+_HOARDED_BYTES = 1 << 25
 _BLOCK = b"\0" * (1 << 20)
 _SECONDS = 20.0
 
@@ -102,29 +105,47 @@ def _queue_signals() -> None:
 
 
 def _take_memory() -> None:
-    """Take memory in a child until it is stopped; the kernel's way to say no to it is to kill it."""
-    child = os.fork()
-    if child == 0:
-        _hoard()
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == errno.ENOMEM:
-        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    """Take memory in one child after the other, until the kernel's way to say no to it: it kills one.
+
+    One alone would meet the bound of its own address space, which says nothing of the container's.
+    """
+    children = []
+    try:
+        for _ in range(_MOST_HOARDS):
+            told, tell = os.pipe()
+            child = os.fork()
+            if child == 0:
+                _hoard(tell)
+            children.append(child)
+            os.close(tell)
+            full = os.read(told, 1)
+            os.close(told)
+            if not full:
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+        for child in children:
+            os.waitpid(child, 0)
 
 
-def _hoard() -> None:
-    code = 0
+def _hoard(tell: int) -> None:
+    """Take what one process may have, say so, and keep it; never returns."""
     try:
         linux.prctl(linux.PR_SET_DUMPABLE, 1)  # else the kernel lets nobody choose who is killed first
         descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(descriptor, b"1000")
-        kept = [mmap.mmap(-1, _MOST_BYTES) for _ in range(4)]
-        for area in kept:
-            for page in range(0, _MOST_BYTES, mmap.PAGESIZE):
-                area[page] = 1
-    except (MemoryError, OSError) as error:
-        code = error.errno or errno.ENOMEM if isinstance(error, OSError) else errno.ENOMEM
+        kept = []
+        with suppress(MemoryError, OSError):
+            for _ in range(_MOST_BYTES // _HOARDED_BYTES):
+                area = mmap.mmap(-1, _HOARDED_BYTES)
+                kept.append(area)
+                for page in range(0, _HOARDED_BYTES, mmap.PAGESIZE):
+                    area[page] = 1
+        os.write(tell, b"1")
+        time.sleep(_SECONDS)
     finally:
-        os._exit(code)
+        os._exit(0)
 
 
 PROBES: dict[str, Callable[[], object]] = {

@@ -278,6 +278,7 @@ def _bombs() -> tuple[Probe, ...]:
             name="fill_names",
             tried="make files without end",
             stops={"ENOSPC": "number of files of the memory file system"},
+            own_kernel=_ITS_OWN_KERNELS,
             alone=True,
         ),
         Probe(
