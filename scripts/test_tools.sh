@@ -22,6 +22,8 @@ everyday /usr/bin/docker-registry docker-registry
 everyday /usr/share/doc/musl musl
 long /usr/bin/chromium chromium
 long /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
+long /usr/sbin/sshd openssh-server
+long /usr/sbin/ip iproute2
 LIST
 
 [ -n "$missing" ] || exit 0
