@@ -1,0 +1,121 @@
+"""Change one thing at a time in what proves the ledger, run its tests, and print what no test noticed.
+
+Run it with `python -m tests.mutations.ledger [FILE ...] [--from N] [--most N]`: each comparison turned round,
+each condition negated, each number moved by one, each refusal left out. It exits 1 when a change survives.
+Several hundred changes at some seconds each: for hand use, with time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("policies", "audit", "sandbox", "cli_tools", "agent_runner", "tests", "docs", "pyproject.toml")
+TREE = ("test_merkle_tree.py", "test_format_is_kept.py", "test_proofs_bundles_and_deletions.py")
+LINES = ("test_verifiers_agree_on_lines.py", "test_seals_and_checkpoints.py", "test_verify_finds_attacks.py")
+READING = ("test_reading_and_asking.py", "test_proofs_bundles_and_deletions.py", "test_format_is_kept.py")
+TESTS = {
+    "merkle": TREE,
+    "note": ("test_keys_and_rotation.py", "test_seals_and_checkpoints.py"),
+    "chain": (*LINES, "test_format_is_kept.py"),
+    "walk": (*LINES, *READING),
+    "verify": (*LINES[1:], *READING),
+}
+_TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+
+
+def changes(tree: ast.Module) -> Iterator[tuple[ast.Module, str]]:
+    """Yield the module once for each change, with what was changed."""
+    for place, node in enumerate(ast.walk(tree)):
+        for word, made in _changed(node):
+            changed = copy.deepcopy(tree)
+            target = list(ast.walk(changed))[place]
+            target.__class__ = made.__class__
+            target.__dict__.update(made.__dict__)
+            yield ast.fix_missing_locations(changed), f"line {getattr(node, 'lineno', 0)}: {word}"
+
+
+def _changed(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    match node:
+        case ast.Compare(ops=[op]) if type(op) in _TURNED:
+            turned = _TURNED[type(op)]()
+            made = ast.Compare(left=node.left, ops=[turned], comparators=node.comparators)
+            yield f"`{ast.unparse(node)}` became `{ast.unparse(made)}`", made
+        case ast.BoolOp(op=op, values=values):
+            other = ast.BoolOp(op=ast.Or() if isinstance(op, ast.And) else ast.And(), values=values)
+            yield f"`{ast.unparse(node)}` became `{ast.unparse(other)}`", other
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield f"`{ast.unparse(node)}` lost its `not`", operand
+        case ast.Constant(value=int(number)) if not isinstance(number, bool):
+            yield f"`{number}` became `{number + 1}`", ast.Constant(value=number + 1)
+        case ast.Constant(value=bytes(raw)) if raw:
+            yield f"`{raw!r}` lost its end", ast.Constant(value=raw[:-1])
+        case ast.Raise():
+            yield f"`{ast.unparse(node)[:80]}` was left out", ast.Pass()
+
+
+def survives(file: Path, source: str, tests: tuple[str, ...]) -> bool:
+    """Tell whether every test passes with a changed module."""
+    with tempfile.TemporaryDirectory(prefix="pairlock-mutation-") as folder:
+        for name in COPIED:
+            whole = ROOT / name
+            (shutil.copytree if whole.is_dir() else shutil.copy)(whole, Path(folder) / name)
+        (Path(folder) / file).write_text(source, "utf-8")
+        ran = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly"),
+                *("-m", "not long", *(f"tests/audit/{name}" for name in tests)),
+            ],
+            cwd=folder,
+            capture_output=True,
+            check=False,
+            timeout=1800,
+        )
+    return ran.returncode == 0
+
+
+def main() -> int:
+    """Print each change that no test noticed, and how many there were."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="*", choices=[*TESTS, []], help="all when none is named")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the number of the first change")
+    parser.add_argument("--most", type=int, default=100_000, help="how many to make in each file")
+    options = parser.parse_args()
+    survivors = 0
+    for name in options.files or TESTS:
+        file = Path("audit") / f"{name}.py"
+        found = list(changes(ast.parse((ROOT / file).read_text("utf-8"))))
+        made = found[options.first : options.first + options.most]
+        for number, (changed, words) in enumerate(made, start=options.first):
+            if survives(file, ast.unparse(changed), TESTS[name]):
+                survivors += 1
+                sys.stdout.write(f"SURVIVES {file} #{number} {words}\n")
+                sys.stdout.flush()
+        sys.stdout.write(f"{file}: {len(made)} of {len(found)} changes made\n")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
