@@ -11,12 +11,7 @@ import typer
 from agent_runner.cli.talk import Progress, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from agent_runner.images.listing import Row
-    from agent_runner.images.making import Made
-    from agent_runner.images.plan import Plan, Sources
-    from agent_runner.images.registries import Kind
 
 app = typer.Typer(
     help="The images whose programs sessions with `exec` run.", no_args_is_help=True, rich_markup_mode=None
@@ -82,6 +77,14 @@ def build(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     Packages are installed in a session with network and exec, which sees the named files alone and
     reaches the registries alone. You are shown both before anything is sent.
     """
+    from agent_runner.cli.image_building import (
+        build_dockerfile_of,
+        build_planned,
+        build_starter,
+        indexes,
+        planned,
+        show,
+    )
     from agent_runner.cli.interrupting import interruptible
     from agent_runner.errors import InvalidInputError
     from agent_runner.images.plan import Sources
@@ -92,19 +95,19 @@ def build(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     if project is None and agent is None:
         if base or index or host or version or dockerfile:
             raise InvalidInputError("`--base`, `--index` and the like need `--for DIR` or `--agent NAME`")
-        interruptible(_build_starter(state_folder(), as_json=as_json))
+        interruptible(build_starter(state_folder(), as_json=as_json))
         return
     if dockerfile:
         if project is None or base or index or host or version:
             raise InvalidInputError("`--unsafe-dockerfile` goes with `--for DIR` and nothing else")
-        interruptible(_build_dockerfile(project, dockerfile, state_folder(), as_json=as_json))
+        interruptible(build_dockerfile_of(project, dockerfile, state_folder(), as_json=as_json))
         return
-    plan = _planned(
-        project, agent, version, Sources(index=_indexes(index or []), hosts=tuple(host or ()), base=base)
+    plan = planned(
+        project, agent, version, Sources(index=indexes(index or []), hosts=tuple(host or ()), base=base)
     )
-    _show(plan)
+    show(plan)
     _agreed("build it?", yes=yes)
-    interruptible(_build(plan, state_folder(), as_json=as_json))
+    interruptible(build_planned(plan, state_folder(), as_json=as_json))
 
 
 @app.command("accept")
@@ -157,68 +160,6 @@ def _line(row: Row) -> str:
     )
 
 
-async def _build_starter(state: Path, *, as_json: bool) -> None:
-    import json
-
-    from sandbox.docker_engine import DockerEngine
-    from sandbox.runtime.images import STARTER_TAG, ready_starter
-
-    engine = await DockerEngine.connect()
-    try:
-        starter = await ready_starter(engine, state=state, progress=Progress())
-    finally:
-        await engine.close()
-    if as_json:
-        typer.echo(json.dumps({"name": STARTER_TAG, "image": starter.image, "digest": starter.digest}))
-        return
-    typer.echo(f"{STARTER_TAG}  {starter.image}")
-
-
-def _planned(project: Path | None, agent: str | None, version: str, sources: Sources) -> Plan:
-    from agent_runner.errors import InvalidInputError
-    from agent_runner.images.agents import find_agent
-    from agent_runner.images.plan import plan_agent, plan_project
-
-    if agent is not None:
-        return plan_agent(find_agent(agent, version=version), sources)
-    if version:
-        raise InvalidInputError("`--agent-version` needs `--agent NAME`")
-    return plan_project(project or Path(), sources)
-
-
-def _indexes(given: list[str]) -> Mapping[Kind, str]:
-    """Read `KIND=URL`, or a URL alone, which is for pip."""
-    from agent_runner.errors import InvalidInputError
-    from agent_runner.images.registries import KINDS
-
-    found: dict[Kind, str] = {}
-    for text in given:
-        word, equals, url = text.partition("=")
-        kind = next((known for known in KINDS if equals and word == known), None)
-        if kind is None and "://" not in word:
-            raise InvalidInputError(
-                f"`{text}` names no registry, expected `KIND=URL` with KIND one of {', '.join(KINDS)}"
-            )
-        found[kind or "pip"] = url if kind else text
-    return found
-
-
-def _show(plan: Plan) -> None:
-    """Show on stderr what the session will be given, and what it will reach."""
-    from audit.escape import escape_line
-
-    say(f"{plan.name} for {escape_line(plan.source)}")
-    for manifest in plan.manifests:
-        say(f"  sends    {escape_line(manifest.name)} ({len(manifest.content)} bytes)")
-        for line in manifest.left_out:
-            say(f"  without  {escape_line(line)}")
-    for found in plan.registries:
-        say(f"  {found.kind:<8} {escape_line(found.url)} ({found.source})")
-    for host in plan.hosts:
-        say(f"  reaches  {host.name}:{host.port}" + (f" (at {host.address})" if host.address else ""))
-    say(f"  base     {escape_line(plan.base) if plan.base else 'programs of this machine'}")
-
-
 def _agreed(question: str, *, yes: bool) -> None:
     """Return if a person agrees.
 
@@ -233,52 +174,6 @@ def _agreed(question: str, *, yes: bool) -> None:
         raise InvalidInputError("nobody can be asked here", hint="look at what is shown, then add `--yes`")
     if not typer.confirm(question, err=True):
         raise RefusedError("nothing was done")
-
-
-async def _build(plan: Plan, state: Path, *, as_json: bool) -> None:
-    from agent_runner.cli.waiting import told_to_wait
-    from agent_runner.images.making import BuildFailedError, make
-    from audit.escape import escape_line
-
-    try:
-        async with told_to_wait():
-            made = await make(plan, state=state, progress=Progress())
-    except BuildFailedError as error:
-        for line in error.last_words.splitlines():
-            say(f"  {escape_line(line)}")
-        raise
-    _told(made, as_json=as_json)
-
-
-async def _build_dockerfile(project: Path, digest: str, state: Path, *, as_json: bool) -> None:
-    import json
-
-    from agent_runner.images.dockerfile import build_dockerfile
-
-    say(
-        "warning: the Dockerfile's steps run as root in the engine's builder, with its network: in no sandbox"
-    )
-    made = await build_dockerfile(project, digest, state=state, progress=Progress())
-    typer.echo(json.dumps(made.model_dump()) if as_json else f"{made.name}  {made.image}")
-
-
-def _told(made: Made, *, as_json: bool) -> None:
-    import json
-
-    if as_json:
-        programs = list(made.tree.programs)
-        typer.echo(json.dumps({**made.image.model_dump(), "session": made.session, "programs": programs}))
-        return
-    say(
-        f"{made.tree.entries} files and folders, {made.tree.content_bytes / 1e6:.1f} MB, "
-        f"over {made.image.base}"
-    )
-    say(
-        "in a policy: `exec: {image: "
-        + made.image.name.removesuffix(":latest")
-        + "}`, or the id, which never moves"
-    )
-    typer.echo(f"{made.image.name}  {made.image.image}")
 
 
 async def _accept(given: str, state: Path, *, yes: bool) -> None:
