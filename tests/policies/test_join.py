@@ -191,3 +191,43 @@ def test_an_image_stays_public_only_when_both_say_so(
     with pytest.raises(ImageConflictError) as refused:
         join(parse_policy("version: 1\nname: p\ngrant: [exec]\nexec: {image: a}", origin="p"), made(None))
     assert refused.value.args == ("a", "pairlock/starter")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("", "methods: [GET]", {"methods": ("GET",)}),
+        ("", "methods: [HEAD, POST]", {"methods": ("HEAD",)}),
+        ("paths: [/a]", "", {"methods": None}),
+        ("credential: c, data: public", "credential: c", {"credential": "c", "data": None}),
+        ("credential: c, data: public", "credential: c, data: public", {"credential": "c", "data": "public"}),
+        ("credential: c", "", {"credential": None}),
+        ("private: true", "private: true", {"private": True}),
+        ("private: true", "", {"private": False}),
+        ("sink_pattern: true", "sink_pattern: true", {"sink_pattern": True}),
+        ("sink_pattern: true", "", {"sink_pattern": False}),
+        ("ports: [80, 443]", "ports: [80, 8080]", {"ports": (80,)}),
+        ("paths: [/a]", "paths: [/b]", {"also": (("/b",),)}),
+    ],
+)
+def test_a_rule_that_two_share_allows_only_what_both_do(
+    one: str,
+    other: str,
+    both: dict[str, object],
+    turned: bool,  # noqa: FBT001 - which side comes first
+) -> None:
+    def made(rule: str) -> Policy:
+        text = f"version: 1\nname: p\ngrant: [network]\nnetwork: {{allow: [{{host: a.com, {rule}}}]}}"
+        return parse_policy(text.replace(", }", "}"), origin="p")
+
+    joined = join(made(other), made(one)) if turned else join(made(one), made(other))
+
+    assert joined.network is not None
+    rule = joined.network.allow[0]
+    found = {name: getattr(rule, name) for name in both}
+    found |= (
+        {"also": tuple(tuple(path.text for path in group) for group in rule.also)} if "also" in both else {}
+    )
+    assert found == both
+    assert rule.by_request == any(word in one + other for word in ("methods", "paths", "credential: c, data"))
