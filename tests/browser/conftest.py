@@ -59,3 +59,11 @@ def long_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = tmp_path_factory.mktemp("long") / "state"
     sessions.written(sessions.long(state, 20_000))
     return _page(state)
+
+
+@pytest.fixture(scope="module")
+def shorter_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a session of 2,000 entries."""
+    state = tmp_path_factory.mktemp("shorter") / "state"
+    sessions.written(sessions.long(state, 2_000))
+    return _page(state)

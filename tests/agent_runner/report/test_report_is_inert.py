@@ -177,6 +177,10 @@ def test_a_template_cannot_forget_to_escape() -> None:
     )
 
 
+def test_what_is_no_text_is_escaped_too() -> None:
+    assert environment().from_string("{{ words }}").render(words=["<b>"]) == "[&#39;&lt;b&gt;&#39;]"
+
+
 def test_a_name_that_the_page_does_not_know_is_an_error_and_no_blank() -> None:
     from jinja2 import UndefinedError
 
