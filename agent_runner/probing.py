@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 KNOWN_RUNTIMES: Final = ("runc", "runsc", "crun", "gvisor")
 """Names that stand for a runtime of its own; engines list further names for the same ones."""
 
-CREATION_SECONDS: Final = 1.0
+CREATION_SECONDS: Final = 4
 """Time in which a container that was asked for is there, after nobody waits for it any more."""
 AT_ONCE: Final = 2
 """Batteries that run beside one another: each holds one container, whose bombs take its two processors."""
@@ -89,11 +89,11 @@ async def probe(
 
 async def _sweep(engine: DockerEngine, state: Path, sessions: set[str]) -> None:
     """Remove what was being created when a battery was cancelled, whose id nobody was told in time."""
-    if sessions:
-        await asyncio.sleep(CREATION_SECONDS)
-    for found in await engine.owned(state=state_label(state)) if sessions else ():
-        if found.session in sessions:
-            await engine.remove(found.container_id)
+    for _ in range(CREATION_SECONDS) if sessions else ():
+        await asyncio.sleep(1)
+        for found in await engine.owned(state=state_label(state)):
+            if found.session in sessions:
+                await engine.remove(found.container_id)
 
 
 async def _battery(
