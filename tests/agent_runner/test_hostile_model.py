@@ -56,7 +56,7 @@ async def test_hostile_output_is_a_bounded_explained_observation(stand: Stand, n
     assert expected in observation.text
     assert len(observation.text) < 2000
     assert "<|im_start|>" not in observation.text
-    assert result.totals.denials == 1
+    assert result.totals.denials == 0  # an error, and no denial by the policy
     assert verify_session(stand.state, SESSION).faults() == {}
 
 
