@@ -231,3 +231,30 @@ def test_a_rule_that_two_share_allows_only_what_both_do(
     )
     assert found == both
     assert rule.by_request == any(word in one + other for word in ("methods", "paths", "credential: c, data"))
+
+
+def test_what_both_sides_undo_stays_undone() -> None:
+    text = "version: 1\nname: p\ngrant: [files]\nfiles: {%s_defaults: false}"
+    for key in ("hide", "protect"):
+        one = parse_policy(text % key, origin="one")
+
+        joined = join(one, one)
+
+        assert joined.files is not None
+        assert getattr(joined.files, f"{key}_defaults") is False
+
+
+def test_the_programs_of_both_sides_are_kept_and_no_others() -> None:
+    def made(programs: str) -> Policy:
+        return parse_policy(f"version: 1\nname: p\ngrant: [exec]\nexec: {{programs: {programs}}}", origin="p")
+
+    for one, other, names, is_any in (
+        ("[a, b]", "[b, c]", ("b",), False),
+        ("any", "[b, c]", ("b", "c"), False),
+        ("[a]", "any", ("a",), False),
+        ("any", "any", (), True),
+        ("[a]", "[]", (), False),
+    ):
+        joined = join(made(one), made(other))
+        assert joined.exec is not None
+        assert (joined.exec.programs.names, joined.exec.programs.any_program) == (names, is_any)
