@@ -8,7 +8,6 @@ from hashlib import sha256
 
 from audit.errors import BadProofError
 
-HASH_BYTES = 32
 _ROW = 32
 EMPTY_ROOT = sha256(b"").digest()
 

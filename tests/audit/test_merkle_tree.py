@@ -207,3 +207,22 @@ def test_a_frontier_taken_up_again_grows_as_if_never_left(size: int, more: int) 
 def test_a_frontier_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(BadProofError):
         merkle.Frontier(3, [b"\0" * 32])
+
+
+@pytest.mark.parametrize(("size", "index"), [(0, 0), (1, 1), (1, -1), (5, 5)])
+def test_what_is_not_in_the_tree_has_no_proof(size: int, index: int) -> None:
+    with pytest.raises(BadProofError):
+        merkle.inclusion_proof([sha256(bytes([number])).digest() for number in range(size)], index)
+
+
+@pytest.mark.parametrize("before", [0, 1, 31, 32, 33, 64, 95])
+def test_a_row_of_leaves_makes_the_same_tree_as_one_after_the_other(before: int) -> None:
+    leaves = [sha256(bytes([number])).digest() for number in range(230)]
+    for size in (0, 1, 31, 32, 33, 63, 64, 65, 100, 128, 135):
+        slowly, in_rows = merkle.Frontier(), merkle.Frontier()
+        for leaf in leaves[: before + size]:
+            slowly.append(leaf)
+        in_rows.extend(leaves[:before])
+        in_rows.extend(leaves[before : before + size])
+
+        assert (in_rows.size, in_rows.peaks) == (slowly.size, slowly.peaks)
