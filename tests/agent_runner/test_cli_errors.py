@@ -105,12 +105,12 @@ def test_an_engine_without_permission_is_exit_4_and_says_which_group(desk: Desk)
         assert "PermissionError" in done.stderr or "FileNotFoundError" in done.stderr
     import requests
 
-    from sandbox.docker_engine import ACCESS_HINT, _unreachable
+    from sandbox.docker_errors import ACCESS_HINT, unreachable
     from sandbox.errors import EnginePermissionError
 
     error = requests.ConnectionError("x", PermissionError(13, "denied"))
 
-    found = _unreachable("unix:///var/run/docker.sock", error)
+    found = unreachable("unix:///var/run/docker.sock", error)
 
     assert isinstance(found, EnginePermissionError)
     assert found.hint == ACCESS_HINT
