@@ -258,3 +258,21 @@ def test_the_programs_of_both_sides_are_kept_and_no_others() -> None:
         joined = join(made(one), made(other))
         assert joined.exec is not None
         assert (joined.exec.programs.names, joined.exec.programs.any_program) == (names, is_any)
+
+
+def test_commands_are_joined_by_deny_over_ask_over_allow() -> None:
+    def made(name: str, commands: str) -> Policy:
+        text = f"version: 1\nname: {name}\ndescription: of {name}\ngrant: []\ncommands: {{{commands}}}"
+        return parse_policy(text, origin=name)
+
+    one = made("one", "allow: ['g *', h, i], deny: [x], rules: [{command: h, max_calls: 1}]")
+    other = made("other", "allow: [g a, i], ask: [h, g b], deny: [y], rules: [{command: h, max_calls: 2}]")
+
+    joined = join(one, other)
+
+    assert (joined.name, joined.description) == ("one", "of one")
+    commands = joined.commands
+    assert [pattern.text for pattern in commands.allow] == ["g a", "i"]
+    assert sorted(pattern.text for pattern in commands.ask) == ["g b", "h"]
+    assert sorted(pattern.text for pattern in commands.deny) == ["x", "y"]
+    assert sorted(int(rule.max_calls or 0) for rule in commands.rules) == [1, 2]
