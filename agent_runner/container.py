@@ -6,7 +6,7 @@ import hashlib
 import os
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_runner.images.choice import ChosenImage, image_for
 from agent_runner.sweep import sweep_created
@@ -20,6 +20,7 @@ from sandbox.neutral import NeutralNames
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
 from sandbox.session import GONE_SECONDS, Sandbox, open_sandbox
 from sandbox.spec import (
+    OWN_KERNEL,
     WORKSPACE,
     ContainerSpec,
     GuestStart,
@@ -31,10 +32,11 @@ from sandbox.spec import (
 from sandbox.workspace_mount import copied_in, read_only_copy, require_same_folder, workspace_mount
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
     from agent_runner.housing import Order
+    from policies.leaves import RuntimeName
     from policies.policy import Policy
     from sandbox.engine import EngineFacts
     from sandbox.spec import Mount
@@ -305,11 +307,24 @@ def require_fit(policy: Policy, facts: EngineFacts) -> str:
         )
     if facts.architecture not in ("x86_64", "aarch64"):
         raise EngineUnfitError(f"the engine's machine is `{facts.architecture}`, expected x86_64 or aarch64")
-    wanted = policy.isolation.runtime
-    runtime = facts.default_runtime if wanted == "default" else wanted
-    if runtime not in facts.runtimes:
-        raise EngineUnfitError(
-            f"the engine has no runtime `{runtime}`, it has {', '.join(facts.runtimes)}",
-            hint="`pairlock doctor` says how to install it",
-        )
-    return runtime
+    return _runtime(policy.isolation.runtime, facts)
+
+
+def _runtime(wanted: RuntimeName, facts: EngineFacts) -> str:
+    """Return what the engine calls the runtime that a policy names."""
+    match wanted:
+        case "default":
+            names: Iterable[str] = (facts.default_runtime,)
+        case "runc":
+            names = ("runc",)
+        case "gvisor":
+            names = OWN_KERNEL
+        case _:
+            assert_never(wanted)
+    for name in names:
+        if name in facts.runtimes:
+            return name
+    raise EngineUnfitError(
+        f"the engine has no runtime `{wanted}`, it has {', '.join(facts.runtimes)}",
+        hint="`pairlock doctor` says how to install it",
+    )

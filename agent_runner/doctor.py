@@ -140,7 +140,7 @@ def _runtimes(facts: EngineFacts) -> Finding:
         name="runtimes",
         standing="note",
         text=f"{text}; gVisor is not among them",
-        mend='for `runtime: runsc`: `apt-get install runsc`, then in /etc/docker/daemon.json "runtimes": '
+        mend='for `runtime: gvisor`: `apt-get install runsc`, then in /etc/docker/daemon.json "runtimes": '
         '{"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--network=none"]}}, and restart the engine',
     )
 

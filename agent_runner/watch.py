@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agent_runner.errors import RefusedError, RunnerError
 from sandbox import stage
@@ -189,8 +189,9 @@ async def watched(
         audit.errors.LedgerError: When the ledger can no longer be written.
     """
     doing, looking = asyncio.ensure_future(work), asyncio.ensure_future(watch.until_passed())
+    ends: set[asyncio.Future[Any]] = {doing, looking, failed}
     try:
-        await asyncio.wait({doing, looking, failed}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if looking.done():
             await stop()
             looking.result()

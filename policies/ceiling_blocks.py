@@ -17,6 +17,7 @@ from policies.leaves import (
     ImageField,
     MethodField,
     NumberField,
+    RuntimeField,
     SizeField,
     choice,
 )
@@ -75,13 +76,8 @@ class CeilingCommands(Block):
 class CeilingIsolation(Block):
     """The largest sandbox."""
 
-    runtime: (
-        Annotated[
-            Literal["default", "runc", "runsc"], *choice("the weakest runtime", "default", "runc", "runsc")
-        ]
-        | None
-    ) = Field(
-        default=None, description="the weakest runtime: `runsc` is stricter than `runc`, that than `default`"
+    runtime: RuntimeField | None = Field(
+        default=None, description="the weakest runtime: `gvisor` is stricter than `runc`, that than `default`"
     )
     memory: SizeField | None = Field(default=None, description="the most memory")
     cpus: NumberField | None = Field(default=None, description="the most processors")

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
     from policies.commands import CommandPattern, ValuePattern
     from policies.globs import Glob
+    from policies.leaves import RuntimeName
     from policies.urls import UrlPath
 
 Item = TypeVar("Item")
 Model = TypeVar("Model", bound="BaseModel")
 ACCESS: Final[tuple[Literal["read", "stage", "direct"], ...]] = ("read", "stage", "direct")
-RUNTIMES: Final[tuple[Literal["runsc", "runc", "default"], ...]] = ("runsc", "runc", "default")
+RUNTIMES: Final[tuple[RuntimeName, ...]] = ("gvisor", "runc", "default")
 
 
 class ImageConflictError(ValueError):

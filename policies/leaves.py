@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
@@ -139,10 +139,10 @@ ImageField = Annotated[
 ]
 
 
-def _choice(*allowed: str) -> PlainValidator:
+def _choice(*allowed: str, also: Mapping[str, str]) -> PlainValidator:
     def read(value: object) -> str:
-        if isinstance(value, str) and value in allowed:
-            return str(value)
+        if isinstance(value, str) and also.get(value, value) in allowed:
+            return str(also.get(value, value))
         near = nearest(value, allowed) if isinstance(value, str) else None
         mend = f"did you mean `{near}`?" if near else f"one of `{'`, `'.join(allowed)}`"
         raise BadValueError(f"{quoted(value)} is none of `{'`, `'.join(allowed)}`", hint=mend)
@@ -150,19 +150,28 @@ def _choice(*allowed: str) -> PlainValidator:
     return PlainValidator(read)
 
 
-def choice(description: str, *allowed: str) -> tuple[PlainValidator, WithJsonSchema]:
+def choice(
+    description: str, *allowed: str, also: Mapping[str, str] = MappingProxyType({})
+) -> tuple[PlainValidator, WithJsonSchema]:
     """Make the reader of a closed set of words.
 
     Args:
         description: What the word says.
         *allowed: The words.
+        also: Other names that are read as one of them.
 
     Returns:
         What pydantic needs beside the type.
     """
-    return _choice(*allowed), WithJsonSchema(
-        {"type": "string", "enum": list(allowed), "description": description}
+    return _choice(*allowed, also=also), WithJsonSchema(
+        {"type": "string", "enum": [*allowed, *also], "description": description}
     )
+
+
+RuntimeName = Literal["default", "runc", "gvisor"]
+RuntimeField = Annotated[
+    RuntimeName, *choice("the engine's runtime", *get_args(RuntimeName), also={"runsc": "gvisor"})
+]
 
 
 MethodField = Annotated[str, *choice("a method of HTTP", *METHODS)]

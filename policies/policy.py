@@ -32,6 +32,7 @@ from policies.leaves import (
     NumberField,
     Programs,
     ProgramsField,
+    RuntimeField,
     SizeField,
     UrlPathField,
     VersionField,
@@ -266,9 +267,9 @@ class CommandsBlock(Block):
 class Isolation(Block):
     """The sandbox's size."""
 
-    runtime: Annotated[
-        Literal["default", "runc", "runsc"], *choice("the engine's runtime", "default", "runc", "runsc")
-    ] = Field(default="default", description="`runsc` is gVisor")
+    runtime: RuntimeField = Field(
+        default="default", description="`gvisor`, also written `runsc`, has a kernel of its own"
+    )
     memory: SizeField = Field(default=Bytes(2**30), description="memory, swap is off; 32MiB to 1TiB")
     cpus: NumberField = Field(default=2.0, description="processors; 0.1 to 1024")
     processes: CountField = Field(default=Count(256), description="processes and threads; 8 to 32768")

@@ -23,7 +23,7 @@ SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - likewise
 RUNTIME: Final = "/rt"
 HOSTNAME: Final = "pairlock"
 MESSAGE_QUEUES: Final = "/dev/mqueue"
-OWN_KERNEL: Final = frozenset({"runsc", "gvisor"})
+OWN_KERNEL: Final = ("runsc", "gvisor")
 """Names under which engines know a runtime that brings its own kernel."""
 
 LABEL_SESSION: Final = "io.pairlock.session"

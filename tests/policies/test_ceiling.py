@@ -23,7 +23,7 @@ CEILINGS = st.sampled_from(
         "version: 1\nnetwork: {deny: [b.com], private: false, data_public: true}",
         "version: 1\nfiles: {access: read, hide: ['x.c'], protect: [a]}",
         "version: 1\ncommands: {deny: ['g *']}\nsinks: strict",
-        "version: 1\nbudget: {turns: 2}\nisolation: {memory: 64MiB, runtime: runsc}",
+        "version: 1\nbudget: {turns: 2}\nisolation: {memory: 64MiB, runtime: gvisor}",
         "version: 1\nexec: {any_program: false, images: [pairlock/starter]}",
     ]
 ).map(lambda text: parse_ceiling(text, origin="ceiling.yaml"))
@@ -91,7 +91,7 @@ def test_each_limit_is_lowered_and_none_is_raised() -> None:
     )
     ceiling = parse_ceiling(
         "version: 1\nbudget: {turns: 50, tokens: 1k, cost_usd: 1, wall_time: 10s}\n"
-        "isolation: {memory: 1GiB, cpus: 1, processes: 16, scratch: 2MiB, runtime: runsc}",
+        "isolation: {memory: 1GiB, cpus: 1, processes: 16, scratch: 2MiB, runtime: gvisor}",
         origin="c",
     )
 
@@ -102,7 +102,7 @@ def test_each_limit_is_lowered_and_none_is_raised() -> None:
     assert narrowed.isolation.memory == 512 * 2**20
     assert (narrowed.isolation.cpus, narrowed.isolation.processes) == (1, 16)
     assert narrowed.isolation.scratch == 2 * 2**20
-    assert narrowed.isolation.runtime == "runsc"
+    assert narrowed.isolation.runtime == "gvisor"
 
 
 @pytest.mark.parametrize(
@@ -143,3 +143,13 @@ def test_a_ceiling_that_says_nothing_clear_is_refused(text: str) -> None:
 def test_a_ceiling_cannot_name_all_three() -> None:
     with pytest.raises(ForbiddenGrantError):
         parse_ceiling("version: 1\ngrants: [[files, exec, network]]", origin="c.yaml")
+
+
+def test_gvisor_may_be_called_as_the_engine_calls_it() -> None:
+    """`runsc` is what engines call gVisor; both names mean one runtime."""
+    both = [
+        parse_policy(f"version: 1\nname: x\ngrant: []\nisolation: {{runtime: {name}}}\n", origin="x")
+        for name in ("gvisor", "runsc")
+    ]
+
+    assert [policy.isolation.runtime for policy in both] == ["gvisor", "gvisor"]

@@ -125,7 +125,7 @@ def test_what_is_allowed_more_has_a_witness_that_really_passes_and_did_not(
             "the workspace is held as `direct`, no longer as `stage`",
         ),
         (FILES + "sinks: strict\n", FILES, "`sinks` is no longer `strict`"),
-        (FILES + "isolation: {runtime: runsc}\n", FILES, "the runtime is `default`, no longer `runsc`"),
+        (FILES + "isolation: {runtime: gvisor}\n", FILES, "the runtime is `default`, no longer `gvisor`"),
         (RUN + "{image: a}\n", RUN + "{image: b}\n", "programs come from `b`, no longer from `a`"),
         (
             NET + "{allow: [{host: a.com}]}\n",
