@@ -298,11 +298,23 @@ def _fixed_by(policy: Policy, facts: CommandFacts, argument: ArgumentFacts) -> s
     return "the task's own words, or a person's approval" if pair else nothing
 
 
+def _of_written_files(policy: Policy) -> Iterator[str]:
+    match policy.files.access if policy.files is not None else "read":
+        case "stage":
+            yield (
+                "what programs write is watched by the host, which ends a session that passes its limit; "
+                "by then it has passed it by what the disk takes in a quarter of a second"
+            )
+        case "direct":
+            yield "programs write the workspace itself; they have unix sockets in pairs only"
+
+
 def _not_held(policy: Policy) -> Iterator[str]:
     if policy.grant.holds(Capability.EXEC):
         yield (
             "`programs`, `ask`, `rules` and `max_calls` steer the model but bind no program that it starts; "
             "the stage, the egress gate and the kernel do"
         )
+        yield from _of_written_files(policy)
     yield "what the agent reads, the model's operator can read"
     yield "two of three capabilities reduce what an injected instruction can do; they do not recognise one"
