@@ -21,6 +21,7 @@ everyday /bin/busybox busybox-static
 everyday /usr/bin/docker-registry docker-registry
 everyday /usr/share/doc/musl musl
 long /usr/bin/chromium chromium
+long /usr/bin/npm npm
 long /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 long /usr/sbin/sshd openssh-server
 long /usr/sbin/ip iproute2
