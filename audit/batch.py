@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -69,7 +70,7 @@ class Batch:
                 self._changed.notify()
 
     def wake(self) -> None:
-        """Wake whoever waits, for what was put in without."""
+        """Wake whoever waits, for what was put in without, or for another time to wait until."""
         with self._changed:
             self._changed.notify()
 
@@ -79,15 +80,15 @@ class Batch:
             self._stopping = True
             self._changed.notify()
 
-    def wait(self, until: float | None) -> bool:
+    def wait(self, until: Callable[[], float | None]) -> bool:
         """Wait until something is due, or until a time of the monotonic clock; tell whether to end.
 
         Args:
-            until: When to return at the latest; None waits for as long as it takes.
+            until: Says when to return at the latest, None for as long as it takes; asked again at each wake.
         """
         with self._changed:
             while not self._stopping and not self._is_due():
-                limits = [limit for limit in (until, self._due_at()) if limit is not None]
+                limits = [limit for limit in (until(), self._due_at()) if limit is not None]
                 left = min(limits) - time.monotonic() if limits else None
                 if left is not None and left <= 0:
                     break

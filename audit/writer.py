@@ -73,9 +73,12 @@ class Writer:
             self._batch.wake()
             return False
         try:
+            was_sealed = self.file.seal_at() is None
             self._flush(self._batch.take())
         finally:
             self._turn.release()
+        if was_sealed:  # the thread waits for nothing; from now on it has a seal to make in time
+            self._batch.wake()
         return True
 
     def hand_over(self) -> None:
@@ -99,13 +102,16 @@ class Writer:
     def _run(self) -> None:
         stopping = False
         while not stopping:
-            stopping = self._batch.wait(self.file.seal_at() if self.error is None else None)
+            stopping = self._batch.wait(self._seal_at)
             with self._turn:
                 lines = self._batch.take(lazy_too=stopping)
                 if lines or (self.error is None and self.file.seal_is_due()):
                     self._flush(lines)
                 if stopping:
                     self._seal_the_rest()
+
+    def _seal_at(self) -> float | None:
+        return self.file.seal_at() if self.error is None else None
 
     def _flush(self, lines: list[Waiting]) -> None:
         closing = [line for line in lines if line.urgency is Urgency.CLOSING]

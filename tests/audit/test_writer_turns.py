@@ -1,0 +1,107 @@
+"""Who writes a session's log and when: the caller in its turn, or the thread; and what a failure leaves."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from audit import writer as writing
+from audit.batch import Urgency, Waiting
+from audit.chain import Chain
+from audit.encode import Encoder
+from audit.errors import LedgerError
+from audit.host import HostLog, Receipt
+from audit.keys import session_key
+from audit.recover import session_origin
+from audit.sealed import End, Sealing
+from audit.state import make_private_folder
+from audit.writer import Writer
+from tests.audit.samples import SESSION, Samples, TurnableClock
+
+SEAL_SECONDS = 0.2
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass
+class Heard:
+    """What a writer said."""
+
+    failures: list[LedgerError] = field(default_factory=list)
+
+    def answered(self, lines: list[Waiting]) -> None:
+        """Take answers; nobody waits for them here."""
+
+    def failed(self, error: LedgerError) -> None:
+        """Take that the log can no longer be written."""
+        self.failures.append(error)
+
+
+@dataclass
+class Desk:
+    """A writer with its log."""
+
+    writer: Writer
+    heard: Heard
+    path: Path
+    encoder: Encoder
+
+    def line(self, number: int) -> Waiting:
+        """Return an action's line."""
+        rest, _ = self.encoder.encode(Samples().intended(number))
+        return Waiting(rest=rest, openings=[], urgency=Urgency.SYNC)
+
+    def seals(self) -> int:
+        """Return how many seals the log holds."""
+        return self.path.read_bytes().count(b'"type":"log.sealed"')
+
+    def seqs(self) -> list[int]:
+        """Return the places of the log's lines, as they say themselves."""
+        starts = (line.split(b",")[0] for line in self.path.read_bytes().splitlines())
+        return [int(start.removeprefix(b'{"seq":')) for start in starts]
+
+
+@pytest.fixture
+def desk(state: Path) -> Iterator[Desk]:
+    host = HostLog(state, clock=TurnableClock())
+    files = host.files.session(SESSION)
+    make_private_folder(files.folder)
+    encoder, heard, origin = Encoder(TurnableClock()), Heard(), session_origin(SESSION)
+    sealing = Sealing(
+        session=SESSION, origin=origin, key=session_key(SESSION, 1), epoch=1, seconds=SEAL_SECONDS
+    )
+    writer = Writer(End(files, Chain.start(origin), 0), sealing, encoder, host, heard)
+    made = Desk(writer, heard, files.events, encoder)
+    writer.file.write([made.line(0)])
+    writer.start()
+    yield made
+    writer.stop()
+    host.close()
+
+
+def seen(what: Callable[[], bool]) -> bool:
+    """Tell whether something comes to be, in time."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not what():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_what_a_caller_wrote_itself_after_a_seal_is_sealed_in_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seconds to the next seal count for entries that never went through the thread as well."""
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
+    assert seen(lambda: desk.seals() == 1)
+
+    time.sleep(SEAL_SECONDS)  # the thread has nothing left to wait for
+    line = desk.line(1)
+    desk.writer.put(line)
+
+    assert desk.writer.write_now()
+    assert isinstance(line.answer, Receipt)
+    assert seen(lambda: desk.seals() == 2)
+    assert desk.seqs() == [0, 1, 2, 3]
