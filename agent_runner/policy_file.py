@@ -51,7 +51,7 @@ def load_policy(reference: str) -> LoadedPolicy:
     """
     path = Path(reference)
     if _means_a_file(reference):
-        policy = _checked(SourceText(reference, read_policy_file(path)), path.parent)
+        policy = _checked(SourceText(reference, read_policy_file(path)), _folder_of(path))
         return LoadedPolicy(policy=policy, origin=reference, path=path.absolute())
     known = library_policy(reference)
     if known is None:
@@ -63,6 +63,11 @@ def load_policy(reference: str) -> LoadedPolicy:
     return LoadedPolicy(policy=policy, origin=known.origin, path=None)
 
 
+def _folder_of(path: Path) -> Path:
+    """Return the folder in which `extends` is looked up: where the text lies, not where a link to it does."""
+    return path.resolve().parent if path.is_symlink() else path.parent
+
+
 def _means_a_file(reference: str) -> bool:
     path = Path(reference)
     return path.is_file() or "/" in reference or path.suffix in SUFFIXES
@@ -70,7 +75,7 @@ def _means_a_file(reference: str) -> bool:
 
 def parse_file(path: Path) -> Policy:
     """Read a policy without holding it to its own expectations, for whoever runs those."""
-    return parse_policy(read_policy_file(path), origin=str(path), find=_finder(path.parent))
+    return parse_policy(read_policy_file(path), origin=str(path), find=_finder(_folder_of(path)))
 
 
 def parse_named(reference: str) -> Policy:

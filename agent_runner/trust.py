@@ -23,7 +23,7 @@ from audit.host_event import PolicyDistrusted, PolicyTrusted
 from audit.index import read_index
 from audit.segments import Lines
 from audit.state import StateFiles, write_private
-from policies.trust import Closure, Member
+from policies.trust import Closure, Member, meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +72,12 @@ def require_trust(loaded: LoadedPolicy, workspace: Path | None, *, state: Path) 
     if loaded.path is None or not (loaded.found or _lies_within(loaded.path, workspace)):
         return
     closure = read_closure(loaded.path)
+    # INVARIANT: what is trusted is what runs. The closure is read anew, so its texts may be others by now.
+    if meaning_of(loaded.policy) not in closure.members.members:
+        raise RefusedError(
+            f"policy `{loaded.origin}` changed while it was read",
+            hint="start again when nobody is writing it",
+        )
     if is_trusted(state, closure.digest):
         return
     hint = f"read it, then `pairlock policy trust {loaded.origin}`"

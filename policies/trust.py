@@ -57,6 +57,18 @@ class Closure:
         return tuple(sorted({member.origin for member in ours ^ theirs}))
 
 
+def meaning_of(policy: Policy) -> Member:
+    """Name what a policy means, whatever texts it was made from.
+
+    Args:
+        policy: A resolved policy.
+
+    Returns:
+        The member that stands for it in its closure.
+    """
+    return Member("policy as resolved", policy.digest)
+
+
 def closure_of(policy: Policy, *, others: Iterable[Member] = ()) -> Closure:
     """Collect what a policy's meaning rests on.
 
@@ -68,9 +80,10 @@ def closure_of(policy: Policy, *, others: Iterable[Member] = ()) -> Closure:
         The closure.
     """
     texts = {Member(origin, digest) for origin, digest in policy.closure}
-    meaning = Member("policy as resolved", policy.digest)
     return Closure(
-        tuple(sorted({*texts, meaning, *others}, key=lambda member: (member.origin, member.digest)))
+        tuple(
+            sorted({*texts, meaning_of(policy), *others}, key=lambda member: (member.origin, member.digest))
+        )
     )
 
 

@@ -18,9 +18,10 @@ from typer.testing import CliRunner, Result
 from agent_runner.cli.exits import leave
 from agent_runner.cli.policy import app
 from agent_runner.errors import RefusedError
-from agent_runner.policy_file import load_policy, read_closure
+from agent_runner.policy_file import load_policy, parse_file, read_closure
 from agent_runner.trust import changes, is_trusted, require_trust, trust
 from policies.library import library_names
+from policies.trust import meaning_of
 
 POLICY = "version: 1\nname: p\ngrant: [files]\ncommands: {allow: [files read, files list]}\n"
 EXPECT = "expect:\n  - allow: files read a\n  - deny: http get https://a.com/\n    because: capability\n"
@@ -354,6 +355,54 @@ def test_a_copy_alone_makes_nothing_trusted(work: Path, tmp_path: Path) -> None:
     assert not is_trusted(state, closure.digest)
     assert changes(state, closure) is None
     assert "is not trusted as it stands" in _refused(work, state)
+
+
+@pytest.fixture
+def linked(work: Path) -> Path:
+    """Return a workspace whose policy is a link into a folder, and a `base.yaml` in each of the two."""
+    (work / "sub").mkdir()
+    for folder, access in ((work, "direct"), (work / "sub", "read")):
+        _write(folder, "base.yaml", POLICY.replace("name: p", "name: b") + f"files: {{access: {access}}}\n")
+    (work / "pairlock.yaml").rename(work / "sub" / "pairlock.yaml")
+    (work / "pairlock.yaml").symlink_to("sub/pairlock.yaml")
+    return work
+
+
+def test_a_linked_policy_extends_what_lies_beside_its_text_and_not_beside_the_link(linked: Path) -> None:
+    named = load_policy(str(linked / "pairlock.yaml")).policy
+    unheld = parse_file(linked / "pairlock.yaml")
+
+    assert named.files is not None
+    assert named.files.access == "read"
+    assert named == unheld == load_policy(str(linked / "sub" / "pairlock.yaml")).policy
+
+
+def test_twin_a_linked_policy_that_was_trusted_runs_as_it_was_trusted(linked: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    closure = read_closure(linked / "pairlock.yaml")
+    trust(state, closure)
+    loaded = load_policy(str(linked / "pairlock.yaml"))
+
+    require_trust(loaded, linked, state=state)
+
+    assert meaning_of(loaded.policy) in closure.members.members
+
+
+def test_a_policy_that_was_swapped_between_reading_and_the_check_of_trust_is_refused(
+    work: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    trust(state, read_closure(work / "pairlock.yaml"))
+    good = (work / "base.yaml").read_text()
+    _write(work, "base.yaml", good.replace("[files]", "[files, exec]"))
+    wide = load_policy(str(work / "pairlock.yaml"))
+    _write(work, "base.yaml", good)
+
+    with pytest.raises(RefusedError) as refused:
+        require_trust(wide, work, state=state)
+
+    assert refused.value.message.endswith("changed while it was read")
+    require_trust(load_policy(str(work / "pairlock.yaml")), work, state=state)
 
 
 @pytest.mark.parametrize("name", ["../base.yaml", "sub/base.yaml", "/etc/hostname", "./base.yaml"])
