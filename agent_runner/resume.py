@@ -21,6 +21,7 @@ from audit import event
 from audit.journal import Journal
 from audit.segments import Lines
 from audit.state import SessionFiles, StateFiles
+from policies.capability import Capability
 from policies.ceiling import under_ceiling
 from policies.lineage import decide_continuation
 from policies.request import Denied
@@ -79,7 +80,12 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
     if started.workspace is not None:
         require_lineage(request.state, started.workspace, policy.grant)
     await _rewind(request.backend, past.used.turns)
-    journal = Journal.reopen(request.state, request.session, writer=pairlock_version())
+    journal = Journal.reopen(
+        request.state,
+        request.session,
+        writer=pairlock_version(),
+        programs=Capability.EXEC in policy.grant.capabilities,
+    )
     async with journal:
         if journal.recovered is None or journal.recovered.chain.size != past.entries:
             raise InvalidInputError(f"session `{request.session}` was resumed by somebody else just now")

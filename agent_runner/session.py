@@ -34,6 +34,7 @@ from cli_tools import schema
 from cli_tools.catalogue import built_in
 from cli_tools.offer import offers
 from cli_tools.record import Record
+from policies.capability import Capability
 from policies.request import SessionFacts
 from sandbox.errors import SandboxLostError
 
@@ -68,7 +69,13 @@ async def run_session(request: SessionRequest) -> SessionResult:
         workspace=str(request.workspace.path) if request.workspace else None,
         owner_uid=os.getuid(),
     )
-    journal = Journal.create(request.state, session, registration=registration, writer=pairlock_version())
+    journal = Journal.create(
+        request.state,
+        session,
+        registration=registration,
+        writer=pairlock_version(),
+        programs=Capability.EXEC in request.policy.grant.capabilities,
+    )
     async with journal:
         folder = StateFiles(request.state).session(session).folder
         try:

@@ -51,6 +51,7 @@ class Plan:
         clock: Where time comes from.
         writer: The version of pairlock that writes.
         segment_bytes: Begin a new file when the present one is larger.
+        in_turn: Whether a caller may write in its own turn; False where others can make the disk slow.
     """
 
     registration: Registration | None
@@ -58,6 +59,7 @@ class Plan:
     clock: Clock
     writer: str
     segment_bytes: int
+    in_turn: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +226,7 @@ class _Beginning:
             segment_bytes=self._plan.segment_bytes,
         )
         end = End(self._files.session(self._session_id), chain, segment)
-        return Writer(end, sealing, self._encoder, self._host, self._tell)
+        return Writer(end, sealing, self._encoder, self._host, self._tell, in_turn=self._plan.in_turn)
 
     def _first(self, writer: Writer, event: Event) -> None:
         rest, _ = self._encoder.encode(event)

@@ -61,6 +61,7 @@ class Journal:
         clock: Clock | None = None,
         writer: str = "",
         segment_bytes: int = SEGMENT_BYTES,
+        programs: bool = False,
     ) -> "Journal":
         """Return the journal of a new session, to be entered with `async with`.
 
@@ -74,8 +75,17 @@ class Journal:
             clock: Where time comes from.
             writer: The version of pairlock that writes.
             segment_bytes: Begin a new file when the present one is larger.
+            programs: Whether the session runs programs: they may make the disk slow, so that its writes are
+                left to a thread from the start.
         """
-        plan = Plan(registration, dict(secrets_by_name or {}), clock or SystemClock(), writer, segment_bytes)
+        plan = Plan(
+            registration,
+            dict(secrets_by_name or {}),
+            clock or SystemClock(),
+            writer,
+            segment_bytes,
+            in_turn=not programs,
+        )
         return cls(state, session_id, plan)
 
     @classmethod
@@ -88,13 +98,21 @@ class Journal:
         clock: Clock | None = None,
         writer: str = "",
         segment_bytes: int = SEGMENT_BYTES,
+        programs: bool = False,
     ) -> "Journal":
         """Return the journal of a session that another writer has left, to be entered with `async with`.
 
         Entering it verifies the log, cuts a torn last line off, and goes on with a new key. Arguments as in
         `create`.
         """
-        plan = Plan(None, dict(secrets_by_name or {}), clock or SystemClock(), writer, segment_bytes)
+        plan = Plan(
+            None,
+            dict(secrets_by_name or {}),
+            clock or SystemClock(),
+            writer,
+            segment_bytes,
+            in_turn=not programs,
+        )
         return cls(state, session_id, plan)
 
     async def __aenter__(self) -> Self:

@@ -1,10 +1,13 @@
 """The one writer of a session's log: takes what waits, has it written, says so; dead after its first failure.
 
 While the disk answers quickly, whoever records writes at once, and spares every entry two changes of thread;
-what was put in meanwhile goes along. Once a write took long, a thread does it, so that a slow disk holds up
-nobody but those who wait for it; the thread also does what has to be done when nobody records.
+what was put in meanwhile goes along. Nothing tells beforehand that a sync will take long, so that one slow
+write may hold up the caller's loop; for a while after it a thread writes, and holds up only those who wait.
+Where programs can make the disk slow whenever they like, the thread always writes. It also does what has to
+be done when nobody records.
 """
 
+import math
 import threading
 import time
 from typing import Protocol
@@ -18,6 +21,8 @@ from audit.host_seals import HostSeals
 from audit.sealed import End, SealedFile, Sealing
 
 QUICK_SECONDS = 0.002
+WARY_SECONDS = 30.0
+"""After a slow write, for how long nobody writes in their own turn."""
 
 
 class Tell(Protocol):
@@ -41,9 +46,19 @@ class Writer:
         encoder: Encodes the seals.
         host: The host's log, which is told of them.
         tell: Who is told what came of a line.
+        in_turn: Whether a caller may write in its own turn; False where others can make the disk slow.
     """
 
-    def __init__(self, end: End, sealing: Sealing, encoder: Encoder, host: HostLog, tell: Tell) -> None:
+    def __init__(  # noqa: PLR0913 - what a log needs, each of its own kind
+        self,
+        end: End,
+        sealing: Sealing,
+        encoder: Encoder,
+        host: HostLog,
+        tell: Tell,
+        *,
+        in_turn: bool = True,
+    ) -> None:
         self.error: LedgerError | None = None
         self._host = HostSeals(host, self._failed)
         self.file = SealedFile(end, sealing, encoder, self._host.tell)
@@ -51,7 +66,7 @@ class Writer:
         self._tell = tell
         self._batch = Batch()
         self._turn = threading.Lock()
-        self._quick = True
+        self._in_turn_from = 0.0 if in_turn else math.inf  # of the monotonic clock
         self._thread = threading.Thread(target=self._run, name=f"ledger-{sealing.session}", daemon=True)
 
     def start(self) -> None:
@@ -64,12 +79,12 @@ class Writer:
         self._batch.put(line, wake=line.urgency is Urgency.LAZY)
 
     def write_now(self) -> bool:
-        """Write what waits in this thread, if the disk is quick and nobody else is at it.
+        """Write what waits in this thread, if the disk was quick of late and nobody else is at it.
 
         Returns:
             Whether every line that was put in has its answer; else the thread is at it.
         """
-        if not self._quick or not self._turn.acquire(blocking=False):
+        if time.monotonic() < self._in_turn_from or not self._turn.acquire(blocking=False):
             self._batch.wake()
             return False
         try:
@@ -133,12 +148,17 @@ class Writer:
             except (LedgerError, OSError) as error:
                 self._failed(error)
                 answers = [self.error or LedgerDeadError("the ledger has failed")] * len(lines)
-            self._quick = time.monotonic() - began < QUICK_SECONDS
+            self._look_at_the_clock(began)
         for line, answer in zip(lines, answers, strict=True):
             line.answer = answer
         asked = [line for line in lines if line.asker is not None]
         if asked:
             self._tell.answered(asked)
+
+    def _look_at_the_clock(self, began: float) -> None:
+        now = time.monotonic()
+        if now - began >= QUICK_SECONDS:
+            self._in_turn_from = max(self._in_turn_from, now + WARY_SECONDS)
 
     def _seal_the_rest(self) -> None:
         if self.refusal(closing=True) is not None:

@@ -1,5 +1,6 @@
 """Who writes a session's log and when: the caller in its turn, or the thread; and what a failure leaves."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,10 +16,10 @@ from audit.errors import LedgerError
 from audit.host import HostLog, Receipt
 from audit.keys import session_key
 from audit.recover import session_origin
-from audit.sealed import End, Sealing
+from audit.sealed import End, SealedFile, Sealing
 from audit.state import make_private_folder
 from audit.writer import Writer
-from tests.audit.samples import SESSION, Samples, TurnableClock
+from tests.audit.samples import SESSION, Recorder, Samples, TurnableClock
 
 SEAL_SECONDS = 0.2
 PATIENCE_SECONDS = 30.0
@@ -105,3 +106,57 @@ def test_what_a_caller_wrote_itself_after_a_seal_is_sealed_in_time(
     assert isinstance(line.answer, Receipt)
     assert seen(lambda: desk.seals() == 2)
     assert desk.seqs() == [0, 1, 2, 3]
+
+
+def test_after_one_slow_write_the_thread_writes_for_a_while(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One quick write of the thread does not make the disk quick again."""
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 0.0)  # every write is slow now
+    desk.writer.put(desk.line(1))
+    desk.writer.write_now()
+    assert seen(lambda: 1 in desk.seqs())
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
+
+    later = [desk.line(2), desk.line(3)]
+    for line in later:
+        desk.writer.put(line)
+        assert not desk.writer.write_now()
+        assert seen(lambda line=line: isinstance(line.answer, Receipt))
+
+
+def test_a_disk_that_was_slow_once_is_trusted_again_in_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "WARY_SECONDS", 0.1)
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 0.0)
+    desk.writer.put(desk.line(1))
+    desk.writer.write_now()
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
+    assert seen(lambda: desk.seals() == 1)
+
+    time.sleep(0.2)
+    desk.writer.put(desk.line(2))
+
+    assert seen(desk.writer.write_now)
+
+
+@pytest.mark.parametrize("programs", [False, True])
+async def test_beside_programs_every_write_is_the_threads(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, *, programs: bool
+) -> None:
+    """Programs can fill the disk's queue at any moment: no sync of theirs may hold up the runner's loop."""
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
+    threads: set[bool] = set()
+    flush = SealedFile.write
+
+    def noted(self: SealedFile, lines: list[Waiting], *, closing: bool = False) -> list[Receipt]:
+        threads.add(threading.current_thread() is threading.main_thread())
+        return flush(self, lines, closing=closing)
+
+    async with recorder.journal(programs=programs) as journal:
+        monkeypatch.setattr(SealedFile, "write", noted)
+        for number in range(5):
+            await journal.record(Samples().intended(number))
+
+    assert threads == {not programs}
