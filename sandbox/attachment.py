@@ -8,17 +8,16 @@ bytes, u32 length, big-endian): Docker Engine API, "Attach to a container", stre
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 from sandbox.endpoint import BUFFER_BYTES, connect
 from sandbox.errors import EngineMissingError, EngineRefusedError
+from sandbox.link_end import closed
 
 if TYPE_CHECKING:
     from sandbox.endpoint import Endpoint, SshCall, Streams
 
 ATTACH_SECONDS: Final = 60
-CLOSE_SECONDS: Final = 5
 ERRORS_KEPT_BYTES: Final = 4096
 _STDERR: Final = 2
 
@@ -86,10 +85,7 @@ class StdioAttachment:
 
     async def close(self) -> str:
         """Close the connection, and with it the container's stdin; return the last words of an ssh."""
-        self._writer.close()
-        with contextlib.suppress(OSError, TimeoutError):  # a TLS peer that is gone answers no goodbye
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._writer.wait_closed()
+        await closed(self._writer)  # bounded: a TLS peer that is gone answers no goodbye
         call, self._call = self._call, None
         return await asyncio.to_thread(call.end) if call is not None else ""
 

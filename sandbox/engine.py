@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from asyncio import WriteTransport
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -104,6 +105,11 @@ class ByteReader(Protocol):
 
 class ByteWriter(Protocol):
     """Write the container's stdin."""
+
+    @property
+    def transport(self) -> WriteTransport:
+        """Return what can be cut off."""
+        ...
 
     def write(self, data: bytes, /) -> None:
         """Queue bytes."""

@@ -24,6 +24,7 @@ from sandbox.errors import (
 )
 from sandbox.guest.frames import ProtocolError
 from sandbox.link_call import carry_out
+from sandbox.link_end import closed
 from sandbox.link_events import (
     BeatAnswered,
     BodyReceived,
@@ -210,7 +211,7 @@ class Link:
         self.state.accept()
 
     async def close(self) -> None:
-        """End the link; the guest then ends as well."""
+        """End the link, in seconds also where the guest reads no more; the guest then ends as well."""
         self._lose(LinkClosedError("the link was closed"))
         await self._connections.closed()
         for task in self._tasks:
@@ -218,8 +219,7 @@ class Link:
         if self._tasks:
             await asyncio.wait(self._tasks)
         self._tasks.clear()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        await closed(self._writer)
 
     # ---- inside
 

@@ -20,6 +20,7 @@ from sandbox.guest import frames
 from sandbox.guest.frames import Decoder, Frame
 from sandbox.guest.objects import decode_object, encode_object
 from sandbox.link import Link
+from sandbox.link_end import closed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -321,6 +322,50 @@ async def test_a_body_waits_for_the_guests_credit() -> None:
         await link.call("files.write", {"path": "a"}, body=body)
 
     assert bytes(received) == body
+
+
+async def test_leaving_does_not_wait_for_a_guest_that_reads_no_more() -> None:
+    """It gave credit for more than the socket holds; the container is removed only after the link."""
+
+    async def script(fake: Fake) -> None:
+        await fake.greet()
+        opened = await fake.next(frames.OPEN)
+        fake.raw(frames.encode_credit(opened.stream, 1 << 20))
+        await asyncio.sleep(600)
+
+    async with asyncio.timeout(60):
+        async with linked(script) as link:
+            await link.hello("fresh", wall_seconds=60)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await link.call("files.write", {"path": "a"}, body=bytes(1 << 20))
+
+
+async def test_a_wire_that_was_cut_off_is_closed_for_all_who_wait() -> None:
+    """The link closes it, then the attachment: both come to their end, and nobody is cancelled."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        _, writer = await asyncio.open_connection(sock=ours)
+        writer.write(bytes(4 << 20))
+
+        await closed(writer, within_seconds=0.1)
+        await closed(writer)
+
+        assert writer.transport.is_closing()
+        await writer.wait_closed()
+
+
+async def test_what_was_sent_before_the_end_is_still_delivered() -> None:
+    """Only who does not read is cut off."""
+    ours, theirs = socket.socketpair()
+    _, writer = await asyncio.open_connection(sock=ours)
+    reader, other = await asyncio.open_connection(sock=theirs)
+    writer.write(bytes(4 << 20))
+
+    _, received = await asyncio.gather(closed(writer, within_seconds=60), reader.read())
+    await closed(other)
+
+    assert len(received) == 4 << 20
 
 
 async def test_more_calls_than_streams_wait_their_turn() -> None:
