@@ -31,7 +31,10 @@ def _below(top: str) -> tuple[tuple[str, ...], PublicSuffixList]:
     from publicsuffixlist import PublicSuffixList  # noqa: PLC0415 - only a wildcard or a check pays for it
 
     text = resources.files("publicsuffixlist").joinpath("public_suffix_list.dat").read_text(encoding="utf-8")
-    shown = top.encode().decode("idna") if top.startswith("xn--") else top
+    try:
+        shown = top.encode().decode("idna")
+    except UnicodeError:
+        shown = top  # it is no name at all; the list holds none that is written so
     found: list[str] = re.findall(rf"^(?:[^/\s]+\.)?{re.escape(shown)}$", text, re.MULTILINE)
     entries = tuple(entry if entry.isascii() else _in_ascii(entry) for entry in found)
     return entries, PublicSuffixList(entries)

@@ -79,6 +79,18 @@ def test_a_wildcard_never_spans_owners(name: str) -> None:
         HostPattern.parse(f"*.{name}")
 
 
+@pytest.mark.parametrize("top", ["xn--99999999", "xn--a", "xn--zzzzzz", "xn--" + "9" * 59])
+def test_a_top_level_name_that_encodes_no_letters_is_one_that_is_not_known(top: str) -> None:
+    assert spans_owners(top)
+    assert not spans_owners(f"a.{top}")
+    assert HostPattern.parse(f"*.a.{top}").text == f"*.a.{top}"
+
+
+def test_twin_a_top_level_name_that_encodes_letters_is_found_in_the_list() -> None:
+    assert spans_owners("xn--12co0c3b4eva.xn--o3cw4h")
+    assert not spans_owners("a.xn--12co0c3b4eva.xn--o3cw4h")
+
+
 @pytest.mark.parametrize(
     "name", ["example.com", "example.co.uk", "www.ck", "city.kawasaki.jp", "acme.github.io", "corp.internal", "bucket.s3.amazonaws.com"]
 )  # fmt: skip
