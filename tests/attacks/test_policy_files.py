@@ -214,8 +214,12 @@ def test_twin_a_ceiling_that_is_roots_alone_is_read(tmp_path: Path) -> None:
     assert ceiling.budget.turns == 5
 
 
-def test_no_ceiling_is_none_and_a_missing_folder_too(tmp_path: Path) -> None:
+@as_root
+def test_a_folder_that_is_roots_alone_and_holds_no_ceiling_is_none(tmp_path: Path) -> None:
     assert read_ceiling(tmp_path / "ceiling.yaml") is None
+
+
+def test_a_missing_folder_is_no_ceiling_for_everyone(tmp_path: Path) -> None:
     assert read_ceiling(tmp_path / "nowhere" / "ceiling.yaml") is None
 
 
