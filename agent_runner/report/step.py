@@ -29,7 +29,7 @@ class Prose:
         """Return the part as the page reads it."""
         return {
             "form": self.form,
-            "label": self.label,
+            "label": visible_line(self.label),
             "text": visible(self.text),
             "folded": self.folded,
             "left_out": self.left_out,
@@ -45,7 +45,11 @@ class Words:
 
     def as_json(self) -> Json:
         """Return the part as the page reads it."""
-        return {"form": "words", "label": self.label, "words": [visible_line(word) for word in self.words]}
+        return {
+            "form": "words",
+            "label": visible_line(self.label),
+            "words": [visible_line(word) for word in self.words],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +88,7 @@ class Table:
         rows = [[visible_line(cell) for cell in row] for row in self.rows]
         return {
             "form": "table",
-            "label": self.label,
+            "label": visible_line(self.label),
             "head": list(self.head),
             "rows": rows,
             "folded": self.folded,
@@ -104,7 +108,7 @@ class Absent:
         """Return the part as the page reads it."""
         return {
             "form": "absent",
-            "label": self.label,
+            "label": visible_line(self.label),
             "why": visible_line(self.why),
             "alarming": self.alarming,
         }

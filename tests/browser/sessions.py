@@ -106,6 +106,7 @@ async def _one(story: Story, word: str) -> None:
     await story.model(word, ToolCall(call=word, name=word, arguments=word))
     await story.intend(word, word, verdict="denied", reasons=(reason,), call=word)
     number = await story.intend("run", word)
+    await story.record(event.ProcessStarted(action=number, argv=("sh", word), folder=word))
     use = FileUse(path=word, access="changed", moved_to=word)
     await story.finish(number, word.encode("utf-8", "surrogatepass"), files=(use,), detail=word)
     connection = f"{SESSION}/c{story.actions}"

@@ -173,7 +173,7 @@ function drawPart(key, part) {
     case "words":
       return make("div", "part", make("span", "part-label", spelled(part.label), ": "), drawWords(key, part.words));
     case "absent":
-      return make("div", part.alarming ? "part absent alarming" : "part absent", part.label, ": ", spelled(part.why));
+      return make("div", part.alarming ? "part absent alarming" : "part absent", spelled(part.label), ": ", spelled(part.why));
     case "table":
       return folding(key, part.folded, part.label, () => drawTable(part));
     default:
@@ -408,10 +408,10 @@ function markdownOf(step) {
   if (step.notes.length) told.push(step.notes.map(plain).join(", "));
   for (const part of step.parts) {
     if (part.form === "why") told.push(plain(`${part.code}: ${part.message}${part.hint ? `; mend: ${part.hint}` : ""}${part.rule ? ` (${part.rule})` : ""}`));
-    else if (part.form === "table") told.push(`${part.label}:`, fence(part.rows.map((row) => plain(row.join("  "))).join("\n")));
+    else if (part.form === "table") told.push(`${plain(part.label)}:`, fence(part.rows.map((row) => plain(row.join("  "))).join("\n")));
     else if (part.form === "words") told.push(fence(part.words.map(plain).join(" ")));
     else if (part.form === "absent") told.push(plain(`${part.label}: ${part.why}`));
-    else told.push(`${part.label}:`, fence(plain(part.text)));
+    else told.push(`${plain(part.label)}:`, fence(plain(part.text)));
   }
   return `${told.join("\n\n")}\n`;
 }

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runner.report.page import asset, data_block, environment
+from agent_runner.report.step import Absent, Prose, Table, Words
 from agent_runner.report.visible import CLOSE, OPEN, markup, plain, visible, visible_line
+from audit import event
 from audit.escape import is_hidden
 from audit.fields import Reason
 from tests.agent_runner.report.reading import Page, page_of
@@ -48,6 +50,7 @@ async def hostile(state: Path) -> None:
         reason = Reason(code=ALL, message=ALL, hint=ALL)
         await story.intend(*HOSTILE, verdict="denied", reasons=(reason,))
         number = await story.intend("run", *HOSTILE)
+        await story.record(event.ProcessStarted(action=number, argv=("sh", *HOSTILE), folder=ALL))
         await story.finish(number, ALL.encode("utf-8", "surrogatepass") + b"\xff\xfe", detail=ALL)
         await story.close()
 
@@ -76,6 +79,22 @@ async def test_no_hidden_character_is_left_on_a_page(tmp_path: Path) -> None:
     steps = page.data["steps"]
     assert plain(steps[6]["words"][7]) == "\\u202e\\u2066evil\\u2069"
     assert plain(steps[6]["words"][10]) == "\\ud800 \\udfff"
+    label = next(part["label"] for part in steps[7]["parts"] if part["form"] == "words")
+    assert label == visible_line(f"started in {ALL}")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Words(label=ALL, words=()),
+        Prose(label=ALL, text=""),
+        Table(label=ALL, head=()),
+        Absent(label=ALL, why=""),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_the_label_of_every_part_is_spelled_out(part: Words | Prose | Table | Absent) -> None:
+    assert part.as_json()["label"] == visible_line(ALL)
 
 
 async def test_a_page_names_nothing_that_could_be_fetched(tmp_path: Path) -> None:
