@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sandbox.errors import AnswerTooLargeError
+from sandbox.errors import AnswerTooLargeError, GuestProtocolError
 from sandbox.guest import frames
 from sandbox.link_events import BodyReceived
 
@@ -29,6 +29,25 @@ class CallResult:
     """All BODY bytes; empty when a consumer took them."""
     errors: bytes
     """All ERRORS bytes, a program's stderr; empty when a consumer took them."""
+
+    def number(self, name: str, *, most: int) -> int:
+        """Return a whole number of the RESULT; 0 where it is null or left out.
+
+        Args:
+            name: its name.
+            most: what it cannot exceed.
+
+        Raises:
+            GuestProtocolError: when it is anything else: our own guest answers no such thing.
+        """
+        told = self.result.get(name)
+        if told is None:
+            return 0
+        if type(told) is not int or not 0 <= told <= most:
+            raise GuestProtocolError(
+                f"the guest answered `{ascii(told)[:40]}` for `{name}`, expected a number of 0 to {most}"
+            )
+        return told
 
 
 async def carry_out(

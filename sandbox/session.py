@@ -39,7 +39,11 @@ REMOTE_LEASE_SECONDS: Final = 30.0
 GONE_SECONDS: Final = 20.0
 GRACE_SECONDS: Final = 15.0
 """Beyond an action's own time, before the guest is taken for dead."""
-
+LAST_EXIT_CODE: Final = 255
+LAST_SIGNAL: Final = 64
+"""The highest of Linux, on every machine that pairlock runs on: signal(7)."""
+MOST_BYTES: Final = 2**53
+"""More than a guest can send; a reader of JSON keeps it exactly (RFC 8259, clause 6)."""
 
 ENVIRONMENT: Final = {
     "HOME": SCRATCH,
@@ -142,15 +146,14 @@ class Sandbox:
             "open_files": self.limits.open_files,
         }
         reply = await self._timed("process.spawn", arguments, stdin or b"", seconds)
-        result = reply.result
-        signal = result.get("signal")
-        code = 128 + int(str(signal)) if signal else int(str(result.get("exit_code") or 0))
+        signal = reply.number("signal", most=LAST_SIGNAL)
+        code = reply.number("exit_code", most=LAST_EXIT_CODE)
         return ProcessResult(
-            exit_code=code,
+            exit_code=128 + signal if signal else code,
             output=reply.body,
             errors=reply.errors,
-            truncated_bytes=int(str(result.get("truncated_bytes") or 0)),
-            timed_out=bool(result.get("timed_out")),
+            truncated_bytes=reply.number("truncated_bytes", most=MOST_BYTES),
+            timed_out=bool(reply.result.get("timed_out")),
             note=f"ended by signal {signal}" if signal else "",
         )
 
