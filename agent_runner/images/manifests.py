@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.errors import InvalidInputError
 from agent_runner.images.uv_lock import requirements_of
+from policies.package_data import default_globs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 MOST_FILES: Final = 32
+MOST_TOLD: Final = 20
+"""Lines left out of one file that a person is shown; of more, the number."""
 REQUIREMENTS: Final = (
     "requirements.txt", "requirements-dev.txt", "requirements-test.txt", "dev-requirements.txt",
     "test-requirements.txt", "requirements/dev.txt", "requirements/test.txt",
@@ -35,8 +39,10 @@ _PAIRS: Final[tuple[tuple[Kind, str, tuple[str, ...]], ...]] = (
     ("cargo", "Cargo.toml", ("Cargo.lock",)),
 )
 _INCLUDE: Final = re.compile(r"(?:-r|-c|--requirement|--constraint)[= ]*(?P<path>\S+)")
+_INCLUDED: Final = re.compile(r"[\w./+-]+\.(?:txt|in|pip)")
+"""Where requirements may go on: a requirements file by its name, nothing else of the project."""
 _SOURCE: Final = re.compile(
-    r"(?:-i|-f|--index-url|--extra-index-url|--find-links|--trusted-host|--no-index)\b"
+    r"(?P<option>-i|-f|--index-url|--extra-index-url|--find-links|--trusted-host|--no-index)\b"
 )
 _ELSEWHERE: Final = re.compile(r"(?:-e|--editable)\b|\.{0,2}/|file:|.*(?:://|\s@\s)", re.IGNORECASE)
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*")
@@ -120,26 +126,60 @@ def _requirements(name: str, text: str) -> tuple[Manifest, list[str]]:
     """Return a requirements file without what names a place, and the files that it includes."""
     kept: list[str] = []
     left_out: list[str] = []
-    included: list[str] = []
-    for line in text.replace("\\\n", " ").splitlines():
+    included: dict[str, str] = {}
+    for number, line in _lines(text):
         words = _COMMENT.sub("", line).strip()
         if include := _INCLUDE.match(words):
-            included.append(_beside(name, include["path"]))
+            if include["path"] not in included:
+                included[include["path"]] = _beside(name, number, include["path"])
+            if len(included) > MOST_FILES:
+                raise InvalidInputError(f"`{name}` includes more than {MOST_FILES} files")
             kept.append(words)
-        elif _SOURCE.match(words) or _ELSEWHERE.match(words):
-            left_out.append(words[:80])
+        elif source := _SOURCE.match(words):
+            left_out.append(f"line {number}: {source['option']}")
+        elif _ELSEWHERE.match(words):
+            left_out.append(f"line {number}: a folder, a file or an address")
         else:
             kept.append(words)
+    if len(left_out) > MOST_TOLD:
+        left_out[MOST_TOLD:] = [f"and {len(left_out) - MOST_TOLD} more lines"]
     text = "".join(f"{line}\n" for line in kept)
-    return Manifest(kind="pip", name=name, content=text.encode(), left_out=tuple(left_out)), included
+    manifest = Manifest(kind="pip", name=name, content=text.encode(), left_out=tuple(left_out))
+    return manifest, list(included.values())
 
 
-def _beside(name: str, path: str) -> str:
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each line with the number that it begins at; one that ends in a backslash goes on in the next."""
+    parts: list[str] = []
+    first = 1
+    for number, line in enumerate(text.splitlines(), 1):
+        parts.append(line.removesuffix("\\"))
+        if not line.endswith("\\"):
+            yield first, " ".join(parts)
+            parts, first = [], number + 1
+    if parts:
+        yield first, " ".join(parts)
+
+
+def _beside(name: str, number: int, path: str) -> str:
+    """Return what a requirements file includes, relative to the project.
+
+    The path is hostile and may hold a password (`-r https://me:word@host/x.txt`): it is not repeated.
+
+    Raises:
+        InvalidInputError: When it is outside of the project, or is not called as a requirements file is.
+    """
     joined = os.path.normpath(PurePosixPath(name).parent / path)
     if joined.startswith(("..", "/")):
         raise InvalidInputError(
-            f"`{name}` includes `{path[:80]}`, which is outside of the project",
+            f"line {number} of `{name}` includes a file outside of the project",
             hint="copy it into the folder",
+        )
+    hidden = any(part.startswith(".") for part in PurePosixPath(joined).parts)
+    if hidden or not _INCLUDED.fullmatch(joined) or default_globs("hide").find(joined):
+        raise InvalidInputError(
+            f"line {number} of `{name}` includes what is not called as a requirements file is",
+            hint="expected a name ending in `.txt`, `.in` or `.pip`, no part of it hidden or a secret's",
         )
     return joined
 

@@ -174,7 +174,7 @@ def test_a_wheel_with_another_hash_makes_no_image(
 
 def test_nothing_is_sent_before_a_person_agrees(project: Path, new_state: Callable[[], Path]) -> None:
     """Without a terminal and without --yes: what would be sent is shown, exit 2, no session."""
-    (project / "requirements.txt").write_text("greeting==1.0\n--index-url http://evil.example/\n")
+    (project / "requirements.txt").write_text("greeting==1.0\n--index-url http://me:word@evil.example/\n")
     state = new_state()
 
     said = pairlock(
@@ -183,9 +183,9 @@ def test_nothing_is_sent_before_a_person_agrees(project: Path, new_state: Callab
 
     assert said.returncode == 2
     assert "sends    requirements.txt" in said.stderr
-    assert "without  --index-url http://evil.example/" in said.stderr
+    assert "without  line 2: --index-url\n" in said.stderr
     assert "reaches  127.0.0.2:9 (at 127.0.0.2, loopback)" in said.stderr
-    assert "evil.example:" not in said.stderr
+    assert "evil.example" not in said.stderr
     assert not (state / "sessions").exists()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner.errors import InvalidInputError
-from agent_runner.images.manifests import MOST_BYTES, digest_of, find_manifests
+from agent_runner.images.manifests import MOST_BYTES, MOST_TOLD, digest_of, find_manifests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,34 +48,48 @@ def test_requirements_and_what_they_include_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "told"),
     [
-        "--index-url https://evil.example/simple",
-        "-i https://evil.example/simple",
-        "--extra-index-url=https://evil.example/",
-        "--find-links ./wheels",
-        "-f wheels",
-        "--trusted-host evil.example",
-        "-e .",
-        "--editable ../other",
-        "./package",
-        "../other",
-        "/etc",
-        "git+https://evil.example/x.git",
-        "name @ https://evil.example/x.whl",
-        "name@https://evil.example/x.whl",
-        "file:///etc/passwd",
-        "https://evil.example/x.whl",
+        ("--index-url https://me:word@evil.example/simple", "--index-url"),
+        ("-i https://evil.example/simple", "-i"),
+        ("--extra-index-url=https://evil.example/", "--extra-index-url"),
+        ("--find-links ./wheels", "--find-links"),
+        ("-f wheels", "-f"),
+        ("--trusted-host evil.example", "--trusted-host"),
+        *(
+            (line, "a folder, a file or an address")
+            for line in (
+                "-e .",
+                "--editable ../other",
+                "./package",
+                "../other",
+                "/etc",
+                "git+https://me:word@evil.example/x.git",
+                "name @ https://evil.example/x.whl",
+                "name@https://evil.example/x.whl",
+                "file:///etc/passwd",
+                "https://evil.example/x.whl",
+            )
+        ),
     ],
 )
-def test_a_line_that_names_a_place_is_left_out_and_told(tmp_path: Path, line: str) -> None:
-    """Where packages come from is the operator's to say, not the repository's."""
-    write(tmp_path, requirements__txt=f"a==1\n{line}\nb==2  # via https://harmless.example\n")
+def test_a_line_that_names_a_place_is_left_out_and_told(tmp_path: Path, line: str, told: str) -> None:
+    """By its number and its kind, without the password that it may hold; where packages come from is ours."""
+    write(tmp_path, requirements__txt=f"a==1 \\\n  --x\n{line}\nb==2  # via https://harmless.example\n")
 
     manifest = find_manifests(tmp_path)[0]
 
-    assert manifest.content == b"a==1\nb==2\n"
-    assert manifest.left_out == (line,)
+    assert manifest.content == b"a==1    --x\nb==2\n"
+    assert manifest.left_out == (f"line 3: {told}",)
+
+
+def test_of_many_lines_left_out_the_number_is_told(tmp_path: Path) -> None:
+    """A hostile file must not scroll the question away."""
+    write(tmp_path, requirements__txt="-e .\n" * 100)
+
+    told = find_manifests(tmp_path)[0].left_out
+
+    assert (len(told), told[-1]) == (MOST_TOLD + 1, "and 80 more lines")
 
 
 def test_hashes_over_several_lines_stay_with_their_package(tmp_path: Path) -> None:
@@ -95,6 +109,50 @@ def test_an_include_that_leaves_the_project_is_refused(tmp_path: Path, path: str
 
     with pytest.raises(InvalidInputError, match="outside of the project"):
         find_manifests(project)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".env",
+        ".git/config",
+        ".hidden/dev.txt",
+        "more/../.env",
+        ".",
+        "more",
+        "Dockerfile",
+        "id_rsa",
+        "settings.ini",
+        "credentials/dev.txt",
+        "a\0b.txt",
+        "https://me:word@evil.example/dev.txt",
+    ],
+)
+def test_an_include_of_anything_but_a_requirements_file_is_refused(tmp_path: Path, path: str) -> None:
+    """Else a cloned repository would choose which files are sent; its text is not repeated."""
+    for name in (".env", ".git/config", ".hidden/dev.txt", "more/x", "Dockerfile", "id_rsa", "settings.ini"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("SECRET=word\n")
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "dev.txt").write_text("SECRET=word\n")
+    write(tmp_path, requirements__txt=f"a==1\n-r {path}\n")
+
+    with pytest.raises(InvalidInputError) as caught:
+        find_manifests(tmp_path)
+
+    assert caught.value.message == (
+        "line 2 of `requirements.txt` includes what is not called as a requirements file is"
+    )
+
+
+def test_includes_without_end_are_refused(tmp_path: Path) -> None:
+    """At once, and one file named many times is one file."""
+    write(tmp_path, base__txt="", requirements__txt="-r base.txt\n" * 50_000)
+    assert list(found(tmp_path)) == ["requirements.txt", "base.txt"]
+    write(tmp_path, requirements__txt="".join(f"-r {number}.txt\n" for number in range(50_000)))
+
+    with pytest.raises(InvalidInputError, match="includes more than 32 files"):
+        find_manifests(tmp_path)
 
 
 @pytest.mark.parametrize("linked", ["file", "folder"])
