@@ -49,10 +49,7 @@ class StageExceededError(RunnerError):
     """
 
     def __init__(self, exceeded: Exceeded) -> None:
-        super().__init__(
-            exceeded.message,
-            hint="raise `files: limits:`, or free some room for the state folder",
-        )
+        super().__init__(exceeded.message, hint=exceeded.hint)
         self.exceeded = exceeded
 
 
@@ -158,7 +155,9 @@ def bound_of(plan: StagePlan | None) -> str:
         case stage.Overlay():
             return (
                 f"what it writes is looked at every {LOOK_EVERY_SECONDS} s, and every {ROOM_EVERY_SECONDS} s "
-                "while the disk fills: it can pass its limit by what the disk takes in that time"
+                "while the disk fills: it can pass its limit by what the disk takes in that time; "
+                "files removed and still held open are bounded by the disk's reserve of "
+                f"{RESERVE_BYTES} bytes alone"
             )
         case stage.Direct():
             return f"nothing bounds what it writes but the disk's reserve of {RESERVE_BYTES} bytes"

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -11,6 +14,8 @@ from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.quota import StageLimits, UpperUse, UpperWatch, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conftest import Yard
 
 MIB = 1 << 20
@@ -156,3 +161,93 @@ def test_a_flood_of_files_is_seen_without_walking_all_of_it(yard: Yard) -> None:
     (breach,) = watch.exceeded()
     assert breach.limit == "written_files"
     assert breach.found == 11
+
+
+@pytest.fixture
+def ordinary_upper() -> Iterator[Path]:
+    """Yield an upper folder while this process is an ordinary user, as runner and agent mostly are."""
+    path = Path(tempfile.mkdtemp(prefix="pairlock-upper-"))
+    was, ordinary = os.geteuid(), os.geteuid() or 23456
+    os.chown(path, ordinary, -1)
+    os.seteuid(ordinary)  # root lists every folder
+    try:
+        yield path
+    finally:
+        os.seteuid(was)
+        for folder in (path, *path.rglob("*")):
+            if folder.is_dir():
+                folder.chmod(0o700)
+        shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o100, 0o300, 0o400, 0o600])
+def test_a_folder_that_the_host_cannot_list_passes_the_limit(ordinary_upper: Path, mode: int) -> None:
+    """The agent's uid is the runner's: mode 0300 lets it make files that the host would not count."""
+    folder = ordinary_upper / "a" / "blind"
+    folder.mkdir(parents=True)
+    (folder / "big").write_bytes(bytes(100))
+    watch = UpperWatch(ordinary_upper, LIMITS)
+    listed = watch.look()
+
+    folder.chmod(mode)
+
+    (breach,) = watch.exceeded()
+    assert (listed.written_files, listed.unlisted_folders) == (3, 0)
+    assert (breach.limit, breach.allowed, breach.found) == ("unlisted_folders", 0, 1)
+    assert "cannot list" in breach.message
+
+
+def test_an_upper_folder_that_the_host_cannot_list_passes_the_limit(ordinary_upper: Path) -> None:
+    """`chmod 300 .` in the workspace sets the mode of the layer's own top."""
+    ordinary_upper.chmod(0o300)
+
+    (breach,) = UpperWatch(ordinary_upper, LIMITS).exceeded()
+
+    assert breach.limit == "unlisted_folders"
+
+
+def test_files_too_deep_to_be_counted_pass_the_limit(tmp_path: Path) -> None:
+    """What lies deeper than this module opens is not counted, so it must not be there."""
+    deep = Path("d/" * 260)
+    limits = StageLimits(written_bytes=1 << 30, written_files=1000, reserve_bytes=0, reserve_inodes=0)
+    (tmp_path / "upper" / "d" / "d").mkdir(parents=True)
+    shallow = UpperWatch(tmp_path / "upper", limits).exceeded()
+    (tmp_path / "upper" / deep).mkdir(parents=True)
+
+    (breach,) = UpperWatch(tmp_path / "upper", limits).exceeded()
+
+    assert shallow == ()
+    assert breach.limit == "unlisted_folders"
+
+
+def test_a_folder_that_vanishes_while_it_is_looked_at_is_no_breach(
+    ordinary_upper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The positive twin: programs make and remove folders all the time."""
+    (ordinary_upper / "gone").mkdir()
+    (ordinary_upper / "moved").mkdir()
+    listed = os.scandir
+
+    def scandir(folder: int) -> object:
+        found = listed(folder)
+        if (ordinary_upper / "gone").exists():
+            names = list(found)
+            for entry in names:
+                entry.stat(follow_symlinks=False)
+            (ordinary_upper / "gone").rmdir()
+            (ordinary_upper / "moved").rename(ordinary_upper / "elsewhere")
+            (ordinary_upper / "moved").symlink_to("elsewhere")
+            return _Listed(names)
+        return found
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    assert UpperWatch(ordinary_upper, LIMITS).look().unlisted_folders == 0
+
+
+class _Listed(list[os.DirEntry[str]]):
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
