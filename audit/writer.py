@@ -10,6 +10,7 @@ be done when nobody records.
 import math
 import threading
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from audit.appendfile import spoken
@@ -131,10 +132,12 @@ class Writer:
     def _flush(self, lines: list[Waiting]) -> None:
         closing = [line for line in lines if line.urgency is Urgency.CLOSING]
         ordinary = [line for line in lines if line.urgency is not Urgency.CLOSING]
-        if ordinary or not closing:
-            self._attempt(ordinary)
-        if closing:
-            self._attempt(closing, closing=True)
+        try:
+            if ordinary or not closing:
+                self._attempt(ordinary)
+        finally:
+            if closing:
+                self._attempt(closing, closing=True)
 
     def _attempt(self, lines: list[Waiting], *, closing: bool = False) -> None:
         refusal = self.refusal(closing=closing)
@@ -148,7 +151,14 @@ class Writer:
             except (LedgerError, OSError) as error:
                 self._failed(error)
                 answers = [self.error or LedgerDeadError("the ledger has failed")] * len(lines)
+            except BaseException as error:  # INVARIANT: nothing is chained to a line of which nobody knows
+                self._failed(LedgerDeadError(f"a write was broken off by {type(error).__name__}"))
+                self._answer(lines, [self.error or LedgerDeadError("the ledger has failed")] * len(lines))
+                raise
             self._look_at_the_clock(began)
+        self._answer(lines, answers)
+
+    def _answer(self, lines: list[Waiting], answers: Sequence[Receipt | LedgerError]) -> None:
         for line, answer in zip(lines, answers, strict=True):
             line.answer = answer
         asked = [line for line in lines if line.asker is not None]

@@ -1,5 +1,6 @@
 """Who writes a session's log and when: the caller in its turn, or the thread; and what a failure leaves."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,13 @@ class Desk:
     heard: Heard
     path: Path
     encoder: Encoder
+    stopped: bool = False
+
+    def stop(self) -> None:
+        """Stop the writer, once."""
+        if not self.stopped:
+            self.stopped = True
+            self.writer.stop()
 
     def line(self, number: int) -> Waiting:
         """Return an action's line."""
@@ -77,7 +85,7 @@ def desk(state: Path) -> Iterator[Desk]:
     writer.file.write([made.line(0)])
     writer.start()
     yield made
-    writer.stop()
+    made.stop()
     host.close()
 
 
@@ -122,7 +130,7 @@ def test_after_one_slow_write_the_thread_writes_for_a_while(
     for line in later:
         desk.writer.put(line)
         assert not desk.writer.write_now()
-        assert seen(lambda line=line: isinstance(line.answer, Receipt))
+    assert seen(lambda: all(isinstance(line.answer, Receipt) for line in later))
 
 
 def test_a_disk_that_was_slow_once_is_trusted_again_in_time(
@@ -160,3 +168,32 @@ async def test_beside_programs_every_write_is_the_threads(
             await journal.record(Samples().intended(number))
 
     assert threads == {not programs}
+
+
+@pytest.mark.parametrize("broken_off", [KeyboardInterrupt, MemoryError])
+def test_a_write_that_is_broken_off_is_the_logs_last(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, broken_off: type[BaseException]
+) -> None:
+    """What nobody knows to be written or not is followed by nothing: no place is given out twice."""
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
+    assert seen(lambda: desk.seals() == 1)
+    lines = [desk.line(1), desk.line(2)]
+    lines[1].urgency = Urgency.CLOSING
+    sync = os.fdatasync
+
+    def interrupted(descriptor: int) -> None:
+        sync(descriptor)
+        if threading.current_thread() is threading.main_thread():
+            raise broken_off
+
+    for line in lines:
+        desk.writer.put(line)
+    monkeypatch.setattr(os, "fdatasync", interrupted)
+    with pytest.raises(broken_off):
+        desk.writer.write_now()
+    monkeypatch.setattr(os, "fdatasync", sync)
+    desk.stop()
+
+    assert [str(line.answer) for line in lines] == [f"a write was broken off by {broken_off.__name__}"] * 2
+    assert desk.heard.failures == [desk.writer.error]
+    assert desk.seqs() == [0, 1, 2]
