@@ -37,6 +37,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     from agent_runner.report.quantity import size
     from agent_runner.report.writing import write_page
     from agent_runner.state import session_files, state_folder
+    from audit.escape import escape_line
 
     if serve:
         _serve(_pins(key, against), port or 0, output)
@@ -49,10 +50,10 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     made = gather_report(state, session_files(session, state).folder.name, pins)
     page = render(made)
     write_page(output, page)
-    say(f"wrote {output}, {size(len(page.encode()))}, {made.fold.entries} entries")
-    say(f"{made.verdict.headline.lower()}: {made.verdict.verdicts['authenticity']}")
+    say(escape_line(f"wrote {output}, {size(len(page.encode()))}, {made.fold.entries} entries"))
+    say(escape_line(f"{made.verdict.headline.lower()}: {made.verdict.verdicts['authenticity']}"))
     for name, words in made.verdict.faults.items():
-        say(f"pairlock: {name}: {words}")
+        say(escape_line(f"pairlock: {name}: {words}"))
     if made.verdict.faults:
         raise typer.Exit(Exit.LEDGER)
 

@@ -15,6 +15,7 @@ import h11
 from agent_runner.report.serving.answer import Answer, text
 from agent_runner.report.serving.desk import Desk
 from agent_runner.report.serving.doorman import Door, Request, refusal
+from audit.escape import escape_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -84,7 +85,7 @@ class ReportServer:
         except (OSError, TimeoutError, h11.ProtocolError):
             pass  # the client went away, was too slow, or spoke no HTTP: there is nobody to tell
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the server; it is told
-            self._say(f"pairlock: a fault of pairlock's own: {type(error).__name__}: {error}")
+            self._say(escape_line(f"pairlock: a fault of pairlock's own: {type(error).__name__}: {error}"))
         finally:
             self._open.discard(task)
             writer.close()

@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from agent_runner.cli.exits import Exit, exit_code, explain
 from agent_runner.cli.main import app
-from audit.keys import host_vkey
+from audit.escape import is_hidden
+from audit.keys import host_vkey, store_host_key
+from audit.note import SignerKey
 from audit.state import StateFiles
 from tests.agent_runner.report.reading import Page
 from tests.agent_runner.report.story import SESSION, ordinary
@@ -89,6 +91,28 @@ def test_a_pinned_key_and_a_checkpoint_are_held_against_it(state: Path, tmp_path
     assert code == 0
     assert "the ledger verifies: signed by the pinned key" in said
     assert "fits the checkpoint kept elsewhere" in Page(target.read_text("utf-8")).text
+
+
+def test_the_words_of_a_forged_ledger_do_nothing_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever forges a ledger chooses the name of its key, and where a chain of entries breaks."""
+    state, target = tmp_path / "state", tmp_path / "a\x1b[2J.html"
+    files = StateFiles(state)
+    state.mkdir(mode=0o700)
+    store_host_key(files, SignerKey.make("evil\x1b[2J\u202e\x07", bytes(32)))
+    asyncio.run(ordinary(state))
+    monkeypatch.setenv("PAIRLOCK_STATE", str(state))
+
+    code, said = report(SESSION, "-o", str(target))
+    bad, found = report(
+        SESSION, "-o", str(target), "--key", str(SignerKey.make("x\x1bc", bytes(32)).verifier)
+    )
+
+    assert (code, bad) == (0, Exit.LEDGER)
+    assert "self-claimed by `evil\\x1b[2J\\u202e\\x07`" in said
+    assert "pairlock: authenticity: " in found
+    assert {char for char in said + found if is_hidden(char) and char != "\n"} == set()
 
 
 @pytest.mark.parametrize(

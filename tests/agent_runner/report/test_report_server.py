@@ -99,6 +99,25 @@ async def test_the_printed_address_leads_to_the_list_and_to_a_sessions_page(stat
     assert said == []
 
 
+class _Faulty(ReportServer):
+    """A server with a fault of its own, whose words came from a session."""
+
+    async def _served(self, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        raise LookupError("\x1b[2J\u202e\nsecond line")
+
+
+async def test_a_fault_of_the_servers_own_is_told_on_one_line_that_does_nothing(state: Path) -> None:
+    said: list[str] = []
+    server = _Faulty(state, Pins(), say=said.append)
+    door = await server.open(0)
+
+    assert await unanswered(door)
+    await server.close()
+
+    told = "LookupError: \\x1b[2J\\u202e\\nsecond line"
+    assert said == [f"pairlock: a fault of pairlock's own: {told}"]
+
+
 async def test_without_the_cookie_there_is_nothing_and_nothing_can_be_kept_or_framed(state: Path) -> None:
     async with serving_of(state) as (door, _):
         path = f"{door.home}session/{SESSION}"
