@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_runner.images.choice import ChosenImage, image_for
+from agent_runner.state_label import state_label
 from agent_runner.sweep import sweep_created
 from policies.capability import Capability
 from sandbox import stage
@@ -33,7 +33,6 @@ from sandbox.workspace_mount import copied_in, read_only_copy, require_same_fold
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-    from pathlib import Path
 
     from agent_runner.housing import Order
     from policies.leaves import RuntimeName
@@ -145,11 +144,6 @@ def own_identity() -> Identity:
     """Return the invoking user's ids, or those of nobody for root and for a user whose group is root's."""
     uid, gid = os.getuid(), os.getgid()
     return Identity(uid=uid or NOBODY, gid=gid or NOBODY)
-
-
-def state_label(state: Path) -> str:
-    """Return the short hash by which a state folder's containers are known."""
-    return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]
 
 
 def limits_of(policy: Policy) -> Limits:
@@ -289,7 +283,14 @@ async def _opened(
         placement.forget_names()
         if isinstance(plan, stage.Copy) and plan.writable:
             await stack.enter_async_context(
-                copied_in(engine, sandbox.container_id, folder, placement.spec, ground.limits)
+                copied_in(
+                    engine,
+                    sandbox.container_id,
+                    folder,
+                    placement.spec,
+                    ground.limits,
+                    tell=lambda what: ground.order.progress(what, done=0, total=0),
+                )
             )
         yield sandbox
 

@@ -13,12 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent_runner.container import state_label
 from agent_runner.door import dead_sockets
 from agent_runner.errors import NoFactsError
 from agent_runner.meta import read_meta
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
+from agent_runner.state_label import state_label
 from agent_runner.waiting import Unread, waiting_in
 from audit.errors import LedgerLockedError, UnknownSessionError
 from audit.escape import escape_line

@@ -7,7 +7,8 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.container import own_identity, state_label
+from agent_runner.container import own_identity
+from agent_runner.state_label import state_label
 from policies.capability import Capability
 from policies.grant import Grant
 from sandbox.docker_engine import DockerEngine

@@ -22,7 +22,7 @@ async def sweep_created(engine: Engine, state: Path, *, label: str) -> tuple[str
     Args:
         engine: Where.
         state: The state folder; a runner that lives holds the lock of its session in it.
-        label: The state folder's hash, by which its containers are known.
+        label: The state folder's label, by which its containers are known.
     """
     removed: list[str] = []
     for found in await engine.owned(state=label):

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import docker
 
-from agent_runner.container import own_identity, state_label
+from agent_runner.container import own_identity
+from agent_runner.state_label import state_label
 from audit.state import StateFiles
 from audit.verify import verify_session
 

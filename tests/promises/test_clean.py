@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from agent_runner.clean import Cleaned, Cleaning, clean
-from agent_runner.container import state_label
+from agent_runner.state_label import state_label
 from agent_runner.waiting import Unread, waiting_in
 from audit.errors import StateFolderError
 from audit.lock import WriterLock

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import docker
 import pytest
 
-from agent_runner.container import own_identity, state_label
+from agent_runner.container import own_identity
+from agent_runner.state_label import state_label
 from audit.state import StateFiles
 from audit.verify import verify_session
 

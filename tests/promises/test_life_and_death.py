@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import docker
 import pytest
 
-from agent_runner.container import state_label
+from agent_runner.state_label import state_label
 from audit.verdict import Crashed
 from audit.verify import verify_session
 

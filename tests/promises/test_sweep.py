@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.container import state_label
+from agent_runner.state_label import state_label
 from agent_runner.sweep import sweep_created
 from policies.grant import Grant
 from sandbox.docker_engine import DockerEngine

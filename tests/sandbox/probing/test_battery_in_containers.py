@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.container import state_label
 from agent_runner.probing import _spec, probe
+from agent_runner.state_label import state_label
 from policies.grant import Grant
 from sandbox.docker_engine import DockerEngine
 from sandbox.errors import AttestationError
