@@ -10,6 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from sandbox import stage
+from sandbox.docker_errors import GoneError
+from sandbox.errors import ContainerEndedError, SandboxError, SandboxLostError
 from sandbox.neutral import require_identity
 from sandbox.spec import WORKSPACE, BindMount, DriverMount, VolumeMount
 from sandbox.stage.errors import StageError
@@ -17,7 +19,7 @@ from sandbox.stage.opened import open_stage
 from sandbox.stage.parcel import collect, pack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from pathlib import Path
 
     from sandbox.docker_engine import DockerEngine
@@ -25,10 +27,13 @@ if TYPE_CHECKING:
     from sandbox.neutral import NeutralNames
     from sandbox.spec import ContainerSpec, Identity, Mount
     from sandbox.stage import StagePlan
+    from sandbox.stage.opened import OpenStage
     from sandbox.workspace import Workspace
 
 PARCEL: Final = "workspace.tar"
 """Name of the file in a session's folder in which a workspace waits for its volume."""
+VOUCH_SECONDS: Final = 120
+"""How long the engine may take to say whether a container runs: twice what any answer of it may take."""
 
 
 def workspace_mount(plan: StagePlan, names: NeutralNames, limits: Limits, identity: Identity) -> Mount | None:
@@ -144,24 +149,69 @@ def _write(folder: Path, parcel: Path, identity: Identity) -> None:
 
 
 @asynccontextmanager
-async def copied_in(
-    engine: DockerEngine, container_id: str, folder: Path, spec: ContainerSpec, limits: Limits
+async def copied_in(  # noqa: PLR0913 - one caller; they travel together
+    engine: DockerEngine,
+    container_id: str,
+    folder: Path,
+    spec: ContainerSpec,
+    limits: Limits,
+    *,
+    tell: Callable[[str], object],
 ) -> AsyncIterator[None]:
-    """Bring the workspace in as a stream, and fetch what became of it at the end."""
+    """Bring the workspace in as a stream, and fetch what became of it at the end.
+
+    Args:
+        engine: Where the container is.
+        container_id: The container.
+        folder: The session's folder, with its stage.
+        spec: What the container was made from.
+        limits: The session's bounds.
+        tell: Is told when the copy is lost while something else goes wrong, which is what is raised.
+
+    Raises:
+        ContainerEndedError: When the container ended before everything was fetched.
+    """
     identity = spec.identity
     with open_stage(folder) as opened:
         await engine.put_folder(container_id, WORKSPACE, pack(opened, uid=identity.uid, gid=identity.gid))
         try:
             yield
-        finally:
-            await engine.get_folder(
-                container_id,
-                WORKSPACE,
-                lambda tar: collect(
-                    opened,
-                    tar,
-                    limit_bytes=limits.copy_bytes,
-                    limit_entries=limits.copy_files,
-                    prefix=WORKSPACE.strip("/"),
-                ),
-            )
+        except SandboxLostError:
+            tell("the workspace travelled as a copy, and what changed in it is lost with its container")
+            raise
+        except BaseException:
+            try:
+                await _fetched(engine, container_id, opened, spec, limits)
+            except (SandboxError, OSError) as error:
+                tell(f"what changed in the workspace's copy is lost: {error}")
+            raise
+        await _fetched(engine, container_id, opened, spec, limits)
+
+
+async def _fetched(
+    engine: DockerEngine, container_id: str, opened: OpenStage, spec: ContainerSpec, limits: Limits
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def require_running() -> None:
+        if not (await engine.inspect(container_id, spec)).running:
+            raise ContainerEndedError
+
+    def vouch() -> None:
+        # A container that ended has lost its memory file system: an empty folder would read as all deleted.
+        asyncio.run_coroutine_threadsafe(require_running(), loop).result(VOUCH_SECONDS)
+
+    def take(tar: Iterable[bytes]) -> None:
+        collect(
+            opened,
+            tar,
+            limit_bytes=limits.copy_bytes,
+            limit_entries=limits.copy_files,
+            prefix=WORKSPACE.strip("/"),
+            vouch=vouch,
+        )
+
+    try:
+        await engine.get_folder(container_id, WORKSPACE, take)
+    except GoneError as error:
+        raise ContainerEndedError from error

@@ -12,7 +12,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from sandbox.stage import kernel
 from sandbox.stage.base import Seen, save_hashes, untouched
@@ -25,11 +25,15 @@ from sandbox.stage.tars import BLOCK_BYTES, TarEntry, TarError, TarKind, read_ta
 from sandbox.stage.upper import load_deleted, read_upper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from sandbox.stage.layout import StageFolder
     from sandbox.stage.opened import OpenStage
     from sandbox.stage.tars import TarReader
+
+_SENT: Final = "sent.json"
+"""Name of the file in a stage's folder that says what was sent; it is there until that has come back."""
 
 
 class _Sent(NamedTuple):
@@ -121,7 +125,7 @@ def _note_what_was_sent(stage: OpenStage, sent: dict[str, _Sent]) -> None:
 
 
 def _sent_file(stage: OpenStage) -> Path:
-    return stage.folder.path / "sent.json"
+    return stage.folder.path / _SENT
 
 
 def _load_sent(stage: OpenStage) -> dict[str, _Sent]:
@@ -132,8 +136,19 @@ def _load_sent(stage: OpenStage) -> dict[str, _Sent]:
         raise StageBrokenError(f"what was sent to the session cannot be read: {error}") from error
 
 
-def collect(
-    stage: OpenStage, chunks: Iterable[bytes], *, limit_bytes: int, limit_entries: int, prefix: str = ""
+def is_out(folder: StageFolder) -> bool:
+    """Tell whether what was sent has not come back: what was changed in it is lost with its container."""
+    return (folder.path / _SENT).exists()
+
+
+def collect(  # noqa: PLR0913 - the stream's bounds and its witness, from one caller
+    stage: OpenStage,
+    chunks: Iterable[bytes],
+    *,
+    limit_bytes: int,
+    limit_entries: int,
+    prefix: str = "",
+    vouch: Callable[[], None] = lambda: None,
 ) -> int:
     """Take the agent's tree from a tar stream, and keep what it changed in the stage's upper folder.
 
@@ -145,6 +160,7 @@ def collect(
         limit_bytes: Most bytes of content, what did not change included.
         limit_entries: Most entries.
         prefix: Folder that every path in the stream begins with, as `docker cp` has it; empty for none.
+        vouch: Called when the stream has been read whole; raises when it cannot have been the agent's tree.
 
     Returns:
         How many entries the stream had.
@@ -166,10 +182,12 @@ def collect(
             collection.run()
         except (PathRefusedError, OSError) as error:
             raise TarError(f"the stream of the agent's files cannot be kept: {error}") from error
+        vouch()
         gone_before = load_deleted(stage.folder.deleted)
         gone = sorted(path for path in stage.record if path and collection.is_gone(path, gone_before))
         _exchange(fresh, stage.folder.upper)
         write_private(stage.folder.deleted, json.dumps(gone).encode())
+        _sent_file(stage).unlink()
     return collection.entries
 
 
