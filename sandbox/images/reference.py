@@ -13,6 +13,8 @@ from sandbox.images.errors import ImageNameError
 
 OURS: Final = "pairlock"
 """Images of this name are made on the machine; no registry is ever asked for one."""
+_DEFAULT: Final = frozenset({"docker.io", "index.docker.io"})
+"""Registries that the engine takes away from a name: `docker.io/pairlock/x` is `pairlock/x` to it."""
 _ID: Final = re.compile(r"(sha256:)?[0-9a-f]{64}")
 _PART: Final = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _REFERENCE: Final = re.compile(
@@ -30,7 +32,7 @@ class Reference:
     text: str
     """As written."""
     registry: str
-    """Host and port; empty for the engine's own default."""
+    """Host and port; empty for the engine's own default, also where that was written."""
     repository: str
     """The name in the registry; empty for an image that is named by its id."""
     tag: str
@@ -48,7 +50,7 @@ class Reference:
     @property
     def ours(self) -> bool:
         """Whether pairlock makes images of this name itself."""
-        return not self.registry and self.repository.split("/")[0] == OURS
+        return not self.registry and self.repository.removeprefix("library/").split("/")[0] == OURS
 
     @property
     def fetchable(self) -> bool:
@@ -85,9 +87,10 @@ def parse_reference(text: str) -> Reference:
     if match is None:
         raise ImageNameError(text)
     digest = match["digest"] or ""
+    registry = match["registry"] or ""
     return Reference(
         text=text,
-        registry=match["registry"] or "",
+        registry="" if registry in _DEFAULT else registry,
         repository=match["repository"],
         tag="" if digest else match["tag"] or "latest",
         digest=digest,

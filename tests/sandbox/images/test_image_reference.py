@@ -27,6 +27,12 @@ DIGEST = f"sha256:{'a1' * 32}"
         ("a1" * 32, "", "", False, False, False),
         ("pairlock/for-app", "pairlock/for-app", "latest", True, True, False),
         ("pairlock/starter:latest", "pairlock/starter", "latest", True, True, False),
+        ("docker.io/pairlock/x:1", "pairlock/x", "1", True, True, False),
+        ("index.docker.io/pairlock/x", "pairlock/x", "latest", True, True, False),
+        (f"docker.io/pairlock/x@{DIGEST}", "pairlock/x", DIGEST, False, True, False),
+        ("docker.io/library/pairlock", "library/pairlock", "latest", True, True, False),
+        ("docker.io/python:3", "python", "3", True, False, True),
+        ("docker.io:5000/pairlock/x", "docker.io:5000/pairlock/x", "latest", True, False, True),
         ("ghcr.io/pairlock/app", "ghcr.io/pairlock/app", "latest", True, False, True),
     ],
 )
