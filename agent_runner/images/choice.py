@@ -75,7 +75,7 @@ async def image_for(
         await require_sound(engine, details, architecture=about.architecture)
         await _remember_sound(record, details.image_id)
     if reference.moves:
-        await _require_unchanged(record, state, reference, details)
+        await require_unchanged(record, state, reference, details)
     return _chosen(reference.text, details, repository_digest(reference, details))
 
 
@@ -99,6 +99,45 @@ def repository_digest(reference: Reference, details: ImageDetails) -> str:
     return next((name for name in known if name.startswith(f"{reference.name}@")), "".join(known[:1]))
 
 
+async def require_unchanged(
+    file: RecordFile, state: Path, reference: Reference, details: ImageDetails
+) -> None:
+    """Refuse an image under a name that moves, unless it is what the name stood for, or pairlock made it so.
+
+    A name of ours is never trusted at its first use: it stands for what was made under it, or was accepted.
+
+    Args:
+        file: The engine's record; a name that is used for the first time is remembered there.
+        state: The state folder.
+        reference: What the policy calls the image.
+        details: What the engine has under that name.
+
+    Raises:
+        RefusedError: When it is another image than before, or has a name of ours and was not made here.
+        audit.errors.LedgerError: When a first use cannot be written down.
+    """
+    record = file.read()
+    own = own_images(record).get(f"{reference.name}:{reference.tag}")
+    if reference.ours and own == details.image_id:
+        return
+    known = next((entry for entry in record.known if entry.reference == reference.text), None)
+    if known is not None and known.image == details.image_id:
+        return
+    before = known.image if known else own if reference.ours else None
+    if before is not None:
+        raise RefusedError(
+            f"`{reference.text}` is another image than before: it was `{before[:19]}`, "
+            f"is `{details.image_id[:19]}`",
+            hint=f"`pairlock image accept {reference.text}` takes it as it is; a digest never moves",
+        )
+    if reference.ours:
+        raise RefusedError(
+            f"`{reference.text}` is no image that pairlock made under this name",
+            hint=f"`pairlock image build` makes one; `pairlock image accept {reference.text}` takes this one",
+        )
+    await accept(file, state, reference.text, details.image_id, repository_digest(reference, details))
+
+
 def _gone(name: str) -> ImageDetails:
     hint = "`pairlock image list` shows what is there"
     if name.startswith("pairlock/"):
@@ -117,20 +156,3 @@ async def _remember_sound(file: RecordFile, image: str) -> None:
         record = file.read()
         sound = (*(known for known in record.sound if known != image), image)[-MOST_SOUND:]
         file.write(record.model_copy(update={"sound": sound}))
-
-
-async def _require_unchanged(
-    file: RecordFile, state: Path, reference: Reference, details: ImageDetails
-) -> None:
-    record = file.read()
-    if reference.ours and details.image_id in own_images(record).values():
-        return  # made here, by the person who asked for it, under this name
-    known = next((entry for entry in record.known if entry.reference == reference.text), None)
-    if known is None:
-        await accept(file, state, reference.text, details.image_id, repository_digest(reference, details))
-    elif known.image != details.image_id:
-        raise RefusedError(
-            f"`{reference.text}` is another image than before: it was `{known.image[:19]}`, "
-            f"is `{details.image_id[:19]}`",
-            hint=f"`pairlock image accept {reference.text}` takes it as it is; a digest never moves",
-        )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from policies.policy import Policy
 
 ORIGIN: Final = "image build"
+PLACE_DIGITS: Final = 12
+"""Of the hash of a project's folder, in the name of its image."""
 _NAME: Final = re.compile(r"[^a-z0-9]+")
 _OWN_TOOLS: Final = frozenset({"pip", "npm"})
 """Kinds of packages that an image made of this machine's programs can install."""
@@ -83,9 +87,15 @@ def plan_project(folder: Path, sources: Sources) -> Plan:
 
 
 def image_name(folder: Path) -> str:
-    """Return what the image of a project is called, with its tag."""
-    name = _NAME.sub("-", folder.resolve().name.lower()).strip("-") or "project"
-    return f"pairlock/for-{name[:60].rstrip('-')}:latest"
+    """Return what the image of a project is called, with its tag.
+
+    The folder's name is for people; the hash of its place is what keeps two folders of one name apart, so
+    that an image of a cloned `app` never takes the name of that of one's own.
+    """
+    place = folder.resolve()
+    name = _NAME.sub("-", place.name.lower()).strip("-") or "project"
+    digits = hashlib.sha256(os.fsencode(place)).hexdigest()[:PLACE_DIGITS]
+    return f"pairlock/for-{name[:60].rstrip('-')}-{digits}:latest"
 
 
 def plan_agent(agent: Agent, sources: Sources) -> Plan:

@@ -68,7 +68,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     (folder / "secret.txt").write_text("private\n")
     yield folder
-    listed = run_docker("images", "--format", "{{.Repository}}:{{.Tag}}", f"pairlock/for-{folder.name}")
+    listed = run_docker("images", "--format", "{{.Repository}}:{{.Tag}}", f"pairlock/for-{folder.name}-*")
     for name in listed.split():
         forget(name)
 
@@ -154,7 +154,7 @@ def test_the_session_that_builds_sees_the_manifests_and_reaches_the_registry_alo
     entries = _session_entries(state)
     opened = {(e["body"]["host"], e["body"]["verdict"]) for e in entries if e["type"] == "egress.opened"}
     assert opened == {(SERVER, "allowed"), ("127.0.0.3", "denied")}
-    assert run_docker("images", "--quiet", f"pairlock/for-{project.name}") == ""
+    assert run_docker("images", "--quiet", f"pairlock/for-{project.name}-*") == ""
 
 
 def test_a_wheel_with_another_hash_makes_no_image(
@@ -235,9 +235,8 @@ def test_a_dockerfile_is_built_only_by_the_digest_of_what_a_person_read(
         other = build(project, state, "--unsafe-dockerfile", "0" * 64)
         short = build(project, state, "--unsafe-dockerfile", digest[:8])
         made = build(project, state, "--unsafe-dockerfile", digest)
-        ran = lab.run(
-            POLICY.format(image=f"pairlock/for-{project.name}"), ["run ls /context", "run env"], state=state
-        )
+        named = made.json()["name"].removesuffix(":latest")
+        ran = lab.run(POLICY.format(image=named), ["run ls /context", "run env"], state=state)
         rows = pairlock("image", "list", "--json", state=state).json()
 
     assert (other.returncode, "is not the one that you trust" in other.stderr) == (3, True)

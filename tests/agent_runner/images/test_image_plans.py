@@ -17,6 +17,7 @@ from agent_runner.images.plan import Plan, Sources, image_name, plan_agent, plan
 from agent_runner.images.recipes import recipe
 from cli_tools.observation import Observation
 from policies.grant import Grant
+from sandbox.images.reference import parse_reference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,16 +67,30 @@ def test_the_session_is_given_the_manifests_and_no_other_file(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("App", "pairlock/for-app:latest"),
-        ("my app!", "pairlock/for-my-app:latest"),
-        ("___", "pairlock/for-project:latest"),
-        ("ü" * 40, "pairlock/for-project:latest"),
-        ("x" * 90, f"pairlock/for-{'x' * 60}:latest"),
+        ("App", "pairlock/for-app-"),
+        ("my app!", "pairlock/for-my-app-"),
+        ("___", "pairlock/for-project-"),
+        ("ü" * 40, "pairlock/for-project-"),
+        ("x" * 90, f"pairlock/for-{'x' * 60}-"),
     ],
 )
 def test_a_folders_name_becomes_an_images_name(tmp_path: Path, name: str, expected: str) -> None:
-    """Of letters, digits and dashes."""
-    assert image_name(tmp_path / name) == expected
+    """Of letters, digits and dashes, and with digits of its place at the end."""
+    assert re.fullmatch(rf"{expected}[0-9a-f]{{12}}:latest", image_name(tmp_path / name))
+    assert parse_reference(image_name(tmp_path / name)).ours
+
+
+def test_two_folders_of_one_name_have_two_images(tmp_path: Path) -> None:
+    """A clone called `app` must not replace the image of one's own `app`; one folder has one, by any path."""
+    (tmp_path / "work" / "app").mkdir(parents=True)
+    (tmp_path / "clone" / "app").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("work")
+
+    own = image_name(tmp_path / "work" / "app")
+
+    assert image_name(tmp_path / "clone" / "app") != own
+    assert image_name(tmp_path / "work" / "App") != own
+    assert image_name(tmp_path / "link" / "app") == own
 
 
 def test_what_this_machine_cannot_install_needs_a_base(tmp_path: Path) -> None:
