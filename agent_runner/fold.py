@@ -83,6 +83,8 @@ class Past:
     """Command -> how often it was allowed."""
     entries: int
     """Length of the log."""
+    copy_lost: bool = False
+    """Whether the workspace travelled as a copy that never came back; no ledger says it, the stage does."""
 
 
 def read_past(state: Path, session: str) -> Past:

@@ -25,6 +25,8 @@ from policies.capability import Capability
 from policies.ceiling import under_ceiling
 from policies.lineage import decide_continuation
 from policies.request import Denied
+from sandbox.stage import StageFolder
+from sandbox.stage.parcel import is_out
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
             past = replace(
                 past, added=past.added.plus(request.added), used=replace(past.used, warned=frozenset())
             )
+        past = replace(past, copy_lost=_copy_lost(policy, files))
         run = SessionRun(started, request.session, journal, files.folder, _within_ceiling(past, policy))
         return await run.to_its_end()
 
@@ -199,6 +202,12 @@ def _as_started(request: ResumeRequest, past: Past, policy: Policy) -> SessionRe
         housing=request.housing,
         session=request.session,
     )
+
+
+def _copy_lost(policy: Policy, files: SessionFiles) -> bool:
+    """Tell whether what the agent changed was in a copy that is lost; one that is only read is not."""
+    writable = policy.files is not None and policy.files.access == "stage"
+    return writable and is_out(StageFolder(files.folder / "stage"))
 
 
 async def _rewind(backend: Backend, turns: int) -> None:

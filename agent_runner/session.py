@@ -51,6 +51,11 @@ RESUMED: Final = (
     "note: the session was interrupted and goes on in a fresh sandbox: the workspace is as it was left, the "
     "scratch folder is empty, and no program runs any more"
 )
+COPY_LOST: Final = (
+    "note: the session was interrupted and goes on in a fresh sandbox: its workspace was a copy, and what "
+    "you changed there since the last sandbox started is lost: look before you go on; the scratch folder is "
+    "empty, and no program runs any more"
+)
 UNFINISHED: Final = "note: go on with the task; when it is done, or cannot be done, call `finish`"
 
 
@@ -238,8 +243,7 @@ class SessionRun:
         self._transcript.go_on(past.messages, past.calls, model_seconds=past.totals.model_ms / 1000)
         await settle(self._journal, self._transcript, past)
         if past.used.turns:
-            unfinished = past.closed is not None and past.closed.unfinished
-            self._transcript.remind(UNFINISHED if unfinished else RESUMED)
+            self._transcript.remind(_note(past))
 
     def _opening(self) -> event.SessionOpened:
         request = self._request
@@ -286,6 +290,13 @@ class SessionRun:
             output_tokens=self._budget.output_tokens,
             cached_tokens=self._budget.cached_tokens,
         )
+
+
+def _note(past: Past) -> str:
+    """Return what the model is told of the time between two runners."""
+    if past.copy_lost:
+        return COPY_LOST
+    return UNFINISHED if past.closed is not None and past.closed.unfinished else RESUMED
 
 
 def _meta(request: SessionRequest, session: str) -> Meta:

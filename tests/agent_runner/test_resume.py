@@ -11,7 +11,7 @@ from agent_runner.backends.backend import ObservationMessage, Reply, Usage, User
 from agent_runner.budget import BudgetLimits
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import read_past
-from agent_runner.session import RESUMED, UNFINISHED
+from agent_runner.session import COPY_LOST, RESUMED, UNFINISHED
 from audit.errors import BrokenLedgerError
 from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog
@@ -63,6 +63,30 @@ async def test_the_conversation_goes_on_as_it_was_and_says_that_it_was_interrupt
         f"{SESSION}/{n}" for n in (1, 2, 3)
     ]
     assert verify_session(stand.state, SESSION).faults() == {}
+
+
+@pytest.mark.parametrize(
+    ("access", "out", "note"),
+    [
+        ("stage", True, COPY_LOST),
+        ("stage", False, RESUMED),
+        ("read", True, RESUMED),
+    ],
+)
+async def test_the_model_is_told_whether_what_it_changed_in_a_copy_is_lost(
+    stand: Stand, access: str, note: str, *, out: bool
+) -> None:
+    """A copy is out until it has come back; one that is only read holds nothing of the agent's."""
+    await left_behind(stand, f"{TURNS}files: {{access: {access}}}\n")
+    if out:
+        stage = StateFiles(stand.state).session(SESSION).folder / "stage"
+        stage.mkdir()
+        (stage / "sent.json").write_text("{}")
+    second = saying(FINISH)
+
+    await stand.resume(second)
+
+    assert texts(second.heard[0]) == ["a test", note]
 
 
 async def test_a_script_goes_on_at_its_next_turn(stand: Stand) -> None:
