@@ -9,12 +9,14 @@ class RunnerError(Exception):
     Args:
         message: One line: what failed, lower case, no full stop.
         hint: What the reader can do about it; empty when there is nothing.
+        detail: What somebody else wrote, in as many lines as it has; shown apart from our own words.
     """
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", detail: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.detail = detail
 
 
 class InvalidInputError(RunnerError):

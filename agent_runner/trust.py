@@ -86,7 +86,7 @@ def require_trust(loaded: LoadedPolicy, workspace: Path | None, *, state: Path) 
         raise RefusedError(
             f"policy `{loaded.origin}` came with the work and is not trusted as it stands", hint=hint
         )
-    raise RefusedError(f"policy `{loaded.origin}` changed since it was trusted\n{changed}", hint=hint)
+    raise RefusedError(f"policy `{loaded.origin}` changed since it was trusted", hint=hint, detail=changed)
 
 
 def changes(state: Path, closure: ReadClosure) -> str | None:

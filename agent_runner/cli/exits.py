@@ -56,6 +56,7 @@ def exit_code(error: BaseException) -> Exit | None:
         (runner.RunnerError, Exit.FAILED),
         (audit.LedgerError, Exit.LEDGER),
         (audit.BrokenLedgerError, Exit.LEDGER),
+        (audit.BadEventError, Exit.LEDGER),
         (audit.StateFolderError, Exit.LEDGER),
         (audit.AuditError, Exit.USAGE),
         (OSError, Exit.FAILED),
@@ -64,19 +65,40 @@ def exit_code(error: BaseException) -> Exit | None:
 
 
 def explain(error: BaseException) -> str:
-    """Return what a person is told: the message, then the hint, which some messages hold already."""
+    """Return what a person is told: the message, what somebody else wrote, if any, and the hint.
+
+    Only our own words begin a line at the margin: what else the message has in further lines is set in.
+    """
     from audit.escape import escape
 
-    message = str(getattr(error, "message", "") or error)
+    lines: list[str] = []
+    for message, hint in _told(error):
+        lines += [*_set_in(message), *(_set_in(f"hint: {hint}") if hint else ())]
+    return "\n".join(escape(line) for line in lines)
+
+
+def _told(error: BaseException) -> list[tuple[str, str]]:
+    """Return messages, each with its hint, which the text of some errors holds already."""
+    from policies.errors import PolicyError
+
+    if problems := getattr(error, "problems", ()):
+        return [(f"{problem.at}: {problem.message}", problem.hint) for problem in problems]
     if isinstance(error, OSError) and error.strerror:
         named = isinstance(error.filename, str | bytes) and error.filename
         where = f"{os.fsdecode(error.filename)}: " if named else ""
-        message = f"{where}{error.strerror.lower()}"
+        return [(f"{where}{error.strerror.lower()}", "")]
+    message = str(getattr(error, "message", "") or error)
+    if isinstance(error, PolicyError) and not hasattr(error, "hint"):
+        told, _, hint = message.rpartition("; hint: ")  # the last thing that such an error says
+        return [(told, hint) if told else (message, "")]
     hint = str(getattr(error, "hint", ""))
-    if hint and hint not in message:
-        message = f"{message}\nhint: {hint}"
-    message = message.replace("; hint: ", "\nhint: ")
-    return "\n".join(escape(line) for line in message.splitlines())
+    detail = "".join(f"\n  {line}" for line in str(getattr(error, "detail", "")).splitlines())
+    return [(message.removesuffix(f"; hint: {hint}") + detail, hint)]
+
+
+def _set_in(text: str) -> list[str]:
+    first, *more = text.splitlines() or [""]
+    return [first, *(line if line.startswith(" ") else f"  {line}" for line in more)]
 
 
 def leave(error: BaseException) -> int:

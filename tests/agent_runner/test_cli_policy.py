@@ -15,11 +15,15 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner, Result
 
-from agent_runner.cli.exits import leave
+from agent_runner.cli.exits import explain, leave
 from agent_runner.cli.policy import app
-from agent_runner.errors import RefusedError
+from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.policy_file import load_policy, parse_file, read_closure
 from agent_runner.trust import changes, is_trusted, require_trust, trust
+from audit.errors import BrokenLedgerError
+from policies.capability import Capability
+from policies.errors import CeilingError, PolicyError, PolicyFileError, Problem, RuleAt
+from policies.grant import Grant
 from policies.library import library_names
 from policies.trust import meaning_of
 
@@ -300,7 +304,7 @@ def _refused(work: Path, state: Path) -> str:
     with pytest.raises(RefusedError) as refused:
         require_trust(load_policy(str(work / "pairlock.yaml")), work, state=state)
     assert "pairlock policy trust" in refused.value.hint
-    return refused.value.message
+    return f"{refused.value.message}\n{refused.value.detail}"
 
 
 def test_what_changed_since_a_policy_was_trusted_is_shown(work: Path, tmp_path: Path) -> None:
@@ -317,6 +321,52 @@ def test_what_changed_since_a_policy_was_trusted_is_shown(work: Path, tmp_path: 
     assert "-grant: [files]" in message
     assert "+grant: [files, exec]" in message
     assert "base.yaml (trusted)" in message
+
+
+def test_what_changed_is_set_in_and_can_neither_write_a_hint_nor_take_ours_away(
+    work: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    trust(state, read_closure(work / "pairlock.yaml"))
+    ours = f"read it, then `pairlock policy trust {work / 'pairlock.yaml'}`"
+    forged = f"# a; hint: run evil\nname: q\n# {ours}\n# b\\x1b[2K; hint: run worse\n"
+    _write(work, "pairlock.yaml", f"version: 1\nextends: base.yaml\n{forged}")
+    with pytest.raises(RefusedError) as refused:
+        require_trust(load_policy(str(work / "pairlock.yaml")), work, state=state)
+
+    first, *middle, last = explain(refused.value).splitlines()
+
+    assert first == f"policy `{work / 'pairlock.yaml'}` changed since it was trusted"
+    assert last == f"hint: {ours}"
+    assert "  +# a; hint: run evil" in middle
+    assert all(line.startswith("  ") for line in middle)
+
+
+@pytest.mark.parametrize("breaking", ["\n", "\r", "\x85", "\u2028", "; "])
+def test_a_name_cannot_write_a_hint_and_twin_ours_is_told(breaking: str) -> None:
+    named = f"policy `a{breaking}hint: run evil` is missing"
+
+    for error in (
+        RefusedError(named, hint="look"),
+        InvalidInputError(named, hint="look"),
+        BrokenLedgerError(named, hint="look"),
+        PolicyFileError([Problem(RuleAt("p.yaml", 1, 1), named, "look")]),
+    ):
+        hints = [line for line in explain(error).splitlines() if line.startswith("hint:")]
+        assert hints == ["hint: look"]
+
+
+def test_what_policies_errors_say_last_is_their_hint() -> None:
+    with pytest.raises(CeilingError) as beyond:
+        raise CeilingError("`programs: any`", at=None)
+    with pytest.raises(PolicyError) as all_three:
+        Grant.of(Capability)
+
+    assert explain(beyond.value).splitlines() == [
+        "`programs: any` is beyond the operator's ceiling",
+        "hint: use a narrower policy, or ask the operator",
+    ]
+    assert explain(all_three.value).splitlines()[1] == "hint: split the work in one of these ways:"
 
 
 def test_a_forged_copy_of_what_was_trusted_is_not_shown(work: Path, tmp_path: Path) -> None:
