@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.report.step import Absent, Prose
-from agent_runner.report.visible import page_bytes, visible, visible_line
+from agent_runner.report.visible import page_bytes, short, visible, visible_line
 from audit.errors import AuditError
 from audit.openings import Gone
 
@@ -49,7 +49,7 @@ class Bodies:
     def words(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         """Return a command line, whole while there is room."""
         self._words_bytes -= sum(page_bytes(visible_line(word)) for word in argv)
-        return argv if self._words_bytes >= 0 else tuple(map(_short, argv))
+        return argv if self._words_bytes >= 0 else tuple(short(word, SHORT) for word in argv)
 
     def part(
         self,
@@ -102,8 +102,3 @@ def _fitting(text: str, most_bytes: int) -> tuple[str, int]:
         if taken <= most_bytes or len(kept) <= SHORT:
             return kept, taken
         kept = kept[: max(SHORT, len(kept) * max(0, most_bytes) // (taken + 1))]
-
-
-def _short(word: str) -> str:
-    more = len(word) - SHORT
-    return word if more <= 0 else f"{word[:SHORT]}... ({more} more characters)"

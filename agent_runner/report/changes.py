@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.errors import RunnerError
 from agent_runner.report.quantity import size
-from agent_runner.report.visible import visible, visible_line
+from agent_runner.report.visible import page_bytes, short, visible, visible_line
 from agent_runner.review import opened
 from audit.lock import is_held
 from policies.errors import PolicyError
@@ -26,9 +26,16 @@ if TYPE_CHECKING:
 LARGEST_FILE_BYTES: Final = 2 * 2**20
 """Longest file, before and after together, whose difference is shown."""
 ROOM_BYTES: Final = 8 * 2**20
-"""Bytes of differences that one page shows."""
+"""What all differences may take, in bytes of the page: a hidden character takes up to 20 of them."""
+NAMES_BYTES: Final = 4 * 2**20
+"""What the names of changes may take, and what is told beside them; no difference can push them off."""
 MOST_FILES: Final = 2000
 """Changes that one page names."""
+MOST_TROUBLES: Final = 200
+"""Paths that could not be read, and that one page names."""
+LONGEST_TROUBLE: Final = 1024
+"""Characters that it shows of one."""
+_NO_ROOM: Final = "no room is left on this page; `pairlock diff` shows it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,8 @@ class StageShown:
     """Changes that the page does not name."""
     troubles: tuple[str, ...] = ()
     """What could not be read, and so is not among the changes."""
+    troubles_left_out: int = 0
+    """How much more could not be read."""
     why_not: str = ""
     """Why nothing is shown; empty where something could be."""
 
@@ -93,41 +102,65 @@ def read_stage(session: SessionFiles) -> StageShown:
         return StageShown(why_not="the session is running: what it changed is shown when it has ended")
     try:
         with opened(session.folder) as (stage, changes):
-            files = tuple(_shown(stage, changes.changes))
-            troubles = tuple(f"{trouble.path}: {trouble.reason}" for trouble in changes.troubles)
-            left_out = max(0, len(changes.changes) - MOST_FILES)
+            files, left_out = _shown(stage, changes.changes)
     except (StageError, SandboxError, RunnerError, PolicyError, OSError) as error:
         return StageShown(why_not=str(getattr(error, "message", "") or error))
-    return StageShown(files=files, left_out=left_out, troubles=troubles)
+    return StageShown(
+        files=tuple(files),
+        left_out=left_out,
+        troubles=tuple(
+            f"{short(trouble.path, LONGEST_TROUBLE)}: {trouble.reason}"
+            for trouble in changes.troubles[:MOST_TROUBLES]
+        ),
+        troubles_left_out=max(0, len(changes.troubles) - MOST_TROUBLES),
+    )
 
 
-def _shown(stage: OpenStage, changes: tuple[Change, ...]) -> list[FileChange]:
-    found, room = [], ROOM_BYTES
+def _shown(stage: OpenStage, changes: tuple[Change, ...]) -> tuple[list[FileChange], int]:
+    """Return the changes that there is room to name, and how many more there are."""
+    found, names_room, room = [], NAMES_BYTES, ROOM_BYTES
     by_path = {change.path: change for change in changes}
-    for change in changes[:MOST_FILES]:
-        if change.renamed_to in by_path:
-            continue  # it is told with its new name
-        patch, why_not = _patch(stage, change, by_path.get(change.renamed_from), room)
-        room -= len(patch)
-        found.append(_file_change(change, patch, why_not))
-    return found
+    told = [change for change in changes if change.renamed_to not in by_path]  # the rest by its new name
+    for change in told[:MOST_FILES]:
+        named = _file_change(change)
+        weight = _weight(named)
+        if weight > names_room:
+            continue
+        names_room -= weight
+        patch, why_not, taken = _patch(stage, change, by_path.get(change.renamed_from), room)
+        room -= taken
+        found.append(replace(named, patch=patch, why_not=why_not))
+    return found, len(told) - len(found)
 
 
-def _patch(stage: OpenStage, change: Change, source: Change | None, room: int) -> tuple[str, str]:
+def _weight(named: FileChange) -> int:
+    """Return the bytes of a page that a change takes without its difference."""
+    return sum(page_bytes(text) for text in named.as_json().values() if isinstance(text, str))
+
+
+def _patch(stage: OpenStage, change: Change, source: Change | None, room: int) -> tuple[str, str, int]:
+    """Return a difference, or why there is none; and the bytes to be taken from the room.
+
+    What was rendered and does not fit takes its own length, so that no session makes a report render
+    without end.
+    """
     long = sum(_bytes(side) for side in (change.before, change.after))
     if long > LARGEST_FILE_BYTES:
-        return "", f"longer than {size(LARGEST_FILE_BYTES)}; `pairlock diff` shows it"
+        return "", f"longer than {size(LARGEST_FILE_BYTES)}; `pairlock diff` shows it", 0
     if long > room:
-        return "", "no room is left on this page; `pairlock diff` shows it"
+        return "", _NO_ROOM, 0
     rendered = render_diff(stage, (source, change) if source else (change,))
     if rendered.left_out:
-        return "", rendered.left_out[0].reason
+        return "", rendered.left_out[0].reason, 0
     if len(rendered.text) > LARGEST_FILE_BYTES:
-        return "", f"its difference is longer than {size(LARGEST_FILE_BYTES)}; `pairlock diff` shows it"
-    return rendered.text.decode("utf-8", "surrogateescape"), ""
+        why_not = f"its difference is longer than {size(LARGEST_FILE_BYTES)}; `pairlock diff` shows it"
+        return "", why_not, len(rendered.text)
+    patch = rendered.text.decode("utf-8", "surrogateescape")
+    taken = page_bytes(visible(patch))
+    return (patch, "", taken) if taken <= room else ("", _NO_ROOM, len(rendered.text))
 
 
-def _file_change(change: Change, patch: str, why_not: str) -> FileChange:
+def _file_change(change: Change) -> FileChange:
     return FileChange(
         path=change.path,
         renamed_from=change.renamed_from,
@@ -136,8 +169,8 @@ def _file_change(change: Change, patch: str, why_not: str) -> FileChange:
         concerns=tuple(sorted(concern.value for concern in change.concerns)),
         later=change.later,
         conflict=change.conflict,
-        patch=patch,
-        why_not=why_not,
+        patch="",
+        why_not="",
     )
 
 

@@ -54,6 +54,12 @@ def page_bytes(shown: str) -> int:
     return len(orjson.dumps(shown)) + 5 * sum(map(shown.count, "<>&"))
 
 
+def short(text: str, most: int) -> str:
+    """Return a text, cut where it is longer than so many characters; what is missing is counted."""
+    more = len(text) - most
+    return text if more <= 0 else f"{text[:most]}... ({more} more characters)"
+
+
 def plain(shown: str) -> str:
     """Return what `visible` made, without its marks: what a person who copies it gets."""
     return shown.replace(OPEN, "").replace(CLOSE, "")
