@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from agent_runner.errors import InvalidInputError
-from agent_runner.images.uv_lock import requirements_of
+from agent_runner.images.uv_lock import MOST_LOCK_CHARACTERS, requirements_of
 
+HASHES = {name: f"sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in "abcde"}
 REGISTRY = 'source = { registry = "https://pypi.org/simple" }'
 
 
@@ -20,8 +22,9 @@ def package(
     name: str, needs: str = "", *, version: str = "1", source: str = REGISTRY, files: bool = True
 ) -> str:
     """Write one package of a lock."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
     wheels = (
-        f'wheels = [{{ url = "https://x/{name}-{version}-py3-none-any.whl", hash = "sha256:{name * 4}" }}]\n'
+        f'wheels = [{{ url = "https://x/{name}-{version}-py3-none-any.whl", hash = "sha256:{digest}" }}]\n'
         if files
         else ""
     )
@@ -50,11 +53,11 @@ def test_markers_are_those_of_the_ways_that_lead_to_a_package() -> None:
     )
 
     assert requirements_of(lock).splitlines() == [
-        "a==1 --hash=sha256:aaaa",
-        "b==1 ; (m1) or (m2) and (m4) --hash=sha256:bbbb",
-        "c==1 ; (m1) and (m3) or (m2) --hash=sha256:cccc",
-        "d==1 ; (m1) or (m2) and (m4) --hash=sha256:dddd",
-        "e==1 --hash=sha256:eeee",
+        f"a==1 --hash={HASHES['a']}",
+        f"b==1 ; (m1) or (m2) and (m4) --hash={HASHES['b']}",
+        f"c==1 ; (m1) and (m3) or (m2) --hash={HASHES['c']}",
+        f"d==1 ; (m1) or (m2) and (m4) --hash={HASHES['d']}",
+        f"e==1 --hash={HASHES['e']}",
     ]
 
 
@@ -72,9 +75,12 @@ def test_extras_that_somebody_asked_for_are_taken_along() -> None:
 
     lock = lock.replace(
         '[[package]]\nname = "a"\nversion = "1"\n',
-        '[[package]]\nname = "a"\nversion = "1"\nsdist = { hash = "sha256:00" }\n',
+        '[[package]]\nname = "a"\nversion = "1"\nsdist = { hash = "sha256:' + "0" * 64 + '" }\n',
     )
-    assert requirements_of(lock).splitlines() == ["a==1 --hash=sha256:00", "b==1 --hash=sha256:bbbb"]
+    assert requirements_of(lock).splitlines() == [
+        f"a==1 --hash=sha256:{'0' * 64}",
+        f"b==1 --hash={HASHES['b']}",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +108,102 @@ def test_extras_that_somebody_asked_for_are_taken_along() -> None:
 def test_a_lock_that_cannot_be_held_to_is_refused(lock: str, message: str) -> None:
     """One line, with what is wrong."""
     with pytest.raises(InvalidInputError, match=message):
+        requirements_of(lock)
+
+
+NEEDS_A = own('dependencies = [{ name = "a" }]')
+
+
+@pytest.mark.parametrize(
+    ("lock", "message"),
+    [
+        (NEEDS_A.replace('"a"', '"a\\n-r .env"'), "whose name is none"),
+        (NEEDS_A.replace('"a"', '"--pre"'), "whose name is none"),
+        (NEEDS_A.replace('"a"', "7"), "whose name is none"),
+        (NEEDS_A + package("a", version="1 --pre"), "whose version is none"),
+        (NEEDS_A + package("a", version="1\\n--index-url=https://evil/"), "whose version is none"),
+        (
+            NEEDS_A + package("a").replace('version = "1"', f"version = 0x{'f' * 5000}"),
+            "whose version is none",
+        ),
+        (
+            NEEDS_A + package("a").replace('version = "1"', f"version{'.x' * 90} = 1"),
+            "whose version is none",
+        ),
+        (NEEDS_A + package("a").replace('version = "1"\n', ""), "no version for `a`"),
+        (NEEDS_A + package("a").replace("sha256:", "sha256:0\\n--pre "), "no hash for `a`"),
+        (NEEDS_A + package("a").replace("sha256:", "md5:"), "no hash for `a`"),
+        *(
+            (NEEDS_A.replace('"a"', f'"a", marker = {marker}') + package("a"), "a marker that is none")
+            for marker in (
+                '"m --pre"',
+                '"--pre"',
+                '"m -i https"',
+                '"m\\n-r x"',
+                '"m # x"',
+                '"m $HOME"',
+                "7",
+                "[]",
+                f'"{"m" * 4097}"',
+            )
+        ),
+    ],
+)
+def test_nothing_but_packages_is_written_for_pip(lock: str, message: str) -> None:
+    """Name, version, hash and marker are each of their form: no line of another kind, no option."""
+    with pytest.raises(InvalidInputError, match=message):
+        requirements_of(lock)
+
+
+def test_a_marker_as_uv_writes_them_is_kept() -> None:
+    """The twin of what is refused."""
+    marker = "(python_full_version >= '3.11' and platform_machine != 'x86-64') or extra == 'group-3-app-dev'"
+    lock = own(f'dependencies = [{{ name = "a", marker = "{marker}" }}]') + package("a")
+
+    assert requirements_of(lock) == f"a==1 ; ({marker}) --hash={HASHES['a']}\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("1" * 5000, "a value that no lock has"),
+        ("[" * 5000 + "]" * 3000, "a value that no lock has"),
+        (f"{{ a{'.a' * 100_000} = 1 }}", "a line with more than 100 dots"),
+        ("1 #" + "x" * MOST_LOCK_CHARACTERS, "is longer than 8388608 characters"),
+    ],
+)
+def test_a_value_that_breaks_the_reader_is_one_clear_line(value: str, message: str) -> None:
+    """Python refuses such numbers, and its stack ends."""
+    with pytest.raises(InvalidInputError, match=message):
+        requirements_of(f"x = {value}\n{NEEDS_A}")
+
+
+def test_a_lock_with_too_many_packages_is_refused() -> None:
+    """Counted before they are looked at."""
+    with pytest.raises(InvalidInputError, match="has 20001 packages"):
+        requirements_of("[[package]]\n" * 20_001)
+
+
+def test_a_lock_with_too_many_steps_is_refused() -> None:
+    """Many ways to a package with many needs."""
+    ways = ", ".join(f'\n{{ name = "a", marker = "m{way}" }}' for way in range(25))
+    needs = ", ".join(f"\n{{ name = 'p{number}' }}" for number in range(4100))
+    lock = own(f"dependencies = [{ways}]") + package("a", f"dependencies = [{needs}]")
+    lock += "".join(f'[[package]]\nname = "p{number}"\n' for number in range(4100))
+
+    with pytest.raises(InvalidInputError, match="more than 100000 steps"):
+        requirements_of(lock)
+
+
+def test_a_way_with_too_many_markers_is_refused() -> None:
+    """A chain of packages, each under a marker of its own."""
+    names = [f"p{number}" for number in range(40)]
+    lock = own('dependencies = [{ name = "p0", marker = "m" }]')
+    for name, following in pairwise(names):
+        lock += package(name, f'dependencies = [{{ name = "{following}", marker = "{name}" }}]')
+    lock += package(names[-1])
+
+    with pytest.raises(InvalidInputError, match="more ways"):
         requirements_of(lock)
 
 
