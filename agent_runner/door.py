@@ -12,8 +12,6 @@ import os
 import socket
 import stat
 import struct
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import orjson
@@ -23,14 +21,18 @@ from agent_runner.errors import InvalidInputError, RunnerError
 from agent_runner.person import who
 from audit.escape import escape_line
 from audit.state import ID_PATTERN
+from sandbox.errors import SandboxError
+from sandbox.runtime_folder import made_private, require_private, runtime_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from agent_runner.approvals import Question
 
 VERSION: Final = 1
 LONGEST_LINE: Final = 64 * 1024
+_FOLDER_NAME: Final = "pairlock"
 _ANSWER_SECONDS: Final = 10.0
 Said = dict[str, object]
 
@@ -41,27 +43,25 @@ def socket_path(session: str) -> Path:
     Raises:
         RunnerError: When the folder is somebody else's, or open to others.
     """
-    folder = _folder()
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+    folder = runtime_folder(_FOLDER_NAME, os.environ)
+    try:
+        made_private(folder)
+    except SandboxError as error:
         raise RunnerError(
             f"the folder `{folder}` is not this user's alone", hint="remove it, or set `XDG_RUNTIME_DIR`"
-        )
+        ) from error
     return folder / session
 
 
-def _folder() -> Path:
-    named = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(named) / "pairlock" if named else Path(tempfile.gettempdir()) / f"pairlock-{os.getuid()}"
-
-
 def dead_sockets() -> list[Path]:
-    """Return the sockets in this user's folder at which nobody listens any more."""
-    folder = _folder()
-    if not folder.is_dir():
+    """Return the sockets in this user's folder at which nobody listens any more; none in somebody else's."""
+    folder = runtime_folder(_FOLDER_NAME, os.environ)
+    try:
+        require_private(folder)
+        found = sorted(folder.iterdir())
+    except (SandboxError, OSError):
         return []
-    return [path for path in sorted(folder.iterdir()) if ID_PATTERN.fullmatch(path.name) and _is_dead(path)]
+    return [path for path in found if ID_PATTERN.fullmatch(path.name) and _is_dead(path)]
 
 
 def _is_dead(path: Path) -> bool:

@@ -17,18 +17,19 @@ import fcntl
 import os
 import secrets
 import shutil
-import stat
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sandbox.errors import SandboxError
+from sandbox.runtime_folder import made_private, require_private, runtime_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sandbox.workspace import WorkspaceIdentity
 
+_FOLDER_NAME: Final = "pairlock-mounts"
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -53,7 +54,7 @@ class NeutralNames:
         Raises:
             SandboxError: When somebody else owns what should be ours.
         """
-        above = _private(_runtime_folder(environment))
+        above = made_private(runtime_folder(_FOLDER_NAME, environment))
         with _locked(above):
             _sweep(above)
             folder = above / secrets.token_hex(8)
@@ -111,40 +112,21 @@ def require_identity(descriptor: int, expected: WorkspaceIdentity) -> None:
         )
 
 
-def _runtime_folder(environment: Mapping[str, str]) -> Path:
-    given = environment.get("XDG_RUNTIME_DIR", "")
-    if (
-        given.startswith("/")
-        and Path(given).is_dir()
-        and given.isprintable()
-        and not set(given) & set(",:\\\"'")
-    ):
-        return Path(given) / "pairlock-mounts"
-    return Path("/tmp") / f"pairlock-{os.getuid()}"  # noqa: S108 - 0700, and its owner is checked
-
-
-def _private(folder: Path) -> Path:
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise SandboxError(
-            f"`{folder}` is not a private folder of this user", hint="remove it, or set XDG_RUNTIME_DIR"
-        )
-    return folder
-
-
 def sweep_names(environment: Mapping[str, str] = os.environ, *, remove: bool = True) -> tuple[str, ...]:
     """Remove the links that runners left which were killed, and return the folders they were in.
 
     Args:
         environment: Says where they are.
         remove: False only looks.
+
+    Raises:
+        SandboxError: When somebody else owns what should be ours.
     """
-    above = _runtime_folder(environment)
-    if not above.is_dir():
+    above = runtime_folder(_FOLDER_NAME, environment)
+    if not os.path.lexists(above):
         return ()
-    with _locked(_private(above)):
+    require_private(above)
+    with _locked(above):
         return _sweep(above, remove=remove)
 
 
