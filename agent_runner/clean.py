@@ -58,9 +58,8 @@ async def clean(state: Path, wanted: Cleaning) -> AsyncIterator[Cleaned]:
                 yield Cleaned(leftover.name, kept=leftover.kept)
                 continue
             try:
-                if not wanted.dry_run:
-                    await leftover.remove()
-                yield Cleaned(leftover.name)
+                kept = None if wanted.dry_run else await leftover.remove()
+                yield Cleaned(leftover.name, kept=kept or "")
             except SandboxError as error:
                 yield Cleaned(leftover.name, error)
         built = built_names if wanted.dry_run else remove_built

@@ -20,13 +20,14 @@ from agent_runner.package import pairlock_version
 from agent_runner.person import who
 from agent_runner.state_label import state_label
 from agent_runner.waiting import Unread, waiting_in
-from audit.errors import LedgerLockedError, UnknownSessionError
+from audit.errors import LedgerError, LedgerLockedError, UnknownSessionError
 from audit.escape import escape_line
 from audit.event import StageDiscarded
 from audit.host import HostLog
 from audit.index import read_index
 from audit.lock import WriterLock, is_held
 from audit.state import SessionFiles, StateFiles
+from sandbox.errors import SandboxError
 from sandbox.neutral import sweep_names
 from sandbox.runtime.images import ready_empty
 from sandbox.runtime.volume import ready_runtime
@@ -47,8 +48,8 @@ class Leftover:
 
     name: str
     """What it is, for people; escaped."""
-    remove: Callable[[], Awaitable[object]]
-    """Removes it."""
+    remove: Callable[[], Awaitable[str | None]]
+    """Removes it, or says why it stays after all."""
     kept: str = ""
     """Why it is not to go; empty for what can."""
 
@@ -89,15 +90,16 @@ def _on_disk(engine: DockerEngine, state: Path, *, unreviewed: bool) -> Iterator
             continue
         parcel = folder / PARCEL
         if os.path.lexists(parcel):
-            yield Leftover(f"the unsent workspace of session {session}", _unlink(parcel))
+            remove = _alone(folder, _unlink(parcel))
+            yield Leftover(f"the unsent workspace of session {session}", remove)
         if not _has_stage(folder):
             continue
         yield from _stage(engine, state, folder, unreviewed=unreviewed)
     for session in sorted(set(files.session_ids()) - read_index(files).sessions.keys()):
         folder = files.session(session).folder
-        if _own_folder(folder) and {entry.name for entry in folder.iterdir()} <= {
-            files.session(session).lock.name
-        }:
+        if not _own_folder(folder) or running(state, session):
+            continue
+        if {entry.name for entry in folder.iterdir()} <= {files.session(session).lock.name}:
             yield Leftover(f"the empty folder of session {session}", _remove_empty(folder))
     for socket in dead_sockets():
         yield Leftover(f"the socket of session {socket.name}", _unlink(socket))
@@ -106,37 +108,64 @@ def _on_disk(engine: DockerEngine, state: Path, *, unreviewed: bool) -> Iterator
 
 def _stage(engine: DockerEngine, state: Path, folder: Path, *, unreviewed: bool) -> Iterator[Leftover]:
     """Yield a stage that can go; one that cannot be read may hold changes, and is told of."""
-    name, remove = f"the stage of session {folder.name}", _discard(engine, state, folder)
-    match waiting_in(folder):
+    name, waits = f"the stage of session {folder.name}", waiting_in(folder)
+    remove = _alone(folder, lambda: _discard_seen(engine, state, folder, waits))
+    match waits:
         case 0:
             yield Leftover(name, remove)
         case Unread(why=why):
             reviewed = "" if unreviewed else f"it cannot be read ({why}), and `--unreviewed` was not given"
-            yield Leftover(name, _recorded(remove, state, folder), kept=reviewed)
+            yield Leftover(name, remove, kept=reviewed)
         case count:
             if unreviewed:
-                yield Leftover(f"{name} with {count} changes", _recorded(remove, state, folder))
+                yield Leftover(f"{name} with {count} changes", remove)
 
 
-def _recorded(
-    remove: Callable[[], Awaitable[object]], state: Path, folder: Path
-) -> Callable[[], Awaitable[None]]:
+def _alone(folder: Path, remove: Callable[[], Awaitable[str | None]]) -> Callable[[], Awaitable[str | None]]:
+    """Remove what is a session's as its only writer: `resume` may have come since it was looked at."""
+
+    async def locked() -> str | None:
+        try:
+            lock = WriterLock(SessionFiles(folder).lock)
+        except LedgerLockedError:
+            return "a runner has just gone on with the session"
+        except LedgerError as error:
+            return escape_line(str(error))
+        try:
+            return await remove()
+        finally:
+            lock.release()
+
+    return locked
+
+
+async def _discard_seen(engine: DockerEngine, state: Path, folder: Path, waits: int | Unread) -> str | None:
+    """Remove a stage, if no more waits in it than was seen before its session was locked."""
+    if waiting_in(folder) != waits:
+        return "its changes are others than a moment ago"
+    if waits != 0:
+        _record(state, folder)
+    await _discard(engine, state, folder)
+    return None
+
+
+def _record(state: Path, folder: Path) -> None:
     """Write down that a person had changes thrown away, before they are: the session cannot go on."""
-
-    async def discarded() -> None:
-        why = "a person had it cleaned away, unreviewed"
-        workspace = ""
-        with suppress(NoFactsError):
-            workspace = read_meta(folder).workspace or ""
-        with HostLog(state, writer=pairlock_version()) as log:
-            log.append(StageDiscarded(session=folder.name, workspace=workspace, by=who(), why=why))
-        await remove()
-
-    return discarded
+    why = "a person had it cleaned away, unreviewed"
+    workspace = ""
+    with suppress(NoFactsError):
+        workspace = read_meta(folder).workspace or ""
+    with HostLog(state, writer=pairlock_version()) as log:
+        log.append(StageDiscarded(session=folder.name, workspace=workspace, by=who(), why=why))
 
 
 def _names() -> Iterator[Leftover]:
-    for folder in sweep_names(remove=False):
+    try:
+        found = sweep_names(remove=False)
+    except (SandboxError, OSError) as error:  # another user may have made the folder in /tmp first
+        yield Leftover("the links of mounts", _swept, kept=escape_line(str(error)))
+        return
+    for folder in found:
         yield Leftover(f"the links of a mount in {folder}", _swept)
 
 
@@ -171,35 +200,36 @@ def _unlink(path: Path) -> Callable[[], Awaitable[None]]:
     return remove
 
 
-def _remove_empty(folder: Path) -> Callable[[], Awaitable[None]]:
+def _remove_empty(folder: Path) -> Callable[[], Awaitable[str | None]]:
     """Remove the folder of a session that never began; one that begins just now finds its lock taken."""
 
-    async def remove() -> None:
-        lock = SessionFiles(folder).lock
-        with suppress(LedgerLockedError):
-            held = WriterLock(lock)
-            await asyncio.to_thread(lock.unlink)
+    async def remove() -> str | None:
+        try:
+            await asyncio.to_thread(SessionFiles(folder).lock.unlink)
             await asyncio.to_thread(folder.rmdir)
-            held.release()
+        except OSError as error:
+            return (error.strerror or "it does not go").lower()
+        return None
 
-    return remove
+    return _alone(folder, remove)
 
 
-def _discard(engine: DockerEngine, state: Path, folder: Path) -> Callable[[], Awaitable[None]]:
+async def _discard(engine: DockerEngine, state: Path, folder: Path) -> None:
     """Remove a stage; what overlay left in root's name, a container with that folder alone removes."""
-
-    async def remove() -> None:
-        leftover = discard(folder).leftover
-        if leftover is None:
-            return
-        empty = await ready_empty(engine, state=state, progress=_quiet)
-        volume = await ready_runtime(engine, state=state, progress=_quiet)
-        code = "import os, shutil; [shutil.rmtree(f'/folder/{name}') for name in os.listdir('/folder')]"
-        argv = (*volume.argv_prefix[:-1], "-c", code)
-        await engine.empty_folder_as_root(leftover, image=empty, guest_volume=volume.name, argv=argv)
-        discard(folder)
-
-    return remove
+    leftover = discard(folder).leftover
+    if leftover is None:
+        return
+    empty = await ready_empty(engine, state=state, progress=_quiet)
+    volume = await ready_runtime(engine, state=state, progress=_quiet)
+    code = "import os, shutil; [shutil.rmtree(f'/folder/{name}') for name in os.listdir('/folder')]"
+    argv = (*volume.argv_prefix[:-1], "-c", code)
+    await engine.empty_folder_as_root(leftover, image=empty, guest_volume=volume.name, argv=argv)
+    left = discard(folder).leftover
+    if left is not None:
+        raise SandboxError(
+            f"`{left}` is root's and could not be emptied",
+            hint="remove it as root, or run `pairlock clean` again",
+        )
 
 
 def _quiet(message: str, /, *, done: int, total: int) -> None:

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from agent_runner.clean import Cleaned, Cleaning, clean
+from agent_runner.leftovers import leftovers
 from agent_runner.state_label import state_label
 from agent_runner.waiting import Unread, waiting_in
 from audit.errors import StateFolderError
@@ -120,6 +121,32 @@ async def test_a_dry_run_names_what_would_go_and_leaves_it(lab: Lab, new_state: 
     assert discarded["session"] == ran.result.session
 
 
+async def test_a_session_that_goes_on_while_clean_looks_keeps_its_stage(
+    lab: Lab, new_state: Callable[[], Path]
+) -> None:
+    """`resume` may lock its session after the look; removal takes that lock, and looks again under it."""
+    state = new_state()
+    ran = await lab.arun(POLICY, WRITES, workspace=lab.workspace(), state=state)
+    folder = ran.result.ledger.parent
+    engine = await DockerEngine.connect()
+    try:
+        (found,) = [item async for item in leftovers(engine, state, unreviewed=True)]
+        resumed = WriterLock(folder / "writer.lock")
+        running = await found.remove()
+        (folder / "stage" / "upper" / "another.txt").write_text("made by the session that went on")
+        resumed.release()
+        ended = await found.remove()
+        (folder / "stage" / "upper" / "another.txt").unlink()
+        gone = await found.remove()
+    finally:
+        await engine.close()
+
+    assert running == "a runner has just gone on with the session"
+    assert ended == "its changes are others than a moment ago"
+    assert gone is None
+    assert not (folder / "stage").exists()
+
+
 async def test_what_a_killed_clean_left_half_removed_goes(new_state: Callable[[], Path]) -> None:
     """A stage is renamed before it is removed; the other half is found by the next run."""
     state = new_state()
@@ -128,8 +155,11 @@ async def test_what_a_killed_clean_left_half_removed_goes(new_state: Callable[[]
 
     found = await cleaned(state)
 
-    assert [item.name for item in found] == [f"the stage of session {DEAD}"]
-    assert not half.exists()
+    assert [item.name for item in found] == [
+        f"the stage of session {DEAD}",
+        f"the empty folder of session {DEAD}",
+    ]
+    assert not half.parent.exists()
 
 
 async def test_only_sockets_at_which_nobody_listens_go(
@@ -149,6 +179,23 @@ async def test_only_sockets_at_which_nobody_listens_go(
 
     assert [item.name for item in found] == [f"the socket of session {DEAD}"]
     assert [path.name for path in sockets.iterdir()] == [LIVING]
+
+
+async def test_a_runtime_folder_of_somebody_else_keeps_nothing_else_from_going(
+    new_state: Callable[[], Path], runtime_folder: Path
+) -> None:
+    """In /tmp another user can make it first: it is told of, and the rest is cleaned."""
+    state = new_state()
+    folder_of(state, DEAD)
+    for name in ("pairlock", "pairlock-mounts"):
+        (runtime_folder / name).mkdir()
+        (runtime_folder / name).chmod(0o777)
+
+    found = await cleaned(state)
+
+    assert [item.name for item in found] == [f"the empty folder of session {DEAD}", "the links of mounts"]
+    assert [bool(item.kept) for item in found] == [False, True]
+    assert "not a private folder" in found[1].kept
 
 
 @pytest.mark.parametrize(
