@@ -71,7 +71,7 @@ async def build_dockerfile(folder: Path, digest: str, *, state: Path, progress: 
         sandbox.errors.SandboxError: When the engine does not build it, or no sandbox can stand on the result.
         audit.errors.LedgerError: When it cannot be written down.
     """
-    files = {NAME: require_trusted(folder, digest), **_manifests(folder)}
+    files = context_files(require_trusted(folder, digest), _manifests(folder))
     name, source = image_name(folder), str(folder.resolve())  # noqa: ASYNC240 - one look at a path
     engine = await DockerEngine.connect()
     try:
@@ -103,7 +103,17 @@ def current_digest(folder: Path) -> str:
     Raises:
         InvalidInputError: When there is none.
     """
-    return _digest({NAME: read_manifest(folder, NAME), **_manifests(folder)})
+    return _digest(context_files(read_manifest(folder, NAME), _manifests(folder)))
+
+
+def context_files(dockerfile: bytes, manifests: dict[str, bytes]) -> dict[str, bytes]:
+    """Return what the builder is given: the bytes that were looked at, whatever else has their name.
+
+    Args:
+        dockerfile: As it was read when its digest was compared; it is not read again.
+        manifests: The project's, by name.
+    """
+    return {**manifests, NAME: dockerfile}
 
 
 def _manifests(folder: Path) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ import pytest
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.images.agents import find_agent, known_agents
 from agent_runner.images.building import RecipeBackend
-from agent_runner.images.dockerfile import require_trusted
+from agent_runner.images.dockerfile import context_files, require_trusted
 from agent_runner.images.plan import Plan, Sources, image_name, plan_agent, plan_project, policy_of
 from agent_runner.images.recipes import recipe
 from cli_tools.observation import Observation
@@ -195,3 +195,10 @@ def test_a_dockerfile_is_trusted_by_its_digest_alone(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").symlink_to("/etc/passwd")
     with pytest.raises(InvalidInputError, match="cannot be read"):
         require_trusted(tmp_path, digest)
+
+
+def test_the_dockerfile_that_was_looked_at_is_the_one_that_is_built() -> None:
+    """A second reading of it, under a manifest's name, does not take its place."""
+    files = context_files(b"FROM read\n", {"Dockerfile": b"FROM swapped\n", "requirements.txt": b"a==1\n"})
+
+    assert files == {"Dockerfile": b"FROM read\n", "requirements.txt": b"a==1\n"}
