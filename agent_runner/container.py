@@ -70,14 +70,18 @@ class Ground:
         )
 
     async def placed(self, plan: StagePlan | None) -> Placement:
-        """Describe the container, its workspace held as the plan says."""
+        """Describe the container, its workspace held as the plan says; a refusal leaves nothing behind."""
         names = NeutralNames.make() if plan is not None else None
+        mount: Mount | None = None
         try:
             mount = await self._mount(plan, names) if plan is not None and names is not None else None
             return Placement(ground=self, spec=self._spec(mount), plan=plan, names=names)
         except BaseException:
             if names is not None:
                 names.remove()
+            if isinstance(mount, VolumeMount):  # it is filled already, with the user's files
+                with suppress(SandboxError):  # the refusal is what is told; `pairlock clean` tries again
+                    await self.engine.remove_volume(mount.name)
             raise
 
     async def _mount(self, plan: StagePlan, names: NeutralNames) -> Mount:
