@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent_runner.errors import InvalidInputError
 from agent_runner.meta import POLICY
 from agent_runner.state import session_files
-from audit.event import ActionIntended, ApprovalAnswered
+from audit.event import ActionIntended, ApprovalAnswered, SessionOpened
 from audit.reader import SessionReader
 from cli_tools.action import LineProposal
 from cli_tools.catalogue import built_in
@@ -206,15 +206,20 @@ def from_session(state: Path, given: str, name: str) -> str:
         audit.errors.AuditError: When there is no such session, or its ledger does not hold.
     """
     files = session_files(given, state)
-    allowed, approved = _requests(SessionReader(state, files.folder.name))
-    return narrowest(allowed, approved=approved, under=_policy_of(files.folder), name=name).as_yaml()
+    reader = SessionReader(state, files.folder.name)
+    allowed, approved = _requests(reader)
+    return narrowest(allowed, approved=approved, under=_policy_of(reader), name=name).as_yaml()
 
 
-def _policy_of(folder: Path) -> Policy | None:
+def _policy_of(reader: SessionReader) -> Policy | None:
+    """Return the policy beside the ledger, None unless it is the one that the ledger committed to."""
+    path = reader.files.folder / POLICY
     try:
-        return parse_policy((folder / POLICY).read_text("utf-8"), origin=str(folder / POLICY))
+        policy = parse_policy(path.read_text("utf-8"), origin=str(path))
     except (OSError, ValueError, PolicyError):
         return None
+    opened = next((event for _, event in reader.events() if isinstance(event, SessionOpened)), None)
+    return policy if opened is not None and opened.policy_digest == policy.digest else None
 
 
 def _requests(reader: SessionReader) -> tuple[list[ActionRequest], list[ActionRequest]]:

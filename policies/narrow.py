@@ -11,6 +11,7 @@ from policies.errors import BadValueError
 from policies.globs import Glob
 from policies.grant import Grant
 from policies.hosts import HostPattern
+from policies.join import ACCESS, strictest
 from policies.leaves import Programs
 from policies.policy import (
     ArgumentRule,
@@ -44,7 +45,8 @@ def narrowest(
         allowed: The actions that were done without a question, in any order.
         name: What the policy is to be called.
         approved: The actions that a person approved, each for itself: those are asked again.
-        under: The policy that the session ran under: its image, sizes, budget and credentials are kept.
+        under: The policy that the session ran under: its image, sizes, budget and credentials are kept, and
+            what it hides, protects and says of the arguments and calls of these commands.
 
     Returns:
         A policy that allows each of them, or asks, and names nothing else: each command, program, host,
@@ -70,8 +72,9 @@ def narrowest(
 
 def _as_under(drafted: Policy, under: Policy) -> Policy:
     fields: dict[str, object] = {"isolation": under.isolation, "budget": under.budget, "sinks": under.sinks}
+    fields["commands"] = _commands_under(drafted.commands, under.commands)
     if drafted.files and under.files:
-        fields["files"] = drafted.files.model_copy(update={"limits": under.files.limits})
+        fields["files"] = _files_under(drafted.files, under.files)
     if drafted.exec and under.exec:
         fields["exec"] = drafted.exec.model_copy(update={"image": under.exec.image})
     if drafted.network and under.network:
@@ -80,6 +83,18 @@ def _as_under(drafted: Policy, under: Policy) -> Policy:
             update={"allow": rules, "limits": under.network.limits}
         )
     return drafted.replaced(**fields)
+
+
+def _files_under(drafted: FilesBlock, under: FilesBlock) -> FilesBlock:
+    visible = drafted.visible if under.hide_defaults else ()
+    access = strictest(ACCESS, drafted.access, under.access)
+    return under.model_copy(update={"access": access, "visible": visible})
+
+
+def _commands_under(drafted: CommandsBlock, under: CommandsBlock) -> CommandsBlock:
+    names = [tuple(pattern.text.split()) for pattern in (*drafted.allow, *drafted.ask)]
+    kept = (rule for rule in under.rules if any(rule.command.matches(name) for name in names))
+    return drafted.model_copy(update={"rules": (*drafted.rules, *kept)})
 
 
 def _rule_under(rule: EgressRule, under: NetworkBlock) -> EgressRule:

@@ -290,3 +290,39 @@ def test_a_recorded_path_with_stars_or_too_long_still_gives_a_policy_that_allows
     policy = parse_policy(narrowest([request], name="n").as_yaml(), origin="n.yaml")
 
     assert isinstance(_decide(policy, f"http get https://x.com{path}"), Allowed)
+
+
+def test_the_narrowest_policy_is_no_wider_than_the_one_that_the_session_ran_under() -> None:
+    under = parse_policy(
+        "version: 1\nname: u\ngrant: [files]\n"
+        "files: {access: read, hide: [private/**], hide_defaults: false, protect: [src/**], protect_defaults: false}\n"
+        "commands:\n  allow: [files *]\n"
+        "  rules:\n    - {command: files read, arguments: {path: ['docs/**', a.py]}, max_calls: 3}\n"
+        "    - {command: files *, max_calls: 40}\n    - {command: files write, max_calls: 1}\n",
+        origin="u.yaml",
+    )
+    requests = [request_from_line(line, COMMANDS) for line in ("files read a.py", "files list .")]
+
+    text = narrowest(requests, under=under, name="n").as_yaml()
+    policy = parse_policy(text, origin="n.yaml")
+
+    assert diff(under, policy, COMMANDS).widenings == ()
+    assert policy.files == under.files
+    assert {rule.command.text for rule in policy.commands.rules} == {"files read", "files *"}
+    for line in ("files read a.py", "files list ."):
+        assert isinstance(_decide(policy, line), Allowed), line
+    for near in ("files read private/a", "files read b.py", "files write a.py --content x"):
+        assert not isinstance(_decide(policy, near), Allowed), near
+
+
+def test_twin_a_recorded_write_where_defaults_protect_is_allowed_if_it_was() -> None:
+    under = parse_policy(
+        "version: 1\nname: u\ngrant: [files]\nfiles: {access: stage, protect_defaults: false}\ncommands: {allow: [files write]}\n",
+        origin="u.yaml",
+    )
+    line = "files write .git/config --content x"
+
+    policy = narrowest([request_from_line(line, COMMANDS)], under=under, name="n")
+
+    assert isinstance(_decide(policy, line), Allowed)
+    assert diff(under, policy, COMMANDS).widenings == ()
