@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from sandbox.covering import MOST_VOLUMES
 from sandbox.errors import ImageRefusedError
 from sandbox.images.engine import PathKind
 from sandbox.spec import MESSAGE_QUEUES, RUNTIME, SCRATCH, SHARED_MEMORY, WORKSPACE
@@ -27,6 +28,8 @@ MOUNTED: Final = (
 LABELS: Final = "io.pairlock."
 MOST_VARIABLES: Final = 512
 MOST_VARIABLE_BYTES: Final = 64 * 1024
+MOST_VOLUME_CHARACTERS: Final = 4096
+"""Of all volumes' paths: each folder on the way is looked at by a request of its own."""
 _GO_NAMES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -84,6 +87,13 @@ def _require_ordinary(details: ImageDetails, architecture: str) -> None:
             f"the image sets {len(details.environment)} variables of {size} bytes in all, "
             f"expected at most {MOST_VARIABLES} of {MOST_VARIABLE_BYTES}",
             hint="build the image with fewer ENV lines",
+        )
+    length = sum(map(len, details.volumes))
+    if len(details.volumes) > MOST_VOLUMES or length > MOST_VOLUME_CHARACTERS:
+        raise ImageRefusedError(
+            f"the image declares {len(details.volumes)} volumes of {length} characters in all, "
+            f"expected at most {MOST_VOLUMES} of {MOST_VOLUME_CHARACTERS}",
+            hint="build the image with fewer VOLUME lines",
         )
 
 

@@ -78,19 +78,23 @@ def test_nothing_there_is_as_good_as_a_folder() -> None:
         ({"operating_system": "windows"}, "for `windows/amd64`"),
         ({"environment": tuple(f"A{n}=" for n in range(513))}, "sets 513 variables"),
         ({"environment": ("A=" + "x" * 70_000,)}, "sets 1 variables of 70002 bytes"),
+        ({"volumes": tuple(f"/v{n}" for n in range(33))}, "declares 33 volumes of 122 characters"),
+        ({"volumes": ("/x" * 2049,)}, "declares 1 volumes of 4098 characters"),
         ({"labels": ("io.pairlock.session",)}, "has the label `'io.pairlock.session'`"),
     ],
 )
 async def test_what_cannot_be_undone_from_outside_is_refused(
     changed: dict[str, object], message: str
 ) -> None:
-    """Another machine's programs, an environment that floods the request, labels like ours."""
+    """Another machine's programs, too many variables or volumes, labels like ours: no container is made."""
     details = replace(PLAIN, **changed)  # type: ignore[arg-type]  # fields by name
+    engine = Looked({})
 
     with pytest.raises(ImageRefusedError) as caught:
-        await require_sound(Looked({}), details, architecture="x86_64")  # type: ignore[arg-type]  # as above
+        await require_sound(engine, details, architecture="x86_64")  # type: ignore[arg-type]  # as above
 
     assert message in caught.value.message
+    assert engine.asked == ()
 
 
 @pytest.mark.parametrize(
