@@ -17,6 +17,7 @@ import orjson
 
 from agent_runner.ceiling import read_ceiling
 from audit import event
+from audit.errors import BadEventError
 from audit.openings import Gone
 from audit.reader import SessionReader
 from cli_tools.action import LineProposal, ToolProposal
@@ -98,7 +99,7 @@ def replayed(state: Path, session: str, policy: Policy) -> Iterator[Replayed]:
             case event.SessionOpened():
                 replay.open(happened)
             case event.ModelAnswered():
-                replay.reply(happened)
+                replay.reply(entry.seq, happened)
             case event.ActionIntended():
                 yield replay.action(entry.seq, happened)
             case event.ApprovalAnswered():
@@ -126,10 +127,10 @@ class _Replay:
         raw = self._value(opened.task) if opened.task_is_origin else None
         self.task = raw.decode("utf-8", "surrogateescape") if raw is not None else None
 
-    def reply(self, answered: event.ModelAnswered) -> None:
+    def reply(self, seq: int, answered: event.ModelAnswered) -> None:
         """Remember what the model wrote; an earlier reply's calls are over."""
         raw = self._value(answered.raw) if answered.raw else None
-        bodies: dict[str, str] = orjson.loads(raw)["bodies"] if raw is not None else {}
+        bodies = _bodies(seq, raw) if raw is not None else {}
         withheld = answered.raw is not None and raw is None
         self.proposals = []
         for place, call in enumerate(answered.tool_calls):
@@ -137,8 +138,7 @@ class _Replay:
                 self.proposals.append((call.call, ToolProposal(tool=call.name, arguments=call.arguments)))
             elif not withheld:
                 body = bodies.get(str(place))
-                content = base64.b64decode(body) if body is not None else None
-                self.proposals.append((call.call, LineProposal(line=call.arguments, body=content)))
+                self.proposals.append((call.call, LineProposal(line=call.arguments, body=body)))
 
     def action(self, seq: int, intended: event.ActionIntended) -> Replayed:
         proposal = self._proposal(intended.call)
@@ -196,6 +196,14 @@ class _Replay:
     def _value(self, commitment: Commitment) -> bytes | None:
         value = self.reader.value(commitment)
         return None if isinstance(value, Gone) else value
+
+
+def _bodies(seq: int, raw: bytes) -> dict[str, bytes]:
+    """Return the contents that came with a reply's calls, by the call's place."""
+    try:
+        return {place: base64.b64decode(body) for place, body in orjson.loads(raw)["bodies"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadEventError(f"what the model wrote at entry {seq} cannot be read back") from error
 
 
 def _made(decision: Decision) -> Ruling:

@@ -14,6 +14,10 @@ LARGEST_INTEGER = 2**53 - 1
 DEEPEST = 32
 MOST_NODES = 100_000
 MARK = "!"
+MOST_OPEN = 200
+"""How many levels a *deep* value may have to be rebuilt: whoever looks at one goes in by recursion."""
+LONGEST_HEX = 3500
+"""Digits of an integer that is turned back; Python spells 4300 decimal ones at most (CVE-2020-10735)."""
 
 
 def mark(value: object) -> object:
@@ -58,7 +62,8 @@ def unmark(value: object) -> object:
     """Return what was marked; lists come back as tuples.
 
     Args:
-        value: What a ledger's line held. An unknown or malformed mark is returned as it stands.
+        value: What a ledger's line held. A mark that is unknown, malformed, deeper than `MOST_OPEN` or longer
+            than `LONGEST_HEX` is returned as it stands.
     """
     if isinstance(value, dict):
         if MARK in value:
@@ -140,18 +145,30 @@ def _flat(value: object) -> Iterator[object]:
 
 
 def _unflat(tokens: Sequence[object]) -> object:
-    """Rebuild what ``_flat`` took apart; a row that is not balanced raises ValueError."""
+    """Rebuild what ``_flat`` took apart; a row that is not balanced or too deep raises ValueError."""
     open_lists: list[tuple[object, list[object]]] = [("", [])]
     for token in tokens:
         if token in ("[", "{"):
+            if len(open_lists) > MOST_OPEN:
+                raise ValueError
             open_lists.append((token, []))
         elif token in ("]", "}"):
             kind, items = open_lists.pop()
             built = tuple(items) if kind == "[" else dict(zip(items[::2], items[1::2], strict=True))
             open_lists[-1][1].append(built)
         else:
-            open_lists[-1][1].append(unmark(token[1]) if isinstance(token, list) else token)
+            open_lists[-1][1].append(_leaf(token))
     ((_, [value]),) = open_lists
+    return value
+
+
+def _leaf(token: object) -> object:
+    """Return what a token stands for; a leaf that would unfold into a container raises ValueError."""
+    if not isinstance(token, list):
+        return token
+    value = unmark(token[1])
+    if isinstance(value, tuple) or (isinstance(value, dict) and value != token[1]):
+        raise ValueError
     return value
 
 
@@ -167,7 +184,7 @@ def _read_mark(value: dict[str, object]) -> object:  # noqa: PLR0911 - one retur
         case "text":
             return base64.b64decode(str(value["utf16"]), validate=True).decode("utf-16-le", "surrogatepass")
         case "integer":
-            return int(str(value["hex"]), 16)
+            return _integer(str(value["hex"]))
         case "number":
             return float(str(value["text"]))
         case "bytes":
@@ -177,6 +194,12 @@ def _read_mark(value: dict[str, object]) -> object:  # noqa: PLR0911 - one retur
         case "deep":
             return _unflat(_list(value["flat"]))
     return dict(value)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST_HEX:
+        raise ValueError
+    return int(digits, 16)
 
 
 def _pair(value: object) -> tuple[object, object]:

@@ -12,14 +12,13 @@ import orjson
 from audit.chain import Entry, read
 from audit.errors import AuditError, BadFilterError
 from audit.escape import escape_line
-from audit.fields import Commitment
 from audit.hostile import unmark
 from audit.index import HostIndex, SessionRecord, read_index
 from audit.openings import Gone, Openings
 from audit.reader import BrokenEntry
 from audit.recover import skim_of
 from audit.redact import tag_of
-from audit.schema import OVERFLOW
+from audit.schema import OVERFLOW, commitment_of, moved_body
 from audit.segments import Lines
 from audit.state import StateFiles
 from audit.walk import BrokenWalkError
@@ -145,7 +144,8 @@ def query_session(
     """Yield the entries of one session that fulfil the filter, the whole log being verified on the way.
 
     The chain and every seal are checked over all lines; the spelling of those that are yielded. An entry
-    that does not hold is yielded as broken, and ends the reading.
+    that does not hold is yielded as broken, and ends the reading; one that holds and whose body cannot be
+    read is yielded as broken as well, and the reading goes on.
 
     Args:
         state: The state folder.
@@ -164,7 +164,11 @@ def query_session(
                 entry = read(line, leaf)
                 if entry.body.keys() == {OVERFLOW}:
                     openings = openings or Openings(files.session(session_id))
-                    entry = whole(entry, openings)
+                    try:
+                        entry = whole(entry, openings)
+                    except AuditError as error:
+                        yield BrokenEntry(entry.seq, str(error), b"")
+                        continue
                 if wanted.tag and _tag_is_missing(wanted, entry):
                     continue
                 if matches(wanted, entry):
@@ -180,9 +184,14 @@ def query_session(
 
 
 def whole(entry: Entry, openings: Openings) -> Entry:
-    """Return an entry with its body in place, fetched from the openings; as it is when that is gone."""
-    value = openings.value(Commitment.model_validate(entry.body[OVERFLOW]))
-    return entry if isinstance(value, Gone) else replace(entry, body=orjson.loads(value))
+    """Return an entry with its body in place, fetched from the openings; as it is when that is gone.
+
+    Raises:
+        BadEventError: When the body is not what a writer writes.
+        BrokenLedgerError: When it is not what was committed to.
+    """
+    value = openings.value(commitment_of(entry))
+    return entry if isinstance(value, Gone) else replace(entry, body=moved_body(entry, value))
 
 
 def _tag_is_missing(wanted: Filter, entry: Entry) -> bool:
@@ -346,7 +355,7 @@ def _leaves(value: object) -> Iterator[object]:
     if isinstance(value, Mapping):
         for item in value.values():
             yield from _leaves(item)
-    elif isinstance(value, tuple):
+    elif isinstance(value, tuple | list):  # a list stands in a mark that was not turned back
         for item in value:
             yield from _leaves(item)
     else:

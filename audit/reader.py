@@ -7,8 +7,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
 from audit.chain import Entry, leaf_hash, read
 from audit.errors import AuditError, BadEventError, BrokenLedgerError, UnknownSessionError
 from audit.escape import escape_line
@@ -16,7 +14,7 @@ from audit.fields import Commitment, Event
 from audit.index import HostIndex, read_index
 from audit.openings import Gone, Openings
 from audit.recover import walk_of
-from audit.schema import OVERFLOW, event_of
+from audit.schema import OVERFLOW, commitment_of, event_of, moved_body
 from audit.segments import Lines
 from audit.state import SHORTEST_PREFIX, StateFiles
 from audit.walk import BrokenWalkError, Walk
@@ -126,14 +124,14 @@ class SessionReader:
         """Return the fields of an entry, wherever they are kept.
 
         Raises:
-            BadEventError: When they are gone.
+            BadEventError: When they are gone, or are not what a writer writes.
         """
         if entry.body.keys() != {OVERFLOW}:
             return entry.body
-        value = self.value(Commitment.model_validate(entry.body[OVERFLOW]))
+        value = self.value(commitment_of(entry))
         if isinstance(value, Gone):
             raise BadEventError(f"the body of entry {entry.seq} was withheld or is gone")
-        return orjson.loads(value)
+        return moved_body(entry, value)
 
     def value(self, commitment: Commitment) -> bytes | Gone:
         """Return what stands behind a commitment, checked against it.
@@ -147,13 +145,18 @@ class SessionReader:
         """Return the text behind a commitment.
 
         Raises:
-            BrokenLedgerError: When it is gone or was changed: a session with a deleted opening is not
-            resumed.
+            BrokenLedgerError: When it is gone, was changed or is no text: a session with a deleted opening is
+            not resumed.
         """
         value = self.value(commitment)
         if isinstance(value, Gone):
             raise BrokenLedgerError(f"the value behind commitment `{commitment.digest[:16]}` is gone")
-        return value.decode("utf-8", "surrogatepass")
+        try:
+            return value.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise BrokenLedgerError(
+                f"the value behind commitment `{commitment.digest[:16]}` is no text"
+            ) from error
 
 
 def resolve_id(index: HostIndex, given: str, *, owner_uid: int, folder: str | None = None) -> str:

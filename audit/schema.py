@@ -3,13 +3,14 @@
 from functools import cache
 from typing import Literal
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from audit.chain import Entry
 from audit.errors import BadEventError
 from audit.escape import escape_line
 from audit.event import SESSION_EVENTS
-from audit.fields import MARKED_SCHEMA, Event
+from audit.fields import MARKED_SCHEMA, Commitment, Event
 from audit.host_event import HOST_EVENTS
 from audit.hostile import unmark
 
@@ -49,6 +50,38 @@ def event_of(entry: Entry, *, body: object | None = None) -> Event:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise BadEventError(f"entry {entry.seq}, `{entry.type}`: {place}: {first['msg'].lower()}") from error
+
+
+def commitment_of(entry: Entry) -> Commitment:
+    """Return the commitment to a body that was moved out.
+
+    Raises:
+        BadEventError: When the entry holds none in its place.
+    """
+    try:
+        return Commitment.model_validate(entry.body[OVERFLOW])
+    except ValidationError as error:
+        raise BadEventError(f"entry {entry.seq} holds no commitment to its body") from error
+
+
+def moved_body(entry: Entry, value: bytes) -> dict[str, object]:
+    """Return the fields of a body that was moved out, read as strictly as a line.
+
+    Args:
+        entry: Whose body it is.
+        value: What stands behind its commitment.
+
+    Raises:
+        BadEventError: When that is not what a writer writes.
+    """
+    try:
+        fields = orjson.loads(value)
+        same = orjson.dumps(fields, option=orjson.OPT_STRICT_INTEGER) == value
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        same = False
+    if not same or not isinstance(fields, dict):
+        raise BadEventError(f"the body of entry {entry.seq} is not spelled as a writer spells it")
+    return fields
 
 
 def line_schema() -> dict[str, object]:

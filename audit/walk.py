@@ -237,8 +237,11 @@ class Skim(Walk):
             fields = orjson.loads(line)
         except orjson.JSONDecodeError:
             raise BrokenWalkError(seq, seq, "it is not JSON") from None
-        if fields.get("type") in self._special:
-            self._take_special(fields["type"], fields, seq)
+        kind = fields.get("type")
+        if not isinstance(kind, str):
+            raise BrokenWalkError(seq, seq, "its type is no text")
+        if kind in self._special:
+            self._take_special(kind, fields, seq)
 
     def _is_signed(self, found: Checkpoint, seq: int) -> bool:
         claimed = (found.origin, found.size, found.extension("head"))

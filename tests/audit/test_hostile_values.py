@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from audit.chain import LONGEST_LINE, Chain, leaf_hash, read
 from audit.encode import Encoder
 from audit.event import ActionIntended
-from audit.hostile import DEEPEST, is_plain, mark, unmark
+from audit.hostile import DEEPEST, LONGEST_HEX, MOST_OPEN, is_plain, mark, unmark
 from audit.openings import Opening
-from audit.schema import event_of
+from audit.schema import event_of, moved_body
 from tests.audit.samples import TurnableClock
 
 any_text = st.text(st.characters(codec=None, categories=None) | st.characters(categories=["Cs"]))
@@ -86,23 +86,43 @@ def test_not_a_number_is_recorded_as_such() -> None:
     assert found[1:] == (math.inf, -math.inf)
 
 
-@pytest.mark.parametrize("depth", [DEEPEST - 1, DEEPEST, DEEPEST + 1, 500, 900, 30_000])
-def test_depth_neither_stops_the_log_nor_loses_anything(depth: int) -> None:
+def nested(depth: int) -> object:
     value: object = ("leaf", b"\xff", 2**60)
     for level in range(depth):
         value = (value,) if level % 2 else {"k": value}
+    return value
+
+
+def read_back(value: object) -> tuple[object, object]:
+    """Return what is recorded of a value, as the line has it and turned back."""
     event = ActionIntended(
         action="0123456789ab/1", argv=(), command="x", arguments={"v": value}, verdict="denied"
     )
-
     rest, moved = Encoder(TurnableClock()).encode(event)
     line = Chain.start("pairlock/session/0123456789ab").add(rest)
+    entry = read(line, leaf_hash(line))
+    body = entry.body if moved is None else moved_body(entry, moved.value or b"")
+    again = event_of(entry, body=body)
+    return body["arguments"]["v"], again.arguments["v"]  # type: ignore[index,attr-defined]  # as recorded
 
-    again = event_of(read(line, leaf_hash(line)), body=body_of(moved))
-    found = again.arguments["v"]  # type: ignore[attr-defined]  # it is an ActionIntended
-    for level in reversed(range(depth)):
-        found = found[0] if level % 2 else found["k"]
-    assert found == ("leaf", b"\xff", 2**60)
+
+@pytest.mark.parametrize("depth", [DEEPEST - 1, DEEPEST, DEEPEST + 1, 200])
+def test_depth_neither_stops_the_log_nor_loses_anything(depth: int) -> None:
+    assert read_back(nested(depth))[1] == nested(depth)
+
+
+@pytest.mark.parametrize("depth", [500, 900, 30_000])
+def test_what_is_too_deep_to_be_gone_into_stays_as_it_was_recorded(depth: int) -> None:
+    raw, found = read_back(nested(depth))
+
+    levels = 0
+    while "!" not in found:  # type: ignore[operator]  # a row or a mapping
+        raw, found = (raw[0], found[0]) if "k" not in found else (raw["k"], found["k"])  # type: ignore[index,operator]
+        levels += 1
+    assert found == raw
+    flat = found["flat"]  # type: ignore[index]  # it is a mark
+    assert levels + flat.count("[") + flat.count("{") == depth + 1  # the leaf is a row as well
+    assert ["=", "leaf"] in flat
 
 
 def test_a_value_that_contains_itself_is_marked_as_too_large() -> None:
@@ -147,7 +167,24 @@ def test_bytes_that_are_not_utf8_in_an_argv_come_back_as_surrogates() -> None:
         {"!": ["list"]},
         {"!": "number", "text": "x"},
         {"!": "unheard of"},
+        {"!": "integer", "hex": "f" * 20_000},
+        {"!": "integer", "hex": "f" * (LONGEST_HEX + 1)},
+        {"!": "deep", "flat": ["["] * 3500 + ["]"] * 3500},
+        {"!": "deep", "flat": ["[", ["=", {"!": "deep", "flat": ["[", "]"]}], "]"]},
+        {"!": "deep", "flat": ["[", ["="], "]"]},
     ],
 )
 def test_a_malformed_mark_is_shown_as_it_stands(forged: dict[str, object]) -> None:
     assert unmark(forged) in (forged, {("unhashable", ()): {"a": {}}})
+
+
+def test_the_longest_integer_that_is_turned_back_can_be_spelled() -> None:
+    found = unmark({"!": "integer", "hex": "f" * LONGEST_HEX})
+
+    assert str(found).isdecimal()
+
+
+def test_the_deepest_value_that_is_turned_back_can_be_gone_into() -> None:
+    found = unmark({"!": "deep", "flat": ["["] * MOST_OPEN + ["]"] * MOST_OPEN})
+
+    assert str(found).count("(") == MOST_OPEN
