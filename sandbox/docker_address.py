@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -72,9 +73,32 @@ def find_engine(environment: Mapping[str, str] = os.environ, *, usual: str = USU
         return _of_context(folder, name, by)
     runtime = environment.get("XDG_RUNTIME_DIR", "")
     rootless = f"{runtime}/docker.sock"
-    if runtime.startswith("/") and not Path(usual).exists() and Path(rootless).is_socket():
+    if runtime.startswith("/") and _mode(Path(usual)) is None and _is_socket(rootless):
         return _address(f"unix://{rootless}", "the rootless engine in XDG_RUNTIME_DIR", None)
     return _address(f"unix://{usual}", "the usual socket", None)
+
+
+def _mode(path: Path) -> int | None:
+    """Return what stands at a path, as its mode; None when nothing does.
+
+    Raises:
+        EngineAddressError: When that cannot be told, as in a folder that `sudo docker` made for root alone.
+    """
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        why = (error.strerror or "it cannot be looked at").lower()
+        raise EngineAddressError(f"`{path}` cannot be read: {why}", hint=_MEND_HINT) from error
+
+
+def _is_socket(path: str) -> bool:
+    """Tell whether a socket is there for this user; one in a folder that is closed to it is none."""
+    try:
+        return stat.S_ISSOCK(Path(path).stat().st_mode)
+    except OSError:
+        return False
 
 
 def _configuration(environment: Mapping[str, str]) -> Path:
@@ -86,7 +110,7 @@ def _configuration(environment: Mapping[str, str]) -> Path:
 
 def _current_context(file: Path) -> str:
     """Return the name that `docker context use` wrote down; empty when there is none."""
-    read = _read_object(file) if file.exists() else {}
+    read = _read_object(file) if _mode(file) is not None else {}
     name = read.get("currentContext", "")
     return name if isinstance(name, str) else ""
 
@@ -95,7 +119,7 @@ def _of_context(folder: Path, name: str, by: str) -> EngineAddress:
     """Return the address that a context holds; its folders are named by the hash of its name."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     file = folder / "contexts" / "meta" / digest / "meta.json"
-    if not file.exists():
+    if _mode(file) is None:
         raise EngineAddressError(
             f"docker context `{name}`, named by {by}, is not there",
             hint="`docker context ls` lists what is; unset DOCKER_CONTEXT, or `docker context use default`",
@@ -119,7 +143,7 @@ def _tls_of_environment(environment: Mapping[str, str]) -> TlsFiles | None:
         return None
     given = environment.get("DOCKER_CERT_PATH")
     folder = Path(given) if given else _configuration(environment)
-    if not folder.is_dir():
+    if not stat.S_ISDIR(_mode(folder) or 0):
         raise EngineAddressError(
             f"DOCKER_TLS_VERIFY is set, and there is no folder `{folder}` with certificates",
             hint="set DOCKER_CERT_PATH to the folder of ca.pem, cert.pem and key.pem",
@@ -129,12 +153,12 @@ def _tls_of_environment(environment: Mapping[str, str]) -> TlsFiles | None:
 
 def _files(folder: Path) -> TlsFiles | None:
     authority, certificate, key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
-    if not folder.is_dir():
+    if not stat.S_ISDIR(_mode(folder) or 0):
         return None
     return TlsFiles(
-        authority=authority if authority.exists() else None,
-        certificate=certificate if certificate.exists() else None,
-        key=key if key.exists() else None,
+        authority=authority if _mode(authority) is not None else None,
+        certificate=certificate if _mode(certificate) is not None else None,
+        key=key if _mode(key) is not None else None,
     )
 
 

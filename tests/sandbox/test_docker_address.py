@@ -9,7 +9,9 @@ import shutil
 import socket
 import ssl
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +19,6 @@ from sandbox.docker_address import EngineAddress, find_engine
 from sandbox.endpoint import SshEndpoint, TlsEndpoint, UnixEndpoint
 from sandbox.errors import EngineAddressError
 from tests.promises.engine_roads import Authority
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Home:
@@ -248,3 +247,64 @@ def test_a_rootless_engine_is_found_where_there_is_no_usual_one(home: Home) -> N
     assert found.endpoint == UnixEndpoint(path=str(runtime / "docker.sock"))
     assert found.found == "the rootless engine in XDG_RUNTIME_DIR"
     assert usual.endpoint == UnixEndpoint(path=str(home.path / "usual.sock"))
+
+
+CLOSED = """\
+import os, sys
+from sandbox.docker_address import find_engine
+from sandbox.errors import EngineAddressError
+if os.getuid() == 0:
+    os.setgid(23456)
+    os.setuid(23456)
+try:
+    print(find_engine({"PATH": "/usr/bin", **dict(word.split("=", 1) for word in sys.argv[1:])}, usual="/no.sock").url)
+except EngineAddressError as error:
+    print(error)
+    print(bool(error.hint))
+"""
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HOME": "{closed}"},
+        {"DOCKER_CONFIG": "{closed}", "DOCKER_CONTEXT": "there"},
+        {"DOCKER_HOST": "tcp://there:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "{closed}/certs"},
+    ],
+    ids=["configuration", "context", "certificates"],
+)
+def test_a_folder_that_is_closed_to_this_user_is_an_error_with_a_hint(variables: dict[str, str]) -> None:
+    """`sudo docker` leaves a ~/.docker that is root's alone; the twin is the same folder, open."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        closed = Path(made) / "closed"
+        (closed / "certs").mkdir(parents=True)
+        closed.chmod(0o000)
+        words = [f"{name}={value.format(closed=closed)}" for name, value in variables.items()]
+
+        shut = _as_ordinary_user(words)
+        closed.chmod(0o755)
+        opened = _as_ordinary_user(words)
+
+    assert "cannot be read: permission denied" in shut[0]
+    assert shut[1:] == ["True"]
+    assert "permission denied" not in opened[0]
+
+
+def test_a_runtime_folder_that_is_closed_to_this_user_holds_no_engine() -> None:
+    """`su` keeps XDG_RUNTIME_DIR, which stays the first user's."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        closed = Path(made) / "closed"
+        closed.mkdir(mode=0o000)
+
+        found = _as_ordinary_user([f"HOME={made}", f"XDG_RUNTIME_DIR={closed}"])
+
+    assert found == ["unix:///no.sock"]
+
+
+def _as_ordinary_user(words: list[str]) -> list[str]:
+    """Look for the engine where modes count, and return what is printed."""
+    command = [sys.executable, "-c", CLOSED, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
