@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
-from contextlib import asynccontextmanager
+import stat
+import time
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 
 PARCEL: Final = "workspace.tar"
 """Name of the file in a session's folder in which a workspace waits for its volume."""
+LEFT_BEHIND_SECONDS: Final = 120
+"""Age of a file of `require_same_folder` that nobody waits for any more: two answers of an engine."""
+_NONCE: Final = ".pairlock-"
+_LEFT_BEHIND: Final = re.compile(re.escape(_NONCE) + r"[0-9a-f]{32}")
 VOUCH_SECONDS: Final = 120
 """How long the engine may take to say whether a container runs: twice what any answer of it may take."""
 
@@ -124,10 +131,11 @@ async def require_same_folder(engine: DockerEngine, container_id: str, workspace
     Raises:
         StageError: When the engine finds no such file there.
     """
-    path, name = str(workspace.path), f".pairlock-{secrets.token_hex(16)}"
+    path, name = str(workspace.path), f"{_NONCE}{secrets.token_hex(16)}"
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         require_identity(folder, workspace.identity)
+        _remove_left_behind(folder)
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder))
         try:
             found = await engine.has_path(container_id, f"{WORKSPACE}/{name}")
@@ -140,6 +148,17 @@ async def require_same_folder(engine: DockerEngine, container_id: str, workspace
             f"`access: direct` cannot be had: what the engine finds at `{path}` is another folder",
             hint="use `access: stage`, which can be copied",
         )
+
+
+def _remove_left_behind(folder: int) -> None:
+    """Remove the files of checks that were killed; one of a check that may still go on stays."""
+    for name in os.listdir(folder):
+        if _LEFT_BEHIND.fullmatch(name):
+            with suppress(OSError):  # gone meanwhile, or in a folder that is not ours: it does no harm
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+                if ours and status.st_size == 0 and time.time() - status.st_mtime > LEFT_BEHIND_SECONDS:
+                    os.unlink(name, dir_fd=folder)
 
 
 def _write(folder: Path, parcel: Path, identity: Identity) -> None:
