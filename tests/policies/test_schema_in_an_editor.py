@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +19,37 @@ from policies.library import library_names, library_policy
 from policies.schema import json_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 VERSION = "1.25.0"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pairlock-tests"
+LONGEST_SILENCE_SECONDS = 120
 HEAD = "version: 1\nname: p\n"
 
 pytestmark = pytest.mark.long  # it installs a server, which takes some seconds, and starts it
 
 
+def _install(folder: Path) -> None:
+    npm = shutil.which("npm")
+    assert npm, "npm is needed to install the language server"
+    folder.mkdir()
+    package = f"yaml-language-server@{VERSION}"
+    command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--silent", package]
+    subprocess.run(command, check=True, timeout=300)
+
+
 @pytest.fixture(scope="module")
 def server_command() -> list[str]:
-    """Install the language server outside of the checkout, once."""
-    folder = CACHE / f"yaml-language-server-{VERSION}"
+    """Install the language server outside of the checkout, once: a folder of that name is always whole."""
+    folder = CACHE / f"yaml-language-server-{VERSION}-whole"
+    if not folder.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="installing-", dir=CACHE) as installing:
+            _install(Path(installing) / "whole")
+            with suppress(OSError):  # another worker was first; what it installed is as good
+                (Path(installing) / "whole").rename(folder)
     program = folder / "node_modules" / "yaml-language-server" / "bin" / "yaml-language-server"
-    if not program.exists():
-        npm = shutil.which("npm")
-        assert npm, "npm is needed to install the language server"
-        folder.mkdir(parents=True, exist_ok=True)
-        package = f"yaml-language-server@{VERSION}"
-        command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--silent", package]
-        subprocess.run(command, check=True, timeout=300)
+    assert program.exists(), f"`{folder}` holds no whole installation; remove it"
     node = shutil.which("node")
     assert node, "node is needed to run the language server"
     return [node, str(program), "--stdio"]
@@ -46,7 +59,8 @@ class Editor:
     """An editor's side of the Language Server Protocol, as far as these tests go."""
 
     def __init__(self, command: list[str], schema: str) -> None:
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self.unread = b""
         self.settings = {
             "validate": True,
             "completion": True,
@@ -66,14 +80,25 @@ class Editor:
         self.process.stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
         self.process.stdin.flush()
 
-    def _receive(self) -> dict[str, Any]:
+    def _until(self, end_of: Callable[[bytes], int | None]) -> bytes:
+        """Read until what came holds a whole piece, and return that; a silent server fails the test."""
         assert self.process.stdout is not None
-        length = 0
-        while line := self.process.stdout.readline().strip():
-            name, _, value = line.partition(b":")
-            length = int(value) if name.lower() == b"content-length" else length
-        assert length, "the server ended"
-        message: dict[str, Any] = json.loads(self.process.stdout.read(length))
+        while (end := end_of(self.unread)) is None:
+            ready, _, _ = select.select([self.process.stdout], [], [], LONGEST_SILENCE_SECONDS)
+            assert ready, f"the server said nothing for {LONGEST_SILENCE_SECONDS} s"
+            more = os.read(self.process.stdout.fileno(), 65536)
+            assert more, "the server ended"
+            self.unread += more
+        piece, self.unread = self.unread[:end], self.unread[end:]
+        return piece
+
+    def _receive(self) -> dict[str, Any]:
+        head = self._until(lambda unread: unread.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in unread else None)
+        lines = (line.partition(b":") for line in head.splitlines())
+        length = next(int(value) for name, _, value in lines if name.lower() == b"content-length")
+        message: dict[str, Any] = json.loads(
+            self._until(lambda unread: length if len(unread) >= length else None)
+        )
         if message.get("method") == "workspace/configuration":
             answers = [
                 self.settings if item.get("section") == "yaml" else None
