@@ -256,8 +256,9 @@ from sandbox.errors import EngineAddressError
 if os.getuid() == 0:
     os.setgid(23456)
     os.setuid(23456)
+environment = {"PATH": "/usr/bin", **dict(word.split("=", 1) for word in sys.argv[1:])}
 try:
-    print(find_engine({"PATH": "/usr/bin", **dict(word.split("=", 1) for word in sys.argv[1:])}, usual="/no.sock").url)
+    print(find_engine(environment, usual="/no.sock").url)
 except EngineAddressError as error:
     print(error)
     print(bool(error.hint))
