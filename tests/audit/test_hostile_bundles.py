@@ -1,0 +1,75 @@
+"""A bundle from an enemy, before the verifier that lies in every bundle: broken, and never a traceback."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audit import standalone
+from audit.chain import Chain, encode_rest, join
+from audit.host import host_origin
+from tests.audit import attacker
+from tests.audit.samples import SESSION, Recorder
+
+OTHER = "zzzzzzzzzzzz"
+
+
+def key_is_a_number(state: Path) -> None:
+    """Let the host's log name a number as its key."""
+    path = state / "ledger.jsonl"
+    lines = attacker.read_lines(path)
+    first = json.loads(lines[0])
+    first["body"]["vkey"] = 5
+    lines[0] = json.dumps(first, ensure_ascii=False, separators=(",", ":")).encode()
+    attacker.write_lines(path, attacker.recompute(lines, host_origin(first["body"]["name"])))
+
+
+def brackets(state: Path) -> None:
+    """Let the host's log begin with an endless nesting."""
+    path = state / "ledger.jsonl"
+    attacker.write_lines(path, [b"[" * 200_000, *attacker.read_lines(path)])
+
+
+def pruned_to_an_odd_size(state: Path) -> None:
+    """Let the host's log say that a session was pruned to 3 entries, whose tree has no peaks."""
+    path = state / "ledger.jsonl"
+    lines = attacker.read_lines(path)
+    chain = Chain.start(host_origin(json.loads(lines[0])["body"]["name"]))
+    for line in lines:
+        chain.take(line)
+    body = {"session": SESSION, "size": 3, "epoch": 1, "head": "00" * 32, "peaks": []}
+    pruned = encode_rest(at="", mono_us=1, kind="session.pruned", version=1, body=body)
+    attacker.write_lines(path, [*lines, chain.add(pruned)])
+    rest = encode_rest(at="", mono_us=1, kind="x", version=1, body={})
+    attacker.write_lines(state / "sessions" / SESSION / "events.jsonl", [join(3, bytes(32), rest)])
+
+
+def verified(state: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-S", standalone.__file__, str(state)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={})
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "why"),
+    [
+        (key_is_a_number, "host", "AttributeError"),
+        (brackets, "host", "RecursionError"),
+        (pruned_to_an_odd_size, SESSION, "IndexError"),
+    ],
+)
+async def test_a_hostile_bundle_is_broken_and_every_session_is_judged(
+    recorder: Recorder, state: Path, change: Callable[[Path], None], name: str, why: str
+) -> None:
+    await recorder.whole(actions=3)
+    await recorder.whole(OTHER, actions=3)
+    change(state)
+
+    done = verified(state)
+
+    told = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert (done.returncode, done.stderr) == (1, "")
+    assert told[name].startswith(f"BROKEN: {why}")
+    assert "ok: " in told[OTHER]
