@@ -51,7 +51,7 @@ class ApprovalAnswered(Event):
 
 
 class ProcessStarted(Event):
-    """A program was started in the container."""
+    """A program is about to be started in the container; `action.finished` says what came of it."""
 
     kind = "process.started"
     action: str

@@ -26,7 +26,7 @@ _SHOWN_CHARACTERS: Final = 2000
 
 
 class Record:
-    """Number a session's actions and write them down; every method returns when its line is durable.
+    """Number a session's actions and write them down; all but `started` return when their line is durable.
 
     Args:
         journal: The session's ledger.
@@ -89,7 +89,7 @@ class Record:
         return number
 
     async def started(self, number: str, action: Action) -> None:
-        """Write down that a program of the agent's choosing is started; its intent is durable already."""
+        """Write down that a program is about to be started, without waiting; its intent is durable."""
         if not action.command.program:
             return
         argv, folder = action.parameters.get(action.command.program), action.parameters.get("cwd")
