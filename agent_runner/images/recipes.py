@@ -99,7 +99,7 @@ class Recipe:
     """What the session is given: path below the scratch folder, and content."""
     steps: tuple[Step, ...]
     tops: tuple[str, ...]
-    """Folders of the tree that go into the image; nothing beside them does."""
+    """Folders of the tree that go into the image, with those above them; nothing beside them does."""
     programs: tuple[str, ...]
     """Folders of the tree whose programs get a link in /usr/local/bin."""
     wrappers: tuple[tuple[str, bytes], ...] = ()
@@ -119,7 +119,8 @@ def recipe(manifests: tuple[Manifest, ...], registries: tuple[Registry, ...], *,
         for found in registries
     ]
     tops = tuple(dict.fromkeys(top for part in parts for top in part.tops))
-    pack = Step(what="packing", argv=("tar", "-C", TREE, "-cf", f"{SCRATCH}/{TAR_NAME}", *tops))
+    packed = tuple(dict.fromkeys(top.partition("/")[0] for top in tops))  # with the folders above
+    pack = Step(what="packing", argv=("tar", "-C", TREE, "-cf", f"{SCRATCH}/{TAR_NAME}", *packed))
     return Recipe(
         files=tuple(file for part in parts for file in part.files),
         steps=(*(step for part in parts for step in part.steps), pack),
@@ -163,7 +164,7 @@ def _pip(url: str, manifests: tuple[Manifest, ...]) -> Recipe:
             Step(what="installing Python packages", argv=install, cwd="manifests/pip"),
             Step(what="compiling", argv=("python3", "-c", _SETTLE, TREE, PYTHON), seconds=SHORT_SECONDS),
         ),
-        tops=("opt",),
+        tops=(OURS,),
         programs=(f"{PYTHON}/bin",),
         wrappers=(("python", _PYTHON.encode()), ("python3", _PYTHON.encode()), ("pytest", _PYTEST.encode())),
     )
@@ -201,7 +202,7 @@ def _go(url: str, manifests: tuple[Manifest, ...]) -> Recipe:
     return Recipe(
         files=_files("go", manifests),
         steps=(step,),
-        tops=("opt",),
+        tops=(OURS,),
         programs=(),
         wrappers=(("go", _GO.encode()),),
     )
@@ -217,7 +218,7 @@ def _cargo(manifests: tuple[Manifest, ...]) -> Recipe:
     return Recipe(
         files=_files("cargo", manifests),
         steps=(step,),
-        tops=("opt",),
+        tops=(OURS,),
         programs=(),
         wrappers=(("cargo", _CARGO.encode()),),
     )

@@ -73,8 +73,9 @@ class _Sieve:
             self.runnable.add(path)
 
     def _require_place(self, path: str, entry: TarEntry) -> None:
-        top = path.partition("/")[0]
-        if top not in self.tops:
+        inside = any(path.startswith(f"{top}/") for top in self.tops)
+        leading = entry.kind is TarKind.FOLDER and any(f"{top}/".startswith(f"{path}/") for top in self.tops)
+        if not (inside or leading):
             raise BuildTreeError(f"`{path[:200]!a}` lies beside {', '.join(self.tops)}")
         if path in self.kinds:
             raise BuildTreeError(f"`{path[:200]!a}` is there twice")
@@ -104,7 +105,7 @@ def clean_tree(
     Args:
         chunks: The hostile stream.
         target: The file to write.
-        tops: Folders that may be in it; anything beside them is refused.
+        tops: Folders that may be in it, with those above them; anything beside them is refused.
         programs: Folders whose programs get a link in /usr/local/bin, which is on every session's PATH.
         wrappers: Scripts of ours for that folder: name and content; a program of the tree goes before one.
 

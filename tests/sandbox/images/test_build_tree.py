@@ -113,6 +113,35 @@ def test_an_entry_that_breaks_a_rule_ends_the_build(entry: tarfile.TarInfo, why:
         clean_tree(stream((entry, b"")), tmp_path / "x.tar", tops=("opt",), programs=())
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        member("opt/evil", kind=tarfile.DIRTYPE),
+        member("opt/evil"),
+        member("opt/pairlock2"),
+        member("opt/pairlock", kind=tarfile.SYMTYPE, target="/etc"),
+        member("etc", kind=tarfile.DIRTYPE),
+    ],
+)
+def test_only_the_way_to_a_folder_of_ours_may_be_beside_it(entry: tarfile.TarInfo, tmp_path: Path) -> None:
+    """`/opt` of the base is its own, but for `/opt/pairlock`, which is a folder."""
+    way = tarfile.TarInfo("opt")
+    way.type = tarfile.DIRTYPE
+    ours = tarfile.TarInfo("opt/pairlock")
+    ours.type = tarfile.DIRTYPE
+    plain, bad = io.BytesIO(), io.BytesIO()
+    for target, members in ((plain, [way, ours]), (bad, [way, entry])):
+        with tarfile.open(fileobj=target, mode="w") as tar:
+            for info in members:
+                tar.addfile(info)
+
+    facts = clean_tree([plain.getvalue()], tmp_path / "x.tar", tops=("opt/pairlock",), programs=())
+    with pytest.raises(BuildTreeError, match="lies beside opt/pairlock"):
+        clean_tree([bad.getvalue()], tmp_path / "y.tar", tops=("opt/pairlock",), programs=())
+
+    assert facts.entries == 2
+
+
 def test_a_file_below_a_link_is_refused(tmp_path: Path) -> None:
     """Unpacked, it would be written where the link leads."""
     chunks = stream(
