@@ -177,6 +177,11 @@ class Slot:
                 os.chown(path, identity.uid, identity.gid)
 
     @property
+    def wanted(self) -> int:
+        """Return how many of the kills are to be this kind's."""
+        return KILLS * self.kind.share // sum(kind.share for kind in KINDS)
+
+    @property
     def environment(self) -> dict[str, str]:
         """Return what tells a runner where its things are."""
         return {"PAIRLOCK_STATE": str(self.state), "XDG_RUNTIME_DIR": str(self.folder / "run"), "CI": ""}
@@ -295,9 +300,8 @@ def test_two_hundred_kills_leave_nothing(
 
     def work(slot: Slot) -> None:
         slot.measure()
-        wanted = KILLS * slot.kind.share // sum(kind.share for kind in KINDS)
         for moment in moments[slot.kind.name]:
-            if slot.killed < wanted:
+            if slot.killed < slot.wanted:
                 slot.kill_once(moment)
 
     with ThreadPoolExecutor(len(slots)) as pool:
@@ -306,12 +310,16 @@ def test_two_hundred_kills_leave_nothing(
     for slot in slots:
         report(slot)
         slot.check()
+    assert {slot.kind.name: slot.killed for slot in slots} == {slot.kind.name: slot.wanted for slot in slots}
     client.close()
 
 
 def report(slot: Slot) -> None:
     """Print when the containers were gone, and what the sessions had come to."""
     gone = sorted(slot.gone)
+    if not gone:
+        sys.stdout.write(f"{slot.kind.name:<9} none killed of {slot.seconds:.2f} s\n")
+        return
     late = sum(seconds > GONE_SECONDS for seconds in gone)
     middle, most = gone[len(gone) // 2], gone[-1]
     sys.stdout.write(
