@@ -116,6 +116,7 @@ def test_the_installed_command_helps(installation: Installation, tmp_path: Path)
 
 
 @pytest.mark.engine
+@pytest.mark.long
 def test_a_session_runs_from_the_wheel_and_mends_the_example(
     installation: Installation, tmp_path: Path
 ) -> None:

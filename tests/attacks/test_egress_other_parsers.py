@@ -38,6 +38,7 @@ def ours(text: str) -> Target | None:
 @example("http://", "evil.com#@a.example")
 @example("http://", "[::1]evil.com")
 @example("http://", "a.example:80:443")
+@pytest.mark.long
 def test_a_url_that_we_allow_goes_to_the_same_place_in_other_parsers(scheme: str, rest: str) -> None:
     target = ours(scheme + rest)
     if target is None:

@@ -71,6 +71,7 @@ def kill_after(child: subprocess.Popen[bytes], seconds: float) -> list[tuple[int
 
 
 @pytest.mark.parametrize("round_number", range(5))
+@pytest.mark.long
 def test_killed_at_random_points_nothing_acknowledged_is_lost(tmp_path: Path, round_number: int) -> None:
     """Each log recovers and verifies, over and over, whatever moment the kill hit."""
     chance = Random(round_number)  # noqa: S311 - when to kill is no secret
@@ -104,6 +105,7 @@ async def closed_after(state: Path) -> object:
     return verify_session(state, SESSION).completeness
 
 
+@pytest.mark.long
 def test_killed_while_it_is_made_the_host_log_goes_on(tmp_path: Path) -> None:
     """A kill between any two steps of an append leaves a host's log that the next one can take up."""
     chance = Random(7)  # noqa: S311 - when to kill is no secret

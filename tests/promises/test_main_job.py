@@ -142,6 +142,7 @@ def give(path: Path, uid: int) -> None:
         os.chown(found, uid, uid, follow_symlinks=False)
 
 
+@pytest.mark.long
 def test_an_ordinary_user_gets_the_overlay_and_not_the_copy(home: Path) -> None:
     """The same job by a user in the engine's group: mounted over the live workspace, nothing copied."""
     prefix = as_ordinary_user()

@@ -300,6 +300,7 @@ async def test_a_second_call_builds_nothing_and_says_nothing(built: Setting) -> 
     assert built.steps.messages != []
 
 
+@pytest.mark.long
 async def test_two_first_sessions_at_once_build_one_volume(built: Setting, tmp_path: Path) -> None:
     async with connected() as engine:
         try:
@@ -316,6 +317,7 @@ async def test_two_first_sessions_at_once_build_one_volume(built: Setting, tmp_p
     assert both[0].digest == built.volume.digest
 
 
+@pytest.mark.long
 async def test_a_volume_made_beforehand_under_our_name_is_never_used(built: Setting, tmp_path: Path) -> None:
     """Attack B45: the digest can be guessed, the random part and our record cannot."""
     guessed = f"pairlock-runtime-{built.volume.digest[:12]}"
@@ -334,6 +336,7 @@ async def test_a_volume_made_beforehand_under_our_name_is_never_used(built: Sett
     assert volume.name not in {guessed, f"{guessed}-{'0' * 16}", built.volume.name}
 
 
+@pytest.mark.long
 async def test_an_upgrade_of_the_machine_builds_anew_and_keeps_the_old_one_until_cleaning(
     tmp_path: Path,
 ) -> None:
@@ -357,6 +360,7 @@ async def test_an_upgrade_of_the_machine_builds_anew_and_keeps_the_old_one_until
             await remove_built(engine, state=tmp_path, current=True)
 
 
+@pytest.mark.long
 async def test_a_volume_that_somebody_removed_is_built_anew(tmp_path: Path) -> None:
     async with connected() as engine:
         try:
@@ -371,6 +375,7 @@ async def test_a_volume_that_somebody_removed_is_built_anew(tmp_path: Path) -> N
             await remove_built(engine, state=tmp_path, current=True)
 
 
+@pytest.mark.long
 async def test_a_volume_that_was_never_finished_is_not_used_and_is_found_by_cleaning(tmp_path: Path) -> None:
     class Interrupted(DockerEngine):
         """An engine whose connection breaks while the volume is filled."""

@@ -204,6 +204,7 @@ MESSAGES_TYPES = [
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(MESSAGES_TYPES), st.dictionaries(st.text(max_size=8), ANYTHING))))
+@pytest.mark.long
 def test_no_event_of_any_shape_is_more_than_a_failure(events: list[tuple[str, Chunk]]) -> None:
     reader = MessagesReader()
     for kind, members in events:
