@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
-
-import orjson
 
 from agent_runner.backends.backend import (
     Call,
@@ -21,6 +18,7 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.budget import NOTHING, BudgetLimits, Used, parse_budget, warned_of
 from agent_runner.errors import InvalidInputError
+from agent_runner.reply_bodies import reply_bodies
 from audit import event
 from audit.errors import BrokenLedgerError
 from audit.fields import Totals
@@ -273,8 +271,7 @@ class _Fold:
     def _bodies(self, entry: Entry, raw: Commitment | None) -> dict[str, bytes]:
         if raw is None:
             return {}
-        kept = orjson.loads(self._value(raw, f"entry {entry.seq}"))
-        return {place: base64.b64decode(body) for place, body in kept["bodies"].items()}
+        return reply_bodies(entry.seq, self._value(raw, f"entry {entry.seq}"))
 
     def _text(self, commitment: Commitment, what: str) -> str:
         return self._value(commitment, what).decode("utf-8", "surrogateescape")

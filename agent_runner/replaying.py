@@ -7,17 +7,14 @@ another way.
 
 from __future__ import annotations
 
-import base64
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-import orjson
-
 from agent_runner.ceiling import read_ceiling
+from agent_runner.reply_bodies import reply_bodies
 from audit import event
-from audit.errors import BadEventError
 from audit.openings import Gone
 from audit.reader import SessionReader
 from cli_tools.action import LineProposal, ToolProposal
@@ -130,7 +127,7 @@ class _Replay:
     def reply(self, seq: int, answered: event.ModelAnswered) -> None:
         """Remember what the model wrote; an earlier reply's calls are over."""
         raw = self._value(answered.raw) if answered.raw else None
-        bodies = _bodies(seq, raw) if raw is not None else {}
+        bodies = reply_bodies(seq, raw) if raw is not None else {}
         withheld = answered.raw is not None and raw is None
         self.proposals = []
         for place, call in enumerate(answered.tool_calls):
@@ -196,14 +193,6 @@ class _Replay:
     def _value(self, commitment: Commitment) -> bytes | None:
         value = self.reader.value(commitment)
         return None if isinstance(value, Gone) else value
-
-
-def _bodies(seq: int, raw: bytes) -> dict[str, bytes]:
-    """Return the contents that came with a reply's calls, by the call's place."""
-    try:
-        return {place: base64.b64decode(body) for place, body in orjson.loads(raw)["bodies"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadEventError(f"what the model wrote at entry {seq} cannot be read back") from error
 
 
 def _made(decision: Decision) -> Ruling:
