@@ -37,8 +37,8 @@ def lab(new_state: Callable[[], Path], tmp_path: Path) -> Lab:
 
 def repository(lab: Lab) -> Path:
     folder = new_repository(lab.workspace())
-    commit(folder, "first", _env="TOKEN=secret-value\n", app_py="print(1)\n")
-    commit(folder, "second", _env="TOKEN=other-secret\n", app_py="print(2)\n")
+    commit(folder, "first", _env="TOKEN=canary-value\n", app_py="print(1)\n")
+    commit(folder, "second", _env="TOKEN=other-canary\n", app_py="print(2)\n")
     (folder / "app.py").write_text("print(3)\n")
     return folder
 
@@ -62,7 +62,7 @@ def test_git_is_read_in_an_empty_image_without_exec_and_shows_nothing_hidden(lab
     assert blame.text.endswith("Ada 2023-11-14     1 print(2)")
     assert file.text == "print(1)"
     assert [reason.code for reason in hidden.reasons] == ["hidden"]
-    assert "secret" not in "".join(seen.text for seen in ran.seen)
+    assert "canary" not in "".join(seen.text for seen in ran.seen)
 
 
 def test_hostile_configuration_of_a_repository_starts_nothing(lab: Lab) -> None:
