@@ -8,7 +8,9 @@ from __future__ import annotations
 import configparser
 import ipaddress
 import os
+import shutil
 import socket
+import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,10 +31,11 @@ KINDS: Final[tuple[Kind, ...]] = ("pip", "npm", "go", "cargo")
 
 PUBLIC: Final[Mapping[Kind, str]] = {
     "pip": "https://pypi.org/simple",
-    "npm": "https://registry.npmjs.org/",
     "go": "https://proxy.golang.org",
     "cargo": "https://index.crates.io/",
 }
+"""Where a kind's programs go by themselves; npm is asked, for it says."""
+_ASKING_SECONDS: Final = 60.0
 _BESIDE: Final[Mapping[str, tuple[str, ...]]] = {
     "pypi.org": ("files.pythonhosted.org",),
     "proxy.golang.org": ("sum.golang.org", "storage.googleapis.com"),
@@ -71,12 +74,14 @@ def registry(kind: Kind, given: Mapping[Kind, str], environment: Mapping[str, st
         environment: The operator's variables.
 
     Raises:
-        InvalidInputError: When it is no URL that a build can use.
+        InvalidInputError: When it is no URL that a build can use, or nobody says which one npm's is.
     """
     if kind in given:
         return _checked(Registry(kind=kind, url=given[kind], source="--index"))
     for found in _configured(kind, environment):
         return _checked(found)
+    if kind == "npm":
+        return _checked(Registry(kind="npm", url=_told_by_npm(environment), source="npm config"))
     return Registry(kind=kind, url=PUBLIC[kind], source="public")
 
 
@@ -158,6 +163,26 @@ def _npm(environment: Mapping[str, str]) -> list[Registry]:
             if key.strip() == "registry" and value.strip():
                 return [Registry(kind="npm", url=value.strip().strip("'\""), source=str(path))]
     return []
+
+
+def _told_by_npm(environment: Mapping[str, str]) -> str:
+    """Return what this machine's npm uses by itself, asked where no project's `.npmrc` lies."""
+    npm = shutil.which("npm", path=environment.get("PATH"))
+    if npm is not None:
+        asked = [npm, "config", "get", "registry", "--no-update-notifier"]
+        with suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(
+                asked,
+                cwd="/",
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=_ASKING_SECONDS,
+            ).stdout.strip()
+    raise InvalidInputError(
+        "no npm on this machine says which registry is to be used", hint="name it with `--index npm=URL`"
+    )
 
 
 def _checked(found: Registry) -> Registry:

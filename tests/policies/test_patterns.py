@@ -109,7 +109,7 @@ def test_our_own_list_of_suffixes_repeats_nothing_of_the_public_one() -> None:
     [
         ("api.github.com", "anyone may own a repository, gist or issue there"),
         ("*.github.com", "anyone may own a repository, gist or issue there"),
-        ("registry.npmjs.org", "anyone may publish a package"),
+        ("some.npmjs.org", "anyone may publish a package"),
         ("npmjs.org", None),
         ("x.y.workers.dev", "anyone may own a worker"),
         ("acme.pages.dev", "anyone may own a name there"),

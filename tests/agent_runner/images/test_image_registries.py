@@ -64,6 +64,31 @@ def test_the_operators_own_configuration_is_honoured(
     assert registry(kind, {}, {"HOME": str(tmp_path), **environment}).url == url
 
 
+def test_npm_is_asked_where_nothing_is_configured(tmp_path: Path) -> None:
+    """It knows where it goes by itself; it is asked in a folder without a project's `.npmrc`."""
+    program = tmp_path / "npm"
+    program.write_text(
+        '#!/bin/sh\n[ "$PWD" = / ] && [ "$1 $2 $3" = "config get registry" ] && echo https://g.example/\n'
+    )
+    program.chmod(0o755)
+
+    found = registry("npm", {}, {"HOME": str(tmp_path), "PATH": str(tmp_path)})
+
+    assert (found.url, found.source) == ("https://g.example/", "npm config")
+
+
+@pytest.mark.parametrize("script", [None, "#!/bin/sh\nexit 1\n", "#!/bin/sh\necho undefined\n"])
+def test_where_npm_does_not_tell_the_person_has_to(script: str | None, tmp_path: Path) -> None:
+    if script is not None:
+        (tmp_path / "npm").write_text(script)
+        (tmp_path / "npm").chmod(0o755)
+
+    with pytest.raises(InvalidInputError) as refused:
+        registry("npm", {}, {"HOME": str(tmp_path), "PATH": str(tmp_path)})
+
+    assert "--index" in refused.value.hint
+
+
 def test_what_is_named_on_the_command_line_goes_before_all(tmp_path: Path) -> None:
     """And its port is kept."""
     found = registry("pip", {"pip": "http://127.0.0.2:8080/simple"}, {"PIP_INDEX_URL": "https://a.example"})
