@@ -8,10 +8,11 @@ import ipaddress
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,9 +98,14 @@ class Far:
     near: str
     """Name of our interface."""
 
-    def cut(self) -> None:
-        """Cut the wire: nothing arrives any more, and nobody is told."""
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        """Cut the wire for a while: nothing arrives any more, and nobody is told."""
         _ip("link", "set", self.near, "down")
+        try:
+            yield
+        finally:
+            _ip("link", "set", self.near, "up")
 
     @property
     def prefix(self) -> tuple[str, ...]:
@@ -113,17 +119,20 @@ def far_place() -> Iterator[Far]:
     name = f"pl{secrets.token_hex(3)}"
     third, fourth = secrets.randbelow(250), 4 * secrets.randbelow(60)
     ours, theirs = f"10.213.{third}.{fourth + 1}", f"10.213.{third}.{fourth + 2}"
-    _ip("netns", "add", name)
-    try:
+    nowhere = ("blackhole", f"10.213.{third}.{fourth}/30", "metric", "4096")
+    with ExitStack() as stack:
+        _ip("netns", "add", name)
+        stack.callback(_ip, "netns", "del", name)
         _ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+        stack.callback(_ip, "link", "del", name)
+        # Once the wire is cut, what is sent there must not leave by another way.
+        _ip("route", "add", *nowhere)
+        stack.callback(_ip, "route", "del", *nowhere)
         _ip("addr", "add", f"{ours}/30", "dev", name)
         _ip("link", "set", name, "up")
         for command in (("addr", "add", f"{theirs}/30", "dev", "eth0"), ("link", "set", "eth0", "up")):
             _ip("-n", name, *command)
         yield Far(name, theirs, name)
-    finally:
-        subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
-        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
 def _ip(*words: str) -> None:
@@ -149,6 +158,19 @@ class Sshd:
         """Return the processes that serve connections."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop what serves connections for a while: they are cut, and nobody is told."""
+        calls = self.calls()
+        for call in calls:
+            os.kill(call, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for call in calls:
+                with suppress(ProcessLookupError):
+                    os.kill(call, signal.SIGCONT)
 
 
 @contextmanager

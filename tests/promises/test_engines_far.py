@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -145,10 +144,8 @@ def test_a_whole_session_runs_far_away_on_a_copy(  # noqa: PLR0913, PLR0917 - fi
     )
 
     (created,) = ran.entries("sandbox.created")
-    assert (created["stage_strategy"], created["stage_reason"]) == (
-        "copy",
-        "the engine is on another machine",
-    )
+    assert created["stage_strategy"] == "copy"
+    assert created["stage_reason"].split(";")[0] == "the engine is on another machine"
     assert "the workspace travels as a copy: the engine is on another machine" in lab.told
     assert "from here" in ran.seen[0].text
     upper = ran.result.ledger.parent / "stage" / "upper" / "b.txt"
@@ -226,19 +223,9 @@ def test_a_cut_connection_ends_the_session_here_and_there(
     with Session(tmp_path, new_state_there(), environment=site.road(road), image=IMAGE) as session:
         name = session.until_waiting()
         assert len(site.containers()) == 1
-        try:
-            if road == "ssh":
-                for call in site.ssh.calls():
-                    os.kill(call, signal.SIGSTOP)  # cut, and nobody is told
-            else:
-                site.place.cut()
-
+        with site.ssh.frozen() if road == "ssh" else site.place.cut():
             code, error = session.ended()
             wait_for(lambda: site.containers() == [], "the guest's lease")
-        finally:
-            if road == "ssh":
-                for call in site.ssh.calls():
-                    os.kill(call, signal.SIGCONT)
 
     (closed,) = session.entries(name, "session.closed")
     assert (code, closed["status"], closed["exit_code"]) == (4, "sandbox_failed", 4)
