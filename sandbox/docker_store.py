@@ -87,9 +87,12 @@ class DockerStore(Asking):
         )
 
     async def remove_image(self, reference: str) -> None:
-        """Remove an image's name, and the image when it was the last; one that is gone is no error."""
+        """Remove an image's name, and the image when it was the last; one that is gone is no error.
+
+        What it stands on stays, though no name be left on it: it may be the starter of another state folder.
+        """
         try:
-            await self._ask(lambda client: client.remove_image(reference, force=True))
+            await self._ask(lambda client: client.remove_image(reference, force=True, noprune=True))
         except ImageNotFoundError:
             return
 
