@@ -9,10 +9,12 @@ import orjson
 
 from agent_runner.budget import NOTHING, BudgetLimits, limits_of_policy, spelled
 from agent_runner.ceiling import read_ceiling
+from agent_runner.credentials import keyring_for
 from agent_runner.errors import BackendError, InvalidInputError, RefusedError
 from agent_runner.fold import BUDGET_ADDED, Past, read_past
 from agent_runner.housing import ContainerHousing, Housing
 from agent_runner.lineage import require_lineage
+from agent_runner.models import configured_credentials
 from agent_runner.package import pairlock_version
 from agent_runner.request import SessionRequest, SessionResult
 from agent_runner.review import read_policy, refuse_running
@@ -82,9 +84,11 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
     if started.workspace is not None:
         require_lineage(request.state, started.workspace, policy.grant)
     await _rewind(request.backend, past.used.turns)
+    keyring = await keyring_for(policy, configured_credentials)
     journal = Journal.reopen(
         request.state,
         request.session,
+        secrets_by_name=keyring.values,
         writer=pairlock_version(),
         programs=Capability.EXEC in policy.grant.capabilities,
     )
@@ -97,7 +101,8 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
                 past, added=past.added.plus(request.added), used=replace(past.used, warned=frozenset())
             )
         past = replace(past, copy_lost=_copy_lost(policy, files))
-        run = SessionRun(started, request.session, journal, files.folder, _within_ceiling(past, policy))
+        past = _within_ceiling(past, policy)
+        run = SessionRun(started, request.session, journal, files.folder, past, keyring=keyring)
         return await run.to_its_end()
 
 

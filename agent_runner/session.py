@@ -11,12 +11,14 @@ from agent_runner.approvals import RecordedApprover
 from agent_runner.budget import Budget, limits_of_policy
 from agent_runner.ceiling import read_ceiling
 from agent_runner.continuing import ContinuedGate, ContinuedRecord, settle
+from agent_runner.credentials import EMPTY, Keyring, keyring_for
 from agent_runner.ending import FORESEEN, limit_hit, reason_of, status_of_end, status_of_error
 from agent_runner.housing import Housed, Order
 from agent_runner.ids import new_session_id
 from agent_runner.lineage import require_lineage, require_lineage_beside, wrote_unreviewed
 from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import Meta, write_meta
+from agent_runner.models import configured_credentials
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
 from agent_runner.pulse import beating
@@ -63,11 +65,13 @@ async def run_session(request: SessionRequest) -> SessionResult:
     """Run one session to its end; what goes wrong inside ends it with a status and is told in the result.
 
     Raises:
+        InvalidInputError: When a credential that the policy names is not to be had.
         RefusedError: When the session would, with what was left in its workspace, hold all three.
         audit.errors.LedgerError: When not even the session's first line can be written.
     """
     if request.workspace is not None:
         require_lineage(request.state, request.workspace, request.policy.grant)
+    keyring = await keyring_for(request.policy, configured_credentials)
     session = request.session or new_session_id()
     registration = Registration(
         grant=request.policy.grant.label,
@@ -78,6 +82,7 @@ async def run_session(request: SessionRequest) -> SessionResult:
         request.state,
         session,
         registration=registration,
+        secrets_by_name=keyring.values,
         writer=pairlock_version(),
         programs=Capability.EXEC in request.policy.grant.capabilities,
     )
@@ -87,7 +92,7 @@ async def run_session(request: SessionRequest) -> SessionResult:
             write_meta(folder, _meta(request, session), request.policy.as_yaml())
         except OSError as error:
             raise spoken(error, folder) from error
-        return await SessionRun(request, session, journal, folder).to_its_end()
+        return await SessionRun(request, session, journal, folder, keyring=keyring).to_its_end()
 
 
 class SessionRun:
@@ -99,16 +104,25 @@ class SessionRun:
         journal: Its ledger, open.
         folder: Its folder in the state folder.
         past: What it has come to, when it goes on.
+        keyring: The credentials that its policy names.
     """
 
-    def __init__(
-        self, request: SessionRequest, session: str, journal: Journal, folder: Path, past: Past | None = None
+    def __init__(  # noqa: PLR0913 - what a session is made of
+        self,
+        request: SessionRequest,
+        session: str,
+        journal: Journal,
+        folder: Path,
+        past: Past | None = None,
+        *,
+        keyring: Keyring = EMPTY,
     ) -> None:
         self._request = request
         self._session = session
         self._journal = journal
         self._folder = folder
         self._past = past
+        self._keyring = keyring
         self._record = Record(journal, session) if past is None else ContinuedRecord(journal, session, past)
         self._transcript = Transcript(journal, self._record, request.watcher)
         limits = limits_of_policy(request.policy)
@@ -198,7 +212,10 @@ class SessionRun:
         async with self._request.housing.house(order) as housed:
             self._housed = housed
             sandbox = housed.sandbox
-            async with way_out(order.policy, self._journal, self._session, sandbox) as egress:
+            ways = way_out(
+                order.policy, self._journal, self._session, sandbox, credentials=self._keyring.find
+            )
+            async with ways as egress:
                 work = self._loop(sandbox, egress)
                 return await watched(work, housed.watch, stop=housed.stop, failed=self._journal.failed)
 

@@ -18,16 +18,24 @@ if TYPE_CHECKING:
 
     from audit.journal import Journal
     from policies.policy import Policy
+    from sandbox.egress.gate import CredentialSource
     from sandbox.session import Sandbox
 
 
 @asynccontextmanager
 async def way_out(
-    policy: Policy, journal: Journal, session: str, sandbox: Sandbox
+    policy: Policy, journal: Journal, session: str, sandbox: Sandbox, *, credentials: CredentialSource
 ) -> AsyncIterator[EgressGate | None]:
     """Yield the gate, or None in a session without `network`, for which no gate is ever started.
 
     With `network` and `exec`, programs have a way through it too: the container's loopback proxy.
+
+    Args:
+        policy: The policy in force.
+        journal: The session's ledger.
+        session: Its id.
+        sandbox: Where its programs run.
+        credentials: Finds a credential that the policy names.
     """
     if not policy.grant.holds(Capability.NETWORK):
         yield None
@@ -37,7 +45,8 @@ async def way_out(
         await journal.record(_written(happened, session))
 
     programs = policy.grant is Grant.NETWORK_EXEC
-    async with EgressGate.start(RuleSet.of(policy.network), journal=write, proxy=programs) as gate:
+    rules = RuleSet.of(policy.network)
+    async with EgressGate.start(rules, journal=write, credentials=credentials, proxy=programs) as gate:
         if programs:
             await sandbox.let_out(gate.relay, authorities=gate.ca_certificate)
         yield gate

@@ -1,0 +1,134 @@
+"""Find the credentials that a policy names: how the operator configured them, and their values on the host.
+
+A policy names a credential; the operator's configuration says where its value is to be had, how servers want
+it and to which hosts it may go. The value stays in this process and, for one request, in the egress process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from agent_runner.backends.failure import ModelServerError
+from agent_runner.backends.key import KeyReference, fetch_key
+from agent_runner.errors import InvalidInputError
+from audit.redact import SHORTEST_SECRET
+from policies.leaves import HostField
+from sandbox.egress.credentials import Credential
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from policies.policy import EgressRule, Policy
+
+_OF_CONNECTION: Final = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"}
+)
+_Hosts = Annotated[tuple[HostField, ...], Field(min_length=1, strict=False)]
+_HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
+
+
+class CredentialReference(KeyReference):
+    """One credential of the operator's: where its value is, how it is sent, and to whom it may go."""
+
+    hosts: _Hosts
+    """The hosts that it may be sent to, whatever a policy says."""
+    kind: Literal["bearer", "basic", "header"] = "bearer"
+    """`bearer` and `basic` are forms of `Authorization`; `header` is a header of its own."""
+    user: Annotated[str, Field(pattern=r"^[\x20-\x39\x3b-\x7e]+$", max_length=256)] | None = None
+    """For `basic`: the name; the value is the password."""
+    header: _HeaderName | None = None
+    """For `header`: its name."""
+
+    @model_validator(mode="after")
+    def _as_its_kind(self) -> Self:
+        if (self.user is not None) != (self.kind == "basic"):
+            raise ValueError("expected `user` with `kind: basic`, and nowhere else")
+        if (self.header is not None) != (self.kind == "header"):
+            raise ValueError("expected `header` with `kind: header`, and nowhere else")
+        if self.header is not None and self.header.lower() in _OF_CONNECTION:
+            raise ValueError(f"`{self.header}` belongs to the connection, expected another header")
+        return self
+
+    def credential(self, value: str) -> Credential:
+        """Return the credential with its value in it."""
+        if self.kind == "basic":
+            return Credential(value=f"{self.user}:{value}", kind="basic")
+        return Credential(value=value, kind=self.kind, header=self.header or "authorization")
+
+
+class Keyring:
+    """The credentials of one session, fetched once, when it starts.
+
+    Args:
+        credentials: Name to credential.
+        values: Name to the secret itself, for whoever keeps it out of what is written and shown.
+    """
+
+    def __init__(self, credentials: Mapping[str, Credential], values: Mapping[str, str]) -> None:
+        self._credentials = dict(credentials)
+        self.values = dict(values)
+
+    async def find(self, name: str) -> Credential | None:
+        """Return a credential; None when the policy names none such."""
+        return self._credentials.get(name)
+
+
+EMPTY: Final = Keyring({}, {})
+
+
+async def keyring_for(policy: Policy, configured: Callable[[], Mapping[str, CredentialReference]]) -> Keyring:
+    """Fetch the credentials that a policy names.
+
+    Args:
+        policy: The policy in force.
+        configured: Reads the operator's; asked only when the policy names one.
+
+    Raises:
+        InvalidInputError: When one is not configured, may not go to the rule's host, or has no usable value.
+    """
+    rules = [rule for rule in (policy.network.allow if policy.network else ()) if rule.credential]
+    if not rules:
+        return EMPTY
+    references = configured()
+    found: dict[str, Credential] = {}
+    values: dict[str, str] = {}
+    for rule in rules:
+        name = rule.credential or ""
+        reference = _reference(rule, references)
+        if name not in found:
+            values[name] = await _value(name, reference)
+            found[name] = reference.credential(values[name])
+    return Keyring(found, values)
+
+
+def _reference(rule: EgressRule, references: Mapping[str, CredentialReference]) -> CredentialReference:
+    name = rule.credential or ""
+    reference = references.get(name)
+    if reference is None:
+        raise InvalidInputError(
+            f"the policy's rule for `{rule.host.text}` names credential `{name}`, which is not configured",
+            hint=f"`credentials: {{{name}: {{env: NAME, hosts: [{rule.host.text}]}}}}` in config.yaml",
+        )
+    if not any(rule.host.meet(host) == rule.host for host in reference.hosts):
+        hosts = ", ".join(host.text for host in reference.hosts)
+        raise InvalidInputError(
+            f"credential `{name}` may go to `{hosts}` only; the policy's rule is for `{rule.host.text}`",
+            hint="the operator's configuration names the hosts of a credential",
+        )
+    return reference
+
+
+async def _value(name: str, reference: CredentialReference) -> str:
+    try:
+        value = (await fetch_key(reference)).value
+    except ModelServerError as error:
+        why = error.message.partition(": ")[2] or error.message
+        raise InvalidInputError(f"credential `{name}` is not to be had: {why}") from error
+    if len(value) < SHORTEST_SECRET:
+        raise InvalidInputError(
+            f"credential `{name}` has {len(value)} characters, expected at least {SHORTEST_SECRET}",
+            hint="a shorter one cannot be kept out of the ledger: it is found in ordinary text",
+        )
+    return value
