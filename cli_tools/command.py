@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import click
 
-from cli_tools import neutral
+from cli_tools import connector, neutral
 from cli_tools.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Surroundings:
     """What came beside the command line: the content of a file, a program's stdin."""
     earlier: EarlierOutput | None = None
     """The output of an earlier action that was cut; None where nothing is kept."""
+    connectors: connector.Connectors = connector.NONE
+    """The servers that the operator configured."""
     hidden: Callable[[str], bool] = field(default=lambda _: False)
     """Whether the policy hides a path of the workspace: what is hidden is not shown from history either."""
 

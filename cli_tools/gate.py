@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, assert_never
 
-from cli_tools import observation
+from cli_tools import connector, observation
 from cli_tools.command import Surroundings
 from cli_tools.earlier import EarlierOutput
 from cli_tools.errors import ActionError, UsageError
@@ -45,6 +45,7 @@ class Gate:
         egress: The way out, in a session with `network`.
         record: Where they are written down; if it fails, nothing more is done.
         approver: Who is asked.
+        connectors: The servers that the operator configured.
     """
 
     def __init__(  # noqa: PLR0913 - each is a room that the gate stands between
@@ -57,6 +58,7 @@ class Gate:
         egress: EgressGate | None,
         record: Record,
         approver: Approver,
+        connectors: connector.Connectors = connector.NONE,
     ) -> None:
         self._policy = policy
         self._facts = facts
@@ -65,6 +67,7 @@ class Gate:
         self._egress = egress
         self._record = record
         self._approver = approver
+        self._connectors = connectors
         self._calls: Counter[str] = Counter()
         self._earlier = EarlierOutput()
         self._pages = isinstance(decide(policy, facts, _OUTPUT_LAST), Allowed)
@@ -103,6 +106,7 @@ class Gate:
             allowed=decision,
             body=action.body,
             earlier=self._earlier,
+            connectors=self._connectors,
             hidden=self._hides,
         )
         await self._record.started(number, action)

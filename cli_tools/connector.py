@@ -1,0 +1,72 @@
+"""Say what a command may ask of a connector: one request to a server that the operator configured.
+
+The credential, the host and what may be asked there are the connector's own; a command can name none of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from cli_tools.errors import ActionError
+
+if TYPE_CHECKING:
+    from sandbox.egress.credentials import Headers
+    from sandbox.egress.fetch import Response
+
+LARGEST_ANSWER_BYTES: Final = 16 * 1024 * 1024
+"""Of one answer; what is longer is refused, because half of a JSON text means nothing."""
+
+
+class Connector(Protocol):
+    """Ask one configured server."""
+
+    @property
+    def base_url(self) -> str:
+        """Where its API begins, without a slash at the end."""
+        ...
+
+    @property
+    def account(self) -> str:
+        """Whose things are meant, as the server names them in a path; empty where the credential says it."""
+        ...
+
+    async def request(self, method: str, url: str, *, headers: Headers = (), body: bytes = b"") -> Response:
+        """Make one request; where the server asks to wait, it is waited for within a bound.
+
+        Args:
+            method: In capital letters.
+            url: Absolute; the connector's own rules decide it again.
+            headers: Without any credential.
+            body: What is sent; empty for none.
+
+        Raises:
+            ActionError: When the rules say no, nobody answers, or the wait would be too long.
+        """
+        ...
+
+
+class Connectors(Protocol):
+    """The connectors of one session."""
+
+    async def open(self, name: str) -> Connector:
+        """Return a connector, started when it is first asked for.
+
+        Raises:
+            ActionError: When the operator configured none of that name.
+        """
+        ...
+
+
+class NoConnectors:
+    """Have none."""
+
+    async def open(self, name: str) -> Connector:
+        """Refuse."""
+        raise ActionError(
+            "not-configured",
+            f"connector `{name}` is not configured",
+            hint=f"the operator adds `connectors: {{{name}: …}}` to the configuration",
+        )
+
+
+NONE: Final = NoConnectors()
