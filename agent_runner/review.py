@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent_runner.errors import InvalidInputError
@@ -14,17 +16,49 @@ from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog
 from audit.lock import is_held
 from policies.source import parse_policy
-from sandbox.stage import Globs, HiddenBy, ProtectedBy, discard
+from sandbox.stage import HiddenBy, Named, ProtectedBy, ThesePaths, discard
 from sandbox.stage.apply import ApplyResult, apply_changes, recover
+from sandbox.stage.branch import BranchResult, CommitText, commit_to_branch
 from sandbox.stage.changes import ChangeSet, compute_changes
+from sandbox.stage.layout import StageFolder
 from sandbox.stage.opened import OpenStage, open_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from agent_runner.person import Author
     from audit.state import SessionFiles
     from policies.policy import FilesBlock, Policy
+    from sandbox.stage import PathMatcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a person takes of a session's changes."""
+
+    shown: ChangeSet | None
+    """The changes that a person saw and said yes to; None when nobody looked, which labels the workspace."""
+    paths: Sequence[str] = ()
+    """Paths, folders or globs of what to take; empty takes everything."""
+    include: Sequence[str] = ()
+    """The same for protected or hidden paths, which the person names on purpose."""
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+    """For files of which only some hunks are taken: the content to write."""
+    exact: bool = False
+    """Whether `paths` are whole paths of changes, and nothing else is meant by them."""
+
+    def matchers(self, changes: ChangeSet) -> tuple[PathMatcher | None, Named | None]:
+        """Return what is chosen and what is included; None where nothing was said.
+
+        Raises:
+            policies.errors.BadValueError: When a word names no change.
+        """
+        there = [change.path for change in changes.changes]
+        chosen: PathMatcher | None = Named.among(self.paths, there) if self.paths else None
+        if self.exact:
+            chosen = ThesePaths(frozenset(self.paths))
+        return chosen, Named.among(self.include, there) if self.include else None
 
 
 def read_policy(folder: Path) -> Policy:
@@ -64,64 +98,128 @@ def opened(folder: Path) -> Iterator[tuple[OpenStage, ChangeSet]]:
         yield stage, compute_changes(stage, hide=HiddenBy(files), protect=ProtectedBy(files))
 
 
-def apply_stage(
-    session: SessionFiles,
-    state: Path,
-    *,
-    paths: Sequence[str],
-    include: Sequence[str],
-    shown: ChangeSet | None,
-) -> ApplyResult:
-    """Write the chosen changes to the workspace and record that a person took them.
+def apply_stage(session: SessionFiles, state: Path, choice: Choice) -> ApplyResult:
+    """Write the chosen changes to the workspace and record who took them.
 
     Args:
         session: Whose changes.
         state: The state folder.
-        paths: Globs of what to take; empty takes everything.
-        include: Globs of protected or hidden paths that the person names on purpose.
-        shown: The changes that a person saw and said yes to; None when nobody looked, which labels the
-            workspace.
+        choice: What to take.
 
     Raises:
         InvalidInputError: When the session is still running, or changed something since it was shown.
         sandbox.stage.errors.StageError: When the changes cannot be read or written.
     """
-    refuse_running(session)
-    with open_stage(session.folder) as stage:
-        recover(stage)
+    finish_interrupted(session, state)
+    with _to_be_taken(session, state, choice) as (stage, changes):
+        chosen, include = choice.matchers(changes)
+        result = apply_changes(
+            stage, changes.changes, chosen=chosen, include=include, contents=choice.contents
+        )
+    refused = tuple(item.path for item in result.not_applied)
+    _record(session, state, stage, applied=result.applied, refused=refused, whole=result.complete)
+    return result
+
+
+def branch_stage(
+    session: SessionFiles, state: Path, choice: Choice, *, branch: str, text: CommitText
+) -> BranchResult:
+    """Commit the chosen changes to a new git branch of the workspace, and record it; the stage stays.
+
+    Raises:
+        InvalidInputError: As in `apply_stage`.
+        sandbox.stage.errors.StageError: When nothing can be committed; no branch was made.
+    """
+    finish_interrupted(session, state)
+    with _to_be_taken(session, state, choice) as (stage, changes):
+        chosen, include = choice.matchers(changes)
+        result = commit_to_branch(
+            stage, changes.changes, branch=branch, text=text, chosen=chosen, include=include,
+            contents=choice.contents,
+        )  # fmt: skip
+    refused = tuple(item.path for item in result.not_committed)
+    _record(session, state, stage, applied=result.committed, refused=refused, whole=False, branch=branch)
+    return result
+
+
+def commit_text(session: SessionFiles, message: str, *, unreviewed: bool, author: Author) -> CommitText:
+    """Return what a commit of a session's changes says, and its label if nobody looked at them."""
+    lines = [message.strip(), "", *label_lines(session.folder, unreviewed=unreviewed)]
+    return CommitText(
+        name=author.name, email=author.email, message="\n".join(lines), seconds=int(time.time())
+    )
+
+
+def label_lines(folder: Path, *, unreviewed: bool = True) -> list[str]:
+    """Return the metadata of a patch or commit: which session made it, and what it held, unless reviewed."""
+    held = [f"Pairlock-Unreviewed: {read_policy(folder).grant.label}"] if unreviewed else []
+    return [f"Pairlock-Session: {folder.name}", *held]
+
+
+@contextmanager
+def _to_be_taken(session: SessionFiles, state: Path, choice: Choice) -> Iterator[tuple[OpenStage, ChangeSet]]:
+    """Open what is taken; what nobody looked at labels the workspace before anything is written."""
     with opened(session.folder) as (stage, changes):
-        if shown is not None and changes != shown:
+        if choice.shown is not None and changes != choice.shown:
             raise InvalidInputError(
                 "the changes are not those that were shown", hint="look at them again: `pairlock diff`"
             )
-        if shown is None:
+        choice.matchers(changes)  # a word that names nothing is told before anything is labelled
+        if choice.shown is None:
             grant = read_policy(session.folder).grant
             require_lineage_beside(state, stage.workspace, session.folder.name, grant, writes=True)
             why = "changes were applied that nobody had to look at"
             wrote_unreviewed(state, stage.workspace, session.folder.name, grant, why=why)
-        result = apply_changes(
-            stage,
-            changes.changes,
-            chosen=Globs.parse(paths) if paths else None,
-            include=Globs.parse(include) if include else None,
-        )
+        yield stage, changes
+
+
+def finish_interrupted(session: SessionFiles, state: Path) -> tuple[str, ...]:
+    """Finish or drop an apply that was killed, and return what was finished; it is recorded as any other.
+
+    Raises:
+        InvalidInputError: When the session is still running.
+        sandbox.stage.errors.StageError: When the stage cannot be opened, or the workspace not be written.
+    """
+    refuse_running(session)
+    if not StageFolder(session.folder / "stage").journal.exists():
+        return ()
+    with open_stage(session.folder) as stage:
+        recovery = recover(stage)
+    if recovery is None or recovery.undone:
+        return ()
+    with opened(session.folder) as (stage, changes):
+        whole = not (changes.changes or changes.troubles)
+        _record(session, state, stage, applied=recovery.finished, refused=(), whole=whole)
+    return recovery.finished
+
+
+def _record(  # noqa: PLR0913 - the fields of one entry, each once
+    session: SessionFiles,
+    state: Path,
+    stage: OpenStage,
+    *,
+    applied: tuple[str, ...],
+    refused: tuple[str, ...],
+    whole: bool,
+    branch: str = "",
+) -> None:
     with HostLog(state, writer=pairlock_version()) as log:
         log.append(
             StageApplied(
                 session=session.folder.name,
                 workspace=stage.workspace.path,
-                applied=result.applied,
-                refused=tuple(item.path for item in result.not_applied),
+                applied=applied,
+                refused=refused,
                 by=who(),
-                whole=result.complete,
+                whole=whole,
+                branch=branch,
             )
         )
-    return result
 
 
 def discard_stage(session: SessionFiles, state: Path) -> int:
     """Throw away a session's changes, record it, and return how many there were."""
-    refuse_running(session)
+    finish_interrupted(session, state)
     with opened(session.folder) as (stage, changes):
         count, workspace = len(changes.changes), stage.workspace.path
     with HostLog(state, writer=pairlock_version()) as log:

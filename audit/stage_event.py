@@ -16,6 +16,8 @@ class StageApplied(Event):
     by: Text
     whole: bool
     """Whether nothing of the stage is left."""
+    branch: Text = ""
+    """The git branch that they were committed to instead; empty when they were written to the files."""
 
 
 class StageDiscarded(Event):
@@ -40,3 +42,7 @@ class LabelChanged(Event):
     sessions: tuple[str, ...]
     """The sessions that made the label."""
     why: Text
+    contributions: tuple[str, ...] = ()
+    """What the label holds now: each session with what it exercised, as `<session> files+network`."""
+    merged: tuple[str, ...] = ()
+    """Other identities under which the same folder was known, whose labels this one now holds."""

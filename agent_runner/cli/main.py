@@ -17,6 +17,8 @@ from agent_runner.cli import (
     policy,
     resume,
     review,
+    review_apply,
+    review_workspace,
     run,
     runners,
     sessions,
@@ -41,9 +43,9 @@ app.command("approve")(runners.approve)
 app.command("deny")(runners.deny)
 app.command("ps")(sessions.list_sessions)
 app.command("diff")(review.diff)
-app.command("apply")(review.apply)
+app.command("apply")(review_apply.apply)
 app.command("discard")(review.discard)
-app.command("review")(review.review)
+app.command("review")(review_workspace.review)
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
 app.add_typer(model.app, name="model")

@@ -1,16 +1,20 @@
-"""Review what a session changed: `pairlock diff`, `pairlock apply`, `pairlock discard`."""
+"""Look at what a session changed, or throw it away: `pairlock diff`, `pairlock discard`."""
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_runner.cli.exits import Exit
 from agent_runner.cli.talk import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from audit.state import SessionFiles
+    from sandbox.stage.changes import ChangeSet
+    from sandbox.stage.diff import Diff
 
 Id = Annotated[
     str, typer.Argument(metavar="ID", help="A session's id, the first 4 of it or more, or `last`.")
@@ -24,119 +28,66 @@ def diff(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show what a session changed, as a patch that `git apply` takes."""
+    from agent_runner.cli.review_shown import show, stat_line
     from agent_runner.review import opened
     from agent_runner.state import session_files, state_folder
     from sandbox.stage import summary
     from sandbox.stage.diff import render_diff
 
-    files = session_files(session, state_folder())
+    _one_form(stat=stat, name_only=name_only, as_json=as_json)
+    state = state_folder()
+    files = session_files(session, state)
+    finish_or_tell(files, state)
     with opened(files.folder) as (stage, changes):
-        headline = summary.headline(changes)
-        if headline:
+        if headline := summary.headline(changes):
             say(headline)
         if as_json:
             typer.echo(summary.to_json(changes))
-        elif name_only or stat:
-            lines = summary.name_lines(changes) if name_only else summary.stat_lines(changes)
-            for line in lines:
-                typer.echo(line)
+        elif name_only:
+            show(summary.name_lines(changes))
+        elif stat:
+            show(map(stat_line, summary.stat_lines(changes)))
         else:
-            patch = render_diff(stage, changes.changes)
-            _print_patch(patch.text)
-            for trouble in (*changes.troubles, *patch.left_out):
-                say(f"not shown: {summary.terminal_safe(trouble.path)}: {trouble.reason}")
+            _show_patch(files.folder, changes, render_diff(stage, changes.changes))
         if not changes.changes:
             say("no changes")
 
 
-def _print_patch(patch: bytes) -> None:
-    """Write the patch as it is to a program, escaped and coloured to a terminal."""
-    from sandbox.stage.summary import diff_for_terminal
+def _one_form(**forms: bool) -> None:
+    from agent_runner.errors import InvalidInputError
 
-    if not sys.stdout.isatty():
-        sys.stdout.buffer.write(patch)
+    given = [f"`--{name.removeprefix('as_').replace('_', '-')}`" for name, wanted in forms.items() if wanted]
+    if len(given) > 1:
+        raise InvalidInputError(f"{' and '.join(given)}: give one of them")
+
+
+def finish_or_tell(files: SessionFiles, state: Path) -> None:
+    """Finish an apply that was killed; of a session that runs, tell that it is not over."""
+    from agent_runner.review import finish_interrupted
+    from audit.lock import is_held
+    from sandbox.stage.summary import terminal_safe
+
+    if is_held(files.lock):
+        say(f"session {files.folder.name} is running: its changes are as they are now")
         return
-    for line in diff_for_terminal(patch).splitlines():
-        typer.secho(line, fg=_colour(line))
+    for path in finish_interrupted(files, state):
+        say(f"an interrupted apply was finished: {terminal_safe(path)}")
 
 
-def _colour(line: str) -> str | None:
-    if line.startswith(("+++", "---", "diff ")):
-        return None
-    return {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}.get(line[:1])
+def _show_patch(folder: Path, changes: ChangeSet, patch: Diff) -> None:
+    """Write the patch to a program as it is, its session and label above it; to a terminal escaped."""
+    from agent_runner.cli.review_shown import patch_lines, show
+    from agent_runner.review import label_lines
+    from sandbox.stage.summary import terminal_safe
 
-
-def apply(
-    session: Id = "last",
-    paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these paths or globs.")
-    ] = None,
-    include: Annotated[
-        list[str] | None, typer.Option("--include", help="A protected path to take all the same.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Write a session's changes to the workspace, after they were reviewed."""
-    from agent_runner.review import apply_stage, opened, refuse_running
-    from agent_runner.state import session_files, state_folder
-    from sandbox.stage import summary
-
-    state = state_folder()
-    files = session_files(session, state)
-    refuse_running(files)
-    with opened(files.folder) as (_, changes):
-        for line in (summary.headline(changes), *summary.stat_lines(changes)):
-            if line:
-                say(line)
-        if not changes.changes:
-            say("no changes")
-            return
-    person = sys.stdin.isatty() and not os.environ.get("CI")
-    if not yes and not person:
-        say("pairlock: nobody is there to say yes")
-        say("hint: `--yes` applies unreviewed changes, and labels the workspace with what the session held")
-        raise typer.Exit(Exit.USAGE)
-    if not yes and not typer.confirm("write these to the workspace?", err=True):
-        raise typer.Exit(Exit.FAILED)
-    shown = changes if person and not yes else None
-    result = apply_stage(files, state, paths=paths or (), include=include or (), shown=shown)
-    for path in result.applied:
-        typer.echo(f"applied  {summary.terminal_safe(path)}")
-    for item in result.not_applied:
-        typer.echo(f"refused  {summary.terminal_safe(item.path)}: {item.reason}")
-        if item.code.value in ("protected", "hidden", "leads-out"):
-            say(f"hint: to take it all the same, `pairlock apply {files.folder.name} --include PATH`")
-    if result.not_applied:
-        raise typer.Exit(Exit.FAILED)
-
-
-def review(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A workspace.")],
-    endorse: Annotated[bool, typer.Option("--endorse", help="Say that you reviewed what is there.")] = False,
-) -> None:
-    """Show which sessions' unreviewed writes a workspace holds; `--endorse` takes the label off."""
-    from agent_runner.lineage import labels_of, reviewed
-    from agent_runner.state import state_folder
-    from policies.capability import in_order
-    from sandbox.workspace import open_workspace
-
-    state = state_folder()
-    workspace = open_workspace(folder, state=state)
-    label = labels_of(state).read(workspace.identity)
-    if not label.contributions:
-        say("nothing unreviewed")
-        return
-    for part in label.contributions:
-        typer.echo(f"{part.session}  {'+'.join(in_order(part.exercised)) or 'none'}")
-    if not endorse:
-        return
-    if not sys.stdin.isatty() or os.environ.get("CI"):
-        say("pairlock: only a person at a terminal can endorse a workspace")
-        raise typer.Exit(Exit.DENIED)
-    if not typer.confirm("did you review what these sessions left in the workspace?", err=True):
-        raise typer.Exit(Exit.FAILED)
-    reviewed(state, workspace.identity)
-    typer.echo("the label is off")
+    if sys.stdout.isatty():
+        show(patch_lines(patch.text))
+    elif patch.text:  # git takes what stands above the first `diff` line for a message
+        sys.stdout.buffer.write("".join(f"{line}\n" for line in (*label_lines(folder), "")).encode())
+        sys.stdout.buffer.write(patch.text)
+        sys.stdout.buffer.flush()
+    for trouble in (*changes.troubles, *patch.left_out):
+        say(f"not shown: {terminal_safe(trouble.path)}: {trouble.reason}")
 
 
 def discard(session: Id = "last") -> None:

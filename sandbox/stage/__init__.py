@@ -8,7 +8,7 @@ from sandbox.stage.discard import Discarded, discard
 from sandbox.stage.errors import ApplyError, LabelError, PathRefusedError, StageError
 from sandbox.stage.labels import LabelChange, Labels
 from sandbox.stage.layout import MatchNothing, PathMatcher, StageFolder
-from sandbox.stage.matching import Globs, HiddenBy, ProtectedBy
+from sandbox.stage.matching import Globs, HiddenBy, Named, ProtectedBy, ThesePaths
 from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.opened import OpenStage, open_stage
 from sandbox.stage.parcel import collect, pack
@@ -47,6 +47,7 @@ __all__ = [
     "LabelError",
     "Labels",
     "MatchNothing",
+    "Named",
     "NewcomerWatch",
     "NotApplied",
     "OpenStage",
@@ -63,6 +64,7 @@ __all__ = [
     "StageFolder",
     "StageLimits",
     "StagePlan",
+    "ThesePaths",
     "UpperUse",
     "UpperWatch",
     "apply_changes",

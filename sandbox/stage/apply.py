@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from sandbox.stage.base import save_hashes, save_record
@@ -38,11 +39,13 @@ class ApplyResult:
     """Paths that were chosen and refused, or in conflict."""
     left: tuple[str, ...]
     """Paths that were not chosen."""
+    partly: tuple[str, ...] = ()
+    """Applied paths of which only some hunks were chosen; the others wait."""
 
     @property
     def complete(self) -> bool:
         """Tell whether nothing of the session's changes is left."""
-        return not self.not_applied and not self.left
+        return not (self.not_applied or self.left or self.partly)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,12 @@ def apply_changes(
     preparation = Preparation(stage, contents or {}, {change.path: change for change in changes})
     applied, failed = _run(preparation, accepted) if accepted else ([], [])
     not_applied = sorted((*refused, *failed), key=lambda item: item.path)
-    return ApplyResult(applied=tuple(applied), not_applied=tuple(not_applied), left=left)
+    return ApplyResult(
+        applied=tuple(applied),
+        not_applied=tuple(not_applied),
+        left=left,
+        partly=tuple(c.path for c in accepted if c.path in applied and _is_part(c, contents or {})),
+    )
 
 
 def recover(stage: OpenStage) -> Recovery | None:
@@ -140,6 +148,12 @@ def _run(preparation: Preparation, accepted: list[Change]) -> tuple[list[str], l
     yard.close(remove=True)
     stage.folder.journal.unlink()
     return applied, _once((*failed, *conflicts))
+
+
+def _is_part(change: Change, contents: Mapping[str, bytes]) -> bool:
+    """Tell whether what was written is not all that the agent changed in a file."""
+    given, after = contents.get(change.path), change.after
+    return given is not None and after is not None and sha256(given).hexdigest() != after.digest
 
 
 def _commit(yard: Yard, steps: Sequence[Step]) -> list[NotApplied]:

@@ -24,7 +24,7 @@ from sandbox.stage.sides import EntryKind, Side
 from sandbox.stage.verdict import NotApplied, Refusal, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sandbox.stage.changes import Change
     from sandbox.stage.layout import PathMatcher
@@ -79,6 +79,7 @@ def commit_to_branch(  # noqa: PLR0913 - one call from one command; each is a ch
     text: CommitText,
     chosen: PathMatcher | None = None,
     include: PathMatcher | None = None,
+    contents: Mapping[str, bytes] | None = None,
 ) -> BranchResult:
     """Commit the chosen changes on top of HEAD, as a new branch; HEAD, index and work tree stay as they are.
 
@@ -91,9 +92,11 @@ def commit_to_branch(  # noqa: PLR0913 - one call from one command; each is a ch
         text: Author and message.
         chosen: Which changes; all unless told otherwise.
         include: Paths that the person named although they are protected, hidden or lead out.
+        contents: For files of which only some hunks were chosen: the content to commit.
 
     Raises:
-        BranchError: When the workspace is in no git repository with a commit, or the branch exists.
+        BranchError: When nothing can be committed, the workspace is in no git repository with a commit, or
+            the branch exists.
     """
     repository = _Repository.find(Path(stage.workspace.path))
     repository.check_new_branch(branch)
@@ -105,8 +108,10 @@ def commit_to_branch(  # noqa: PLR0913 - one call from one command; each is a ch
         refusal = _refusal(change, include or MatchNothing())
         if refusal is not None:
             refused.append(refusal)
-        elif repository.put(tree, stage, change):
+        elif repository.put(tree, stage, change, (contents or {}).get(change.path)):
             committed.append(change.path)
+    if not committed:
+        raise BranchError("nothing of what was chosen can be committed", hint="`pairlock diff` shows it")
     commit = repository.commit(tree, text)
     repository.make_branch(branch, commit)
     return BranchResult(
@@ -163,7 +168,9 @@ class _Repository:
             found[path] = (mode, name)
         return found
 
-    def put(self, tree: dict[str, tuple[str, str]], stage: OpenStage, change: Change) -> bool:
+    def put(
+        self, tree: dict[str, tuple[str, str]], stage: OpenStage, change: Change, given: bytes | None
+    ) -> bool:
         """Bring one change into the tree; return whether git has a form for it."""
         path = self.prefix + change.path
         after = change.after
@@ -174,7 +181,8 @@ class _Repository:
         for inside in [other for other in tree if other.startswith(path + "/")]:
             del tree[inside]
         mode = "120000" if after.kind is EntryKind.SYMLINK else "100755" if after.mode & 0o100 else "100644"
-        tree[path] = (mode, self.write(b"blob", _content(stage, change, after)))
+        content = _content(stage, change, after) if given is None else given
+        tree[path] = (mode, self.write(b"blob", content))
         return True
 
     def commit(self, tree: dict[str, tuple[str, str]], text: CommitText) -> str:

@@ -144,7 +144,7 @@ def _one(path: str, before: _File | None, after: _File | None) -> Iterator[bytes
     old, new = before.content if before else b"", after.content if after else b""
     if old == new:
         return
-    if _is_binary(old) or _is_binary(new):
+    if is_binary(old) or is_binary(new):
         yield from _binary(old, new)
     else:
         names = _name("a/" + path) if before else "/dev/null", _name("b/" + path) if after else "/dev/null"
@@ -167,7 +167,8 @@ def _heading(path: str, before: _File | None, after: _File | None) -> Iterator[s
         yield f"index {old}..{new}{same_mode}"
 
 
-def _is_binary(content: bytes) -> bool:
+def is_binary(content: bytes) -> bool:
+    """Tell whether git takes content for binary."""
     return b"\0" in content[:_BINARY_PROBE_BYTES]
 
 

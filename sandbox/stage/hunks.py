@@ -1,14 +1,21 @@
-"""Take some hunks of a change and leave others; pure, on bytes."""
+"""Take some hunks of a change and leave others."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from sandbox.stage.diff import hunk_groups, hunk_text, lines_of
+from sandbox.stage.diff import MAX_FILE_BYTES, hunk_groups, hunk_text, is_binary, lines_of
+from sandbox.stage.errors import PathRefusedError
+from sandbox.stage.opened import content_of
+from sandbox.stage.sides import EntryKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from sandbox.stage.changes import Change
+    from sandbox.stage.opened import OpenStage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,3 +67,25 @@ def take_hunks(old: bytes, hunks: tuple[Hunk, ...], numbers: Collection[int]) ->
             taken += [*before[here : hunk.old_first], *hunk.new_lines]
             here = hunk.old_last
     return b"".join([*taken, *before[here:]])
+
+
+def reviewed_contents(stage: OpenStage, change: Change) -> tuple[bytes, bytes] | None:
+    """Return a changed text file before and after; None when it has no hunks, or is not what was reviewed.
+
+    Args:
+        stage: The stage.
+        change: A change of content.
+    """
+    before, after = change.before, change.after
+    if before is None or after is None or {before.kind, after.kind} != {EntryKind.FILE}:
+        return None
+    try:
+        source = stage.base_source(change.path)
+        old = content_of(source, change.path, MAX_FILE_BYTES) if source is not None else None
+        new = content_of(stage.upper, change.path, MAX_FILE_BYTES)
+    except PathRefusedError:
+        return None
+    if old is None or new is None or is_binary(old) or is_binary(new):
+        return None
+    same = (sha256(old).hexdigest(), sha256(new).hexdigest()) == (before.digest, after.digest)
+    return (old, new) if same else None

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from policies.errors import BadValueError
 from policies.globs import Glob, GlobSet
+from policies.wording import quoted
+from sandbox.stage.sides import at_or_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,3 +56,61 @@ class Globs:
     def matches(self, path: str) -> bool:
         """Tell whether one of the patterns covers `path`."""
         return self.globs.find(path) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ThesePaths:
+    """Whole paths, letter by letter, without what lies below them."""
+
+    paths: frozenset[str]
+
+    def matches(self, path: str) -> bool:
+        """Tell whether `path` is one of them."""
+        return path in self.paths
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Paths that a person named: a change's own path or a folder's, letter by letter, else a pattern.
+
+    A name that is there is never read as a pattern, so that `a[1].txt` can be named, and a file whose name an
+    agent chose to look like another's is not named with it.
+    """
+
+    exact: frozenset[str]
+    globs: Globs
+
+    @classmethod
+    def among(cls, words: Iterable[str], paths: Iterable[str]) -> Self:
+        """Find what each word names.
+
+        Args:
+            words: What the person wrote, relative to the workspace.
+            paths: Every path that there is to choose from.
+
+        Raises:
+            BadValueError: When a word names nothing, or is a pattern without a meaning.
+        """
+        there = tuple(paths)
+        exact, patterns = set(), []
+        for word in words:
+            plain = _plain(word)
+            if any(path == plain or path.startswith(plain + "/") for path in there):
+                exact.add(plain)
+                continue
+            glob = Globs.parse((plain,))
+            if not any(map(glob.matches, there)):
+                raise BadValueError(
+                    f"{quoted(word)} names no change", hint="paths are relative to the workspace's root"
+                )
+            patterns.append(plain)
+        return cls(frozenset(exact), Globs.parse(patterns))
+
+    def matches(self, path: str) -> bool:
+        """Tell whether `path` was named, or lies in a folder that was."""
+        return at_or_below(path, self.exact) or self.globs.matches(path)
+
+
+def _plain(word: str) -> str:
+    parts = [part for part in word.split("/") if part not in {"", "."}]
+    return "/".join(parts) if not word.startswith("/") else word

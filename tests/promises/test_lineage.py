@@ -12,7 +12,7 @@ from agent_runner.container import NOBODY
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.lineage import labels_of, reviewed
 from agent_runner.meta import Meta, write_meta
-from agent_runner.review import apply_stage, opened
+from agent_runner.review import Choice, apply_stage, opened
 from audit.journal import Journal, Registration
 from audit.state import StateFiles
 from audit.verify import verify_all
@@ -71,7 +71,7 @@ def test_a_staged_session_leaves_no_label_until_it_is_applied_unseen(lab: Lab) -
     files = StateFiles(state).session(first.result.session)
     unlabelled = labels_of(state).read(identity)
 
-    apply_stage(files, state, paths=(), include=(), shown=None)
+    apply_stage(files, state, Choice(shown=None))
     with pytest.raises(RefusedError):
         lab.run(RUNS, [], workspace=workspace, state=state)
 
@@ -87,7 +87,7 @@ def test_a_staged_session_that_a_person_looked_at_leaves_no_label(lab: Lab) -> N
     with opened(files.folder) as (_, changes):
         shown = changes
 
-    apply_stage(files, state, paths=(), include=(), shown=shown)
+    apply_stage(files, state, Choice(shown=shown))
     after = lab.run(RUNS, ["run sh tool.sh"], workspace=workspace, state=state)
 
     assert "fetched" in after.seen[0].text
@@ -147,7 +147,7 @@ def test_only_the_changes_that_were_shown_are_applied(lab: Lab) -> None:
     (files.folder / "stage" / "upper" / "Makefile").write_text("all:\n\techo evil\n")
 
     with pytest.raises(InvalidInputError):
-        apply_stage(files, state, paths=(), include=(), shown=shown)
+        apply_stage(files, state, Choice(shown=shown))
 
     assert list(workspace.iterdir()) == []
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.review import apply_stage, opened
+from agent_runner.review import Choice, apply_stage, opened
 from audit.state import StateFiles
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_a_stage_holds_the_changes_and_apply_brings_them(lab: Lab, workspace: Pa
     files = StateFiles(ran.state).session(ran.result.session)
     with opened(files.folder) as (_, changes):
         shown = changes
-    result = apply_stage(files, ran.state, paths=(), include=(), shown=shown)
+    result = apply_stage(files, ran.state, Choice(shown=shown))
 
     strategy = ran.entries("sandbox.created")[0]["stage_strategy"]
     assert strategy == (
