@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent_runner.backends.backend import Tried
+
 
 class RunnerError(Exception):
     """Raised when a session cannot go on; every other error here is one of these.
@@ -29,6 +34,9 @@ class RefusedError(RunnerError):
 
 class BackendError(RunnerError):
     """Raised when a model backend did not answer, or answered with what is no reply."""
+
+    tried: tuple[Tried, ...] = ()
+    """The models that were asked, where a backend asks one of several."""
 
 
 class NoFactsError(RunnerError):

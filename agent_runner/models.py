@@ -3,146 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from agent_runner.backends.checked_yaml import read_checked
-from agent_runner.backends.key import KeyReference
+from agent_runner.backends.configuration import (
+    AnthropicModel,
+    InstalledModel,
+    OpenAIModel,
+    ReplayedModel,
+    RoutedModel,
+    ScriptedModel,
+    read_configuration,
+)
 from agent_runner.backends.scripted import ScriptedBackend, load_script
 from agent_runner.errors import InvalidInputError
-from policies.leaves import CountField, DurationField
-from policies.units import Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from agent_runner.backends.backend import Backend, Usage
+    from agent_runner.backends.backend import Backend
+    from agent_runner.backends.configuration import ConfiguredModel
+    from agent_runner.credentials import CredentialReference
 
 SCRIPTED: Final = "scripted:"
 OPENAI: Final = "openai:"
-MAXIMUM_BYTES: Final = 1024 * 1024
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-def _checked_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(f"`{value}` is no URL: {error}") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or not value.isascii():
-        raise ValueError(f"`{value}` is no URL of a server, expected `https://HOST/PATH`")
-    if "@" in parts.netloc:
-        raise ValueError("a URL may not hold a name or password: give the key as `key`")
-    if parts.query or parts.fragment:
-        raise ValueError(f"`{value}` holds a query or fragment, expected `https://HOST/PATH`")
-    return value.rstrip("/")
-
-
-ServerUrl = Annotated[str, AfterValidator(_checked_url)]
-Dollars = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False, strict=False)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Price(_Strict):
-    """What a million tokens cost, in US dollars."""
-
-    input: Dollars
-    output: Dollars
-    cached: Dollars | None = None
-    """For input that the server had in its cache; what `input` says where it is left out."""
-
-    def dollars(self, usage: Usage) -> float:
-        """Return what a reply cost."""
-        cached = self.input if self.cached is None else self.cached
-        fresh = usage.input_tokens - usage.cached_tokens
-        sums = fresh * self.input + usage.cached_tokens * cached + usage.output_tokens * self.output
-        return sums / 1_000_000
-
-
-class ScriptedModel(_Strict):
-    """A model that is a script."""
-
-    backend: Literal["scripted"]
-    script: str
-    """Path of the script, relative to the configuration."""
-
-
-class _ServedModel(_Strict):
-    model: Annotated[str, Field(min_length=1, max_length=256)]
-    """What the server calls it."""
-    key: KeyReference | None = None
-    timeout: DurationField = Seconds(600)
-    """The longest that one attempt may take."""
-    silence: DurationField = Seconds(120)
-    """The longest wait for the next byte."""
-    attempts: Annotated[int, Field(ge=1, le=100)] = 5
-    """How often to try; 1 tries once."""
-    output_tokens: CountField | None = None
-    """The longest reply."""
-    stream: bool = True
-    parallel_calls: bool = True
-    proxy: ServerUrl | None = None
-    price: Price | None = None
-
-
-def _require_private(url: str, key: KeyReference | None) -> None:
-    parts = urlsplit(url)
-    if key is not None and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ValueError(f"the key would travel to `{parts.hostname}` in the clear, expected `https://`")
-
-
-class OpenAIModel(_ServedModel):
-    """A model of a server that speaks OpenAI's chat completions."""
-
-    backend: Literal["openai"]
-    base_url: ServerUrl = "https://api.openai.com/v1"
-
-    @model_validator(mode="after")
-    def _private(self) -> OpenAIModel:
-        _require_private(self.base_url, self.key)
-        return self
-
-
-class AnthropicModel(_ServedModel):
-    """A model of a server that speaks Anthropic's messages."""
-
-    backend: Literal["anthropic"]
-    base_url: ServerUrl = "https://api.anthropic.com"
-    prompt_cache: bool = True
-    """Whether the stable beginning is marked for the server's cache."""
-
-    @model_validator(mode="after")
-    def _private(self) -> AnthropicModel:
-        _require_private(self.base_url, self.key)
-        return self
-
-
-class RoutedModel(_Strict):
-    """Several models as one: the first that answers."""
-
-    backend: Literal["route"]
-    models: Annotated[tuple[str, ...], Field(min_length=2, max_length=16, strict=False)]
-    """Names of this configuration, in the order in which they are asked."""
-
-
-ConfiguredModel = Annotated[
-    ScriptedModel | OpenAIModel | AnthropicModel | RoutedModel, Field(discriminator="backend")
-]
-
-
-class Configuration(_Strict):
-    """The operator's configuration."""
-
-    version: Literal[1]
-    models: dict[str, ConfiguredModel] = Field(default_factory=dict)
-    """Names, and what they stand for; `default` is used when none is named."""
+REPLAY: Final = "replay:"
 
 
 def _silent(_message: str) -> None:
@@ -158,8 +44,8 @@ def choose_backend(model: str | None, *, notice: Callable[[str], None] = _silent
     """Return the backend that a name stands for.
 
     Args:
-        model: `scripted:FILE`, `openai:MODEL@URL` (a server that wants no key), a name of the configuration,
-            or None for its `default`.
+        model: `scripted:FILE`, `openai:MODEL@URL` (a server that wants no key), `replay:SESSION`, a name of
+            the configuration, or None for its `default`.
         notice: Told, in one line, when there is a wait before another try, or another model is asked.
 
     Raises:
@@ -170,6 +56,8 @@ def choose_backend(model: str | None, *, notice: Callable[[str], None] = _silent
         return ScriptedBackend(load_script(path), name=f"{SCRIPTED}{path.name}")
     if model is not None and model.startswith(OPENAI):
         return _made(model, _from_line(model), {}, notice)
+    if model is not None and model.startswith(REPLAY):
+        return _replayed(model, model.removeprefix(REPLAY))
     path = configuration_path()
     configured = read_configuration(path).models
     found = configured.get(model or "default")
@@ -202,8 +90,12 @@ def _made(
     match found:
         case ScriptedModel(script=script):
             return ScriptedBackend(load_script(configuration_path().parent / script), name=name)
-        case RoutedModel(models=names):
-            return _routed(name, names, configured, notice)
+        case RoutedModel():
+            return _routed(name, found, configured, notice)
+        case ReplayedModel(session=session):
+            return _replayed(name, session)
+        case InstalledModel():
+            return _installed(name, found)
         case OpenAIModel() | AnthropicModel():
             return _served(name, found, notice)
 
@@ -225,6 +117,7 @@ def _served(name: str, found: OpenAIModel | AnthropicModel, notice: Callable[[st
         parallel_calls=found.parallel_calls,
         prompt_cache=isinstance(found, AnthropicModel) and found.prompt_cache,
         proxy=found.proxy,
+        price=found.price,
     )
     patience = Patience(attempts=found.attempts, notice=notice)
     if isinstance(found, OpenAIModel):
@@ -234,20 +127,32 @@ def _served(name: str, found: OpenAIModel | AnthropicModel, notice: Callable[[st
 
 def _routed(
     name: str,
-    names: tuple[str, ...],
+    route: RoutedModel,
     configured: Mapping[str, ConfiguredModel],
     notice: Callable[[str], None],
 ) -> Backend:
     from agent_runner.backends.route import RouteBackend  # noqa: PLC0415 - only a route needs it
 
-    for each in names:
+    for each in route.models:
         if isinstance(configured.get(each), RoutedModel | None):
             what = (
                 f"route `{name}` names `{each}`, which is no model of the configuration that answers itself"
             )
             raise InvalidInputError(what, hint=f"configured: {', '.join(sorted(configured))}")
-    made = tuple(_made(each, configured[each], configured, notice) for each in names)
-    return RouteBackend(made, name=name, notice=notice)
+    made = {each: _made(each, configured[each], configured, notice) for each in route.models}
+    return RouteBackend(made, name=name, notice=notice, weights=route.weights, roles=route.roles)
+
+
+def _replayed(name: str, session: str) -> Backend:
+    from agent_runner.backends.replay import recorded_backend  # noqa: PLC0415 - reads ledgers, which only it does
+
+    return recorded_backend(session, name=name)
+
+
+def _installed(name: str, found: InstalledModel) -> Backend:
+    from agent_runner.backends.installed import installed_backend  # noqa: PLC0415 - loads what others wrote
+
+    return installed_backend(found, name=name)
 
 
 def _how_to_configure(path: Path) -> str:
@@ -260,12 +165,10 @@ def _how_to_configure(path: Path) -> str:
     )
 
 
-def read_configuration(path: Path) -> Configuration:
-    """Read the configuration; a missing one is empty.
+def configured_credentials() -> Mapping[str, CredentialReference]:
+    """Return the operator's credentials by name.
 
     Raises:
-        InvalidInputError: When it is not valid, with file:line:column.
+        InvalidInputError: When the configuration is not valid.
     """
-    if not path.exists():
-        return Configuration(version=1)
-    return read_checked(path, Configuration, what="configuration", maximum_bytes=MAXIMUM_BYTES)
+    return read_configuration(configuration_path()).credentials

@@ -22,6 +22,7 @@ from agent_runner.backends.backend import (
     ObservationMessage,
     Reply,
     SystemMessage,
+    Tried,
     UserMessage,
 )
 from agent_runner.errors import BackendError
@@ -133,6 +134,7 @@ class Transcript:
             raise
         elapsed = self._monotonic() - start
         self.model_seconds += elapsed
+        await self._tried(backend, reply.tried)
         await self._answered(backend, reply, elapsed)
         self._grow(ModelMessage(reply=reply))
         self._calls.extend(reply.calls)
@@ -214,13 +216,14 @@ class Transcript:
             event.ModelAnswered(
                 turn=self.turn,
                 backend=backend.kind,
-                model=backend.model,
+                model=reply.by or backend.model,
                 text=self._journal.commit(_raw(reply.text)) if reply.text else None,
                 tool_calls=tuple(_tool_call(call.call_id, call.proposal) for call in reply.calls),
                 input_tokens=reply.usage.input_tokens,
                 output_tokens=reply.usage.output_tokens,
                 cached_tokens=reply.usage.cached_tokens,
                 duration_ms=int(elapsed * 1000),
+                cost_micros=reply.usage.cost_micros,
                 raw=self._bodies(reply),
             )
         )
@@ -234,14 +237,30 @@ class Transcript:
         }
         return self._journal.commit(orjson.dumps({"bodies": bodies})) if bodies else None
 
+    async def _tried(self, backend: Backend, tried: tuple[Tried, ...]) -> None:
+        """Write down which models were asked in vain before another one."""
+        for attempt, each in enumerate(tried, start=1):
+            await self._journal.record(
+                event.ModelFailed(
+                    turn=self.turn,
+                    backend=backend.kind,
+                    model=each.model,
+                    error=each.error,
+                    attempt=attempt,
+                    duration_ms=0,
+                    will_retry=True,
+                )
+            )
+
     async def _failed(self, backend: Backend, error: BackendError, elapsed: float) -> None:
+        await self._tried(backend, error.tried)
         await self._journal.record(
             event.ModelFailed(
                 turn=self.turn,
                 backend=backend.kind,
                 model=backend.model,
                 error=error.message,
-                attempt=1,
+                attempt=len(error.tried) + 1,
                 duration_ms=int(elapsed * 1000),
                 will_retry=False,
             )

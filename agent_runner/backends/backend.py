@@ -29,8 +29,20 @@ class Usage:
     output_tokens: int = 0
     cached_tokens: int = 0
     """Part of `input_tokens` that was served from the backend's prefix cache."""
+    cost_micros: int = 0
+    """Millionths of a US dollar, by the operator's price; 0 where there is none."""
     estimated: bool = False
     """Whether the backend counted nothing, and the figures are a token for every four characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A model that was asked for a reply and gave none."""
+
+    model: str
+    """As the ledger keeps it."""
+    error: str
+    """One line: why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +54,10 @@ class Reply:
     usage: Usage = field(default_factory=Usage)
     reasoning: str = ""
     """What the model thought aloud: kept, but neither shown as its text nor sent back."""
+    by: str = ""
+    """The model that gave it, as the ledger keeps it, where a backend asks one of several; else empty."""
+    tried: tuple[Tried, ...] = ()
+    """Models that were asked before and did not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

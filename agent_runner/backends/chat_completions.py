@@ -66,7 +66,7 @@ class OpenAIBackend:
                 whole(reader, answer)
             return reader.pieces.reply(taken, sent_characters=sent)
 
-        return await self.talk.tried(attempt)
+        return await self.talk.replied(attempt)
 
     async def list_models(self) -> list[Mapping[str, object]]:
         """Return what the server says of its models."""

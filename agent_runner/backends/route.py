@@ -1,15 +1,20 @@
-"""The backend `route`: several models as one. The first that answers goes on answering."""
+"""The backend `route`: several models as one, by role and weight, and the next where one does not answer."""
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent_runner.backends.backend import Tried
 from agent_runner.backends.failure import ModelServerError
+from agent_runner.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent_runner.backends.backend import Backend, Message, Reply
+    from agent_runner.backends.configuration import Role
     from cli_tools.schema import Tool
 
 
@@ -17,24 +22,37 @@ class RouteBackend:
     """Ask the models in order until one answers, and stay with it: its server has the conversation cached.
 
     The next question begins with the one that answered last. A request that may not leave is no failure of a
-    server's: it is not shown to another.
+    server's: it is not shown to another. Which model answered, and which did not, is told with each reply.
 
     Args:
-        models: Whom to ask, in order; at least one.
+        models: Whom to ask, by name, in order; at least one.
         name: How the ledger calls the route.
         notice: Told, in one line, when another model is asked.
+        weights: How often each is the first to be asked; without them the first of `models` is.
+        roles: Which is asked first for a role.
+        chance: Gives numbers from 0 to 1, the latter left out.
     """
 
-    def __init__(self, models: Sequence[Backend], *, name: str, notice: Callable[[str], None]) -> None:
-        self._models = tuple(models)
+    def __init__(  # noqa: PLR0913 - what a route is configured with, each once
+        self,
+        models: Mapping[str, Backend],
+        *,
+        name: str,
+        notice: Callable[[str], None],
+        weights: Mapping[str, int] | None = None,
+        roles: Mapping[Role, str] | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._models = dict(models)
         self._name = name
         self._notice = notice
-        self._current = 0
+        self._roles = dict(roles or {})
+        self._first = self._roles.get("main") or _drawn(weights or {}, list(models), chance())
 
     @property
     def models(self) -> tuple[Backend, ...]:
-        """Return the models in the order in which they are asked."""
-        return self._models
+        """Return the models in the order in which they are configured."""
+        return tuple(self._models.values())
 
     @property
     def kind(self) -> str:
@@ -44,7 +62,12 @@ class RouteBackend:
     @property
     def model(self) -> str:
         """Return the route's name and the model that answers now."""
-        return f"{self._name} > {self._models[self._current].model}"
+        return self._called(self._first)
+
+    def for_role(self, role: Role) -> RouteBackend:
+        """Return the same models with another one asked first; whoever answers there changes nothing here."""
+        first = self._roles.get(role, self._first)
+        return RouteBackend(self._models, name=self._name, notice=self._notice, roles={"main": first})
 
     async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
         """Return the next words of the first model that has any.
@@ -52,28 +75,59 @@ class RouteBackend:
         Raises:
             agent_runner.errors.BackendError: The last one's, when none answered.
         """
-        last: ModelServerError | None = None
-        for step in range(len(self._models)):
-            place = (self._current + step) % len(self._models)
+        tried: list[Tried] = []
+        last: BackendError | None = None
+        for name in self._order():
             try:
-                reply = await self._models[place].ask(messages, tools)
-            except ModelServerError as error:
-                if error.failure.kind == "capability":
+                reply = await self._models[name].ask(messages, tools)
+            except BackendError as error:
+                if isinstance(error, ModelServerError) and error.failure.kind == "capability":
                     raise
                 last = error
-                self._notice(f"{self._models[place].model}: {error.message}")
+                tried.append(Tried(model=self._called(name), error=error.message))
+                self._notice(f"{self._models[name].model}: {error.message}")
                 continue
-            self._current = place
-            return reply
+            self._first = name
+            return replace(reply, by=self._called(name), tried=tuple(tried))
         if last is None:
             raise ValueError("a route needs a model")
-        raise ModelServerError(
-            f"none of {len(self._models)} models answered; the last: {last.message}",
-            failure=last.failure,
-            hint=last.hint,
-        ) from last
+        raise _none_answered(last, tried)
+
+    def _order(self) -> list[str]:
+        names = list(self._models)
+        place = names.index(self._first)
+        return names[place:] + names[:place]
+
+    def _called(self, name: str) -> str:
+        return f"{self._name} > {self._models[name].model}"
 
     async def close(self) -> None:
         """Give back the connections of all."""
-        for model in self._models:
+        for model in self._models.values():
             await model.close()
+
+
+def for_role(backend: Backend, role: Role) -> Backend:
+    """Return whom to ask in a role: a route may have somebody for it, another backend is the same for all."""
+    return backend.for_role(role) if isinstance(backend, RouteBackend) else backend
+
+
+def _drawn(weights: Mapping[str, int], names: list[str], chance: float) -> str:
+    """Return the model that a number from 0 to 1 falls to; the first where there are no weights."""
+    left = chance * sum(weights.values())
+    for name, weight in weights.items():
+        if left < weight:
+            return name
+        left -= weight
+    return names[0]
+
+
+def _none_answered(last: BackendError, tried: list[Tried]) -> BackendError:
+    message = f"none of {len(tried)} models answered; the last: {last.message}"
+    if isinstance(last, ModelServerError):
+        error: BackendError = ModelServerError(message, failure=last.failure, hint=last.hint)
+    else:
+        error = BackendError(message, hint=last.hint, detail=last.detail)
+    error.tried = tuple(tried)
+    error.__cause__ = last
+    return error

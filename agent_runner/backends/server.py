@@ -26,7 +26,9 @@ from agent_runner.backends.wire import Door, client_through
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from agent_runner.backends.backend import Reply
     from agent_runner.backends.closed import Api
+    from agent_runner.backends.configuration import Price
     from agent_runner.backends.pieces import Pieces
 
 T = TypeVar("T")
@@ -52,6 +54,8 @@ class Server:
     prompt_cache: bool = True
     """Whether the stable beginning is marked for the server's cache; only Anthropic's API has marks."""
     proxy: str | None = None
+    price: Price | None = None
+    """What its tokens cost; None where the operator does not say."""
 
     @property
     def where(self) -> str:
@@ -117,6 +121,12 @@ class Talk:
             )
             self._client = client_through(door)
         return self._client
+
+    async def replied(self, attempt: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Return the reply that an attempt returns, and what it cost; otherwise as `tried`."""
+        reply = await self.tried(attempt)
+        price = self.server.price
+        return reply if price is None else price.counted(reply)
 
     async def tried(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what an attempt returns; each has its time, and all that goes wrong has one kind of error.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from agent_runner.backends.backend import Backend
     from agent_runner.backends.check import Finding
-    from agent_runner.models import ConfiguredModel
+    from agent_runner.backends.configuration import ConfiguredModel
 
 app = typer.Typer(help="The models that sessions may ask.", no_args_is_help=True, rich_markup_mode=None)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -24,8 +24,9 @@ def list_models(as_json: Json = False) -> None:
     """List the configured models; keys are shown by reference only."""
     import json
 
+    from agent_runner.backends.configuration import read_configuration
     from agent_runner.cli.talk import say
-    from agent_runner.models import configuration_path, read_configuration
+    from agent_runner.models import configuration_path
 
     path = configuration_path()
     models = read_configuration(path).models
@@ -115,7 +116,8 @@ def _object(model: str, found: Finding) -> dict[str, object]:
 
 def _print_cost(name: str, findings: list[Finding]) -> None:
     """Say what the questions cost, if the operator told the price."""
-    from agent_runner.models import configuration_path, read_configuration
+    from agent_runner.backends.configuration import read_configuration
+    from agent_runner.models import configuration_path
 
     price = getattr(read_configuration(configuration_path()).models.get(name), "price", None)
     if price is not None:

@@ -175,8 +175,12 @@ def account(result: SessionResult, *, as_json: bool) -> str:
 
 def model_reference(model: str | None) -> str:
     """Return how a model is named so that another process, in another folder, finds the same one."""
-    from agent_runner.models import SCRIPTED
+    from agent_runner.models import REPLAY, SCRIPTED
 
     if model is not None and model.startswith(SCRIPTED):
         return f"{SCRIPTED}{Path(model.removeprefix(SCRIPTED)).resolve()}"
+    if model is not None and model.startswith(REPLAY):
+        from agent_runner.backends.replay import recorded_session
+
+        return f"{REPLAY}{recorded_session(model.removeprefix(REPLAY)).folder}"
     return model or "default"

@@ -10,11 +10,12 @@ from agent_runner import models
 from agent_runner.backends.anthropic_messages import AnthropicBackend
 from agent_runner.backends.backend import Usage
 from agent_runner.backends.chat_completions import OpenAIBackend
+from agent_runner.backends.configuration import Price, read_configuration
 from agent_runner.backends.key import KeyReference
 from agent_runner.backends.route import RouteBackend
 from agent_runner.backends.server import Server
 from agent_runner.errors import InvalidInputError
-from agent_runner.models import Price, choose_backend, read_configuration
+from agent_runner.models import choose_backend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,7 @@ def test_every_setting_reaches_the_backend(config: Path) -> None:
         output_tokens=4000,
         parallel_calls=False,
         prompt_cache=False,
+        price=Price(input=3, output=15, cached=0.3),
     )
     assert backend.model == "default (qwen3)"
 
@@ -92,7 +94,16 @@ def one(line: str) -> str:
     return f"version: 1\nmodels:\n  default: {{{line}}}\n"
 
 
+ROUTE = "backend: route, models: [a, b], "
 WRONG = [
+    (one(ROUTE + "weights: {c: 1}"), ":3:3: `models.default`: `c` is not among `models`"),
+    (one(ROUTE + "weights: {a: 0}"), ":3:3: `models.default`: `weights` are all 0"),
+    (one(ROUTE + "weights: {a: -1}"), ":3:55: `models.default.weights.a`: "),
+    (one(ROUTE + "roles: {small: c}"), ":3:3: `models.default`: `c` is not among `models`"),
+    (one(ROUTE + "roles: {other: a}"), ":3:53: `models.default.roles."),
+    (one("backend: route, models: [a, a]"), ":3:3: `models.default`: `models` names one twice"),
+    (one("backend: replay"), ":3:3: `models.default.session`: field required"),
+    (one("backend: installed, kind: A/B"), ":3:33: `models.default.kind`: "),
     (one("backend: openai"), ":3:3: `models.default.model`: field required"),
     (one("backend: nothing, model: m"), ":3:3: `models.default`: "),
     (one("model: m"), ":3:3: `models.default`: "),

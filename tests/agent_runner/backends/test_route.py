@@ -1,16 +1,24 @@
-"""Several models as one: the first that answers goes on answering."""
+"""Several models as one: by weight, by role, and the first that answers goes on answering."""
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
-from agent_runner.backends.backend import UserMessage
+from agent_runner.backends.backend import Reply, Tried, UserMessage
 from agent_runner.backends.chat_completions import OpenAIBackend
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.retry import Patience
-from agent_runner.backends.route import RouteBackend
+from agent_runner.backends.route import RouteBackend, for_role
 from agent_runner.backends.server import Server
+from agent_runner.errors import BackendError
+from tests.agent_runner.stand import FINISH, Model, lines, saying
 from tests.contract.model_server import ModelServer, Saying, answer, serving
+
+if TYPE_CHECKING:
+    from tests.agent_runner.stand import Stand
 
 TALK = (UserMessage(text="x"),)
 DOWN = answer(401, {"error": {"message": "no"}})
@@ -18,14 +26,14 @@ DOWN = answer(401, {"error": {"message": "no"}})
 
 def route(told: list[str], *servers: ModelServer) -> RouteBackend:
     """Return a route over servers, called 0, 1 …."""
-    models = [
-        OpenAIBackend(
+    models = {
+        str(number): OpenAIBackend(
             Server(base_url=server.base_url("chat"), model="m"),
             name=str(number),
             patience=Patience(attempts=1),
         )
         for number, server in enumerate(servers)
-    ]
+    }
     return RouteBackend(models, name="r", notice=told.append)
 
 
@@ -67,3 +75,87 @@ async def test_when_none_answers_the_last_one_is_told() -> None:
         f"none of 2 models answered; the last: `127.0.0.1:{two.port}` answered 503: later"
     )
     assert caught.value.failure.kind == "overloaded"
+
+
+def named(name: str) -> Model:
+    """Return a model that says its own name."""
+    model = Model(lambda _, __: Reply(text=name))
+    model.model = name
+    return model
+
+
+def of(*names: str, **settings: Any) -> RouteBackend:
+    """Return a route over models that say their names."""
+    return RouteBackend({name: named(name) for name in names}, name="r", notice=str, **settings)
+
+
+async def test_the_first_is_drawn_by_weight_and_stays() -> None:
+    weights = {"b": 3, "c": 1}
+    drawn = Counter(
+        [of("a", "b", "c", weights=weights, chance=lambda n=n: n / 100).model for n in range(100)]  # type: ignore[misc]  # bound at once
+    )
+    route = of("a", "b", "c", weights=weights, chance=lambda: 0.8)
+
+    texts = [(await route.ask(TALK, ())).text for _ in range(3)]
+
+    assert drawn == {"r > b": 75, "r > c": 25}
+    assert texts == ["c", "c", "c"]
+
+
+async def test_a_role_has_a_model_of_its_own_and_changes_nothing_for_the_others() -> None:
+    route = of("a", "b", roles={"small": "b"})
+
+    small = for_role(route, "small")
+    texts = [(await each.ask(TALK, ())).text for each in (small, route, for_role(route, "main"))]
+
+    assert texts == ["b", "a", "a"]
+    lone = named("x")
+    assert for_role(lone, "small") is lone
+
+
+async def test_a_reply_says_who_gave_it_and_who_did_not() -> None:
+    async with serving(DOWN) as one, serving(Saying(text="two").play("chat")) as two:
+        models = route([], one, two)
+        first, second = [await models.ask(TALK, ()) for _ in range(2)]
+        await models.close()
+
+    why = f"`127.0.0.1:{one.port}` answered 401: no"
+    assert (first.by, first.tried) == ("r > 1 (m)", (Tried(model="r > 0 (m)", error=why),))
+    assert (second.by, second.tried) == ("r > 1 (m)", ())
+
+
+async def test_each_choice_is_in_the_ledger(stand: Stand) -> None:
+    calls = 0
+
+    def flaky(_: object, turn: int) -> Reply:
+        nonlocal calls
+        calls += 1
+        if turn > 1:
+            raise BackendError("gone")
+        return lines("files list")
+
+    first, second = Model(flaky), saying(FINISH)
+    first.model, second.model = "one", "two"
+
+    result = await stand.run(RouteBackend({"1": first, "2": second}, name="r", notice=str))
+
+    assert result.status == "done"
+    assert [entry["model"] for entry in stand.entries("model.answered")] == ["r > one", "r > two"]
+    failed = stand.entries("model.failed")
+    assert [(e["model"], e["error"], e["turn"], e["will_retry"]) for e in failed] == [
+        ("r > one", "gone", 2, True)
+    ]
+
+
+async def test_when_all_fail_each_is_in_the_ledger(stand: Stand) -> None:
+    one, two = saying(), saying()
+    one.model, two.model = "one", "two"
+
+    result = await stand.run(RouteBackend({"1": one, "2": two}, name="r", notice=str))
+
+    assert (result.exit_code, result.reason) == (
+        7,
+        "none of 2 models answered; the last: the model has nothing more to say",
+    )
+    told = [(e["model"], e["attempt"], e["will_retry"]) for e in stand.entries("model.failed")]
+    assert told == [("r > one", 1, True), ("r > two", 2, True), ("r > one", 3, False)]

@@ -1,0 +1,119 @@
+"""Load a backend that another package brings, by its entry point; what it does wrong is told as its own.
+
+An entry point of the group `pairlock.backends` names something that is called with the settings of the
+configuration and the model's name, and returns a `Backend`. Only one that the operator's configuration names
+is ever loaded: it runs on the host, as the runner does, and what it sends is for its author to close.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.backends.backend import Backend, Reply
+from agent_runner.backends.failure import one_line
+from agent_runner.errors import BackendError, InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent_runner.backends.backend import Message
+    from agent_runner.backends.configuration import InstalledModel, Price
+    from cli_tools.schema import Tool
+
+GROUP: Final = "pairlock.backends"
+
+
+class InstalledBackend:
+    """Ask a backend of another package.
+
+    Args:
+        inner: The backend.
+        kind: Its entry point's name.
+        price: What its tokens cost; None where the operator does not say.
+    """
+
+    def __init__(self, inner: Backend, *, kind: str, price: Price | None = None) -> None:
+        self._inner = inner
+        self._kind = kind
+        self._price = price
+
+    @property
+    def kind(self) -> str:
+        """Return the entry point's name."""
+        return self._kind
+
+    @property
+    def model(self) -> str:
+        """Return what the backend calls its model."""
+        return one_line(str(self._inner.model))
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        """Return the model's next words.
+
+        Raises:
+            BackendError: When the backend raised anything, or returned what is no reply.
+        """
+        try:
+            reply = await self._inner.ask(messages, tools)
+        except BackendError:
+            raise
+        except Exception as error:
+            raise self._fault(f"{type(error).__name__}: {error}") from error
+        if not isinstance(reply, Reply):
+            raise self._fault(f"it returned a {type(reply).__name__}, expected a `Reply`")
+        return self._price.counted(reply) if self._price is not None else reply
+
+    async def close(self) -> None:
+        """Give back connections; what goes wrong then changes nothing for the session."""
+        try:
+            await self._inner.close()
+        except Exception as error:
+            raise self._fault(f"{type(error).__name__}: {error}") from error
+
+    def _fault(self, what: str) -> BackendError:
+        return BackendError(
+            f"the backend `{self._kind}` failed: {one_line(what)}",
+            hint="ask who wrote it: it is no part of pairlock",
+        )
+
+
+def installed_backend(found: InstalledModel, *, name: str) -> InstalledBackend:
+    """Return the backend that the configuration names.
+
+    Args:
+        found: What is configured.
+        name: The model's name in the configuration.
+
+    Raises:
+        InvalidInputError: When no installed package, or more than one, brings it, or it cannot be made.
+    """
+    entry = _entry(found.kind)
+    try:
+        made: object = entry.load()(dict(found.settings), name=name)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise InvalidInputError(
+            f"the backend `{found.kind}` of model `{name}` cannot be made: {one_line(what)}"
+        ) from error
+    if not _is_backend(made):
+        raise InvalidInputError(f"`{entry.value}` made a {type(made).__name__}, expected a `Backend`")
+    return InstalledBackend(made, kind=found.kind, price=found.price)  # type: ignore[arg-type]  # seen to be one
+
+
+def _entry(kind: str) -> EntryPoint:
+    installed = entry_points(group=GROUP)
+    found = [entry for entry in installed if entry.name == kind]
+    if len(found) != 1:
+        known = ", ".join(sorted(entry.name for entry in installed)) or "none"
+        many = f"more than one package brings the backend `{kind}`"
+        raise InvalidInputError(
+            many if found else f"no installed package brings the backend `{kind}`",
+            hint=f"installed: {known}; packages name theirs in the entry points `{GROUP}`",
+        )
+    return found[0]
+
+
+def _is_backend(made: object) -> bool:
+    parts = ("kind", "model", "ask", "close")
+    return all(hasattr(made, part) for part in parts)

@@ -1,0 +1,128 @@
+"""A backend that another package brings: found by its entry point, bounded, and blamed for its own faults."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner import models
+from agent_runner.backends.backend import Call, Reply, Usage, UserMessage
+from agent_runner.backends.configuration import InstalledModel, Price
+from agent_runner.backends.installed import InstalledBackend, installed_backend
+from agent_runner.errors import BackendError, InvalidInputError
+from agent_runner.models import choose_backend
+from cli_tools.action import ToolProposal
+from cli_tools.schema import Tool
+from tests.agent_runner.stand import FINISH, Model, saying
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent_runner.backends.backend import Message
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "backend"
+TALK = (UserMessage(text="x"),)
+TOOL = Tool(name="files_list", description="List.", parameters={})
+ANSWERER = """
+import json, sys
+asked = json.load(sys.stdin)
+name = asked["tools"][0]["name"]
+call = {"id": "1", "tool": name, "arguments": {"path": asked["messages"][-1]["text"]}}
+json.dump({"text": "t", "calls": [call], "input_tokens": 12, "output_tokens": 3}, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Install the example package into a folder of its own, and return the folder."""
+    folder = tmp_path_factory.mktemp("site")
+    build = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation"]
+    source = folder / "source"
+    subprocess.run(["cp", "-r", EXAMPLE, source], check=True)
+    site = folder / "packages"
+    done = subprocess.run(
+        [sys.executable, *build, "--target", site, source], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return str(site)
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: str) -> Path:
+    """Return the path of a configuration, beside which the example package is installed."""
+    path = tmp_path / "config.yaml"
+    monkeypatch.setattr(models, "configuration_path", lambda: path)
+    monkeypatch.syspath_prepend(example)
+    return path
+
+
+def written(config: Path, command: str) -> None:
+    """Write a configuration in which the example's backend asks a command."""
+    model = {"backend": "installed", "kind": "program", "settings": {"command": command, "seconds": 60}}
+    config.write_text(json.dumps({"version": 1, "models": {"default": model}}))
+
+
+async def test_the_example_package_answers_through_its_entry_point(config: Path, tmp_path: Path) -> None:
+    answerer = tmp_path / "answerer.py"
+    answerer.write_text(ANSWERER)
+    written(config, shlex.join([sys.executable, str(answerer)]))
+
+    backend = choose_backend(None)
+    reply = await backend.ask(TALK, (TOOL,))
+    await backend.close()
+
+    proposal = ToolProposal(tool="files_list", arguments='{"path": "x"}')
+    usage = Usage(input_tokens=12, output_tokens=3)
+    assert reply == Reply(text="t", calls=(Call(call_id="1", proposal=proposal),), usage=usage)
+    assert (backend.kind, backend.model) == ("program", f"default ({sys.executable})")
+
+
+async def test_the_example_says_why_its_program_gave_no_reply(config: Path) -> None:
+    for command, words in (("false", "exit code 1"), ("/no/such", "cannot be started"), ("true", "no reply")):
+        written(config, command)
+
+        with pytest.raises(BackendError, match=words):
+            await choose_backend(None).ask(TALK, (TOOL,))
+
+
+def test_a_backend_that_nobody_installed_is_named_beside_those_that_are(config: Path) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        installed_backend(InstalledModel(backend="installed", kind="other"), name="m")
+
+    assert caught.value.message == "no installed package brings the backend `other`"
+    assert "program" in caught.value.hint
+
+
+def test_settings_that_the_backend_does_not_take_are_told_as_its_own_refusal(config: Path) -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"the backend `program` of model `m` cannot be made: KeyError"
+    ):
+        installed_backend(InstalledModel(backend="installed", kind="program"), name="m")
+
+
+async def test_a_fault_of_the_package_is_no_fault_of_ours() -> None:
+    def broken(_: Sequence[Message], __: int) -> Reply:
+        raise ZeroDivisionError("by\nzero")
+
+    with pytest.raises(BackendError) as caught:
+        await InstalledBackend(Model(broken), kind="mine").ask(TALK, ())
+
+    assert caught.value.message == "the backend `mine` failed: ZeroDivisionError: by zero"
+
+
+async def test_what_is_no_reply_is_refused_and_a_reply_is_priced() -> None:
+    strange = Model(lambda _, __: "text")  # type: ignore[arg-type,return-value]  # what a package may do
+    price = Price(input=1.0, output=1.0)
+    priced = InstalledBackend(
+        saying(Reply(text="", usage=Usage(input_tokens=5, output_tokens=2)), FINISH), kind="mine", price=price
+    )
+
+    with pytest.raises(BackendError, match="returned a str, expected a `Reply`"):
+        await InstalledBackend(strange, kind="mine").ask(TALK, ())
+    assert (await priced.ask(TALK, ())).usage.cost_micros == 7
