@@ -7,13 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent_runner.commands import known_commands
 from agent_runner.errors import InvalidInputError
 from agent_runner.meta import POLICY
 from agent_runner.state import session_files
 from audit.event import ActionIntended, ApprovalAnswered, SessionOpened
 from audit.reader import SessionReader
 from cli_tools.action import LineProposal
-from cli_tools.catalogue import built_in
 from cli_tools.errors import ActionError
 from cli_tools.vocabulary import vocabulary
 from policies.capability import Capability, in_order
@@ -125,7 +125,7 @@ def draft(wishes: Wishes) -> str:
     """
     lines = [*_head(wishes), *_files(wishes), *_exec(wishes), *_network(wishes), *_commands(wishes)]
     text = "\n".join((*lines, *_expectations(wishes))) + "\n"
-    load_policy(text, origin=wishes.name, commands=vocabulary(built_in()))
+    load_policy(text, origin=wishes.name, commands=vocabulary(known_commands()))
     return text
 
 
@@ -244,5 +244,5 @@ def _request(line: str) -> Iterator[ActionRequest]:
     """Yield the request of a recorded line, whose body is kept apart; none for an unknown command."""
     for body in (None, b""):
         with suppress(ActionError):
-            yield built_in().parse(LineProposal(line=line, body=body)).request()
+            yield known_commands().parse(LineProposal(line=line, body=body)).request()
             return

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.ceiling import read_ceiling
+from agent_runner.commands import declarations_meant, known_commands, member_of
 from agent_runner.errors import InvalidInputError
-from cli_tools.catalogue import built_in
+from agent_runner.owned_file import read_owned_file
 from cli_tools.vocabulary import vocabulary
 from policies.ceiling import under_ceiling
-from policies.document import LARGEST_TEXT
 from policies.expectations import load_policy as load_checked
 from policies.library import library_names, library_policy
 from policies.source import SourceText, parse_policy
@@ -113,7 +112,7 @@ def _checked(source: SourceText, folder: Path | None) -> Policy:
 
 def _in_force(source: SourceText, find: Find) -> Policy:
     """Make a policy from its text, hold it to its expectations, and narrow it to the ceiling."""
-    commands = vocabulary(built_in())
+    commands = vocabulary(known_commands())
     policy = load_checked(source.text, origin=source.origin, commands=commands, find=find)
     ceiling = read_ceiling()
     return policy if ceiling is None else under_ceiling(policy, ceiling)
@@ -125,29 +124,7 @@ def read_policy_file(path: Path) -> str:
     Raises:
         InvalidInputError: When it is missing, no regular file, too large, or others may write it.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise InvalidInputError(f"policy `{path}` is not a regular file")
-    except OSError as error:
-        raise InvalidInputError(f"policy `{path}` cannot be read: {_lower(error.strerror)}") from error
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if status.st_mode & stat.S_IWOTH or status.st_uid not in (0, os.getuid()):
-            raise InvalidInputError(
-                f"policy `{path}` could have been written by somebody else",
-                hint="it must belong to you or to root, and not be writable by all: `chmod o-w`",
-            )
-        raw = stream.read(LARGEST_TEXT + 1)
-    if len(raw) > LARGEST_TEXT:
-        raise InvalidInputError(f"{path}:1:1: the file is larger than {LARGEST_TEXT // 1024} KiB")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
-        raise InvalidInputError(f"{path}:{line}:{column}: not UTF-8") from error
+    return read_owned_file(path, what="policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +135,7 @@ class ReadClosure:
     """The file, resolved, so that it is the same from wherever it is named."""
     members: Closure
     texts: tuple[SourceText, ...]
-    """The policy's own text, and each that it extends."""
+    """The policy's own text, each that it extends, and the files of declared commands that it offers."""
 
     @property
     def digest(self) -> str:
@@ -185,7 +162,9 @@ def read_closure(path: Path) -> ReadClosure:
         return text
 
     policy = _in_force(own, find)
-    return ReadClosure(own.origin, closure_of(policy), tuple(found))
+    declared = declarations_meant(policy)
+    members = closure_of(policy, others=[member_of(source) for source in declared])
+    return ReadClosure(own.origin, members, (*found, *declared))
 
 
 def _finder(folder: Path | None) -> Find:
@@ -197,7 +176,3 @@ def _finder(folder: Path | None) -> Find:
         return SourceText(str(path), read_policy_file(path)) if path.is_file() else None
 
     return find
-
-
-def _lower(text: str | None) -> str:
-    return (text or "unknown error").lower()

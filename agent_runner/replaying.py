@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from agent_runner.ceiling import read_ceiling
+from agent_runner.commands import known_commands
 from agent_runner.reply_bodies import reply_bodies
 from audit import event
 from audit.openings import Gone
 from audit.reader import SessionReader
 from cli_tools.action import LineProposal, ToolProposal
-from cli_tools.catalogue import built_in
 from cli_tools.errors import UsageError
 from policies.decide import decide
 from policies.request import Allowed, Denied, NeedsApproval, SessionFacts
@@ -116,7 +116,7 @@ class _Replay:
     asked: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.catalogue = built_in()
+        self.catalogue = known_commands()
         self.ceiling = read_ceiling()
 
     def open(self, opened: event.SessionOpened) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from agent_runner.approvals import RecordedApprover
 from agent_runner.budget import Budget, limits_of_policy
 from agent_runner.ceiling import read_ceiling
+from agent_runner.commands import known_commands
 from agent_runner.continuing import ContinuedGate, ContinuedRecord, settle
 from agent_runner.credentials import EMPTY, Keyring, keyring_for
 from agent_runner.ending import FORESEEN, limit_hit, reason_of, status_of_end, status_of_error
@@ -33,7 +34,6 @@ from audit.fields import Totals
 from audit.journal import Journal, Registration
 from audit.state import StateFiles
 from cli_tools import schema
-from cli_tools.catalogue import built_in
 from cli_tools.offer import offers
 from cli_tools.record import Record
 from policies.capability import Capability
@@ -233,7 +233,7 @@ class SessionRun:
 
     async def _loop(self, sandbox: Sandbox, egress: EgressGate | None) -> LoopEnd:
         request, past = self._request, self._past
-        catalogue = built_in()
+        catalogue = known_commands()
         offered = [offer.command for offer in offers(catalogue, request.policy)]
         gate = ContinuedGate(
             calls=past.allowed if past else {},

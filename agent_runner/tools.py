@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_runner.backends.scripted import LineAction, Script, ScriptedBackend, Turn
+from agent_runner.commands import known_commands
 from agent_runner.errors import InvalidInputError
 from agent_runner.session import SessionRequest, SessionResult, run_session
 from cli_tools.action import LineProposal
-from cli_tools.catalogue import built_in
 from cli_tools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def call(words: Sequence[str], body: bytes | None, place: Place) -> Called
     """
     line = shlex.join(words)
     try:
-        built_in().parse(LineProposal(line=line, body=body))
+        known_commands().parse(LineProposal(line=line, body=body))
     except UsageError as error:
         raise InvalidInputError(error.message, hint=error.hint) from error
     content = None if body is None else body.decode("utf-8", "surrogateescape")

@@ -191,6 +191,7 @@ def _parsed(command: Command, words: tuple[str, ...], body: bytes | None) -> Act
     if body is None and command.body_needed:
         hint = f"give `--{command.body_parameter}`, or a body"
         raise UsageError("usage", f"`{command.name}` needs `{command.body_parameter}`", hint=hint)
+    command.started(parameters)  # refuses values that a program could read as more than a value
     return Action(command=command, argv=(*command.path, *words), parameters=parameters, body=body)
 
 

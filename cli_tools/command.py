@@ -76,6 +76,8 @@ class Surroundings:
 
 
 Act = Callable[..., Awaitable[Outcome]]
+Starts = Callable[[Mapping[str, Any]], tuple[str, ...]]
+"""Parameters -> the argv that a command starts with them."""
 
 
 class Body(click.ParamType[str]):
@@ -116,6 +118,12 @@ class WorkspacePath(click.ParamType[str]):
         return text
 
 
+class WithSchema(click.ParamType[str]):
+    """Take a value whose JSON Schema says more than that it is a string."""
+
+    schema: Mapping[str, object]
+
+
 class Url(click.ParamType[str]):
     """Take the URL of a request that the command makes; the policy decides by method, host and path."""
 
@@ -142,12 +150,20 @@ class Command:
     """Parameters that decide where data goes or whose things change, and how values are compared."""
     program: str = ""
     """Name of the parameter whose first element is a program of the image; empty for none."""
+    starts: Starts | None = None
+    """What it starts in the container; None where it starts nothing, or only what `program` names."""
     examples: tuple[str, ...] = field(default=())
 
     @property
     def name(self) -> str:
         """Return the words with spaces: `files read`."""
         return " ".join(self.path)
+
+    def started(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the argv that it starts in the container; empty for none."""
+        if self.starts is not None:
+            return self.starts(parameters)
+        return tuple(map(str, parameters.get(self.program) or ())) if self.program else ()
 
     @property
     def parameters(self) -> tuple[click.Parameter, ...]:
@@ -193,6 +209,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
     parameters: Sequence[click.Parameter] = (),
     sinks: Mapping[str, SinkKind] = MappingProxyType({}),
     program: str = "",
+    starts: Starts | None = None,
     examples: Sequence[str] = (),
 ) -> Declaration:
     """Declare a command: the decorated coroutine function acts, its docstring's first line is the summary.
@@ -204,6 +221,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
         parameters: click arguments and options, in the order of the help text.
         sinks: Parameters that decide where data goes, and how their values are compared.
         program: Name of the parameter that starts with a program of the agent's choosing.
+        starts: What it starts in the container, where no parameter says it.
         examples: Command lines that parse, for help texts and tests.
 
     Raises:
@@ -235,6 +253,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
             act=act,
             sinks=MappingProxyType(dict(sinks)),
             program=program,
+            starts=starts,
             examples=tuple(examples),
         )
 

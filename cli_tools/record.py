@@ -90,13 +90,11 @@ class Record:
 
     async def started(self, number: str, action: Action) -> None:
         """Write down that a program is about to be started, without waiting; its intent is durable."""
-        if not action.command.program:
+        argv = action.command.started(action.parameters)
+        if not argv:
             return
-        argv, folder = action.parameters.get(action.command.program), action.parameters.get("cwd")
-        words = tuple(str(word) for word in argv) if isinstance(argv, tuple | list) else ()
-        await self._journal.record_lazily(
-            event.ProcessStarted(action=number, argv=words, folder=str(folder or "."))
-        )
+        folder = str(action.parameters.get("cwd") or ".")
+        await self._journal.record_lazily(event.ProcessStarted(action=number, argv=argv, folder=folder))
 
     async def answer(self, number: str, decision: Allowed | Denied) -> None:
         """Write down that an action which needed a person was not allowed after all."""

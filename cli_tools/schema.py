@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cli_tools.action import tool_name
-from cli_tools.command import Body, Command, WorkspacePath
+from cli_tools.command import Body, Command, WithSchema, WorkspacePath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +51,7 @@ def _needed(parameter: click.Parameter) -> bool:
     return isinstance(parameter.type, Body) and parameter.type.needed
 
 
-_NUMBERS: Final = (click.types.IntParamType, click.types.FloatParamType)
+_NUMBERS: Final = ((click.types.IntParamType, "integer"), (click.types.FloatParamType, "number"))
 
 
 def _property(parameter: click.Parameter) -> Schema:
@@ -74,6 +74,6 @@ def _type(parameter: click.Parameter) -> Schema:
     if isinstance(kind, click.IntRange):
         bounds = {"minimum": kind.min, "maximum": kind.max}
         return {"type": "integer", **{name: bound for name, bound in bounds.items() if bound is not None}}
-    if isinstance(kind, click.types.IntParamType):
-        return {"type": "integer"}
-    return {"type": "number" if isinstance(kind, _NUMBERS) else "string"}
+    if isinstance(kind, WithSchema):
+        return dict(kind.schema)
+    return {"type": next((name for number, name in _NUMBERS if isinstance(kind, number)), "string")}

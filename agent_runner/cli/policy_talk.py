@@ -15,10 +15,10 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 def commands() -> tuple[CommandFacts, ...]:
     """Return the commands that policies may name."""
-    from cli_tools.catalogue import built_in
+    from agent_runner.commands import known_commands
     from cli_tools.vocabulary import vocabulary
 
-    return vocabulary(built_in())
+    return vocabulary(known_commands())
 
 
 def print_json(value: Plain) -> None:

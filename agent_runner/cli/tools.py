@@ -46,12 +46,12 @@ def show_tool(
     as_json: JsonOption = False,
 ) -> None:
     """Show one command: usage, arguments, examples; as JSON also the schema that a model is given."""
+    from agent_runner.commands import known_commands
     from agent_runner.errors import InvalidInputError
-    from cli_tools.catalogue import built_in
     from cli_tools.reference import section
 
     name = " ".join(words)
-    command = next((command for command in built_in().commands if command.name == name), None)
+    command = next((command for command in known_commands().commands if command.name == name), None)
     if command is None:
         raise InvalidInputError(f"no command `{name}`", hint="`pairlock tools list` names them")
     typer.echo(
@@ -90,11 +90,11 @@ def call_tool(
 
 
 def _offered(policy: str | None) -> list[tuple[Command, Standing | None]]:
+    from agent_runner.commands import known_commands
     from agent_runner.policy_file import load_policy
-    from cli_tools.catalogue import built_in
     from cli_tools.offer import offers
 
-    catalogue = built_in()
+    catalogue = known_commands()
     if policy is None:
         return [(command, None) for command in catalogue.commands]
     return [(offer.command, offer.standing) for offer in offers(catalogue, load_policy(policy).policy)]

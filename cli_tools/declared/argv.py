@@ -1,0 +1,127 @@
+"""Write a program's argv from a fixed template and checked values: what is a word stays one word.
+
+A word of the template is literal text with at most one value in it: `--width={width}`, or `{path}` alone.
+Words in a `with` group are written only when its argument is given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cli_tools.errors import UsageError
+
+Values = Mapping[str, object]
+_PLACE: Final = re.compile(r"\{([a-z][a-z0-9]*)\}")
+_STARTS: Final = "-@+~"
+"""What begins an option, or the name of a response file that a program reads more arguments from."""
+_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./ ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """One word of a template."""
+
+    before: str
+    """Literal text before the value; all of the word where it holds none."""
+    argument: str = ""
+    """The argument whose value stands here; empty for none."""
+    after: str = ""
+    given: str = ""
+    """The argument that has to be given for the word to be written; empty for always."""
+    behind_dashes: bool = False
+    """Whether the word stands behind a `--` that ends the program's options."""
+
+    @property
+    def is_value(self) -> bool:
+        """Say whether the word is a value and nothing else."""
+        return bool(self.argument) and not self.before and not self.after
+
+    @property
+    def separators(self) -> frozenset[str]:
+        """Return what the program may take the word apart by: a value in the word holds none of it."""
+        return frozenset(self.before + self.after) - _PLAIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How an argument's values are written."""
+
+    is_path: bool = False
+    literal: bool = False
+    """Whether the program reads nothing into a value's first character but `-`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A program's argv before its values are known."""
+
+    program: str
+    words: tuple[Word, ...]
+    forms: Mapping[str, Form]
+    """Each argument that stands in a word."""
+
+    def written(self, values: Values) -> tuple[str, ...]:
+        """Return the argv.
+
+        Args:
+            values: Argument -> value, a tuple of them, or None where it is not given.
+
+        Raises:
+            UsageError: When a value could be read as more than a value.
+        """
+        return (self.program, *(text for word in self.words for text in self._texts(word, values)))
+
+    def _texts(self, word: Word, values: Values) -> Iterator[str]:
+        if word.given and not _is_given(values.get(word.given)):
+            return
+        if not word.argument:
+            yield word.before
+            return
+        value = values.get(word.argument)
+        for member in value if isinstance(value, tuple) else (value,):
+            yield word.before + self._value(word, str(member)) + word.after
+
+    def _value(self, word: Word, text: str) -> str:
+        form = self.forms[word.argument]
+        if form.is_path:
+            text = text if text == "." else f"./{text.removeprefix('./')}"
+        allowed = "-" if word.behind_dashes else ""
+        if word.is_value and text[:1] in _STARTS and text[:1] not in allowed and not _is_safe(text, form):
+            raise _refused(word, f"`{text[:60]}` begins with `{text[0]}`, which the program may read as more")
+        if found := sorted(word.separators & set(text)):
+            raise _refused(word, f"`{text[:60]}` holds `{found[0]}`, at which the program may take it apart")
+        return text
+
+
+def _is_safe(text: str, form: Form) -> bool:
+    return form.literal and text[0] != "-"
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False and value != ()
+
+
+def _refused(word: Word, why: str) -> UsageError:
+    return UsageError("usage", f"`{word.argument}`: {why}", hint="expected a plain value")
+
+
+def places(text: str) -> tuple[str, ...]:
+    """Return the arguments whose values stand in a word, in order."""
+    return tuple(_PLACE.findall(text))
+
+
+def word_of(text: str, *, given: str, behind_dashes: bool) -> Word:
+    """Read a word of a template, which holds one value at most."""
+    found = _PLACE.search(text)
+    if found is None:
+        return Word(before=text, given=given, behind_dashes=behind_dashes)
+    return Word(
+        before=text[: found.start()],
+        argument=found[1],
+        after=text[found.end() :],
+        given=given,
+        behind_dashes=behind_dashes,
+    )

@@ -1,0 +1,145 @@
+"""Make commands of a file's declarations; to the gate, the policy and the model they are like any other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli_tools.command import Act, Body, Command, Outcome, Surroundings, command
+from cli_tools.declared.argv import Form, Template, Word, word_of
+from cli_tools.declared.document import DeclaredArgument, DeclaredCommand, DeclaredGroup, read_declarations
+from cli_tools.declared.pattern import Pattern
+from cli_tools.declared.shown import Filter
+from cli_tools.declared.sound import faults
+from cli_tools.declared.values import DeclaredPath, HostName, PatternText
+from policies.errors import PolicyFileError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from policies.document import Document
+
+_STDIN = "stdin"
+
+
+def declared_commands(text: str, *, origin: str) -> tuple[tuple[DeclaredCommand, Command], ...]:
+    """Read a file of declared commands.
+
+    Args:
+        text: The whole file, at most 64 KiB of YAML 1.2.
+        origin: Its name, for messages.
+
+    Raises:
+        PolicyFileError: When it is not valid; with every problem that was found.
+    """
+    found, document = read_declarations(text, origin=origin)
+    problems = [*_problems(found.commands, document)]
+    if problems:
+        raise PolicyFileError(problems)
+    return tuple((declared, made(declared)) for declared in found.commands)
+
+
+def _problems(commands: tuple[DeclaredCommand, ...], document: Document) -> Iterator[Problem]:
+    names: list[str] = []
+    for place, declared in enumerate(commands):
+        for path, what, mend in faults(declared):
+            yield Problem(document.at(("commands", place, *path)), what, mend)
+        at = document.at(("commands", place, "name"))
+        if same := [name for name in names if _alike(declared.name, name)]:
+            what = f"command `{declared.name}` cannot be told from `{same[0]}`"
+            yield Problem(at, what, "names differ in more than `-` and ` `, and none begins another")
+        names.append(declared.name)
+
+
+def _alike(one: str, other: str) -> bool:
+    first, second = (name.replace("-", " ").split(" ") for name in (one, other))
+    return first == second or one.split(" ") == other.split(" ")[:1] or other.split(" ") == one.split(" ")[:1]
+
+
+def made(declared: DeclaredCommand) -> Command:
+    """Return the command that a sound declaration means."""
+    template = template_of(declared)
+    declare = command(
+        declared.name,
+        needs=tuple(declared.capabilities),
+        parameters=tuple(_parameters(declared)),
+        sinks=declared.compared,
+        starts=template.written,
+        examples=tuple(str(example.line) for example in declared.examples if not example.refused),
+    )
+    return declare(_act(declared, template))
+
+
+def _act(declared: DeclaredCommand, template: Template) -> Act:
+    seconds = float(declared.seconds)
+    shows = Filter(declared.output)
+
+    async def act(surroundings: Surroundings, /, **values: Any) -> Outcome:
+        reply = await surroundings.sandbox.spawn(
+            template.written(values), timeout_seconds=seconds, stdin=surroundings.body
+        )
+        shown = shows.shown(reply.output)
+        return Outcome(
+            exit_code=reply.exit_code,
+            output=shown.output,
+            errors=reply.errors if shows.shows_errors else b"",
+            note="; ".join(part for part in (reply.note, shown.note) if part),
+            truncated_bytes=reply.truncated_bytes,
+            timed_out=reply.timed_out,
+        )
+
+    act.__doc__ = declared.summary
+    return act
+
+
+def template_of(declared: DeclaredCommand) -> Template:
+    """Return the argv of a sound declaration, before its values are known."""
+    words: list[Word] = []
+    behind_dashes = False
+    for item in declared.argv:
+        is_group = isinstance(item, DeclaredGroup)
+        given = item.given if isinstance(item, DeclaredGroup) else ""
+        for text in item.words if isinstance(item, DeclaredGroup) else (item,):
+            words.append(word_of(str(text), given=given, behind_dashes=behind_dashes))
+            behind_dashes = behind_dashes or (text == "--" and not is_group)
+    forms = {name: _form(argument) for name, argument in declared.arguments.items()}
+    return Template(program=str(declared.program), words=tuple(words), forms=forms)
+
+
+def _form(argument: DeclaredArgument) -> Form:
+    return Form(is_path=argument.type == "path", literal=argument.literal)
+
+
+def _parameters(declared: DeclaredCommand) -> Iterator[click.Parameter]:
+    for name, argument in declared.arguments.items():
+        yield _parameter(str(name), argument)
+    if declared.stdin is not None:
+        help_text = declared.stdin.help or "Text for its standard input."
+        yield click.Option([f"--{_STDIN}"], type=Body(needed=declared.stdin.required), help=help_text)
+
+
+def _parameter(name: str, argument: DeclaredArgument) -> click.Parameter:
+    flag = f"--{name}"
+    if argument.type == "flag":
+        return click.Option([flag, name], is_flag=True, help=argument.help)
+    kind = _type(argument)
+    if argument.is_required:
+        return click.Argument([name], type=kind, nargs=-1 if argument.many else 1, required=True)
+    return click.Option(
+        [flag, name], type=kind, multiple=argument.many, default=argument.default, help=argument.help
+    )
+
+
+def _type(argument: DeclaredArgument) -> click.ParamType[Any]:
+    match argument.type:
+        case "path":
+            return DeclaredPath(argument.access or "write", literal=argument.literal)
+        case "enum":
+            return click.Choice([str(value) for value in argument.values])
+        case "integer":
+            return click.IntRange(argument.least, argument.most)
+        case "host":
+            return HostName()
+        case _:
+            return PatternText(Pattern(argument.pattern or ""), literal=argument.literal)
