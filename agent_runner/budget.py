@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from policies.policy import Policy
 
 WARN_SHARE: Final = 0.8
-NAMES: Final = ("turns", "tokens", "wall_time")
+NAMES: Final = ("turns", "tokens", "cost_usd", "wall_time")
+_MICROS: Final = 1_000_000
+_DOLLARS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ class BudgetLimits:
     """Tokens in and out together."""
     wall_seconds: float
     """Time during which the session runs; while it lies interrupted none passes."""
+    cost_micros: int = 0
+    """Millionths of a US dollar, by the operator's prices; 0 is nothing that costs anything."""
 
     def plus(self, more: BudgetLimits) -> BudgetLimits:
         """Return these bounds with others added."""
@@ -37,6 +42,7 @@ class BudgetLimits:
             turns=self.turns + more.turns,
             tokens=self.tokens + more.tokens,
             wall_seconds=self.wall_seconds + more.wall_seconds,
+            cost_micros=self.cost_micros + more.cost_micros,
         )
 
 
@@ -66,6 +72,8 @@ class Used:
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    cost_micros: int = 0
+    """Millionths of a US dollar."""
     seconds: float = 0.0
     """Time during which it ran."""
     warned: frozenset[str] = field(default=frozenset())
@@ -75,7 +83,7 @@ class Used:
 
 
 class Budget:
-    """Count turns, tokens and time.
+    """Count turns, tokens, cost and time.
 
     Args:
         limits: The bounds.
@@ -96,6 +104,7 @@ class Budget:
         self.input_tokens = before.input_tokens
         self.output_tokens = before.output_tokens
         self.cached_tokens = before.cached_tokens
+        self.cost_micros = before.cost_micros
         self._warned = set(before.warned)
         self._output_before = before.output_bytes
         self._output: tuple[int, Callable[[], int]] | None = None
@@ -117,6 +126,7 @@ class Budget:
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens
         self.cached_tokens += usage.cached_tokens
+        self.cost_micros += usage.cost_micros
 
     @property
     def elapsed_seconds(self) -> float:
@@ -152,6 +162,9 @@ class Budget:
         limits = self.limits
         yield BudgetExceeded(name="turns", bound=limits.turns, observed=self.turns, unit="turns")
         yield BudgetExceeded(name="tokens", bound=limits.tokens, observed=tokens, unit="tokens")
+        if self.cost_micros:  # a model without a price costs nothing, which is within a bound of nothing
+            spent, unit = self.cost_micros, "millionths of a US dollar"
+            yield BudgetExceeded(name="cost", bound=limits.cost_micros, observed=spent, unit=unit)
         if self._output is not None:
             most_bytes, written = self._output
             observed = self._output_before + written()
@@ -185,12 +198,15 @@ def limits_of_policy(policy: Policy) -> BudgetLimits:
     """Return the bounds as the policy sets them."""
     budget = policy.budget
     return BudgetLimits(
-        turns=int(budget.turns), tokens=int(budget.tokens), wall_seconds=float(budget.wall_time)
+        turns=int(budget.turns),
+        tokens=int(budget.tokens),
+        wall_seconds=float(budget.wall_time),
+        cost_micros=round(budget.cost_usd * _MICROS),
     )
 
 
 def parse_budget(words: str) -> BudgetLimits:
-    """Return what `turns=10,tokens=50k,wall_time=10m` adds.
+    """Return what `turns=10,tokens=50k,cost_usd=1.50,wall_time=10m` adds.
 
     Raises:
         InvalidInputError: When a name is unknown, a value is no amount, or nothing is added.
@@ -202,32 +218,42 @@ def parse_budget(words: str) -> BudgetLimits:
             raise InvalidInputError(
                 f"`{part.strip()}` adds to no budget, expected {' or '.join(f'{name}=…' for name in NAMES)}, "
                 "each once",
-                hint="for example `--add-budget turns=10,tokens=50k,wall_time=10m`",
+                hint="for example `--add-budget turns=10,tokens=50k,cost_usd=1.50,wall_time=10m`",
             )
         added[name] = _amount(name, value)
     return BudgetLimits(
         turns=int(added.get("turns", 0)),
         tokens=int(added.get("tokens", 0)),
         wall_seconds=added.get("wall_time", 0.0),
+        cost_micros=round(added.get("cost_usd", 0.0) * _MICROS),
     )
 
 
 def _amount(name: str, value: str) -> float:
     try:
-        amount = float(
-            parse_duration(value)
-            if name == "wall_time"
-            else parse_count(int(value) if value.isdecimal() else value)
-        )
+        amount = _parsed(name, value)
     except (PolicyError, ValueError) as error:
         raise InvalidInputError(f"`{name}={value}`: {error}") from error
-    if amount <= 0:
+    if amount < (1 / _MICROS if name == "cost_usd" else 1):
         raise InvalidInputError(f"`{name}={value}` adds nothing, expected more than zero")
     return amount
+
+
+def _parsed(name: str, value: str) -> float:
+    match name:
+        case "wall_time":
+            return float(parse_duration(value))
+        case "cost_usd":
+            if not _DOLLARS.fullmatch(value):
+                raise ValueError("expected US dollars, for example `1.50`")
+            return float(value)
+        case _:
+            return float(parse_count(int(value) if value.isdecimal() else value))
 
 
 def spelled(added: BudgetLimits) -> str:
     """Return an addition in the form that `parse_budget` reads."""
     parts = (("turns", added.turns), ("tokens", added.tokens))
+    dollars = [f"cost_usd={added.cost_micros / _MICROS:.6f}"] if added.cost_micros else []
     seconds = [f"wall_time={int(added.wall_seconds)}s"] if added.wall_seconds else []
-    return ",".join([*(f"{name}={amount}" for name, amount in parts if amount), *seconds])
+    return ",".join([*(f"{name}={amount}" for name, amount in parts if amount), *dollars, *seconds])

@@ -114,6 +114,7 @@ class _Fold:
     added: BudgetLimits = NOTHING
     warned: set[str] = field(default_factory=set)
     usage: list[int] = field(default_factory=lambda: [0, 0, 0])
+    cost_micros: int = 0
     turns: int = 0
     actions: int = 0
     denials: int = 0
@@ -173,6 +174,7 @@ class _Fold:
                 input_tokens=tokens_in,
                 output_tokens=tokens_out,
                 cached_tokens=cached,
+                cost_micros=self.cost_micros,
                 seconds=seconds,
                 warned=frozenset(self.warned),
                 output_bytes=self.output_bytes,
@@ -203,11 +205,17 @@ class _Fold:
         )
         usage = (answered.input_tokens, answered.output_tokens, answered.cached_tokens)
         text = self._text(answered.text, f"entry {entry.seq}") if answered.text else ""
-        told = Usage(input_tokens=usage[0], output_tokens=usage[1], cached_tokens=usage[2])
+        told = Usage(
+            input_tokens=usage[0],
+            output_tokens=usage[1],
+            cached_tokens=usage[2],
+            cost_micros=answered.cost_micros,
+        )
         self.messages.append(ModelMessage(reply=Reply(text=text, calls=calls, usage=told)))
         self.calls = deque(calls)
         self.after_unknown = False
         self.usage = [before + now for before, now in zip(self.usage, usage, strict=True)]
+        self.cost_micros += answered.cost_micros
         self.turns += 1
         self.model_ms += answered.duration_ms
 

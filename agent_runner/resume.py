@@ -174,6 +174,7 @@ def _within_ceiling(past: Past, policy: Policy) -> Past:
             "turns": type(policy.budget.turns)(wanted.turns),
             "tokens": type(policy.budget.tokens)(wanted.tokens),
             "wall_time": type(policy.budget.wall_time)(int(wanted.wall_seconds)),
+            "cost_usd": wanted.cost_micros / 1_000_000,
         }
     )
     most, now = (
@@ -184,6 +185,7 @@ def _within_ceiling(past: Past, policy: Policy) -> Past:
         turns=most.turns - now.turns,
         tokens=most.tokens - now.tokens,
         wall_seconds=most.wall_seconds - now.wall_seconds,
+        cost_micros=most.cost_micros - now.cost_micros,
     )
     return replace(past, added=left)
 

@@ -21,7 +21,9 @@ def resume(
     session: Annotated[str, typer.Argument(metavar="ID", help="An id, its beginning, or `last`.")],
     add_budget: Annotated[
         str | None,
-        typer.Option("--add-budget", help="More of it: turns=10,tokens=50k,wall_time=10m.", metavar="WHAT"),
+        typer.Option(
+            "--add-budget", help="More: turns=10,tokens=50k,cost_usd=1.50,wall_time=10m.", metavar="WHAT"
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Another model than the one it was run with.")

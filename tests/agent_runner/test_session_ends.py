@@ -131,11 +131,16 @@ async def test_an_interrupted_session_is_closed_with_130(stand: Stand) -> None:
     [
         ("{turns: 2}", "the budget of turns ran out: 2 of 2 turns"),
         ("{tokens: 25}", "the budget of tokens ran out: 30 of 25 tokens"),
+        (
+            "{cost_usd: 0.5}",
+            "the budget of cost ran out: 600000 of 500000 millionths of a US dollar",
+        ),
+        ("{cost_usd: 0}", "the budget of cost ran out: 200000 of 0 millionths of a US dollar"),
     ],
 )
 async def test_a_budget_that_ran_out_is_named(stand: Stand, budget: str, reason: str) -> None:
     """Exit 5, the reason and a ledger entry name which one; no question goes beyond it."""
-    used = Usage(input_tokens=4, output_tokens=6)
+    used = Usage(input_tokens=4, output_tokens=6, cost_micros=200_000)
     model = Model(lambda _, turn: replace(lines(f"files list --depth {turn}"), usage=used))
 
     result = await stand.run(model, TIGHT + budget)

@@ -1,0 +1,91 @@
+"""What a person adds to a budget, and what a budget says of itself before it runs out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_runner.backends.backend import Usage, UserMessage
+from agent_runner.budget import Budget, BudgetLimits, parse_budget, spelled
+from agent_runner.errors import InvalidInputError
+from tests.agent_runner.stand import FINISH, Model, lines
+
+if TYPE_CHECKING:
+    from tests.agent_runner.stand import Stand
+
+LIMITS = BudgetLimits(turns=10, tokens=1000, wall_seconds=100.0, cost_micros=1_000_000)
+CHEAP = "version: 1\nname: x\ngrant: [files]\nbudget: {cost_usd: 1}\n"
+
+
+@given(
+    turns=st.integers(0, 10**6),
+    tokens=st.integers(0, 10**9),
+    cost=st.integers(0, 10**11 - 1),
+    seconds=st.integers(0, 10**6),
+)
+def test_what_was_added_is_read_back_from_the_ledger_as_it_was(
+    turns: int, tokens: int, cost: int, seconds: int
+) -> None:
+    added = BudgetLimits(turns=turns, tokens=tokens, wall_seconds=float(seconds), cost_micros=cost)
+
+    if added != BudgetLimits(turns=0, tokens=0, wall_seconds=0.0):
+        assert parse_budget(spelled(added)) == added
+
+
+@pytest.mark.parametrize(
+    "words", ["", "turns", "turns=0", "turns=-1", "turns=1,turns=2", "money=1", "wall_time=0s", "tokens=all"]
+)
+def test_what_adds_to_nothing_is_refused(words: str) -> None:
+    with pytest.raises(InvalidInputError):
+        parse_budget(words)
+
+
+@pytest.mark.parametrize("amount", ["0", "1e9", "nan", "-1", "0.0000001", "1.5.0", "", "\u0661"])
+def test_a_cost_that_is_no_amount_of_dollars_is_refused(amount: str) -> None:
+    with pytest.raises(InvalidInputError):
+        parse_budget(f"cost_usd={amount}")
+
+
+def test_each_budget_warns_once_at_80_percent_and_not_before() -> None:
+    clock = 0.0
+    budget = Budget(LIMITS, monotonic=lambda: clock)
+
+    budget.count(Usage(input_tokens=700, output_tokens=99, cost_micros=799_999))
+    before = budget.warnings()
+    clock = 80.0
+    budget.count(Usage(output_tokens=1, cost_micros=1))
+    first, second = budget.warnings(), budget.warnings()
+
+    assert before == []
+    assert [line.split(" of ")[2].partition(":")[0] for line in first] == ["tokens", "cost", "wall time"]
+    assert second == []
+
+
+def test_a_model_without_a_price_is_no_cost_even_within_a_bound_of_nothing() -> None:
+    free = Budget(replace(LIMITS, cost_micros=0))
+
+    free.count(Usage(input_tokens=1))
+
+    assert free.exceeded() is None
+
+
+async def test_the_model_is_warned_of_the_cost_and_a_person_can_add_to_it(stand: Stand) -> None:
+    """80 % warns within the conversation, the bound ends with exit 5, and `resume --add-budget` goes on."""
+    spent = Usage(cost_micros=450_000)
+    dear = Model(lambda _, turn: replace(lines(f"files list --depth {turn}"), usage=spent))
+    last = Model(lambda _, __: replace(FINISH, usage=spent))
+
+    ran_out = await stand.run(dear, CHEAP)
+    again = await stand.resume(last)
+    more = await stand.resume(last, added=parse_budget("cost_usd=0.75"))
+
+    warned = [m.text for m in dear.heard[-1] if isinstance(m, UserMessage) and "budget of cost" in m.text]
+    assert len(warned) == 1
+    assert (ran_out.exit_code, again.exit_code, more.exit_code) == (5, 5, 0)
+    assert again.reason == "the budget of cost ran out: 1350000 of 1000000 millionths of a US dollar"
+    assert [e["limit"] for e in stand.entries("limit.hit")] == ["budget.cost", "budget.cost"]
+    assert [e["cost_micros"] for e in stand.entries("model.answered")] == [450_000] * 4
