@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_runner.leftovers import leftovers
+from agent_runner.state_label import errands_of
 from audit.state import prepare
 from sandbox.docker_engine import DockerEngine
 from sandbox.errors import SandboxError
@@ -51,7 +52,8 @@ async def clean(state: Path, wanted: Cleaning) -> AsyncIterator[Cleaned]:
         audit.errors.StateFolderError: When the state folder is not this user's.
     """
     prepare(state)
-    engine = await DockerEngine.connect()
+    errands = errands_of(state)
+    engine = await DockerEngine.connect(errands=errands)
     try:
         async for leftover in leftovers(engine, state, unreviewed=wanted.unreviewed):
             if leftover.kept:
@@ -62,6 +64,8 @@ async def clean(state: Path, wanted: Cleaning) -> AsyncIterator[Cleaned]:
                 yield Cleaned(leftover.name, kept=kept or "")
             except SandboxError as error:
                 yield Cleaned(leftover.name, error)
+        if not wanted.dry_run:
+            errands.forget()
         built = built_names if wanted.dry_run else remove_built
         for name in await built(engine, state=state, current=wanted.everything):
             yield Cleaned(name)

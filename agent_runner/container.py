@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_runner.images.choice import ChosenImage, image_for
-from agent_runner.state_label import state_label
+from agent_runner.state_label import errands_of, state_label
 from agent_runner.sweep import sweep_created
 from policies.capability import Capability
 from sandbox import stage
@@ -180,7 +180,7 @@ async def sandbox_for(
         sandbox.errors.SandboxError: When no engine answers, or it cannot hold a session.
     """
     async with AsyncExitStack() as stack:
-        engine = await DockerEngine.connect()
+        engine = await DockerEngine.connect(errands=errands_of(order.state))
         stack.push_async_callback(engine.close)
         ground = await _ground(engine, order)
         placement = await ground.placed(_plan(order, ground))

@@ -67,6 +67,10 @@ async def leftovers(engine: DockerEngine, state: Path, *, unreviewed: bool) -> A
         if not running(state, found.session):
             name = f"the container of session {escape_line(found.session)}"
             yield Leftover(name, _of(engine.remove, found.container_id))
+    for container, name in await engine.dead_errands():
+        yield Leftover(f"the container {escape_line(name.lstrip('/'))}", _of(engine.remove, container))
+    for image in await engine.dead_images():
+        yield Leftover(f"the unfinished image {escape_line(image)}", _of(engine.remove_image, image))
     for volume, session in await engine.owned_volumes(state=label):
         if not running(state, session):
             yield Leftover(f"the volume {escape_line(volume)}", _of(engine.remove_volume, volume))

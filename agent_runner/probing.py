@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.container import own_identity
-from agent_runner.state_label import state_label
+from agent_runner.state_label import errands_of, state_label
 from policies.capability import Capability
 from policies.grant import Grant
 from sandbox.docker_engine import DockerEngine
@@ -57,7 +57,7 @@ async def probe(
     Raises:
         sandbox.errors.SandboxError: When the engine, a sandbox or its attestation fails.
     """
-    engine = await DockerEngine.connect()
+    engine = await DockerEngine.connect(errands=errands_of(state))
     tasks: list[asyncio.Task[tuple[Result, ...]]] = []
     try:
         facts = await engine.describe()

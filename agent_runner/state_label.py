@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from audit.errors import StateFolderError
 from audit.state import prepare, sync_folder
+from sandbox.errands import Errands
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +42,15 @@ def state_label(state: Path) -> str:
         prepare(state)
     _make(file)
     return _read(file)
+
+
+def errands_of(state: Path) -> Errands:
+    """Return the names for what is made on the way for a state folder, and by which `clean` finds it.
+
+    Raises:
+        StateFolderError: When the folder, or its label, is not as it was made.
+    """
+    return Errands(state, state_label(state))
 
 
 def _read(file: Path) -> str:

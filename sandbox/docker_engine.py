@@ -6,10 +6,12 @@ import asyncio
 from typing import Final
 
 from sandbox import attachment, docker_compare, docker_request
+from sandbox.docker_asking import id_of
 from sandbox.docker_errors import gone_is_fine
 from sandbox.docker_store import DockerStore
 from sandbox.endpoint import UnixEndpoint
 from sandbox.engine import EngineFacts, Inspection, OwnedContainer
+from sandbox.errands import CONTAINER
 from sandbox.errors import EngineRefusedError
 from sandbox.spec import LABEL_SESSION, LABEL_STATE, ContainerSpec
 
@@ -21,6 +23,8 @@ _BOUNDS: Final = {
     "processes": "PidsLimit",
     "cpus": "CpuCfsQuota",
 }
+_REMOVAL_TRIES: Final = 5
+_REMOVAL_PAUSE_SECONDS: Final = 1.0
 _ARCHITECTURES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -35,9 +39,8 @@ class DockerEngine(DockerStore):
             str(part.get("Name")): str(part.get("Version")) for part in version.get("Components") or []
         }
         remaps = any(option.startswith("name=userns") for option in options)
-        self._engine_id = str(info.get("ID", ""))
         return EngineFacts(
-            engine_id=self._engine_id,
+            engine_id=id_of(info),
             version=str(version.get("Version", "")),
             api_version=self.api_version,
             endpoint=self._address.url,
@@ -107,9 +110,27 @@ class DockerEngine(DockerStore):
             await self._ask(lambda client: client.kill(container_id))
 
     async def remove(self, container_id: str) -> None:
-        """Remove a container and its nameless volumes."""
-        with gone_is_fine():
-            await self._ask(lambda client: client.remove_container(container_id, v=True, force=True))
+        """Remove a container and its nameless volumes.
+
+        An engine answers with an error while it has not yet heard that a killed container ended (a paused one
+        of gVisor's takes seconds, Docker 20.10): it is asked again.
+        """
+        for tries_left in reversed(range(_REMOVAL_TRIES)):
+            try:
+                with gone_is_fine():
+                    await self._ask(lambda client: client.remove_container(container_id, v=True, force=True))
+            except EngineRefusedError:
+                if tries_left == 0:
+                    raise
+                await asyncio.sleep(_REMOVAL_PAUSE_SECONDS)
+            else:
+                return
+
+    async def dead_errands(self) -> tuple[tuple[str, str], ...]:
+        """Return id and name of the containers that a process which is gone made on its way."""
+        found = await self._ask(lambda client: client.containers(all=True, filters={"name": CONTAINER}))
+        named = ((str(entry["Id"]), str(name)) for entry in found for name in entry.get("Names") or [])
+        return tuple((identity, name) for identity, name in named if self._errands.dead(name))
 
     async def owned(self, *, state: str) -> tuple[OwnedContainer, ...]:
         """Return the containers whose labels name this state folder."""

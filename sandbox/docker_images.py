@@ -76,22 +76,42 @@ def pull_error(name: str, text: str) -> ImagePullError:
     return ImagePullError(name, why, hint=hint)
 
 
-def path_kinds(client: docker.APIClient, image: str, paths: Sequence[str]) -> Mapping[str, PathKind]:
-    """Return what an image has at each path; a path is looked at itself, where a link leads is not."""
-    container = _never_started(client, image)
+def path_kinds(
+    client: docker.APIClient, image: str, paths: Sequence[str], *, name: str
+) -> Mapping[str, PathKind]:
+    """Return what an image has at each path; a path is looked at itself, where a link leads is not.
+
+    Args:
+        client: The SDK's.
+        image: Its id.
+        paths: Absolute.
+        name: Of the container that this takes.
+    """
+    container = _never_started(client, image, name)
     try:
         return {path: kind_in(client, container, path) for path in paths}
     finally:
         client.remove_container(container, v=True, force=True)
 
 
-def layered(client: docker.APIClient, tar: Path, *, base: str, tag: str, labels: Mapping[str, str]) -> str:
+def layered(  # noqa: PLR0913 - one commit has that many sides
+    client: docker.APIClient, tar: Path, *, base: str, tag: str, labels: Mapping[str, str], name: str
+) -> str:
     """Lay a tar file over an image and return the id of what came of it.
 
-    The container that this takes is never started: nothing of the image or of the tree runs.
+    The container that this takes is never started: nothing of the image or of the tree runs. It has no
+    labels, for the new image would have them too.
+
+    Args:
+        client: The SDK's.
+        tar: The tree.
+        base: Id of the image below it.
+        tag: Name of the image that is made.
+        labels: Of the image that is made.
+        name: Of the container.
     """
-    repository, _, label = tag.rpartition(":")
-    container = _never_started(client, base)
+    repository, _, version = tag.rpartition(":")
+    container = _never_started(client, base, name)
     try:
         with tar.open("rb") as stream:
             answer = client.put(
@@ -103,7 +123,7 @@ def layered(client: docker.APIClient, tar: Path, *, base: str, tag: str, labels:
             _require_done(answer)
         made = client.post(
             f"{_address(client)}/commit",
-            params={"container": container, "repo": repository, "tag": label},
+            params={"container": container, "repo": repository, "tag": version},
             json={"Labels": dict(labels), "Entrypoint": [], "Cmd": []},
             timeout=LAYER_SECONDS,
         )
@@ -139,14 +159,14 @@ def build(client: docker.APIClient, context: Path, *, tag: str, progress: Progre
     return str(client.inspect_image(tag)["Id"])
 
 
-def _never_started(client: docker.APIClient, image: str) -> str:
+def _never_started(client: docker.APIClient, image: str, name: str) -> str:
     request = {
         "Image": image,
         "Entrypoint": [NEVER_STARTED],
         "NetworkDisabled": True,
         "HostConfig": {"NetworkMode": "none", "CapDrop": ["ALL"]},
     }
-    return str(client.create_container_from_config(request)["Id"])
+    return str(client.create_container_from_config(request, name)["Id"])
 
 
 def kind_in(client: docker.APIClient, container: str, path: str) -> PathKind:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from sandbox import docker_images, docker_request
 from sandbox.docker_asking import Asking
 from sandbox.docker_client import ANSWER_SECONDS
 from sandbox.docker_errors import gone_is_fine
-from sandbox.errors import EngineRefusedError, ImageNotFoundError
+from sandbox.errands import MAKING
+from sandbox.errors import EngineRefusedError, ImageNotFoundError, SandboxError
 from sandbox.images.engine import PathKind
 from sandbox.neutral import NeutralNames
 from sandbox.spec import LABEL_SESSION, LABEL_STATE, ImageFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import docker
@@ -43,13 +45,34 @@ class DockerStore(Asking):
 
     async def import_image(self, tar: Path, *, tag: str) -> str:
         """Import a root file system as an image and return its id."""
-        repository, _, label = tag.rpartition(":")
+        repository, _, version = tag.rpartition(":")
 
         def load(client: docker.APIClient) -> str:
-            client.import_image(src=str(tar), repository=repository, tag=label)
+            client.import_image(src=str(tar), repository=repository, tag=version)
             return str(client.inspect_image(tag)["Id"])
 
         return await self._ask(load)
+
+    @asynccontextmanager
+    async def making(self) -> AsyncIterator[str]:
+        """Give a name for an image until it is written down, and take it away at the end."""
+        with self._errands.begun() as errand:
+            try:
+                yield errand.image
+            finally:
+                with suppress(SandboxError):  # `pairlock clean` tries again
+                    await self.remove_image(errand.image)
+
+    async def dead_images(self) -> tuple[str, ...]:
+        """Return the names of images that a process which is gone had not written down."""
+        found = await self._ask(lambda client: client.images(MAKING))
+        names = (str(name) for image in found for name in image.get("RepoTags") or ())
+        return tuple(name for name in names if self._errands.dead(name))
+
+    async def tag_image(self, image: str, tag: str) -> None:
+        """Give an image one more name; another image that has it loses it."""
+        repository, _, version = tag.rpartition(":")
+        await self._ask(lambda client: client.tag(image, repository, version))
 
     async def image_id(self, reference: str) -> str | None:
         """Return the id of an image, None when the engine has none of that name."""
@@ -72,13 +95,23 @@ class DockerStore(Asking):
 
     async def path_kinds(self, image: str, paths: Sequence[str]) -> Mapping[str, PathKind]:
         """Return what an image has at each path."""
-        return await self._ask(lambda client: docker_images.path_kinds(client, image, paths))
+
+        def look(client: docker.APIClient) -> Mapping[str, PathKind]:
+            with self._errands.begun() as errand:
+                return docker_images.path_kinds(client, image, paths, name=errand.container)
+
+        return await self._ask(look)
 
     async def layered_image(self, tar: Path, *, base: str, tag: str, labels: Mapping[str, str]) -> str:
         """Lay a tar file over an image and return the id."""
-        return await self._ask(
-            lambda client: docker_images.layered(client, tar, base=base, tag=tag, labels=labels)
-        )
+
+        def lay(client: docker.APIClient) -> str:
+            with self._errands.begun() as errand:
+                return docker_images.layered(
+                    client, tar, base=base, tag=tag, labels=labels, name=errand.container
+                )
+
+        return await self._ask(lay)
 
     async def build_image(self, context: Path, *, tag: str, progress: Progress) -> str:
         """Build a Dockerfile in the engine's own builder (`# SAFETY`: see there), and return the id."""
@@ -118,12 +151,13 @@ class DockerStore(Asking):
         request = docker_request.filling_request(volume=name, image=image, path=path)
 
         def fill(client: docker.APIClient) -> None:
-            container_id = str(client.create_container_from_config(request)["Id"])
-            try:
-                with tar.open("rb") as stream:
-                    client.put_archive(container_id, path, cast("Any", stream))
-            finally:
-                client.remove_container(container_id, force=True)
+            with self._errands.begun() as errand:
+                container_id = str(client.create_container_from_config(request, errand.container)["Id"])
+                try:
+                    with tar.open("rb") as stream:
+                        client.put_archive(container_id, path, cast("Any", stream))
+                finally:
+                    client.remove_container(container_id, force=True)
 
         await self._ask(fill)
 
@@ -158,12 +192,13 @@ class DockerStore(Asking):
         )
 
         def run(client: docker.APIClient) -> None:
-            container_id = str(client.create_container_from_config(request)["Id"])
-            try:
-                client.start(container_id)
-                client.wait(container_id, timeout=ANSWER_SECONDS)
-            finally:
-                client.remove_container(container_id, v=True, force=True)
+            with self._errands.begun() as errand:
+                container_id = str(client.create_container_from_config(request, errand.container)["Id"])
+                try:
+                    client.start(container_id)
+                    client.wait(container_id, timeout=ANSWER_SECONDS)
+                finally:
+                    client.remove_container(container_id, v=True, force=True)
 
         try:
             await self._ask(run)

@@ -67,10 +67,11 @@ async def build_starter(state: Path, *, as_json: bool) -> None:
     """Make the starter, and print its name and id."""
     import json
 
+    from agent_runner.state_label import errands_of
     from sandbox.docker_engine import DockerEngine
     from sandbox.runtime.images import STARTER_TAG, ready_starter
 
-    engine = await DockerEngine.connect()
+    engine = await DockerEngine.connect(errands=errands_of(state))
     try:
         starter = await ready_starter(engine, state=state, progress=Progress())
     finally:

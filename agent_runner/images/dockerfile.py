@@ -19,6 +19,7 @@ from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.images.making import write_down
 from agent_runner.images.manifests import find_manifests, read_manifest
 from agent_runner.images.plan import image_name
+from agent_runner.state_label import errands_of
 from sandbox.docker_engine import DockerEngine
 from sandbox.images.soundness import require_sound
 from sandbox.runtime.record import MadeImage
@@ -73,25 +74,26 @@ async def build_dockerfile(folder: Path, digest: str, *, state: Path, progress: 
     """
     files = context_files(require_trusted(folder, digest), _manifests(folder))
     name, source = image_name(folder), str(folder.resolve())  # noqa: ASYNC240 - one look at a path
-    engine = await DockerEngine.connect()
+    engine = await DockerEngine.connect(errands=errands_of(state))
     try:
         with tempfile.TemporaryDirectory(prefix="pairlock-") as place:
             context = Path(place) / "context.tar"
             await asyncio.to_thread(_write, context, files)
-            image = await engine.build_image(context, tag=name, progress=progress)
-        details = await engine.image_details(image)
-        if details is None:
-            raise RefusedError(f"the engine built `{name}`, and does not have it")
-        await require_sound(engine, details, architecture=(await engine.describe()).architecture)
-        made = MadeImage(
-            name=name,
-            image=image,
-            base="",
-            made_of=", ".join(files),
-            made_of_digest=_digest(files),
-            source=source,
-        )
-        await write_down(engine, made, "", state=state)
+            async with engine.making() as making:
+                image = await engine.build_image(context, tag=making, progress=progress)
+                details = await engine.image_details(image)
+                if details is None:
+                    raise RefusedError(f"the engine built `{name}`, and does not have it")
+                await require_sound(engine, details, architecture=(await engine.describe()).architecture)
+                made = MadeImage(
+                    name=name,
+                    image=image,
+                    base="",
+                    made_of=", ".join(files),
+                    made_of_digest=_digest(files),
+                    source=source,
+                )
+                await write_down(engine, made, "", state=state)
         return made
     finally:
         await engine.close()

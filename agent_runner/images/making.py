@@ -17,6 +17,7 @@ from agent_runner.images.recipes import recipe
 from agent_runner.person import who
 from agent_runner.request import SessionRequest
 from agent_runner.session import run_session
+from agent_runner.state_label import errands_of
 from audit.host_event import ImageBuilt
 from sandbox.docker_engine import DockerEngine
 from sandbox.runtime.images import ready_starter
@@ -72,7 +73,7 @@ async def make(plan: Plan, *, state: Path, progress: Progress) -> Made:
         policies.errors.PolicyError: When the operator's ceiling does not let such a session be.
         audit.errors.LedgerError: When it cannot be written down.
     """
-    engine = await DockerEngine.connect()
+    engine = await DockerEngine.connect(errands=errands_of(state))
     try:
         base = plan.base or await _own_base(engine, plan, state=state, progress=progress)
         with tempfile.TemporaryDirectory(prefix="pairlock-") as folder:
@@ -81,18 +82,19 @@ async def make(plan: Plan, *, state: Path, progress: Progress) -> Made:
             if housing.facts is None:
                 raise BuildFailedError(result, housing.backend.last_words)
             progress("making the image", done=0, total=0)
-            image = await engine.layered_image(
-                tar, base=housing.base, tag=plan.name, labels={LABEL: plan.digest}
-            )
-        made = MadeImage(
-            name=plan.name,
-            image=image,
-            base=housing.base,
-            made_of=plan.made_of,
-            made_of_digest=plan.digest,
-            source=plan.source,
-        )
-        await write_down(engine, made, result.session, state=state)
+            async with engine.making() as name:
+                image = await engine.layered_image(
+                    tar, base=housing.base, tag=name, labels={LABEL: plan.digest}
+                )
+                made = MadeImage(
+                    name=plan.name,
+                    image=image,
+                    base=housing.base,
+                    made_of=plan.made_of,
+                    made_of_digest=plan.digest,
+                    source=plan.source,
+                )
+                await write_down(engine, made, result.session, state=state)
         return Made(image=made, session=result.session, tree=housing.facts)
     finally:
         await engine.close()
@@ -131,7 +133,7 @@ async def _run(
 
 
 async def write_down(engine: DockerEngine, made: MadeImage, session: str, *, state: Path) -> None:
-    """Remember the image, and the old one of its name as replaced."""
+    """Remember the image, and the old one of its name as replaced; then give it its name."""
     file = RecordFile(state, await engine.engine_id())
     await append(
         state,
@@ -151,3 +153,4 @@ async def write_down(engine: DockerEngine, made: MadeImage, session: str, *, sta
         others = tuple(entry for entry in record.made if entry.name != made.name)
         outdated = (*record.outdated_images, *(image for image in old if image != made.image))
         file.write(record.model_copy(update={"made": (*others, made), "outdated_images": outdated}))
+    await engine.tag_image(made.image, made.name)

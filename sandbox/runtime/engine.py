@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 
@@ -43,6 +44,15 @@ class RuntimeEngine(Protocol):
             path: Where the volume is mounted while it is filled; names in the tar are relative to it.
             tar: An uncompressed tar file.
         """
+
+    def making(self) -> AbstractAsyncContextManager[str]:
+        """Return a name for an image until it is written down; it is taken away at the end.
+
+        Whoever is killed meanwhile leaves an image that `pairlock clean` finds by that name.
+        """
+
+    async def tag_image(self, image: str, tag: str, /) -> None:
+        """Give an image one more name; another image that has it loses it."""
 
     async def import_image(self, tar: Path, /, *, tag: str) -> str:
         """Make an image of one layer from a tar file, and return its id (`sha256:…`)."""

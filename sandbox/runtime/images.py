@@ -62,8 +62,10 @@ async def ready_empty(engine: RuntimeEngine, *, state: Path, progress: Progress)
         with tempfile.TemporaryDirectory(prefix="pairlock-") as folder:
             tar = Path(folder) / "empty.tar"
             await asyncio.to_thread(_write_empty, tar)
-            image = await engine.import_image(tar, tag=EMPTY_TAG)
-        file.write(file.read().model_copy(update={"empty": image}))
+            async with engine.making() as name:
+                image = await engine.import_image(tar, tag=name)
+                file.write(file.read().model_copy(update={"empty": image}))
+                await engine.tag_image(image, EMPTY_TAG)
         return image
 
 
@@ -121,11 +123,11 @@ async def _build(engine: RuntimeEngine, file: RecordFile, *, progress: Progress)
         tar = Path(folder) / "starter.tar"
         await asyncio.to_thread(tree.write, tar, progress=progress, message="packing the starter image")
         progress("importing the starter image", done=0, total=0)
-        image = await engine.import_image(tar, tag=STARTER_TAG)
-    built = Built(name=image, digest=digest, fingerprint=before, sources=sources)
-    record = file.read()
-    outdated = (*record.outdated_images, record.starter.name) if record.starter else record.outdated_images
-    file.write(record.model_copy(update={"starter": built, "outdated_images": outdated}))
+        async with engine.making() as name:
+            image = await engine.import_image(tar, tag=name)
+            built = Built(name=image, digest=digest, fingerprint=before, sources=sources)
+            file.write(file.read().replaced(starter=built))
+            await engine.tag_image(image, STARTER_TAG)
     progress("starter image ready", done=1, total=1)
     return built
 

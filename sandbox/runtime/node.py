@@ -104,9 +104,9 @@ async def _build(engine: NodeEngine, file: RecordFile, starter: StarterImage, *,
     with tempfile.TemporaryDirectory(prefix="pairlock-") as folder:
         tar = Path(folder) / "node.tar"
         await asyncio.to_thread(tree.write, tar, progress=progress, message="packing Node.js")
-        image = await engine.layered_image(tar, base=starter.image, tag=NODE_TAG, labels={})
-    built = Built(name=image, digest=digest, fingerprint=before, sources=sources)
-    record = file.read()
-    outdated = (*record.outdated_images, record.node.name) if record.node else record.outdated_images
-    file.write(record.model_copy(update={"node": built, "outdated_images": outdated}))
+        async with engine.making() as name:
+            image = await engine.layered_image(tar, base=starter.image, tag=name, labels={})
+            built = Built(name=image, digest=digest, fingerprint=before, sources=sources)
+            file.write(file.read().replaced(node=built))
+            await engine.tag_image(image, NODE_TAG)
     return built

@@ -111,6 +111,13 @@ class EngineRecord(BaseModel):
     made: tuple[MadeImage, ...] = ()
     """Images that a person had made."""
 
+    def replaced(self, *, starter: Built | None = None, node: Built | None = None) -> EngineRecord:
+        """Return the record with another starter, or another one with Node.js; the old one is outdated."""
+        old = (self.starter if starter else None, self.node if node else None)
+        outdated = (*self.outdated_images, *(built.name for built in old if built is not None))
+        fresh = {"starter": starter or self.starter, "node": node or self.node, "outdated_images": outdated}
+        return self.model_copy(update=fresh)
+
 
 def fingerprint(sources: Sources, *, salt: str) -> str:
     """Return a hash of the paths, sizes and dates of files: quick, and different after any upgrade.

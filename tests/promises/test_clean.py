@@ -247,7 +247,7 @@ async def test_what_a_killed_filling_left_on_a_volume_goes_with_it(
     image = (await ground.spec(Grant.NONE)).image
     engine = await DockerEngine.connect()
     await engine.create_volume(name, labels={LABEL_SESSION: DEAD, LABEL_STATE: state_label(state)})
-    client = docker.APIClient()
+    client = docker.from_env().api
     client.create_container_from_config(  # type: ignore[no-untyped-call]  # the SDK has no types
         filling_request(volume=name, image=image, path="/workspace")
     )
