@@ -42,7 +42,8 @@ class CommandPattern:
         if not all(_WORD.fullmatch(word) for word in plain):
             raise BadValueError(
                 f"{quoted(self.text)} is not a command",
-                hint="words with one space between, as in `files read` or `files *`",
+                hint="words with one space between, as in `files read` or `files *`; "
+                "`rules` and `programs` bound what follows",
             )
         object.__setattr__(self, "words", plain)
         object.__setattr__(self, "is_group", is_group)

@@ -38,6 +38,19 @@ _FLOAT = re.compile(r"[-+]?[0-9]{1,17}\.[0-9]{1,17}")
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
+_QUOTE_STAR: Final = 'a value that begins with `*` is quoted, as in `"*.pem"`'
+_SYNTAX_MENDS: Final = (  # what the parser says -> how a person mends it; the first that fits
+    ("'\\t'", "indent with spaces: YAML takes no tabs there"),
+    ("scanning an alias", _QUOTE_STAR),
+    ("cannot start any token", 'quote the value, as in `"…"`'),
+    ("mapping values are not allowed", "indent keys of one block alike, and quote a value that holds `: `"),
+    ("did not find expected <block end>", "indent keys of one block alike"),
+    ("expected <block end>", "indent keys of one block alike"),
+    ("could not find expected ':'", "write `key: value`, and `- value` with a space"),
+    ("unexpected end of stream", "a quote or a bracket is not closed"),
+    ("expected ',' or", "a bracket is not closed"),
+)
+
 Path = tuple[str | int, ...]
 
 
@@ -130,27 +143,30 @@ def read_document(text: str, *, origin: str) -> Document:
 def _unseen(text: str, origin: str) -> Iterator[Problem]:
     if text.isascii() and text.replace("\r\n", "").replace("\n", "").replace("\t", "").isprintable():
         return
-    found = 0
+    places: dict[str, list[RuleAt]] = {}
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         for column, character in enumerate(line, 1):
             at_end = character == "\r" and column == len(line)
-            if character == "\t" or at_end or not is_unseen(character):
-                continue
-            found += 1
-            if found <= MOST_PROBLEMS:
-                name = unicodedata.name(character, "no name")
-                yield Problem(
-                    RuleAt(origin, number, column),
-                    f"the invisible character `U+{ord(character):04X}` ({name.lower()}) stands here",
-                    "remove it: a reviewer cannot see it",
-                )
+            if character != "\t" and not at_end and is_unseen(character):
+                places.setdefault(character, []).append(RuleAt(origin, number, column))
+    for character, found in list(places.items())[:MOST_PROBLEMS]:
+        named = unicodedata.name(character, "").lower()
+        shown = f"`U+{ord(character):04X}`" + (f" ({named})" if named else "")
+        more = f", and {len(found) - 1} more of it" if len(found) > 1 else ""
+        yield Problem(
+            found[0],
+            f"the invisible character {shown} stands here{more}",
+            "remove it: a reviewer cannot see it",
+        )
 
 
 def _syntax(exc: MarkedYAMLError, origin: str) -> Problem:
     mark = exc.problem_mark or exc.context_mark
     at = RuleAt(origin, mark.line + 1, mark.column + 1) if mark else RuleAt(origin, 1, 1)
     what = " ".join(str(exc.problem or "it cannot be read").split())
-    return Problem(at, f"not valid YAML: {quoted(what)}")
+    said = f"{exc.context or ''} {what}"
+    mend = next((mend for words, mend in _SYNTAX_MENDS if words in said), "")
+    return Problem(at, f"not valid YAML: {quoted(what)}", mend)
 
 
 @dataclass(slots=True)
@@ -195,7 +211,10 @@ class _Reader:
         self.values_at[path] = at = self._place(event)
         if len(path) > DEEPEST:
             self._stop(f"this is nested deeper than {DEEPEST}")
-        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+        if isinstance(event, AliasEvent):
+            mend = "write the keys where they are meant" if path[-1:] == ("<<",) else _QUOTE_STAR
+            self._problem(f"anchors and aliases are not read: {quoted(f'*{event.anchor}')}", mend)
+        elif getattr(event, "anchor", None):
             self._problem("anchors and aliases are not read", "write the value where it is meant")
         if not isinstance(event, AliasEvent) and getattr(event, "tag", None):
             self._problem(f"the tag {quoted(event.tag)} is not read", "write the plain value")  # type: ignore[attr-defined]  # as above

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from policies.wording import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,7 +29,7 @@ class RuleAt:
 
     def __str__(self) -> str:
         """Write the place as editors and terminals link it."""
-        return f"{self.origin}:{self.line}:{self.column}"
+        return f"{escaped(self.origin)}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def report_lines(result: FileRun) -> Iterator[str]:
 def _said(outcome: Outcome) -> str:
     wanted = outcome.expected + (f" because of {outcome.because}" if outcome.because else "")
     actual = outcome.actual or "nothing"
-    codes = f" because of {', '.join(outcome.codes)}" if outcome.codes else ""
+    codes = f" because of {', '.join(dict.fromkeys(outcome.codes))}" if outcome.codes else ""
     why = f": {outcome.message}" if outcome.message else ""
     return f"expected {wanted}, decided {actual}{codes}{why}"
 

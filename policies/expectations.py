@@ -233,7 +233,7 @@ def _problem(policy: Policy, outcome: Outcome) -> Problem:
     if outcome.actual is None:
         return Problem(at, f"expectation {quoted(outcome.line)} cannot be read: {outcome.message}")
     wanted = f"`{outcome.expected}`" + (f" because of `{outcome.because}`" if outcome.because else "")
-    codes = f" because of `{'`, `'.join(outcome.codes)}`" if outcome.codes else ""
+    codes = f" because of `{'`, `'.join(dict.fromkeys(outcome.codes))}`" if outcome.codes else ""
     why = f": {outcome.message}" if outcome.message else ""
     return Problem(
         at,

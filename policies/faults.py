@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
+from policies.document import MOST_PROBLEMS
 from policies.errors import BadValueError, Problem
 from policies.wording import listed, nearest, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
     from policies.document import Document, Path
 
 _WANTED = {
-    "model_type": ("a block", "keys and values, as in `key: value`"),
-    "model_attributes_type": ("a block", "keys and values, as in `key: value`"),
     "tuple_type": ("a list", "as in `[one, two]`"),
     "mapping_type": ("a block", "keys and values, as in `key: value`"),
     "string_type": ("a text", "quote it if it is meant as text"),
-    "int_type": ("a whole number", ""),
+    "int_type": ("a whole number", "without quotes, as in `443`"),
     "bool_type": ("true or false", "YAML 1.2 knows only `true` and `false`"),
 }
 
@@ -39,7 +39,13 @@ def problems_of(exc: ValidationError, document: Document, model: type[BaseModel]
     Returns:
         One problem for each fault.
     """
-    return [_problem(fault, document, model) for fault in exc.errors(include_url=False)]
+    faults = exc.errors(include_url=False)
+    found = [_problem(fault, document, model) for fault in faults[:MOST_PROBLEMS]]
+    if more := faults[MOST_PROBLEMS:]:
+        first = more[0]["loc"]
+        at = document.keys_at.get(first, document.at(first))
+        found.append(Problem(at, f"{len(more)} more faults begin here"))
+    return found
 
 
 def _problem(fault: ErrorDetails, document: Document, model: type[BaseModel]) -> Problem:  # noqa: PLR0911 - one return for each kind of fault
@@ -54,17 +60,17 @@ def _problem(fault: ErrorDetails, document: Document, model: type[BaseModel]) ->
             )
         case "value_error":
             return _bad_value(fault, path, document)
-        case "literal_error":
-            return Problem(
-                document.at(path),
-                f"{quoted(dotted)} is {quoted(fault['input'])}; expected {fault['ctx']['expected']}",
-            )
+        case "model_type" | "model_attributes_type":
+            what = f"{quoted(dotted)} is {quoted(fault['input'])}; expected a block"
+            return Problem(document.at(path), what, _block_mend(_keys_at(model, path)))
         case "string_too_long":
             return Problem(
                 document.at(path), f"{quoted(dotted)} is longer than {fault['ctx']['max_length']} characters"
             )
         case kind if kind in _WANTED:
             wanted, hint = _WANTED[kind]
+            if wanted == "a list" and isinstance(fault["input"], str | int):
+                hint = f"write `[{quoted(fault['input'])[1:-1]}]`"
             return Problem(
                 document.at(path),
                 f"{quoted(dotted or 'the file')} is {quoted(fault['input'])}; expected {wanted}",
@@ -95,6 +101,11 @@ def _unknown_key(path: Path, document: Document, model: type[BaseModel]) -> Prob
     )
 
 
+def _block_mend(known: Mapping[str, FieldInfo]) -> str:
+    required = next((name for name, field in known.items() if field.is_required()), None)
+    return f"as in `{required}: …`" if required else f"its keys are {listed(known)}"
+
+
 def _home_of(key: str, model: type[BaseModel]) -> str | None:
     for name, field in model.model_fields.items():
         block = _block_in(field.annotation)
@@ -103,7 +114,7 @@ def _home_of(key: str, model: type[BaseModel]) -> str | None:
     return None
 
 
-def _keys_at(model: type[BaseModel], path: Path) -> Mapping[str, object]:
+def _keys_at(model: type[BaseModel], path: Path) -> Mapping[str, FieldInfo]:
     current = model
     for part in path:
         if isinstance(part, int):

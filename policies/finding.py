@@ -21,6 +21,7 @@ Topic = Literal[
     "unprotected",
     "image-by-tag",
     "any-program",
+    "odd-program",
     "open-sink",
     "sink-pattern",
     "not-binding",
@@ -29,6 +30,7 @@ Topic = Literal[
     "unreachable",
     "direct-access",
     "all-methods",
+    "any-protocol",
     "neighbours",
 ]
 _ERRORS = frozenset({"unknown-command", "unknown-argument"})

@@ -144,7 +144,7 @@ def _choice(*allowed: str, also: Mapping[str, str]) -> PlainValidator:
         if isinstance(value, str) and also.get(value, value) in allowed:
             return str(also.get(value, value))
         near = nearest(value, allowed) if isinstance(value, str) else None
-        mend = f"did you mean `{near}`?" if near else f"one of `{'`, `'.join(allowed)}`"
+        mend = f"did you mean `{near}`?" if near else f"write one of them, as in `{allowed[0]}`"
         raise BadValueError(f"{quoted(value)} is none of `{'`, `'.join(allowed)}`", hint=mend)
 
     return PlainValidator(read)
@@ -257,6 +257,8 @@ def _grant(value: object) -> Grant:
         if not isinstance(name, str) or name not in known:
             near = nearest(str(name), known)
             mend = f"did you mean `{near}`?" if near else "the capabilities are `files`, `network`, `exec`"
+            if isinstance(name, str) and set(re.split(r"[ ,+]+", name)) <= known.keys():
+                mend = "one in each place, as in `[files, exec]`"
             raise BadValueError(f"{quoted(name)} is not a capability", hint=mend, at=place_of(name))
     return Grant.of(known[name] for name in value)
 

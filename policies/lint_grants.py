@@ -105,6 +105,11 @@ def _exec(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Finding]
     if block.programs.any_program:
         what = "`programs: any` lets `run` start whatever the image holds"
         yield Finding("any-program", what, "list the programs, as in `[pytest, ruff]`", block.programs.at)
+    for name in block.programs.names:
+        if name == "any" or " " in name:
+            what = f"`programs` lists {quoted(name)}, a program of just that name"
+            hint = "`programs: any` means every program" if name == "any" else "name argv[0] alone"
+            yield Finding("odd-program", what, hint, block.programs.at)
     if "@sha256:" not in block.image and block.image != STARTER:
         what = f"image `{block.image}` is named by a tag, which its registry can move"
         yield Finding(

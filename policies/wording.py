@@ -88,5 +88,6 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     Returns:
         The nearest known word, or None when nothing is near.
     """
-    found = difflib.get_close_matches(word[:_LONGEST].lower(), list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+    spelt = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word[:_LONGEST].lower(), list(spelt), n=1, cutoff=0.6)
+    return spelt[found[0]] if found else None

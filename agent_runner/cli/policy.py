@@ -67,7 +67,7 @@ def check(
         for line in one.lines():
             if not as_json:
                 typer.echo(escape_line(line))
-        say(f"{one.name}: {one.summary}")
+        say(escape_line(f"{one.name}: {one.summary}"))
     code = verdict_of(checked, strict=strict)
     if code:
         raise typer.Exit(code)
