@@ -249,5 +249,6 @@ def _rules(rule: EgressRule, most: CeilingNetwork) -> Iterator[EgressRule]:
             "methods": methods,
             "private": rule.private and most.private,
             "data": rule.data if most.data_public else None,
+            "protocol": "web" if most.methods is not None else rule.protocol,
         }
         yield EgressRule(**{**dict(rule), **fields})

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from policies.facts import CommandFacts
     from policies.globs import Glob
     from policies.policy import EgressRule, FilesBlock, NetworkBlock, Policy
+
+    Covered = Callable[[EgressRule, Callable[[EgressRule], bool]], bool]
     from policies.widening_actions import Witnessed
 
 Topic = Literal["grant", "action", "file", "limit", "setting"]
@@ -173,10 +175,33 @@ def _rules(old: NetworkBlock | None, new: NetworkBlock | None, *, exec_too: bool
             yield Widening("setting", f"`{host}` may be a private address")
         if rule.sink_pattern and not covered(rule, lambda was: was.sink_pattern):
             yield Widening("setting", f"a wildcard of the rule for `{host}` may choose where data goes")
+        yield from _manner(rule, covered)
         if rule.data and not covered(rule, lambda was: was.data is not None):
             yield Widening("setting", f"what is read at `{host}` is declared public")
         if exec_too and not rule.by_request and not covered(rule, lambda was: not was.by_request):
             yield Widening("setting", f"programs may use any method at `{host}`: its requests are not read")
+
+
+def _manner(rule: EgressRule, covered: Covered) -> Iterator[Widening]:
+    host = rule.host.text
+    if rule.protocol == "tcp" and not covered(rule, lambda was: was.protocol == "tcp"):
+        yield Widening("setting", f"any bytes may go to `{host}`, not TLS and HTTP alone")
+    if not rule.ask and covered(rule, lambda was: was.ask) and not covered(rule, lambda was: not was.ask):
+        yield Widening("setting", f"requests to `{host}` need no approval any more")
+    for name in type(rule.limits).model_fields:
+        if _wider_limit(rule, name, covered):
+            yield Widening("limit", f"`{name}` of the rule for `{host}` grows")
+
+
+def _wider_limit(rule: EgressRule, name: str, covered: Covered) -> bool:
+    """Tell whether every older rule for the host bounds what this one bounds less."""
+    most = getattr(rule.limits, name)
+
+    def bounded_less(was: EgressRule) -> bool:
+        least = getattr(was.limits, name)
+        return least is None or (most is not None and most <= least)
+
+    return covered(rule, lambda _: True) and not covered(rule, bounded_less)
 
 
 def _settings(old: Policy, new: Policy) -> Iterator[Widening]:

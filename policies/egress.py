@@ -74,8 +74,12 @@ def _one_of(rules: list[EgressRule], target: Target) -> EgressRule | Reason:
             "make the rules' `methods:` or `paths:` disjoint",
             rules[0].at,
         )
-    # The rule with the credential, then the one without wildcard: so the order of the file says nothing.
-    return min(rules, key=lambda rule: (rule.credential is None, rule.host.is_wild, not rule.private))
+    # The rule that asks, that with the credential, that without wildcard: so the file's order says nothing.
+    return min(rules, key=_precedence)
+
+
+def _precedence(rule: EgressRule) -> tuple[bool, bool, bool, bool]:
+    return not rule.ask, rule.credential is None, rule.host.is_wild, not rule.private
 
 
 def _no_host(policy: Policy, target: Target) -> Reason:

@@ -214,7 +214,9 @@ def _host(policy: Policy, rule: EgressRule) -> str:
     paths = f" at {listed(path.text for path in rule.paths)}" if rule.paths is not None else ""
     ports = f" on port {listed(rule.ports)}" if rule.ports != (443,) else ""
     credential = f", with the credential `{rule.credential}`, which it never sees" if rule.credential else ""
-    return f"`{rule.host.text}`{ports} with {methods}{paths}{credential}"
+    how = "any bytes at all" if rule.protocol == "tcp" else methods
+    asked = ", each time with a person's approval; headless that is a denial" if rule.ask else ""
+    return f"`{rule.host.text}`{ports} with {how}{paths}{credential}{asked}"
 
 
 def _cannot(policy: Policy) -> Iterator[str]:

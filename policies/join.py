@@ -221,6 +221,9 @@ def meet_rules(one: EgressRule, other: EgressRule) -> EgressRule | None:
         data=one.data if one.data == other.data else None,
         private=one.private and other.private,
         sink_pattern=one.sink_pattern and other.sink_pattern,
+        protocol="tcp" if one.protocol == other.protocol == "tcp" else "web",
+        ask=one.ask or other.ask,
+        limits=one.limits.meet(other.limits),
     )
 
 

@@ -132,6 +132,12 @@ def _network(policy: Policy) -> Iterator[Problem]:
                 yield Problem(
                     at, f"`{key}: []` of `{rule.host.text}` allows nothing", f"remove the rule, or name {key}"
                 )
+        if rule.protocol == "tcp" and rule.by_request:
+            yield Problem(
+                at,
+                f"`protocol: tcp` of `{rule.host.text}` lets any bytes through: nobody reads its requests",
+                "leave `protocol` out, or `methods`, `paths` and `credential`",
+            )
     if policy.grant is not Grant.NETWORK_EXEC:
         return
     for rule in private_reads(policy):

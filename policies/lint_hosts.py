@@ -54,6 +54,11 @@ def _rule(policy: Policy, rule: EgressRule) -> Iterator[Finding]:
     elif unread:
         what = f"programs may use any method at `{host}`: its requests are not read"
         yield Finding("all-methods", what, "write `methods: [GET, HEAD]`, so that they are", rule.at)
+    if rule.protocol == "tcp":
+        what = f"any bytes may go to `{host}`: neither its name, nor methods or paths are looked at"
+        yield Finding(
+            "any-protocol", what, "leave `protocol` out unless it speaks neither HTTP nor TLS", rule.at
+        )
     if rule.data == "public":
         what = (
             f"what credential `{rule.credential}` reads at `{host}` is declared public"
@@ -88,6 +93,8 @@ def _shadowed(network: NetworkBlock) -> Iterator[Finding]:
 def _covers(other: EgressRule, rule: EgressRule) -> bool:
     met = meet_rules(other, rule)
     if met is None or met.host != rule.host or set(met.ports) != set(rule.ports):
+        return False
+    if (other.protocol, other.ask, other.limits) != (rule.protocol, rule.ask, rule.limits):
         return False
     if met.effective_methods != rule.effective_methods or (other.credential, other.data) != (
         rule.credential,

@@ -102,7 +102,7 @@ def _rule_under(rule: EgressRule, under: NetworkBlock) -> EgressRule:
     for was in under.allow:
         fits = was.host.matches(rule.host.text) and rule.ports[0] in was.ports
         if fits and method in was.effective_methods and was.allows_path(path):
-            kept = {"credential": was.credential, "data": was.data, "private": was.private}
+            kept = {name: getattr(was, name) for name in ("credential", "data", "private", "ask", "limits")}
             return rule.model_copy(update=kept)
     return rule
 

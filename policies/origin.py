@@ -51,12 +51,20 @@ def http_reasons(
             yield found
             continue
         egress.append(found)
+        if found.ask:
+            asks.append(_approval(found, session))
         if not _sinks_count(policy, session) or _fixes(found, use, target.path):
             continue
         with_path = use.method not in READING
         if not url_named_in(session.task, target, with_path=with_path):
             where = target.origin + (target.path if with_path else "")
             asks.append(_no_origin("the URL", where, found.at, session, "a rule without wildcards"))
+
+
+def _approval(rule: EgressRule, session: SessionFacts) -> Reason:
+    nobody = "nobody can be asked, because the session is headless: ask another host"
+    hint = nobody if session.headless else "a person approves this very request, or not"
+    return Reason("host", f"requests to `{rule.host.text}` need an approval by its rule", hint, rule.at)
 
 
 def _fixes(rule: EgressRule, use: HttpUse, path: str) -> bool:

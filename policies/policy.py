@@ -165,6 +165,29 @@ class ExecBlock(Block):
     )
 
 
+class RuleLimits(Block):
+    """How much may cross under one rule; what is left out has the session's bound, which always holds."""
+
+    sent_bytes: SizeField | None = Field(default=None, description="bytes sent")
+    received_bytes: SizeField | None = Field(default=None, description="bytes received")
+    requests: CountField | None = Field(default=None, description="requests, or connections not read")
+    connections: CountField | None = Field(default=None, description="connections at once")
+    connection_time: DurationField | None = Field(default=None, description="the life of one connection")
+
+    def meet(self, other: RuleLimits) -> RuleLimits:
+        """Take the smaller of each number.
+
+        Args:
+            other: The other limits.
+
+        Returns:
+            Limits within both.
+        """
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in type(self).model_fields)
+        least = {name: [value for value in both if value is not None] for name, *both in pairs}
+        return RuleLimits(**{name: min(values) for name, values in least.items() if values})
+
+
 class EgressRule(Block):
     """One host that a session may reach, and what it may ask there."""
 
@@ -190,6 +213,14 @@ class EgressRule(Block):
     sink_pattern: bool = Field(
         default=False, description="whether a wildcard of this rule may choose where data goes"
     )
+    protocol: Annotated[Literal["web", "tcp"], *choice("what may be spoken", "web", "tcp")] = Field(
+        default="web",
+        description="`web`: HTTP, and TLS to the host's own name; `tcp`: any bytes, which nobody reads",
+    )
+    ask: bool = Field(
+        default=False, description="whether a person approves each request, or connection not read"
+    )
+    limits: RuleLimits = Field(default=RuleLimits(), description="how much may cross under this rule")
 
     @property
     def at(self) -> RuleAt | None:
@@ -225,6 +256,8 @@ class NetworkLimits(Block):
     sent_bytes: SizeField = Field(default=Bytes(2**20), description="bytes sent in all, queries included")
     received_bytes: SizeField = Field(default=Bytes(200 * 2**20), description="bytes received in all")
     requests: CountField = Field(default=Count(500), description="requests or connections in all")
+    connections: CountField = Field(default=Count(256), description="connections at once")
+    connection_time: DurationField = Field(default=Seconds(600), description="the life of one connection")
 
 
 class NetworkBlock(Block):

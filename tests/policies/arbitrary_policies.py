@@ -20,6 +20,7 @@ from policies.policy import (
     NetworkBlock,
     NetworkLimits,
     Policy,
+    RuleLimits,
 )
 from policies.request import ActionRequest, HttpUse, PathUse, SinkUse
 from policies.units import Bytes, Count
@@ -69,6 +70,8 @@ RULES = st.builds(
     data=st.just("public"),
     private=st.booleans(),
     sink_pattern=st.booleans(),
+    ask=st.booleans(),
+    limits=st.builds(RuleLimits, sent_bytes=st.sampled_from([None, Bytes(0), Bytes(2**20)])),
 )
 NETWORKS = st.builds(
     NetworkBlock,
