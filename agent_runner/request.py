@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agent_runner.backends.backend import Backend
     from agent_runner.transcript import Watcher
     from audit.fields import Totals
+    from cli_tools.action import Catalogue
     from policies.policy import Policy
     from sandbox.runtime.engine import Progress
     from sandbox.stage import StagePlan
@@ -76,6 +77,8 @@ class SessionRequest:
     """Where the sandbox comes from: a container, unless a test hands in something else."""
     session: str = ""
     """The session's id, where it had to be known beforehand; empty makes a new one."""
+    catalogue: Catalogue | None = None
+    """The commands that exist; None for those that this machine knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

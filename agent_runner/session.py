@@ -11,6 +11,7 @@ from agent_runner.approvals import RecordedApprover
 from agent_runner.budget import Budget, limits_of_policy
 from agent_runner.ceiling import read_ceiling
 from agent_runner.commands import known_commands
+from agent_runner.connectors import connectors_of, rules_of
 from agent_runner.continuing import ContinuedGate, ContinuedRecord, settle
 from agent_runner.credentials import EMPTY, Keyring, keyring_for
 from agent_runner.ending import FORESEEN, limit_hit, reason_of, status_of_end, status_of_error
@@ -43,6 +44,7 @@ from sandbox.errors import SandboxLostError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent_runner.connectors import SessionConnectors
     from agent_runner.fold import Past
     from sandbox.egress.gate import EgressGate
     from sandbox.session import Sandbox
@@ -71,7 +73,7 @@ async def run_session(request: SessionRequest) -> SessionResult:
     """
     if request.workspace is not None:
         require_lineage(request.state, request.workspace, request.policy.grant)
-    keyring = await keyring_for(request.policy, configured_credentials)
+    keyring = await keyring_for(request.policy, configured_credentials, also=rules_of(request.policy))
     session = request.session or new_session_id()
     registration = Registration(
         grant=request.policy.grant.label,
@@ -215,8 +217,11 @@ class SessionRun:
             ways = way_out(
                 order.policy, self._journal, self._session, sandbox, credentials=self._keyring.find
             )
-            async with ways as egress:
-                work = self._loop(sandbox, egress)
+            connected = connectors_of(
+                order.policy, self._journal, self._session, credentials=self._keyring.find
+            )
+            async with ways as egress, connected as connectors:
+                work = self._loop(sandbox, egress, connectors)
                 return await watched(work, housed.watch, stop=housed.stop, failed=self._journal.failed)
 
     def _hold_lineage(self) -> None:
@@ -231,9 +236,11 @@ class SessionRun:
             why = "the session writes in the workspace directly"
             wrote_unreviewed(state, workspace.identity, self._session, grant, why=why)
 
-    async def _loop(self, sandbox: Sandbox, egress: EgressGate | None) -> LoopEnd:
+    async def _loop(
+        self, sandbox: Sandbox, egress: EgressGate | None, connectors: SessionConnectors
+    ) -> LoopEnd:
         request, past = self._request, self._past
-        catalogue = known_commands()
+        catalogue = request.catalogue or known_commands()
         offered = [offer.command for offer in offers(catalogue, request.policy)]
         gate = ContinuedGate(
             calls=past.allowed if past else {},
@@ -249,6 +256,7 @@ class SessionRun:
             egress=egress,
             record=self._record,
             approver=self._approver,
+            connectors=connectors,
         )
         if past is not None:
             await self._go_on(past)

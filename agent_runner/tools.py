@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agent_runner.approvals import Asker
     from agent_runner.backends.backend import Backend, Reply
     from agent_runner.policy_file import LoadedPolicy
+    from cli_tools.action import Catalogue
     from cli_tools.observation import Observation
     from sandbox.runtime.engine import Progress
     from sandbox.workspace import Workspace
@@ -46,6 +47,8 @@ class Place:
     headless: bool
     approver: Asker
     progress: Progress
+    catalogue: Catalogue | None = None
+    """The commands that exist; None for those that this machine knows."""
 
 
 async def call(words: Sequence[str], body: bytes | None, place: Place) -> Called:
@@ -59,9 +62,13 @@ async def call(words: Sequence[str], body: bytes | None, place: Place) -> Called
     Raises:
         InvalidInputError: When the words mean no action; nothing was started.
     """
-    line = shlex.join(words)
+    return await call_line(shlex.join(words), body, place)
+
+
+async def call_line(line: str, body: bytes | None, place: Place) -> Called:
+    """Do the same for a line that is not yet taken apart."""
     try:
-        known_commands().parse(LineProposal(line=line, body=body))
+        (place.catalogue or known_commands()).parse(LineProposal(line=line, body=body))
     except UsageError as error:
         raise InvalidInputError(error.message, hint=error.hint) from error
     content = None if body is None else body.decode("utf-8", "surrogateescape")
@@ -85,6 +92,7 @@ def _request(backend: Backend, place: Place, watcher: _First) -> SessionRequest:
         approver=place.approver,
         watcher=watcher,
         progress=place.progress,
+        catalogue=place.catalogue,
     )
 
 

@@ -1,10 +1,11 @@
-"""Show and try the commands: `pairlock tools list|show|call`."""
+"""Show and try the commands: `pairlock tools list|show|call|check`."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from agent_runner.cli.talk import Progress, say
 
 if TYPE_CHECKING:
     from agent_runner.tools import Called, Place
+    from agent_runner.tools_check import Checked
     from cli_tools.command import Command
     from cli_tools.offer import Standing
 
@@ -87,6 +89,34 @@ def call_tool(
     elif called.result.plan is not None:
         say(f"session {called.result.session}; what it changed: `pairlock diff {called.result.session}`")
     raise typer.Exit(_code(called))
+
+
+@app.command("check")
+def check_tools(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of declared commands.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Run the examples of declared commands: each line's argv, and what comes of it in a sandbox."""
+    from agent_runner.cli.interrupting import interruptible
+    from audit.escape import escape_line
+
+    found = [checked for path in files for checked in interruptible(_checked(path))]
+    if as_json:
+        typer.echo(json.dumps([asdict(checked) for checked in found], indent=2))
+    else:
+        for checked in found:
+            why = f": {checked.why}" if checked.why else ""
+            typer.echo(escape_line(f"{checked.standing:<8}{checked.line}{why}"))
+    failed = sum(checked.standing == "failed" for checked in found)
+    say(f"{len(found) - failed} of {len(found)} examples are as the file says")
+    raise typer.Exit(Exit.FAILED if failed else Exit.DONE)
+
+
+async def _checked(path: Path) -> list[Checked]:
+    from agent_runner.state import state_folder
+    from agent_runner.tools_check import checked
+
+    return [found async for found in checked(path, state=state_folder(), progress=Progress())]
 
 
 def _offered(policy: str | None) -> list[tuple[Command, Standing | None]]:

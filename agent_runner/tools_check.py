@@ -1,0 +1,154 @@
+"""Try the examples of a file of declared commands: what each line means, and what comes of it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from agent_runner.approvals import NobodyApprover
+from agent_runner.errors import InvalidInputError
+from agent_runner.owned_file import read_owned_file
+from agent_runner.policy_file import LoadedPolicy
+from agent_runner.tools import Place, call_line
+from cli_tools.action import Catalogue, LineProposal
+from cli_tools.catalogue import built_in
+from cli_tools.declared import declared_commands
+from cli_tools.errors import UsageError
+from policies.capability import Capability, in_order
+from policies.source import parse_policy
+from sandbox.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from cli_tools.command import Command
+    from cli_tools.declared.document import DeclaredCommand, DeclaredExample
+    from cli_tools.observation import Observation
+    from sandbox.runtime.engine import Progress
+
+NOTHING_SHOWN = "(no output)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What came of one example."""
+
+    command: str
+    line: str
+    standing: Literal["ran", "refused", "parsed", "failed"]
+    """Whether it ran, was refused as it should be, was only parsed, or is not as the file says."""
+    why: str = ""
+    """What is not as the file says."""
+
+
+async def checked(path: Path, *, state: Path, progress: Progress) -> AsyncIterator[Checked]:
+    """Yield what comes of each example, in the order of the file; each runs in a session of its own.
+
+    Args:
+        path: The file.
+        state: The state folder.
+        progress: Told of what takes long.
+
+    Raises:
+        InvalidInputError: When the file may not be used.
+        policies.errors.PolicyFileError: When it is not valid.
+        sandbox.errors.SandboxError: When there is no sandbox to run them in.
+    """
+    pairs = declared_commands(read_owned_file(path, what="declared commands"), origin=str(path))
+    catalogue = Catalogue((*built_in().commands, *(made for _, made in pairs)))
+    for declared, made in pairs:
+        for example in declared.examples:
+            standing, why = _parsed(catalogue, made, example)
+            if standing == "ran":
+                why = await _carried_out(catalogue, declared, example, state=state, progress=progress)
+                standing = "failed" if why else "ran"
+            yield Checked(command=made.name, line=str(example.line), standing=standing, why=why)
+
+
+def _parsed(
+    catalogue: Catalogue, made: Command, example: DeclaredExample
+) -> tuple[Literal["ran", "refused", "parsed", "failed"], str]:
+    """Return how an example stands before anything runs; `ran` means that it is still to be run."""
+    body = None if example.stdin is None else str(example.stdin).encode()
+    try:
+        action = catalogue.parse(LineProposal(line=str(example.line), body=body))
+    except UsageError as error:
+        return ("refused", "") if example.refused else ("failed", f"it is refused: {error.message}")
+    if example.refused:
+        return "failed", "it is not refused"
+    if action.command is not made:
+        return "failed", f"it is `{action.command.name}`"
+    argv = action.command.started(action.parameters)
+    if example.argv is not None and argv != tuple(map(str, example.argv)):
+        return "failed", f"its argv is {list(argv)}, expected {list(map(str, example.argv))}"
+    return ("ran" if example.runs else "parsed"), ""
+
+
+async def _carried_out(
+    catalogue: Catalogue,
+    declared: DeclaredCommand,
+    example: DeclaredExample,
+    *,
+    state: Path,
+    progress: Progress,
+) -> str:
+    """Run an example; return what is not as the file says, empty when all is."""
+    with tempfile.TemporaryDirectory(prefix="pairlock-check-") as folder:
+        holds_files = Capability.FILES in declared.capabilities
+        for name, text in example.files.items():
+            _write(Path(folder), str(name), str(text))
+        place = Place(
+            loaded=LoadedPolicy(
+                policy=parse_policy(_policy(declared), origin="tools check"), origin="tools check", path=None
+            ),
+            workspace=open_workspace(Path(folder), state=state) if holds_files else None,
+            state=state,
+            headless=True,
+            approver=NobodyApprover(),
+            progress=progress,
+            catalogue=catalogue,
+        )
+        body = None if example.stdin is None else str(example.stdin).encode()
+        called = await call_line(str(example.line), body, place)
+    if called.result.error is not None:
+        raise called.result.error
+    return _difference(called.seen, example)
+
+
+def _write(folder: Path, name: str, text: str) -> None:
+    """Write a file of an example; its name was read by nobody yet, so it must stay within."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InvalidInputError(f"file `{name}` of an example lies outside its workspace")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _policy(declared: DeclaredCommand) -> str:
+    """Return a policy that allows this command and nothing else."""
+    network = Capability.NETWORK in declared.capabilities
+    image = [f"image: {declared.image}"] if declared.image else []
+    lines = [
+        "version: 1",
+        "name: tools-check",
+        f"grant: [{', '.join(in_order(declared.capabilities))}]",
+        f"exec: {{{', '.join([*image, *(['contents: public'] if network else [])])}}}",
+        f"commands: {{allow: [{declared.name}]}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _difference(seen: Observation | None, example: DeclaredExample) -> str:
+    if seen is None:
+        return "the session broke before it came to an end"
+    if seen.kind != "done":
+        return seen.text
+    if seen.exit_code != example.exit_code:
+        return f"its exit code is {seen.exit_code}, expected {example.exit_code}; it shows: {seen.text}"
+    shown = seen.text.removesuffix(f"exit code {seen.exit_code}" if seen.exit_code else "").rstrip("\n")
+    expected = None if example.output is None else str(example.output).rstrip("\n") or NOTHING_SHOWN
+    if expected is not None and (shown or NOTHING_SHOWN) != expected:
+        return f"it shows `{shown}`, expected `{expected}`"
+    return ""
