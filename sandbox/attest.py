@@ -26,7 +26,8 @@ _ENVIRONMENT_OF_THE_RUNTIME: Final = frozenset({"PATH", "HOSTNAME", "HOME"})
 _ALLOWED: Final = "allowed"
 _FILTERED: Final = frozenset({"EPERM"})
 _FAMILY: Final = frozenset({"EAFNOSUPPORT", "EPERM"})
-_SEALED: Final = frozenset({"EROFS", "EACCES"})
+_READ_ONLY: Final = frozenset({"EROFS", "EACCES"})
+_CLOSED: Final = frozenset({"EACCES", "EPERM"})
 _REFUSALS: Final[Mapping[str, frozenset[str]]] = {
     "execve": _FILTERED,
     "memfd_create": _FILTERED,
@@ -37,8 +38,8 @@ _REFUSALS: Final[Mapping[str, frozenset[str]]] = {
     "unshare": _FILTERED,
     "ptrace": _FILTERED,
     "io_uring_setup": _FILTERED,
-    "write_root": _SEALED,
-    "write_runtime": _SEALED,
+    "write_root": _READ_ONLY,
+    "write_runtime": _READ_ONLY,
 }
 """What each is refused with. Another answer, EINVAL for instance, comes from a kernel that was asked."""
 
@@ -54,9 +55,15 @@ def judge(evidence: Iterable[Evidence]) -> None:
         raise AttestationError(seen)
 
 
-def guest_evidence(spec: ContainerSpec, facts: Facts) -> tuple[Evidence, ...]:
-    """Judge what the guest found itself to be, and what happened when it tried."""
-    return tuple(_guest(spec, facts))
+def guest_evidence(spec: ContainerSpec, facts: Facts, *, sealed: bool = False) -> tuple[Evidence, ...]:
+    """Judge what the guest found itself to be, and what happened when it tried.
+
+    Args:
+        spec: What was asked for.
+        facts: What the guest says.
+        sealed: Whether every frame of the link carries a tag, as the host's end of it sees.
+    """
+    return (*_guest(spec, facts), _link(spec, _mapping(facts.get("tries")), sealed=sealed))
 
 
 def _guest(spec: ContainerSpec, facts: Facts) -> Iterator[Evidence]:
@@ -85,6 +92,18 @@ def _guest(spec: ContainerSpec, facts: Facts) -> Iterator[Evidence]:
     )
     yield from mounts.judged(spec, _mounts(facts), source="guest")
     yield from _tries(spec, _mapping(facts.get("tries")))
+
+
+def _link(spec: ContainerSpec, tries: Mapping[str, Value], *, sealed: bool) -> Evidence:
+    """Expect that no other process can open the link's descriptors, or that it is sealed against them.
+
+    Linux keeps them closed where PID 1 is not dumpable; only a runtime with its own kernel may not.
+    """
+    observed = str(tries.get("open_link", "not tried"))
+    closed = observed in _CLOSED
+    lawful = closed or (sealed and spec.runtime in OWN_KERNEL)
+    expected = " or ".join(sorted(_CLOSED)) + (", or a sealed link" if spec.runtime in OWN_KERNEL else "")
+    return _piece("try open_link", expected, f"{observed}, sealed" if sealed else observed, holds=lawful)
 
 
 def _environment(spec: ContainerSpec, facts: Facts) -> Evidence:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 CGROUPS: Final = Path("/sys/fs/cgroup")
+_LIMIT_LINES: Final = {
+    "core": "Max core file size",
+    "memlock": "Max locked memory",
+    "nice": "Max nice priority",
+    "nofile": "Max open files",
+    "rtprio": "Max realtime priority",
+    "sigpending": "Max pending signals",
+}
 
 
 def host_evidence(spec: ContainerSpec, container_id: str, process: int) -> tuple[Evidence, ...]:
@@ -35,10 +43,12 @@ def host_evidence(spec: ContainerSpec, container_id: str, process: int) -> tuple
         return ()
     return (
         *_threads(spec, folder),
+        *_closed(folder),
         *_namespaces(folder),
         *_interfaces(folder),
         *_mounts(spec, folder),
         *_limits(spec, folder),
+        *_process_limits(spec, folder),
     )
 
 
@@ -47,6 +57,19 @@ def _threads(spec: ContainerSpec, folder: Path) -> Iterator[Evidence]:
         status = status_lines(_text(thread / "status"))
         yield from status_evidence(spec, status, source="host", prefix=f"thread {number} ")
         yield ids_evidence(spec, status)
+
+
+def _closed(folder: Path) -> Iterator[Evidence]:
+    """See who owns the process's own files: root, where it is not dumpable (proc(5)); else its own user.
+
+    Owned by its user, its memory and the link's descriptors would be open to every program of the session.
+    """
+    try:
+        owner = (folder / "environ").stat().st_uid
+    except OSError:
+        return
+    uids = status_lines(_text(folder / "status")).get("Uid", "").split()
+    yield _piece("dumpable", "no", "yes" if not uids or str(owner) in uids else "no")
 
 
 def _namespaces(folder: Path) -> Iterator[Evidence]:
@@ -87,6 +110,10 @@ def _limits(spec: ContainerSpec, folder: Path) -> Iterator[Evidence]:
             yield from _limit(
                 "memory and swap limit", group / "memory.memsw.limit_in_bytes", spec.memory_bytes
             )
+        elif "cpu" in controllers.split(","):
+            group = CGROUPS / "cpu" / path.lstrip("/")
+            quota = f"{_text(group / 'cpu.cfs_quota_us')} {_text(group / 'cpu.cfs_period_us')}"
+            yield from _processors(spec, quota)
         elif controllers == "pids":
             yield from _limit(
                 "process limit", CGROUPS / "pids" / path.lstrip("/") / "pids.max", spec.processes
@@ -96,6 +123,30 @@ def _limits(spec: ContainerSpec, folder: Path) -> Iterator[Evidence]:
             yield from _limit("memory limit", group / "memory.max", spec.memory_bytes)
             yield from _limit("swap limit", group / "memory.swap.max", 0)
             yield from _limit("process limit", group / "pids.max", spec.processes)
+            yield from _processors(spec, _text(group / "cpu.max"))
+
+
+def _processors(spec: ContainerSpec, text: str) -> Iterator[Evidence]:
+    """Hold a quota and its period, in microseconds, against the processors that were asked for."""
+    match text.split():
+        case [quota, period]:
+            given = int(quota) * 1_000_000_000 // int(period) if quota.isdigit() else 0
+            near = 0 < given <= spec.nano_cpus < given + 1_000_000  # the engine rounds down
+            yield Evidence(
+                check="processors",
+                expected=f"{spec.nano_cpus} ns in each s",
+                observed=f"{quota} of {period} µs",
+                source="host",
+                holds=near,
+            )
+
+
+def _process_limits(spec: ContainerSpec, folder: Path) -> Iterator[Evidence]:
+    """Read back what each process is bound by (proc(5), limits): soft and hard."""
+    text = _text(folder / "limits")
+    for name, most in sorted(spec.process_limits.items()) if text else ():
+        line = next((line for line in text.splitlines() if line.startswith(_LIMIT_LINES[name])), "")
+        yield _piece(f"limit {name}", f"{most} {most}", " ".join(line[26:].split()[:2]))
 
 
 def _limit(check: str, file: Path, expected: int) -> Iterator[Evidence]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from sandbox.connection import Relay
-    from sandbox.engine import Attachment, Engine, Evidence, Inspection
+    from sandbox.engine import Attachment, Engine, Evidence
     from sandbox.guest.objects import Object
     from sandbox.link_call import CallResult
 
@@ -212,7 +212,13 @@ async def open_sandbox(
                 inspection.add_done_callback(lambda done: done.cancelled() or done.exception())
                 try:
                     facts = await _hello(link, attachment, limits, local=local)
-                    evidence = _attest(await inspection, spec, container_id, facts)
+                    made_of = await inspection
+                    evidence = (
+                        *made_of.evidence,
+                        *host_view.host_evidence(spec, container_id, made_of.process),
+                        *attest.guest_evidence(spec, facts, sealed=link.state.is_sealed),
+                    )
+                    attest.judge(evidence)
                 finally:
                     inspection.cancel()
                 yield Sandbox(
@@ -279,18 +285,6 @@ async def _hello(link: Link, attachment: Attachment, limits: Limits, *, local: b
         said = attachment.errors.decode("utf-8", "replace").strip().splitlines()
         why = said[-1][:200] if said else error.message
         raise SandboxError(f"the guest did not come up: {why}") from error
-
-
-def _attest(
-    inspection: Inspection, spec: ContainerSpec, container_id: str, facts: attest.Facts
-) -> tuple[Evidence, ...]:
-    evidence = (
-        *inspection.evidence,
-        *host_view.host_evidence(spec, container_id, inspection.process),
-        *attest.guest_evidence(spec, facts),
-    )
-    attest.judge(evidence)
-    return evidence
 
 
 async def _destroy(engine: Engine, container_id: str) -> None:

@@ -247,6 +247,15 @@ CHANGES: dict[str, tuple[Callable[[Request], object], str]] = {
 
 HARMLESS = {"volumes from nowhere"}
 """The same request in other words."""
+SEEN_BY_THE_HOST = {
+    "memory": "memory limit",
+    "no limits of processes": "limit nofile",
+    "one capability": "thread 1 CapBnd",
+    "processes": "process limit",
+    "processors": "processors",
+    "seccomp unconfined": "thread 1 Seccomp_filters",
+}
+"""What the kernel itself shows of a change, to any user of this machine: an engine that lied is found."""
 
 
 @pytest.mark.parametrize("name", sorted(CHANGES.keys() - HARMLESS))
@@ -263,6 +272,9 @@ async def test_a_changed_flag_is_found_and_the_container_destroyed(ground: Groun
     if check:
         assert isinstance(caught.value, AttestationError), caught.value.message
         assert check in [piece.check for piece in caught.value.differences]
+        if name in SEEN_BY_THE_HOST:
+            host_sees = [piece.check for piece in caught.value.differences if piece.source == "host"]
+            assert SEEN_BY_THE_HOST[name] in host_sees
     assert ground.opened
     assert not await still_there(ground.opened[0])
 

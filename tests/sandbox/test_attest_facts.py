@@ -61,6 +61,23 @@ def test_an_answer_that_no_filter_gives_is_a_difference(name: str, answer: str) 
     assert holds(name, "EPERM", Grant.EXEC)
 
 
+@pytest.mark.parametrize("runtime", ["runc", "runsc"])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_the_link_is_closed_to_other_processes_or_sealed_where_no_kernel_of_ours_closes_it(
+    runtime: str, *, sealed: bool
+) -> None:
+    """A seal is gVisor's second best: where Linux leaves the link open, PID 1 is not what it should be."""
+    spec = spec_for(Grant.EXEC, runtime=runtime)
+    held: set[str] = set()
+    for answer in ("EACCES", "EPERM", "allowed", "ENOENT", "not tried"):
+        found = guest_evidence(spec, {"tries": {"open_link": answer}}, sealed=sealed)
+        held |= {answer for piece in found if piece.check == "try open_link" and piece.holds}
+
+    closed = {"EACCES", "EPERM"}
+    everything = closed | {"allowed", "ENOENT", "not tried"}
+    assert held == (everything if sealed and runtime == "runsc" else closed)
+
+
 def test_a_guest_that_says_nothing_is_a_difference() -> None:
     found = guest_evidence(spec_for(Grant.FILES_EXEC), {})
 
