@@ -107,6 +107,7 @@ class Ground:
             labels=self.labels,
             runtime=self.runtime,
             architecture=self.facts.architecture,
+            models=self.order.models,
         )
 
 

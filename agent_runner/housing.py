@@ -44,6 +44,8 @@ class Order:
     """Whether the session goes on with the stage that it left."""
     journal: Journal
     progress: Progress
+    models: bool = False
+    """Whether the sandbox's programs find a model's API on their loopback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class Housed:
     """What is looked at from the host while the session runs."""
     stop: Callable[[], Awaitable[None]]
     """Kills the sandbox at once."""
+    interpreter: tuple[str, ...] = ()
+    """The start line of an interpreter inside that is ours and not the image's."""
 
 
 class Housing(Protocol):
@@ -90,6 +94,7 @@ class ContainerHousing:
                     plan=placement.plan,
                     watch=watch_of(placement.plan, order.policy.files),
                     stop=lambda: placement.ground.engine.kill(sandbox.container_id),
+                    interpreter=placement.ground.guest.argv[:-1],
                 )
         except AttestationError as error:
             await journal.record(_attested("differs", error.evidence))

@@ -42,6 +42,7 @@ from policies.request import SessionFacts
 from sandbox.errors import SandboxLostError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from agent_runner.connectors import SessionConnectors
@@ -63,8 +64,14 @@ COPY_LOST: Final = (
 UNFINISHED: Final = "note: go on with the task; when it is done, or cannot be done, call `finish`"
 
 
-async def run_session(request: SessionRequest) -> SessionResult:
+async def run_session(
+    request: SessionRequest, *, kind: Callable[..., SessionRun] | None = None
+) -> SessionResult:
     """Run one session to its end; what goes wrong inside ends it with a status and is told in the result.
+
+    Args:
+        request: What it is started with.
+        kind: Makes a run of another kind than that of our own loop, from what `SessionRun` is made of.
 
     Raises:
         InvalidInputError: When a credential that the policy names is not to be had.
@@ -94,7 +101,8 @@ async def run_session(request: SessionRequest) -> SessionResult:
             write_meta(folder, _meta(request, session), request.policy.as_yaml())
         except OSError as error:
             raise spoken(error, folder) from error
-        return await SessionRun(request, session, journal, folder, keyring=keyring).to_its_end()
+        run = (kind or SessionRun)(request, session, journal, folder, keyring=keyring)
+        return await run.to_its_end()
 
 
 class SessionRun:
@@ -108,6 +116,9 @@ class SessionRun:
         past: What it has come to, when it goes on.
         keyring: The credentials that its policy names.
     """
+
+    serves_models = False
+    """Whether programs in the sandbox find a model's API on their loopback."""
 
     def __init__(  # noqa: PLR0913 - what a session is made of
         self,
@@ -199,6 +210,7 @@ class SessionRun:
             resumed=past is not None,
             journal=self._journal,
             progress=request.progress,
+            models=self.serves_models,
         )
         async with beating() as pulse:
             try:
@@ -215,7 +227,12 @@ class SessionRun:
             self._housed = housed
             sandbox = housed.sandbox
             ways = way_out(
-                order.policy, self._journal, self._session, sandbox, credentials=self._keyring.find
+                order.policy,
+                self._journal,
+                self._session,
+                sandbox,
+                credentials=self._keyring.find,
+                asker=self._request.approver,
             )
             connected = connectors_of(
                 order.policy, self._journal, self._session, credentials=self._keyring.find

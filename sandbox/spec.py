@@ -213,6 +213,7 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
     labels: SessionLabels,
     runtime: str,
     architecture: str,
+    models: bool = False,
 ) -> ContainerSpec:
     """Describe the container that holds a session to its grant.
 
@@ -226,6 +227,8 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
         labels: Whose container it is.
         runtime: Name of the OCI runtime, as the engine knows it.
         architecture: The engine's machine, `x86_64` or `aarch64`.
+        models: Whether programs find a model's API on their loopback, and so have one without `network`: what
+            listens there is the host's to serve.
 
     Returns:
         The description. The same arguments give the same description.
@@ -237,12 +240,13 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
     executes = grant.holds(Capability.EXEC)
     if (workspace is not None) != grant.holds(Capability.FILES):
         raise ValueError("a workspace is mounted exactly when the grant holds `files`")
+    loopback = grant is Grant.NETWORK_EXEC or (models and executes)
     bounded = _bounded(limits, identity, executable=executes)
     ours = (RUNTIME, *((workspace.target,) if workspace is not None else ()), *bounded)
     profile = seccomp.profile(
         architecture,
         executes=executes,
-        loopback=grant is Grant.NETWORK_EXEC,
+        loopback=loopback,
         named_sockets=not isinstance(workspace, BindMount),
     )
     return ContainerSpec(
@@ -250,7 +254,7 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
         grant=grant,
         image=image.image_id,
         runtime=runtime,
-        entrypoint=(*guest.argv, *_guest_arguments(grant)),
+        entrypoint=(*guest.argv, *_guest_arguments(grant, loopback=loopback)),
         environment=_environment(guest, image.environment_names),
         identity=identity,
         hostname=HOSTNAME,
@@ -271,11 +275,11 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
     )
 
 
-def _guest_arguments(grant: Grant) -> tuple[str, ...]:
+def _guest_arguments(grant: Grant, *, loopback: bool) -> tuple[str, ...]:
     """Tell the guest what its own filter must leave open; an absent flag is the closed door."""
     return (
         *(("--exec",) if grant.holds(Capability.EXEC) else ()),
-        *(("--loopback",) if grant is Grant.NETWORK_EXEC else ()),
+        *(("--loopback",) if loopback else ()),
         WORKSPACE if grant.holds(Capability.FILES) else SCRATCH,
     )
 

@@ -63,6 +63,7 @@ class GuestHousing:
         if self.error is not None:
             raise self.error
         flags = ["--exec"] if "exec" in order.policy.grant.label else []
+        flags += ["--loopback"] if order.models else []
         async with running(self._folder, *flags) as guest:
             self.process = guest.process
             sandbox = Sandbox(
@@ -77,7 +78,13 @@ class GuestHousing:
             async def stop() -> None:
                 self.kill()
 
-            yield Housed(sandbox=sandbox, plan=None, watch=StageWatch(upper=None, newcomers=None), stop=stop)
+            yield Housed(
+                sandbox=sandbox,
+                plan=None,
+                watch=StageWatch(upper=None, newcomers=None),
+                stop=stop,
+                interpreter=("/usr/bin/python3", "-I", "-S"),
+            )
 
 
 @dataclass
