@@ -45,7 +45,8 @@ class Checked:
         """Return what is wrong, a line for each."""
         if self.error is not None:
             hint = getattr(self.error, "hint", "")
-            return [*str(self.error).splitlines(), *([f"hint: {hint}"] if hint else [])]
+            said = str(self.error).splitlines() if isinstance(self.error, PolicyError) else [str(self.error)]
+            return [*said, *([f"hint: {hint}"] if hint else [])]
         return [str(finding) for finding in self.report.findings]
 
     def as_plain(self) -> dict[str, Plain]:

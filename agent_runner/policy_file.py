@@ -34,6 +34,8 @@ class LoadedPolicy:
     origin: str
     path: Path | None
     """The file as it was named, absolute; None for a policy of the library."""
+    bases: tuple[Path, ...] = ()
+    """The files that it extends, absolute; none of the library is among them."""
     found: bool = False
     """Whether it was found beside the work, and nobody named it."""
 
@@ -50,31 +52,67 @@ def load_policy(reference: str) -> LoadedPolicy:
     """
     path = Path(reference)
     if _means_a_file(reference):
-        policy = _checked(SourceText(reference, read_policy_file(path)), _folder_of(path))
-        return LoadedPolicy(policy=policy, origin=reference, path=path.absolute())
+        own, find = SourceText(reference, read_policy_file(path)), _Texts(_folder_of(path))
+        policy = _in_force(own, find)
+        bases = tuple(file.absolute() for file in find.files)
+        return LoadedPolicy(policy=policy, origin=reference, path=path.absolute(), bases=bases)
     known = library_policy(reference)
     if known is None:
         names = library_names()
         close = get_close_matches(reference, names, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"a file, or one of: {', '.join(names)}"
         raise InvalidInputError(f"no policy `{reference}`", hint=hint)
-    policy = _checked(known, None)
+    policy = _in_force(known, _Texts(None))
     return LoadedPolicy(policy=policy, origin=known.origin, path=None)
 
 
 def _folder_of(path: Path) -> Path:
     """Return the folder in which `extends` is looked up: where the text lies, not where a link to it does."""
-    return path.resolve().parent if path.is_symlink() else path.parent
+    return resolved(path).parent if path.is_symlink() else path.parent
+
+
+def resolved(path: Path) -> Path:
+    """Return where a path leads.
+
+    Raises:
+        InvalidInputError: When its links lead in a circle, or nobody can follow them.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise InvalidInputError(f"policy `{path}` cannot be read: its links lead nowhere") from error
 
 
 def _means_a_file(reference: str) -> bool:
-    path = Path(reference)
-    return path.is_file() or "/" in reference or path.suffix in SUFFIXES
+    return "/" in reference or Path(reference).suffix in SUFFIXES or os.path.isfile(reference)  # noqa: PTH113 - whatever cannot be looked at is no file
+
+
+class _Texts:
+    """Find what a name in `extends` means, and read each file once, so that it means one thing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self.found: dict[str, SourceText] = {}
+        self.files: list[Path] = []
+
+    def __call__(self, name: str) -> SourceText | None:
+        if name not in self.found and (text := library_policy(name) or self._beside(name)):
+            self.found[name] = text
+        return self.found.get(name)
+
+    def _beside(self, name: str) -> SourceText | None:
+        if self._folder is None or name != os.path.basename(name):  # noqa: PTH119 - a text
+            return None
+        path = self._folder / name
+        if not path.is_file():
+            return None
+        self.files.append(path)
+        return SourceText(str(path), read_policy_file(path))
 
 
 def parse_file(path: Path) -> Policy:
     """Read a policy without holding it to its own expectations, for whoever runs those."""
-    return parse_policy(read_policy_file(path), origin=str(path), find=_finder(_folder_of(path)))
+    return parse_policy(read_policy_file(path), origin=str(path), find=_Texts(_folder_of(path)))
 
 
 def parse_named(reference: str) -> Policy:
@@ -82,7 +120,7 @@ def parse_named(reference: str) -> Policy:
     known = None if _means_a_file(reference) else library_policy(reference)
     if known is None:
         return parse_file(Path(reference)) if _means_a_file(reference) else load_policy(reference).policy
-    return parse_policy(known.text, origin=known.origin, find=_finder(None))
+    return parse_policy(known.text, origin=known.origin, find=_Texts(None))
 
 
 def policies_meant(references: list[str]) -> list[str]:
@@ -94,7 +132,7 @@ def policies_meant(references: list[str]) -> list[str]:
     meant: list[str] = []
     for reference in references:
         folder = Path(reference)
-        if not folder.is_dir():
+        if not os.path.isdir(reference):  # noqa: PTH112 - whatever cannot be looked at is no folder
             meant.append(reference)
             continue
         inside = sorted(str(path) for path in folder.iterdir() if path.suffix in SUFFIXES)
@@ -104,10 +142,6 @@ def policies_meant(references: list[str]) -> list[str]:
             )
         meant += inside
     return meant
-
-
-def _checked(source: SourceText, folder: Path | None) -> Policy:
-    return _in_force(source, _finder(folder))
 
 
 def _in_force(source: SourceText, find: Find) -> Policy:
@@ -131,6 +165,7 @@ def read_policy_file(path: Path) -> str:
 class ReadClosure:
     """Everything that a policy's meaning rests on, as it stands."""
 
+    policy: Policy
     origin: str
     """The file, resolved, so that it is the same from wherever it is named."""
     members: Closure
@@ -150,29 +185,9 @@ def read_closure(path: Path) -> ReadClosure:
         InvalidInputError: When the file may not be used.
         policies.errors.PolicyError: When its text is not a lawful policy.
     """
-    resolved = path.resolve()
-    own = SourceText(str(resolved), read_policy_file(resolved))
-    found = [own]
-    known = _finder(resolved.parent)
-
-    def find(name: str) -> SourceText | None:
-        text = known(name)
-        if text is not None:
-            found.append(text)
-        return text
-
+    file = resolved(path)
+    own, find = SourceText(str(file), read_policy_file(file)), _Texts(file.parent)
     policy = _in_force(own, find)
     declared = declarations_meant(policy)
     members = closure_of(policy, others=[member_of(source) for source in declared])
-    return ReadClosure(own.origin, members, (*found, *declared))
-
-
-def _finder(folder: Path | None) -> Find:
-    def find(name: str) -> SourceText | None:
-        known = library_policy(name)
-        if known is not None or folder is None or name != os.path.basename(name):  # noqa: PTH119 - a text
-            return known
-        path = folder / name
-        return SourceText(str(path), read_policy_file(path)) if path.is_file() else None
-
-    return find
+    return ReadClosure(policy, own.origin, members, (own, *find.found.values(), *declared))

@@ -17,7 +17,7 @@ import orjson
 from agent_runner.errors import RefusedError
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
-from agent_runner.policy_file import read_closure
+from agent_runner.policy_file import read_closure, resolved
 from audit.host import HostLog
 from audit.host_event import PolicyDistrusted, PolicyTrusted
 from audit.index import read_index
@@ -62,14 +62,16 @@ def trust(state: Path, closure: ReadClosure) -> None:
 def require_trust(loaded: LoadedPolicy, workspace: Path | None, *, state: Path) -> None:
     """Refuse a policy that came with the work, unless a person trusted it as it stands.
 
-    It came with the work when nobody named it, whatever it grants, and when it lies in the workspace or in
-    the repository around that, by the name it was given or by where that leads.
+    It came with the work when nobody named it, whatever it grants, and when it, or what it extends, lies in
+    the workspace or in the repository around that, by the name it was given or by where that leads.
 
     Raises:
         RefusedError: When nobody trusted it: a cloned repository must not grant itself anything. What changed
             since it was last trusted is told.
     """
-    if loaded.path is None or not (loaded.found or _lies_within(loaded.path, workspace)):
+    if loaded.path is None:
+        return
+    if not loaded.found and not any(_lies_within(file, workspace) for file in (loaded.path, *loaded.bases)):
         return
     closure = read_closure(loaded.path)
     # INVARIANT: what is trusted is what runs. The closure is read anew, so its texts may be others by now.
@@ -152,4 +154,4 @@ def _lies_within(path: Path, workspace: Path | None) -> bool:
         return False
     folder = workspace.resolve()
     around = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
-    return any(name.is_relative_to(around) for name in (Path(os.path.normpath(path)), path.resolve()))
+    return any(name.is_relative_to(around) for name in (Path(os.path.normpath(path)), resolved(path)))

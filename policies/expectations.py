@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from policies.facts import CommandFacts
     from policies.policy import Expectation, Policy
-    from policies.source import Find
+    from policies.source import Find, SourceText
 
 Verdict = Literal["allow", "ask", "deny"]
 
@@ -145,7 +145,9 @@ def verify_expectations(policy: Policy, commands: Sequence[CommandFacts]) -> Non
 def load_policy(
     text: str, *, origin: str, commands: Sequence[CommandFacts], find: Find | None = None
 ) -> Policy:
-    """Make a policy from its text and hold it to its own expectations, as every start of a session must.
+    """Make a policy from its text and hold it to its expectations, as every start of a session must.
+
+    Each policy that it extends is held to its own as well: one that fails an expectation does not load.
 
     Args:
         text: The whole file.
@@ -161,7 +163,16 @@ def load_policy(
         ForbiddenGrantError: When the grant asks for all three capabilities.
         ExpectationError: When an expectation is not met.
     """
-    policy = parse_policy(text, origin=origin, find=find)
+    bases: list[SourceText] = []
+
+    def noted(name: str) -> SourceText | None:
+        base = find(name) if find else None
+        bases.extend([base] if base else [])
+        return base
+
+    policy = parse_policy(text, origin=origin, find=noted)
+    for base in bases:
+        verify_expectations(parse_policy(base.text, origin=base.origin, find=find), commands)
     verify_expectations(policy, commands)
     return policy
 

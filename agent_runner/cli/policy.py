@@ -150,7 +150,7 @@ def schema(
 def trust(file: Annotated[Path, typer.Argument(metavar="FILE", help="A policy inside a workspace.")]) -> None:
     """Trust a workspace's own policy as it stands; a changed one has to be trusted again."""
     from agent_runner import trust as record
-    from agent_runner.policy_file import load_policy, read_closure
+    from agent_runner.policy_file import read_closure
     from agent_runner.state import state_folder
 
     closure = read_closure(file)
@@ -162,5 +162,5 @@ def trust(file: Annotated[Path, typer.Argument(metavar="FILE", help="A policy in
     record.trust(state, closure)
     others = [source.origin for source in closure.texts[1:]]
     beside = f", with {', '.join(others)}" if others else ""
-    grant = load_policy(str(closure.origin)).policy.grant.label
+    grant = closure.policy.grant.label
     typer.echo(escape_line(f"trusted {file}{beside} as it stands: grant {grant}, {closure.digest[:16]}"))

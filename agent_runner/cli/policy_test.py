@@ -55,6 +55,8 @@ def _run(reference: str) -> FileRun:
 
     try:
         policy = parse_named(reference)
-    except (InvalidInputError, PolicyError) as error:
+    except InvalidInputError as error:
+        return FileRun(reference, None, " ".join(str(error).splitlines()))  # a name may hold line breaks
+    except PolicyError as error:
         return FileRun(reference, None, str(error))
     return FileRun(reference, run_expectations(policy, commands()))

@@ -17,6 +17,7 @@ from agent_runner.policy_file import load_policy, parse_file
 from policies.errors import PolicyError, PolicyFileError
 from policies.library import library_policy
 from policies.source import parse_policy
+from tests.agent_runner.policy_stand import pairlock
 
 HEAD = "version: 1\nname: p\n"
 GOOD = HEAD + "grant: [files]\ncommands: {allow: [files read]}\n"
@@ -150,36 +151,44 @@ def test_two_hundred_spoilt_files_of_bytes_are_policies_or_told_with_a_place(tmp
     assert told > 100, "most of what is spoilt is noticed"
 
 
-def _pairlock(*arguments: str) -> tuple[int, str]:
+HOSTILE = {
+    "10 MB": (b"a: 1\n" * 2_000_000, ":1:1: the file is larger than 64 KiB"),
+    "not UTF-8": (b"version: 1\nname: \xff\n", ":2:7: not UTF-8"),
+    "escape": (b"version: 1\nna\x1b]0;x\x07me: p\n", ":2:3: the invisible character"),
+    "bomb": (b"a: &a [x]\nb: &b [*a,*a,*a]\nc: [*b,*b,*b]\n", ":1:4: anchors and aliases are not read"),
+    "empty": (b"", ":1:1: the file holds no block"),
+}
+
+
+def _hostile(folder: Path, name: str) -> Path:
+    path = folder / f"{name}\nhint: run evil\x1b[2K.yaml"
+    path.write_bytes(HOSTILE[name][0])
+    return path
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_exit_2_with_its_place(tmp_path: Path, name: str) -> None:
+    result = pairlock("check", _hostile(tmp_path, name))
+
+    assert result.exit_code == 2
+    assert HOSTILE[name][1] in result.stdout
+    assert "\x1b" not in result.output
+
+
+def test_hostile_files_with_hostile_names_are_told_by_the_program_without_a_traceback(tmp_path: Path) -> None:
+    files = [str(_hostile(tmp_path, name)) for name in HOSTILE]
     done = subprocess.run(
-        [sys.executable, "-m", "agent_runner", *arguments],
+        [sys.executable, "-m", "agent_runner", "policy", "check", *files],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    return done.returncode, done.stderr + done.stdout
 
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"a: 1\n" * 2_000_000, ":1:1: the file is larger than 64 KiB"),
-        (b"version: 1\nname: \xff\n", ":2:7: not UTF-8"),
-        (b"version: 1\nna\x1b]0;x\x07me: p\n", ":2:3: the invisible character"),
-        (b"a: &a [x]\nb: &b [*a,*a,*a]\nc: [*b,*b,*b]\n", ":1:4: anchors and aliases are not read"),
-        (b"", ":1:1: the file holds no block"),
-    ],
-    ids=["10 MB", "not UTF-8", "escape", "bomb", "empty"],
-)
-def test_a_hostile_file_is_exit_2_with_its_place(tmp_path: Path, content: bytes, said: str) -> None:
-    path = tmp_path / "p.yaml"
-    path.write_bytes(content)
-
-    code, text = _pairlock("policy", "check", str(path))
-
-    assert code == 2
-    assert f"{path}{said}" in text
-    assert "Traceback" not in text
-    assert "\x1b" not in text
+    assert done.returncode == 2
+    assert [said for _, said in HOSTILE.values() if said not in done.stdout] == []
+    assert done.stderr.count(": not valid\n") == len(HOSTILE)
+    assert not any(line.startswith("hint: run evil") for line in (done.stdout + done.stderr).splitlines())
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 def test_a_fifo_a_folder_and_a_missing_file_are_told_at_once(tmp_path: Path) -> None:
