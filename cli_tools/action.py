@@ -98,6 +98,8 @@ class Action:
                     yield parameter.type, str(member)
 
     def _program(self) -> str | None:
+        if self.command.fixed_program:
+            return self.command.fixed_program
         words = self.parameters.get(self.command.program) if self.command.program else None
         return str(words[0]) if words else None
 

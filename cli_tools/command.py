@@ -14,6 +14,7 @@ from cli_tools.errors import DeclarationError
 
 if TYPE_CHECKING:
     from cli_tools.earlier import EarlierOutput
+    from cli_tools.run.jobs import Jobs
     from policies.capability import Capability
     from policies.request import Allowed, SinkKind
     from sandbox.egress.gate import EgressGate
@@ -71,6 +72,8 @@ class Surroundings:
     """The output of an earlier action that was cut; None where nothing is kept."""
     connectors: connector.Connectors = connector.NONE
     """The servers that the operator configured."""
+    jobs: Jobs | None = None
+    """Programs that run in the background; None where none can."""
     hidden: Callable[[str], bool] = field(default=lambda _: False)
     """Whether the policy hides a path of the workspace: what is hidden is not shown from history either."""
 
@@ -150,6 +153,8 @@ class Command:
     """Parameters that decide where data goes or whose things change, and how values are compared."""
     program: str = ""
     """Name of the parameter whose first element is a program of the image; empty for none."""
+    fixed_program: str = ""
+    """The program that it starts, where the command itself chooses it and the agent gives it its text."""
     starts: Starts | None = None
     """What it starts in the container; None where it starts nothing, or only what `program` names."""
     examples: tuple[str, ...] = field(default=())
@@ -209,6 +214,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
     parameters: Sequence[click.Parameter] = (),
     sinks: Mapping[str, SinkKind] = MappingProxyType({}),
     program: str = "",
+    fixed_program: str = "",
     starts: Starts | None = None,
     examples: Sequence[str] = (),
 ) -> Declaration:
@@ -221,6 +227,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
         parameters: click arguments and options, in the order of the help text.
         sinks: Parameters that decide where data goes, and how their values are compared.
         program: Name of the parameter that starts with a program of the agent's choosing.
+        fixed_program: The program whose text the agent supplies; a policy lists it as one of `run`'s.
         starts: What it starts in the container, where no parameter says it.
         examples: Command lines that parse, for help texts and tests.
 
@@ -253,6 +260,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
             act=act,
             sinks=MappingProxyType(dict(sinks)),
             program=program,
+            fixed_program=fixed_program,
             starts=starts,
             examples=tuple(examples),
         )

@@ -10,6 +10,7 @@ from cli_tools import connector, observation
 from cli_tools.command import Surroundings
 from cli_tools.earlier import EarlierOutput
 from cli_tools.errors import ActionError, UsageError
+from cli_tools.run.jobs import Jobs
 from policies.decide import decide
 from policies.request import ActionRequest, Allowed, Denied, NeedsApproval, SessionFacts
 from sandbox.errors import OperationError
@@ -70,6 +71,7 @@ class Gate:
         self._connectors = connectors
         self._calls: Counter[str] = Counter()
         self._earlier = EarlierOutput()
+        self._jobs = Jobs()
         self._pages = isinstance(decide(policy, facts, _OUTPUT_LAST), Allowed)
 
     async def act(self, proposal: Proposal) -> Observation:
@@ -106,6 +108,7 @@ class Gate:
             allowed=decision,
             body=action.body,
             earlier=self._earlier,
+            jobs=self._jobs,
             connectors=self._connectors,
             hidden=self._hides,
         )

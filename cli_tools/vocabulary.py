@@ -26,6 +26,7 @@ def _facts(command: Command) -> CommandFacts:
         arguments=tuple(_argument(command, parameter) for parameter in command.parameters),
         method=methods[0] if methods else None,
         summary=command.summary,
+        program=command.fixed_program or None,
     )
 
 

@@ -64,7 +64,7 @@ def request_from_values(facts: CommandFacts, values: dict[str, list[str]]) -> Ac
             for argument in facts.arguments
             if argument.sink is not None
         ),
-        program=next((value for role, value in by_role if role == "program"), None),
+        program=facts.program or next((value for role, value in by_role if role == "program"), None),
     )
 
 

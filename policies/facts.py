@@ -43,6 +43,7 @@ class CommandFacts:
         arguments: Its arguments; positional ones in order.
         method: The method of the request that it makes, if it makes one.
         summary: One sentence on what it does, for `explain`.
+        program: argv[0] of the program whose text the agent supplies, where the command fixes it.
     """
 
     path: tuple[str, ...]
@@ -50,6 +51,7 @@ class CommandFacts:
     arguments: tuple[ArgumentFacts, ...] = ()
     method: str | None = None
     summary: str = ""
+    program: str | None = None
 
     @property
     def name(self) -> str:

@@ -24,6 +24,7 @@ from sandbox.errors import (
 from sandbox.limits import MIB, Limits
 from sandbox.link import Link
 from sandbox.proxied import BUNDLE, proxy_environment, trust_environment
+from sandbox.running import ENVIRONMENT, NOTHING, ProcessResult, Running, process_result
 from sandbox.spec import SCRATCH, ContainerSpec
 
 if TYPE_CHECKING:
@@ -32,41 +33,13 @@ if TYPE_CHECKING:
     from sandbox.connection import Relay
     from sandbox.engine import Attachment, Engine, Evidence
     from sandbox.guest.objects import Object
-    from sandbox.link_call import CallResult
+    from sandbox.link_call import CallResult, Consumer
 
 LEASE_SECONDS: Final = 10.0
 REMOTE_LEASE_SECONDS: Final = 30.0
 GONE_SECONDS: Final = 20.0
 GRACE_SECONDS: Final = 15.0
 """Beyond an action's own time, before the guest is taken for dead."""
-LAST_EXIT_CODE: Final = 255
-LAST_SIGNAL: Final = 64
-"""The highest of Linux, on every machine that pairlock runs on: signal(7)."""
-MOST_BYTES: Final = 2**53
-"""More than a guest can send; a reader of JSON keeps it exactly (RFC 8259, clause 6)."""
-
-ENVIRONMENT: Final = {
-    "HOME": SCRATCH,
-    "LANG": "C.UTF-8",
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "TERM": "dumb",
-    "TMPDIR": SCRATCH,
-}
-"""What the agent's programs are started with, and nothing else."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessResult:
-    """What a program came to."""
-
-    exit_code: int
-    """Its own code; 128 + the signal's number when a signal ended it, as shells say it."""
-    output: bytes
-    errors: bytes
-    truncated_bytes: int
-    timed_out: bool
-    note: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,6 +96,7 @@ class Sandbox:
         cwd: str = ".",
         timeout_seconds: float | None = None,
         stdin: bytes | None = None,
+        environment: Mapping[str, str] = NOTHING,
     ) -> ProcessResult:
         """Run a program and wait for it.
 
@@ -131,31 +105,56 @@ class Sandbox:
             cwd: Folder to start in, relative to the workspace (or to the scratch folder without one).
             timeout_seconds: Until its whole process group is ended; at most the limit for actions.
             stdin: What it reads; nothing when None.
+            environment: Variables beside its usual ones.
         """
         seconds = min(timeout_seconds or self.limits.action_seconds, self.limits.action_seconds)
-        left = max(
-            1, min(self.limits.action_output_bytes, self.limits.session_output_bytes - self.output_bytes)
-        )
-        arguments: Object = {
+        most = min(self.limits.action_output_bytes, self.limits.session_output_bytes - self.output_bytes)
+        arguments = self._program(argv, cwd, environment, seconds=seconds, output_bytes=most)
+        return process_result(await self._timed("process.spawn", arguments, stdin or b"", seconds))
+
+    def running(  # noqa: PLR0913 - what a program is started with
+        self,
+        argv: tuple[str, ...],
+        *,
+        take: Consumer,
+        cwd: str = ".",
+        timeout_seconds: float | None = None,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] = NOTHING,
+    ) -> Running:
+        """Return a program that is to run beside other actions; it is not started yet.
+
+        Args:
+            argv: As in `spawn`.
+            take: Takes each piece of its output.
+            cwd: As in `spawn`.
+            timeout_seconds: Until it is ended; at most the sandbox's own life.
+            stdin: As in `spawn`.
+            environment: As in `spawn`.
+        """
+        seconds = min(timeout_seconds or self.limits.wall_seconds, self.limits.wall_seconds)
+        most = self.limits.session_output_bytes - self.output_bytes
+        arguments = self._program(argv, cwd, environment, seconds=seconds, output_bytes=most)
+        return Running(self.link, arguments, stdin or b"", take)
+
+    def _program(
+        self,
+        argv: tuple[str, ...],
+        cwd: str,
+        environment: Mapping[str, str],
+        *,
+        seconds: float,
+        output_bytes: int,
+    ) -> Object:
+        return {
             "argv": list(argv),
             "cwd": cwd,
-            "env": {**ENVIRONMENT, **self.way_out},
+            "env": {**ENVIRONMENT, **environment, **self.way_out},
             "timeout_seconds": seconds,
-            "output_bytes": left,
+            "output_bytes": max(1, output_bytes),
             "file_bytes": self.limits.file_bytes,
             "open_files": self.limits.open_files,
         }
-        reply = await self._timed("process.spawn", arguments, stdin or b"", seconds)
-        signal = reply.number("signal", most=LAST_SIGNAL)
-        code = reply.number("exit_code", most=LAST_EXIT_CODE)
-        return ProcessResult(
-            exit_code=128 + signal if signal else code,
-            output=reply.body,
-            errors=reply.errors,
-            truncated_bytes=reply.number("truncated_bytes", most=MOST_BYTES),
-            timed_out=bool(reply.result.get("timed_out")),
-            note=f"ended by signal {signal}" if signal else "",
-        )
 
     async def _timed(
         self, operation: str, arguments: Object, body: bytes | None, seconds: float

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox.errors import OperationError
 from sandbox.probing.probe import ALLOWED, Opens, Probe
-from sandbox.session import ENVIRONMENT
+from sandbox.running import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.session import ProcessResult, Sandbox
+    from sandbox.running import ProcessResult
+    from sandbox.session import Sandbox
 
 NO_PROGRAM: Final = "no program"
 _CUT: Final = "cut"

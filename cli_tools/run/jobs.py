@@ -1,0 +1,163 @@
+"""Keep the programs that run in the background of one session: a few at once, and what they said last."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from cli_tools.errors import ActionError
+from sandbox.errors import OperationFailedError, SandboxError
+from sandbox.running import ProcessResult, process_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.link_call import Consumer
+    from sandbox.running import Running
+
+MOST_RUNNING: Final = 8
+MOST_KEPT: Final = 32
+"""Jobs that are remembered; of those that ended, the oldest are forgotten first."""
+KEPT_BYTES: Final = 1 << 20
+"""Of each job's output; its beginning is dropped when it grows beyond."""
+START_SECONDS: Final = 0.2
+"""How long a start is watched, so that a program that is not there is told at once."""
+STOP_SECONDS: Final = 15.0
+
+
+class Job:
+    """One program in the background.
+
+    Args:
+        number: Its number in the session, from 1.
+        argv: What it is.
+        monotonic: A clock in seconds.
+    """
+
+    def __init__(self, number: int, argv: tuple[str, ...], monotonic: Callable[[], float]) -> None:
+        self.number = number
+        self.argv = argv
+        self.result: ProcessResult | None = None
+        self.error: SandboxError | None = None
+        self.was_stopped = False
+        self._kept = bytearray()
+        self._dropped = 0
+        self._monotonic = monotonic
+        self._started = monotonic()
+        self._ended: float | None = None
+        self._running: Running | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, running: Running) -> None:
+        """Start the program."""
+        self._running = running
+        self._task = asyncio.create_task(self._to_its_end(running))
+
+    @property
+    def is_running(self) -> bool:
+        """Say whether it has not ended."""
+        return self._ended is None
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it has run, or ran."""
+        return (self._ended or self._monotonic()) - self._started
+
+    @property
+    def total_bytes(self) -> int:
+        """Return how much it has said so far."""
+        return self._dropped + len(self._kept)
+
+    def said(self, start: int) -> tuple[int, bytes]:
+        """Return its output from a byte on, and the byte that it really begins with."""
+        first = min(max(start, self._dropped), self.total_bytes)
+        return first, bytes(self._kept[first - self._dropped :])
+
+    async def take(self, piece: bytes) -> None:
+        """Keep a piece of its output."""
+        self._kept += piece
+        if (surplus := len(self._kept) - KEPT_BYTES) > 0:
+            del self._kept[:surplus]
+            self._dropped += surplus
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for its end, but not longer than this."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
+
+    async def stop(self) -> None:
+        """End it, with everything that it started."""
+        if self._running is not None and self.is_running:
+            self.was_stopped = True
+            self._running.stop()
+            await self.wait(STOP_SECONDS)
+
+    async def _to_its_end(self, running: Running) -> None:
+        try:
+            self.result = process_result(await running.to_its_end())
+        except SandboxError as error:  # of a sandbox that is lost, the next action tells
+            self.error = error
+        finally:
+            self._ended = self._monotonic()
+
+
+class Jobs:
+    """The jobs of one session.
+
+    Args:
+        monotonic: A clock in seconds.
+    """
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._jobs: dict[int, Job] = {}
+        self._last = 0
+
+    @property
+    def all(self) -> tuple[Job, ...]:
+        """Return those that are remembered, the oldest first."""
+        return tuple(self._jobs.values())
+
+    def find(self, number: int) -> Job:
+        """Return one.
+
+        Raises:
+            ActionError: When there is none of this number.
+        """
+        job = self._jobs.get(number)
+        if job is None:
+            known = ", ".join(map(str, self._jobs)) or "none"
+            raise ActionError("not-found", f"no job {number} runs or ran", hint=f"there are: {known}")
+        return job
+
+    async def start(self, argv: tuple[str, ...], running: Callable[[Consumer], Running]) -> Job:
+        """Start a program, and return once it runs.
+
+        Args:
+            argv: What it is.
+            running: Makes it ready to run, given who takes its output.
+
+        Raises:
+            ActionError: When too many run, or it cannot be started.
+        """
+        if sum(job.is_running for job in self.all) >= MOST_RUNNING:
+            raise ActionError(
+                "busy", f"{MOST_RUNNING} programs run in the background already", hint="`run stop` ends one"
+            )
+        job = Job(self._last + 1, argv, self._monotonic)
+        job.start(running(job.take))
+        await job.wait(START_SECONDS)
+        if isinstance(job.error, OperationFailedError):
+            raise ActionError(job.error.code, job.error.reason) from job.error
+        if job.error is not None:
+            raise job.error
+        self._remember(job)
+        return job
+
+    def _remember(self, job: Job) -> None:
+        self._last = job.number
+        self._jobs[job.number] = job
+        ended = [known.number for known in self.all if not known.is_running]
+        for number in ended[: max(0, len(self._jobs) - MOST_KEPT)]:
+            del self._jobs[number]
