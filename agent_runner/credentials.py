@@ -18,7 +18,7 @@ from policies.leaves import HostField
 from sandbox.egress.credentials import Credential
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from policies.policy import EgressRule, Policy
 
@@ -78,17 +78,24 @@ class Keyring:
 EMPTY: Final = Keyring({}, {})
 
 
-async def keyring_for(policy: Policy, configured: Callable[[], Mapping[str, CredentialReference]]) -> Keyring:
-    """Fetch the credentials that a policy names.
+async def keyring_for(
+    policy: Policy,
+    configured: Callable[[], Mapping[str, CredentialReference]],
+    *,
+    also: Iterable[EgressRule] = (),
+) -> Keyring:
+    """Fetch the credentials that a policy names, and those of the connectors that it offers.
 
     Args:
         policy: The policy in force.
-        configured: Reads the operator's; asked only when the policy names one.
+        configured: Reads the operator's; asked only when one is named.
+        also: The connectors' rules.
 
     Raises:
         InvalidInputError: When one is not configured, may not go to the rule's host, or has no usable value.
     """
-    rules = [rule for rule in (policy.network.allow if policy.network else ()) if rule.credential]
+    written = policy.network.allow if policy.network else ()
+    rules = [rule for rule in (*written, *also) if rule.credential]
     if not rules:
         return EMPTY
     references = configured()
@@ -108,13 +115,13 @@ def _reference(rule: EgressRule, references: Mapping[str, CredentialReference]) 
     reference = references.get(name)
     if reference is None:
         raise InvalidInputError(
-            f"the policy's rule for `{rule.host.text}` names credential `{name}`, which is not configured",
+            f"the rule for `{rule.host.text}` names credential `{name}`, which is not configured",
             hint=f"`credentials: {{{name}: {{env: NAME, hosts: [{rule.host.text}]}}}}` in config.yaml",
         )
     if not any(rule.host.meet(host) == rule.host for host in reference.hosts):
         hosts = ", ".join(host.text for host in reference.hosts)
         raise InvalidInputError(
-            f"credential `{name}` may go to `{hosts}` only; the policy's rule is for `{rule.host.text}`",
+            f"credential `{name}` may go to `{hosts}` only; the rule is for `{rule.host.text}`",
             hint="the operator's configuration names the hosts of a credential",
         )
     return reference

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from agent_runner.backends.backend import Backend
     from agent_runner.backends.configuration import ConfiguredModel
+    from agent_runner.connectors_configured import ConfiguredConnectors
     from agent_runner.credentials import CredentialReference
 
 SCRIPTED: Final = "scripted:"
@@ -172,3 +173,12 @@ def configured_credentials() -> Mapping[str, CredentialReference]:
         InvalidInputError: When the configuration is not valid.
     """
     return read_configuration(configuration_path()).credentials
+
+
+def configured_connectors() -> ConfiguredConnectors:
+    """Return the operator's connectors.
+
+    Raises:
+        InvalidInputError: When the configuration is not valid.
+    """
+    return read_configuration(configuration_path()).connectors

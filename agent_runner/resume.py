@@ -9,6 +9,7 @@ import orjson
 
 from agent_runner.budget import NOTHING, BudgetLimits, limits_of_policy, spelled
 from agent_runner.ceiling import read_ceiling
+from agent_runner.connectors import rules_of
 from agent_runner.credentials import keyring_for
 from agent_runner.errors import BackendError, InvalidInputError, RefusedError
 from agent_runner.fold import BUDGET_ADDED, Past, read_past
@@ -84,7 +85,7 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
     if started.workspace is not None:
         require_lineage(request.state, started.workspace, policy.grant)
     await _rewind(request.backend, past.used.turns)
-    keyring = await keyring_for(policy, configured_credentials)
+    keyring = await keyring_for(policy, configured_credentials, also=rules_of(policy))
     journal = Journal.reopen(
         request.state,
         request.session,

@@ -42,7 +42,7 @@ async def way_out(
         return
 
     async def write(happened: events.Event) -> None:
-        await journal.record(_written(happened, session))
+        await journal.record(written(happened, session))
 
     programs = policy.grant is Grant.NETWORK_EXEC
     rules = RuleSet.of(policy.network)
@@ -52,13 +52,19 @@ async def way_out(
         yield gate
 
 
-def _written(happened: events.Event, session: str) -> event.EgressOpened | event.EgressClosed:
+def written(happened: events.Event, owner: str) -> event.EgressOpened | event.EgressClosed:
+    """Return a gate's event in the ledger's form.
+
+    Args:
+        happened: What the gate told.
+        owner: Whose connection it is: the session, or one of its connectors, as `<session>/slack`.
+    """
     match happened:
         case events.Decided():
             denied = happened.verdict == "denied"
             reason = Reason(code=happened.code, message=happened.message, hint=happened.hint)
             return event.EgressOpened(
-                connection=f"{session}/{happened.connection}",
+                connection=f"{owner}/{happened.connection}",
                 host=happened.host,
                 port=happened.port,
                 scheme=happened.scheme,
@@ -68,7 +74,7 @@ def _written(happened: events.Event, session: str) -> event.EgressOpened | event
             )
         case events.Closed():
             return event.EgressClosed(
-                connection=f"{session}/{happened.connection}",
+                connection=f"{owner}/{happened.connection}",
                 sent_bytes=happened.sent_bytes,
                 received_bytes=happened.received_bytes,
                 requests=1,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from cli_tools import files, finish, git, http, output, run
+from cli_tools import files, finish, git, http, mail, output, run, slack
 from cli_tools.action import Catalogue
 
 
 def built_in() -> Catalogue:
     """Return every command there is."""
-    return Catalogue(
-        (*files.COMMANDS, *git.COMMANDS, *http.COMMANDS, *run.COMMANDS, *finish.COMMANDS, *output.COMMANDS)
-    )
+    rooms = (files, git, http, mail, run, slack, finish, output)
+    return Catalogue(command for room in rooms for command in room.COMMANDS)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from agent_runner.backends.checked_yaml import read_checked
 from agent_runner.backends.key import KeyReference
+from agent_runner.connectors_configured import ConfiguredConnectors
 from agent_runner.credentials import CredentialReference
 from policies.leaves import CountField, DurationField
 from policies.units import Seconds
@@ -184,6 +185,8 @@ class Configuration(_Strict):
     """Names, and what they stand for; `default` is used when none is named."""
     credentials: dict[str, CredentialReference] = Field(default_factory=dict)
     """Names that policies use, and where their values are to be had."""
+    connectors: ConfiguredConnectors = Field(default_factory=ConfiguredConnectors)
+    """The servers behind `slack` and `mail`."""
 
 
 def read_configuration(path: Path) -> Configuration:

@@ -11,6 +11,7 @@ from audit.journal import Journal, Registration
 from audit.state import prepare
 from cli_tools.action import Catalogue, LineProposal, Proposal, ToolProposal
 from cli_tools.catalogue import built_in
+from cli_tools.connector import NONE
 from cli_tools.gate import Gate
 from cli_tools.record import Record
 from policies.request import Allowed, Denied, NeedsApproval, SessionFacts
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cli_tools.action import Action
+    from cli_tools.connector import Connectors
     from cli_tools.observation import Observation
     from sandbox.spec import ContainerSpec
 
@@ -80,13 +82,14 @@ class Door:
 
 
 @contextlib.asynccontextmanager
-async def open_door(
+async def open_door(  # noqa: PLR0913 - a door in all its parts
     place: Path,
     policy: str = FILES,
     *,
     catalogue: Catalogue | None = None,
     answer: Allowed | Denied | None = None,
     secrets: dict[str, str] | None = None,
+    connectors: Connectors = NONE,
 ) -> AsyncIterator[Door]:
     """Open a gate before a guest at `place/workspace`; somebody can be asked when `answer` is given."""
     folder, state = place / "workspace", place / "state"
@@ -116,5 +119,6 @@ async def open_door(
             egress=None,
             record=Record(journal, SESSION),
             approver=approver,
+            connectors=connectors,
         )
         yield Door(gate, folder, state, approver)

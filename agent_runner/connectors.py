@@ -1,0 +1,240 @@
+"""Open a session's connectors: each an egress gate of its own, to the server that the operator configured.
+
+The gate's process is locked down and is given the one credential at each request; every connection is an
+entry of the ledger. What a policy's `network.deny` names stays denied, and its limits bound each connector.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.models import configured_connectors
+from agent_runner.way_out import written
+from cli_tools.catalogue import built_in
+from cli_tools.connector import LARGEST_ANSWER_BYTES
+from cli_tools.errors import ActionError
+from cli_tools.offer import offers
+from policies.capability import Capability
+from sandbox.egress.errors import EgressDeniedError, UpstreamError
+from sandbox.egress.gate import EgressGate
+from sandbox.egress.rules import RuleSet
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from agent_runner.connectors_configured import ConfiguredConnectors
+    from audit.journal import Journal
+    from cli_tools.action import Catalogue
+    from cli_tools.connector import Connector
+    from policies.policy import EgressRule, Policy
+    from sandbox.egress import events
+    from sandbox.egress.credentials import Headers
+    from sandbox.egress.fetch import Response
+    from sandbox.egress.gate import CredentialSource
+    from sandbox.egress.rules import Rule
+
+LONGEST_WAIT_SECONDS: Final = 60.0
+"""For one action, where the server asks to wait (RFC 6585, clause 4; RFC 9110, clause 10.2.3)."""
+USUAL_WAIT_SECONDS: Final = 5.0
+"""Where it does not say how long."""
+SHORTEST_WAIT_SECONDS: Final = 1.0
+MOST_TRIES: Final = 6
+_TOO_MANY: Final = 429
+_UNAVAILABLE: Final = 503
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered:
+    """One connector that a session may use, as configured."""
+
+    name: str
+    base_url: str
+    account: str
+    rules: tuple[Rule, ...]
+    ca_file: Path | None
+
+
+def orders_of(policy: Policy) -> tuple[Ordered, ...]:
+    """Return the connectors whose commands a policy offers and which the operator configured.
+
+    Raises:
+        InvalidInputError: When the operator's configuration is not valid.
+    """
+    return ordered(policy, built_in(), configured_connectors)
+
+
+def rules_of(policy: Policy) -> tuple[EgressRule, ...]:
+    """Return the rules of a policy's connectors, for whoever fetches their credentials.
+
+    Raises:
+        InvalidInputError: When the operator's configuration is not valid.
+    """
+    return tuple(rule.as_written() for order in orders_of(policy) for rule in order.rules)
+
+
+def ordered(
+    policy: Policy, catalogue: Catalogue, configured: Callable[[], ConfiguredConnectors]
+) -> tuple[Ordered, ...]:
+    """Return the connectors whose commands a policy offers and which are configured.
+
+    Args:
+        policy: The policy in force.
+        catalogue: The commands that exist.
+        configured: Reads the operator's configuration; asked only when a command needs a connector.
+    """
+    commands = (offer.command for offer in offers(catalogue, policy))
+    names = sorted({command.path[0] for command in commands if command.runs == "connector"})
+    if not names:
+        return ()
+    reads = policy.grant.holds(Capability.FILES)
+    servers = ((name, configured().server(name)) for name in names)
+    return tuple(
+        Ordered(
+            name=name,
+            base_url=server.base_url,
+            account=server.account,
+            rules=server.rules(reads=reads),
+            ca_file=Path(server.ca_file).expanduser() if server.ca_file else None,
+        )
+        for name, server in servers
+        if server is not None
+    )
+
+
+class GatedConnector:
+    """Ask one server through a gate of its own.
+
+    Args:
+        order: What it is.
+        gate: Its gate.
+    """
+
+    def __init__(self, order: Ordered, gate: EgressGate) -> None:
+        self._order = order
+        self._gate = gate
+
+    @property
+    def base_url(self) -> str:
+        """Where its API begins."""
+        return self._order.base_url
+
+    @property
+    def account(self) -> str:
+        """Whose things are meant."""
+        return self._order.account
+
+    async def request(self, method: str, url: str, *, headers: Headers = (), body: bytes = b"") -> Response:
+        """Make one request, again where the server asks to wait, within the bound.
+
+        Raises:
+            ActionError: When the rules say no, nobody answers, or the wait would be too long.
+        """
+        waited = 0.0
+        for _ in range(MOST_TRIES):
+            response = await self._once(method, url, headers, body)
+            pause = _pause(method, response)
+            if pause is None:
+                return response
+            if waited + pause > LONGEST_WAIT_SECONDS:
+                raise self._limited(pause)
+            await asyncio.sleep(pause)
+            waited += pause
+        raise self._limited(SHORTEST_WAIT_SECONDS)
+
+    async def _once(self, method: str, url: str, headers: Headers, body: bytes) -> Response:
+        try:
+            response = await self._gate.request(
+                method, url, headers=headers, body=body, body_bytes=LARGEST_ANSWER_BYTES
+            )
+        except (EgressDeniedError, UpstreamError) as error:
+            raise ActionError(error.code, error.message, hint=error.hint) from error
+        if response.truncated:
+            raise ActionError(
+                "too-large", f"`{self._order.name}` answered with more than {LARGEST_ANSWER_BYTES} bytes"
+            )
+        return response
+
+    def _limited(self, pause: float) -> ActionError:
+        return ActionError(
+            "rate-limited",
+            f"`{self._order.name}` asks to wait {pause:.0f} s",
+            hint="do something else first, or ask for less at once",
+        )
+
+
+def _pause(method: str, response: Response) -> float | None:
+    """Return the seconds that the server asks to wait; None when it answered, or it may have been done."""
+    if response.status != _TOO_MANY and not (response.status == _UNAVAILABLE and method == "GET"):
+        return None
+    text = response.header("retry-after").strip()
+    if text.isdecimal() and text.isascii() and len(text) <= 9:
+        return max(float(text), SHORTEST_WAIT_SECONDS)
+    return USUAL_WAIT_SECONDS if response.status == _TOO_MANY else None
+
+
+class SessionConnectors:
+    """Start a session's connectors when they are first asked for.
+
+    Args:
+        orders: Those that it may use.
+        start: Starts a connector's gate, open until the session ends.
+    """
+
+    def __init__(
+        self, orders: Mapping[str, Ordered], start: Callable[[Ordered], Awaitable[EgressGate]]
+    ) -> None:
+        self._orders = orders
+        self._start = start
+        self._open: dict[str, GatedConnector] = {}
+        self._starting = asyncio.Lock()
+
+    async def open(self, name: str) -> Connector:
+        """Return a connector.
+
+        Raises:
+            ActionError: When the operator configured none of that name.
+        """
+        order = self._orders.get(name)
+        if order is None:
+            raise ActionError(
+                "not-configured",
+                f"connector `{name}` is not configured",
+                hint=f"the operator adds `connectors: {{{name}: {{credential: NAME}}}}` to config.yaml",
+            )
+        async with self._starting:
+            if name not in self._open:
+                self._open[name] = GatedConnector(order, await self._start(order))
+        return self._open[name]
+
+
+@asynccontextmanager
+async def connectors_of(
+    policy: Policy, journal: Journal, session: str, *, credentials: CredentialSource
+) -> AsyncIterator[SessionConnectors]:
+    """Yield a session's connectors, none of which is started yet, and end those that were.
+
+    Args:
+        policy: The policy in force: the commands that it offers, its limits, and hosts that it denies.
+        journal: The session's ledger.
+        session: Its id.
+        credentials: Finds a credential by name.
+
+    Raises:
+        InvalidInputError: When the operator's configuration is not valid.
+    """
+    bounds = RuleSet.of(policy.network)
+    async with AsyncExitStack() as stack:
+
+        async def start(order: Ordered) -> EgressGate:
+            async def write(happened: events.Event) -> None:
+                await journal.record(written(happened, f"{session}/{order.name}"))
+
+            rules = replace(bounds, rules=order.rules)
+            gate = EgressGate.start(rules, journal=write, credentials=credentials, ca_file=order.ca_file)
+            return await stack.enter_async_context(gate)
+
+        yield SessionConnectors({order.name: order for order in orders_of(policy)}, start)

@@ -1,0 +1,12 @@
+"""Hold the `mail` commands, each group in its own file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cli_tools.mail import keep, look, send
+
+if TYPE_CHECKING:
+    from cli_tools.command import Command
+
+COMMANDS: Final[tuple[Command, ...]] = (*look.COMMANDS, *keep.COMMANDS, *send.COMMANDS)

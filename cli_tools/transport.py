@@ -1,0 +1,42 @@
+"""Carry the requests of httpx through a connector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import httpx2
+
+if TYPE_CHECKING:
+    from cli_tools.connector import Connector
+
+_SENT: Final = frozenset(
+    {"content-type", "prefer", "accept", "mcp-protocol-version", "mcp-session-id", "last-event-id"}
+)
+_RETURNED: Final = frozenset({"content-type", "location", "mcp-session-id"})
+
+
+class ConnectorTransport(httpx2.AsyncBaseTransport):
+    """Carry httpx's requests through a connector.
+
+    Args:
+        connector: Where they go.
+    """
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Make one request.
+
+        Raises:
+            ActionError: As the connector does.
+        """
+        response = await self._connector.request(
+            request.method,
+            str(request.url),
+            headers=tuple((name, value) for name, value in request.headers.items() if name in _SENT),
+            body=await request.aread(),
+        )
+        # The connector has undone the framing already, and asked for no compression.
+        kept = [(name, value) for name, value in response.headers if name in _RETURNED]
+        return httpx2.Response(response.status, headers=kept, content=response.body, request=request)

@@ -1,0 +1,129 @@
+"""The connectors of whole sessions: from the operator's configuration to the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner import models
+from agent_runner.errors import InvalidInputError
+from tests.agent_runner.stand import FINISH, SESSION, lines, saying
+from tests.cli_tools.answering import TOKEN, served
+from tests.cli_tools.slack.slack_server import Slack
+from tests.sandbox.egress.ground import make_authority
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.agent_runner.stand import Stand
+
+POLICY = """version: 1
+name: x
+grant: [files, network]
+network: {allow: [], deny: [DENIED]}
+commands: {allow: ["slack *"], rules: [{command: slack post, arguments: {channel: ["#ci"]}}]}
+"""
+CONFIGURED = """version: 1
+credentials: {team: {env: TEAM_TOKEN, hosts: [127.0.0.1]}}
+connectors: {slack: {credential: team, base_url: "https://127.0.0.1:PORT/api", private: true, ca_file: CA}}
+"""
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    monkeypatch.setattr(models, "configuration_path", lambda: path)
+    monkeypatch.setenv("TEAM_TOKEN", TOKEN)
+
+
+def policy(denied: str = "nowhere.example") -> str:
+    return POLICY.replace("DENIED", denied)
+
+
+async def test_a_session_posts_through_its_connector_and_every_connection_is_in_the_ledger(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, slack = make_authority(tmp_path), Slack()
+    async with served(slack, authority) as server:
+        text = CONFIGURED.replace("PORT", str(server.port)).replace("CA", str(authority.file))
+        configure(monkeypatch, tmp_path, text)
+
+        post = f"slack post --channel '#ci' --text 'the token is {TOKEN}'"
+        ended = await stand.run(saying(lines(post), FINISH), policy())
+
+    assert ended.status == "done"
+    assert slack.posted[0]["text"] == f"the token is {TOKEN}"
+    (opened,), (closed,) = stand.entries("egress.opened"), stand.entries("egress.closed")
+    assert opened["connection"] == closed["connection"] == f"{SESSION}/slack/c1"
+    assert (opened["host"], opened["verdict"], closed["why"]) == ("127.0.0.1", "allowed", "done")
+    session = stand.state / "sessions" / SESSION
+    assert not [path for path in session.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+
+
+async def test_a_host_that_the_policy_denies_is_denied_to_a_connector(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, slack = make_authority(tmp_path), Slack()
+    async with served(slack, authority) as server:
+        text = CONFIGURED.replace("PORT", str(server.port)).replace("CA", str(authority.file))
+        configure(monkeypatch, tmp_path, text)
+
+        post = lines("slack post --channel '#ci' --text x")
+        await stand.run(saying(post, FINISH), policy(denied="127.0.0.1"))
+
+    assert stand.eyes.seen[0].text.startswith("error (host): `127.0.0.1` is denied by `127.0.0.1`")
+    assert server.requests == []
+    assert [opened["verdict"] for opened in stand.entries("egress.opened")] == ["denied"]
+
+
+async def test_a_session_that_asks_nothing_starts_no_connector(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = CONFIGURED.replace("PORT", "1").replace("CA", "/nowhere")
+    configure(monkeypatch, tmp_path, text)
+
+    ended = await stand.run(saying(FINISH), policy())
+
+    assert ended.status == "done"
+    assert stand.entries("egress.opened") == []
+
+
+async def test_a_connector_whose_credential_is_not_to_be_had_ends_before_the_session_starts(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(monkeypatch, tmp_path, CONFIGURED.replace("PORT", "1").replace("CA", "/nowhere"))
+    monkeypatch.delenv("TEAM_TOKEN")
+
+    with pytest.raises(InvalidInputError, match="credential `team` is not to be had"):
+        await stand.run(saying(FINISH), policy())
+
+
+async def test_a_credential_goes_to_no_other_host_than_the_operator_bound_it_to(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = CONFIGURED.replace("PORT", "1").replace("CA", "/nowhere").replace("127.0.0.1]", "slack.com]")
+    configure(monkeypatch, tmp_path, text)
+
+    with pytest.raises(InvalidInputError, match=r"may go to `slack.com` only; the rule is for `127.0.0.1`"):
+        await stand.run(saying(FINISH), policy())
+
+
+@pytest.mark.parametrize(
+    ("slack", "message"),
+    [
+        ("{credential: team, base_url: 'http://slack.com/api'}", "expected `https://HOST/PATH`"),
+        ("{credential: team, base_url: 'https://a@slack.com/api'}", "is not a URL|is no"),
+        ("{credential: team, base_url: 'https://slack.com/api?x=1'}", "expected `https://HOST/PATH`"),
+        ("{base_url: 'https://slack.com/api'}", "field required"),
+        ("{credential: team, token: x}", "`connectors.slack.token`"),
+    ],
+)
+async def test_a_connector_that_is_not_valid_is_one_line_with_its_place(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slack: str, message: str
+) -> None:
+    configure(monkeypatch, tmp_path, f"version: 1\nconnectors:\n  slack: {slack}\n")
+
+    with pytest.raises(InvalidInputError, match=message) as refused:
+        await stand.run(saying(FINISH), policy())
+    assert "config.yaml:3:" in refused.value.message
