@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from sandbox.docker_engine import DockerEngine
+from sandbox.errors import EngineRefusedError
 from sandbox.runtime.cleaning import remove_built
 from sandbox.runtime.images import ready_empty, ready_starter
 from sandbox.runtime.volume import ready_runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 BUILT = "pairlock-built"
@@ -52,19 +55,44 @@ async def _build(state: Path) -> None:
 
 
 @pytest.fixture
-def new_state(built: Path, tmp_path: Path) -> Callable[[], Path]:
-    """Return a maker of state folders of their own, in which nothing has to be built."""
-    made = 0
+def new_state(built: Path, tmp_path: Path) -> Iterator[Callable[[], Path]]:
+    """Return a maker of state folders of their own, in which nothing has to be built; what is, goes again."""
+    made: list[Path] = []
 
     def make() -> Path:
-        nonlocal made
-        made += 1
-        state = tmp_path / f"state-{made}"
+        state = tmp_path / f"state-{len(made) + 1}"
         state.mkdir(mode=0o700)
         shutil.copytree(built / "engines", state / "engines")
+        made.append(state)
         return state
 
-    return make
+    yield make
+    for state in made:
+        if own := _recorded(state) - _recorded(built):
+            asyncio.run(_remove_things(own))
+
+
+def _recorded(state: Path) -> set[str]:
+    """Return the volumes and images that a state folder's records name as built there."""
+    found: set[str] = set()
+    for file in (state / "engines").glob("*.json"):
+        record = json.loads(file.read_bytes())
+        found |= {record[name]["name"] for name in ("runtime", "starter", "node") if record[name]}
+        found |= {record["empty"], *(made["image"] for made in record["made"])} - {None}
+        found |= {*record["outdated_volumes"], *record["outdated_images"]}
+    return found
+
+
+async def _remove_things(names: set[str]) -> None:
+    """Remove what a test's own state had to build, because the shared one was out of date or gone."""
+    engine = await DockerEngine.connect()
+    try:
+        for name in names:
+            remove = engine.remove_image if name.startswith("sha256:") else engine.remove_volume
+            with suppress(EngineRefusedError):  # another test uses it
+                await remove(name)
+    finally:
+        await engine.close()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -110,7 +110,7 @@ def toolbox(built: Path) -> Iterator[str]:
     """Give an image with this machine's own tools."""
     name = asyncio.run(make_toolbox(built))
     yield name
-    asyncio.run(docker("rmi", "--force", name))
+    asyncio.run(docker("rmi", "--force", "--no-prune", name))
 
 
 async def said(

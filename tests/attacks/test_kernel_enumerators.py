@@ -41,7 +41,7 @@ def toolbox(built: Path) -> Iterator[str]:
     """Give an image with tools that enumerators like to find."""
     name = asyncio.run(make_toolbox(built))
     yield name
-    asyncio.run(docker("rmi", "--force", name))
+    asyncio.run(docker("rmi", "--force", "--no-prune", name))
 
 
 @pytest.mark.parametrize(

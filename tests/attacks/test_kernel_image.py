@@ -88,7 +88,7 @@ def hostile(built: Path, tmp_path: Path) -> Iterator[str]:
     """Give an image with every wish."""
     name = asyncio.run(_make(built, tmp_path, *WISHES))
     yield name
-    asyncio.run(docker("rmi", "--force", name))
+    asyncio.run(docker("rmi", "--force", "--no-prune", name))
 
 
 async def test_the_guest_is_not_touched_by_the_image(ground: Ground, hostile: str) -> None:  # noqa: F811 - the fixture
@@ -165,7 +165,7 @@ async def test_an_image_with_a_volume_across_ours_is_refused(
         with pytest.raises(ImageRefusedError, match="declares"):
             await ground.spec(Grant.EXEC, image=name)
     finally:
-        await docker("rmi", "--force", name)
+        await docker("rmi", "--force", "--no-prune", name)
 
     assert ground.opened == []
 

@@ -354,7 +354,7 @@ def test_b115_the_engine_mounts_what_the_plan_says_and_nothing_more(yard: Yard) 
         ).stdout  # fmt: skip
     finally:
         subprocess.run([*docker, "volume", "rm", "-f", name], check=False, capture_output=True)
-        subprocess.run([*docker, "rmi", "-f", name], check=False, capture_output=True)
+        subprocess.run([*docker, "rmi", "-f", "--no-prune", name], check=False, capture_output=True)
     assert "secret" not in said
     assert "ran" not in said.split()
     assert said.split()[:2] == ["a", "tool"]

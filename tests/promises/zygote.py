@@ -1,9 +1,10 @@
 """Start pairlock's runners quickly, from a process that has imported everything, and kill them at a moment.
 
-Run as a program it reads one job a line from stdin and writes one outcome a line to stdout. For each job it
-forks a watcher, the watcher forks a runner, which runs `pairlock` with the job's arguments in a process group
-of its own. At the job's moment the watcher kills every process that is that runner or was forked by it, as
-`--detach` does; what the runner *started*, such as its egress gate, has to end by itself.
+Run as a program it reads one job a line from stdin and writes two outcomes to stdout, a line each: one when
+the runner ended or was killed, one when nothing that it had started is left. For each job it forks a watcher,
+the watcher forks a runner, which runs `pairlock` with the job's arguments in a process group of its own. At
+the job's moment the watcher kills every process that is that runner or was forked by it, as `--detach` does;
+what the runner *started*, such as its egress gate, has to end by itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PR_SET_CHILD_SUBREAPER: Final = 36
 ORPHANS_SECONDS: Final = 60.0
@@ -43,13 +47,13 @@ def main() -> None:
         job = json.loads(line)
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            outcome = watch(job)
-            os.write(1, (json.dumps({"job": job["job"], **outcome}) + "\n").encode())
+            for outcome in watch(job):
+                os.write(1, (json.dumps({"job": job["job"], **outcome}) + "\n").encode())
             os._exit(0)
 
 
-def watch(job: dict[str, Any]) -> dict[str, Any]:
-    """Run one job, kill it at its moment, and say when that was and what had become of it."""
+def watch(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run one job, kill it at its moment, and say when that was; then what it left behind."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     begun = time.monotonic()
     runner = os.fork()
@@ -65,10 +69,11 @@ def watch(job: dict[str, Any]) -> dict[str, Any]:
     if alive:
         killed = kill_runners()
     at = time.monotonic()
+    yield {"killed": killed, "code": code, "at": at, "seconds": at - begun}
     while reaped(runner, code)[1] and time.monotonic() < at + ORPHANS_SECONDS:
         time.sleep(0.01)
     left = [command_line(pid) for pid in children(os.getpid())]
-    return {"killed": killed, "code": code, "at": at, "seconds": at - begun, "left": left}
+    yield {"left": left, "seconds": time.monotonic() - at}
 
 
 def run(job: dict[str, Any]) -> None:

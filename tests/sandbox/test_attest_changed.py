@@ -336,7 +336,7 @@ async def test_another_image_is_found(ground: Ground, tmp_path: Path) -> None:
             async with ground.opened_sandbox(spec, change=config(Image=other)):
                 pytest.fail("the sandbox was opened")
     finally:
-        await docker("rmi", other)
+        await docker("rmi", "--no-prune", other)
 
     assert {"image", "Config.Image"} <= {piece.check for piece in caught.value.differences}
 

@@ -134,7 +134,7 @@ def hostile(docker_client: docker.DockerClient, tmp_path: Path) -> Iterator[str]
     _write_hostile(path)
     docker_client.api.import_image_from_data(path.read_bytes(), repository=repository, tag=tag)
     yield f"{repository}:{tag}"
-    docker_client.images.remove(f"{repository}:{tag}", force=True)
+    docker_client.images.remove(f"{repository}:{tag}", force=True, noprune=True)
 
 
 def _write_hostile(path: Path) -> None:

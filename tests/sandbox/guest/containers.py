@@ -63,7 +63,7 @@ def empty_image() -> Iterator[str]:
     try:
         yield name
     finally:
-        run("docker", "rmi", "--force", name)
+        run("docker", "rmi", "--force", "--no-prune", name)
 
 
 class Place:

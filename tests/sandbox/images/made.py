@@ -101,7 +101,9 @@ def dressed(base: str, *lines: str) -> Iterator[str]:
 
 def forget(name: str) -> None:
     """Remove an image's name; one that is gone is no error."""
-    subprocess.run(["docker", "rmi", "--force", name], check=False, capture_output=True, timeout=300)
+    subprocess.run(
+        ["docker", "rmi", "--force", "--no-prune", name], check=False, capture_output=True, timeout=300
+    )
 
 
 def run_docker(*words: str) -> str:
