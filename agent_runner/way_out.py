@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, assert_never
 
+from agent_runner.egress_approval import EgressApproval
 from audit import event
 from audit.fields import Reason
 from policies.capability import Capability
@@ -16,6 +17,7 @@ from sandbox.egress.rules import RuleSet
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from agent_runner.approvals import Asker
     from audit.journal import Journal
     from policies.policy import Policy
     from sandbox.egress.gate import CredentialSource
@@ -23,8 +25,14 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def way_out(
-    policy: Policy, journal: Journal, session: str, sandbox: Sandbox, *, credentials: CredentialSource
+async def way_out(  # noqa: PLR0913 - the rooms that it joins
+    policy: Policy,
+    journal: Journal,
+    session: str,
+    sandbox: Sandbox,
+    *,
+    credentials: CredentialSource,
+    asker: Asker,
 ) -> AsyncIterator[EgressGate | None]:
     """Yield the gate, or None in a session without `network`, for which no gate is ever started.
 
@@ -36,6 +44,7 @@ async def way_out(
         session: Its id.
         sandbox: Where its programs run.
         credentials: Finds a credential that the policy names.
+        asker: Who is asked where a rule says so.
     """
     if not policy.grant.holds(Capability.NETWORK):
         yield None
@@ -46,13 +55,19 @@ async def way_out(
 
     programs = policy.grant is Grant.NETWORK_EXEC
     rules = RuleSet.of(policy.network)
-    async with EgressGate.start(rules, journal=write, credentials=credentials, proxy=programs) as gate:
+    approval = EgressApproval(journal, session, asker)
+    started = EgressGate.start(
+        rules, journal=write, credentials=credentials, approval=approval.ask, proxy=programs
+    )
+    async with started as gate:
         if programs:
             await sandbox.let_out(gate.relay, authorities=gate.ca_certificate)
         yield gate
 
 
-def written(happened: events.Event, owner: str) -> event.EgressOpened | event.EgressClosed:
+def written(
+    happened: events.Event, owner: str
+) -> event.EgressOpened | event.EgressRequested | event.EgressClosed:
     """Return a gate's event in the ledger's form.
 
     Args:
@@ -60,26 +75,66 @@ def written(happened: events.Event, owner: str) -> event.EgressOpened | event.Eg
         owner: Whose connection it is: the session, or one of its connectors, as `<session>/slack`.
     """
     match happened:
+        case events.Decided(within=within) if within:
+            return _requested(happened, owner)
         case events.Decided():
-            denied = happened.verdict == "denied"
-            reason = Reason(code=happened.code, message=happened.message, hint=happened.hint)
-            return event.EgressOpened(
-                connection=f"{owner}/{happened.connection}",
-                host=happened.host,
-                port=happened.port,
-                scheme=happened.scheme,
-                verdict=happened.verdict,
-                reasons=(reason,) if denied else (),
-                action=happened.action,
-            )
+            return _opened(happened, owner)
         case events.Closed():
-            return event.EgressClosed(
-                connection=f"{owner}/{happened.connection}",
-                sent_bytes=happened.sent_bytes,
-                received_bytes=happened.received_bytes,
-                requests=1,
-                duration_ms=happened.duration_ms,
-                why=happened.why,
-            )
+            return _closed(happened, owner)
         case _:
             assert_never(happened)
+
+
+def _reasons(happened: events.Decided) -> tuple[Reason, ...]:
+    if happened.verdict == "allowed":
+        return ()
+    return (Reason(code=happened.code, message=happened.message, hint=happened.hint),)
+
+
+def _opened(happened: events.Decided, owner: str) -> event.EgressOpened:
+    return event.EgressOpened(
+        connection=f"{owner}/{happened.connection}",
+        host=happened.host,
+        port=happened.port,
+        scheme=happened.scheme,
+        verdict=happened.verdict,
+        reasons=_reasons(happened),
+        action=happened.action,
+        rule=happened.rule,
+        method=happened.method,
+        path=happened.path,
+    )
+
+
+def _requested(happened: events.Decided, owner: str) -> event.EgressRequested:
+    return event.EgressRequested(
+        connection=f"{owner}/{happened.within}",
+        request=f"{owner}/{happened.connection}",
+        method=happened.method,
+        path=happened.path,
+        verdict=happened.verdict,
+        reasons=_reasons(happened),
+        host=happened.host,
+        port=happened.port,
+        rule=happened.rule,
+        action=happened.action,
+    )
+
+
+def _closed(happened: events.Closed, owner: str) -> event.EgressClosed:
+    return event.EgressClosed(
+        connection=f"{owner}/{happened.connection}",
+        sent_bytes=happened.sent_bytes,
+        received_bytes=happened.received_bytes,
+        requests=happened.requests,
+        duration_ms=happened.duration_ms,
+        why=happened.why,
+        host=happened.host,
+        port=happened.port,
+        address=happened.address,
+        status=happened.status,
+        rule=happened.rule,
+        method=happened.method,
+        path=happened.path,
+        action=happened.action,
+    )

@@ -21,20 +21,35 @@ class EgressOpened(Event):
     """The pinned address; empty when nothing was resolved."""
     action: str = ""
     """The action it belongs to; empty where that is not known."""
+    rule: Text = ""
+    """The rule that allowed it or came nearest, as `origin:line:column` or its host; empty for none."""
+    method: Text = ""
+    """Empty where requests are not seen."""
+    path: Text = ""
+    """Without its query, which is never recorded; empty where requests are not seen."""
 
 
 class EgressRequested(Event):
-    """A request on a connection whose requests are seen."""
+    """A request inside a tunnel whose TLS ends at the gate."""
 
     kind = "egress.requested"
     connection: str
+    """The tunnel's."""
     method: Text
     path: Text
     """Without its query, which is never recorded."""
     verdict: Literal["allowed", "denied"]
     reasons: tuple[Reason, ...] = ()
     status: Count = 0
-    """The answer's status; 0 when there was none."""
+    """The answer's status; 0 when there was none, or not yet."""
+    request: str = ""
+    """Its own name, `<session>/c<n>`, with which an `egress.closed` tells of its end; empty for none."""
+    host: Text = ""
+    port: Count = 0
+    rule: Text = ""
+    """As for a connection."""
+    action: str = ""
+    """As for a connection."""
 
 
 class EgressClosed(Event):
@@ -47,3 +62,16 @@ class EgressClosed(Event):
     requests: Count
     duration_ms: Count
     why: Text
+    host: Text = ""
+    port: Count = 0
+    address: Text = ""
+    """What was dialled; empty when nothing was."""
+    status: Count = 0
+    """The answer's status; 0 when none was seen."""
+    rule: Text = ""
+    """The rule that allowed it."""
+    method: Text = ""
+    path: Text = ""
+    """Without its query."""
+    action: str = ""
+    """The action it belongs to; empty where that is not known."""

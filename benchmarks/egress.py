@@ -203,7 +203,7 @@ async def request_us(gate: EgressGate, url: str) -> float:
 
 def resident_bytes(gate: EgressGate) -> int:
     """Return what the gate's process holds in memory."""
-    status = Path(f"/proc/{gate._process.pid}/status").read_text()  # noqa: SLF001 - nobody else needs to know
+    status = Path(f"/proc/{gate.pid}/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, assert_never
 
@@ -114,7 +115,8 @@ class Gate:
         )
         await self._record.started(number, action)
         try:
-            outcome = self._record.redacted(await action.command.act(surroundings, **action.parameters))
+            with self._egress.during(number) if self._egress else nullcontext():
+                outcome = self._record.redacted(await action.command.act(surroundings, **action.parameters))
         except (ActionError, OperationError) as error:
             await self._record.failure(number, error)
             return self._record.redacted_error(observation.of_error(error, action=number, command=name))

@@ -65,7 +65,10 @@ class Connections:
         found.parts.extend(reasons(requested.reasons))
         status = str(requested.status) if requested.status else ""
         to = f"{requested.method} {requested.path}"
-        table.rows.append([_short(requested.connection), requested.verdict, to, "", "", "", status])
+        name = requested.request or requested.connection
+        table.rows.append([_short(name), requested.verdict, to, "", "", "", status])
+        if requested.request:
+            self._open.put(requested.request, (found, table))
         self._steps.changed(found)
 
     def _closed(self, moment: Moment, closed: event.EgressClosed) -> None:

@@ -59,11 +59,16 @@ class Traffic:
                 self._decided(host, happened)
                 if happened.address and happened.address not in host.addresses[:4]:
                     host.addresses = [*host.addresses, happened.address][:4]
-            case event.EgressRequested(verdict="denied", connection=connection):
+            case event.EgressRequested(connection=connection):
                 host = self._open.get(connection) or self._host(OTHERS)
-                self._decided(host, happened)
+                if happened.request:
+                    self._open.put(happened.request, host)
+                if happened.verdict == "denied":
+                    self._decided(host, happened)
             case event.EgressClosed(connection=connection):
                 host = self._open.get(connection) or self._host(OTHERS)
+                if happened.address and happened.address not in host.addresses[:4]:
+                    host.addresses = [*host.addresses, happened.address][:4]
                 host.sent_bytes += happened.sent_bytes
                 host.received_bytes += happened.received_bytes
             case _:

@@ -1,166 +1,27 @@
-"""Carry a decision out: journal it, resolve, check, dial, count, journal its end; there is no other way."""
+"""Carry a decision out: count, ask, write down, yield a crossing, write down its end. No other way."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
-from sandbox.egress.budget import Budget, Share
+from sandbox.egress.budget import Budget
+from sandbox.egress.crossing import Crossing
 from sandbox.egress.ends import GoneError
-from sandbox.egress.errors import EgressDeniedError, EgressError, UpstreamError
-from sandbox.egress.events import Closed, Decided, Event
-from sandbox.egress.resolve import Resolver, pinned
+from sandbox.egress.errors import EgressDeniedError, UpstreamError
+from sandbox.egress.events import Decided
 from sandbox.egress.rules import Allowed, Denied, RuleSet, Wanted, decide
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
-    from sandbox.egress.addresses import HostNetworks
-    from sandbox.egress.credentials import Secrets
-    from sandbox.egress.dial import Dialler, Opened
+    from sandbox.egress.outside import Outside
 
-CHUNK_BYTES: Final = 64 * 1024
-FINISH_SECONDS: Final = 10.0
 MOST_REFUSALS: Final = 10_000
 """Refusals of a session that are written down; what is beyond is refused unwritten, to spare the disk."""
-IDLE_SECONDS: Final = 120.0
-"""Longest wait for the next byte, or for room to send one."""
-
-
-class Record(Protocol):
-    """Write an event down."""
-
-    async def record(self, event: Event) -> None:
-        """Return when the event is durable.
-
-        Raises:
-            EgressDeniedError: With code `journal`, when it cannot be written; then nothing may leave.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """What a border needs of the world; each is handed in."""
-
-    resolver: Resolver
-    networks: Callable[[], HostNetworks]
-    dialler: Dialler
-    record: Record
-    secrets: Secrets
-    monotonic: Callable[[], float] = time.monotonic
-    """Seconds."""
-
-
-class Crossing:
-    """One allowed connection: dialled at most once, and counted byte by byte."""
-
-    def __init__(self, *, wanted: Wanted, allowed: Allowed, share: Share, outside: Outside) -> None:
-        self.wanted = wanted
-        self.rule = allowed.rule
-        self.by_request = allowed.by_request
-        self.share = share
-        self.status = 0
-        self._outside = outside
-        self._opened: Opened | None = None
-
-    @property
-    def address(self) -> str:
-        """What was dialled; empty before."""
-        return str(self._opened.address) if self._opened else ""
-
-    async def connect(self, *, tls: bool) -> None:
-        """Resolve, check and dial.
-
-        Args:
-            tls: Whether the gate itself speaks TLS, and verifies the server.
-
-        Raises:
-            EgressDeniedError: When an address must not be dialled.
-            UpstreamError: When nothing answers.
-        """
-        name = self.wanted.host
-        if self.rule.host.is_wild:  # labels below a wildcard reach whoever answers for the zone
-            self.share.send(len(name) - len(self.rule.host.text) + 1)
-        addresses = await pinned(
-            name,
-            allow_private=self.rule.allow_private,
-            resolver=self._outside.resolver,
-            networks=self._outside.networks,
-        )
-        self._opened = await self._outside.dialler.open(addresses, port=self.wanted.port, name=name, tls=tls)
-
-    async def write(self, data: bytes) -> None:
-        """Send bytes, counted first, and wait for room.
-
-        Raises:
-            EgressDeniedError: When the budget of bytes sent is spent; nothing of `data` leaves.
-            UpstreamError: When the connection is lost, or takes nothing for too long.
-        """
-        writer = self._connection.writer
-        self.share.send(len(data))
-        try:
-            writer.write(data)
-            async with asyncio.timeout(IDLE_SECONDS):
-                await writer.drain()
-        except TimeoutError:
-            raise UpstreamError(
-                "timeout", f"`{self.wanted.host}` took nothing for {IDLE_SECONDS:.0f} s"
-            ) from None
-        except OSError as error:
-            raise self._lost() from error
-
-    async def read(self) -> bytes:
-        """Return the next bytes, empty at the end.
-
-        Raises:
-            EgressDeniedError: When the budget of bytes received is spent.
-            UpstreamError: When the connection is lost, or nothing comes for too long.
-        """
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                data = await self._connection.reader.read(CHUNK_BYTES)
-        except TimeoutError:
-            raise UpstreamError(
-                "timeout", f"`{self.wanted.host}` sent nothing for {IDLE_SECONDS:.0f} s"
-            ) from None
-        except OSError as error:
-            raise self._lost() from error
-        self.share.receive(len(data))
-        return data
-
-    def end_sending(self) -> None:
-        """Tell the server that nothing more comes, where the transport can say so."""
-        writer = self._connection.writer
-        if writer.can_write_eof() and not writer.is_closing():
-            writer.write_eof()
-
-    async def finish(self) -> None:
-        """Close once everything that was written has left."""
-        writer = self._connection.writer
-        writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(FINISH_SECONDS):
-                await writer.wait_closed()
-
-    def abort(self) -> None:
-        """Drop the connection at once; what has not left yet never does."""
-        if self._opened is not None:
-            self._opened.writer.transport.abort()
-
-    @property
-    def _connection(self) -> Opened:
-        if self._opened is None:
-            raise UpstreamError("connect", f"`{self.wanted.host}` was not dialled")
-        return self._opened
-
-    def _lost(self) -> UpstreamError:
-        return UpstreamError("upstream", f"the connection to `{self.wanted.host}` was lost")
 
 
 class Border:
@@ -178,23 +39,28 @@ class Border:
         self._outside = outside
         self._numbers = count(1)
         self._refusals = 0
+        self._tunnels: dict[str, Crossing] = {}
+        """Those whose TLS ends here, by their connection."""
 
     @asynccontextmanager
-    async def crossing(self, wanted: Wanted, *, action: str = "") -> AsyncIterator[Crossing]:
+    async def crossing(
+        self, wanted: Wanted, *, query: str = "", approved: bool = False
+    ) -> AsyncIterator[Crossing]:
         """Admit one connection or request, and close it.
 
         INVARIANT: an allowed crossing is yielded, and its name resolved, only after its event is durable.
 
         Args:
             wanted: What is asked for, canonical.
-            action: The action that it belongs to; empty where that is not known.
+            query: Shown to a person who has to approve it, and nowhere written down.
+            approved: Whether a person has approved this very request already, as an action.
 
         Raises:
             EgressDeniedError: When it may not leave, before or after it was admitted.
             UpstreamError: When nothing came of it.
         """
-        event = self._event(wanted, action)
-        crossing = await self._admit(wanted, event)
+        event = self._event(wanted)
+        crossing = await self._admit(wanted, event, None if approved else query)
         started = self._outside.monotonic()
         why = "error"
         try:
@@ -215,10 +81,15 @@ class Border:
             why = "cancelled"
             raise
         finally:
-            crossing.abort()
-            crossing.share.close()
+            self._closed(crossing)
             duration = self._outside.monotonic() - started
-            await self._outside.record.record(_closed(event, crossing, why=why, seconds=duration))
+            await self._outside.record.record(crossing.closed(why=why, seconds=duration))
+
+    def _closed(self, crossing: Crossing) -> None:
+        crossing.abort()
+        if self._tunnels.pop(crossing.event.connection, None) and not crossing.requests:
+            crossing.share.idle()
+        crossing.share.close()
 
     async def refuse(self, denial: EgressDeniedError, *, scheme: str, action: str = "") -> None:
         """Write down that something was refused before it named a host that can be compared."""
@@ -239,7 +110,7 @@ class Border:
         if self._refusals <= MOST_REFUSALS:
             await self._outside.record.record(event)
 
-    async def _admit(self, wanted: Wanted, event: Decided) -> Crossing:
+    async def _admit(self, wanted: Wanted, event: Decided, query: str | None) -> Crossing:
         decision = decide(self.rules, wanted)
         match decision:
             case Denied():
@@ -249,25 +120,42 @@ class Border:
                 await self._record_refusal(denied(event, denial))
                 raise denial
             case Allowed():
-                return await self._open(wanted, event, decision)
+                if not decision.ask:
+                    query = None
+                return await self._open(wanted, replace(event, rule=decision.rule.name), decision, query)
             case _:
                 assert_never(decision)
 
-    async def _open(self, wanted: Wanted, event: Decided, allowed: Allowed) -> Crossing:
-        share = self.budget.share(allowed.rule)
+    async def _open(self, wanted: Wanted, event: Decided, allowed: Allowed, query: str | None) -> Crossing:
+        """Take what it needs of the budgets, ask a person unless `query` is None, and write it down."""
+        share = self.budget.share(None if allowed.by_request else allowed.rule)
         try:
-            share.open()
+            share.open(0 if allowed.by_request else 1)
         except EgressDeniedError as denial:
             await self._record_refusal(denied(event, denial))
             raise
         try:
-            await self._outside.record.record(replace(event, rule=allowed.rule.name))
+            if query is not None:
+                await self._approved(event, query)
+            await self._outside.record.record(event)
         except BaseException:
             share.close()
             raise
-        return Crossing(wanted=wanted, allowed=allowed, share=share, outside=self._outside)
+        if tunnel := self._tunnels.get(wanted.within):
+            tunnel.requests += 1
+        made = Crossing(event=event, wanted=wanted, allowed=allowed, share=share, outside=self._outside)
+        if allowed.by_request:
+            self._tunnels[event.connection] = made
+        return made
 
-    def _event(self, wanted: Wanted, action: str) -> Decided:
+    async def _approved(self, event: Decided, query: str) -> None:
+        try:
+            await self._outside.approver.approve(event, query)
+        except EgressDeniedError as denial:
+            await self._record_refusal(denied(event, denial))
+            raise
+
+    def _event(self, wanted: Wanted) -> Decided:
         return Decided(
             connection=self._next(),
             scheme=wanted.scheme,
@@ -276,7 +164,8 @@ class Border:
             method=wanted.method,
             path=wanted.path,
             verdict="allowed",
-            action=action,
+            action=wanted.action,
+            within=wanted.within,
         )
 
     def _next(self) -> str:
@@ -300,23 +189,5 @@ def denied(event: Decided, denial: EgressDeniedError) -> Decided:
         code=denial.code,
         message=denial.message,
         hint=denial.hint,
-        rule=denial.rule,
+        rule=denial.rule or event.rule,
     )
-
-
-def _closed(event: Decided, crossing: Crossing, *, why: str, seconds: float) -> Closed:
-    return Closed(
-        connection=event.connection,
-        host=event.host,
-        port=event.port,
-        address=crossing.address,
-        sent_bytes=crossing.share.sent_bytes,
-        received_bytes=crossing.share.received_bytes,
-        status=crossing.status,
-        duration_ms=int(seconds * 1000),
-        why=why,
-        action=event.action,
-    )
-
-
-__all__ = ["CHUNK_BYTES", "Border", "Crossing", "EgressError", "Outside", "Record"]

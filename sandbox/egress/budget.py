@@ -26,8 +26,11 @@ class Account:
     connections: int = 0
     """Open now."""
 
-    def open(self) -> None:
-        """Count a request and a connection.
+    def open(self, requests: int) -> None:
+        """Count requests and a connection.
+
+        Args:
+            requests: 0 for a tunnel whose requests are counted one by one.
 
         Raises:
             EgressDeniedError: When either would be one too many; nothing is counted then.
@@ -36,7 +39,7 @@ class Account:
             raise self._spent("requests", self.limits.requests)
         if self.connections >= self.limits.connections:
             raise self._spent("connections at once", self.limits.connections)
-        self.requests += 1
+        self.requests += requests
         self.connections += 1
 
     def close(self) -> None:
@@ -77,9 +80,9 @@ class Budget:
         self.session = Account("the session", limits)
         self._rules: dict[Rule, Account] = {}
 
-    def share(self, rule: Rule) -> Share:
-        """Return what a connection under a rule is counted against."""
-        if rule.limits is None:
+    def share(self, rule: Rule | None) -> Share:
+        """Return what a connection under a rule is counted against; None is the session's account alone."""
+        if rule is None or rule.limits is None:
             return Share((self.session,))
         own = self._rules.setdefault(rule, Account(f"rule `{rule.name}`", rule.limits))
         return Share((own, self.session))
@@ -102,8 +105,11 @@ class Share:
         """The longest life of the connection."""
         return min(account.limits.connection_seconds for account in self._accounts)
 
-    def open(self) -> None:
-        """Count a request and a connection in each account.
+    def open(self, requests: int = 1) -> None:
+        """Count requests and a connection in each account.
+
+        Args:
+            requests: 0 for a tunnel whose requests are counted one by one.
 
         Raises:
             EgressDeniedError: When one of them has no room.
@@ -111,18 +117,23 @@ class Share:
         opened: list[Account] = []
         try:
             for account in self._accounts:
-                account.open()
+                account.open(requests)
                 opened.append(account)
         except EgressDeniedError:
             for account in opened:
                 account.close()
-                account.requests -= 1
+                account.requests -= requests
             raise
 
     def close(self) -> None:
         """Count the connection's end in each account."""
         for account in self._accounts:
             account.close()
+
+    def idle(self) -> None:
+        """Count a tunnel through which no request came as one, so that empty ones are bounded too."""
+        for account in self._accounts:
+            account.requests += 1
 
     def send(self, count: int) -> None:
         """Count bytes before they are sent.

@@ -10,149 +10,39 @@ import contextlib
 import datetime as dt
 import socket
 import sys
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sandbox.egress.authority import SessionAuthority
-from sandbox.egress.border import CHUNK_BYTES, Border, Outside
+from sandbox.egress.border import Border
 from sandbox.egress.confine import LockdownError, confine
 from sandbox.egress.dial import Dialler, tls_context
 from sandbox.egress.errors import EgressDeniedError, UpstreamError
 from sandbox.egress.fetch import Fetch, fetch
 from sandbox.egress.interfaces import host_networks
+from sandbox.egress.outside import Outside
+from sandbox.egress.parent import Parent
 from sandbox.egress.proxy import Proxy
 from sandbox.egress.resolve import SystemResolver
+from sandbox.egress.streams import Streams
 from sandbox.egress.wire import (
     Answered,
+    ApprovalGiven,
     Cancelled,
     Failed,
     FetchAsked,
-    Happened,
     Noted,
     Ready,
     Refused,
     SecretGiven,
-    SecretWanted,
     Start,
     Stop,
-    ToParent,
     WireError,
-    encoded,
     received,
     to_child,
 )
 
-if TYPE_CHECKING:
-    from sandbox.egress.credentials import Credential
-    from sandbox.egress.events import Event
-
 LOST: Final = 3
-MOST_STREAMS: Final = 512
-"""Connections from the container at once, undecided ones included."""
-
-
-class Parent:
-    """The other end of the pipe: it writes events down and hands out credentials.
-
-    Args:
-        writer: Towards it.
-    """
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        self._numbers = count(1)
-        self._notes: dict[int, asyncio.Future[bool]] = {}
-        self._secrets: dict[int, asyncio.Future[Credential | None]] = {}
-
-    async def record(self, event: Event) -> None:
-        """Return when the event is durable.
-
-        Raises:
-            EgressDeniedError: When it could not be written down.
-        """
-        number = next(self._numbers)
-        answer = self._notes[number] = asyncio.get_running_loop().create_future()
-        await self.tell(Happened(id=number, event=event))
-        if not await answer:
-            raise EgressDeniedError("journal", "the ledger cannot be written, so nothing leaves")
-
-    async def secret(self, name: str) -> Credential:
-        """Return one credential.
-
-        Raises:
-            EgressDeniedError: When there is none of that name.
-        """
-        number = next(self._numbers)
-        answer = self._secrets[number] = asyncio.get_running_loop().create_future()
-        await self.tell(SecretWanted(id=number, name=name))
-        credential: Credential | None = await answer
-        if credential is None:
-            raise EgressDeniedError(
-                "credential",
-                f"there is no credential `{name}`",
-                hint="the operator configures it; the policy only names it",
-            )
-        return credential
-
-    async def tell(self, message: ToParent, blob: bytes = b"") -> None:
-        """Send a message and wait for room."""
-        self._writer.write(encoded(message, blob))
-        await self._writer.drain()
-
-    def noted(self, message: Noted) -> None:
-        """Take in what became of an event."""
-        if (waiting := self._notes.pop(message.id, None)) and not waiting.done():
-            waiting.set_result(message.durable)
-
-    def given(self, message: SecretGiven) -> None:
-        """Take in a credential."""
-        if (waiting := self._secrets.pop(message.id, None)) and not waiting.done():
-            waiting.set_result(message.credential)
-
-
-class Streams:
-    """Take connections from the container, which come as descriptors.
-
-    Args:
-        source: Where they come from, one message for each.
-        proxy: Who serves them.
-    """
-
-    def __init__(self, source: socket.socket, proxy: Proxy) -> None:
-        self._source = source
-        self._proxy = proxy
-        self._serving: set[asyncio.Task[None]] = set()
-
-    def listen(self) -> None:
-        """Take connections from now on."""
-        self._source.setblocking(False)  # noqa: FBT003 - the standard library's own name
-        asyncio.get_running_loop().add_reader(self._source, self._take)
-
-    def stop(self) -> tuple[asyncio.Task[None], ...]:
-        """Take no more connections, and return those that run."""
-        asyncio.get_running_loop().remove_reader(self._source)
-        return tuple(self._serving)
-
-    def _take(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            data, descriptors, _, _ = socket.recv_fds(self._source, 1, 4)
-            if not data:
-                asyncio.get_running_loop().remove_reader(self._source)
-            for descriptor in descriptors:
-                self._begin(socket.socket(fileno=descriptor))
-
-    def _begin(self, connection: socket.socket) -> None:
-        if len(self._serving) >= MOST_STREAMS:
-            connection.close()
-            return
-        task = asyncio.create_task(self._serve(connection))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-
-    async def _serve(self, connection: socket.socket) -> None:
-        reader, writer = await asyncio.open_connection(sock=connection, limit=CHUNK_BYTES)
-        await self._proxy.serve(reader, writer)
 
 
 class Service:
@@ -186,6 +76,8 @@ class Service:
                     self._parent.noted(noted)
                 case SecretGiven() as given:
                     self._parent.given(given)
+                case ApprovalGiven() as said:
+                    self._parent.answered(said)
                 case Stop():
                     self._stopping = asyncio.create_task(self._stop())
                 case Start():
@@ -256,6 +148,7 @@ async def _run(pipe: socket.socket, streams: socket.socket) -> None:
         dialler=Dialler(tls_context(Path(start.ca_file) if start.ca_file else None)),
         record=parent,
         secrets=parent,
+        approver=parent,
     )
     border = Border(start.rules, outside)
     authority = _authority(start) if start.proxy else None

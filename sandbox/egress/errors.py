@@ -7,7 +7,16 @@ from typing import Final, Literal
 from sandbox.errors import SandboxError
 
 DenialCode = Literal[
-    "capability", "host", "method", "path", "address", "budget", "protocol", "credential", "journal"
+    "capability",
+    "host",
+    "method",
+    "path",
+    "address",
+    "approval",
+    "budget",
+    "protocol",
+    "credential",
+    "journal",
 ]
 FailureCode = Literal["resolve", "connect", "tls", "timeout", "upstream", "too-large"]
 
@@ -17,6 +26,7 @@ DENIAL_CODES: Final[tuple[DenialCode, ...]] = (
     "method",
     "path",
     "address",
+    "approval",
     "budget",
     "protocol",
     "credential",

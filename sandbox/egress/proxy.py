@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from policies.errors import BadValueError
 from policies.hosts import canonical_host
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sandbox.egress.authority import SessionAuthority
-    from sandbox.egress.border import Border, Crossing
+    from sandbox.egress.border import Border
+    from sandbox.egress.crossing import Crossing
 
 FIRST_SECONDS: Final = 20.0
 HELLO_SECONDS: Final = 5.0
@@ -44,11 +45,19 @@ class Proxy:
         self._border = border
         self._authority = authority
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection to its end, and close it."""
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, action: str = ""
+    ) -> None:
+        """Serve one connection to its end, and close it.
+
+        Args:
+            reader: From the container.
+            writer: To it.
+            action: The action during which it was opened; empty where that is not known.
+        """
         inlet = Inlet(PlainEnd(reader, writer))
         try:
-            await self._serve(inlet)
+            await _Served(self._border, self._authority, inlet, action).serve()
             writer.close()
             await writer.wait_closed()
         except (GoneError, OSError, EgressError):
@@ -57,19 +66,31 @@ class Proxy:
             writer.transport.abort()
             raise
 
-    async def _serve(self, inlet: Inlet) -> None:
+
+class _Served:
+    """One connection from the container."""
+
+    def __init__(self, border: Border, authority: SessionAuthority | None, inlet: Inlet, action: str) -> None:
+        self._border = border
+        self._authority = authority
+        self._inlet = inlet
+        self._action = action
+
+    async def serve(self) -> None:
+        """Tell the protocol by the first bytes, and speak it."""
+        inlet = self._inlet
         first = await _first(inlet)
         if first[:1] == bytes([_SOCKS5]):
             await self._socks(inlet)
         elif first.startswith(_CONNECT):
             await self._connect(inlet)
         elif first[:1].isalpha():
-            await serve_requests(self._border, inlet, origin=None)
+            await serve_requests(self._border, inlet, origin=None, action=self._action)
         elif first:
             denial = EgressDeniedError(
                 "protocol", "this is a proxy for HTTP and SOCKS5", hint="see HTTP_PROXY"
             )
-            await self._border.refuse(denial, scheme="tunnel")
+            await self._border.refuse(denial, scheme="tunnel", action=self._action)
             await inlet.write(error_answer(denial))
 
     async def _connect(self, inlet: Inlet) -> None:
@@ -82,7 +103,7 @@ class Proxy:
         try:
             host, port = _authority(await inlet.head(HEAD_BYTES))
         except EgressDeniedError as denial:
-            await self._border.refuse(denial, scheme="tunnel")
+            await self._border.refuse(denial, scheme="tunnel", action=self._action)
             await failed(denial)
             return
         await self._tunnel(inlet, host, port, opened=opened, failed=failed)
@@ -98,7 +119,7 @@ class Proxy:
             async with _deadline(FIRST_SECONDS):
                 host, port = await _socks_target(inlet)
         except EgressDeniedError as denial:
-            await self._border.refuse(denial, scheme="tunnel")
+            await self._border.refuse(denial, scheme="tunnel", action=self._action)
             await failed(denial)
             return
         await self._tunnel(inlet, host, port, opened=opened, failed=failed)
@@ -114,7 +135,8 @@ class Proxy:
     ) -> None:
         told = False
         try:
-            async with self._border.crossing(Wanted(scheme="tunnel", host=host, port=port)) as crossing:
+            wanted = Wanted(scheme="tunnel", host=host, port=port, action=self._action)
+            async with self._border.crossing(wanted) as crossing:
                 if not crossing.by_request:
                     await crossing.connect(tls=False)
                 await opened()
@@ -126,7 +148,7 @@ class Proxy:
             raise
 
     async def _inside(self, inlet: Inlet, crossing: Crossing) -> None:
-        if crossing.rule.protocol == "tcp":
+        if crossing.rule.protocol == "tcp" and not crossing.by_request:
             await splice(inlet, crossing)
             return
         async with _deadline(HELLO_SECONDS):
@@ -147,10 +169,7 @@ class Proxy:
     async def _plain(self, inlet: Inlet, crossing: Crossing) -> None:
         """Read requests that are not in TLS: each is decided, whatever the tunnel was for."""
         crossing.abort()
-        wanted = crossing.wanted
-        await serve_requests(
-            self._border, inlet, origin=Origin(scheme="http", host=wanted.host, port=wanted.port)
-        )
+        await self._requests(inlet, crossing, "http")
 
     async def _end_tls(self, inlet: Inlet, crossing: Crossing) -> None:
         if self._authority is None:
@@ -158,8 +177,12 @@ class Proxy:
         wanted = crossing.wanted
         end = TlsEnd(inlet, self._authority.context(wanted.host))
         await end.handshake()
-        origin = Origin(scheme="https", host=wanted.host, port=wanted.port)
-        await serve_requests(self._border, Inlet(end), origin=origin)
+        await self._requests(Inlet(end), crossing, "https")
+
+    async def _requests(self, inlet: Inlet, crossing: Crossing, scheme: Literal["http", "https"]) -> None:
+        wanted, within = crossing.wanted, crossing.event.connection
+        origin = Origin(scheme=scheme, host=wanted.host, port=wanted.port, within=within)
+        await serve_requests(self._border, inlet, origin=origin, action=self._action)
 
 
 async def _first(inlet: Inlet) -> bytes:

@@ -25,7 +25,8 @@ from sandbox.egress.framing import HEAD_BYTES, check_head
 from sandbox.egress.rules import Wanted
 
 if TYPE_CHECKING:
-    from sandbox.egress.border import Border, Crossing
+    from sandbox.egress.border import Border
+    from sandbox.egress.crossing import Crossing
     from sandbox.egress.ends import Inlet
 
 _HINT: Final = "the Host header and the target must name the same host and port"
@@ -38,21 +39,24 @@ class Origin:
     scheme: Literal["http", "https"]
     host: str
     port: int
+    within: str
+    """The tunnel's connection."""
 
 
-async def serve_requests(border: Border, inlet: Inlet, *, origin: Origin | None) -> None:
+async def serve_requests(border: Border, inlet: Inlet, *, origin: Origin | None, action: str = "") -> None:
     """Carry requests until the client closes or one of them cannot be followed by another.
 
     Args:
         border: What each of them passes.
         inlet: The container's end.
         origin: Where they go, inside a tunnel; None where each names its own place.
+        action: The action that they belong to; empty where that is not known.
 
     Raises:
         GoneError: When the client is gone.
     """
     while True:
-        served = _Served(border, inlet, origin)
+        served = _Served(border, inlet, origin, action)
         if not await served.serve():
             return
 
@@ -60,10 +64,11 @@ async def serve_requests(border: Border, inlet: Inlet, *, origin: Origin | None)
 class _Served:
     """One request of a client's, and what it is answered."""
 
-    def __init__(self, border: Border, inlet: Inlet, origin: Origin | None) -> None:
+    def __init__(self, border: Border, inlet: Inlet, origin: Origin | None, action: str) -> None:
         self._border = border
         self._inlet = inlet
         self._origin = origin
+        self._action = action
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
 
     async def serve(self) -> bool:
@@ -75,7 +80,7 @@ class _Served:
             head = self._head(raw)
         except EgressDeniedError as denial:
             scheme = self._origin.scheme if self._origin else "http"
-            await self._border.refuse(denial, scheme=scheme)
+            await self._border.refuse(denial, scheme=scheme, action=self._action)
             await self._tell(denial)
             return False
         try:
@@ -93,8 +98,10 @@ class _Served:
             port=target.port,
             method=head.method,
             path=target.path,
+            action=self._action,
+            within=self._origin.within if self._origin else "",
         )
-        async with self._border.crossing(wanted) as crossing:
+        async with self._border.crossing(wanted, query=head.query) as crossing:
             await self._exchange(head, crossing)
 
     async def _exchange(self, head: Head, crossing: Crossing) -> None:

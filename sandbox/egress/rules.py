@@ -4,13 +4,13 @@ Hosts, methods and paths are decided by `policies.egress`, as for an action's ow
 added here is what only the gate can see: tunnels, and credentials over plain http.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, Self, assert_never
 
 from policies.egress import decide_http, egress_rules
 from policies.hosts import HostPattern
-from policies.policy import EgressRule, NetworkBlock, Policy
+from policies.policy import EgressRule, NetworkBlock, Policy, RuleLimits
 from policies.request import Reason
 from policies.urls import Target, UrlPath
 from sandbox.egress.errors import DenialCode
@@ -52,6 +52,8 @@ class Rule:
     """`tcp` lets any bytes through a tunnel; `web` wants TLS to the name that was asked for, or HTTP."""
     allow_private: bool = False
     """Whether private, loopback and the host's own addresses may be dialled."""
+    ask: bool = False
+    """Whether a person approves each request, or connection whose requests are not seen."""
     limits: Limits | None = None
     """Bounds of this rule alone; None leaves the session's, which hold in any case."""
 
@@ -61,15 +63,18 @@ class Rule:
         return str(self.host.at) if self.host.at else self.host.text
 
     @classmethod
-    def of(cls, written: EgressRule) -> Self:
-        """Take a rule from a policy."""
+    def of(cls, written: EgressRule, session: Limits) -> Self:
+        """Take a rule from a policy whose session has these bounds."""
         return cls(
             host=written.host,
             ports=written.ports,
             methods=written.methods,
             paths=written.also if written.paths is None else (written.paths, *written.also),
             credential=written.credential or "",
+            protocol=written.protocol,
             allow_private=written.private,
+            ask=written.ask,
+            limits=_own_limits(written.limits, session),
         )
 
     def as_written(self) -> EgressRule:
@@ -82,6 +87,7 @@ class Rule:
             also=self.paths[1:],
             credential=self.credential or None,
             private=self.allow_private,
+            ask=self.ask,
         )
 
 
@@ -104,8 +110,20 @@ class RuleSet:
             sent_bytes=block.limits.sent_bytes,
             received_bytes=block.limits.received_bytes,
             requests=block.limits.requests,
+            connections=block.limits.connections,
+            connection_seconds=float(block.limits.connection_time),
         )
-        return cls(rules=tuple(Rule.of(rule) for rule in block.allow), deny=block.deny, limits=limits)
+        rules = tuple(Rule.of(rule, limits) for rule in block.allow)
+        return cls(rules=rules, deny=block.deny, limits=limits)
+
+
+def _own_limits(written: RuleLimits, session: Limits) -> Limits | None:
+    named = {name: value for name, value in dict(written).items() if value is not None}
+    if not named:
+        return None
+    if "connection_time" in named:
+        named["connection_seconds"] = float(named.pop("connection_time"))
+    return replace(session, **named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +138,10 @@ class Wanted:
     """Empty for a tunnel."""
     path: str = ""
     """Without query; empty for a tunnel."""
+    action: str = ""
+    """The action that it belongs to; empty where that is not known. It decides nothing."""
+    within: str = ""
+    """The tunnel that it came through; empty for none. It decides nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +151,8 @@ class Allowed:
     rule: Rule
     by_request: bool = False
     """Whether a tunnel's TLS has to end at the gate, because some rule for it reads requests."""
+    ask: bool = False
+    """Whether a person has to approve it first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +193,14 @@ def _tunnel(rules: RuleSet, wanted: Wanted) -> Allowed | Denied:
         return _denied(reason) if isinstance(reason, Reason) else _no_rule(wanted)
     candidates = [own[id(rule)] for rule in found]
     raw = next((rule for rule in candidates if rule.protocol == "tcp"), None)
-    return Allowed(
-        rule=raw or candidates[0], by_request=raw is None and any(rule.by_request for rule in found)
-    )
+    by_request = any(rule.by_request for rule in found)
+    if raw is None or by_request:  # what is read anywhere is read everywhere: any bytes would pass it by
+        return Allowed(rule=candidates[0], by_request=by_request, ask=not by_request and _asks(candidates))
+    return Allowed(rule=raw, ask=_asks(candidates))
+
+
+def _asks(candidates: list[Rule]) -> bool:
+    return any(rule.ask for rule in candidates)
 
 
 def _request(rules: RuleSet, wanted: Wanted) -> Allowed | Denied:
@@ -187,7 +216,7 @@ def _request(rules: RuleSet, wanted: Wanted) -> Allowed | Denied:
             hint=f"ask for https://{wanted.host}",
             rule=rule.name,
         )
-    return Allowed(rule=rule)
+    return Allowed(rule=rule, ask=rule.ask)
 
 
 @lru_cache(maxsize=8)

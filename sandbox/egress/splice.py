@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sandbox.egress.border import Crossing
+    from sandbox.egress.crossing import Crossing
     from sandbox.egress.ends import Inlet
 
 

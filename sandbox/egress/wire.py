@@ -15,6 +15,8 @@ from sandbox.limits import MIB
 _LENGTHS: Final = Struct(">II")
 HEAD_BYTES: Final = 1 * MIB
 BLOB_BYTES: Final = 33 * MIB
+LONGEST_ACTION: Final = 128
+"""Bytes that go with a connection's descriptor: the action that it belongs to."""
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -80,6 +82,15 @@ class SecretGiven(Message):
     credential: Credential | None
 
 
+class ApprovalGiven(Message):
+    """What a person said."""
+
+    kind: Literal["approval"] = "approval"
+    id: int
+    why_not: str
+    """Empty when it was approved."""
+
+
 class Ready(Message):
     """The process has locked itself down and waits for requests."""
 
@@ -101,6 +112,16 @@ class SecretWanted(Message):
     kind: Literal["wanted"] = "wanted"
     id: int
     name: str
+
+
+class ApprovalWanted(Message):
+    """Ask a person."""
+
+    kind: Literal["ask"] = "ask"
+    id: int
+    event: Decided
+    query: str
+    """For the person's eyes; it is not written down."""
 
 
 class Answered(Message):
@@ -140,8 +161,8 @@ class Failed(Message):
     hint: str
 
 
-ToChild = Start | Stop | FetchAsked | Cancelled | Noted | SecretGiven
-ToParent = Ready | Happened | SecretWanted | Answered | Refused | Failed
+ToChild = Start | Stop | FetchAsked | Cancelled | Noted | SecretGiven | ApprovalGiven
+ToParent = Ready | Happened | SecretWanted | ApprovalWanted | Answered | Refused | Failed
 _TO_CHILD: Final[TypeAdapter[ToChild]] = TypeAdapter(Annotated[ToChild, Field(discriminator="kind")])
 _TO_PARENT: Final[TypeAdapter[ToParent]] = TypeAdapter(Annotated[ToParent, Field(discriminator="kind")])
 

@@ -13,9 +13,10 @@ import pytest
 from policies.errors import BadValueError
 from policies.hosts import HostPattern
 from sandbox.egress.addresses import HostNetworks, parse_all
-from sandbox.egress.border import Border, Outside
+from sandbox.egress.border import Border
 from sandbox.egress.dial import Opened
 from sandbox.egress.errors import EgressDeniedError
+from sandbox.egress.outside import Outside
 from sandbox.egress.rules import Rule, RuleSet, Wanted
 from tests.sandbox.egress.ground import (
     Authority,
@@ -31,7 +32,7 @@ from tests.sandbox.egress.ground import (
 if TYPE_CHECKING:
     from sandbox.egress.addresses import Address
     from sandbox.egress.credentials import Credential
-    from sandbox.egress.events import Event
+    from sandbox.egress.events import Decided, Event
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +227,10 @@ class Recorder:
         """Have none."""
         raise EgressDeniedError("credential", name)
 
+    async def approve(self, event: Decided, query: str) -> None:
+        """Approve nothing."""
+        raise EgressDeniedError("approval", f"{event.host}{query}")
+
 
 def _pair() -> socket.socket:
     ours, theirs = socket.socketpair()
@@ -241,6 +246,7 @@ def border_with(allowed: RuleSet, resolver: Rebinding) -> tuple[Border, Recorder
         dialler=recorder,  # type: ignore[arg-type]
         record=recorder,
         secrets=recorder,
+        approver=recorder,
     )
     return Border(allowed, outside), recorder
 

@@ -115,7 +115,7 @@ async def test_b101_the_process_inherits_no_secret_and_no_descriptor(monkeypatch
     os.set_inheritable(reading, True)  # noqa: FBT003 - the standard library's own name
     try:
         async with gate_for(rules()) as kept:
-            process = Path(f"/proc/{kept.gate._process.pid}")
+            process = Path(f"/proc/{kept.gate.pid}")
             environment = (process / "environ").read_bytes()
             line = (process / "cmdline").read_bytes()
             status = (process / "status").read_text()

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from policies.hosts import HostPattern
 from policies.urls import UrlPath
 from sandbox.egress.errors import GateLostError
-from sandbox.egress.gate import EgressGate, no_credentials
+from sandbox.egress.gate import EgressGate, no_credentials, nobody
 from sandbox.egress.rules import Limits, Rule, RuleSet
 
 if TYPE_CHECKING:
@@ -100,12 +100,13 @@ class Kept:
 
 
 @asynccontextmanager
-async def gate_for(
+async def gate_for(  # noqa: PLR0913 - settings with defaults
     allowed: RuleSet,
     *,
     ca_file: Path | None = None,
     journal: Callable[[Event], Awaitable[None]] | None = None,
     credentials: object = no_credentials,
+    approval: object = nobody,
     proxy: bool = False,
 ) -> AsyncIterator[Kept]:
     """Start a real gate and keep its events."""
@@ -118,6 +119,7 @@ async def gate_for(
         allowed,
         journal=journal or keep,
         credentials=credentials,  # type: ignore[arg-type]
+        approval=approval,  # type: ignore[arg-type]
         ca_file=ca_file,
         proxy=proxy,
     ) as gate:

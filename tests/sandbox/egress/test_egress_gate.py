@@ -20,7 +20,7 @@ SECRET = "s3cr3t-value-of-the-test"  # noqa: S105 - no secret
 
 
 def process_of(kept: Kept) -> int:
-    return kept.gate._process.pid
+    return kept.gate.pid
 
 
 async def test_an_allowed_request_is_answered_and_accounted_for() -> None:

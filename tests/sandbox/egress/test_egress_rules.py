@@ -99,7 +99,7 @@ def test_the_gate_and_the_policy_decide_alike(host: str, port: int, method: str,
         assert isinstance(ours, Denied)
         assert (ours.code, ours.message) == (theirs.code, theirs.message)
     else:
-        assert ours == Allowed(rule=Rule.of(theirs))
+        assert ours == Allowed(rule=Rule.of(theirs, Limits()))
 
 
 def test_limits_default_to_little_sent() -> None:

@@ -1,0 +1,96 @@
+"""Ask a person about what a program wants to reach, where a rule of the policy says `ask`; time out is no."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.approvals import WAIT_SECONDS, Answer, Question, digest_of
+from audit import event
+from cli_tools.record import written
+from policies.request import Reason
+
+if TYPE_CHECKING:
+    from agent_runner.approvals import Asker
+    from audit.journal import Journal
+    from sandbox.egress.events import Decided
+
+_NOT_SHOWN: Final = "what it sends beside its address is not shown"
+
+
+class EgressApproval:
+    """Ask, one question at a time, and write question and answer into the ledger.
+
+    Args:
+        journal: The session's ledger.
+        session: The session's id.
+        asker: Who puts the question.
+        wait_seconds: How long an answer may take, the wait for other questions included.
+    """
+
+    def __init__(
+        self, journal: Journal, session: str, asker: Asker, *, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
+        self._journal = journal
+        self._session = session
+        self._asker = asker
+        self._wait_seconds = wait_seconds
+        self._turn = asyncio.Lock()
+
+    async def ask(self, wanted: Decided, query: str) -> str:
+        """Return why it is not approved; empty when it is.
+
+        Args:
+            wanted: What is asked for.
+            query: Its query, which the person sees and the ledger does not.
+        """
+        try:
+            async with asyncio.timeout(self._wait_seconds), self._turn:
+                return await self._put(self._question(wanted, query))
+        except TimeoutError:
+            return "nobody answered in time"
+
+    def _question(self, wanted: Decided, query: str) -> Question:
+        argv = ("connect", *((wanted.method,) if wanted.method else ()), _shown(wanted, query))
+        about = f"a program asks for this, under the rule `{wanted.rule}`; {_NOT_SHOWN}"
+        return Question(
+            action=f"{self._session}/{wanted.connection}",
+            argv=argv,
+            body=None,
+            digest=digest_of(argv, None),
+            reasons=(Reason("host", about),),
+        )
+
+    async def _put(self, question: Question) -> str:
+        reasons = tuple(map(written, question.reasons))
+        await self._journal.record(
+            event.ApprovalRequested(action=question.action, digest=question.digest, reasons=reasons)
+        )
+        start = time.monotonic()
+        answer = Answer(verdict="timed_out", by="nobody", via="clock")
+        try:
+            answer = await self._asker.ask(question)
+        finally:
+            await self._journal.record(
+                event.ApprovalAnswered(
+                    action=question.action,
+                    digest=question.digest,
+                    answer=answer.verdict,
+                    by=answer.by,
+                    via=answer.via,
+                    waited_ms=int((time.monotonic() - start) * 1000),
+                )
+            )
+        match answer.verdict:
+            case "approved":
+                return ""
+            case "denied":
+                return "a person said no"
+            case "timed_out":
+                return "nobody answered in time"
+
+
+def _shown(wanted: Decided, query: str) -> str:
+    host = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
+    return f"{wanted.scheme}://{host}:{wanted.port}{wanted.path}{query}"
