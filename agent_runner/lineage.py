@@ -133,10 +133,9 @@ def wrote_unreviewed(
 def reviewed(state: Path, workspace: WorkspaceIdentity) -> Label:
     """Take the label off, because a person reviewed what is in the workspace; return what it was."""
     labels = labels_of(state)
-    before = labels.read(workspace)
-    sessions = frozenset(part.session for part in before.contributions)
-    _record(state, labels.lower(workspace, sessions), why=f"reviewed by {who()}")
-    return before
+    sessions = frozenset(part.session for part in labels.read(workspace).contributions)
+    why = f"reviewed by {who()}"
+    return labels.lower(workspace, sessions, noted=lambda change: _record(state, change, why=why)).before
 
 
 def _record(state: Path, change: LabelChange, *, why: str) -> None:
@@ -151,5 +150,10 @@ def _record(state: Path, change: LabelChange, *, why: str) -> None:
                     part.session for part in (change.after.contributions or change.before.contributions)
                 ),
                 why=why,
+                contributions=tuple(
+                    f"{part.session} {'+'.join(in_order(part.exercised))}"
+                    for part in change.after.contributions
+                ),
+                merged=change.merged,
             )
         )

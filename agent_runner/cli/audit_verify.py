@@ -28,7 +28,7 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify the ledger; five verdicts for each log, exit 6 when one is bad."""
+    """Verify the ledger, and the workspaces' labels; five verdicts for each log, exit 6 when one is bad."""
     from agent_runner.errors import InvalidInputError
     from agent_runner.state import state_folder
     from audit.escape import escape_line
@@ -49,8 +49,28 @@ def verify(
     for verification in found:
         bad += bool(verification.faults())
         typer.echo(_as_json(verification) if as_json else _as_text(verification))
-    if bad:
+    if bad + _labels(state, as_json=as_json):
         raise typer.Exit(Exit.LEDGER)
+
+
+def _labels(state: Path, *, as_json: bool) -> int:
+    """Compare the workspaces' labels with the host's log; print it, and return how many are bad."""
+    import json
+
+    from agent_runner.label_proof import prove_labels
+    from audit.escape import escape_line
+
+    proof = prove_labels(state)
+    for words in proof.notes:
+        say(f"note: {escape_line(words)}")
+    if proof.labels or proof.faults:
+        verdict = "DOES NOT VERIFY" if proof.faults else "verifies"
+        if as_json:
+            bad = [*proof.faults]
+            typer.echo(json.dumps({"log": "labels", "verifies": not bad, "bad": bad, "labels": proof.labels}))
+        else:
+            typer.echo("\n".join([f"labels  {verdict}", *(f"  {escape_line(w)}" for w in proof.faults)]))
+    return len(proof.faults)
 
 
 def _checkpoint(path: Path) -> str:

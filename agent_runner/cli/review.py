@@ -97,5 +97,6 @@ def discard(session: Id = "last") -> None:
 
     state = state_folder()
     files = session_files(session, state)
+    finish_or_tell(files, state)
     count = discard_stage(files, state)
     typer.echo(f"discarded {count} {'change' if count == 1 else 'changes'} of {files.folder.name}")

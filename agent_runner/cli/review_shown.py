@@ -23,7 +23,8 @@ def show(lines: Iterable[str]) -> None:
             typer.echo(line)
         return
     os.environ.setdefault("LESS", _LESS_OPTIONS)
-    click.echo_via_pager("".join(f"{line}\n" for line in lines), color=True)
+    if text := "\n".join(lines):
+        click.echo_via_pager(text, color=True)
 
 
 def painted(line: str, colour: str | None) -> str:

@@ -25,7 +25,7 @@ def list_sessions(
         if not (every or waiting or row.status == "running"):
             continue
         shown += 1
-        changes = f"{waiting} changes waiting" if waiting else ""
+        changes = f"{waiting} {'change' if waiting == 1 else 'changes'} waiting" if waiting else ""
         typer.echo(escape_line(f"{row.session}  {row.status:<14}  {row.grant:<13}  {changes}").rstrip())
     if not shown:
         say("no session is running, and no changes wait for a review")

@@ -21,7 +21,7 @@ from sandbox.stage.layout import write_private
 from sandbox.workspace import WorkspaceIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _VERSION: Final = 1
@@ -35,6 +35,8 @@ class LabelChange:
     """Which folder."""
     before: Label
     after: Label
+    merged: tuple[str, ...] = ()
+    """Other names under which this folder's label was kept, and which are dropped now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,19 @@ class Labels:
             before = self.read(workspace)
             return self._replace(workspace, before, before.joined(added))
 
-    def lower(self, workspace: WorkspaceIdentity, reviewed: frozenset[str]) -> LabelChange:
+    def lower(
+        self,
+        workspace: WorkspaceIdentity,
+        reviewed: frozenset[str],
+        *,
+        noted: Callable[[LabelChange], None] = lambda _: None,
+    ) -> LabelChange:
         """Take off the contributions of sessions that a person reviewed.
 
         Args:
             workspace: The folder.
             reviewed: Ids of the sessions whose writes were reviewed.
+            noted: Told what will change before it does: what fails there, or is killed, lowers nothing.
 
         Raises:
             LabelError: When the label cannot be read or written.
@@ -79,6 +88,7 @@ class Labels:
         with self._locked():
             before = self.read(workspace)
             kept = tuple(part for part in before.contributions if part.session not in reviewed)
+            noted(self._change(workspace, before, Label(kept)))
             return self._replace(workspace, before, Label(kept))
 
     def all(self) -> tuple[tuple[WorkspaceIdentity, Label], ...]:
@@ -92,6 +102,7 @@ class Labels:
     def _replace(self, workspace: WorkspaceIdentity, before: Label, after: Label) -> LabelChange:
         """Write the label under the workspace's own name, and drop files that named it otherwise."""
         own = self.folder / f"{workspace.key}.json"
+        change = self._change(workspace, before, after)
         try:
             write_private(own, _encoded(workspace, after))
             for path, _, _ in self._matching(workspace):
@@ -101,7 +112,11 @@ class Labels:
             raise LabelError(
                 f"the label of `{workspace.path}` cannot be written: {error.strerror}"
             ) from error
-        return LabelChange(workspace=workspace, before=before, after=after)
+        return change
+
+    def _change(self, workspace: WorkspaceIdentity, before: Label, after: Label) -> LabelChange:
+        keys = {identity.key for _, identity, _ in self._matching(workspace)} - {workspace.key}
+        return LabelChange(workspace=workspace, before=before, after=after, merged=tuple(sorted(keys)))
 
     def _matching(self, workspace: WorkspaceIdentity) -> Iterator[tuple[Path, WorkspaceIdentity, Label]]:
         """Yield the files that speak of this folder: as it is named now, and as it was before a restart."""

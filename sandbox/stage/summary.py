@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from audit.escape import escape
 from sandbox.stage.changes import ChangeKind
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ MAX_NAMED: Final = 5
 
 def terminal_safe(text: str) -> str:
     """Escape control, bidirectional, invisible and undecodable characters; newline and tab too."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text
-    )
+    return escape(text, keep="\\")
 
 
 def diff_for_terminal(patch: bytes) -> str:

@@ -1,0 +1,118 @@
+"""Recompute workspaces' labels from the host's log, and find one that is not what the log says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent_runner.lineage import labels_of
+from audit.chain import read
+from audit.errors import AuditError
+from audit.event import LabelChanged
+from audit.index import read_index
+from audit.schema import event_of
+from audit.segments import Lines
+from audit.state import StateFiles
+from policies.errors import PolicyError
+from policies.grant import Grant
+from sandbox.stage.errors import LabelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from policies.lineage import Label
+
+Held = dict[str, frozenset[str]]
+"""What a label holds: session -> the capabilities that it exercised."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelProof:
+    """What came of comparing every label with the host's log."""
+
+    labels: int
+    """How many labels there are, or have to be."""
+    faults: tuple[str, ...] = ()
+    """One line for each label that somebody else changed; lower case, not escaped."""
+    notes: tuple[str, ...] = ()
+    """One line for each that holds more than it has to, as a runner leaves it that was killed."""
+
+
+def prove_labels(state: Path) -> LabelProof:
+    """Compare every label with what the host's log says of it.
+
+    The log itself is verified by `audit.verify`. A label that holds more than the log says, of sessions that
+    the log knows and within their grants, lets nothing through: it is noted, and no fault.
+    """
+    files = StateFiles(state)
+    try:
+        expected = _expected(files)
+        found = {identity.key: _held(label) for identity, label in labels_of(state).all()}
+        grants = _grants(files)
+    except (AuditError, LabelError, PolicyError, ValueError) as error:
+        return LabelProof(labels=0, faults=(str(error),))
+    keys = sorted({*found, *(key for key, held in expected.items() if held)})
+    faults: list[str] = []
+    notes: list[str] = []
+    for key in keys:
+        wanted, there = expected.get(key, {}), found.get(key, {})
+        faults += _missing(key, wanted, there)
+        for session, extra in _more(wanted, there):
+            known = extra <= grants.get(session, frozenset())
+            words = f"label `{key}` holds more of session `{session}` than the host's log says"
+            (notes if known else faults).append(words)
+    return LabelProof(labels=len(keys), faults=tuple(faults), notes=tuple(notes))
+
+
+def _missing(key: str, wanted: Held, there: Held) -> Iterator[str]:
+    for session, exercised in wanted.items():
+        if gone := exercised - there.get(session, frozenset()):
+            what = ", ".join(sorted(gone))
+            yield f"label `{key}` lacks {what} of session `{session}`, which nobody reviewed"
+
+
+def _more(wanted: Held, there: Held) -> Iterator[tuple[str, frozenset[str]]]:
+    for session, exercised in there.items():
+        if extra := exercised - wanted.get(session, frozenset()):
+            yield session, extra
+
+
+def _expected(files: StateFiles) -> dict[str, Held]:
+    """Fold the host's log: what each label has to hold, by the folder's identity."""
+    labels: dict[str, Held] = {}
+    for line in Lines([files.log]) if files.log.exists() else ():
+        if b'"type":"label.changed"' not in line:
+            continue
+        changed = event_of(read(line, b""))
+        if not isinstance(changed, LabelChanged):
+            continue
+        for other in changed.merged:
+            labels.pop(other, None)
+        labels[changed.identity] = _of(changed)
+    return labels
+
+
+def _of(changed: LabelChanged) -> Held:
+    """Return what one change left; an entry without contributions says of each session the whole label."""
+    if not changed.after:
+        return {}
+    if changed.contributions:
+        parts = (part.partition(" ") for part in changed.contributions)
+        return {session: frozenset(filter(None, held.split("+"))) for session, _, held in parts}
+    return dict.fromkeys(changed.sessions, frozenset(changed.after))
+
+
+def _held(label: Label) -> Held:
+    return {part.session: frozenset(c.value for c in part.exercised) for part in label.contributions}
+
+
+def _grants(files: StateFiles) -> Mapping[str, frozenset[str]]:
+    """Return what each session in the host's log was granted."""
+    grants = {grant.label: frozenset(c.value for c in grant.capabilities) for grant in Grant}
+    records = read_index(files).sessions.items()
+    return {
+        session: grants.get(record.registered.grant, frozenset())
+        for session, record in records
+        if record.registered is not None
+    }

@@ -1,0 +1,113 @@
+"""`pairlock audit verify` recomputes the workspaces' labels, and finds one that somebody changed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent_runner.lineage import labels_of, reviewed
+from sandbox.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.review.made import Made
+
+
+def labelled(made: Made) -> tuple[str, Path]:
+    """Return a session whose unseen changes label the workspace, and the label's file."""
+    session = made.session(lambda inside: (inside / "a").write_text("x\n"))
+    assert made.pairlock("apply", session, "--yes").code == 0
+    return session, next((made.state / "workspaces").glob("*.json"))
+
+
+def verdict(made: Made) -> tuple[int, list[str]]:
+    said = made.pairlock("audit", "verify", "--all", "--json")
+    last = json.loads(said.out.splitlines()[-1])
+    return said.code, last["bad"] if last["log"] == "labels" else []
+
+
+def rewrite(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    told = json.loads(file.read_text())
+    change(told)
+    file.write_text(json.dumps(told))
+
+
+def test_a_label_as_it_was_made_verifies_and_so_does_one_that_was_taken_off(made: Made) -> None:
+    labelled(made)
+
+    before = verdict(made)
+    reviewed(made.state, open_workspace(made.workspace, state=made.state).identity)
+    after = made.pairlock("audit", "verify", "--all")
+
+    assert before == (0, [])
+    assert (after.code, "labels  verifies" in after.out) == (0, True)
+
+
+TAMPERED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "emptied": lambda told: told["contributions"].clear(),
+    "narrowed": lambda told: told["contributions"][0]["exercised"].remove("network"),
+    "given another folder": lambda told: told["workspace"].update(inode=1),
+    "renamed": lambda told: told["contributions"][0].update(session="0" * 12),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_label_that_was_tampered_with_is_found(made: Made, how: str) -> None:
+    session, file = labelled(made)
+
+    rewrite(file, TAMPERED[how])
+    code, bad = verdict(made)
+
+    assert code == 6
+    assert session in bad[0]
+    assert "which nobody reviewed" in bad[0]
+
+
+def test_a_label_that_was_deleted_or_damaged_is_found(made: Made) -> None:
+    session, file = labelled(made)
+
+    kept = file.read_bytes()
+    file.unlink()
+    deleted = verdict(made)
+    file.write_bytes(b"{")
+    damaged = verdict(made)
+    file.write_bytes(kept)
+
+    assert deleted[0] == damaged[0] == 6
+    assert session in deleted[1][0]
+    assert "cannot be read" in damaged[1][0]
+    assert verdict(made) == (0, [])
+
+
+def test_a_label_that_holds_more_is_noted_when_a_killed_runner_can_have_left_it(made: Made) -> None:
+    """More of a known session lets nothing through, and is no fault; an unknown session is one."""
+    known, file = labelled(made)
+    reviewed(made.state, open_workspace(made.workspace, state=made.state).identity)
+
+    rewrite(file, lambda told: told["contributions"].append({"session": known, "exercised": ["network"]}))
+    noted = made.pairlock("audit", "verify", "--all")
+    rewrite(file, lambda told: told["contributions"].append({"session": "0" * 12, "exercised": ["exec"]}))
+
+    assert noted.code == 0
+    assert f"holds more of session `{known}`" in noted.err
+    assert verdict(made)[0] == 6
+
+
+def test_a_review_whose_entry_cannot_be_written_lowers_nothing(made: Made) -> None:
+    """The entry comes first: a label is never off without one."""
+    labelled(made)
+    identity = open_workspace(made.workspace, state=made.state).identity
+    before = labels_of(made.state).read(identity)
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    sessions = frozenset(part.session for part in before.contributions)
+    with pytest.raises(OSError, match="No space"):
+        labels_of(made.state).lower(identity, sessions, noted=full)
+
+    assert labels_of(made.state).read(identity) == before

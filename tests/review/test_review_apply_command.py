@@ -1,0 +1,183 @@
+"""`pairlock apply`: what a person or a program takes of a session's changes, and how it is told."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from agent_runner.lineage import labels_of
+from sandbox.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.review.made import Made
+
+LINES = "".join(f"{number}\n" for number in range(40))
+CHANGED = LINES.replace("\n3\n", "\nthree\n").replace("\n20\n", "\ntwenty\n").replace("\n35\n", "\n")
+
+
+def label(made: Made) -> set[str]:
+    identity = open_workspace(made.workspace, state=made.state).identity
+    return {capability.value for capability in labels_of(made.state).read(identity).capabilities}
+
+
+def git(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["/usr/bin/git", "-c", "user.name=u", "-c", "user.email=u@example.com", *words],
+        cwd=folder, check=True, capture_output=True, text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"},
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_a_person_takes_everything_and_the_workspace_has_no_label(made: Made) -> None:
+    session = made.session(lambda inside: made.fill({"a": "agent\n", "d/b": "new\n"}, below=inside))
+
+    said = made.at_terminal("apply", session, typed="y\n")
+
+    assert said.code == 0, said.out
+    assert (made.workspace / "d/b").read_text() == "new\n"
+    assert label(made) == set()
+
+
+def test_hunks_are_chosen_one_by_one_and_the_others_wait(made: Made) -> None:
+    """`--patch`: y, n, and d for the rest of a file; what was left is still there to review."""
+    made.fill({"a": LINES, "b": "1\n"})
+
+    def act(inside: Path) -> None:
+        made.fill({"a": CHANGED, "b": "2\n", "c": "new\n"}, below=inside)
+
+    session = made.session(act)
+
+    said = made.at_terminal("apply", session, "--patch", typed="n\ny\nd\ny\nn\n")
+    left = made.pairlock("diff", session, "--name-only")
+
+    assert said.code == 0, said.out
+    assert (made.workspace / "a").read_text() == LINES.replace("\n20\n", "\ntwenty\n")
+    assert (made.workspace / "b").read_text() == "2\n"
+    assert not (made.workspace / "c").exists()
+    assert left.out.splitlines() == ["a", "c"]
+    assert "applied  a (the chosen hunks)" in said.out
+
+
+def test_leaving_everything_changes_nothing(made: Made) -> None:
+    """`q` and the end of the input leave what was not chosen; nothing is written or labelled."""
+    made.fill({"a": LINES})
+    session = made.session(lambda inside: made.fill({"a": CHANGED, "b": "x\n"}, below=inside))
+
+    said = made.at_terminal("apply", session, "-p", typed="q\n")
+
+    assert (said.code, "nothing was chosen" in said.out) == (0, True)
+    assert (made.workspace / "a").read_text() == LINES
+    assert made.pairlock("diff", session, "--name-only").out.split() == ["a", "b"]
+
+
+def test_chosen_hunks_can_be_committed_to_a_branch(made: Made) -> None:
+    made.fill({"a": LINES})
+    git(made.workspace, "init", "-q", "-b", "main")
+    git(made.workspace, "add", "a")
+    git(made.workspace, "commit", "-qm", "start")
+    session = made.session(lambda inside: (inside / "a").write_text(CHANGED))
+
+    said = made.at_terminal(
+        "apply", session, "-p", "--to-branch", "agent", "-m", "Take one", typed="y\nn\nn\n"
+    )
+
+    assert said.code == 0, said.out
+    assert git(made.workspace, "show", "agent:a") == LINES.replace("\n3\n", "\nthree\n")
+    assert git(made.workspace, "log", "-1", "--format=%B", "agent").strip().splitlines() == [
+        "Take one",
+        "",
+        f"Pairlock-Session: {session}",
+    ]
+    assert (made.workspace / "a").read_text() == LINES
+    assert git(made.workspace, "status", "--porcelain") == ""
+    assert label(made) == set()
+
+
+def test_a_branch_that_nobody_looked_at_says_so_and_labels_the_workspace(made: Made) -> None:
+    """`apply --yes` in CI keeps the label: in the commit's metadata, and on the repository that holds it."""
+    made.fill({"a": "1\n"})
+    git(made.workspace, "init", "-q", "-b", "main")
+    git(made.workspace, "add", "a")
+    git(made.workspace, "commit", "-qm", "start")
+    session = made.session(lambda inside: (inside / "a").write_text("2\n"))
+
+    said = made.pairlock("apply", session, "--yes", "--to-branch", "agent", CI="1")
+
+    assert said.code == 0, said.err
+    assert "Pairlock-Unreviewed: files+network" in git(made.workspace, "log", "-1", "--format=%B", "agent")
+    assert label(made) == {"files", "network"}
+
+
+def test_what_nobody_looked_at_labels_the_workspace(made: Made) -> None:
+    """Without a terminal only `--yes` applies, and the label stays; refused, nothing is labelled."""
+    session = made.session(lambda inside: (inside / "a").write_text("agent\n"))
+
+    refused = made.pairlock("apply", session)
+    before = label(made)
+    taken = made.pairlock("apply", session, "--yes")
+
+    assert (refused.code, before) == (2, set())
+    assert "nobody is there to say yes" in refused.err
+    assert (taken.code, taken.out) == (0, "applied  a\n")
+    assert label(made) == {"files", "network"}
+
+
+def test_paths_are_names_before_they_are_patterns(made: Made) -> None:
+    """A name with a pattern's characters names itself; a look-alike in another case is not taken."""
+    names = ["a[1].txt", "d/x", "d/y", "README", "readme"]
+    session = made.session(lambda inside: made.fill(dict.fromkeys(names, "new\n"), below=inside))
+
+    said = made.pairlock("apply", session, "a[1].txt", "./d/", "README", "--yes")
+
+    assert said.code == 0, said.err
+    assert sorted(p.name for p in made.workspace.rglob("*") if p.is_file()) == [
+        "README",
+        "a[1].txt",
+        "x",
+        "y",
+    ]
+
+
+def test_a_name_that_names_nothing_is_told_and_nothing_is_labelled(made: Made) -> None:
+    session = made.session(lambda inside: (inside / "a").write_text("new\n"))
+
+    said = made.pairlock("apply", session, "a", "b.txt", "--yes")
+
+    assert said.code == 2
+    assert said.err.splitlines()[-2:] == [
+        "pairlock: `b.txt` names no change",
+        "hint: paths are relative to the workspace's root",
+    ]
+    assert (list(made.workspace.iterdir()), label(made)) == ([], set())
+
+
+def test_a_protected_path_is_applied_only_when_named(made: Made) -> None:
+    def act(inside: Path) -> None:
+        made.fill({".vscode/tasks.json": "{}", "src/app.py": "x\n"}, below=inside)
+
+    session = made.session(act)
+
+    refused = made.pairlock("apply", session, "--yes")
+    named = made.pairlock("apply", session, "--include", ".vscode", "--yes")
+
+    assert refused.code == 1
+    assert "refused  .vscode/tasks.json: the policy protects it" in refused.out
+    assert f"pairlock apply {session} --include PATH" in refused.err
+    assert named.code == 0, named.err + named.out
+    assert (made.workspace / ".vscode/tasks.json").read_text() == "{}"
+
+
+def test_options_that_mean_nothing_together_are_refused(made: Made) -> None:
+    session = made.session(lambda inside: (inside / "a").write_text("new\n"))
+
+    codes = {
+        words: made.pairlock("apply", session, *words).code
+        for words in (("-p", "--yes"), ("-p",), ("-m", "x", "--yes"), ("--to-branch", "x", "--yes"))
+    }
+
+    assert codes[("-p", "--yes")] == codes[("-p",)] == codes[("-m", "x", "--yes")] == 2
+    assert codes[("--to-branch", "x", "--yes")] != 0
+    assert list(made.workspace.iterdir()) == []

@@ -1,0 +1,136 @@
+"""`pairlock diff` and `discard`: what a terminal, a program and git are given."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner.review import Choice, apply_stage
+from audit.state import StateFiles
+from sandbox.stage.yard import Yard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.stage.journal import Step
+    from tests.review.made import Made
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202egpj.exe\u2800\x9b31m"
+
+
+def test_the_patch_feeds_git_apply_and_carries_its_label(made: Made) -> None:
+    """For a program the patch begins with its session and label, which git skips."""
+    made.fill({"mod": "1\n", "del": "2\n", "was": "a long enough text\n", "run": "x\n"})
+    plain = made.top / "plain"
+    shutil.copytree(made.workspace, plain)
+
+    def act(inside: Path) -> None:
+        made.fill({"mod": "agent\n", 'odd "name\n\t': "o\n"}, below=inside)
+        (inside / "del").unlink()
+        (inside / "was").rename(inside / "now")
+        (inside / "run").chmod(0o755)
+        (inside / "bytes").write_bytes(bytes(range(256)))
+
+    session = made.session(act)
+
+    said = made.pairlock("diff", session)
+    subprocess.run(
+        ["/usr/bin/git", "apply", "-"],
+        cwd=plain,
+        input=said.out.encode("utf-8", "surrogateescape"),
+        check=True,
+    )
+
+    assert said.out.startswith(
+        f"Pairlock-Session: {session}\nPairlock-Unreviewed: files+network\n\ndiff --git "
+    )
+    assert "rename from was\nrename to now\n" in said.out
+    assert sorted(path.name for path in plain.iterdir()) == ["bytes", "mod", "now", 'odd "name\n\t', "run"]
+    assert (plain / "bytes").read_bytes() == bytes(range(256))
+    assert (plain / "run").stat().st_mode & 0o777 == 0o755
+
+
+def test_no_changes_print_nothing(made: Made) -> None:
+    session = made.session(os.stat)
+
+    said = made.pairlock("diff", session)
+
+    assert (said.code, said.out, said.err) == (0, "", "no changes\n")
+
+
+def test_a_terminal_is_sent_nothing_that_it_would_obey(made: Made) -> None:
+    """Names and content: no escape, no control, nothing that turns or hides text, coloured or not."""
+
+    def act(inside: Path) -> None:
+        made.fill({f"n{HOSTILE}": f"c{HOSTILE}\n", "Makefile": f"all: {HOSTILE}\n"}, below=inside)
+
+    session = made.session(act)
+
+    coloured = made.at_terminal("diff", session).out
+    plain = made.at_terminal("diff", session, NO_COLOR="1").out
+    shown = [made.at_terminal(*words, NO_COLOR="1").out for words in (
+        ("diff", session, "--stat"), ("diff", session, "--name-only"), ("apply", session, "-p"),
+        ("apply", session), ("ps", "--all"), ("discard", session),
+    )]  # fmt: skip
+
+    assert "\x1b[32m+c" in coloured
+    bad = {*HOSTILE} - {*"]0;owned[2Jgpj.exe31m"}
+    for text in (plain, *shown):
+        assert bad & {*text} == set()
+    assert "1 change runs on your machine later: Makefile" in plain
+
+
+def test_every_form_tells_the_same_changes(made: Made) -> None:
+    made.fill({"a": "1\n"})
+    session = made.session(lambda inside: made.fill({"a": "2\n", "Makefile": "all:\n"}, below=inside))
+
+    names = made.pairlock("diff", session, "--name-only")
+    stat = made.pairlock("diff", session, "--stat")
+    told = json.loads(made.pairlock("diff", session, "--json").out)
+
+    assert names.out.split() == ["Makefile", "a"]
+    assert [line[:1] for line in stat.out.splitlines()] == ["A", "M"]
+    assert [change["path"] for change in told["changes"]] == ["Makefile", "a"]
+    assert told["runs_later"] == ["Makefile"]
+    assert names.err == stat.err == "1 change runs on your machine later: Makefile\n"
+    assert made.pairlock("diff", session, "--json", "--stat").code == 2
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.mark.parametrize("command", ["diff", "apply", "discard"])
+def test_an_interrupted_apply_is_finished_by_whatever_looks_next(
+    made: Made, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """It is told, and recorded in the host's log like any other; the session is over then."""
+    session = made.session(lambda inside: made.fill({"a": "1\n", "b": "2\n"}, below=inside))
+    files = StateFiles(made.state).session(session)
+    real = Yard.carry_out
+
+    def die_at_b(self: Yard, step: Step) -> None:
+        if step.path == "b":
+            raise Killed
+        real(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Yard, "carry_out", die_at_b)
+        with pytest.raises(Killed):
+            apply_stage(files, made.state, Choice(shown=None))
+    left = sorted(path.name[:15] for path in made.workspace.iterdir())
+
+    said = made.pairlock(command, session)
+    log = StateFiles(made.state).log.read_text()
+
+    assert left == [".pairlock-apply", "a"]
+    assert said.code == 0, said.err
+    assert "an interrupted apply was finished: b" in said.err + said.out
+    assert sorted(path.name for path in made.workspace.iterdir()) == ["a", "b"]
+    assert '"stage.applied"' in log
+    assert '"whole":true' in log
