@@ -249,7 +249,7 @@ def _plan(order: Order, ground: Ground) -> StagePlan | None:
             mountable = not obstacle or isinstance(plan, stage.Copy)
             return plan if mountable else stage.fall_back_to_copy(plan, obstacle)
         stage.discard(order.folder)  # `read` and `direct` keep nothing there, and a half-made stage is none
-    return stage.plan_stage(
+    plan = stage.plan_stage(
         workspace,
         order.folder,
         access=stage.Access(files.access),
@@ -259,6 +259,9 @@ def _plan(order: Order, ground: Ground) -> StagePlan | None:
         engine_obstacle=obstacle,
         executable=executable,
     )
+    if hidden := stage.hidden_line(plan.facts.absent):
+        order.progress(hidden, done=0, total=0)
+    return plan
 
 
 @asynccontextmanager

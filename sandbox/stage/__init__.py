@@ -25,6 +25,7 @@ from sandbox.stage.strategy import (
     StageFacts,
     StagePlan,
 )
+from sandbox.stage.summary import hidden_line
 from sandbox.stage.verdict import NotApplied, Refusal
 from sandbox.stage.waiting import changes_wait
 
@@ -73,6 +74,7 @@ __all__ = [
     "compute_changes",
     "discard",
     "fall_back_to_copy",
+    "hidden_line",
     "load_record",
     "open_stage",
     "pack",

@@ -12,6 +12,7 @@ from sandbox.stage.base import save_hashes
 from sandbox.stage.errors import PathRefusedError
 from sandbox.stage.later import DefaultLater
 from sandbox.stage.layout import MatchNothing
+from sandbox.stage.repositories import as_git_names, git_folders
 from sandbox.stage.sides import EntryKind, Side, at_or_below, conflict_of, entry_kind, side_of
 from sandbox.stage.upper import Trouble, read_upper
 
@@ -99,6 +100,8 @@ class _Comparison:
     hide: PathMatcher
     protect: PathMatcher
     later: LaterLabels
+    repositories: frozenset[str]
+    """Folders that git obeys, whatever they are called."""
     troubles: list[Trouble] = field(default_factory=list)
 
     def all(self) -> Iterator[Change]:
@@ -146,7 +149,7 @@ class _Comparison:
         return Side(kind=kind, mode=seen.permissions, size=seen.size, digest=digest, target=target)
 
     def _judge(self, path: str, kind: ChangeKind, before: Side | None, after: Side | None) -> Change:
-        later = self.later.label(path)
+        later = next(filter(None, map(self.later.label, self._names(path))), "")
         return Change(
             path=path,
             kind=kind,
@@ -158,9 +161,10 @@ class _Comparison:
         )
 
     def _concerns(self, path: str, after: Side | None, *, later: str) -> Iterator[Concern]:
-        if self.protect.matches(path):
+        places = (path, *_targets(path, after))
+        if any(self.protect.matches(name) for place in places for name in self._names(place)):
             yield Concern.PROTECTED
-        if self.hide.matches(path) or at_or_below(path, self.stage.absent):
+        if any(self.hide.matches(place) or at_or_below(place, self.stage.absent) for place in places):
             yield Concern.HIDDEN
         if later:
             yield Concern.RUNS_LATER
@@ -172,6 +176,10 @@ class _Comparison:
             yield Concern.SETUID
         if after.kind is EntryKind.SYMLINK and leads_out(path, after.target):
             yield Concern.LEADS_OUT
+
+    def _names(self, path: str) -> tuple[str, ...]:
+        """Return a path, and what it would be called if every git folder were called `.git`."""
+        return (path, *as_git_names(path, self.repositories))
 
 
 def compute_changes(
@@ -198,7 +206,12 @@ def compute_changes(
     upper = read_upper(stage.folder)
     known = len(stage.hashes)
     comparison = _Comparison(
-        stage, upper, hide or MatchNothing(), protect or MatchNothing(), later or DefaultLater()
+        stage,
+        upper,
+        hide or MatchNothing(),
+        protect or MatchNothing(),
+        later or DefaultLater(),
+        git_folders(stage.record.keys(), upper.entries.keys()),
     )
     changes = sorted(comparison.all(), key=lambda change: change.path)
     if len(stage.hashes) != known:
@@ -232,6 +245,22 @@ def leads_out(path: str, target: str) -> bool:
     parts = [part for part in target.split("/") if part not in {"", "."}]
     ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
     return target.startswith("/") or ups > path.count("/") or ".." in parts[ups:]
+
+
+def _targets(path: str, after: Side | None) -> tuple[str, ...]:
+    """Return where a symlink in the workspace points, as a path of the workspace; nothing for all else.
+
+    A symlink to what is protected or hidden is a second name for it, under which others may write or show it.
+    """
+    if after is None or after.kind is not EntryKind.SYMLINK or leads_out(path, after.target):
+        return ()
+    parts = path.split("/")[:-1]
+    for part in after.target.split("/"):
+        if part == "..":
+            parts.pop()
+        elif part not in {"", "."}:
+            parts.append(part)
+    return ("/".join(parts),) if parts else ()
 
 
 def _inside(sorted_paths: list[str], folder: str) -> list[str]:

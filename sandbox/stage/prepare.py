@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 KEPT_MODE_BITS: Final = 0o775
 """Permission bits that an apply sets: no setuid, setgid or sticky bit, nothing for everyone to write."""
 
+_ACCESS_LIST: Final = "system.posix_acl_access"
+_DEFAULT_ACCESS_LIST: Final = "system.posix_acl_default"
 _SET_GROUP: Final = 0o2000
 _OWNER_MAY_WORK: Final = 0o300
 
@@ -101,6 +104,8 @@ class Preparation:
         with yard.new_file(spare) as descriptor:
             self._fill(descriptor, change, after)
             self._take_owner(descriptor, change.path, expected)
+            if expected is None or not expected.is_file:
+                self._take_default_access(descriptor, change.path)
             os.fchmod(descriptor, _mode(change, after, expected))
             if expected is not None and expected.is_file:
                 self._take_attributes(descriptor, change.path)
@@ -130,18 +135,28 @@ class Preparation:
             with suppress(PermissionError):
                 os.fchown(descriptor, -1, status.st_gid)
 
+    def _take_default_access(self, descriptor: int, path: str) -> None:
+        """Give a new file the access list that its folder gives new files, and not the yard's (acl(5))."""
+        with suppress(OSError):
+            os.removexattr(descriptor, _ACCESS_LIST)
+        with suppress(OSError), self.stage.live.folder(self._nearest(path)) as folder:
+            os.setxattr(descriptor, _ACCESS_LIST, os.getxattr(folder, _DEFAULT_ACCESS_LIST))
+
     def _nearest_folder(self, path: str) -> os.stat_result | None:
-        """Return the nearest folder above `path` that the user has already."""
+        """Return what the nearest folder above `path` is that the user has already."""
+        return self.stage.live.stat(self._nearest(path))
+
+    def _nearest(self, path: str) -> str:
         folder, _ = split(path)
-        while folder and (status := self.stage.live.stat(folder)) is None:
+        while folder and not ((status := self.stage.live.stat(folder)) and stat.S_ISDIR(status.st_mode)):
             folder, _ = split(folder)
-        return status if folder else self.stage.live.stat("")
+        return folder
 
     def _take_attributes(self, descriptor: int, path: str) -> None:
         """Keep the user's own attributes and access list of a file that is replaced."""
         with self.stage.live.file(path) as old:
             for name in os.listxattr(old):
-                if name.startswith("user.") or name == "system.posix_acl_access":
+                if name.startswith("user.") or name == _ACCESS_LIST:
                     with suppress(OSError):
                         os.setxattr(descriptor, name, os.getxattr(old, name))
 

@@ -9,7 +9,7 @@ from audit.escape import escape
 from sandbox.stage.changes import ChangeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sandbox.stage.changes import Change, ChangeSet
     from sandbox.stage.sides import Side
@@ -47,6 +47,16 @@ def headline(changes: ChangeSet) -> str:
     more = f" and {len(later) - MAX_NAMED} more" if len(later) > MAX_NAMED else ""
     verb = "change runs" if len(later) == 1 else "changes run"
     return f"{len(later)} {verb} on your machine later: {names}{more}"
+
+
+def hidden_line(absent: Sequence[str]) -> str:
+    """Return how many paths the agent does not see, and which, for the start; empty when it sees all."""
+    if not absent:
+        return ""
+    names = ", ".join(map(terminal_safe, absent[:MAX_NAMED]))
+    more = f" and {len(absent) - MAX_NAMED} more" if len(absent) > MAX_NAMED else ""
+    verb = "path is" if len(absent) == 1 else "paths are"
+    return f"{len(absent)} {verb} hidden from the agent: {names}{more}"
 
 
 def stat_lines(changes: ChangeSet) -> Iterator[str]:

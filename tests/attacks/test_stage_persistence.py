@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from policies.policy import FilesBlock
-from sandbox.stage import Concern, ProtectedBy, apply_changes, compute_changes, open_stage
+from sandbox.stage import Concern, HiddenBy, ProtectedBy, apply_changes, compute_changes, open_stage
 from sandbox.stage.summary import headline
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -113,3 +113,61 @@ def test_b27_b28_what_people_run_by_habit_is_applied_and_marked(yard: Yard) -> N
     assert {path for _, path in MARKED} <= marked
     assert "README.md" not in marked
     assert result.not_applied == ()
+
+
+@pytest.mark.parametrize("folder", ["mirror.git", "deep/er/store", ""])
+def test_b22_b23_a_bare_repository_of_any_name_is_judged_as_git_s_own_folder(yard: Yard, folder: str) -> None:
+    """Whose HEAD is there already: its hooks and config are refused and marked; a twin without is not."""
+    prefix = f"{folder}/" if folder else ""
+    yard.fill({f"{prefix}HEAD": "ref: refs/heads/main", f"{prefix}objects/x": "", f"{prefix}refs/x": ""})
+    yard.fill({"other/objects/x": "", "other/refs/x": ""})
+    bad = [f"{prefix}config", f"{prefix}hooks/post-update"]
+    with yard.mounted(yard.plan()) as inside:
+        yard.fill(dict.fromkeys([*bad, "other/config"], "the agent's"), below=inside)
+
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage, protect=ProtectedBy(FilesBlock()))
+        result = apply_changes(stage, found.changes)
+
+    refused = {item.path for item in result.not_applied if item.code.value == "protected"}
+    assert refused >= set(bad)
+    assert {change.path for change in found.runs_later} >= set(bad)
+    assert ("other/config" in result.applied) is bool(folder)
+
+
+@pytest.mark.parametrize("place", ["made", "src/deep/made"])
+def test_b14_a_bare_repository_made_by_the_agent_is_refused_whole(yard: Yard, place: str) -> None:
+    """Nested and new: not even its harmless-looking parts are applied unnamed."""
+    files = [f"{place}/{name}" for name in ("HEAD", "config", "objects/x", "refs/x", "hooks/pre-push")]
+    with yard.mounted(yard.plan()) as inside:
+        yard.fill(dict.fromkeys(files, "the agent's"), below=inside)
+
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage, protect=ProtectedBy(FilesBlock()))
+        result = apply_changes(stage, found.changes)
+
+    assert {item.path for item in result.not_applied} >= set(files)
+    assert not any((yard.workspace / path).exists() for path in files)
+
+
+def test_a_symlink_to_what_is_protected_or_hidden_is_judged_as_its_target(yard: Yard) -> None:
+    """A second name for the hooks folder or a secret; a symlink to an ordinary file is applied."""
+    yard.fill({".git/hooks/x": "", ".env": "secret", "src/a": ""})
+
+    def agent(inside: Path) -> None:
+        (inside / "src/build").symlink_to("../.git/hooks")
+        (inside / "notes").symlink_to("./.env")
+        (inside / "plain").symlink_to("src/a")
+
+    files = FilesBlock()
+    with yard.mounted(yard.plan(".env")) as inside:
+        agent(inside)
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage, protect=ProtectedBy(files), hide=HiddenBy(files))
+        result = apply_changes(stage, found.changes)
+
+    assert {item.path: item.code.value for item in result.not_applied} == {
+        "src/build": "protected",
+        "notes": "hidden",
+    }
+    assert result.applied == ("plain",)

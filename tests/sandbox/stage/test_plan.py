@@ -21,6 +21,7 @@ from sandbox.stage import (
 )
 from sandbox.stage.base import load_record
 from sandbox.stage.scan import scan
+from sandbox.stage.summary import hidden_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -262,3 +263,14 @@ def test_a_missing_session_folder_or_a_second_stage_is_refused(yard: Yard) -> No
 
     with pytest.raises(StageError, match="already holds a stage"):
         yard.plan()
+
+
+def test_what_is_hidden_is_counted_and_named_for_the_start(yard: Yard) -> None:
+    """Decided 23: the count, the first names escaped, and nothing when the agent sees all."""
+    yard.fill(dict.fromkeys([f"s{n}.key" for n in range(6)] + ["e\x1b.key", "seen"], "x"))
+
+    line = hidden_line(yard.plan("*.key").facts.absent)
+
+    assert line == "7 paths are hidden from the agent: e\\x1b.key, s0.key, s1.key, s2.key, s3.key and 2 more"
+    assert hidden_line(()) == ""
+    assert hidden_line(("a",)) == "1 path is hidden from the agent: a"

@@ -1,0 +1,37 @@
+"""Find git folders that are not called `.git`, so that what git obeys in them is judged as if they were."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+_HEAD: Final = "head"
+_PARTS: Final = (("objects", "refs"), ("commondir", "gitdir"))
+"""What stands beside HEAD in a repository, and in a linked work tree's own folder (gitrepository-layout)."""
+
+
+def git_folders(*trees: Collection[str]) -> frozenset[str]:
+    """Return every folder, `""` for the top, that git would take for a repository, bare ones and others.
+
+    Args:
+        trees: Paths that are there or would be there after an apply, together.
+    """
+    heads = {path for tree in trees for path in tree if path[-4:].lower() == _HEAD}
+    folders = {path[:-5] for path in heads if path[-5:-4] in {"", "/"}}
+    return frozenset(folder for folder in folders if any(_beside(folder, pair, trees) for pair in _PARTS))
+
+
+def as_git_names(path: str, folders: Iterable[str]) -> tuple[str, ...]:
+    """Return a path's names as if each git folder that it lies in were called `.git`."""
+    return tuple(
+        f"{folder}/.git/{path[len(folder) + 1 :]}" if folder else f".git/{path}"
+        for folder in folders
+        if not folder or path.startswith(folder + "/")
+    )
+
+
+def _beside(folder: str, names: Iterable[str], trees: Iterable[Collection[str]]) -> bool:
+    prefix = folder + "/" if folder else ""
+    return all(any(prefix + name in tree for tree in trees) for name in names)
