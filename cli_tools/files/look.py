@@ -50,19 +50,24 @@ class LineRange(click.ParamType[tuple[int, int]]):
     parameters=(
         click.Argument(["path"], type=WorkspacePath("read"), default=".", required=False),
         click.Option(["--depth"], type=click.IntRange(1, 64), default=2, help="How many folders deep."),
+        click.Option(["--all", "everything"], is_flag=True, help="Also what `.gitignore` files leave out."),
     ),
-    examples=("files list", "files list src --depth 3"),
+    examples=("files list", "files list src --depth 3", "files list build --all"),
 )
-async def list_files(surroundings: Surroundings, *, path: str, depth: int) -> Outcome:
-    """List the files and folders below a folder of the workspace, with their sizes in bytes."""
+async def list_files(surroundings: Surroundings, *, path: str, depth: int, everything: bool) -> Outcome:
+    """List the files and folders below a folder of the workspace, with sizes in bytes; ignored ones not."""
     reply = await surroundings.sandbox.call(
-        "files.list", {**answer.named(path), "depth": depth, "limit": LIST_LIMIT}
+        "files.list",
+        {**answer.named(path), "depth": depth, "limit": LIST_LIMIT, "ignore": not everything},
     )
     lines = [_entry(entry) for entry in answer.entries(reply.body)]
-    cut = bool(reply.result.get("truncated"))
-    note = f"cut after {LIST_LIMIT} entries; list a folder below, or with less depth" if cut else ""
+    ignored = answer.number(reply.result, "ignored")
+    notes = [f"{ignored} ignored entries are left out; `--all` shows them"] if ignored else []
+    if reply.result.get("truncated"):
+        notes.append(f"cut after {LIST_LIMIT} entries; list a folder below, or with less depth")
     touched = (FileTouched(path=path, access="listed"),)
-    return Outcome(exit_code=0, text="".join(f"{line}\n" for line in lines), note=note, files=touched)
+    text = "".join(f"{line}\n" for line in lines)
+    return Outcome(exit_code=0, text=text, note="; ".join(notes), files=touched)
 
 
 def _entry(entry: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-r"""List a folder as JSON lines, sorted by name. Symlinks are named, not followed.
+r"""List a folder as JSON lines, sorted by name. Symlinks are named, not followed; ignore files may count.
 
 A name that is not UTF-8 is given twice: `path` for the eye, with its bad bytes as `\\xNN`, and `path_base64`,
 which every operation takes in place of `path`.
@@ -12,6 +12,7 @@ import stat
 
 from .arguments import Arguments
 from .beneath import Beneath, kind_of, shown
+from .ignored import Ignored
 from .objects import encode_object
 from .refusal import from_os_error
 from .task import CHUNK_BYTES
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 64
 MAX_ENTRIES = 100_000
 _DEFAULT_ENTRIES = 1000
-_ARGUMENTS = frozenset({"path", "path_base64", "depth", "limit", "timeout_seconds"})
+_ARGUMENTS = frozenset({"path", "path_base64", "depth", "limit", "ignore", "timeout_seconds"})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -36,11 +37,12 @@ def listing(task: Task, beneath: Beneath) -> Object:
     path = arguments.path()
     depth = arguments.number("depth", default=1, least=1, most=MAX_DEPTH)
     limit = arguments.number("limit", default=_DEFAULT_ENTRIES, least=1, most=MAX_ENTRIES)
+    tally = Tally() if arguments.flag("ignore") else None
     try:
-        entries, truncated = _send(task, walk(beneath.open(path, _FOLDER), b"", depth), limit)
+        entries, truncated = _send(task, walk(beneath.open(path, _FOLDER), b"", depth, tally), limit)
     except OSError as error:
         raise from_os_error(error, shown(path)) from error
-    return {"entries": entries, "truncated": truncated}
+    return {"entries": entries, "truncated": truncated, "ignored": tally.left_out if tally else 0}
 
 
 def _send(task: Task, entries: Iterator[Object], limit: int) -> tuple[int, bool]:
@@ -61,33 +63,50 @@ def _send(task: Task, entries: Iterator[Object], limit: int) -> tuple[int, bool]
     return count, False
 
 
-def walk(folder: int, prefix: bytes, depth: int) -> Iterator[Object]:
+class Tally:
+    """Count what ignore files leave out."""
+
+    def __init__(self) -> None:
+        self.left_out = 0
+
+
+def walk(
+    folder: int, prefix: bytes, depth: int, tally: Tally | None = None, above: Ignored | None = None
+) -> Iterator[Object]:
     """Describe what is in `folder`, which is closed at the end.
 
     Args:
         folder: an open descriptor.
         prefix: what comes before each name, empty or ending in a slash.
         depth: how many folders deep; at least 1.
+        tally: where to count what `.gitignore` files leave out; None leaves nothing out.
+        above: the rules of the folder above.
     """
     try:
+        ignored = None if tally is None else Ignored(above, prefix, folder)
         for name in _names(folder):
             try:
                 facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
                 continue  # removed since the folder was read
+            is_folder = stat.S_ISDIR(facts.st_mode)
+            if tally is not None and ignored is not None and ignored.has(prefix + name, is_folder=is_folder):
+                tally.left_out += 1
+                continue
             yield _entry(folder, prefix, name, facts)
-            if depth > 1 and stat.S_ISDIR(facts.st_mode):
-                yield from _below(folder, prefix, name, depth)
+            if depth > 1 and is_folder and (tally is None or name != b".git"):
+                inner = _inner(folder, name)
+                if inner is not None:
+                    yield from walk(inner, prefix + name + b"/", depth - 1, tally, ignored)
     finally:
         os.close(folder)
 
 
-def _below(folder: int, prefix: bytes, name: bytes, depth: int) -> Iterator[Object]:
+def _inner(folder: int, name: bytes) -> int | None:
     try:
-        inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
     except OSError:
-        return  # not ours to read, or swapped for something else: its own line has been sent
-    yield from walk(inner, prefix + name + b"/", depth - 1)
+        return None  # not ours to read, or swapped for something else: its own line has been sent
 
 
 def _names(folder: int) -> list[bytes]:

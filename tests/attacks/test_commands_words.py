@@ -132,7 +132,7 @@ def _parameters(line: str, option: str) -> object:
 
 @pytest.mark.parametrize("declared", CATALOGUE.commands, ids=lambda c: c.name)
 @pytest.mark.parametrize(
-    "field", ["dangerouslyDisableSandbox", "sandbox", "timeout_ms", "env", "cwd ", "__class__", ""]
+    "field", ["dangerouslyDisableSandbox", "sandbox", "timeout_ms", "environment", "cwd ", "__class__", ""]
 )
 def test_a_tool_call_has_no_further_field(declared: Command, field: str) -> None:
     """No hatch to ask for: a field that is not declared refuses the whole call (attack B44)."""

@@ -266,7 +266,7 @@ async def test_a_listing_is_sorted_bounded_and_follows_no_link(shared: Path) -> 
 
     assert paths(flat.body) == ["a", "b", "c", "link"]
     assert paths(deep.body) == ["a", "a/deep", "a/deep/deeper", "a/deep/file", "b", "c", "link"]
-    assert (paths(cut.body), cut.result) == (["a", "a/deep"], {"entries": 2, "truncated": True})
+    assert (paths(cut.body), cut.result) == (["a", "a/deep"], {"entries": 2, "truncated": True, "ignored": 0})
     assert json.loads(flat.body.splitlines()[3])["target"] == "a"
 
 
@@ -292,7 +292,7 @@ async def test_ten_thousand_entries_are_listed(shared: Path) -> None:
     async with running(shared) as guest:
         answer = await guest.link.call("files.list", {"path": ".", "limit": 100_000})
 
-    assert answer.result == {"entries": 10_000, "truncated": False}
+    assert answer.result == {"entries": 10_000, "truncated": False, "ignored": 0}
     assert len(answer.body.splitlines()) == 10_000
 
 

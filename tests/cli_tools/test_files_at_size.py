@@ -1,0 +1,113 @@
+"""The files commands in a workspace of 100,000 files and with a file of 1 GB: answers, in bounded memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli_tools.door import open_door
+
+if TYPE_CHECKING:
+    from tests.cli_tools.door import Door
+
+GIB = 1 << 30
+
+
+def peak_bytes() -> int:
+    """Return the most memory that any process below this one has had at once (proc(5), VmHWM)."""
+    found = [0]
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            facts = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+        except (OSError, ValueError):
+            continue
+        if facts.get("Name") == "python3" and _is_ours(status.parent):
+            found.append(int(facts.get("VmHWM", "0").split()[0]) * 1024)
+    return max(found)
+
+
+def _is_ours(process: Path) -> bool:
+    try:
+        return b"guest" in (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+async def test_what_ignore_files_leave_out_is_counted_and_shown_when_asked_for(place: Path) -> None:
+    folder = place / "workspace"
+    for name in ("build/a.o", "src/b.py", "src/c.log", ".git/config", "kept.log"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    (folder / ".gitignore").write_text("build/\n*.log\n!kept.log\n")
+
+    async with open_door(place) as door:
+        shown = await door.line("files list")
+        whole = await door.line("files list --all --depth 3")
+        inside = await door.line("files list build")
+
+    assert shown.text.splitlines() == [
+        ".git/", ".gitignore  23", "kept.log  1", "src/", "src/b.py  1",
+        "note: 2 ignored entries are left out; `--all` shows them",
+    ]  # fmt: skip
+    assert {"build/", "build/a.o  1", "src/c.log  1", ".git/config  1"} <= set(whole.text.splitlines())
+    assert inside.text == "a.o  1"
+
+
+@pytest.mark.long
+async def test_a_hundred_thousand_files_are_listed_in_pieces_and_searched_to_the_last(place: Path) -> None:
+    for folder in range(100):
+        (place / "workspace" / f"d{folder:02}").mkdir()
+        for number in range(1000):
+            (place / "workspace" / f"d{folder:02}" / f"f{number:03}").write_text("x\n")
+    (place / "workspace" / "d99" / "f999").write_text("one\nneedle\n")
+
+    async with open_door(place) as door:
+        listed = await door.line("files list --depth 3")
+        below = await door.line("files list d99")
+        found = await door.line("files search needle")
+        most = peak_bytes()
+
+    assert "cut after 2000 entries" in listed.text
+    assert len(below.text.splitlines()) == 1000
+    assert found.text.splitlines()[0] == "d99/f999:2: needle"
+    assert 1 << 20 < most < 96 << 20
+
+
+@pytest.mark.long
+async def test_a_file_of_a_gigabyte_is_read_searched_and_refused_in_bounded_memory(place: Path) -> None:
+    """Half of it is one line, half are many; what has to be held whole, a patch, is refused."""
+    path = place / "workspace" / "large"
+    with path.open("wb") as stream:
+        block = b"some text of a line\n" * 50_000
+        while stream.tell() < GIB // 2:
+            stream.write(block)
+        stream.write(b"needle\n")
+        while stream.tell() < GIB:
+            stream.write(b"y" * (1 << 20))
+
+    async with open_door(place) as door:
+        answers = [await door.line(line) for line in _LINES]
+        most = peak_bytes()
+        kept = await _stat(door)
+
+    stated, read, searched, patched = answers
+    assert stated.text.splitlines()[1] == f"bytes: {path.stat().st_size}"
+    assert read.text.splitlines()[0] == "    10  some text of a line"
+    assert searched.text.startswith("large:") or "stopped after" in searched.text
+    assert patched.text.startswith("error (limit)")
+    assert kept == stated.text
+    assert 1 << 20 < most < 300 << 20
+
+
+_LINES = (
+    "files stat large",
+    "files read large --lines 10-11",
+    "files search --literal needle large",
+    "files patch large --old needle --new pin",
+)
+
+
+async def _stat(door: Door) -> str:
+    return (await door.line("files stat large")).text
