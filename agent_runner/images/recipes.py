@@ -199,13 +199,7 @@ def _go(url: str, manifests: tuple[Manifest, ...]) -> Recipe:
         'GOFLAGS=-modcacherw GOTOOLCHAIN=local GOPROXY="$1"; exec go mod download'
     )
     step = Step(what="fetching Go modules", argv=("sh", "-c", script, "sh", url), cwd="manifests/go")
-    return Recipe(
-        files=_files("go", manifests),
-        steps=(step,),
-        tops=(OURS,),
-        programs=(),
-        wrappers=(("go", _GO.encode()),),
-    )
+    return _fetched("go", manifests, step, wrapper=_GO)
 
 
 def _cargo(manifests: tuple[Manifest, ...]) -> Recipe:
@@ -215,10 +209,15 @@ def _cargo(manifests: tuple[Manifest, ...]) -> Recipe:
         "mkdir -p src && : >src/lib.rs && : >src/main.rs && exec cargo fetch --locked"
     )
     step = Step(what="fetching Rust crates", argv=("sh", "-c", script), cwd="manifests/cargo")
+    return _fetched("cargo", manifests, step, wrapper=_CARGO)
+
+
+def _fetched(kind: Kind, manifests: tuple[Manifest, ...], step: Step, *, wrapper: str) -> Recipe:
+    """Return how one program of the base fetches what it will find again offline."""
     return Recipe(
-        files=_files("cargo", manifests),
+        files=_files(kind, manifests),
         steps=(step,),
         tops=(OURS,),
         programs=(),
-        wrappers=(("cargo", _CARGO.encode()),),
+        wrappers=((kind, wrapper.encode()),),
     )
