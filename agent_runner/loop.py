@@ -25,12 +25,19 @@ class LoopEnd:
     turns: int
 
 
-async def run_loop(
-    backend: Backend, gate: Gate, transcript: Transcript, tools: tuple[Tool, ...], budget: Budget
+async def run_loop(  # noqa: PLR0913 - the rooms that it goes through
+    backend: Backend,
+    gate: Gate,
+    transcript: Transcript,
+    tools: tuple[Tool, ...],
+    budget: Budget,
+    *,
+    may_repeat: bool = False,
 ) -> LoopEnd:
     """Run until the model finishes, stops, repeats itself or a budget runs out.
 
-    The wall clock ends whatever is under way; its outcome is then unknown, and said to be.
+    The wall clock ends whatever is under way; its outcome is then unknown, and said to be. With `may_repeat`
+    a program asks, which may make the same calls as often as it likes.
 
     Raises:
         agent_runner.errors.BackendError: When the model cannot be asked.
@@ -39,15 +46,21 @@ async def run_loop(
     """
     try:
         async with asyncio.timeout(budget.seconds_left) as clock:
-            return await _turns(backend, gate, transcript, tools, budget)
+            return await _turns(backend, gate, transcript, tools, budget, may_repeat=may_repeat)
     except TimeoutError:
         if not clock.expired():
             raise
         return await _out_of(budget.out_of_time(), transcript, budget)
 
 
-async def _turns(
-    backend: Backend, gate: Gate, transcript: Transcript, tools: tuple[Tool, ...], budget: Budget
+async def _turns(  # noqa: PLR0913 - as above
+    backend: Backend,
+    gate: Gate,
+    transcript: Transcript,
+    tools: tuple[Tool, ...],
+    budget: Budget,
+    *,
+    may_repeat: bool,
 ) -> LoopEnd:
     while True:
         while (call := transcript.next_call()) is not None:
@@ -55,7 +68,7 @@ async def _turns(
             await transcript.observe(call, seen)
             if seen.ends_session:
                 return LoopEnd(status=seen.ends_session, reason=seen.text, turns=budget.turns)
-        if transcript.repeats() >= REPEATS_ALLOWED:
+        if not may_repeat and transcript.repeats() >= REPEATS_ALLOWED:
             reason = f"the model made the same calls {REPEATS_ALLOWED} times in a row"
             return LoopEnd(status="stuck", reason=reason, turns=budget.turns)
         if (exceeded := budget.exceeded()) is not None:

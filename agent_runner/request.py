@@ -79,6 +79,8 @@ class SessionRequest:
     """The session's id, where it had to be known beforehand; empty makes a new one."""
     catalogue: Catalogue | None = None
     """The commands that exist; None for those that this machine knows."""
+    may_repeat: bool = False
+    """Whether the same calls may be made any number of times in a row: a program makes them, and no model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -279,7 +279,14 @@ class SessionRun:
             await self._go_on(past)
         self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: sandbox.output_bytes)
         await self._transcript.begin(system_prompt(request.policy.grant), request.task)
-        return await run_loop(request.backend, gate, self._transcript, schema.tools(offered), self._budget)
+        return await run_loop(
+            request.backend,
+            gate,
+            self._transcript,
+            schema.tools(offered),
+            self._budget,
+            may_repeat=request.may_repeat,
+        )
 
     async def _go_on(self, past: Past) -> None:
         self._transcript.go_on(past.messages, past.calls, model_seconds=past.totals.model_ms / 1000)

@@ -13,6 +13,7 @@ from agent_runner.cli import (
     clean,
     doctor,
     image,
+    mcp,
     model,
     policy,
     resume,
@@ -50,6 +51,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
 app.add_typer(model.app, name="model")
 app.add_typer(image.app, name="image")
+tools.app.command("mcp")(mcp.mcp)
 app.add_typer(tools.app, name="tools")
 app.command("doctor")(doctor.doctor)
 app.command("clean")(clean.clean)

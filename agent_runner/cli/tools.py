@@ -82,7 +82,7 @@ def call_tool(
     from agent_runner.cli.interrupting import interruptible
     from agent_runner.tools import call
 
-    called = interruptible(call(words, _content(body), _place(policy, workspace)))
+    called = interruptible(call(words, _content(body), place_for(policy, workspace)))
     typer.echo(_as_json(called) if as_json else called.seen.text if called.seen else "")
     if called.result.error is not None:
         say(f"pairlock: {explain(called.result.error)}")
@@ -155,7 +155,13 @@ def _content(body: Path | None) -> bytes | None:
     return sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
 
 
-def _place(policy: str | None, workspace: Path | None) -> Place:
+def place_for(policy: str | None, workspace: Path | None) -> Place:
+    """Return where and under what an action is carried out, as a person named it.
+
+    Raises:
+        InvalidInputError: When the policy or the folder cannot be used.
+        RefusedError: When the policy is not trusted.
+    """
     from agent_runner.approvals import NobodyApprover, TerminalApprover
     from agent_runner.cli.run import find_policy, require_trust
     from agent_runner.errors import InvalidInputError

@@ -1,0 +1,1 @@
+"""Speak the Model Context Protocol: serve a session's commands to a client, and offer a server's tools."""
