@@ -70,12 +70,19 @@ def join(first: Policy, second: Policy) -> Policy:
         sinks="strict" if "strict" in {first.sinks, second.sinks} else "default",
         isolation=_isolation(first.isolation, second.isolation),
         budget=least(Budget, first.budget, second.budget),
+        outputs=None if grant.holds(Capability.FILES) else _outputs(first, second),
     )
     if not joined.counts_sinks and (first.counts_sinks or second.counts_sinks):
         joined = joined.replaced(sinks="strict")  # what one of them bounds stays bounded
     return joined.with_origin(
         places={**second.places, **first.places}, closure={**dict(second.closure), **dict(first.closure)}
     )
+
+
+def _outputs(first: Policy, second: Policy) -> str | None:
+    """Return the folder that is kept at the end; none where both name one and they differ."""
+    named = {policy.outputs for policy in (first, second) if policy.outputs is not None}
+    return named.pop() if len(named) == 1 else None
 
 
 def least(model: type[Model], first: Model, second: Model) -> Model:

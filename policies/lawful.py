@@ -72,6 +72,7 @@ def unlawful(policy: Policy) -> list[Problem]:
         *_files(policy),
         *_network(policy),
         *_commands(policy),
+        *_outputs(policy),
         *_expectations(policy),
     ]
 
@@ -169,6 +170,15 @@ def _commands(policy: Policy) -> Iterator[Problem]:
                     f"argument {quoted(name)} has an empty list, so that no call is allowed",
                     "name values",
                 )
+
+
+def _outputs(policy: Policy) -> Iterator[Problem]:
+    if policy.outputs is not None and policy.grant.holds(Capability.FILES):
+        yield Problem(
+            _at(policy, "outputs"),
+            f"`outputs` stands here, but the grant is `{policy.grant.label}`",
+            "remove it: with `files` the changes of the workspace are what is left to review",
+        )
 
 
 def _expectations(policy: Policy) -> Iterator[Problem]:

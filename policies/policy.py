@@ -363,6 +363,10 @@ class Policy(Block):
     )
     isolation: Isolation = Field(default=Isolation(), description="the sandbox's size")
     budget: Budget = Field(default=Budget(), description="what a session may use up")
+    outputs: NameField | None = Field(
+        default=None,
+        description="a folder of the scratch folder, kept at the end of a session; only without `files`",
+    )
     expect: tuple[Expectation, ...] = Field(default=(), description="the policy's own tests")
 
     _places: dict[str, RuleAt] = PrivateAttr(default_factory=dict)

@@ -154,6 +154,8 @@ def _inheriting(written: Policy, base: Policy) -> Policy:
             fields[name] = inherited
     if "sinks" not in written.model_fields_set:
         fields["sinks"] = base.sinks
+    if "outputs" not in written.model_fields_set and not grant.holds(BLOCKS["files"]):
+        fields["outputs"] = base.outputs
     return written.replaced(**fields)
 
 
