@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 BUDGET_ADDED: Final = "budget-added"
 """Code of the entry by which a person adds to a budget; its message is what `parse_budget` reads."""
+COMMAND: Final = "exec"
+"""What the ledger calls a command that a person ran in a session: somebody else's agent."""
 UNKNOWN: Final = (
     "unknown: the runner was stopped while this action was under way, so it may have been done, in part or "
     "not at all\nhint: look at what it was to change before you do it again"
@@ -221,6 +223,12 @@ class _Fold:
 
     def _intended(self, intended: event.ActionIntended) -> None:
         self.actions += 1
+        if (intended.via, intended.command) == ("person", COMMAND):
+            session = self.reader.session_id
+            raise InvalidInputError(
+                f"session `{session}` ran a command, whose own memory ended with it",
+                hint=f"`pairlock diff {session}` shows what it changed; `pairlock exec` starts it again",
+            )
         if intended.via != "model":
             return
         self.intended = intended

@@ -19,6 +19,7 @@ from agent_runner.cli import (
     resume,
     review,
     review_apply,
+    review_outputs,
     review_workspace,
     run,
     runners,
@@ -26,6 +27,7 @@ from agent_runner.cli import (
     tools,
 )
 from agent_runner.cli.descriptors import fill_standard
+from agent_runner.cli.exec import ExecCommand, run_exec
 from agent_runner.cli.exits import Exit, leave
 
 app = typer.Typer(
@@ -37,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("run")(run.run)
+app.command("exec", cls=ExecCommand, context_settings={"allow_interspersed_args": False})(run_exec)
 app.command("resume")(resume.resume)
 app.command("attach")(runners.attach)
 app.command("stop")(runners.stop)
@@ -46,6 +49,7 @@ app.command("ps")(sessions.list_sessions)
 app.command("diff")(review.diff)
 app.command("apply")(review_apply.apply)
 app.command("discard")(review.discard)
+app.command("outputs")(review_outputs.outputs)
 app.command("review")(review_workspace.review)
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")

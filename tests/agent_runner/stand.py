@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,11 +52,22 @@ class GuestHousing:
         """Raised instead of giving a sandbox."""
         self.limits = Limits()
 
-    def kill(self) -> None:
-        """Kill the guest itself, the child of the program that made its namespaces."""
+    @property
+    def guest(self) -> int:
+        """Return the process id of the guest itself, the child of the program that made its namespaces."""
         assert self.process is not None
         children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-        os.kill(int(Path(children).read_text().split()[0]), signal.SIGKILL)
+        return int(Path(children).read_text().split()[0])
+
+    def kill(self) -> None:
+        """Kill the guest."""
+        os.kill(self.guest, signal.SIGKILL)
+
+    def raise_loopback(self) -> None:
+        """Bring the loopback up, as an engine does for its containers."""
+        own_user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+        enter = ["nsenter", "--target", str(self.guest), "--net", *own_user]
+        subprocess.run([*enter, "ip", "link", "set", "lo", "up"], check=True)
 
     @asynccontextmanager
     async def house(self, order: Order) -> AsyncIterator[Housed]:
@@ -66,6 +78,8 @@ class GuestHousing:
         flags += ["--loopback"] if order.models else []
         async with running(self._folder, *flags) as guest:
             self.process = guest.process
+            if order.models:
+                self.raise_loopback()
             sandbox = Sandbox(
                 spec=cast("ContainerSpec", None),  # there is no container
                 container_id="",

@@ -1,0 +1,208 @@
+"""Say what a request to a model is once it was read: a conversation and tools, rebuilt from a closed schema.
+
+An agent's request is never passed on. What is understood is taken out of it, and everything else is refused:
+a provider's servers act on the fields of a request, and so would be a way out (`backends.closed`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from agent_runner.backends.backend import Call, ModelMessage, Reply
+from cli_tools.action import ToolProposal
+from cli_tools.schema import Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent_runner.backends.backend import Message
+
+MOST_MESSAGES: Final = 20_000
+MOST_TOOLS: Final = 512
+_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
+_WIRE_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+class RefusedRequestError(Exception):
+    """Raised when a request of an agent's is not answered.
+
+    Args:
+        message: One line: why.
+        status: The HTTP status of the answer.
+        code: A word that programs may compare.
+    """
+
+    def __init__(self, message: str, *, status: int = 400, code: str = "invalid_request") -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request, rebuilt."""
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    stream: bool = False
+    stops: tuple[str, ...] = ()
+    """Texts before which the reply is cut."""
+
+
+class Api(Protocol):
+    """One of the APIs that an agent may speak."""
+
+    def read(self, body: object) -> Asked:
+        """Return what a request asks for.
+
+        Raises:
+            RefusedRequestError: When it holds anything that the closed schema does not.
+        """
+        ...
+
+    def whole(self, asked: Asked, reply: Reply, name: str) -> object:
+        """Return a reply in one piece; `name` is fresh, for its id."""
+        ...
+
+    def pieces(self, asked: Asked, reply: Reply, name: str) -> Iterator[bytes]:
+        """Yield a reply as an event stream."""
+        ...
+
+    def error(self, error: RefusedRequestError) -> object:
+        """Return an error as this API tells it."""
+        ...
+
+
+def capability(what: str) -> RefusedRequestError:
+    """Return the refusal of something that a provider's server would act on."""
+    return RefusedRequestError(
+        f"capability: a request to a model may not hold {what}", status=400, code="capability"
+    )
+
+
+def fields(value: object, where: str, *, taken: frozenset[str], left: frozenset[str]) -> Mapping[str, object]:
+    """Return an object whose every member is known.
+
+    Args:
+        value: What should be an object.
+        where: How messages call it.
+        taken: Members that are read.
+        left: Members that are understood and have no effect here: the operator's configuration decides.
+
+    Raises:
+        RefusedRequestError: When it is none, or holds another member.
+    """
+    if not isinstance(value, Mapping):
+        raise RefusedRequestError(f"{where} is no object")
+    given = {name: found for name, found in value.items() if found is not None}
+    if extra := sorted(given.keys() - taken - left):
+        raise capability(f"field `{extra[0][:80]}` of a {where}")
+    return given
+
+
+def items(value: object, where: str, *, most: int = MOST_MESSAGES) -> list[object]:
+    """Return a list that is not too long.
+
+    Raises:
+        RefusedRequestError: When it is none, or is.
+    """
+    if not isinstance(value, list) or len(value) > most:
+        raise RefusedRequestError(f"{where} is no list of at most {most}")
+    return value
+
+
+def text(value: object, where: str) -> str:
+    """Return text.
+
+    Raises:
+        RefusedRequestError: When it is none.
+    """
+    if not isinstance(value, str):
+        raise RefusedRequestError(f"{where} is no text")
+    return value
+
+
+def joined(content: object, where: str, kinds: frozenset[str]) -> str:
+    """Return the text of a content: a text itself, or a list of parts, all of which have to be text.
+
+    Raises:
+        RefusedRequestError: When a part is anything else, code `capability`.
+    """
+    if isinstance(content, str):
+        return content
+    return "".join(part_text(part, where, kinds) for part in items(content, where))
+
+
+def part_text(part: object, where: str, kinds: frozenset[str]) -> str:
+    """Return the text of one part.
+
+    Raises:
+        RefusedRequestError: When it is anything else, code `capability`.
+    """
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise capability(f"{where} of type `{str(kind)[:80]}`")
+    known = fields(
+        part,
+        f"part of {where}",
+        taken=frozenset({"type", "text"}),
+        left=frozenset({"cache_control", "annotations", "logprobs"}),
+    )
+    return text(known.get("text"), where)
+
+
+def model_name(value: object) -> str:
+    """Return the model that is asked for."""
+    return text(value, "model")
+
+
+def function_tool(name: object, description: object, parameters: object) -> Tool:
+    """Return a tool that the agent itself carries out.
+
+    Raises:
+        RefusedRequestError: When it has no usable name or schema.
+    """
+    if not isinstance(name, str) or not _WIRE_NAME.fullmatch(name):
+        raise RefusedRequestError("a tool's name is not 1 to 64 of letters, digits, `_` and `-`")
+    schema = parameters if parameters is not None else {"type": "object", "properties": {}}
+    if not isinstance(schema, Mapping):
+        raise RefusedRequestError(f"the parameters of tool `{name}` are no object")
+    said = "" if description is None else text(description, f"the description of tool `{name}`")
+    return Tool(name=name, description=said, parameters=dict(schema))
+
+
+def call(call_id: object, name: object, arguments: object) -> Call:
+    """Return a call that an earlier reply made."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise RefusedRequestError("a call's name is not 1 to 128 of letters, digits, `_`, `.` and `-`")
+    written = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return Call(call_id=text(call_id, "a call's id"), proposal=ToolProposal(tool=name, arguments=written))
+
+
+def said(content: str, calls: tuple[Call, ...]) -> ModelMessage:
+    """Return what a model said earlier."""
+    return ModelMessage(reply=Reply(text=content, calls=calls))
+
+
+def cut(reply_text: str, stops: tuple[str, ...]) -> str:
+    """Return text up to the first of the stops."""
+    places = [place for stop in stops if stop and (place := reply_text.find(stop)) >= 0]
+    return reply_text[: min(places)] if places else reply_text
+
+
+def named_calls(reply: Reply) -> list[tuple[str, str, str]]:
+    """Return id, name and arguments of a reply's calls; a command line is told as a call of `line`."""
+    told: list[tuple[str, str, str]] = []
+    for made in reply.calls:
+        proposal = made.proposal
+        if isinstance(proposal, ToolProposal):
+            told.append((made.call_id, proposal.tool, proposal.arguments or "{}"))
+        else:
+            told.append((made.call_id, "line", json.dumps({"line": proposal.line})))
+    return told

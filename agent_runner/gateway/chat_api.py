@@ -1,0 +1,186 @@
+"""Speak OpenAI's chat completions to an agent."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.backends.backend import (
+    Call,
+    Message,
+    ObservationMessage,
+    Reply,
+    SystemMessage,
+    UserMessage,
+)
+from agent_runner.gateway import asked as schema
+from agent_runner.gateway.asked import Asked, RefusedRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cli_tools.schema import Tool
+
+_TAKEN: Final = frozenset(
+    {"model", "messages", "tools", "tool_choice", "stream", "stream_options", "stop", "n"}
+)
+_LEFT: Final = frozenset(
+    {"max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "presence_penalty"}
+    | {"frequency_penalty", "user", "reasoning_effort", "parallel_tool_calls", "store", "response_format"}
+    | {"logprobs", "verbosity", "prompt_cache_key", "safety_identifier"}
+)
+_HARMLESS: Final = {
+    "store": (False,),
+    "logprobs": (False,),
+    "response_format": ({"type": "text"},),
+    "n": (1,),
+}
+_PARTS: Final = frozenset({"text"})
+_MESSAGE: Final = frozenset({"role", "content", "tool_calls", "tool_call_id"})
+_MESSAGE_LEFT: Final = frozenset({"name", "refusal", "annotations", "reasoning_content", "reasoning"})
+
+
+class ChatApi:
+    """`/v1/chat/completions`."""
+
+    def read(self, body: object) -> Asked:
+        """Return what a request asks for.
+
+        Raises:
+            RefusedRequestError: When it holds anything else than text and function tools.
+        """
+        given = schema.fields(body, "request", taken=_TAKEN, left=_LEFT)
+        for name, lawful in _HARMLESS.items():
+            if name in given and given[name] not in lawful:
+                raise schema.capability(f"such a `{name}`")
+        schema.fields(
+            given.get("stream_options", {}),
+            "stream_options",
+            taken=frozenset({"include_usage"}),
+            left=frozenset({"include_obfuscation"}),
+        )
+        messages = [_message(each) for each in schema.items(given.get("messages"), "messages")]
+        tools = [
+            _tool(each) for each in schema.items(given.get("tools", []), "tools", most=schema.MOST_TOOLS)
+        ]
+        return Asked(
+            model=schema.model_name(given.get("model")),
+            messages=tuple(messages),
+            tools=tuple(tools) if _offers_tools(given.get("tool_choice", "auto")) else (),
+            stream=given.get("stream", False) is True,
+            stops=_stops(given.get("stop", [])),
+        )
+
+    def whole(self, asked: Asked, reply: Reply, name: str) -> object:
+        """Return a reply in one piece."""
+        message: dict[str, object] = {
+            "role": "assistant",
+            "content": schema.cut(reply.text, asked.stops) or None,
+        }
+        calls = _calls(reply)
+        if calls:
+            message["tool_calls"] = calls
+        choice = {"index": 0, "message": message, "finish_reason": _finish(reply), "logprobs": None}
+        return {**_head(asked, name, "chat.completion"), "choices": [choice], "usage": _usage(reply)}
+
+    def pieces(self, asked: Asked, reply: Reply, name: str) -> Iterator[bytes]:
+        """Yield a reply as an event stream."""
+        head = _head(asked, name, "chat.completion.chunk")
+        deltas: list[dict[str, object]] = [{"role": "assistant", "content": ""}]
+        if words := schema.cut(reply.text, asked.stops):
+            deltas.append({"content": words})
+        deltas += [{"tool_calls": [{"index": place, **call}]} for place, call in enumerate(_calls(reply))]
+        for delta in deltas:
+            yield _event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+        yield _event({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": _finish(reply)}]})
+        yield _event({**head, "choices": [], "usage": _usage(reply)})
+        yield b"data: [DONE]\n\n"
+
+    def error(self, error: RefusedRequestError) -> object:
+        """Return an error as OpenAI's API tells it."""
+        return {"error": {"message": error.message, "type": error.code, "code": error.code, "param": None}}
+
+
+def _message(value: object) -> Message:
+    given = schema.fields(value, "message", taken=_MESSAGE, left=_MESSAGE_LEFT)
+    role, content = str(given.get("role")), given.get("content", "")
+    if role in {"system", "developer"}:
+        return SystemMessage(text=schema.joined(content, "content", _PARTS))
+    if role == "user":
+        return UserMessage(text=schema.joined(content, "content", _PARTS))
+    if role == "assistant":
+        calls = tuple(_made_call(each) for each in schema.items(given.get("tool_calls", []), "tool_calls"))
+        return schema.said(schema.joined(content, "content", _PARTS), calls)
+    if role == "tool":
+        call_id = schema.text(given.get("tool_call_id"), "tool_call_id")
+        words = schema.joined(content, "content", _PARTS)
+        return ObservationMessage(call_id=call_id, text=words, refused=False)
+    raise schema.capability(f"role `{role[:80]}`")
+
+
+def _made_call(value: object) -> Call:
+    given = schema.fields(
+        value, "tool call", taken=frozenset({"id", "type", "function"}), left=frozenset({"index"})
+    )
+    _require_function(given)
+    function = schema.fields(
+        given.get("function"), "function", taken=frozenset({"name", "arguments"}), left=frozenset()
+    )
+    return schema.call(given.get("id"), function.get("name"), function.get("arguments", "{}"))
+
+
+def _tool(value: object) -> Tool:
+    given = schema.fields(value, "tool", taken=frozenset({"type", "function"}), left=frozenset())
+    _require_function(given)
+    function = schema.fields(
+        given.get("function"),
+        "function",
+        taken=frozenset({"name", "description", "parameters"}),
+        left=frozenset({"strict"}),
+    )
+    return schema.function_tool(function.get("name"), function.get("description"), function.get("parameters"))
+
+
+def _require_function(given: Mapping[str, object]) -> None:
+    if given.get("type", "function") != "function":
+        raise schema.capability(f"a tool of type `{str(given.get('type'))[:80]}`")
+
+
+def _offers_tools(choice: object) -> bool:
+    if choice not in ("auto", "none"):
+        raise RefusedRequestError("`tool_choice` is `auto` or `none` here", code="unsupported")
+    return choice == "auto"
+
+
+def _stops(value: object) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else schema.items(value, "stop", most=16)
+    return tuple(schema.text(each, "stop") for each in listed)
+
+
+def _head(asked: Asked, name: str, kind: str) -> dict[str, object]:
+    return {"id": f"chatcmpl-{name}", "object": kind, "created": 0, "model": asked.model}
+
+
+def _calls(reply: Reply) -> list[dict[str, object]]:
+    return [
+        {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        for call_id, name, arguments in schema.named_calls(reply)
+    ]
+
+
+def _finish(reply: Reply) -> str:
+    return "tool_calls" if reply.calls else "stop"
+
+
+def _usage(reply: Reply) -> dict[str, object]:
+    usage = reply.usage
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }
+
+
+def _event(value: object) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"

@@ -1,0 +1,208 @@
+"""Run somebody else's agent in a session: one command, its terminal, and a model's APIs on its loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from agent_runner.backends.route import for_role
+from agent_runner.errors import InvalidInputError, RefusedError
+from agent_runner.fold import COMMAND
+from agent_runner.gateway import inside
+from agent_runner.gateway.book import Book
+from agent_runner.gateway.desk import Desk
+from agent_runner.gateway.relay import ModelRelay
+from agent_runner.gateway.variables import MAIN, SMALL, model_environment
+from agent_runner.loop import LoopEnd
+from agent_runner.session import SessionRun, run_session
+from audit import event
+from policies.capability import Capability
+from policies.grant import Grant
+from sandbox.running import ENVIRONMENT, LAST_EXIT_CODE, LAST_SIGNAL
+
+if TYPE_CHECKING:
+    from agent_runner.budget import BudgetExceeded
+    from agent_runner.connectors import SessionConnectors
+    from agent_runner.gateway.terminal import Terminal
+    from agent_runner.request import SessionRequest, SessionResult
+    from sandbox.egress.gate import EgressGate
+    from sandbox.guest.objects import Object
+    from sandbox.link_call import CallResult
+    from sandbox.session import Sandbox
+
+LONGEST_SECONDS: Final = 86_400.0
+GRACE_SECONDS: Final = 10.0
+"""How long a command that is ended may take, beyond the second that the guest gives it."""
+Outcome = Literal["ok", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What came of a command."""
+
+    result: SessionResult
+    code: int | None
+    """The command's own exit code; None when it did not come to its end."""
+
+
+async def run_command(request: SessionRequest, argv: tuple[str, ...], terminal: Terminal) -> Ran:
+    """Run a command in a session of its own, to its end.
+
+    Args:
+        request: As for a session of our own; its `task` is what the ledger calls the command.
+        argv: The command, found in the image.
+        terminal: Its stdin, stdout and stderr.
+
+    Raises:
+        InvalidInputError: When there is no command.
+        RefusedError: When the policy's grant does not hold `exec`, or as `run_session` does.
+    """
+    if not argv or not argv[0]:
+        raise InvalidInputError("there is no command", hint="`pairlock exec --policy P -- COMMAND …`")
+    grant = request.policy.grant
+    if not grant.holds(Capability.EXEC):
+        raise RefusedError(
+            f"session holds `{grant.label}`; a command needs `exec`",
+            hint="`pairlock policy list` shows the policies that hold it",
+        )
+    runs: list[CommandRun] = []
+
+    def made(*rooms: Any, **more: Any) -> CommandRun:
+        runs.append(CommandRun(*rooms, argv=argv, terminal=terminal, **more))
+        return runs[0]
+
+    result = await run_session(request, kind=made)
+    return Ran(result=result, code=runs[0].code)
+
+
+class CommandRun(SessionRun):
+    """One command while it lasts.
+
+    Args:
+        rooms: As for `SessionRun`.
+        argv: The command.
+        terminal: Its stdin, stdout and stderr.
+        more: As for `SessionRun`.
+    """
+
+    serves_models = True
+
+    def __init__(self, *rooms: Any, argv: tuple[str, ...], terminal: Terminal, **more: Any) -> None:
+        super().__init__(*rooms, **more)
+        self._argv = argv
+        self._terminal = terminal
+        self.code: int | None = None
+
+    async def _loop(
+        self,
+        sandbox: Sandbox,
+        egress: EgressGate | None,
+        connectors: SessionConnectors,  # noqa: ARG002 - commands of ours use them, and nobody calls one here
+    ) -> LoopEnd:
+        spent = _Spent()
+        book = Book(self._journal, self._budget, spent=spent.told)
+        backend = self._request.backend
+        desk = Desk({MAIN: for_role(backend, "main"), SMALL: for_role(backend, "small")}, book)
+        programs_go_out = self._request.policy.grant is Grant.NETWORK_EXEC and egress is not None
+        sandbox.link.accept(ModelRelay(desk, egress.relay if programs_go_out and egress else None))
+        try:
+            return await self._command(sandbox, spent)
+        finally:
+            self._transcript.model_seconds = book.model_seconds
+
+    async def _command(self, sandbox: Sandbox, spent: _Spent) -> LoopEnd:
+        action = f"{self._session}/1"
+        self._record.actions = 1
+        await self._journal.record(_intended(action, self._argv))
+        await self._journal.record(event.ProcessStarted(action=action, argv=self._argv, folder="."))
+        start = time.monotonic()
+        running = asyncio.ensure_future(self._run_inside(sandbox))
+        waiting = asyncio.ensure_future(spent.event.wait())
+        try:
+            await asyncio.wait(
+                (running, waiting), timeout=self._budget.seconds_left, return_when=asyncio.FIRST_COMPLETED
+            )
+            if running.done():
+                return await self._ended(action, running.result(), start)
+            exceeded = spent.exceeded or self._budget.out_of_time()
+        finally:
+            waiting.cancel()
+            running.cancel()
+            await asyncio.gather(running, waiting, return_exceptions=True)
+        await self._finished(action, "cancelled", None, start, exceeded.reason)
+        await self._transcript.limit(exceeded)
+        return LoopEnd(status="budget", reason=exceeded.reason, turns=self._budget.turns)
+
+    async def _run_inside(self, sandbox: Sandbox) -> CallResult:
+        """Run the command; when this is cancelled it is told to end, and awaited for a while."""
+        interpreter = self._housed.interpreter if self._housed else ()
+        arguments: Object = {
+            "argv": [*interpreter, "-c", _inside(), self._terminal.shape, *self._argv],
+            "cwd": ".",
+            "env": {**ENVIRONMENT, **sandbox.way_out, **model_environment(self._terminal.shape != "pipes")},
+            "timeout_seconds": min(LONGEST_SECONDS, self._budget.seconds_left + GRACE_SECONDS),
+            "output_bytes": sandbox.limits.session_output_bytes,
+            "file_bytes": sandbox.limits.file_bytes,
+            "open_files": sandbox.limits.open_files,
+        }
+        with self._terminal.held():
+            return await sandbox.link.call(
+                "process.spawn",
+                arguments,
+                body=self._terminal.records(),
+                on_body=lambda data: self._terminal.show(data, errors=False),
+                on_errors=lambda data: self._terminal.show(data, errors=True),
+                limit_bytes=2 * sandbox.limits.session_output_bytes,
+            )
+
+    async def _ended(self, action: str, answer: CallResult, start: float) -> LoopEnd:
+        number = answer.number("signal", most=LAST_SIGNAL)
+        self.code = 128 + number if number else answer.number("exit_code", most=LAST_EXIT_CODE)
+        reason = f"the command ended with exit code {self.code}"
+        await self._finished(action, "failed" if self.code else "ok", self.code, start, reason)
+        status: Literal["done", "failed"] = "failed" if self.code else "done"
+        return LoopEnd(status=status, reason=reason, turns=self._budget.turns)
+
+    async def _finished(
+        self, action: str, outcome: Outcome, code: int | None, start: float, why: str
+    ) -> None:
+        housed = self._housed
+        await self._journal.record(
+            event.ActionFinished(
+                action=action,
+                outcome=outcome,
+                exit_code=code,
+                duration_ms=int((time.monotonic() - start) * 1000),
+                output_bytes=housed.sandbox.link.received_bytes if housed else 0,
+                detail=why,
+            )
+        )
+
+
+@cache
+def _inside() -> str:
+    """Return the text of the program that keeps the command, inside."""
+    return Path(inside.__file__).read_text("utf-8")
+
+
+class _Spent:
+    """Which budget has run out, once one has."""
+
+    def __init__(self) -> None:
+        self.exceeded: BudgetExceeded | None = None
+        self.event = asyncio.Event()
+
+    def told(self, exceeded: BudgetExceeded) -> None:
+        """Take note."""
+        self.exceeded = self.exceeded or exceeded
+        self.event.set()
+
+
+def _intended(action: str, argv: tuple[str, ...]) -> event.ActionIntended:
+    return event.ActionIntended(
+        action=action, argv=argv, command=COMMAND, arguments={}, verdict="allowed", via="person"
+    )

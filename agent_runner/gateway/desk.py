@@ -1,0 +1,193 @@
+"""Answer what agents ask of the model APIs on their loopback: which path, which model, and how it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.gateway.asked import Api, Asked, RefusedRequestError, capability
+from agent_runner.gateway.chat_api import ChatApi
+from agent_runner.gateway.http import HttpAnswer, HttpRequest
+from agent_runner.gateway.messages_api import MessagesApi
+from agent_runner.gateway.responses_api import ResponsesApi
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from agent_runner.backends.backend import Backend, Reply
+    from agent_runner.gateway.book import Book
+
+PING_SECONDS: Final = 10.0
+"""How long a stream may be silent: what an agent's client waits for a byte is not known here."""
+_CHARACTERS_PER_TOKEN: Final = 4
+_JSON: Final = "application/json"
+_DEPTH: Final = 64
+_POSTS: Final[Mapping[str, Api]] = {
+    "/v1/chat/completions": ChatApi(),
+    "/v1/responses": ResponsesApi(),
+    "/v1/messages": MessagesApi(),
+}
+_COUNT: Final = "/v1/messages/count_tokens"
+_BETA_HEADERS: Final = ("anthropic-beta", "openai-beta")
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Answers; `http.Answerer`.
+
+    Args:
+        models: Name -> whom to ask; no other name is answered.
+        book: Asks them.
+    """
+
+    models: Mapping[str, Backend]
+    book: Book
+
+    async def answer(self, request: HttpRequest) -> HttpAnswer:
+        """Return the answer to one request; whatever goes wrong is one, too."""
+        path, _, query = request.target.partition("?")
+        api = _POSTS.get(path.removesuffix("/count_tokens"), _POSTS["/v1/chat/completions"])
+        try:
+            return await self._answered(request, path, query)
+        except RefusedRequestError as error:
+            return _json(error.status, api.error(error), retried=False)
+
+    async def _answered(self, request: HttpRequest, path: str, query: str) -> HttpAnswer:
+        if query not in {"", "beta=true"}:
+            raise capability(f"the query `{query[:80]}`")
+        if request.method == "GET" and (path == "/v1/models" or path.startswith("/v1/models/")):
+            return self._listed(path.removeprefix("/v1/models").removeprefix("/"))
+        api = _POSTS.get(path)
+        if request.method != "POST" or (api is None and path != _COUNT):
+            raise RefusedRequestError(
+                f"`{request.method} {path[:80]}` is not answered here: POST {', '.join(_POSTS)} are",
+                status=404,
+                code="not_found",
+            )
+        if beta := next((name for name in _BETA_HEADERS if request.headers.get(name)), None):
+            raise capability(f"the header `{beta}`")
+        asked = (api or _POSTS["/v1/messages"]).read(_parsed(request.body))
+        backend = self._backend(asked.model)
+        if api is None:
+            return _json(200, {"input_tokens": _estimated(asked)})
+        if not asked.stream:
+            reply = await self.book.ask(backend, asked)
+            return _json(200, api.whole(asked, reply, secrets.token_hex(12)))
+        return await self._streamed(api, asked, backend)
+
+    def _backend(self, name: str) -> Backend:
+        backend = self.models.get(name)
+        if backend is None:
+            raise RefusedRequestError(
+                f"model `{name[:80]}` is not one of this session's: {', '.join(self.models)}",
+                status=404,
+                code="model_not_found",
+            )
+        return backend
+
+    def _listed(self, name: str) -> HttpAnswer:
+        if name:
+            self._backend(name)
+            return _json(200, _model(name))
+        listed = [_model(each) for each in self.models]
+        ends = {"first_id": listed[0]["id"], "last_id": listed[-1]["id"], "has_more": False}
+        return _json(200, {"object": "list", "data": listed, **ends})
+
+    async def _streamed(self, api: Api, asked: Asked, backend: Backend) -> HttpAnswer:
+        """Return a stream; a failure that comes soon is still told by its status."""
+        asking = asyncio.create_task(self.book.ask(backend, asked))
+        try:
+            done, _ = await asyncio.wait({asking}, timeout=PING_SECONDS)
+        except asyncio.CancelledError:
+            await _cancelled(asking)
+            raise
+        if done:
+            asking.result()
+        return HttpAnswer(
+            status=200,
+            content_type="text/event-stream",
+            body=_pieces(api, asked, asking),
+            headers=(("cache-control", "no-cache"),),
+        )
+
+
+async def _pieces(api: Api, asked: Asked, asking: asyncio.Task[Reply]) -> AsyncGenerator[bytes, None]:
+    try:
+        while not asking.done():
+            yield b": the model is asked\n\n"
+            await asyncio.wait({asking}, timeout=PING_SECONDS)
+        try:
+            reply = asking.result()
+        except RefusedRequestError as error:
+            yield b"event: error\ndata: " + json.dumps(api.error(error)).encode() + b"\n\n"
+            return
+        for piece in api.pieces(asked, reply, secrets.token_hex(12)):
+            yield piece
+    finally:
+        await _cancelled(asking)
+
+
+async def _cancelled(asking: asyncio.Task[Reply]) -> None:
+    if not asking.done():
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({asking})
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        value: object = json.loads(body, parse_constant=_no_number, object_pairs_hook=_once)
+    except RecursionError:
+        raise RefusedRequestError("the body is nested too deeply") from None
+    except ValueError as error:
+        raise RefusedRequestError(f"the body is no JSON: {str(error)[:120]}") from error
+    _require_shallow(value)
+    return value
+
+
+def _no_number(name: str) -> object:
+    raise ValueError(f"`{name}` is no number of JSON")
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object; one that names a member twice means something else to every reader."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("an object names a member twice")
+    return value
+
+
+def _require_shallow(value: object) -> None:
+    level = [value]
+    for _ in range(_DEPTH):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return
+    raise RefusedRequestError("the body is nested too deeply")
+
+
+def _estimated(asked: Asked) -> int:
+    """Return a token for every four characters: what a model's server would count is only known to it."""
+    tools = [[tool.name, tool.description, tool.parameters] for tool in asked.tools]
+    return -(-len(str(asked.messages) + json.dumps(tools)) // _CHARACTERS_PER_TOKEN)
+
+
+def _model(name: str) -> dict[str, object]:
+    """Return a model as both APIs list one."""
+    openai = {"id": name, "object": "model", "created": 0, "owned_by": "pairlock"}
+    return {**openai, "type": "model", "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+
+
+def _json(status: int, value: object, *, retried: bool = True) -> HttpAnswer:
+    # Both SDKs read this header; a refusal stays one however often it is asked for.
+    headers = () if retried else (("x-should-retry", "false"),)
+    return HttpAnswer(status=status, content_type=_JSON, body=json.dumps(value).encode(), headers=headers)

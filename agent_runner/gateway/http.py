@@ -1,0 +1,200 @@
+"""Serve HTTP/1.1 on one connection of the container's: bounded requests, answers that may come in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+import h11
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+
+    Send = Callable[[bytes], Awaitable[None]]
+
+T = TypeVar("T")
+
+MOST_HEAD_BYTES: Final = 64 * 1024
+MOST_BODY_BYTES: Final = 16 * 1024 * 1024
+REQUEST_SECONDS: Final = 60.0
+"""How long a request may take to arrive, once it has begun."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """One request, as it came."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """One answer."""
+
+    status: int
+    content_type: str
+    body: bytes | AsyncGenerator[bytes, None]
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Answerer(Protocol):
+    """Answers requests."""
+
+    async def answer(self, request: HttpRequest) -> HttpAnswer:
+        """Return the answer; whatever goes wrong is one, too."""
+        ...
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+async def serve(answerer: Answerer, received: AsyncIterator[bytes], send: Send) -> None:
+    """Serve a connection to its end; what is no HTTP is answered with 400 and ends it."""
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD_BYTES)
+    inlet = _Inlet(received)
+    arrivals = _Arrivals(connection, inlet, send)
+    try:
+        while (request := await arrivals.request()) is not None:
+            answer = await inlet.unless_gone(answerer.answer(request))
+            if answer is None:
+                return
+            await _answered(connection, send, answer)
+            if connection.our_state is h11.MUST_CLOSE:
+                return
+            connection.start_next_cycle()
+    except (h11.ProtocolError, _TooLargeError, TimeoutError) as error:
+        status = 413 if isinstance(error, _TooLargeError) else 400
+        if connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            said = str(error) or "the request did not arrive in time"
+            plain = HttpAnswer(status=status, content_type="text/plain", body=said.encode()[:300])
+            await _answered(connection, send, plain, last=True)
+    finally:
+        await inlet.close()
+
+
+class _Inlet:
+    """Take what comes as it comes, a few pieces ahead, so that a client that goes away is noticed.
+
+    Args:
+        received: The bytes.
+    """
+
+    def __init__(self, received: AsyncIterator[bytes]) -> None:
+        self._pieces: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
+        self._gone = asyncio.Event()
+        self._pump = asyncio.create_task(self._take(received))
+
+    async def _take(self, received: AsyncIterator[bytes]) -> None:
+        try:
+            async for piece in received:
+                await self._pieces.put(piece)
+        finally:
+            self._gone.set()
+        await self._pieces.put(b"")
+
+    async def piece(self) -> bytes:
+        """Return the next bytes; empty when no more come."""
+        if self._gone.is_set() and self._pieces.empty():
+            return b""
+        return await self._pieces.get()
+
+    async def unless_gone(self, work: Coroutine[None, None, T]) -> T | None:
+        """Return what the work returns; None, and the work cancelled, when the client has ended its side.
+
+        Clients of these APIs keep theirs open until they have their answer.
+        """
+        doing, leaving = asyncio.ensure_future(work), asyncio.ensure_future(self._gone.wait())
+        try:
+            await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return doing.result() if doing.done() else None
+        finally:
+            for task in (doing, leaving):
+                task.cancel()
+            await asyncio.gather(doing, leaving, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Take nothing more."""
+        self._pump.cancel()
+        await asyncio.gather(self._pump, return_exceptions=True)
+
+
+class _Arrivals:
+    """Read requests.
+
+    Args:
+        connection: The rules of HTTP/1.1.
+        inlet: The bytes.
+        send: For `100 Continue`.
+    """
+
+    def __init__(self, connection: h11.Connection, inlet: _Inlet, send: Send) -> None:
+        self._connection = connection
+        self._inlet = inlet
+        self._send = send
+
+    async def request(self) -> HttpRequest | None:
+        """Return the next request; None when the client has sent its last.
+
+        Raises:
+            h11.ProtocolError: When what came is no request.
+            TimeoutError: When it does not arrive to its end.
+        """
+        head = await self._event()
+        if not isinstance(head, h11.Request):
+            return None
+        async with asyncio.timeout(REQUEST_SECONDS):
+            body = await self._body()
+        return HttpRequest(
+            method=head.method.decode("ascii", "replace"),
+            target=head.target.decode("ascii", "replace"),
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers},
+            body=body,
+        )
+
+    async def _body(self) -> bytes:
+        if self._connection.they_are_waiting_for_100_continue:
+            go_on = self._connection.send(h11.InformationalResponse(status_code=100, headers=[]))
+            await self._send(go_on or b"")
+        body = bytearray()
+        while isinstance(part := await self._event(), h11.Data):
+            body += part.data
+            if len(body) > MOST_BODY_BYTES:
+                raise _TooLargeError(f"a request may have at most {MOST_BODY_BYTES} bytes")
+        return bytes(body)
+
+    async def _event(self) -> object:
+        while (event := self._connection.next_event()) is h11.NEED_DATA:
+            self._connection.receive_data(await self._inlet.piece())
+        return event
+
+
+async def _answered(
+    connection: h11.Connection, send: Send, answer: HttpAnswer, *, last: bool = False
+) -> None:
+    body = answer.body
+    shape = (
+        [("content-length", str(len(body)))]
+        if isinstance(body, bytes)
+        else [("transfer-encoding", "chunked")]
+    )
+    end = [("connection", "close")] if last else []
+    headers = [("content-type", answer.content_type), *shape, *end, *answer.headers]
+    await _sent(connection, send, h11.Response(status_code=answer.status, headers=headers))
+    if isinstance(body, bytes):
+        await _sent(connection, send, h11.Data(data=body))
+    else:
+        async with aclosing(body) as pieces:
+            async for piece in pieces:
+                await _sent(connection, send, h11.Data(data=piece))
+    await _sent(connection, send, h11.EndOfMessage())
+
+
+async def _sent(connection: h11.Connection, send: Send, event: h11.Event) -> None:
+    if data := connection.send(event):
+        await send(data)

@@ -1,0 +1,199 @@
+"""Speak Anthropic's messages to an agent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.backends.backend import (
+    Call,
+    Message,
+    ObservationMessage,
+    Reply,
+    SystemMessage,
+    UserMessage,
+)
+from agent_runner.backends.wording import called_arguments
+from agent_runner.gateway import asked as schema
+from agent_runner.gateway.asked import Asked, RefusedRequestError
+from cli_tools.action import ToolProposal
+
+if TYPE_CHECKING:
+    from cli_tools.schema import Tool
+
+_TAKEN: Final = frozenset({"model", "messages", "system", "tools", "tool_choice", "stream", "stop_sequences"})
+_LEFT: Final = frozenset(
+    {"max_tokens", "temperature", "top_p", "top_k", "metadata", "thinking", "cache_control"}
+)
+_TEXT: Final = frozenset({"text"})
+_CACHE: Final = frozenset({"cache_control"})
+_ERRORS: Final = {404: "not_found_error", 403: "permission_error", 503: "overloaded_error", 502: "api_error"}
+
+
+class MessagesApi:
+    """`/v1/messages`, and the counting of tokens beside it."""
+
+    def read(self, body: object) -> Asked:
+        """Return what a request asks for.
+
+        Raises:
+            RefusedRequestError: When it holds anything else than text and the agent's own tools.
+        """
+        given = schema.fields(body, "request", taken=_TAKEN, left=_LEFT)
+        messages: list[Message] = []
+        if system := given.get("system"):
+            messages.append(SystemMessage(text=schema.joined(system, "system", _TEXT)))
+        for each in schema.items(given.get("messages"), "messages"):
+            messages += _messages(each)
+        tools = [
+            _tool(each) for each in schema.items(given.get("tools", []), "tools", most=schema.MOST_TOOLS)
+        ]
+        stops = schema.items(given.get("stop_sequences", []), "stop_sequences", most=16)
+        return Asked(
+            model=schema.model_name(given.get("model")),
+            messages=tuple(messages),
+            tools=tuple(tools) if _offers_tools(given.get("tool_choice", {"type": "auto"})) else (),
+            stream=given.get("stream", False) is True,
+            stops=tuple(schema.text(each, "stop_sequences") for each in stops),
+        )
+
+    def whole(self, asked: Asked, reply: Reply, name: str) -> object:
+        """Return a reply in one piece."""
+        return {
+            **_head(asked, name),
+            "content": _content(asked, reply),
+            "stop_reason": _stop(reply),
+            "usage": {**_sent(reply), "output_tokens": reply.usage.output_tokens},
+        }
+
+    def pieces(self, asked: Asked, reply: Reply, name: str) -> Iterator[bytes]:
+        """Yield a reply as an event stream."""
+        usage = {**_sent(reply), "output_tokens": 0}
+        start = {**_head(asked, name), "content": [], "stop_reason": None, "usage": usage}
+        yield _event({"type": "message_start", "message": start})
+        for index, block in enumerate(_content(asked, reply)):
+            is_text = block["type"] == "text"
+            empty = {**block, "text": ""} if is_text else {**block, "input": {}}
+            words = block["text"] if is_text else json.dumps(block["input"])
+            kind, member = ("text_delta", "text") if is_text else ("input_json_delta", "partial_json")
+            yield _event({"type": "content_block_start", "index": index, "content_block": empty})
+            yield _event(
+                {"type": "content_block_delta", "index": index, "delta": {"type": kind, member: words}}
+            )
+            yield _event({"type": "content_block_stop", "index": index})
+        delta = {"stop_reason": _stop(reply), "stop_sequence": None}
+        end = {"output_tokens": reply.usage.output_tokens}
+        yield _event({"type": "message_delta", "delta": delta, "usage": end})
+        yield _event({"type": "message_stop"})
+
+    def error(self, error: RefusedRequestError) -> object:
+        """Return an error as Anthropic's API tells it."""
+        kind = _ERRORS.get(error.status, "invalid_request_error")
+        return {"type": "error", "error": {"type": kind, "message": error.message}}
+
+
+def _messages(value: object) -> list[Message]:
+    given = schema.fields(value, "message", taken=frozenset({"role", "content"}), left=frozenset())
+    role, content = given.get("role"), given.get("content")
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if role == "assistant":
+        return [_said(schema.items(blocks, "content"))]
+    if role == "user":
+        return _heard(schema.items(blocks, "content"))
+    if role == "system":
+        return [SystemMessage(text=schema.joined(content, "content", _TEXT))]
+    raise schema.capability(f"role `{str(role)[:80]}`")
+
+
+def _said(blocks: list[object]) -> Message:
+    words: list[str] = []
+    calls: list[Call] = []
+    for block in blocks:
+        if _kind(block) == "tool_use":
+            given = schema.fields(
+                block, "tool_use", taken=frozenset({"type", "id", "name", "input"}), left=_CACHE
+            )
+            calls.append(schema.call(given.get("id"), given.get("name"), given.get("input", {})))
+        else:
+            words.append(schema.part_text(block, "content", _TEXT))
+    return schema.said("".join(words), tuple(calls))
+
+
+def _heard(blocks: list[object]) -> list[Message]:
+    """Return results first, as the API wants them, then what was said beside them."""
+    results: list[Message] = []
+    words: list[str] = []
+    for block in blocks:
+        if _kind(block) == "tool_result":
+            results.append(_result(block))
+        else:
+            words.append(schema.part_text(block, "content", _TEXT))
+    return [*results, *([UserMessage(text="\n".join(words))] if words or not results else [])]
+
+
+def _result(block: object) -> ObservationMessage:
+    given = schema.fields(
+        block, "tool_result", taken=frozenset({"type", "tool_use_id", "content", "is_error"}), left=_CACHE
+    )
+    return ObservationMessage(
+        call_id=schema.text(given.get("tool_use_id"), "tool_use_id"),
+        text=schema.joined(given.get("content", ""), "tool_result", _TEXT),
+        refused=given.get("is_error") is True,
+    )
+
+
+def _kind(block: object) -> object:
+    return block.get("type") if isinstance(block, Mapping) else None
+
+
+def _tool(value: object) -> Tool:
+    if isinstance(value, Mapping) and value.get("type") not in (None, "custom"):
+        raise schema.capability(f"a tool of type `{str(value.get('type'))[:80]}`, which the server would run")
+    given = schema.fields(
+        value,
+        "tool",
+        taken=frozenset({"type", "name", "description", "input_schema"}),
+        left=_CACHE | frozenset({"strict", "eager_input_streaming"}),
+    )
+    return schema.function_tool(given.get("name"), given.get("description"), given.get("input_schema"))
+
+
+def _offers_tools(choice: object) -> bool:
+    given = schema.fields(
+        choice, "tool_choice", taken=frozenset({"type"}), left=frozenset({"disable_parallel_tool_use"})
+    )
+    if given.get("type") not in ("auto", "none"):
+        raise RefusedRequestError("`tool_choice` is `auto` or `none` here", code="unsupported")
+    return given["type"] == "auto"
+
+
+def _head(asked: Asked, name: str) -> dict[str, object]:
+    head = {"id": f"msg_{name}", "type": "message", "role": "assistant", "model": asked.model}
+    return {**head, "stop_sequence": None}
+
+
+def _content(asked: Asked, reply: Reply) -> list[dict[str, object]]:
+    words = schema.cut(reply.text, asked.stops)
+    blocks: list[dict[str, object]] = [{"type": "text", "text": words}] if words else []
+    for call_id, name, arguments in schema.named_calls(reply):
+        given = called_arguments(ToolProposal(tool=name, arguments=arguments))
+        blocks.append({"type": "tool_use", "id": call_id, "name": name, "input": given})
+    return blocks
+
+
+def _stop(reply: Reply) -> str:
+    return "tool_use" if reply.calls else "end_turn"
+
+
+def _sent(reply: Reply) -> dict[str, object]:
+    usage = reply.usage
+    return {
+        "input_tokens": usage.input_tokens - usage.cached_tokens,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "cache_creation_input_tokens": 0,
+    }
+
+
+def _event(value: Mapping[str, object]) -> bytes:
+    return f"event: {value['type']}\ndata: {json.dumps(value)}\n\n".encode()

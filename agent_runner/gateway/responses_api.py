@@ -1,0 +1,248 @@
+"""Speak OpenAI's responses to an agent; nothing is stored, so a conversation comes whole each time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.backends.backend import (
+    Call,
+    Message,
+    ModelMessage,
+    ObservationMessage,
+    Reply,
+    SystemMessage,
+    UserMessage,
+)
+from agent_runner.gateway import asked as schema
+from agent_runner.gateway.asked import Asked, RefusedRequestError
+
+if TYPE_CHECKING:
+    from cli_tools.schema import Tool
+
+_TAKEN: Final = frozenset(
+    {"model", "input", "instructions", "tools", "tool_choice", "stream", "include", "text"}
+)
+_LEFT: Final = frozenset(
+    {"max_output_tokens", "temperature", "top_p", "parallel_tool_calls", "store", "user", "metadata"}
+    | {
+        "reasoning",
+        "truncation",
+        "prompt_cache_key",
+        "safety_identifier",
+        "client_metadata",
+        "stream_options",
+    }
+)
+_PARTS: Final = frozenset({"input_text", "output_text", "text"})
+_MESSAGE_LEFT: Final = frozenset({"id", "status", "phase"})
+
+
+class ResponsesApi:
+    """`/v1/responses`."""
+
+    def read(self, body: object) -> Asked:
+        """Return what a request asks for.
+
+        Raises:
+            RefusedRequestError: When it holds anything else than text and function tools.
+        """
+        given = schema.fields(body, "request", taken=_TAKEN, left=_LEFT)
+        _require_nothing_included(given)
+        messages: list[Message] = []
+        if instructions := given.get("instructions"):
+            messages.append(SystemMessage(text=schema.text(instructions, "instructions")))
+        source = given.get("input")
+        listed = [{"role": "user", "content": source}] if isinstance(source, str) else source
+        for each in schema.items(listed, "input"):
+            _add(messages, each)
+        tools = [
+            _tool(each) for each in schema.items(given.get("tools", []), "tools", most=schema.MOST_TOOLS)
+        ]
+        choice = given.get("tool_choice", "auto")
+        if choice not in ("auto", "none"):
+            raise RefusedRequestError("`tool_choice` is `auto` or `none` here", code="unsupported")
+        return Asked(
+            model=schema.model_name(given.get("model")),
+            messages=tuple(messages),
+            tools=tuple(tools) if choice == "auto" else (),
+            stream=given.get("stream", False) is True,
+        )
+
+    def whole(self, asked: Asked, reply: Reply, name: str) -> object:
+        """Return a reply in one piece."""
+        return _response(asked, reply, name, output=_output(reply, name), status="completed")
+
+    def pieces(self, asked: Asked, reply: Reply, name: str) -> Iterator[bytes]:
+        """Yield a reply as an event stream."""
+        numbered = enumerate(_events(asked, reply, name))
+        for number, event in numbered:
+            value = {**event, "sequence_number": number}
+            yield f"event: {event['type']}\ndata: {json.dumps(value)}\n\n".encode()
+
+    def error(self, error: RefusedRequestError) -> object:
+        """Return an error as OpenAI's API tells it."""
+        return {"error": {"message": error.message, "type": error.code, "code": error.code, "param": None}}
+
+
+def _require_nothing_included(given: Mapping[str, object]) -> None:
+    """Refuse what a server would have to look up; reasoning is never kept, and is left out when asked for."""
+    for each in schema.items(given.get("include", []), "include"):
+        if each != "reasoning.encrypted_content":
+            raise schema.capability(f"`include: {str(each)[:80]}`")
+    shape = schema.fields(
+        given.get("text", {}), "text", taken=frozenset({"format"}), left=frozenset({"verbosity"})
+    )
+    if shape.get("format", {"type": "text"}) != {"type": "text"}:
+        raise RefusedRequestError("`text.format` is `text` here", code="unsupported")
+
+
+def _add(messages: list[Message], item: object) -> None:
+    kind = item.get("type", "message") if isinstance(item, Mapping) else None
+    match kind:
+        case "message":
+            messages.append(_message(item))
+        case "function_call":
+            given = schema.fields(
+                item,
+                "function_call",
+                taken=frozenset({"type", "call_id", "name", "arguments"}),
+                left=_MESSAGE_LEFT,
+            )
+            made = schema.call(given.get("call_id"), given.get("name"), given.get("arguments", "{}"))
+            _add_call(messages, made)
+        case "function_call_output":
+            given = schema.fields(
+                item,
+                "function_call_output",
+                taken=frozenset({"type", "call_id", "output"}),
+                left=_MESSAGE_LEFT,
+            )
+            words = schema.joined(given.get("output", ""), "output", _PARTS)
+            call_id = schema.text(given.get("call_id"), "call_id")
+            messages.append(ObservationMessage(call_id=call_id, text=words, refused=False))
+        case _:
+            raise schema.capability(f"input of type `{str(kind)[:80]}`")
+
+
+def _add_call(messages: list[Message], made: Call) -> None:
+    """Put a call beside what the model said with it: the API tells them one by one, in one turn."""
+    last = messages[-1] if messages else None
+    if isinstance(last, ModelMessage):
+        messages[-1] = schema.said(last.reply.text, (*last.reply.calls, made))
+    else:
+        messages.append(schema.said("", (made,)))
+
+
+def _message(item: object) -> Message:
+    given = schema.fields(item, "message", taken=frozenset({"type", "role", "content"}), left=_MESSAGE_LEFT)
+    words = schema.joined(given.get("content"), "content", _PARTS)
+    match given.get("role"):
+        case "user":
+            return UserMessage(text=words)
+        case "system" | "developer":
+            return SystemMessage(text=words)
+        case "assistant":
+            return schema.said(words, ())
+        case role:
+            raise schema.capability(f"role `{str(role)[:80]}`")
+
+
+def _tool(value: object) -> Tool:
+    if isinstance(value, Mapping) and value.get("type") != "function":
+        raise schema.capability(f"a tool of type `{str(value.get('type'))[:80]}`")
+    given = schema.fields(
+        value,
+        "tool",
+        taken=frozenset({"type", "name", "description", "parameters"}),
+        left=frozenset({"strict"}),
+    )
+    return schema.function_tool(given.get("name"), given.get("description"), given.get("parameters"))
+
+
+def _response(
+    asked: Asked, reply: Reply, name: str, *, output: list[object], status: str
+) -> dict[str, object]:
+    usage = reply.usage
+    return {
+        "id": f"resp_{name}",
+        "object": "response",
+        "created_at": 0,
+        "status": status,
+        "model": asked.model,
+        "output": output,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "parallel_tool_calls": True,
+        "temperature": None,
+        "top_p": None,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+            "output_tokens": usage.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+        },
+    }
+
+
+def _output(reply: Reply, name: str) -> list[object]:
+    said = [_said(reply.text, name)] if reply.text else []
+    return [*said, *_calls(reply, name)]
+
+
+def _said(words: str, name: str) -> dict[str, object]:
+    part = {"type": "output_text", "text": words, "annotations": []}
+    head = {"type": "message", "id": f"msg_{name}", "role": "assistant", "status": "completed"}
+    return {**head, "content": [part]}
+
+
+def _calls(reply: Reply, name: str) -> list[dict[str, object]]:
+    return [
+        {
+            "type": "function_call",
+            "id": f"fc_{name}_{place}",
+            "call_id": call_id,
+            "name": called,
+            "arguments": arguments,
+            "status": "completed",
+        }
+        for place, (call_id, called, arguments) in enumerate(schema.named_calls(reply))
+    ]
+
+
+def _events(asked: Asked, reply: Reply, name: str) -> Iterator[dict[str, object]]:
+    begun = _response(asked, reply, name, output=[], status="in_progress")
+    yield {"type": "response.created", "response": {**begun, "usage": None}}
+    yield {"type": "response.in_progress", "response": {**begun, "usage": None}}
+    index = 0
+    if reply.text:
+        yield from _text_events(_said(reply.text, name), reply.text)
+        index = 1
+    for place, item in enumerate(_calls(reply, name), start=index):
+        where = {"item_id": item["id"], "output_index": place}
+        empty = {**item, "arguments": "", "status": "in_progress"}
+        yield {"type": "response.output_item.added", "output_index": place, "item": empty}
+        yield {"type": "response.function_call_arguments.delta", **where, "delta": item["arguments"]}
+        done = {"arguments": item["arguments"], "name": item["name"]}
+        yield {"type": "response.function_call_arguments.done", **where, **done}
+        yield {"type": "response.output_item.done", "output_index": place, "item": item}
+    whole = _response(asked, reply, name, output=_output(reply, name), status="completed")
+    yield {"type": "response.completed", "response": whole}
+
+
+def _text_events(item: dict[str, object], words: str) -> Iterator[dict[str, object]]:
+    where = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    part = {"type": "output_text", "text": "", "annotations": []}
+    empty = {**item, "content": [], "status": "in_progress"}
+    yield {"type": "response.output_item.added", "output_index": 0, "item": empty}
+    yield {"type": "response.content_part.added", **where, "part": part}
+    yield {"type": "response.output_text.delta", **where, "delta": words, "logprobs": []}
+    yield {"type": "response.output_text.done", **where, "text": words, "logprobs": []}
+    yield {"type": "response.content_part.done", **where, "part": {**part, "text": words}}
+    yield {"type": "response.output_item.done", "output_index": 0, "item": item}

@@ -1,0 +1,137 @@
+"""Hold this side of a command's terminal: keys, signals and its size in, what it shows out, as they are.
+
+What a command shows goes to the terminal unescaped, as with ssh: its user asked for its own screen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import struct
+import termios
+import threading
+import tty
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+_HEAD: Final = struct.Struct(">cI")
+_READ_BYTES: Final = 32 * 1024
+_READ_AHEAD: Final = 4
+FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+INSISTED: Final = 3
+"""How often a signal has to come before the session itself is ended."""
+
+
+class Terminal(Protocol):
+    """What a command is given for stdin, stdout and stderr."""
+
+    @property
+    def shape(self) -> str:
+        """Return `pipes`, or `ROWSxCOLUMNS` of the terminal that the command is to have."""
+        ...
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """Take the terminal for the command, and give it back as it was."""
+        ...
+
+    def records(self) -> AsyncIterator[bytes]:
+        """Yield what the command is told, as `inside` reads it."""
+        ...
+
+    async def show(self, data: bytes, *, errors: bool) -> None:
+        """Take what the command wrote, to stderr or to its terminal or stdout."""
+        ...
+
+
+def record(kind: bytes, body: bytes = b"") -> bytes:
+    """Return one record for `inside`."""
+    return _HEAD.pack(kind, len(body)) + body
+
+
+class HostTerminal:
+    """This process's own stdin, stdout and stderr: a terminal where stdin and stdout are one, else pipes.
+
+    Args:
+        insisted: Called when a signal has come again and again.
+    """
+
+    def __init__(self, *, insisted: Callable[[], object]) -> None:
+        self.is_terminal = os.isatty(0) and os.isatty(1)
+        self._insisted = insisted
+        self._told: asyncio.Queue[bytes] = asyncio.Queue()
+        self._room = threading.Semaphore(_READ_AHEAD)
+        self._signals = 0
+
+    @property
+    def shape(self) -> str:
+        """Return `pipes`, or the terminal's rows and columns."""
+        if not self.is_terminal:
+            return "pipes"
+        size = os.get_terminal_size(0)
+        return f"{size.lines or 24}x{size.columns or 80}"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Pass keys and signals on for as long as the block lasts."""
+        loop = asyncio.get_running_loop()
+        saved = termios.tcgetattr(0) if self.is_terminal else None
+        before = {number: signal.getsignal(number) for number in (*FORWARDED, signal.SIGWINCH)}
+        for number in FORWARDED:
+            loop.add_signal_handler(number, self._signalled, number)
+        loop.add_signal_handler(signal.SIGWINCH, self._resized)
+        threading.Thread(target=self._read, args=(loop,), daemon=True).start()
+        try:
+            if saved is not None:
+                tty.setraw(0)
+            yield
+        finally:
+            if saved is not None:
+                termios.tcsetattr(0, termios.TCSADRAIN, saved)
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._signals += 1
+        self._told.put_nowait(record(b"s", bytes([number])))
+        if self._signals >= INSISTED and number != signal.SIGINT:
+            self._insisted()
+
+    def _resized(self) -> None:
+        if self.is_terminal:
+            size = os.get_terminal_size(0)
+            self._told.put_nowait(record(b"w", struct.pack(">HH", size.lines, size.columns)))
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read in a thread of its own: nothing else waits for files, pipes and terminals alike."""
+        data = b"-"
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody is told any more
+            while data:
+                self._room.acquire()
+                try:
+                    data = os.read(0, _READ_BYTES)
+                except OSError:  # a terminal that was closed
+                    data = b""
+                loop.call_soon_threadsafe(self._told.put_nowait, record(b"d", data) if data else record(b"e"))
+
+    async def records(self) -> AsyncIterator[bytes]:
+        """Yield keys, signals and sizes as they come."""
+        while True:
+            told = await self._told.get()
+            yield told
+            if told[:1] in {b"d", b"e"}:
+                self._room.release()
+
+    async def show(self, data: bytes, *, errors: bool) -> None:
+        """Write to this process's own stdout or stderr, which may be slow."""
+        await asyncio.to_thread(_write, 2 if errors else 1, data)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):  # whoever read it has gone; the command goes on
+        while data:
+            data = data[os.write(descriptor, data) :]

@@ -1,0 +1,164 @@
+"""A command in a session: its code, its terminal, its signals, and what the ledger says of it."""
+
+from __future__ import annotations
+
+import signal
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner.errors import InvalidInputError, RefusedError
+from agent_runner.gateway.terminal import record
+from audit.verify import verify_session
+from tests.agent_runner.gateway.screen import EXEC, PYTHON, Screen, asked, ran
+from tests.agent_runner.stand import POLICY, SESSION, Model, lines, saying
+
+if TYPE_CHECKING:
+    from tests.agent_runner.stand import Stand
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 105, 255])
+async def test_the_commands_own_code_is_returned(stand: Stand, code: int) -> None:
+    done, screen = await ran(stand, saying(), "sh", "-c", f"echo out; echo err >&2; exit {code}")
+
+    assert (done.code, done.result.status) == (code, "done" if code == 0 else "failed")
+    assert (bytes(screen.shown), bytes(screen.errors)) == (b"out\n", b"err\n")
+    assert [e["exit_code"] for e in stand.entries("action.finished")] == [code]
+
+
+async def test_a_command_that_is_not_there_says_so_as_a_shell_does(stand: Stand) -> None:
+    done, screen = await ran(stand, saying(), "no-such-program")
+
+    assert done.code == 127
+    assert bytes(screen.errors) == b"pairlock: `no-such-program`: no such file or directory\n"
+
+
+async def test_stdin_comes_whole_and_ends(stand: Stand) -> None:
+    body = bytes(range(256)) * 4096
+    pieces = [record(b"d", body[start : start + 30_000]) for start in range(0, len(body), 30_000)]
+
+    done, screen = await ran(stand, saying(), "cat", screen=Screen(told=[*pieces, record(b"e")]))
+
+    assert done.code == 0
+    assert bytes(screen.shown) == body
+
+
+async def test_a_signal_reaches_the_command_and_not_the_session(stand: Stand) -> None:
+    trap = "trap 'echo got it; exit 7' INT; echo ready; while :; do sleep 0.05; done"
+    screen = Screen(then={b"ready": [record(b"s", bytes([signal.SIGINT]))]})
+
+    done, screen = await ran(stand, saying(), "sh", "-c", trap, screen=screen)
+
+    assert (done.code, bytes(screen.shown)) == (7, b"ready\ngot it\n")
+
+
+async def test_a_command_that_a_signal_ends_has_its_number_and_128(stand: Stand) -> None:
+    screen = Screen(then={b"ready": [record(b"s", bytes([signal.SIGTERM]))]})
+
+    done, _ = await ran(stand, saying(), "sh", "-c", "echo ready; sleep 60", screen=screen)
+
+    assert done.code == 128 + signal.SIGTERM
+
+
+async def test_a_terminal_has_its_size_its_keys_and_its_changes(stand: Stand) -> None:
+    """`tty` says that it is one; a new size arrives with its signal; Ctrl-C is a signal inside."""
+    code = (
+        "import os,signal,sys\n"
+        "def size(*_): print('now', *os.get_terminal_size(), flush=True)\n"
+        "signal.signal(signal.SIGWINCH, size)\n"
+        "print(*map(os.isatty, range(3)), *os.get_terminal_size(), os.environ['TERM'], flush=True)\n"
+        "print('read', input(), flush=True)\n"
+        "try:\n  signal.pause(); signal.pause()\n"
+        "except KeyboardInterrupt: print('interrupted', flush=True); sys.exit(9)\n"
+    )
+    screen = Screen(
+        shape="33x101",
+        told=[record(b"d", b"words\r")],
+        then={
+            b"read words": [record(b"w", struct.pack(">HH", 50, 120))],
+            b"now 120 50": [record(b"d", b"\x03")],
+        },
+    )
+
+    done, screen = await ran(stand, saying(), PYTHON, "-c", code, screen=screen)
+
+    assert b"True True True 101 33 xterm-256color" in screen.shown
+    assert b"now 120 50" in screen.shown
+    assert b"interrupted" in screen.shown
+    assert done.code == 9
+
+
+async def test_the_command_finds_no_variable_of_the_runners(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-the-hosts-own")
+    monkeypatch.setenv("SOME_SECRET", "sk-the-hosts-own")
+
+    _, screen = await ran(stand, saying(), "env")
+
+    found = dict(line.split("=", 1) for line in screen.shown.decode().splitlines())
+    assert "sk-the-hosts-own" not in screen.shown.decode()
+    assert found["OPENAI_BASE_URL"] == "http://127.0.0.1:3128/v1"
+    assert found["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:3128"
+    assert found["OPENAI_API_KEY"] == found["ANTHROPIC_API_KEY"] == "the-key-is-on-the-host"
+
+
+async def test_the_ledger_tells_the_command_and_verifies(stand: Stand) -> None:
+    await ran(stand, saying(), "sh", "-c", "exit 3")
+
+    assert [(e["argv"], e["via"], e["command"]) for e in stand.entries("action.intended")] == [
+        (["sh", "-c", "exit 3"], "person", "exec")
+    ]
+    assert [e["argv"] for e in stand.entries("process.started")] == [["sh", "-c", "exit 3"]]
+    assert stand.entries("session.closed")[0]["reason"] == "the command ended with exit code 3"
+    assert verify_session(stand.state, SESSION).faults() == {}
+
+
+async def test_the_wall_clock_ends_the_command_and_what_it_started(stand: Stand) -> None:
+    policy = EXEC + "budget: {wall_time: 2s}\n"
+
+    done, _ = await ran(stand, saying(), "sh", "-c", "sleep 600 & sleep 600", policy=policy)
+
+    assert (done.code, done.result.status, done.result.exit_code) == (None, "budget", 5)
+    assert done.result.reason.startswith("the budget of wall time ran out")
+    assert [e["outcome"] for e in stand.entries("action.finished")] == ["cancelled"]
+
+
+async def test_a_budget_that_ran_out_ends_the_command_and_is_named(stand: Stand) -> None:
+    model = Model(lambda _, turn: lines(text=f"{turn}"))
+    code = """
+        question = {"model": "main", "messages": [{"role": "user", "content": "x"}]}
+        for turn in range(9):
+            print(post("/v1/chat/completions", question), flush=True)
+        import time; time.sleep(600)
+    """
+
+    done, screen = await asked(stand, model, code, policy=EXEC + "budget: {turns: 2}\n")
+
+    assert (done.code, done.result.exit_code) == (None, 5)
+    assert done.result.reason == "the budget of turns ran out: 2 of 2 turns"
+    assert screen.shown.count(b"(200") == 2
+    assert len(model.heard) == 2
+    assert [e["limit"] for e in stand.entries("limit.hit")] == ["budget.turns"]
+
+
+async def test_a_session_that_ran_a_command_is_not_resumed(stand: Stand) -> None:
+    """Its conversation is the agent's own, and ended with it; even one that used tools is told so."""
+    tool = {"role": "tool", "tool_call_id": "1", "content": "R"}
+    code = f"""
+        print(post("/v1/chat/completions", {{"model": "main", "messages": [{tool!r}]}}))
+        sys.exit(3)
+    """
+    done, _ = await asked(stand, Model(lambda _, __: lines(text="ok")), code)
+
+    with pytest.raises(InvalidInputError, match="ran a command, whose own memory ended with it"):
+        await stand.resume(saying())
+    assert done.code == 3
+
+
+async def test_a_grant_without_exec_runs_no_command(stand: Stand) -> None:
+    with pytest.raises(RefusedError, match="session holds `files`; a command needs `exec`"):
+        await ran(stand, saying(), "true", policy=POLICY)
+    with pytest.raises(InvalidInputError, match="there is no command"):
+        await ran(stand, saying())
