@@ -39,6 +39,7 @@ def _argument(command: Command, parameter: click.Parameter) -> ArgumentFacts:
         positional=isinstance(parameter, click.Argument),
         many=parameter.nargs == -1 or parameter.multiple,
         flag=isinstance(parameter, click.Option) and parameter.is_flag,
+        spelt=parameter.opts[0].removeprefix("--") if isinstance(parameter, click.Option) else "",
     )
 
 

@@ -112,17 +112,17 @@ def _next_positional(facts: CommandFacts, positional: list[ArgumentFacts], word:
 
 def _option(facts: CommandFacts, word: str, rest: list[str], values: dict[str, list[str]]) -> None:
     name, equals, value = word[2:].partition("=")
-    argument = facts.argument(name)
-    if argument is None or argument.positional:
-        options = [f"--{known.name}" for known in facts.arguments if not known.positional]
+    argument = facts.option(name)
+    if argument is None:
+        options = [f"--{known.spelt or known.name}" for known in facts.arguments if not known.positional]
         raise VocabularyError(
             f"command `{facts.name}` has no {quoted('--' + name)}", hint=f"it has {listed(options)}"
         )
     if argument.flag:
-        values[name] = ["true"]
+        values[argument.name] = ["true"]
         return
     if not equals:
         if not rest:
             raise VocabularyError(f"`--{name}` of `{facts.name}` needs a value")
         value = rest.pop(0)
-    values.setdefault(name, []).append(value)
+    values.setdefault(argument.name, []).append(value)

@@ -23,6 +23,7 @@ class ArgumentFacts:
         positional: Whether it stands without `--name`.
         many: Whether it takes every word that is left, or may be repeated.
         flag: Whether it takes no value.
+        spelt: How it is written on a line, where that is not its name: `path` for `paths`.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ArgumentFacts:
     positional: bool = False
     many: bool = False
     flag: bool = False
+    spelt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +75,15 @@ class CommandFacts:
             The argument, or None.
         """
         return next((argument for argument in self.arguments if argument.name == name), None)
+
+    def option(self, spelt: str) -> ArgumentFacts | None:
+        """Find an option by the word that it is written with.
+
+        Args:
+            spelt: The word, without dashes.
+
+        Returns:
+            The option, or None.
+        """
+        options = (argument for argument in self.arguments if not argument.positional)
+        return next((option for option in options if spelt == (option.spelt or option.name)), None)

@@ -30,16 +30,20 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_tools(policy: PolicyOption = None, as_json: JsonOption = False) -> None:
     """List what a policy offers, with capabilities and sinks; without a policy, every command there is."""
+    from audit.escape import escape_line
     from cli_tools.reference import needs_of, sinks_of
 
     found = _offered(policy)
     if as_json:
         typer.echo(json.dumps([_described(command, standing) for command, standing in found], indent=2))
         return
+    names = max((len(command.name) for command, _ in found), default=0)
+    needs = max((len(needs_of(command)) for command, _ in found), default=0)
     for command, standing in found:
         marks = f"  sinks: {sinks_of(command)}" if command.sinks else ""
         asks = "  a person is asked each time" if standing == "asks" else ""
-        typer.echo(f"{command.name:<14}{needs_of(command):<10}{command.summary}{marks}{asks}")
+        line = f"{command.name:<{names}}  {needs_of(command):<{needs}}  {command.summary}{marks}{asks}"
+        typer.echo(escape_line(line))
 
 
 @app.command("show")

@@ -51,6 +51,9 @@ def _named(declared: DeclaredCommand) -> Iterator[Fault]:
     if float(declared.seconds) > _LONGEST_SECONDS or float(declared.seconds) <= 0:
         yield ("seconds",), f"expected 1s to {_LONGEST_SECONDS}s: no action takes longer", ""
 
+    if declared.program.startswith(("/workspace/", "/scratch/", "/proc/", "/tmp/", "/dev/")):  # noqa: S108 - the container's
+        yield ("program",), f"`{declared.program}` is not of the image", "name one that an agent cannot write"
+
 
 def _needing(declared: DeclaredCommand) -> Iterator[Fault]:
     kinds = {argument.type for argument in declared.arguments.values()}
