@@ -250,5 +250,6 @@ def _rules(rule: EgressRule, most: CeilingNetwork) -> Iterator[EgressRule]:
             "private": rule.private and most.private,
             "data": rule.data if most.data_public else None,
             "protocol": "web" if most.methods is not None else rule.protocol,
+            "unfixed": rule.unfixed if not rule.host.is_wild or host.is_wild or rule.sink_pattern else "all",
         }
         yield EgressRule(**{**dict(rule), **fields})

@@ -178,8 +178,26 @@ def _rules(old: NetworkBlock | None, new: NetworkBlock | None, *, exec_too: bool
         yield from _manner(rule, covered)
         if rule.data and not covered(rule, lambda was: was.data is not None):
             yield Widening("setting", f"what is read at `{host}` is declared public")
-        if exec_too and not rule.by_request and not covered(rule, lambda was: not was.by_request):
+        was_unread = covered(rule, lambda was: not was.by_request) and not _is_read(rule, old, whole=False)
+        if exec_too and new is not None and not _is_read(rule, new, whole=True) and not was_unread:
             yield Widening("setting", f"programs may use any method at `{host}`: its requests are not read")
+
+
+def _is_read(rule: EgressRule, network: NetworkBlock | None, *, whole: bool) -> bool:
+    """Tell whether requests to a rule's hosts are read: one rule that needs it has all of a host's read.
+
+    Args:
+        rule: The rule.
+        network: All rules.
+        whole: Whether all of the rule's hosts and ports have to be read, or any of them is enough.
+    """
+    if rule.by_request and whole:
+        return True
+    for other in network.allow if network is not None else ():
+        met, ports = other.host.meet(rule.host), set(other.ports) & set(rule.ports)
+        if other.by_request and (met == rule.host and ports == set(rule.ports) if whole else met and ports):
+            return True
+    return False
 
 
 def _manner(rule: EgressRule, covered: Covered) -> Iterator[Widening]:

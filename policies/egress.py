@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from policies.request import Reason
 from policies.wording import listed, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from policies.errors import RuleAt
     from policies.policy import EgressRule, Policy
     from policies.urls import Target
@@ -29,6 +32,21 @@ def egress_rules(policy: Policy, host: str, port: int) -> tuple[EgressRule, ...]
     if network is None or any(pattern.matches(host) for pattern in network.deny):
         return ()
     return tuple(rule for rule in network.allow if port in rule.ports and rule.host.matches(host))
+
+
+def matching_rules(policy: Policy, method: str, target: Target) -> tuple[EgressRule, ...]:
+    """Find every rule that allows a request.
+
+    Args:
+        policy: The policy in force.
+        method: The method, in capitals.
+        target: Where it goes.
+
+    Returns:
+        The rules that match name, port, method and path.
+    """
+    rules = egress_rules(policy, target.host, target.port)
+    return tuple(rule for rule in rules if method in rule.effective_methods and rule.allows_path(target.path))
 
 
 def decide_http(policy: Policy, method: str, target: Target) -> EgressRule | Reason:
@@ -54,7 +72,7 @@ def decide_http(policy: Policy, method: str, target: Target) -> EgressRule | Rea
             "the policy's `methods:` names what may be used",
             rules[0].at,
         )
-    matching = [rule for rule in by_method if rule.allows_path(target.path)]
+    matching = matching_rules(policy, method, target)
     if not matching:
         return Reason(
             "path",
@@ -65,7 +83,7 @@ def decide_http(policy: Policy, method: str, target: Target) -> EgressRule | Rea
     return _one_of(matching, target)
 
 
-def _one_of(rules: list[EgressRule], target: Target) -> EgressRule | Reason:
+def _one_of(rules: Sequence[EgressRule], target: Target) -> EgressRule | Reason:
     named = sorted({rule.credential for rule in rules if rule.credential is not None})
     if len(named) > 1:
         return Reason(
@@ -74,12 +92,24 @@ def _one_of(rules: list[EgressRule], target: Target) -> EgressRule | Reason:
             "make the rules' `methods:` or `paths:` disjoint",
             rules[0].at,
         )
-    # The rule that asks, that with the credential, that without wildcard: so the file's order says nothing.
+    return preferred(rules)
+
+
+def preferred(rules: Iterable[EgressRule]) -> EgressRule:
+    """Choose the rule that holds among several that match, so that the order of a file says nothing.
+
+    Args:
+        rules: The rules, at least one.
+
+    Returns:
+        The one that asks, has the credential, has no wildcard, reaches private addresses, bounds more.
+    """
     return min(rules, key=_precedence)
 
 
-def _precedence(rule: EgressRule) -> tuple[bool, bool, bool, bool]:
-    return not rule.ask, rule.credential is None, rule.host.is_wild, not rule.private
+def _precedence(rule: EgressRule) -> tuple[float, ...]:
+    bounds = (math.inf if bound is None else bound for bound in dict(rule.limits).values())
+    return not rule.ask, rule.credential is None, rule.host.is_wild, not rule.private, *bounds
 
 
 def _no_host(policy: Policy, target: Target) -> Reason:

@@ -275,10 +275,11 @@ def _bounds(policy: Policy) -> Iterator[str]:
 
 def _destinations(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[str]:
     for rule in policy.network.allow if policy.network else ():
-        if rule.host.is_wild:
+        if rule.host.is_wild or rule.unfixed == "all":
             accepted, asked = "a wildcard that is accepted in writing", "the task's own words, or a person"
             fixed = accepted if rule.sink_pattern else asked
-            yield f"hosts below `{rule.host.text[2:]}`: fixed by {fixed}"
+            hosts = f"hosts below `{rule.host.text[2:]}`" if rule.host.is_wild else f"`{rule.host.text}`"
+            yield f"{hosts}: fixed by {fixed}"
         else:
             yield f"`{rule.host.text}`: fixed by the rule at {rule.at or 'the policy'}"
     for facts in callable_commands(policy, commands):
@@ -287,7 +288,7 @@ def _destinations(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[
 
 
 def _fixed_by(policy: Policy, facts: CommandFacts, argument: ArgumentFacts) -> str:
-    for rule in policy.commands.rules:
+    for rule in policy.commands.fixing:
         if not rule.command.matches(facts.path):
             continue
         if values := rule.sink_pattern.get(argument.name):

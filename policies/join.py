@@ -25,18 +25,20 @@ from policies.policy import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pydantic import BaseModel
 
     from policies.commands import CommandPattern, ValuePattern
     from policies.globs import Glob
+    from policies.hosts import HostPattern
     from policies.leaves import RuntimeName
     from policies.urls import UrlPath
 
 Item = TypeVar("Item")
 Model = TypeVar("Model", bound="BaseModel")
 ACCESS: Final[tuple[Literal["read", "stage", "direct"], ...]] = ("read", "stage", "direct")
+_OPEN: Final[tuple[None, Literal["writes"], Literal["all"]]] = (None, "writes", "all")
 RUNTIMES: Final[tuple[RuntimeName, ...]] = ("gvisor", "runc", "default")
 
 
@@ -194,10 +196,21 @@ def _exec(first: ExecBlock | None, second: ExecBlock | None) -> ExecBlock:
 def _network(first: NetworkBlock | None, second: NetworkBlock | None) -> NetworkBlock:
     one, other = first or NetworkBlock(), second or NetworkBlock()
     return NetworkBlock(
-        allow=pairwise(one.allow, other.allow, meet_rules),
+        allow=_rules(one.allow, other.allow),
         deny=union(one.deny, other.deny),
         limits=least(NetworkLimits, one.limits, other.limits),
     )
+
+
+def _rules(first: Sequence[EgressRule], second: Sequence[EgressRule]) -> tuple[EgressRule, ...]:
+    met = [both for one in first for other in second if (both := meet_rules(one, other)) is not None]
+    # INVARIANT: a rule that asks, bounds more or has requests read holds beside one that does not: that one
+    # never covers it.
+    manners: dict[tuple[object, ...], list[EgressRule]] = {}
+    for rule in met:
+        manner = (rule.ask, rule.protocol, rule.by_request, *dict(rule.limits).values())
+        manners.setdefault(manner, []).append(rule)
+    return union(*(widest(rules, meet_rules) for rules in manners.values()))
 
 
 def meet_rules(one: EgressRule, other: EgressRule) -> EgressRule | None:
@@ -215,7 +228,9 @@ def meet_rules(one: EgressRule, other: EgressRule) -> EgressRule | None:
     methods = one.effective_methods & other.effective_methods
     if host is None or not ports or not methods:
         return None
-    read = one.methods is not None or other.methods is not None
+    credential = one.credential if one.credential == other.credential else None
+    lost = credential is None and (one.credential or other.credential)  # requests are read all the same
+    read = one.methods is not None or other.methods is not None or lost
     groups = sorted(_groups(one) | _groups(other), key=lambda group: sorted(path.text for path in group))
     lists = [tuple(sorted(group, key=lambda path: path.text)) for group in groups]
     return EgressRule(
@@ -224,14 +239,31 @@ def meet_rules(one: EgressRule, other: EgressRule) -> EgressRule | None:
         methods=tuple(sorted(methods)) if read else None,
         paths=lists[0] if lists else None,
         also=tuple(lists[1:]),
-        credential=one.credential if one.credential == other.credential else None,
+        credential=credential,
         data=one.data if one.data == other.data else None,
         private=one.private and other.private,
         sink_pattern=one.sink_pattern and other.sink_pattern,
         protocol="tcp" if one.protocol == other.protocol == "tcp" else "web",
         ask=one.ask or other.ask,
         limits=one.limits.meet(other.limits),
+        unfixed=_unfixed(one, other, host),
     )
+
+
+def _unfixed(one: EgressRule, other: EgressRule, host: HostPattern) -> Literal["writes", "all"] | None:
+    """Say what a joined rule does not fix although its host and paths would: one of the two does not."""
+    found = max(_open_to(one), _open_to(other))
+    has_paths = one.paths is not None or other.paths is not None
+    plain = 2 if host.is_wild else 0 if has_paths or one.also or other.also else 1
+    return _OPEN[found] if found > plain else None
+
+
+def _open_to(rule: EgressRule) -> int:
+    if rule.sink_pattern:
+        return 0
+    if rule.host.is_wild or rule.unfixed == "all":
+        return 2
+    return 1 if not rule.path_groups or rule.unfixed == "writes" else 0
 
 
 def _groups(rule: EgressRule) -> set[frozenset[UrlPath]]:
@@ -249,7 +281,37 @@ def _commands(one: CommandsBlock, other: CommandsBlock) -> CommandsBlock:
         ask=widest(asked, meet),
         deny=union(one.deny, other.deny),
         rules=tuple({_rule_key(rule): rule for rule in (*other.rules, *one.rules)}.values()),
+        origins=_origins(one, other),
     )
+
+
+def _origins(one: CommandsBlock, other: CommandsBlock) -> tuple[ArgumentRule, ...] | None:
+    """Keep the destinations that both fix; a rule bounds whatever it joins, and fixes nothing for it."""
+    if (
+        one.origins is None
+        and other.origins is None
+        and set(map(_rule_key, one.rules)) == set(map(_rule_key, other.rules))
+    ):
+        return None
+    return pairwise(_fixed(one), _fixed(other), _meet_origins)
+
+
+def _fixed(block: CommandsBlock) -> Iterator[ArgumentRule]:
+    for rule in block.fixing:
+        for name, values in rule.arguments.items():
+            for value in values:
+                if not value.is_wild:
+                    yield ArgumentRule(command=rule.command, arguments={name: (value,)})
+        for name, values in rule.sink_pattern.items():
+            for value in values:
+                yield ArgumentRule(command=rule.command, sink_pattern={name: (value,)})
+
+
+def _meet_origins(one: ArgumentRule, other: ArgumentRule) -> ArgumentRule | None:
+    command = one.command.meet(other.command)
+    if command is None or (one.arguments, one.sink_pattern) != (other.arguments, other.sink_pattern):
+        return None
+    return ArgumentRule(command=command, arguments=one.arguments, sink_pattern=one.sink_pattern)
 
 
 def _rule_key(rule: ArgumentRule) -> tuple[object, ...]:

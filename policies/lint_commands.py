@@ -173,7 +173,7 @@ def open_sinks(
     """
     for facts in callable_commands(policy, commands):
         for argument in facts.sinks:
-            if not any(_fixes(rule, facts, argument) for rule in policy.commands.rules):
+            if not any(_fixes(rule, facts, argument) for rule in policy.commands.fixing):
                 yield facts, argument
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policies.capability import Capability
-from policies.egress import decide_http
+from policies.egress import decide_http, matching_rules
 from policies.errors import BadValueError
 from policies.leaves import READING
-from policies.request import HttpUse, Reason, SinkUse
+from policies.request import Reason, SinkUse
 from policies.sinks import canonical_sink, each_value, fits, named_in, url_named_in
 from policies.urls import canonical_url
 from policies.wording import quoted
@@ -53,7 +53,8 @@ def http_reasons(
         egress.append(found)
         if found.ask:
             asks.append(_approval(found, session))
-        if not _sinks_count(policy, session) or _fixes(found, use, target.path):
+        rules = matching_rules(policy, use.method, target)
+        if not _sinks_count(policy, session) or any(rule.fixes(use.method, target.path) for rule in rules):
             continue
         with_path = use.method not in READING
         if not url_named_in(session.task, target, with_path=with_path):
@@ -65,15 +66,6 @@ def _approval(rule: EgressRule, session: SessionFacts) -> Reason:
     nobody = "nobody can be asked, because the session is headless: ask another host"
     hint = nobody if session.headless else "a person approves this very request, or not"
     return Reason("host", f"requests to `{rule.host.text}` need an approval by its rule", hint, rule.at)
-
-
-def _fixes(rule: EgressRule, use: HttpUse, path: str) -> bool:
-    if rule.sink_pattern:
-        return True
-    if rule.host.is_wild:
-        return False
-    fixed = any(not pattern.is_wild and pattern.matches(path) for pattern in rule.paths or ())
-    return use.method in READING or fixed
 
 
 def _sinks_count(policy: Policy, session: SessionFacts) -> bool:
@@ -124,7 +116,7 @@ def sink_reasons(
 
 
 def _fixed(policy: Policy, request: ActionRequest, sink: SinkUse, canonical: str) -> bool:
-    for rule in policy.commands.rules:
+    for rule in policy.commands.fixing:
         if not rule.command.matches(request.command):
             continue
         exact = (pattern for pattern in rule.arguments.get(sink.argument, ()) if not pattern.is_wild)

@@ -44,6 +44,8 @@ from policies.units import Bytes, Count, Seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from policies.urls import UrlPath
+
 STARTER: Final = "pairlock/starter"
 MINUTE: Final = 60
 
@@ -221,6 +223,12 @@ class EgressRule(Block):
         default=False, description="whether a person approves each request, or connection not read"
     )
     limits: RuleLimits = Field(default=RuleLimits(), description="how much may cross under this rule")
+    unfixed: Annotated[Literal["writes", "all"], *choice("what it does not fix", "writes", "all")] | None = (
+        Field(
+            default=None,
+            description="requests whose destination it allows and does not fix; written by joining policies",
+        )
+    )
 
     @property
     def at(self) -> RuleAt | None:
@@ -237,6 +245,11 @@ class EgressRule(Block):
         """The methods that may be used."""
         return READING if self.methods is None else frozenset(self.methods)
 
+    @property
+    def path_groups(self) -> tuple[tuple[UrlPath, ...], ...]:
+        """The lists of paths, of each of which one has to match."""
+        return self.also if self.paths is None else (self.paths, *self.also)
+
     def allows_path(self, path: str) -> bool:
         """Tell whether a path may be asked for.
 
@@ -246,8 +259,28 @@ class EgressRule(Block):
         Returns:
             True when each list of paths has a pattern that matches whole.
         """
-        groups = self.also if self.paths is None else (self.paths, *self.also)
-        return all(any(pattern.matches(path) for pattern in group) for group in groups)
+        return all(any(pattern.matches(path) for pattern in group) for group in self.path_groups)
+
+    def fixes(self, method: str, path: str) -> bool:
+        """Tell whether this rule fixes where a request that it allows goes, so that nobody else has to.
+
+        Args:
+            method: The request's method.
+            path: Its canonical path.
+
+        Returns:
+            True when the host has no wildcard and, but for GET and HEAD, the path stands here without one.
+        """
+        if self.sink_pattern:
+            return True
+        if self.host.is_wild or self.unfixed == "all":
+            return False
+        if method in READING:
+            return True
+        exact = (
+            any(not path_.is_wild and path_.matches(path) for path_ in group) for group in self.path_groups
+        )
+        return self.unfixed is None and bool(self.path_groups) and all(exact)
 
 
 class NetworkLimits(Block):
@@ -295,6 +328,16 @@ class CommandsBlock(Block):
     ask: tuple[CommandField, ...] = Field(default=(), description="what a person has to approve, each time")
     deny: tuple[CommandField, ...] = Field(default=(), description="never these, whatever else is written")
     rules: tuple[ArgumentRule, ...] = Field(default=(), description="bounds on arguments and calls")
+    origins: tuple[ArgumentRule, ...] | None = Field(
+        default=None,
+        description="the destinations that are fixed, those that `rules` name when absent; "
+        "written by joining policies",
+    )
+
+    @property
+    def fixing(self) -> tuple[ArgumentRule, ...]:
+        """The rules whose values fix where data goes."""
+        return self.rules if self.origins is None else self.origins
 
 
 class Isolation(Block):

@@ -156,7 +156,11 @@ def _inheriting(written: Policy, base: Policy) -> Policy:
         fields["sinks"] = base.sinks
     if "outputs" not in written.model_fields_set and not grant.holds(BLOCKS["files"]):
         fields["outputs"] = base.outputs
-    return written.replaced(**fields)
+    child = written.replaced(**fields)
+    if child.commands.rules == base.commands.rules:
+        return child
+    rules = (*written.commands.rules, *base.commands.rules)  # bounds add up; what the base fixes stays fixed
+    return child.replaced(commands=child.commands.model_copy(update={"rules": rules}))
 
 
 def _over(own: BaseModel, inherited: BaseModel | None) -> BaseModel:

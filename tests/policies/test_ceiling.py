@@ -11,7 +11,7 @@ from policies.errors import CeilingError, ForbiddenGrantError, PolicyFileError
 from policies.expectations import verdict_of
 from policies.grant import Grant
 from policies.policy import Policy
-from policies.request import ActionRequest, SessionFacts
+from policies.request import ActionRequest, HttpUse, SessionFacts
 from policies.source import parse_policy
 
 RANK = {"deny": 0, "ask": 1, "allow": 2}
@@ -153,3 +153,18 @@ def test_gvisor_may_be_called_as_the_engine_calls_it() -> None:
     ]
 
     assert [policy.isolation.runtime for policy in both] == ["gvisor", "gvisor"]
+
+
+@pytest.mark.parametrize(("rule", "verdict"), [("{host: '*.a.com'}", "ask"), ("{host: x.a.com}", "allow")])
+def test_a_host_that_the_ceiling_names_is_no_destination_that_the_policy_fixes(
+    rule: str, verdict: str
+) -> None:
+    head = "version: 1\nname: p\ngrant: [files, network]\ncommands: {allow: [x]}\n"
+    text = f"{head}network: {{allow: [{rule}]}}\n"
+    ceiling = parse_ceiling("version: 1\nnetwork: {hosts: [x.a.com]}\n", origin="c")
+    request = ActionRequest(command=("x",), http=(HttpUse("GET", "https://x.a.com/"),))
+
+    policy = under_ceiling(parse_policy(text, origin="p"), ceiling)
+
+    session = SessionFacts(grant=policy.grant, headless=False)
+    assert verdict_of(decide(policy, session, request)) == verdict
