@@ -7,9 +7,15 @@ import os
 import resource
 import signal
 
+from . import linux
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# linux/ioprio.h
+_IOPRIO_WHO_PROCESS = 1
+_IOPRIO_CLASS_IDLE = 3 << 13
 
 SCRATCH = "/tmp"  # noqa: S108 (the container's own)
 
@@ -101,6 +107,9 @@ PROBES: dict[str, Callable[[], object]] = {
     "hang_up_guest": lambda: _signal(signal.SIGHUP),
     "stop_guest": lambda: _signal(signal.SIGSTOP),
     "kill_everything": lambda: os.kill(-1, 0),
+    "slow_guest": lambda: os.setpriority(os.PRIO_PROCESS, 1, 19),
+    "slow_everything": lambda: os.setpriority(os.PRIO_USER, 0, 19),
+    "slow_disk_of_guest": lambda: linux.call("ioprio_set", _IOPRIO_WHO_PROCESS, 1, _IOPRIO_CLASS_IDLE),
     "hold_guest_by_descriptor": lambda: os.close(os.pidfd_open(1)),
 }
 """Name to attempt."""

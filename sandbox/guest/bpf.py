@@ -11,7 +11,17 @@ from __future__ import annotations
 import errno
 from struct import Struct
 
-from .syscalls import AUDIT_ARCHITECTURE, EXEC, NUMBERS, OWN_ONLY, REFUSED, SIGNALS, X32_BIT, X86_64
+from .syscalls import (
+    AUDIT_ARCHITECTURE,
+    EXEC,
+    NUMBERS,
+    OWN_ONLY,
+    PRIORITIES,
+    REFUSED,
+    SIGNALS,
+    X32_BIT,
+    X86_64,
+)
 
 # linux/seccomp.h
 KILL_PROCESS = 0x80000000
@@ -83,6 +93,7 @@ def program(machine: str, *, holds_exec: bool, loopback: bool) -> list[Instructi
             for name in OWN_ONLY
             for step in _by_argument(numbers[name], 0, _when(_EQUAL, 0, ALLOW), _error(errno.EPERM))
         ),
+        *(step for name, user in PRIORITIES.items() for step in _priority(numbers[name], user)),
         *(step for name in SIGNALS for step in _by_argument(numbers[name], 0, _all_or_pid_1(), ALLOW)),
         (_RETURN, 0, 0, ALLOW),
     ]
@@ -139,6 +150,13 @@ def _terminal_input() -> tuple[Instruction, ...]:
 def _all_or_pid_1() -> tuple[Instruction, ...]:
     refusal = _error(errno.EPERM)
     return (*_when(_EQUAL, 1, refusal), *_when(_EQUAL, _MINUS_ONE, refusal))
+
+
+def _priority(number: int, user: int) -> tuple[Instruction, ...]:
+    """Return the block for a priority of (which, who): neither PID 1's nor that of a whole user."""
+    refusal = _error(errno.EPERM)
+    tests = (*_when(_EQUAL, user, refusal), (_LOAD, 0, 0, 16 + 8 * 1), *_when(_EQUAL, 1, refusal))
+    return _by_argument(number, 0, tests, ALLOW)
 
 
 def _by_argument(

@@ -131,6 +131,8 @@ _TABLE: tuple[tuple[str, int | None, int | None], ...] = (
     ("sched_setscheduler", 144, 119),
     ("sched_setaffinity", 203, 122),
     ("sched_setattr", 314, 274),
+    ("setpriority", 141, 140),
+    ("ioprio_set", 251, 30),
     ("prctl", 157, 167),
     ("openat2", 437, 437),
     ("renameat2", 316, 276),
@@ -187,6 +189,12 @@ SIGNALS = (
 # Refused unless the first argument is 0, the caller itself: limits go by uid alone, and RLIMIT_CPU of one
 # second would end PID 1, RLIMIT_NOFILE or RLIMIT_FSIZE lame a worker for good.
 OWN_ONLY = ("prlimit64",)
+
+
+# Refused when the second argument is process 1, or its group, or the first means all processes of a user: a
+# priority goes by uid alone, and a guest that comes last lets every other action of the session wait. The
+# numbers are PRIO_USER (linux/resource.h) and IOPRIO_WHO_USER (linux/ioprio.h).
+PRIORITIES = {"setpriority": 2, "ioprio_set": 3}
 
 
 def architecture() -> str:

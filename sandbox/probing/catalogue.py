@@ -237,6 +237,9 @@ def _guest() -> tuple[Probe, ...]:
         Probe(name="hang_up_guest", tried="send PID 1 a SIGHUP", stops=signalled),
         Probe(name="stop_guest", tried="send PID 1 a SIGSTOP", stops=signalled),
         Probe(name="kill_everything", tried="signal every process at once", stops=signalled),
+        Probe(name="slow_guest", tried="lower PID 1's priority", stops=signalled),
+        Probe(name="slow_everything", tried="lower its user's priority", stops=signalled),
+        Probe(name="slow_disk_of_guest", tried="lower PID 1's priority on disks", stops=signalled),
         Probe(name="hold_guest_by_descriptor", tried="open PID 1 by pidfd_open", stops=signalled),
     )  # fmt: skip
 

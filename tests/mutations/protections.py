@@ -67,6 +67,7 @@ REMOVALS = (
     Removal("profile: TCP and UDP only", PROFILE, "(1, (0, 6))", "(1, (0, 6, 132, 262))"),
     Removal("guest's filter: execve", NUMBERS, 'EXEC = ("execve", ', "EXEC = ("),
     Removal("guest's filter: signals to PID 1", NUMBERS, 'SIGNALS = (\n    "kill", ', "SIGNALS = ("),
+    Removal("guest's filter: priority of PID 1", NUMBERS, '{"setpriority": 2, "ioprio_set": 3}', "{}"),
     Removal("guest's filter: other ABIs", FILTER, "0, KILL_PROCESS)", "0, ALLOW)", ABIS),
     Removal("guest's filter at all", LOCK, "        _install(bpf.assemble", "        bool(bpf.assemble"),
     Removal("guest not dumpable", LOCK, "PR_SET_DUMPABLE, 0", "PR_SET_DUMPABLE, 1"),

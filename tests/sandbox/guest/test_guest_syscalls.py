@@ -153,6 +153,24 @@ def test_putting_bytes_into_a_terminal_is_refused_and_asking_its_size_is_not(mac
     assert verdict(machine, instructions, number, 0, 0x5413) == bpf.ALLOW  # TIOCGWINSZ
 
 
+@pytest.mark.parametrize("machine", NUMBERS)
+@pytest.mark.parametrize(("name", "user"), [("setpriority", 2), ("ioprio_set", 3)])
+def test_a_priority_is_neither_pid_1s_nor_that_of_a_whole_user(machine: str, name: str, user: int) -> None:
+    """It goes by uid alone, by process and by group; the kernel reads two ints. One's own may be lowered."""
+    instructions = bpf.program(machine, holds_exec=True, loopback=True)
+    number, high = NUMBERS[machine][name], 1 << 32
+
+    for kind in range(4):
+        for who in (1, high + 1):
+            assert verdict(machine, instructions, number, kind, who, 19) == error(errno.EPERM)
+    for kind in (user, high + user):
+        assert verdict(machine, instructions, number, kind, 0, 19) == error(errno.EPERM)
+        assert verdict(machine, instructions, number, kind, 65532, 19) == error(errno.EPERM)
+    for who in (0, 2, 4711):
+        assert verdict(machine, instructions, number, user - 1, who, 19) == bpf.ALLOW
+        assert verdict(machine, instructions, number, user - 2, who, 19) == bpf.ALLOW
+
+
 def test_another_abi_kills_the_process() -> None:
     for machine in NUMBERS:
         instructions = bpf.program(machine, holds_exec=True, loopback=True)
