@@ -126,9 +126,9 @@ def is_formed(fields: dict[str, Any]) -> bool:
     """
     if [*fields] != _KEYS:
         return False
-    numbers = type(fields["seq"]) is type(fields["mono"]) is type(fields["v"]) is int
-    texts = type(fields["prev"]) is type(fields["at"]) is type(fields["type"]) is str
-    return numbers and texts and type(fields["body"]) is dict
+    seq, prev, at, mono, kind, version, body = fields.values()
+    numbers = type(seq) is int and type(mono) is int and type(version) is int
+    return numbers and type(prev) is str and type(at) is str and type(kind) is str and type(body) is dict
 
 
 def strict(line: bytes) -> dict[str, Any]:
@@ -155,7 +155,22 @@ def strict(line: bytes) -> dict[str, Any]:
         raise MalformedLineError("the line's keys are not `seq`, `prev`, `at`, `mono`, `type`, `v`, `body`")
     if not is_formed(fields):
         raise MalformedLineError("a field of the line is of the wrong kind")
+    if has_fraction(fields["body"]):
+        raise MalformedLineError("a number of the line has a fraction or an exponent")
     return fields
+
+
+def has_fraction(body: object) -> bool:
+    """Tell whether a number in a body has a fraction or an exponent, however deep it is nested."""
+    waiting = [body]
+    for value in waiting:  # it grows behind the place where it is read
+        if type(value) is dict:
+            waiting.extend(value.values())
+        elif type(value) is list:
+            waiting.extend(value)
+        elif type(value) is float:
+            return True
+    return False
 
 
 class Chain:

@@ -6,7 +6,7 @@ from typing import Literal
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from audit.chain import Entry
+from audit.chain import Entry, has_fraction
 from audit.errors import BadEventError
 from audit.escape import escape_line
 from audit.event import SESSION_EVENTS
@@ -79,7 +79,7 @@ def moved_body(entry: Entry, value: bytes) -> dict[str, object]:
         same = orjson.dumps(fields, option=orjson.OPT_STRICT_INTEGER) == value
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         same = False
-    if not same or not isinstance(fields, dict):
+    if not same or not isinstance(fields, dict) or has_fraction(fields):
         raise BadEventError(f"the body of entry {entry.seq} is not spelled as a writer spells it")
     return fields
 

@@ -121,7 +121,7 @@ def small_integer(text: str) -> int:
 
 
 def no_number(text: str) -> None:
-    """Refuse NaN and the infinities, which are not JSON."""
+    """Refuse NaN and the infinities, which are not JSON, and numbers with a fraction or an exponent."""
     raise ValueError(text)
 
 
@@ -164,7 +164,9 @@ class Log:
         if not line.startswith(b'{"seq":%d,"prev":"%s",' % (seq, self.head.hex().encode())):
             raise BadLogError("it does not follow the entry before it", seq)
         try:
-            fields: Fields = json.loads(line, parse_int=small_integer, parse_constant=no_number)
+            fields: Fields = json.loads(
+                line, parse_int=small_integer, parse_float=no_number, parse_constant=no_number
+            )
             again = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
         except (ValueError, RecursionError):
             raise BadLogError("it is not JSON", seq) from None

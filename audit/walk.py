@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 import orjson
 
-from audit.chain import LONGEST_LINE, Chain, is_formed, opening, strict
+from audit.chain import LONGEST_LINE, Chain, opening, strict
 from audit.errors import AuditError, BrokenLedgerError, MalformedLineError
 from audit.escape import escape_line
 from audit.note import Checkpoint, VerifierKey, open_checkpoint
@@ -99,23 +100,24 @@ class Walk:
             self._leaves.clear()
 
     def _feed(self, lines: Sequence[bytes]) -> None:
-        roots, special, collect, waiting = self.bound.roots, self._special, self._collect, self._leaves
+        roots, special, waiting = self.bound.roots, self._special, self._leaves
+        collect = self._collect
         seq, prev = self.chain.size, self.chain.head.hex()
         for line in lines:
-            fields = _decoded(line)
-            if fields is None or fields["seq"] != seq or fields["prev"] != prev:
+            fields = _read(line)
+            if fields is None or fields.seq != seq or fields.prev != prev:
                 raise self._refused(line, seq)
-            kind = fields["type"]
+            kind = fields.type
             if kind in special:
                 self._settle()
-                self._take_special(kind, fields, seq)
+                self._take_special(kind, fields.body, seq)
             if kind != "log.sealed":
                 self.last_kind = kind
-            if collect and b"digest" in line:
-                _gather(fields["body"], self.commitments)
-            leaf = sha256(b"\x00" + line)
-            waiting.append(leaf.digest())
-            prev = leaf.hexdigest()
+            if collect and b'{"digest":"' in line:
+                gather(fields.body, self.commitments)
+            leaf = sha256(b"\x00" + line).digest()
+            waiting.append(leaf)
+            prev = leaf.hex()
             seq += 1
             if seq in roots:
                 self._settle()
@@ -144,8 +146,8 @@ class Walk:
             return BrokenWalkError(seq - 1, seq, "the entry after it names another predecessor")
         return BrokenWalkError(seq, seq, "it does not follow the entry before it")
 
-    def _take_special(self, kind: str, fields: dict[str, object], seq: int) -> None:
-        match kind, fields.get("body"):
+    def _take_special(self, kind: str, body: object, seq: int) -> None:
+        match kind, body:
             case "log.opened", {"session": str(session), "epoch": 1, "vkey": str(vkey)} if seq == 0:
                 self._begin_epoch(session, 1, vkey, seq)
             case "session.recovered", {"session": str(session), "epoch": int(epoch), "vkey": str(vkey)}:
@@ -224,9 +226,9 @@ class Skim(Walk):
                 place = line.find(b'"type":"')
             if line.startswith(_MARKERS, place + _TYPE_BYTES):
                 self._take_marker(line, seq)
-            leaf = sha256(b"\x00" + line)
+            leaf = sha256(b"\x00" + line).digest()
             seq += 1
-            self._head, self.size, prev = leaf.digest(), seq, leaf.hexdigest().encode()
+            self._head, self.size, prev = leaf, seq, leaf.hex().encode()
             if seq in heads:
                 self._hold_to_host(heads[seq] == self._head, seq)
             if line.startswith(kind, place) and _may_hold(line, wanted):
@@ -241,24 +243,63 @@ class Skim(Walk):
         if not isinstance(kind, str):
             raise BrokenWalkError(seq, seq, "its type is no text")
         if kind in self._special:
-            self._take_special(kind, fields, seq)
+            self._take_special(kind, fields.get("body"), seq)
 
     def _is_signed(self, found: Checkpoint, seq: int) -> bool:
         claimed = (found.origin, found.size, found.extension("head"))
         return claimed == (self.bound.origin, seq, self._head.hex())
 
 
-def _decoded(line: bytes) -> dict[str, Any] | None:
-    """Return a line's fields; None when it is not exactly what a writer writes."""
+class _Fields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The keys of a line, each of its kind."""
+
+    seq: int
+    prev: str
+    at: str
+    mono: int
+    type: str
+    v: int
+    body: dict[str, Any]
+
+
+def _refuse(text: str) -> None:
+    """Refuse a number with a fraction or an exponent."""
+    raise ValueError(text)
+
+
+_DECODER = msgspec.json.Decoder(_Fields, float_hook=_refuse)
+
+
+def _read(line: bytes) -> _Fields | None:
+    """Return a line's fields; None when it is not exactly what a writer writes.
+
+    INVARIANT: what is surely such a line is told here, quickly; every doubt is left to `strict`.
+    """
     if len(line) > LONGEST_LINE:
         return None
     try:
-        fields = orjson.loads(line)
-        if orjson.dumps(fields, option=orjson.OPT_STRICT_INTEGER) != line:
-            return None
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        found = _DECODER.decode(line)
+        if orjson.dumps(_spelled(found), option=orjson.OPT_STRICT_INTEGER) == line:
+            return found
+    except (msgspec.MsgspecError, orjson.JSONEncodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return _Fields(**strict(line))
+    except MalformedLineError:
         return None
-    return fields if type(fields) is dict and is_formed(fields) else None
+
+
+def _spelled(found: _Fields) -> dict[str, object]:
+    """Return a line's object, its keys in their order."""
+    return {
+        "seq": found.seq,
+        "prev": found.prev,
+        "at": found.at,
+        "mono": found.mono,
+        "type": found.type,
+        "v": found.v,
+        "body": found.body,
+    }
 
 
 def _may_hold(line: bytes, wanted: Sequence[bytes]) -> bool:
@@ -271,14 +312,14 @@ def _may_hold(line: bytes, wanted: Sequence[bytes]) -> bool:
     return True
 
 
-def _gather(value: object, into: set[str]) -> None:
-    """Add the digest of every commitment in a body."""
-    if isinstance(value, dict):
-        if value.keys() == _COMMITMENT and isinstance(value["digest"], str):
-            into.add(value["digest"])
-            return
-        for item in value.values():
-            _gather(item, into)
-    elif isinstance(value, list):
-        for item in value:
-            _gather(item, into)
+def gather(body: object, into: set[str]) -> None:
+    """Add the digest of every commitment in a body, however deep it is nested."""
+    waiting = [body]
+    for value in waiting:  # it grows behind the place where it is read
+        if isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            if value.keys() == _COMMITMENT and isinstance(value["digest"], str):
+                into.add(value["digest"])
+            else:
+                waiting.extend(value.values())

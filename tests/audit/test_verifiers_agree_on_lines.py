@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from audit import standalone
 from audit.chain import Chain, encode_rest, leaf_hash, read
@@ -31,6 +34,12 @@ BAD = {
     "a needless escape": GOOD.replace(b"x.y", b"x\\u002ey"),
     "NaN": GOOD.replace(b"[1,", b"[NaN,"),
     "a plus": GOOD.replace(b"[1,", b"[1e2,"),
+    "a fraction": GOOD.replace(b"[1,", b"[1.5,"),
+    "a fraction that is whole": GOOD.replace(b"[1,", b"[1.0,"),
+    "an exponent": GOOD.replace(b"[1,", b"[1e+16,"),
+    "a small exponent": GOOD.replace(b"[1,", b"[1e-7,"),
+    "a fraction in a number's place": GOOD.replace(b'"mono":5', b'"mono":5.0'),
+    "minus zero": GOOD.replace(b"[1,", b"[-0,"),
     "something behind it": GOOD + b" ",
     "two objects": GOOD + b",{}",
     "half a line": GOOD[:-1],
@@ -84,3 +93,36 @@ def test_what_a_writer_writes_is_a_line(holds: Callable[[bytes], bool]) -> None:
 def test_what_no_writer_writes_is_none(holds: Callable[[bytes], bool], name: str) -> None:
     assert BAD[name] != GOOD
     assert not holds(BAD[name])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+@example(1e16)
+@example([{"digest": "a", "size": 1e-7}])
+def test_the_quick_way_and_the_strict_way_say_the_same_of_any_value(value: object) -> None:
+    line = GOOD.replace(b"[1,", b"[" + orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS) + b",")
+
+    assert ours(line) is readers(line)
+
+
+@given(st.integers(0, len(GOOD) - 1), st.binary(max_size=3), st.integers(0, 3))
+def test_the_quick_way_and_the_strict_way_say_the_same_of_any_change(
+    place: int, put: bytes, dropped: int
+) -> None:
+    line = GOOD[:place] + put + GOOD[place + dropped :]
+    if line.startswith(GOOD[: GOOD.index(b'"at"')]):  # a walk looks at place and predecessor as well
+        assert ours(line) is readers(line)
+
+
+@pytest.mark.parametrize("levels", [30, 500, 1000, 5000])
+def test_a_line_however_deep_has_a_verdict_and_no_more(levels: int) -> None:
+    deep = b"[" * levels + b'{"digest":"a","size":1}' + b"]" * levels
+    line = GOOD.replace(b"[1,", b"[" + deep + b",")
+
+    assert ours(line) is readers(line)

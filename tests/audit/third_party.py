@@ -14,7 +14,7 @@ KINDS = [("seq", int), ("prev", str), ("at", str), ("mono", int), ("type", str),
 def small(value: object) -> bool:
     if isinstance(value, dict | list):
         return all(map(small, value.values() if isinstance(value, dict) else value))
-    return not isinstance(value, int) or abs(value) < 2**53
+    return not isinstance(value, int | float) or (isinstance(value, int) and abs(value) < 2**53)
 
 
 def note_body(note: str, vkey: str) -> str | None:
