@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cli_tools.errors import ActionError
-from sandbox.errors import OperationFailedError, SandboxError
+from sandbox.errors import OperationFailedError, SandboxError, SandboxLostError
 from sandbox.running import ProcessResult, process_result
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Job:
     async def _to_its_end(self, running: Running) -> None:
         try:
             self.result = process_result(await running.to_its_end())
-        except SandboxError as error:  # of a sandbox that is lost, the next action tells
+        except SandboxError as error:  # of a sandbox that is lost, whoever looks next tells
             self.error = error
         finally:
             self._ended = self._monotonic()
@@ -116,7 +116,14 @@ class Jobs:
 
     @property
     def all(self) -> tuple[Job, ...]:
-        """Return those that are remembered, the oldest first."""
+        """Return those that are remembered, the oldest first.
+
+        Raises:
+            SandboxLostError: When one of them ended because the guest is gone, or broke a rule.
+        """
+        for job in self._jobs.values():
+            if isinstance(job.error, SandboxLostError):
+                raise job.error
         return tuple(self._jobs.values())
 
     def find(self, number: int) -> Job:
@@ -125,7 +132,7 @@ class Jobs:
         Raises:
             ActionError: When there is none of this number.
         """
-        job = self._jobs.get(number)
+        job = next((job for job in self.all if job.number == number), None)
         if job is None:
             known = ", ".join(map(str, self._jobs)) or "none"
             raise ActionError("not-found", f"no job {number} runs or ran", hint=f"there are: {known}")

@@ -122,3 +122,51 @@ def test_a_program_in_the_container_gets_the_argv_that_was_proposed_byte_for_byt
     ran = lab.run(RUNS + f"isolation: {{runtime: {runtime}}}\n", [call], workspace=lab.workspace())
 
     assert ran.seen[0].text == str([word.encode().hex() for word in ARGV])
+
+
+DECLARED = """version: 1
+commands:
+  - name: show argv
+    summary: Print the argv that arrived.
+    program: python
+    needs: [files, exec]
+    sinks: {}
+    arguments:
+      text: {type: pattern, pattern: '(?s).*', literal: true}
+      path: {type: path, access: read, literal: true}
+    argv: [-c, PRINTER, "--text={text}", "{path}", --, "{text}"]
+    examples: [{line: show argv a b}]
+"""
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_declared_command_in_the_container_gets_its_argv_byte_for_byte_and_starts_nothing_else(
+    lab: Lab, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Allowed by a policy that lists no program; a program of the agent's own choosing is denied."""
+    import json
+
+    printer = "import os, sys; print([os.fsencode(word).hex() for word in sys.argv[1:]])"
+    folder = lab.folder / "config" / "pairlock" / "commands"
+    folder.mkdir(parents=True)
+    (folder / "show.yaml").write_text(DECLARED.replace("PRINTER", json.dumps(printer)))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(lab.folder / "config"))
+    texts = ["plain", "a b", "$(id)", "`id`", "'\"\\", "*", "-x", "--", "; id", "\u202e", "\U0001f600"]
+    calls = [
+        {"tool": "show_argv", "arguments": json.dumps({"text": text, "path": text})}
+        for text in [*texts, "a=b", "a\nb", "../x"]
+    ]
+    policy = RUNS.replace("programs: any", "programs: []").replace("run]", "run, show argv]")
+
+    ran = lab.run(
+        policy + f"isolation: {{runtime: {runtime}}}\n",
+        [*calls, "run python -c pass"],
+        workspace=lab.workspace(),
+    )
+
+    for text, seen in zip(texts, ran.seen, strict=False):
+        arrived = [f"--text={text}", f"./{text}", "--", text]
+        assert seen.text == str([word.encode().hex() for word in arrived])
+    assert [seen.text[:13] for seen in ran.seen[len(texts) :][:3]] == ["error (usage)"] * 3
+    assert [reason.code for reason in ran.seen[len(texts) + 3].reasons] == ["argument"]
+    assert [entry["argv"][0] for entry in ran.entries("process.started")] == ["python"] * len(texts)
