@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli_tools.command import Body, Command, Outcome, Surroundings, Url, command
+from cli_tools.command import Body, Command, Outcome, Surroundings, Url, WorkspacePath, command
 from cli_tools.errors import ActionError, UsageError
+from cli_tools.files import answer
+from cli_tools.neutral import field
 from policies.capability import Capability
 from sandbox.egress.errors import EgressDeniedError, UpstreamError
+from sandbox.egress.fetch import LARGEST_BODY_BYTES
 
 if TYPE_CHECKING:
+    from sandbox.egress.credentials import Headers
     from sandbox.egress.fetch import Response
 
 _NEEDS: Final = (Capability.NETWORK,)
@@ -40,6 +44,7 @@ _HEADERS: Final = frozenset(
 """What a command may set. Servers and what stands before them obey others, such as X-HTTP-Method-Override, so
 that a rule on methods or paths would not bind; and a credential comes from a rule alone."""
 _BODY_BYTES: Final = 2 * 1024 * 1024
+_OK: Final = 200
 
 
 def _parameters(method: str, *, body: bool) -> tuple[click.Parameter, ...]:
@@ -53,7 +58,7 @@ def _parameters(method: str, *, body: bool) -> tuple[click.Parameter, ...]:
     return (header, raw, *((content, kind) if body else ()), url)
 
 
-def _headers(given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def _headers(given: tuple[str, ...]) -> Headers:
     if len(given) > _MOST_HEADERS:
         raise UsageError("usage", f"{len(given)} headers, at most {_MOST_HEADERS} are sent")
     return tuple(_header(text) for text in given)
@@ -78,21 +83,36 @@ async def _request(  # noqa: PLR0913 - the parts of a request
     raw: bool,
     kind: str = "",
 ) -> Outcome:
-    if surroundings.egress is None:
-        raise ActionError(
-            "capability", "this session has no way out", hint="the policy's grant has no `network`"
-        )
     headers = _headers(header)
     body = surroundings.body or b""
     if body and not any(name.lower() == "content-type" for name, _ in headers):
         headers = (*headers, ("content-type", kind))
+    response = await _response(
+        surroundings, method, url, headers, body=body, most_bytes=_BODY_BYTES, render=not raw
+    )
+    return _outcome(method, response)
+
+
+async def _response(  # noqa: PLR0913 - the parts of a request
+    surroundings: Surroundings,
+    method: str,
+    url: str,
+    headers: Headers,
+    *,
+    body: bytes = b"",
+    most_bytes: int,
+    render: bool = False,
+) -> Response:
+    if surroundings.egress is None:
+        raise ActionError(
+            "capability", "this session has no way out", hint="the policy's grant has no `network`"
+        )
     try:
-        response = await surroundings.egress.request(
-            method, url, headers=headers, body=body, body_bytes=_BODY_BYTES, render=not raw
+        return await surroundings.egress.request(
+            method, url, headers=headers, body=body, body_bytes=most_bytes, render=render
         )
     except (EgressDeniedError, UpstreamError) as error:
         raise ActionError(error.code, error.message, hint=error.hint) from error
-    return _outcome(method, response)
 
 
 def _outcome(method: str, response: Response) -> Outcome:
@@ -183,4 +203,40 @@ async def delete(surroundings: Surroundings, *, url: str, header: tuple[str, ...
     return await _request(surroundings, "DELETE", url, header, raw=raw)
 
 
-COMMANDS: Final[tuple[Command, ...]] = (get, head, post, put, delete)
+@command(
+    "http download",
+    needs=(Capability.FILES, Capability.NETWORK),
+    runs="egress",
+    parameters=(
+        click.Option(["--header"], multiple=True, help="A header, as `Accept: text/plain`; may be repeated."),
+        click.Argument(["url"], type=Url("GET")),
+        click.Argument(["path"], type=WorkspacePath("write")),
+    ),
+    sinks={"url": "url"},
+    examples=("http download https://example.com/data.csv data/data.csv",),
+)
+async def download(surroundings: Surroundings, *, header: tuple[str, ...], url: str, path: str) -> Outcome:
+    """Get a URL and save its body, byte for byte, as a file of the workspace; folders are made as needed."""
+    response = await _response(surroundings, "GET", url, _headers(header), most_bytes=LARGEST_BODY_BYTES)
+    if response.status != _OK or response.truncated:
+        return _not_saved(response)
+    reply = await surroundings.sandbox.call(
+        "files.write", {**answer.named(path), "create_parents": True}, body=response.body
+    )
+    kind = field(response.header("content-type")) or "of no stated type"
+    text = f"saved {field(path)}, {len(response.body)} bytes, {kind}\n"
+    return Outcome(exit_code=0, text=text, files=(answer.written(path, reply.result),))
+
+
+def _not_saved(response: Response) -> Outcome:
+    """Say why nothing was written: half a file, or a server's error page, would be taken for the file."""
+    if response.truncated:
+        raise ActionError("too-large", f"the body has more than {LARGEST_BODY_BYTES} bytes; nothing is saved")
+    note = f"nothing was saved: the answer was {response.status}, expected {_OK}"
+    location = response.header("location")
+    moved = f"location: {field(location)}\n" if location else ""
+    head = f"HTTP {response.status} {field(response.reason)}".rstrip()
+    return Outcome(exit_code=1, text=f"{head}\n{moved}", note=note)
+
+
+COMMANDS: Final[tuple[Command, ...]] = (get, head, post, put, delete, download)

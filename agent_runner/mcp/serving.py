@@ -61,10 +61,15 @@ class Callers:
             task.add_done_callback(self._leaving.discard)
 
     async def close(self) -> None:
-        """End every session, and wait until each is over."""
+        """End every session, and wait until each is over, also when this is cancelled meanwhile."""
         for key in tuple(self._callers):
             self.gone(key)
-        await asyncio.gather(*self._leaving)
+        leaving = asyncio.gather(*self._leaving)
+        try:
+            await asyncio.shield(leaving)
+        except asyncio.CancelledError:
+            await leaving
+            raise
 
     async def _leave(self, caller: Caller) -> None:
         result = await caller.leave()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cli_tools.action import Action
     from cli_tools.connector import Connectors
     from cli_tools.observation import Observation
+    from sandbox.egress.gate import EgressGate
     from sandbox.spec import ContainerSpec
 
 SESSION = "0123456789ab"
@@ -90,6 +91,7 @@ async def open_door(  # noqa: PLR0913 - a door in all its parts
     answer: Allowed | Denied | None = None,
     secrets: dict[str, str] | None = None,
     connectors: Connectors = NONE,
+    egress: EgressGate | None = None,
 ) -> AsyncIterator[Door]:
     """Open a gate before a guest at `place/workspace`; somebody can be asked when `answer` is given."""
     folder, state = place / "workspace", place / "state"
@@ -116,7 +118,7 @@ async def open_door(  # noqa: PLR0913 - a door in all its parts
             facts=SessionFacts(grant=parsed.grant, headless=answer is None),
             catalogue=catalogue or built_in(),
             sandbox=sandbox,
-            egress=None,
+            egress=egress,
             record=Record(journal, SESSION),
             approver=approver,
             connectors=connectors,
