@@ -15,6 +15,7 @@ from agent_runner.person import who
 from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog
 from audit.lock import is_held
+from policies.policy import FilesBlock
 from policies.source import parse_policy
 from sandbox.stage import HiddenBy, Named, ProtectedBy, ThesePaths, discard
 from sandbox.stage.apply import ApplyResult, apply_changes, recover
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from agent_runner.person import Author
     from audit.state import SessionFiles
-    from policies.policy import FilesBlock, Policy
+    from policies.policy import Policy
     from sandbox.stage import PathMatcher
 
 
@@ -78,9 +79,11 @@ def files_block(folder: Path) -> FilesBlock:
     """Return the `files` block that a session ran under.
 
     Raises:
-        InvalidInputError: When it had none: nothing of the user's was in reach.
+        InvalidInputError: When it had none, and kept no outputs: nothing of the user's was in reach.
     """
     policy = read_policy(folder)
+    if policy.files is None and policy.outputs is not None:
+        return FilesBlock()  # its outputs are put in under the default rules
     if policy.files is None:
         raise InvalidInputError(f"session `{folder.name}` had no `files`, so there is nothing to review")
     return policy.files

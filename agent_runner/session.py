@@ -21,6 +21,7 @@ from agent_runner.lineage import require_lineage, require_lineage_beside, wrote_
 from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import Meta, write_meta
 from agent_runner.models import configured_credentials
+from agent_runner.outputs import keep_outputs
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
 from agent_runner.pulse import beating
@@ -31,6 +32,7 @@ from agent_runner.way_out import way_out
 from audit import event
 from audit.appendfile import spoken
 from audit.errors import LedgerError
+from audit.escape import escape_line
 from audit.fields import Totals
 from audit.journal import Journal, Registration
 from audit.state import StateFiles
@@ -239,7 +241,17 @@ class SessionRun:
             )
             async with ways as egress, connected as connectors:
                 work = self._loop(sandbox, egress, connectors)
-                return await watched(work, housed.watch, stop=housed.stop, failed=self._journal.failed)
+                end = await watched(work, housed.watch, stop=housed.stop, failed=self._journal.failed)
+                await self._keep_outputs(sandbox)
+                return end
+
+    async def _keep_outputs(self, sandbox: Sandbox) -> None:
+        policy, tell = self._request.policy, self._request.progress
+        kept = await keep_outputs(sandbox, policy, self._folder, self._request.state)
+        if kept is not None:
+            tell(f"{kept.files} files kept: `pairlock outputs {self._session}`", done=0, total=0)
+            for line in kept.left_out:
+                tell(f"not kept: {escape_line(line, width=120)}", done=0, total=0)
 
     def _hold_lineage(self) -> None:
         """Look at what runs beside, now that others can see this session; label what it writes at once."""

@@ -127,6 +127,14 @@ def open_workspace(
     return Workspace(path=folder, identity=identity, owner_uid=status.st_uid, owner_gid=status.st_gid)
 
 
+def identity_of(folder: Path) -> WorkspaceIdentity:
+    """Return which folder one of pairlock's own is, for its label; nobody asks if it may be a workspace."""
+    status = folder.stat()
+    return WorkspaceIdentity(
+        device=status.st_dev, inode=status.st_ino, birth_ns=birth_ns(str(folder)), path=str(folder.resolve())
+    )
+
+
 def _resolve(text: str) -> tuple[Path, os.stat_result]:
     if not text:
         raise WorkspaceError(text, "missing", "the workspace is empty, expected a folder")

@@ -12,7 +12,7 @@ from sandbox.stage.matching import Globs, HiddenBy, Named, ProtectedBy, ThesePat
 from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.opened import OpenStage, open_stage
 from sandbox.stage.parcel import collect, pack
-from sandbox.stage.plan import fall_back_to_copy, plan_stage
+from sandbox.stage.plan import fall_back_to_copy, plan_stage, stage_of_tree
 from sandbox.stage.quota import Exceeded, StageLimits, UpperUse, UpperWatch
 from sandbox.stage.resume import resume_stage
 from sandbox.stage.strategy import (
@@ -82,4 +82,5 @@ __all__ = [
     "recover",
     "render_diff",
     "resume_stage",
+    "stage_of_tree",
 ]

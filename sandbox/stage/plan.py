@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sandbox.stage import kernel
-from sandbox.stage.base import save_record
+from sandbox.stage.base import save_record, type_bits
 from sandbox.stage.basecopy import copy_base
 from sandbox.stage.discard import remove_tree
 from sandbox.stage.errors import StageError
@@ -18,7 +18,7 @@ from sandbox.stage.hidden import (
     can_mark_opaque,
     copy_folder_attributes,
 )
-from sandbox.stage.layout import StageFolder, write_private
+from sandbox.stage.layout import MatchNothing, StageFolder, write_private
 from sandbox.stage.scan import scan
 from sandbox.stage.strategy import (
     Access,
@@ -85,6 +85,39 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
             _Draft(workspace, folder, found, access, uid, gid, executable),
             engine_obstacle,
         )
+    except (StageError, OSError):
+        remove_tree(folder.path)
+        raise
+
+
+def stage_of_tree(workspace: Workspace, session_folder: Path, tree: Path, *, hide: PathMatcher) -> None:
+    """Make a stage whose changes are what a tree holds, as if an agent had written it over the workspace.
+
+    Args:
+        workspace: The folder that the changes are to go to.
+        session_folder: The session's folder; it must hold no stage.
+        tree: Files and folders, pairlock's own copy of them.
+        hide: What is hidden in the workspace.
+
+    Raises:
+        StageError: When the workspace cannot be scanned, or the tree not be copied.
+    """
+    folder = StageFolder(session_folder.resolve() / "stage")
+    folder.make()
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        found = scan(workspace.path, hide, uid=uid)
+        save_record(folder.record, found.entries)
+        folder.upper.rmdir()
+        copied = scan(tree, MatchNothing(), uid=uid).entries
+        copy_base(tree, folder.upper, copied, uid=uid, gid=gid)
+        for path in sorted(copied, reverse=True):
+            before = found.entries.get(path)
+            if before is not None and type_bits(before.mode) == type_bits(copied[path].mode):
+                (folder.upper / path).chmod(before.permissions)
+        draft = _Draft(workspace, folder, found, Access.STAGE, uid, gid, executable=False)
+        plan = Copy(facts=draft.facts("the outputs of a session without `files`"), writable=True)
+        write_private(folder.about, about_plan(plan))
     except (StageError, OSError):
         remove_tree(folder.path)
         raise

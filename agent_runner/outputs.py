@@ -1,0 +1,182 @@
+"""Keep what a session without `files` leaves in its outputs folder, and put it in somewhere as a stage.
+
+What is kept is the agent's: regular files and folders only, bounded, in the session's own folder. It reaches
+a person's folder in the one way of every change: a stage, a diff, an apply; and with its label.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.errors import InvalidInputError
+from agent_runner.lineage import wrote_unreviewed
+from agent_runner.review import files_block, read_policy, refuse_running
+from sandbox.errors import OperationError
+from sandbox.stage import HiddenBy, StageFolder, discard, stage_of_tree
+from sandbox.stage.beneath import check_relative
+from sandbox.stage.discard import remove_tree
+from sandbox.stage.errors import PathRefusedError
+from sandbox.workspace import identity_of, open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from audit.state import SessionFiles
+    from policies.policy import Policy
+    from sandbox.guest.objects import Object
+    from sandbox.session import Sandbox
+
+FOLDER: Final = "outputs"
+"""Name of the folder in a session's folder."""
+MAX_FILES: Final = 2000
+"""Most files and folders that are kept."""
+MAX_DEPTH: Final = 64
+"""Deepest nesting that is kept, in folders."""
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+READ_BYTES: Final = 1024 * 1024
+"""Bytes that are read at once: the guest's own limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptOutputs:
+    """What was kept."""
+
+    files: int
+    """How many files."""
+    content_bytes: int
+    """What they hold in all, bytes."""
+    left_out: tuple[str, ...]
+    """One line for each path that was not kept, and why; not escaped."""
+
+
+@dataclass(slots=True)
+class _Keeping:
+    """One fetch."""
+
+    sandbox: Sandbox
+    name: str
+    """The outputs folder's name in the sandbox."""
+    target: Path
+    limit_bytes: int
+    taken_bytes: int = 0
+    files: int = 0
+
+    async def one(self, entry: dict[str, object]) -> str:
+        """Keep one entry of the guest's list; return why it was left out, or nothing."""
+        path = str(entry["path"])
+        if "path_base64" in entry:
+            return f"{path}: its name is not UTF-8"
+        check_relative(path)
+        here = self.target / path
+        if entry.get("kind") == "folder":
+            here.mkdir(mode=0o755, parents=True, exist_ok=True)
+            return ""
+        if entry.get("kind") != "file":
+            return f"{path}: it is neither a file nor a folder"
+        return await self._file(path, here, executable=bool(int(str(entry.get("mode", 0))) & 0o100))
+
+    async def _file(self, path: str, here: Path, *, executable: bool) -> str:
+        descriptor = os.open(here, _NEW, 0o755 if executable else 0o644)
+        with os.fdopen(descriptor, "wb") as out:
+            while True:
+                wanted: Object = {
+                    "path": f"{self.name}/{path}", "offset": out.tell(), "limit_bytes": READ_BYTES,
+                }  # fmt: skip
+                piece = (await self.sandbox.call("files.read", wanted)).body
+                self.taken_bytes += len(piece)
+                if self.taken_bytes > self.limit_bytes:
+                    os.ftruncate(descriptor, 0)
+                    return f"{path}: emptied: the outputs hold more than {self.limit_bytes} bytes"
+                out.write(piece)
+                if len(piece) < READ_BYTES:
+                    break
+        self.files += 1
+        return ""
+
+
+async def keep_outputs(sandbox: Sandbox, policy: Policy, folder: Path, state: Path) -> KeptOutputs | None:
+    """Fetch the outputs folder of a session that ends; None when its policy names none, or it made none.
+
+    Args:
+        sandbox: The session's, still running.
+        policy: Its policy.
+        folder: The session's folder.
+        state: The state folder; the kept folder is labelled before anything is in it.
+
+    Raises:
+        sandbox.errors.SandboxError: When the sandbox no longer answers.
+    """
+    if policy.outputs is None or policy.files is not None:
+        return None
+    target = folder / FOLDER
+    remove_tree(target)
+    try:
+        arguments: Object = {"path": policy.outputs, "depth": MAX_DEPTH, "limit": MAX_FILES}
+        listed = await sandbox.call("files.list", arguments)
+    except OperationError:
+        return None
+    target.mkdir(mode=0o700)
+    why = "outputs of a session, which nobody has reviewed"
+    wrote_unreviewed(state, identity_of(target), folder.name, policy.grant, why=why)
+    keeping = _Keeping(sandbox, policy.outputs, target, sandbox.limits.scratch_bytes)
+    left_out = ["the list was cut"] if listed.result.get("truncated") else []
+    for line in listed.body.splitlines():
+        entry = json.loads(line)
+        try:
+            why = await keeping.one(entry)
+        except (PathRefusedError, OperationError, OSError, ValueError) as error:
+            why = f"{entry.get('path')}: {error}"
+        left_out += [why] if why else []
+    return KeptOutputs(files=keeping.files, content_bytes=keeping.taken_bytes, left_out=tuple(left_out))
+
+
+def output_names(session: SessionFiles) -> tuple[str, ...]:
+    """Return the paths of what a session left, sorted."""
+    top = session.folder / FOLDER
+    return tuple(sorted(_names(top, "")))
+
+
+def put_in(session: SessionFiles, state: Path, target: Path) -> int:
+    """Make a session's outputs changes of a folder that wait for a review; return how many files there are.
+
+    Args:
+        session: Whose outputs.
+        state: The state folder.
+        target: The person's folder that they are to go to.
+
+    Raises:
+        InvalidInputError: When the session runs, left nothing, or has changes waiting elsewhere.
+        sandbox.workspace.WorkspaceError: When `target` cannot be a workspace.
+    """
+    refuse_running(session)
+    names = output_names(session)
+    if not names:
+        raise InvalidInputError(
+            f"session `{session.folder.name}` left no outputs",
+            hint="`outputs: NAME` in a policy keeps a folder",
+        )
+    if read_policy(session.folder).files is not None:
+        raise InvalidInputError(f"session `{session.folder.name}` has a workspace of its own")
+    if StageFolder(session.folder / "stage").path.exists():
+        discard(session.folder)
+    stage_of_tree(
+        open_workspace(target, state=state),
+        session.folder,
+        session.folder / FOLDER,
+        hide=HiddenBy(files_block(session.folder)),
+    )
+    return len(names)
+
+
+def _names(folder: Path, prefix: str) -> Iterator[str]:
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            yield from _names(path, f"{prefix}{path.name}/")
+        else:
+            yield prefix + path.name
