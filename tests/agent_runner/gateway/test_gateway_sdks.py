@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent_runner.backends.backend import Message
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
-POLICY = "version: 1\nname: x\ngrant: [files, exec]\nfiles: {access: read, hide: []}\n"
+POLICY = "version: 1\nname: x\ngrant: [files, exec]\nfiles: {access: read, hide_defaults: false}\n"
 PARAMETERS = '{"type": "object", "properties": {"city": {"type": "string"}}}'
 
 
@@ -133,28 +133,35 @@ for address in ("192.0.2.1", "1.1.1.1"):
     except OSError as error:
         print(json.dumps(error.errno))
 """
-GRANTED: list[tuple[str, list[object]]] = [
-    (CHAT, [["I look.", '{"city": "Basel"}'], "It is sunny.", ["main", "small"], "model_not_found"]),
-    (
-        RESPONSES,
-        [
-            ["I look.", "function_call", '{"city": "Basel"}'],
-            ["It is sunny.", "response.created", "response.completed"],
-        ],
-    ),
-    (MESSAGES, [[True, "tool_use", {"city": "Basel"}, 8], "It is sunny.", 5, ["main", "small"]]),
+CHATTED: Final[list[object]] = [
+    ["I look.", '{"city": "Basel"}'],
+    "It is sunny.",
+    ["main", "small"],
+    "model_not_found",
+]
+RESPONDED: Final[list[object]] = [
+    ["I look.", "function_call", '{"city": "Basel"}'],
+    ["It is sunny.", "response.created", "response.completed"],
+]
+MESSAGED: Final[list[object]] = [
+    [True, "tool_use", {"city": "Basel"}, 8],
+    "It is sunny.",
+    5,
+    ["main", "small"],
 ]
 
 
-@pytest.mark.parametrize(("code", "expected"), GRANTED, ids=["chat", "responses", "messages"])
-async def test_an_sdk_talks_with_the_hosts_model_and_has_no_network(
-    new_state: Callable[[], Path], packages: Path, code: str, expected: list[object]
+async def test_the_sdks_talk_with_the_hosts_model_and_have_no_network(
+    new_state: Callable[[], Path], packages: Path
 ) -> None:
     """Files + exec: the loopback leads to the model, and nothing leads anywhere else."""
-    told, model = await talked(new_state(), packages, NO_WAY_OUT + code, runtime="runc")
+    told, model = await talked(
+        new_state(), packages, NO_WAY_OUT + CHAT + RESPONSES + MESSAGES, runtime="runc"
+    )
 
-    assert told == [errno.ENETUNREACH, errno.ENETUNREACH, *expected]
-    assert len(model.heard) == 2
+    unreachable = [errno.ENETUNREACH, errno.ENETUNREACH]
+    assert told == [*unreachable, *CHATTED, *RESPONDED, *MESSAGED]
+    assert len(model.heard) == 6
 
 
 @pytest.mark.gvisor
@@ -163,4 +170,4 @@ async def test_an_sdk_talks_with_the_hosts_model_under_gvisor(
 ) -> None:
     told, _ = await talked(new_state(), packages, MESSAGES, runtime="gvisor")
 
-    assert told == GRANTED[-1][1]
+    assert told == MESSAGED
