@@ -264,7 +264,7 @@ def _bounds(policy: Policy) -> Iterator[str]:
         limits = policy.network.limits
         sent, received = limits.sent_bytes.text, limits.received_bytes.text
         yield f"{sent} sent, {received} received, {int(limits.requests)} requests in all"
-    if policy.files is not None:
+    if policy.files is not None and policy.files.access != "read":
         limits_of_files = policy.files.limits
         most = int(limits_of_files.written_files)
         yield f"{limits_of_files.written_bytes.text} written, in at most {most} files"

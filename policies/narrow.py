@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from policies.capability import Capability
 from policies.commands import FINISH, CommandPattern, ValuePattern
+from policies.egress import decide_http
 from policies.errors import BadValueError
 from policies.globs import Glob
 from policies.grant import Grant
@@ -24,12 +25,14 @@ from policies.policy import (
 )
 from policies.sinks import canonical_sink, each_value
 from policies.units import Count
-from policies.urls import LONGEST_PATTERN, Target, UrlPath, canonical_url
+from policies.urls import LONGEST_PATTERN, UrlPath, canonical_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from policies.request import ActionRequest, SinkUse
+
+_MANNER = ("credential", "data", "private", "ask", "limits")
 
 
 def narrowest(
@@ -64,7 +67,7 @@ def narrowest(
         grant=grant,
         files=_files(requests) if grant.holds(Capability.FILES) else None,
         exec=_exec(requests, grant) if grant.holds(Capability.EXEC) else None,
-        network=_network(requests) if grant.holds(Capability.NETWORK) else None,
+        network=_network(requests, under) if grant.holds(Capability.NETWORK) else None,
         commands=_commands(allowed, approved),
     )
     return drafted if under is None else _as_under(drafted, under)
@@ -78,10 +81,7 @@ def _as_under(drafted: Policy, under: Policy) -> Policy:
     if drafted.exec and under.exec:
         fields["exec"] = drafted.exec.model_copy(update={"image": under.exec.image})
     if drafted.network and under.network:
-        rules = tuple(_rule_under(rule, under.network) for rule in drafted.network.allow)
-        fields["network"] = drafted.network.model_copy(
-            update={"allow": rules, "limits": under.network.limits}
-        )
+        fields["network"] = drafted.network.model_copy(update={"limits": under.network.limits})
     return drafted.replaced(**fields)
 
 
@@ -95,16 +95,6 @@ def _commands_under(drafted: CommandsBlock, under: CommandsBlock) -> CommandsBlo
     names = [tuple(pattern.text.split()) for pattern in (*drafted.allow, *drafted.ask)]
     kept = (rule for rule in under.rules if any(rule.command.matches(name) for name in names))
     return drafted.model_copy(update={"rules": (*drafted.rules, *kept)})
-
-
-def _rule_under(rule: EgressRule, under: NetworkBlock) -> EgressRule:
-    method, path = (rule.methods or ("GET",))[0], (rule.paths or (UrlPath("/"),))[0].text
-    for was in under.allow:
-        fits = was.host.matches(rule.host.text) and rule.ports[0] in was.ports
-        if fits and method in was.effective_methods and was.allows_path(path):
-            kept = {name: getattr(was, name) for name in ("credential", "data", "private", "ask", "limits")}
-            return rule.model_copy(update=kept)
-    return rule
 
 
 def _needs(request: ActionRequest) -> frozenset[Capability]:
@@ -140,25 +130,24 @@ def _exec(requests: Sequence[ActionRequest], grant: Grant) -> ExecBlock:
     )
 
 
-def _network(requests: Sequence[ActionRequest]) -> NetworkBlock:
-    asked: dict[tuple[str, int], list[tuple[str, Target]]] = {}
-    for request in requests:
-        for use in request.http:
-            target = canonical_url(use.url)
-            asked.setdefault((target.host, target.port), []).append((use.method, target))
-    rules = []
-    for (host, port), uses in asked.items():
-        for method in dict.fromkeys(method for method, _ in uses):
-            paths = dict.fromkeys(target.path for used, target in uses if used == method)
-            rules.append(
-                EgressRule(
-                    host=HostPattern(host),
-                    ports=(port,),
-                    methods=(method,),
-                    paths=tuple(dict.fromkeys(_pattern(path) for path in paths)),
-                )
-            )
-    return NetworkBlock(allow=tuple(rules))
+def _network(requests: Sequence[ActionRequest], under: Policy | None) -> NetworkBlock:
+    asked: dict[tuple[object, ...], tuple[EgressRule, dict[str, None]]] = {}
+    for use in (use for request in requests for use in request.http):
+        target = canonical_url(use.url)
+        was = decide_http(under, use.method, target) if under is not None else None
+        manner = {name: getattr(was, name) for name in _MANNER if isinstance(was, EgressRule)}
+        rule = EgressRule(
+            host=HostPattern(target.host), ports=(target.port,), methods=(use.method,), **manner
+        )
+        key = (target.host, target.port, use.method, *(str(value) for value in manner.values()))
+        # Each path keeps the manner of the rule that it was asked under, and lends it to no other path.
+        asked.setdefault(key, (rule, {}))[1][target.path] = None
+    return NetworkBlock(
+        allow=tuple(
+            rule.model_copy(update={"paths": tuple(dict.fromkeys(_pattern(path) for path in paths))})
+            for rule, paths in asked.values()
+        )
+    )
 
 
 def _pattern(path: str) -> UrlPath:

@@ -28,13 +28,14 @@ def _http(word: str) -> CommandFacts:
 
 
 def _connector(
-    *path: str, sinks: tuple[ArgumentFacts, ...] = (), options: tuple[str, ...] = ()
+    *path: str, named: tuple[ArgumentFacts, ...] = (), options: tuple[str, ...] = ()
 ) -> CommandFacts:
     plain = tuple(ArgumentFacts(name=name) for name in options)
-    return CommandFacts(path=path, needs=frozenset({F, N}), arguments=(*sinks, *plain))
+    return CommandFacts(path=path, needs=frozenset({F, N}), arguments=(*named, *plain))
 
 
 CHANNEL = ArgumentFacts(name="channel", sink="channel")
+MESSAGE = ArgumentFacts(name="message", positional=True)
 TO = ArgumentFacts(name="to", sink="address", many=True)
 
 COMMANDS = (
@@ -60,10 +61,13 @@ COMMANDS = (
     ),
     *(_http(word) for word in ("get", "head", "post", "put", "delete", "download")),
     *(_connector("slack", word, options=("query",)) for word in ("list", "read", "search")),
-    _connector("slack", "post", sinks=(CHANNEL,), options=("text",)),
-    *(_connector("mail", word, options=("query", "id")) for word in ("list", "read", "search")),
-    _connector("mail", "send", sinks=(TO,), options=("subject", "body")),
-    _connector("mail", "reply", options=("id", "body")),
+    _connector("slack", "post", named=(CHANNEL,), options=("text",)),
+    _connector("mail", "list", options=("folder",)),
+    _connector("mail", "read", named=(MESSAGE,)),
+    _connector("mail", "search", named=(ArgumentFacts(name="query", positional=True),)),
+    _connector("mail", "move", named=(MESSAGE, ArgumentFacts(name="folder", sink="text"))),
+    _connector("mail", "send", named=(TO,), options=("subject", "body")),
+    _connector("mail", "reply", named=(MESSAGE, TO), options=("text",)),
     CommandFacts(
         path=("finish",),
         needs=frozenset(),

@@ -18,6 +18,7 @@ GRANTS = {
     "data-analysis": Grant.FILES_EXEC,
     "dependency-research": Grant.NETWORK,
     "fix-tests": Grant.FILES_EXEC,
+    "inbox-triage": Grant.FILES_NETWORK,
     "read-only-review": Grant.FILES,
     "release-notes": Grant.FILES_NETWORK,
     "web-research-code": Grant.NETWORK_EXEC,
