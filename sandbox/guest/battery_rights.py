@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -83,6 +84,16 @@ def _survive_others() -> None:
         os.close(descriptor)
 
 
+def _owned_by(process: int) -> None:
+    """Make a process the owner of a pipe, which can be told to signal it."""
+    reads, writes = os.pipe()
+    try:
+        fcntl.fcntl(reads, fcntl.F_SETOWN, process)
+    finally:
+        os.close(reads)
+        os.close(writes)
+
+
 def _signal(number: int) -> None:
     """Signal PID 1; that it lives on is seen from outside."""
     os.kill(1, number)
@@ -110,6 +121,7 @@ PROBES: dict[str, Callable[[], object]] = {
     "slow_guest": lambda: os.setpriority(os.PRIO_PROCESS, 1, 19),
     "slow_everything": lambda: os.setpriority(os.PRIO_USER, 0, 19),
     "slow_disk_of_guest": lambda: linux.call("ioprio_set", _IOPRIO_WHO_PROCESS, 1, _IOPRIO_CLASS_IDLE),
+    "own_by_guest": lambda: _owned_by(1),
     "hold_guest_by_descriptor": lambda: os.close(os.pidfd_open(1)),
 }
 """Name to attempt."""

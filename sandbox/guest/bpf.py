@@ -46,6 +46,11 @@ NEW_NAMESPACES = 0x7E020000
 # asm-generic/ioctls.h
 TIOCSTI = 0x5412
 TIOCLINUX = 0x541C
+# asm-generic/sockets.h, asm-generic/fcntl.h
+FIOSETOWN = 0x8901
+SIOCSPGRP = 0x8902
+F_SETOWN = 8
+F_SETOWN_EX = 15
 _MINUS_ONE = 0xFFFFFFFF
 AF_UNIX = 1
 AF_INET = 2
@@ -87,7 +92,8 @@ def program(machine: str, *, holds_exec: bool, loopback: bool) -> list[Instructi
         *_by_argument(numbers["clone"], 0, _when(_ANY_BIT, NEW_NAMESPACES, _error(errno.EPERM)), ALLOW),
         *_socket(numbers["socket"], loopback=loopback),
         *_by_argument(numbers["socketpair"], 0, _allowed((AF_UNIX,)), _error(errno.EAFNOSUPPORT)),
-        *_by_argument(numbers["ioctl"], 1, _terminal_input(), ALLOW),
+        *_by_argument(numbers["ioctl"], 1, _requests(), ALLOW),
+        *_by_argument(numbers["fcntl"], 1, _owners(), ALLOW),
         *(
             step
             for name in OWN_ONLY
@@ -142,9 +148,20 @@ def _of_kind(kind: int, protocols: tuple[int, ...]) -> tuple[Instruction, ...]:
     return ((_EQUAL, 0, len(body), kind), *body)
 
 
-def _terminal_input() -> tuple[Instruction, ...]:
-    refusal = _error(errno.EPERM)
-    return (*_when(_EQUAL, TIOCSTI, refusal), *_when(_EQUAL, TIOCLINUX, refusal))
+def _requests() -> tuple[Instruction, ...]:
+    """Return the tests of ioctl's requests: bytes into a terminal, and owners of descriptors, by pointer."""
+    requests = (TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP)
+    return tuple(step for request in requests for step in _when(_EQUAL, request, _error(errno.EPERM)))
+
+
+def _owners() -> tuple[Instruction, ...]:
+    """Return the tests of fcntl's commands: whoever owns a descriptor is signalled when it is ready.
+
+    The signal is one's choice (F_SETSIG). Linux keeps deadly ones from PID 1; gVisor of 2022 does not.
+    """
+    named = ((_LOAD, 0, 0, 16 + 8 * 2), *_all_or_pid_1(), (_RETURN, 0, 0, ALLOW))
+    by_pointer = _when(_EQUAL, F_SETOWN_EX, _error(errno.EPERM))
+    return (*by_pointer, (_EQUAL, 0, len(named), F_SETOWN), *named)
 
 
 def _all_or_pid_1() -> tuple[Instruction, ...]:

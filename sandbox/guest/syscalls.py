@@ -133,6 +133,7 @@ _TABLE: tuple[tuple[str, int | None, int | None], ...] = (
     ("sched_setattr", 314, 274),
     ("setpriority", 141, 140),
     ("ioprio_set", 251, 30),
+    ("fcntl", 72, 25),
     ("prctl", 157, 167),
     ("openat2", 437, 437),
     ("renameat2", 316, 276),

@@ -240,6 +240,7 @@ def _guest() -> tuple[Probe, ...]:
         Probe(name="slow_guest", tried="lower PID 1's priority", stops=signalled),
         Probe(name="slow_everything", tried="lower its user's priority", stops=signalled),
         Probe(name="slow_disk_of_guest", tried="lower PID 1's priority on disks", stops=signalled),
+        Probe(name="own_by_guest", tried="have a pipe signal PID 1", stops=signalled),
         Probe(name="hold_guest_by_descriptor", tried="open PID 1 by pidfd_open", stops=signalled),
     )  # fmt: skip
 

@@ -152,6 +152,38 @@ async def test_signals_from_a_program_do_not_end_the_container(place: Place, wor
     assert (sent["stdout"], after["stdout"]) == ("64\n", "alive\n")
 
 
+async def test_no_detour_of_a_program_signals_or_slows_pid_1(place: Place, workspace: Path) -> None:
+    """B117: the signal of a pipe that is ready, whose owner is PID 1; its priority, which goes by uid alone.
+
+    Under gVisor of 2022 the first ended the session, under Linux the second slowed the guest down for good.
+    """
+    script = (
+        "import fcntl, os\n"
+        "tries = [\n"
+        "    lambda: fcntl.fcntl(0, fcntl.F_SETOWN, 1),\n"
+        "    lambda: fcntl.fcntl(0, fcntl.F_SETOWN, -1),\n"
+        "    lambda: fcntl.fcntl(0, 15, b'\\0\\0\\0\\0\\1\\0\\0\\0'),\n"
+        "    lambda: fcntl.ioctl(0, 0x8901, b'\\1\\0\\0\\0'),\n"
+        "    lambda: os.setpriority(os.PRIO_PROCESS, 1, 19),\n"
+        "    lambda: os.setpriority(os.PRIO_PGRP, 1, 19),\n"
+        "    lambda: os.setpriority(os.PRIO_USER, 0, 19),\n"
+        "]\n"
+        "refused = 0\n"
+        "for attempt in tries:\n"
+        "    try: attempt()\n"
+        "    except PermissionError: refused += 1\n"
+        "os.setpriority(os.PRIO_PROCESS, 0, 7)\n"
+        "fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())\n"
+        "print(refused, len(tries), os.getpriority(os.PRIO_PROCESS, 1), os.getpriority(os.PRIO_PROCESS, 0))\n"
+    )
+
+    async with place.running(workspace, "--exec") as guest:
+        tried = await python(guest, place, script)
+        after = await python(guest, place, "print('alive')")
+
+    assert (tried["stdout"], after["stdout"]) == ("7 7 0 7\n", "alive\n")
+
+
 async def test_workers_that_a_program_stops_or_kills_are_woken_or_replaced(
     place: Place, workspace: Path
 ) -> None:

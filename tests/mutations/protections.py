@@ -31,6 +31,7 @@ ALL = (*PURE, *LIVE)
 BOUND = ("tests/sandbox/test_seccomp.py", "tests/attacks/test_kernel_sockets.py", "-k", "not runsc")
 CHANGED = ("tests/sandbox/test_attest_changed.py", "-k", "root or device or LD_PRELOAD or swap")
 COMPARED = ("tests/sandbox/test_docker_request.py", *CHANGED[:1], "-k", "future or device or resolver")
+DETOURS = (*PURE, "tests/attacks/test_guest_containers.py", "-k", "detour or priority or owner")
 ABIS = (*PURE, "tests/attacks/test_kernel_calls.py", "-k", "abi or syscalls or seccomp or 32_bit")
 
 
@@ -67,7 +68,8 @@ REMOVALS = (
     Removal("profile: TCP and UDP only", PROFILE, "(1, (0, 6))", "(1, (0, 6, 132, 262))"),
     Removal("guest's filter: execve", NUMBERS, 'EXEC = ("execve", ', "EXEC = ("),
     Removal("guest's filter: signals to PID 1", NUMBERS, 'SIGNALS = (\n    "kill", ', "SIGNALS = ("),
-    Removal("guest's filter: priority of PID 1", NUMBERS, '{"setpriority": 2, "ioprio_set": 3}', "{}"),
+    Removal("guest's filter: priorities", NUMBERS, '{"setpriority": 2, "ioprio_set": 3}', "{}", DETOURS),
+    Removal("guest's filter: owners of descriptors", FILTER, "1, _owners(), ALLOW", "1, (), ALLOW", DETOURS),
     Removal("guest's filter: other ABIs", FILTER, "0, KILL_PROCESS)", "0, ALLOW)", ABIS),
     Removal("guest's filter at all", LOCK, "        _install(bpf.assemble", "        bool(bpf.assemble"),
     Removal("guest not dumpable", LOCK, "PR_SET_DUMPABLE, 0", "PR_SET_DUMPABLE, 1"),

@@ -154,6 +154,22 @@ def test_putting_bytes_into_a_terminal_is_refused_and_asking_its_size_is_not(mac
 
 
 @pytest.mark.parametrize("machine", NUMBERS)
+def test_pid_1_is_made_the_owner_of_no_descriptor(machine: str) -> None:
+    """An owner gets a signal of one's choice (fcntl(2), F_SETSIG); a process may own its own."""
+    instructions = bpf.program(machine, holds_exec=True, loopback=True)
+    fcntl, ioctl = NUMBERS[machine]["fcntl"], NUMBERS[machine]["ioctl"]
+
+    for owner in (1, (1 << 32) + 1, (1 << 64) - 1, (1 << 32) - 1):
+        assert verdict(machine, instructions, fcntl, 3, bpf.F_SETOWN, owner) == error(errno.EPERM)
+    for request in (bpf.FIOSETOWN, bpf.SIOCSPGRP):
+        assert verdict(machine, instructions, ioctl, 3, request, 4711) == error(errno.EPERM)
+    assert verdict(machine, instructions, fcntl, 3, bpf.F_SETOWN_EX, 4711) == error(errno.EPERM)
+    assert verdict(machine, instructions, fcntl, 3, bpf.F_SETOWN, 4711) == bpf.ALLOW
+    for command in (*range(8), *range(9, 15), 1030):
+        assert verdict(machine, instructions, fcntl, 3, command, 1) == bpf.ALLOW
+
+
+@pytest.mark.parametrize("machine", NUMBERS)
 @pytest.mark.parametrize(("name", "user"), [("setpriority", 2), ("ioprio_set", 3)])
 def test_a_priority_is_neither_pid_1s_nor_that_of_a_whole_user(machine: str, name: str, user: int) -> None:
     """It goes by uid alone, by process and by group; the kernel reads two ints. One's own may be lowered."""
