@@ -12,6 +12,7 @@ from policies.grant import Grant
 from sandbox import seccomp
 from sandbox.covering import volumes_to_cover
 from sandbox.errors import ImageRefusedError
+from sandbox.kernel_paths import MASKED_PATHS, READ_ONLY_PATHS
 from sandbox.limits import GUEST_MEMORY_BYTES, GUEST_PROCESSES, KERNEL_PROCESSES, MIB, Limits
 
 if TYPE_CHECKING:
@@ -29,50 +30,6 @@ OWN_KERNEL: Final = ("runsc", "gvisor")
 LABEL_SESSION: Final = "io.pairlock.session"
 LABEL_OWNER: Final = "io.pairlock.owner"
 LABEL_STATE: Final = "io.pairlock.state"
-
-MASKED_PATHS: Final = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/cmdline",
-    "/proc/config.gz",
-    "/proc/diskstats",
-    "/proc/interrupts",
-    "/proc/kallsyms",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/key-users",
-    "/proc/latency_stats",
-    "/proc/mdstat",
-    "/proc/modules",
-    "/proc/partitions",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/swaps",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/block",
-    "/sys/class/block",
-    "/sys/class/dmi",
-    "/sys/dev/block",
-    "/sys/devices/virtual/dmi",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/hypervisor",
-    "/sys/kernel/btf",
-    "/sys/kernel/debug",
-    "/sys/kernel/notes",
-    "/sys/kernel/security",
-    "/sys/kernel/tracing",
-    "/sys/module",
-)
-READ_ONLY_PATHS: Final = (
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-)
-
 
 PROCESS_LIMITS: Final = {"core": 0, "memlock": 64 * 1024, "nice": 0, "rtprio": 0, "sigpending": 4096}
 """What a process would else inherit from the engine's service, which runs without most bounds. Signals that
