@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +20,9 @@ from policies.lineage import Contribution, Label, decide_lineage
 from policies.request import Allowed, Denied
 from policies.source import parse_policy
 from sandbox.stage.labels import LabelChange, Labels
-from sandbox.workspace import WorkspaceIdentity
+from sandbox.workspace import WorkspaceIdentity, birth_ns
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
     from policies.grant import Grant
@@ -42,7 +43,49 @@ def require_lineage(state: Path, workspace: Workspace, grant: Grant) -> None:
         RefusedError: When it would; it names the sessions that made the label.
         sandbox.stage.errors.LabelError: When the label cannot be read, which is never an empty label.
     """
-    _refuse(decide_lineage(grant, label_around(state, workspace.identity)))
+    whole = label_around(state, workspace.identity)
+    _refuse(decide_lineage(grant, whole))
+    _refuse(decide_lineage(grant, _moved_inside(state, workspace.identity, grant, whole)))
+
+
+def _moved_inside(state: Path, workspace: WorkspaceIdentity, grant: Grant, whole: Label) -> Label:
+    """Add the labels of folders that were moved into the workspace since they were labelled.
+
+    It is looked for, folder by folder, only where there is a label that would matter and whose path no longer
+    leads to its folder.
+    """
+    matters = {
+        (identity.device, identity.inode): (identity, label)
+        for identity, label in labels_of(state).all()
+        if isinstance(decide_lineage(grant, whole.joined(label)), Denied) and not _is_there(identity)
+    }
+    for folder, names, _ in os.walk(workspace.path) if matters else ():
+        for name in names:
+            path = os.path.join(folder, name)  # noqa: PTH118 - of a whole tree, as text
+            with suppress(OSError):
+                status = os.lstat(path)
+                found = matters.get((status.st_dev, status.st_ino))
+                if found is not None and birth_ns(path) == found[0].birth_ns:
+                    whole = whole.joined(found[1])
+    return whole
+
+
+def _is_there(identity: WorkspaceIdentity) -> bool:
+    """Tell whether a labelled folder is still where it was labelled."""
+    try:
+        status = os.lstat(identity.path)
+    except OSError:
+        return False
+    return (status.st_ino, birth_ns(identity.path)) == (identity.inode, identity.birth_ns)
+
+
+def labels_beside(state: Path, workspace: WorkspaceIdentity) -> tuple[tuple[WorkspaceIdentity, Label], ...]:
+    """Return the labels of folders inside a workspace and around it, its own not among them."""
+    return tuple(
+        (other, label)
+        for other, label in labels_of(state).all()
+        if label.contributions and not other.same_folder(workspace) and _overlap(workspace, other)
+    )
 
 
 def label_around(state: Path, workspace: WorkspaceIdentity) -> Label:
@@ -131,8 +174,14 @@ def wrote_unreviewed(
 
 
 def reviewed(state: Path, workspace: WorkspaceIdentity) -> Label:
-    """Take the label off, because a person reviewed what is in the workspace; return what it was."""
+    """Take the label off, because a person reviewed what is in the workspace; return what it was.
+
+    Folders inside it were reviewed with it; folders around it were not.
+    """
     labels = labels_of(state)
+    for other, _ in labels_beside(state, workspace):
+        if Path(other.path).is_relative_to(workspace.path):
+            reviewed(state, other)
     sessions = frozenset(part.session for part in labels.read(workspace).contributions)
     why = f"reviewed by {who()}"
     return labels.lower(workspace, sessions, noted=lambda change: _record(state, change, why=why)).before

@@ -1,0 +1,145 @@
+"""Measure the start of a session on 10 and on 100,000 files, as an ordinary user with an overlay."""
+
+# Run it with `python -m benchmarks.workspace [STATE]`; it prints both, what each scan took, and the ratio
+# without the scans, and exits 1 when the gate does not hold or the overlay was not taken. Run by root, the
+# workspace belongs to the uid of root's sessions, as an ordinary user's does to theirs: else it is copied.
+
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_runner.approvals import NobodyApprover
+from agent_runner.backends.scripted import Script, ScriptedBackend
+from agent_runner.cli.talk import SilentWatcher
+from agent_runner.container import NOBODY
+from agent_runner.session import SessionRequest, run_session
+from policies.source import parse_policy
+from sandbox.docker_engine import DockerEngine
+from sandbox.runtime.cleaning import remove_built
+from sandbox.workspace import open_workspace
+
+ROUNDS = int(os.environ.get("PAIRLOCK_BENCH_ROUNDS", "5"))
+FEW, MANY = 10, int(os.environ.get("PAIRLOCK_BENCH_FILES", "100000"))
+FILES_A_FOLDER = 200
+LARGEST_RATIO = 1.5
+"""Of the starts without their scans; the promise is that the number of files does not count."""
+POLICY = 'version: 1\nname: bench\ngrant: [files]\ncommands: {allow: ["files *"]}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start.
+
+    Attributes:
+        seconds: From the request to the end of the session, which does nothing.
+        scan_seconds: The one walk of the workspace, and the writing of its record.
+        strategy: How the workspace was held.
+    """
+
+    seconds: float
+    scan_seconds: float
+    strategy: str
+
+    @property
+    def rest(self) -> float:
+        """Seconds that are not the scan's."""
+        return self.seconds - self.scan_seconds
+
+
+def fill(folder: Path, files: int) -> None:
+    """Make a workspace of so many small files."""
+    folder.mkdir()
+    for number in range(files):
+        below = folder / f"d{number // FILES_A_FOLDER}"
+        if number % FILES_A_FOLDER == 0:
+            below.mkdir()
+        (below / f"f{number}.txt").write_text("x\n")
+    if os.getuid() == 0:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+
+
+async def start(folder: Path, state: Path) -> Start:
+    """Run one session that does nothing on a workspace."""
+    script = Script.model_validate({"version": 1, "turns": [{"actions": ["finish --status done"]}]})
+    begun = time.monotonic()
+    result = await run_session(
+        SessionRequest(
+            task="nothing",
+            policy=parse_policy(POLICY, origin="bench.yaml"),
+            policy_origin="bench.yaml",
+            workspace=open_workspace(folder, state=state),
+            backend=ScriptedBackend(script, name="scripted:bench"),
+            state=state,
+            headless=True,
+            task_is_origin=False,
+            approver=NobodyApprover(),
+            watcher=SilentWatcher(),
+            progress=lambda *_, **__: None,
+        )
+    )
+    seconds = time.monotonic() - begun
+    if result.error is not None or result.plan is None:
+        raise SystemExit(f"the session failed: {result.reason}")
+    return Start(seconds, result.plan.facts.scan_seconds, type(result.plan).__name__)
+
+
+def median_of(starts: list[Start]) -> Start:
+    """Return the start whose rest is the median."""
+    middle = statistics.median_low([each.rest for each in starts])
+    return next(each for each in starts if each.rest == middle)
+
+
+def measure(top: Path, state: Path) -> int:
+    """Measure both, print, and return the exit code."""
+    for name, files in (("few", FEW), ("many", MANY)):
+        fill(top / name, files)
+    asyncio.run(start(top / "few", state))  # builds what is missing
+    runs: dict[str, list[Start]] = {"few": [], "many": []}
+    for _ in range(ROUNDS):
+        for name, starts in runs.items():
+            starts.append(asyncio.run(start(top / name, state)))
+    few, many = (median_of(runs[name]) for name in ("few", "many"))
+    ratio = many.rest / few.rest
+    taken = {each.strategy for starts in runs.values() for each in starts}
+    for files, each in ((FEW, few), (MANY, many)):
+        print(
+            f"{files:>7} files  start {each.seconds:.3f} s, of it the scan {each.scan_seconds:.3f} s, "
+            f"the rest {each.rest:.3f} s  {each.strategy}"
+        )
+    holds = ratio <= LARGEST_RATIO and taken == {"Overlay"}
+    verdict = "holds" if holds else "DOES NOT HOLD"
+    print(f"ratio without the scans {ratio:.2f}, at most {LARGEST_RATIO}: {verdict}")
+    print(json.dumps({"ratio": round(ratio, 3), "strategies": sorted(taken), "holds": holds}))
+    return 0 if holds else 1
+
+
+async def clean_away(state: Path) -> None:
+    """Remove what was built for these measurements."""
+    engine = await DockerEngine.connect()
+    await remove_built(engine, state=state, current=True)
+    await engine.close()
+
+
+def main() -> int:
+    """Measure in folders of our own, and remove them."""
+    top = Path(tempfile.mkdtemp(prefix="pairlock-bench-"))
+    try:
+        state = Path(sys.argv[1]) if len(sys.argv) > 1 else top / "state"
+        state.mkdir(mode=0o700, exist_ok=True)
+        return measure(top, state)
+    finally:
+        if len(sys.argv) == 1:
+            asyncio.run(clean_away(state))
+        shutil.rmtree(top, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
