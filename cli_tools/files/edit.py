@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from sandbox.guest.objects import Object
 
 
+SECONDS: Final = 120.0
+"""A file of a gigabyte is read twice and written once."""
+
+
 @command(
     "files patch",
     needs=NEEDS,
@@ -40,7 +44,8 @@ async def patch_file(
 ) -> Outcome:
     """Change part of a file: by a unified diff, or by an exact old text and its replacement."""
     form, edit = _edit(surroundings.body, old, new, every=every)
-    reply = await surroundings.sandbox.call("files.patch", {**answer.named(path), **form}, body=edit)
+    arguments: Object = {**answer.named(path), **form, "timeout_seconds": SECONDS}
+    reply = await surroundings.sandbox.call("files.patch", arguments, body=edit)
     text, note = _told(path, reply.result)
     return Outcome(exit_code=0, text=text, note=note, files=(answer.written(path, reply.result),))
 

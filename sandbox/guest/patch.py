@@ -1,14 +1,15 @@
 """Change part of a file: exactly the text that is named, or a unified diff that fits, and nothing else.
 
 The text is taken as bytes; nothing is decoded, and no line that the edit does not name changes. In a file
-whose every line ends with CR LF, an edit written with LF means CR LF.
+whose every line ends with CR LF, an edit written with LF means CR LF. In a file that is too long to be held,
+a text is replaced as it stands.
 """
 
 from __future__ import annotations
 
 import os
 
-from . import hunks
+from . import hunks, replacing
 from .arguments import Arguments
 from .beneath import shown
 from .files import open_file
@@ -18,13 +19,15 @@ from .writing import write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .beneath import Beneath
     from .objects import Object, Value
 
 MAX_FILE_BYTES = 64 << 20
 MAX_EDIT_BYTES = 32 << 20
+MAX_OLD_BYTES = 1 << 20
 _ARGUMENTS = frozenset({"path", "path_base64", "form", "old_bytes", "every", "timeout_seconds"})
-_SHOWN_PLACES = 8
 
 
 def patch(task: Task, beneath: Beneath) -> Object:
@@ -42,7 +45,12 @@ def patch(task: Task, beneath: Beneath) -> Object:
     elif form == "replace":
         size = arguments.number("old_bytes", default=0, least=0, most=len(edit))
         old, new = edit[:size], edit[size:]
-        content, facts = _replaced(_read(beneath, path), old, new, every=arguments.flag("every"))
+        every = arguments.flag("every")
+        descriptor = open_file(beneath, path)
+        if os.fstat(descriptor).st_size > MAX_FILE_BYTES:
+            return _replace_streamed(task, beneath, descriptor, (old, new), named, every=every)
+        os.close(descriptor)
+        content, facts = _replaced(_read(beneath, path), old, new, every=every)
     else:
         raise RefusedError("arguments", "argument `form` is wrong; expected `diff` or `replace`")
     return {**write(_Composed(task, named, content), beneath), **facts}
@@ -59,6 +67,43 @@ class _Composed(Task):
         """Return the next part of the content; empty when it has ended."""
         part, self._content = self._content[:CHUNK_BYTES], self._content[CHUNK_BYTES:]
         return part
+
+
+class _Streamed(Task):
+    """Stand for the task while its new content is made, piece by piece."""
+
+    def __init__(self, task: Task, values: Object, pieces: Iterator[bytes]) -> None:
+        super().__init__(task.channel, task.stream, values)
+        self._pieces = pieces
+
+    def receive_body(self) -> bytes:
+        """Return the next piece; empty when there is none."""
+        return next((piece for piece in self._pieces if piece), b"")
+
+
+def _replace_streamed(  # noqa: PLR0913 (a file, an edit, and where they came from)
+    task: Task, beneath: Beneath, descriptor: int, edit: tuple[bytes, bytes], named: Object, *, every: bool
+) -> Object:
+    """Replace in a long file; it is read while the new one is written beside it, never over it."""
+    old, new = edit
+    try:
+        if not 0 < len(old) <= MAX_OLD_BYTES:
+            raise RefusedError("limit", f"in so long a file the text has 1 to `{MAX_OLD_BYTES}` bytes")
+        found = replacing.looked_for(descriptor, old)
+        _require_fit(found.count, list(found.lines), "", every=every)
+        pieces = replacing.replaced(descriptor, old, new, count=found.count)
+        told = write(_Streamed(task, named, pieces), beneath, in_place=False)
+    finally:
+        os.close(descriptor)
+    return {**told, "replaced": found.count, "lines": list(found.lines)}
+
+
+def _require_fit(count: int, lines: list[Value], near: str, *, every: bool) -> None:
+    if count == 0:
+        raise RefusedError("no-match", f"the text to replace is not in the file{near}")
+    if count > 1 and not every:
+        places = ", ".join(str(line) for line in lines)
+        raise RefusedError("many-matches", f"the text to replace is there `{count}` times, at lines {places}")
 
 
 def _take_all(task: Task) -> bytes:
@@ -94,20 +139,16 @@ def _replaced(content: bytes, old: bytes, new: bytes, *, every: bool) -> tuple[b
         raise RefusedError("no-match", "the text to replace is empty; expected text that the file has")
     if old not in content and hunks.ends_with_returns(content):
         old, new = hunks.with_returns(old), hunks.with_returns(new)
-    count = content.count(old)
-    if count == 0:
-        raise RefusedError("no-match", f"the text to replace is not in the file{_near(content, old)}")
-    if count > 1 and not every:
-        places = ", ".join(str(line) for line in _places(content, old))
-        raise RefusedError("many-matches", f"the text to replace is there `{count}` times, at lines {places}")
-    return content.replace(old, new), {"replaced": count, "lines": _places(content, old)}
+    count, places = content.count(old), _places(content, old)
+    _require_fit(count, places, "" if count else _near(content, old), every=every)
+    return content.replace(old, new), {"replaced": count, "lines": places}
 
 
 def _places(content: bytes, old: bytes) -> list[Value]:
     """Return the lines where the first few matches begin."""
     lines: list[Value] = []
     place, line = 0, 1
-    while len(lines) < _SHOWN_PLACES and (found := content.find(old, place)) >= 0:
+    while len(lines) < replacing.SHOWN_PLACES and (found := content.find(old, place)) >= 0:
         line += content.count(b"\n", place, found)
         lines.append(line)
         line += content.count(b"\n", found, found + len(old))

@@ -40,8 +40,14 @@ _DEFAULT_MODE = 0o644
 _IN_PLACE = (errno.EACCES, errno.EPERM)
 
 
-def write(task: Task, beneath: Beneath) -> Object:
-    """Write the request's body to a path; the body is taken to its end before the old content is touched."""
+def write(task: Task, beneath: Beneath, *, in_place: bool = True) -> Object:
+    """Write the request's body to a path; the body is taken to its end before the old content is touched.
+
+    Args:
+        task: whose body.
+        beneath: where.
+        in_place: whether the file may be written over where only it can be written, not its folder.
+    """
     arguments = Arguments(task.values, _ARGUMENTS)
     path = arguments.path()
     mode = arguments.number("mode", default=_DEFAULT_MODE, most=0o777)
@@ -52,7 +58,7 @@ def write(task: Task, beneath: Beneath) -> Object:
         before = _describe_old(folder, name, path)
         if before is not None and arguments.flag("must_create"):
             raise RefusedError("exists", f"`{shown(path)}` exists")
-        sink = _Sink(task, arguments)
+        sink = _Sink(task, arguments, in_place=in_place)
         sink.put(folder, name, mode=before.mode if before else mode, exists=before is not None)
     except OSError as error:
         raise from_os_error(error, shown(path)) from error
@@ -77,8 +83,9 @@ class _Old:
 class _Sink:
     """Takes the body and puts it into a descriptor, hashing and counting."""
 
-    def __init__(self, task: Task, arguments: Arguments) -> None:
+    def __init__(self, task: Task, arguments: Arguments, *, in_place: bool) -> None:
         self._task = task
+        self._in_place = in_place
         self._most = arguments.number("limit_bytes", default=_MAX_WRITE_BYTES, most=_MAX_WRITE_BYTES)
         self._digest = Digest()
         self.bytes = 0
@@ -106,7 +113,7 @@ class _Sink:
         try:
             descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
         except OSError as error:
-            if not exists or error.errno not in _IN_PLACE:
+            if not exists or not self._in_place or error.errno not in _IN_PLACE:
                 raise
             self._overwrite(folder, name)
             return

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli_tools.door import open_door
-
-if TYPE_CHECKING:
-    from tests.cli_tools.door import Door
 
 GIB = 1 << 30
 
@@ -76,8 +72,8 @@ async def test_a_hundred_thousand_files_are_listed_in_pieces_and_searched_to_the
 
 
 @pytest.mark.long
-async def test_a_file_of_a_gigabyte_is_read_searched_and_refused_in_bounded_memory(place: Path) -> None:
-    """Half of it is one line, half are many; what has to be held whole, a patch, is refused."""
+async def test_a_file_of_a_gigabyte_is_read_searched_and_changed_in_bounded_memory(place: Path) -> None:
+    """Half of it is one line, half are many; a diff, for which it would be held whole, is refused."""
     path = place / "workspace" / "large"
     with path.open("wb") as stream:
         block = b"some text of a line\n" * 50_000
@@ -87,17 +83,20 @@ async def test_a_file_of_a_gigabyte_is_read_searched_and_refused_in_bounded_memo
         while stream.tell() < GIB:
             stream.write(b"y" * (1 << 20))
 
+    size = path.stat().st_size
     async with open_door(place) as door:
         answers = [await door.line(line) for line in _LINES]
         most = peak_bytes()
-        kept = await _stat(door)
 
-    stated, read, searched, patched = answers
-    assert stated.text.splitlines()[1] == f"bytes: {path.stat().st_size}"
+    stated, read, searched, many, diff, patched, after, changed = answers
+    assert stated.text.splitlines()[1] == f"bytes: {size}"
     assert read.text.splitlines()[0] == "    10  some text of a line"
     assert searched.text.startswith("large:") or "stopped after" in searched.text
-    assert patched.text.startswith("error (limit)")
-    assert kept == stated.text
+    assert many.text.startswith("error (many-matches): the text to replace is there")
+    assert diff.text.startswith("error (limit)")
+    assert patched.text.startswith("replaced 1 in large, at line ")
+    assert after.text.splitlines()[1] == f"bytes: {size - 3}"
+    assert changed.text.startswith("large:") or "stopped after" in changed.text
     assert 1 << 20 < most < 300 << 20
 
 
@@ -105,9 +104,9 @@ _LINES = (
     "files stat large",
     "files read large --lines 10-11",
     "files search --literal needle large",
+    "files patch large --old 'some text' --new x",
+    "files patch large --diff '@@ -1 +1 @@\n-some text of a line\n+x'",
     "files patch large --old needle --new pin",
+    "files stat large",
+    "files search --literal pin large",
 )
-
-
-async def _stat(door: Door) -> str:
-    return (await door.line("files stat large")).text
