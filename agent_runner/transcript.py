@@ -212,6 +212,7 @@ class Transcript:
         return self._journal.redactor.raw(_raw(text)).decode("utf-8", "surrogateescape")
 
     async def _answered(self, backend: Backend, reply: Reply, elapsed: float) -> None:
+        first = reply.first_token_seconds
         await self._journal.record(
             event.ModelAnswered(
                 turn=self.turn,
@@ -223,6 +224,8 @@ class Transcript:
                 output_tokens=reply.usage.output_tokens,
                 cached_tokens=reply.usage.cached_tokens,
                 duration_ms=int(elapsed * 1000),
+                first_token_ms=first if first is None else int(first * 1000),
+                stop=reply.stop,
                 cost_micros=reply.usage.cost_micros,
                 raw=self._bodies(reply),
             )

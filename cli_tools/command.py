@@ -52,6 +52,8 @@ class Outcome:
     """What the agent should know beside the output, for example that it was cut."""
     truncated_bytes: int = 0
     timed_out: bool = False
+    allowed_seconds: float = 0.0
+    """Until a program is ended; 0 for what runs none."""
     files: tuple[FileTouched, ...] = ()
     ends_session: Literal["", "done", "failed"] = ""
     """Set by `finish` alone."""

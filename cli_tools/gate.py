@@ -12,7 +12,7 @@ from cli_tools.command import Surroundings
 from cli_tools.earlier import EarlierOutput
 from cli_tools.errors import ActionError, UsageError
 from cli_tools.run.jobs import Jobs
-from policies.decide import decide
+from policies.decide import decide, spent_calls
 from policies.request import ActionRequest, Allowed, Denied, NeedsApproval, SessionFacts
 from sandbox.errors import OperationError
 
@@ -89,6 +89,8 @@ class Gate:
             return observation.of_error(error, action=number)
         decision = decide(self._policy, self._now(), action.request())
         number = await self._record.intent(action, decision)
+        for rule, bound, done in spent_calls(self._policy, self._now(), action.request()):
+            await self._record.calls_spent(number, rule.command.text, bound=bound, observed=done)
         if isinstance(decision, NeedsApproval):
             decision = await self._approver.approve(action, decision)
             await self._record.answer(number, decision)

@@ -96,6 +96,11 @@ class Record:
         folder = str(action.parameters.get("cwd") or ".")
         await self._journal.record_lazily(event.ProcessStarted(action=number, argv=argv, folder=folder))
 
+    async def calls_spent(self, number: str, command: str, *, bound: int, observed: int) -> None:
+        """Write down that a command has been called as often as the policy lets it be."""
+        limit = f"calls of {command}"
+        await self._limit(number, limit, bound=bound, observed=observed, unit="calls")
+
     async def answer(self, number: str, decision: Allowed | Denied) -> None:
         """Write down that an action which needed a person was not allowed after all."""
         if isinstance(decision, Denied):
@@ -124,12 +129,29 @@ class Record:
     async def outcome(self, number: str, outcome: Outcome, seen: Observation) -> None:
         """Write down an outcome, with what the model is about to see as a commitment."""
         kind: Literal["ok", "failed", "timed_out"] = "ok" if outcome.exit_code == 0 else "failed"
+        await self._limits(number, outcome)
         await self._finished(
             number,
             "timed_out" if outcome.timed_out else kind,
             outcome=outcome,
             body=self._journal.commit(seen.text.encode("utf-8", "surrogateescape")),
             detail=outcome.note,
+        )
+
+    async def _limits(self, number: str, outcome: Outcome) -> None:
+        """Write down the bounds that a program reached, without waiting: its outcome comes after them."""
+        if outcome.timed_out:
+            bound = int(outcome.allowed_seconds * 1000)
+            elapsed = self._monotonic() - self._started.get(number, self._monotonic())
+            await self._limit(number, "action.time", bound=bound, observed=int(elapsed * 1000), unit="ms")
+        if outcome.truncated_bytes:
+            kept = len(outcome.output) + len(outcome.errors)
+            made = kept + outcome.truncated_bytes
+            await self._limit(number, "action.output", bound=kept, observed=made, unit="bytes")
+
+    async def _limit(self, number: str, limit: str, *, bound: int, observed: int, unit: str) -> None:
+        await self._journal.record_lazily(
+            event.LimitHit(limit=limit, bound=bound, observed=observed, unit=unit, action=number)
         )
 
     async def _finished(

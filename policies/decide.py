@@ -163,7 +163,10 @@ def _argument(
             )
 
 
-def _calls(policy: Policy, session: SessionFacts, request: ActionRequest) -> Iterator[Reason]:
+def spent_calls(
+    policy: Policy, session: SessionFacts, request: ActionRequest
+) -> Iterator[tuple[ArgumentRule, int, int]]:
+    """Yield each rule whose calls are used up, with its bound and how many there were."""
     for rule in policy.commands.rules:
         if rule.max_calls is None or not rule.command.matches(request.command):
             continue
@@ -171,12 +174,17 @@ def _calls(policy: Policy, session: SessionFacts, request: ActionRequest) -> Ite
             count for name, count in session.calls.items() if rule.command.matches(tuple(name.split(" ")))
         )
         if done >= rule.max_calls:
-            yield Reason(
-                "budget",
-                f"`{rule.command.text}` was called {done} times; the most is {int(rule.max_calls)}",
-                "do without it: nothing raises `max_calls` in this session",
-                rule.at,
-            )
+            yield rule, int(rule.max_calls), done
+
+
+def _calls(policy: Policy, session: SessionFacts, request: ActionRequest) -> Iterator[Reason]:
+    for rule, bound, done in spent_calls(policy, session, request):
+        yield Reason(
+            "budget",
+            f"`{rule.command.text}` was called {done} times; the most is {bound}",
+            "do without it: nothing raises `max_calls` in this session",
+            rule.at,
+        )
 
 
 def _program(policy: Policy, request: ActionRequest) -> Iterator[Reason]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +48,8 @@ class ProcessResult:
     truncated_bytes: int
     timed_out: bool
     note: str
+    allowed_seconds: float = field(default=0.0, compare=False)
+    """Until its whole group is ended; 0 where nobody waits for it."""
 
 
 def process_result(reply: CallResult) -> ProcessResult:

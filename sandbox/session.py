@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sandbox import attest, host_view
@@ -110,7 +110,8 @@ class Sandbox:
         seconds = min(timeout_seconds or self.limits.action_seconds, self.limits.action_seconds)
         most = min(self.limits.action_output_bytes, self.limits.session_output_bytes - self.output_bytes)
         arguments = self._program(argv, cwd, environment, seconds=seconds, output_bytes=most)
-        return process_result(await self._timed("process.spawn", arguments, stdin or b"", seconds))
+        result = process_result(await self._timed("process.spawn", arguments, stdin or b"", seconds))
+        return replace(result, allowed_seconds=seconds)
 
     def running(  # noqa: PLR0913 - what a program is started with
         self,

@@ -58,6 +58,10 @@ class Reply:
     """The model that gave it, as the ledger keeps it, where a backend asks one of several; else empty."""
     tried: tuple[Tried, ...] = ()
     """Models that were asked before and did not answer."""
+    stop: str = field(default="", compare=False)
+    """Why the model stopped, in the server's word; empty where it says none."""
+    first_token_seconds: float | None = field(default=None, compare=False)
+    """From the question to the first piece of the reply; None where it came in one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

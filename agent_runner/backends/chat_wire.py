@@ -91,7 +91,7 @@ class ChatReader:
         finish = choice.get("finish_reason")
         if str(finish) in _FAILED:
             raise _broken(f"the model's server ended its reply with `{finish}`")
-        self.pieces.ended = self.pieces.ended or bool(finish)
+        self.pieces.end(finish)
         if finish == "length":
             self.pieces.cut = "it reached the length that the server allows"
 

@@ -68,7 +68,7 @@ async def check(backend: Served) -> AsyncIterator[Finding]:
     )
     started = time.monotonic()
     reply = await backend.ask(talk, (_TOOL,))
-    yield _answered(backend, reply, time.monotonic() - started)
+    yield _answered(reply, time.monotonic() - started)
     yield _counted(reply)
     talk = (*talk, *_turn(reply), UserMessage(text=f"Call the tool `report` with the word `{_WORD}`."))
     called = await backend.ask(talk, (_TOOL,))
@@ -102,9 +102,9 @@ def _context(model: Mapping[str, object]) -> str:
     return f"{found[0]} tokens" if found else "not told"
 
 
-def _answered(backend: Served, reply: Reply, seconds: float) -> Finding:
-    first = backend.talk.first_piece_seconds
-    came = f"in pieces, the first {first:.2f} s after the head" if first is not None else "in one piece"
+def _answered(reply: Reply, seconds: float) -> Finding:
+    first = reply.first_token_seconds
+    came = f"in pieces, the first after {first:.2f} s" if first is not None else "in one piece"
     text = f"{seconds:.2f} s, {came}"
     return Finding(name="answers", standing="yes", text=text, needed=True, reply=reply)
 

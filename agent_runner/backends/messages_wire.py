@@ -163,7 +163,7 @@ class MessagesReader:
 
     def _stop(self, source: Mapping[str, object]) -> None:
         reason = source.get("stop_reason")
-        self.pieces.ended = self.pieces.ended or bool(reason)
+        self.pieces.end(reason)
         if str(reason) in {"max_tokens", "model_context_window_exceeded"}:
             self.pieces.cut = "it reached the length that was allowed"
 

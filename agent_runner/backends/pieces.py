@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ MAXIMUM_ARGUMENTS: Final = 20 * 1024 * 1024
 MAXIMUM_CALLS: Final = 128
 _CHARACTERS_PER_TOKEN: Final = 4
 _MOST_TOKENS: Final = 10**12
+_LONGEST_REASON: Final = 200
 
 
 @dataclass(slots=True)
@@ -47,11 +49,25 @@ class Pieces:
         self.ended = False
         """Whether the server said that the reply is complete."""
         self.usage: Usage | None = None
+        self._begun = time.monotonic()
+        self._stop = ""
+        self._first_seconds: float | None = None
 
     @property
     def is_empty(self) -> bool:
         """Say whether nothing of the model's own has come yet."""
         return not (self._text or self._reasoning or self.calls)
+
+    def look_for_first(self) -> None:
+        """Take note of how long it took until something of the model's own was there."""
+        if self._first_seconds is None and not self.is_empty:
+            self._first_seconds = time.monotonic() - self._begun
+
+    def end(self, reason: object) -> None:
+        """Take the server's word for why the model stopped, where it has said one."""
+        if reason:
+            self.ended = True
+            self._stop = str(reason)[:_LONGEST_REASON]
 
     def add_text(self, text: object) -> None:
         """Take a piece of what the model says."""
@@ -112,7 +128,14 @@ class Pieces:
             for call_id, call in zip(ids, self.calls, strict=True)
         )
         usage = self.usage or self._estimated(sent_characters)
-        return Reply(text=text, calls=calls, usage=usage, reasoning="".join(self._reasoning))
+        return Reply(
+            text=text,
+            calls=calls,
+            usage=usage,
+            reasoning="".join(self._reasoning),
+            stop=self._stop,
+            first_token_seconds=self._first_seconds,
+        )
 
     def _estimated(self, sent_characters: int) -> Usage:
         """Estimate what the server did not count: no budget of tokens is endless for want of figures."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -99,8 +98,6 @@ class Talk:
 
     def __init__(self, server: Server, api: Api, patience: Patience) -> None:
         self.server = server
-        self.first_piece_seconds: float | None = None
-        """How long the last reply's first piece took; None before there was one."""
         self._api: Api = api
         self._patience = patience
         self._key: Key | None = None
@@ -157,8 +154,6 @@ class Talk:
 
         INVARIANT: however this ends, by cancellation too, the stream is closed, so that the server stops.
         """
-        started = time.monotonic()
-        self.first_piece_seconds = None
         try:
             if "application/json" in stream.response.headers.get("content-type", ""):
                 # Asked for a stream, the server gave the whole reply at once.
@@ -166,8 +161,7 @@ class Talk:
             else:
                 async for chunk in stream:
                     reader.take(plain(chunk))
-                    if self.first_piece_seconds is None and not reader.pieces.is_empty:
-                        self.first_piece_seconds = time.monotonic() - started
+                    reader.pieces.look_for_first()
                     if reader.pieces.is_full:
                         return
         finally:

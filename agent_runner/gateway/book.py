@@ -138,7 +138,7 @@ class Book:
     async def _write_answered(self, backend: Backend, reply: Reply, elapsed: float) -> None:
         role, words, call = _told(ModelMessage(reply=reply))
         self._known.add(hashlib.sha256(_bytes(f"{role}\0{call}\0{words}")).digest())
-        usage = reply.usage
+        usage, first = reply.usage, reply.first_token_seconds
         await self._journal.record(
             event.ModelAnswered(
                 turn=self._budget.turns,
@@ -153,6 +153,8 @@ class Book:
                 output_tokens=usage.output_tokens,
                 cached_tokens=usage.cached_tokens,
                 duration_ms=int(elapsed * 1000),
+                first_token_ms=first if first is None else int(first * 1000),
+                stop=reply.stop,
                 cost_micros=usage.cost_micros,
             )
         )

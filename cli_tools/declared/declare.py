@@ -87,6 +87,7 @@ def _act(declared: DeclaredCommand, template: Template) -> Act:
             note="; ".join(part for part in (reply.note, shown.note) if part),
             truncated_bytes=reply.truncated_bytes,
             timed_out=reply.timed_out,
+            allowed_seconds=reply.allowed_seconds,
         )
 
     act.__doc__ = declared.summary

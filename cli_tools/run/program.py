@@ -84,6 +84,7 @@ def outcome(reply: ProcessResult) -> Outcome:
         note=reply.note,
         truncated_bytes=reply.truncated_bytes,
         timed_out=reply.timed_out,
+        allowed_seconds=reply.allowed_seconds,
     )
 
 

@@ -56,3 +56,29 @@ async def test_a_denied_program_was_not_started(place: Path) -> None:
         await door.line("run echo x")
 
     assert door.entries("process.started") == []
+
+
+async def test_every_bound_that_an_action_reached_stands_in_the_ledger(place: Path) -> None:
+    """A time-out, output that was cut and a command's last call are entries of their own."""
+    policy = BOTH.replace("]}\n", "], rules: [{command: files stat, max_calls: 1}]}\n")
+    async with open_door(place, policy) as door:
+        await door.line("run --timeout 1 sleep 30")
+        await door.line("run head -c 20000000 /dev/zero")
+        await door.line("files stat .")
+        within = len(door.entries("limit.hit"))
+        await door.line("files stat .")
+    hits = door.entries("limit.hit")
+    numbers = [one["action"] for one in door.entries("action.intended")]
+    outcomes = {one["action"]: one for one in door.entries("action.finished")}
+
+    assert within == 2
+    assert [(hit["limit"], hit["unit"], hit["action"]) for hit in hits] == [
+        ("action.time", "ms", numbers[0]),
+        ("action.output", "bytes", numbers[1]),
+        ("calls of files stat", "calls", numbers[3]),
+    ]
+    assert hits[0]["bound"] == 1000
+    assert hits[0]["observed"] >= 1000
+    assert hits[1]["bound"] == outcomes[numbers[1]]["output_bytes"]
+    assert hits[1]["observed"] == 20_000_000
+    assert (hits[2]["bound"], hits[2]["observed"]) == (1, 1)
