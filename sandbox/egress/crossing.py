@@ -63,6 +63,12 @@ class Crossing:
         """What was dialled; empty before."""
         return str(self._opened.address) if self._opened else ""
 
+    @property
+    def speaks_http2(self) -> bool:
+        """Whether the server agreed to HTTP/2, inside TLS that the gate speaks."""
+        tls = self._opened.writer.get_extra_info("ssl_object") if self._opened else None
+        return tls is not None and tls.selected_alpn_protocol() == "h2"
+
     async def connect(self, *, tls: bool) -> None:
         """Resolve, check and dial.
 

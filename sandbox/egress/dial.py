@@ -40,7 +40,7 @@ def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"])
     if ca_file is not None:
         context.load_verify_locations(cafile=str(ca_file))
     return context

@@ -1,4 +1,4 @@
-"""Speak one HTTP/1.1 request and its answer over a crossing; h11 does the framing, both ways anew."""
+"""Say what one request and its answer are, whatever version of HTTP carries them: `http1`, `http2`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import h11
-
-from sandbox.egress.credentials import Headers, Mask
+from sandbox.egress.credentials import Mask
 from sandbox.egress.errors import EgressDeniedError, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from policies.urls import Target
     from sandbox.egress.border import Border
-    from sandbox.egress.credentials import Credential
+    from sandbox.egress.credentials import Credential, Headers
     from sandbox.egress.crossing import Crossing
 
 HEAD_BYTES: Final = 64 * 1024
@@ -106,7 +104,7 @@ def _end_to_end(headers: list[tuple[str, str]], *, also: frozenset[str] = frozen
 
 
 class Exchange:
-    """One request and one answer; a redirect is an answer like any other.
+    """One request and one answer, in whatever version of HTTP; a redirect is an answer like any other.
 
     Args:
         crossing: Dialled.
@@ -119,94 +117,56 @@ class Exchange:
         self._head = head
         self._credential = credential
         self._mask = Mask(credential.echoes() if credential else frozenset())
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
 
     async def send_head(self) -> None:
         """Send the request's head."""
-        request = h11.Request(
-            method=self._head.method,
-            target=self._head.target.path + self._head.query,
-            headers=self._headers(),
-        )
-        await self._crossing.write(self._encoded(request))
+        raise NotImplementedError
 
     async def send(self, data: bytes) -> None:
         """Send a part of the body."""
-        await self._crossing.write(self._encoded(h11.Data(data=data)))
+        raise NotImplementedError
 
     async def send_end(self) -> None:
         """Say that the body is whole."""
-        if encoded := self._encoded(h11.EndOfMessage()):
-            await self._crossing.write(encoded)
+        raise NotImplementedError
 
     async def answer(self) -> Answer:
         """Return the head of the answer; interim ones are skipped, a change of protocol is refused.
 
         Raises:
-            UpstreamError: When it is not HTTP.
+            UpstreamError: When it is none.
         """
-        while True:
-            event = await self._next()
-            if isinstance(event, h11.Response):
-                self._crossing.status = event.status_code
-                return self._as_answer(event)
-            if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
-                raise self._broken("changed the protocol or closed without an answer")
+        raise NotImplementedError
 
-    async def body(self) -> AsyncIterator[bytes]:
+    def body(self) -> AsyncIterator[bytes]:
         """Yield the body of the answer, echoes masked.
 
         Raises:
             UpstreamError: When it ends before it is whole.
         """
-        while True:
-            event = await self._next()
-            if isinstance(event, h11.Data):
-                if safe := self._mask.feed(bytes(event.data)):
-                    yield safe
-            elif isinstance(event, h11.EndOfMessage):
-                if rest := self._mask.end():
-                    yield rest
-                return
-            else:
-                raise self._broken("closed before its answer was whole")
+        raise NotImplementedError
 
-    def _headers(self) -> list[tuple[str, str]]:
+    @property
+    def authority(self) -> str:
+        """Host, and port where it is not the scheme's own."""
         target = self._head.target
         default = {"http": 80, "https": 443}[target.scheme]
         name = f"[{target.host}]" if ":" in target.host else target.host
-        host = name if target.port == default else f"{name}:{target.port}"
+        return name if target.port == default else f"{name}:{target.port}"
+
+    def _end_to_end(self) -> Headers:
+        """Return the request's headers, the credential in place of what the agent wrote."""
         put_in = self._credential.headers() if self._credential else ()
         replaced = {name for name, _ in put_in} | ({"authorization", "accept-encoding"} if put_in else set())
         kept = [(name, value) for name, value in self._head.headers if name not in replaced]
         encoding = (
             [("accept-encoding", "identity")] if put_in else []
         )  # else an echo could hide in a compressed body
-        return [("host", host), *kept, *put_in, *encoding, *self._framing(), ("connection", "close")]
+        return (*kept, *put_in, *encoding)
 
-    def _framing(self) -> list[tuple[str, str]]:
-        if self._head.length is None:
-            return [("transfer-encoding", "chunked")]
-        if self._head.length or self._head.method in {"POST", "PUT", "PATCH"}:
-            return [("content-length", str(self._head.length))]
-        return []
-
-    def _encoded(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> bytes:
-        try:
-            return self._http.send(event) or b""
-        except h11.LocalProtocolError as error:
-            raise EgressDeniedError("protocol", f"the request is not well formed: {error}") from error
-
-    async def _next(self) -> object:
-        try:
-            while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(await self._crossing.read())
-        except h11.RemoteProtocolError as error:
-            raise self._broken(f"is not HTTP/1.1: {error}") from error
-        return event
-
-    def _as_answer(self, event: h11.Response) -> Answer:
-        raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers]
+    def _as_answer(self, status: int, reason: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Answer:
+        self._crossing.status = status
+        raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
         if self._credential and any(
             name == "content-encoding" and value.strip().lower() != "identity" for name, value in raw
         ):
@@ -215,8 +175,8 @@ class Exchange:
         chunked = any(name == "transfer-encoding" for name, _ in raw)
         masked = [(name, self._mask.whole(value.encode("latin-1")).decode("latin-1")) for name, value in raw]
         return Answer(
-            status=event.status_code,
-            reason=self._mask.whole(bytes(event.reason)).decode("latin-1"),
+            status=status,
+            reason=self._mask.whole(reason).decode("latin-1"),
             headers=tuple(pair for pair in _end_to_end(masked) if pair[0] != "content-length"),
             length=int(lengths.pop()) if len(lengths) == 1 and not chunked else None,
         )

@@ -12,6 +12,7 @@ from sandbox.egress.errors import EgressDeniedError
 from sandbox.egress.exchange import Exchange, Head, checked_headers, checked_method, credential_for
 from sandbox.egress.rendering import rendered
 from sandbox.egress.rules import Wanted
+from sandbox.egress.speaking import begin
 from sandbox.limits import MIB
 
 if TYPE_CHECKING:
@@ -95,9 +96,7 @@ async def fetch(border: Border, wanted: Fetch) -> Response:
     )
     async with border.crossing(question, approved=True) as crossing:  # the action's own decision asked
         credential = await credential_for(border, crossing)
-        await crossing.connect(tls=target.scheme == "https")
-        exchange = Exchange(crossing, head, credential)
-        await exchange.send_head()
+        exchange = await begin(crossing, head, credential)
         if wanted.body:
             await exchange.send(wanted.body)
         await exchange.send_end()

@@ -15,7 +15,6 @@ from sandbox.egress.ends import GoneError
 from sandbox.egress.errors import EgressDeniedError, EgressError, UpstreamError
 from sandbox.egress.exchange import (
     Answer,
-    Exchange,
     Head,
     checked_headers,
     checked_method,
@@ -23,6 +22,7 @@ from sandbox.egress.exchange import (
 )
 from sandbox.egress.framing import HEAD_BYTES, check_head
 from sandbox.egress.rules import Wanted
+from sandbox.egress.speaking import begin
 
 if TYPE_CHECKING:
     from sandbox.egress.border import Border
@@ -106,9 +106,7 @@ class _Served:
 
     async def _exchange(self, head: Head, crossing: Crossing) -> None:
         credential = await credential_for(self._border, crossing)
-        await crossing.connect(tls=head.target.scheme == "https")
-        exchange = Exchange(crossing, head, credential)
-        await exchange.send_head()
+        exchange = await begin(crossing, head, credential)
         if self._http.they_are_waiting_for_100_continue:
             await self._send(h11.InformationalResponse(status_code=100, headers=[]))
         while data := await self._body():
