@@ -4,8 +4,8 @@
 
     result = run_session(session_request("make the tests pass", policy="fix-tests", workspace="package"))
 
-`run_session` and `resume_session` are for programs without a loop; `arun_session` and `aresume_session`
-are the same for those that have one.
+`run_session`, `resume_session` and `run_command` are for programs without a loop; `arun_session`,
+`aresume_session` and `arun_command` are the same for those that have one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 
 from agent_runner.approvals import NobodyApprover
 from agent_runner.errors import InvalidInputError
+from agent_runner.gateway.command import Ran
+from agent_runner.gateway.command import run_command as arun_command
+from agent_runner.gateway.terminal import HostTerminal
 from agent_runner.models import choose_backend
 from agent_runner.policy_file import load_policy
 from agent_runner.request import SessionRequest, SessionResult, require_task
@@ -27,23 +30,13 @@ from policies.capability import Capability
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from agent_runner.approvals import Asker
     from agent_runner.backends.backend import Backend, Reply
     from agent_runner.transcript import Watcher
     from cli_tools.observation import Observation
-
-__all__ = [
-    "ResumeRequest",
-    "SessionRequest",
-    "SessionResult",
-    "aresume_session",
-    "arun_session",
-    "resume_session",
-    "run_session",
-    "session_request",
-]
 
 
 def run_session(request: SessionRequest) -> SessionResult:
@@ -59,6 +52,22 @@ def run_session(request: SessionRequest) -> SessionResult:
 def resume_session(request: ResumeRequest) -> SessionResult:
     """Go on with a session to its end; see `agent_runner.resume.resume_session` for what it raises."""
     return asyncio.run(_resumed(request))
+
+
+def run_command(request: SessionRequest, argv: Sequence[str]) -> Ran:
+    """Run somebody else's agent in a session, at this process's own terminal or pipes.
+
+    Args:
+        request: As for a session of our own; its task is what the ledger calls the command.
+        argv: The command, found in the image of the policy.
+
+    Returns:
+        The session's account and the command's own exit code.
+
+    Raises:
+        RefusedError: When the policy does not grant `exec`, or as for `run_session`.
+    """
+    return asyncio.run(_commanded(request, tuple(argv)))
 
 
 def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its default
@@ -127,6 +136,15 @@ async def _closing(request: SessionRequest) -> SessionResult:
 async def _resumed(request: ResumeRequest) -> SessionResult:
     try:
         return await aresume_session(request)
+    finally:
+        await request.backend.close()
+
+
+async def _commanded(request: SessionRequest, argv: tuple[str, ...]) -> Ran:
+    task = asyncio.current_task()
+    terminal = HostTerminal(insisted=task.cancel if task is not None else lambda: None)
+    try:
+        return await arun_command(request, argv, terminal)
     finally:
         await request.backend.close()
 
