@@ -9,7 +9,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.errors import InvalidInputError
-from agent_runner.models import configuration_path
+from agent_runner.models import configuration_path, configured_connectors
 from agent_runner.owned_file import read_owned_file
 from cli_tools.action import Catalogue
 from cli_tools.catalogue import built_in
@@ -39,6 +39,7 @@ def known_commands() -> Catalogue:
         policies.errors.PolicyFileError: When a file is not valid.
     """
     declared = [command for source in _sources() for command in _declared(source)]
+    declared += _remote()
     if not declared:
         return built_in()
     try:
@@ -75,3 +76,13 @@ def _declared(source: SourceText) -> tuple[Command, ...]:
     from cli_tools.declared import declared_commands  # noqa: PLC0415 - brings RE2, which only these need
 
     return tuple(made for _, made in declared_commands(source.text, origin=source.origin))
+
+
+def _remote() -> list[Command]:
+    """Return the tools of the MCP servers that the operator configured."""
+    servers = configured_connectors().mcp
+    if not servers:
+        return []
+    from agent_runner.mcp.tools import remote_commands  # noqa: PLC0415 - only these need it
+
+    return remote_commands(servers, built_in())

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.commands import known_commands
 from agent_runner.models import configured_connectors
 from agent_runner.way_out import written
-from cli_tools.catalogue import built_in
 from cli_tools.connector import LARGEST_ANSWER_BYTES
 from cli_tools.errors import ActionError
 from cli_tools.offer import offers
@@ -64,7 +64,7 @@ def orders_of(policy: Policy) -> tuple[Ordered, ...]:
     Raises:
         InvalidInputError: When the operator's configuration is not valid.
     """
-    return ordered(policy, built_in(), configured_connectors)
+    return ordered(policy, known_commands(), configured_connectors)
 
 
 def rules_of(policy: Policy) -> tuple[EgressRule, ...]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from policies.errors import BadValueError
 from policies.hosts import HostPattern
 from policies.leaves import HostField, NameField
+from policies.request import SinkKind
 from policies.urls import UrlPath, canonical_url
 from sandbox.egress.rules import Rule
 
@@ -41,6 +42,7 @@ def _checked(value: str) -> str:
 
 BaseUrl = Annotated[str, AfterValidator(_checked)]
 _Hosts = Annotated[tuple[HostField, ...], Field(max_length=8, strict=False)]
+_Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 _Mailbox = Annotated[str, Field(pattern=r"^(me|users/[A-Za-z0-9._@-]{1,200})$")]
 
 
@@ -115,6 +117,89 @@ class MailServer(_Server):
         )
 
 
+class ToolArgument(BaseModel):
+    """One argument of a tool, as the operator declares it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    type: Literal["text", "integer", "flag"] = "text"
+    choices: Annotated[tuple[str, ...], Field(max_length=64, strict=False)] = ()
+    """The texts that it may be; empty is any."""
+    required: bool = False
+    many: bool = False
+    """Whether it is a list of texts."""
+    help: Annotated[str, Field(max_length=400)] = ""
+
+    @model_validator(mode="after")
+    def _as_its_type(self) -> Self:
+        if self.type != "text" and (self.choices or self.many):
+            raise ValueError("expected `choices` and `many` with `type: text` alone")
+        return self
+
+
+class RemoteTool(BaseModel):
+    """One tool of a server's, with what only the operator can say of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    needs: Annotated[tuple[Literal["files", "network"], ...], Field(min_length=1, strict=False)]
+    """The capabilities that a call exercises: `network`, and `files` where it reads what is private."""
+    sinks: dict[_Word, SinkKind]
+    """Arguments that decide where data goes or whose things change; `{}` says that there are none."""
+    summary: Annotated[str, Field(min_length=1, max_length=400)]
+    """One sentence. The server's own words about its tools are never shown to a model."""
+    tool: Annotated[str, Field(max_length=128)] = ""
+    """What the server calls it, where that is not the command's word."""
+    arguments: dict[_Word, ToolArgument] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if "network" not in self.needs:
+            raise ValueError("a call goes to a server, expected `network` among `needs`")
+        for name in self.sinks:
+            found = self.arguments.get(name)
+            if found is None or found.type != "text" or not found.required:
+                raise ValueError(f"sink `{name}` is no required argument of type text")
+        return self
+
+
+class McpServer(BaseModel):
+    """A server of the Model Context Protocol, over streamable HTTP, and the tools that are offered of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    url: BaseUrl
+    tools: Annotated[dict[_Word, RemoteTool], Field(min_length=1)]
+    """Words of commands, and the tools behind them; a tool that is not here is not offered."""
+    credential: NameField | None = None
+    private: bool = False
+    ca_file: str | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Where it answers."""
+        return self.url
+
+    @property
+    def account(self) -> str:
+        """Nobody's in particular: the credential says it."""
+        return ""
+
+    def rules(self, *, reads: bool) -> tuple[Rule, ...]:  # noqa: ARG002 - one path has everything
+        """Return what may be asked: the one path."""
+        target = canonical_url(self.url)
+        return (
+            Rule(
+                host=HostPattern.parse(target.host),
+                ports=(target.port,),
+                methods=("POST", "DELETE"),
+                paths=((UrlPath.parse(target.path),),),
+                credential=self.credential or "",
+                allow_private=self.private,
+            ),
+        )
+
+
 class ConfiguredConnectors(BaseModel):
     """Every connector that the operator configured."""
 
@@ -122,10 +207,13 @@ class ConfiguredConnectors(BaseModel):
 
     slack: SlackServer | None = None
     mail: MailServer | None = None
+    mcp: dict[_Word, McpServer] = Field(default_factory=dict)
+    """Groups of commands, and the servers behind them."""
 
-    def server(self, name: str) -> SlackServer | MailServer | None:
+    def server(self, name: str) -> SlackServer | MailServer | McpServer | None:
         """Return the connector of a name; None when there is none."""
-        return {"slack": self.slack, "mail": self.mail}.get(name)
+        named = {"slack": self.slack, "mail": self.mail}
+        return named[name] if name in named else self.mcp.get(name)
 
 
 def _rule(server: _Server, target: Target, methods: tuple[str, ...], paths: Iterable[str]) -> Rule:

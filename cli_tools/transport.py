@@ -9,9 +9,8 @@ import httpx2
 if TYPE_CHECKING:
     from cli_tools.connector import Connector
 
-_SENT: Final = frozenset(
-    {"content-type", "prefer", "accept", "mcp-protocol-version", "mcp-session-id", "last-event-id"}
-)
+_SENT: Final = frozenset({"content-type", "prefer", "accept"})
+_PREFIX: Final = "mcp-"
 _RETURNED: Final = frozenset({"content-type", "location", "mcp-session-id"})
 
 
@@ -34,9 +33,13 @@ class ConnectorTransport(httpx2.AsyncBaseTransport):
         response = await self._connector.request(
             request.method,
             str(request.url),
-            headers=tuple((name, value) for name, value in request.headers.items() if name in _SENT),
+            headers=tuple((name, value) for name, value in request.headers.items() if _is_sent(name)),
             body=await request.aread(),
         )
         # The connector has undone the framing already, and asked for no compression.
         kept = [(name, value) for name, value in response.headers if name in _RETURNED]
         return httpx2.Response(response.status, headers=kept, content=response.body, request=request)
+
+
+def _is_sent(name: str) -> bool:
+    return name in _SENT or name.startswith(_PREFIX)
