@@ -65,7 +65,11 @@ def show(session: Session = "last", as_json: AsJson = False) -> None:
 
 
 @app.command("tail")
-def tail(session: Session = "last", as_json: AsJson = False) -> None:
+def tail(
+    session: Session = "last",
+    net: Annotated[bool, typer.Option("--net", help="Only what went through the egress gate.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Follow a session's entries as they come, until it ends."""
     import time
 
@@ -79,7 +83,8 @@ def tail(session: Session = "last", as_json: AsJson = False) -> None:
     while True:
         running = is_held(reader.files.lock)
         for entry in follower.poll():
-            _print(reader, entry, as_json=as_json)
+            if not net or entry.type.startswith("egress."):
+                _print(reader, entry, as_json=as_json)
         if not running:
             return
         time.sleep(0.2)
