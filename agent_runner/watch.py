@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agent_runner.errors import RefusedError, RunnerError
 from sandbox import stage
-from sandbox.stage.base import load_record
+from sandbox.stage.base import load_folders
 from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.quota import (
     LOOK_EVERY_SECONDS,
@@ -144,7 +144,7 @@ def watch_of(plan: StagePlan | None, files: FilesBlock | None) -> StageWatch:
             plan.facts.workspace.path,
             hide=stage.HiddenBy(files),
             absent=plan.facts.absent,
-            record=load_record(plan.facts.folder.record),
+            record=load_folders(plan.facts.folder.record),
         )
     return StageWatch(upper=upper, newcomers=newcomers, disk=disk, limits=limits)
 

@@ -1,9 +1,10 @@
 """Measure the start of a session on 10 and on 100,000 files, as an ordinary user with an overlay."""
 
+from __future__ import annotations
+
 # Run it with `python -m benchmarks.workspace [STATE]`; it prints both, what each scan took, and the ratio
 # without the scans, and exits 1 when the gate does not hold or the overlay was not taken. Run by root, the
 # workspace belongs to the uid of root's sessions, as an ordinary user's does to theirs: else it is copied.
-
 import asyncio
 import json
 import os
@@ -14,16 +15,20 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent_runner.approvals import NobodyApprover
 from agent_runner.backends.scripted import Script, ScriptedBackend
-from agent_runner.cli.talk import SilentWatcher
 from agent_runner.container import NOBODY
 from agent_runner.session import SessionRequest, run_session
 from policies.source import parse_policy
 from sandbox.docker_engine import DockerEngine
 from sandbox.runtime.cleaning import remove_built
 from sandbox.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from agent_runner.backends.backend import Reply
+    from cli_tools.observation import Observation
 
 ROUNDS = int(os.environ.get("PAIRLOCK_BENCH_ROUNDS", "5"))
 FEW, MANY = 10, int(os.environ.get("PAIRLOCK_BENCH_FILES", "100000"))
@@ -38,7 +43,7 @@ class Start:
     """One start.
 
     Attributes:
-        seconds: From the request to the end of the session, which does nothing.
+        seconds: From the request to the first turn, what the model says included, which is a file's.
         scan_seconds: The one walk of the workspace, and the writing of its record.
         strategy: How the workspace was held.
     """
@@ -66,10 +71,24 @@ def fill(folder: Path, files: int) -> None:
             os.chown(path, NOBODY, NOBODY)
 
 
+@dataclass(slots=True)
+class FirstTurn:
+    """Notes when the session's first turn began: then it had started."""
+
+    at: float = 0.0
+
+    def said(self, turn: int, reply: Reply) -> None:  # noqa: ARG002 - a Watcher
+        """Note the first turn."""
+        self.at = self.at or time.monotonic()
+
+    def saw(self, observation: Observation) -> None:
+        """Take no note."""
+
+
 async def start(folder: Path, state: Path) -> Start:
     """Run one session that does nothing on a workspace."""
     script = Script.model_validate({"version": 1, "turns": [{"actions": ["finish --status done"]}]})
-    begun = time.monotonic()
+    watcher, begun = FirstTurn(), time.monotonic()
     result = await run_session(
         SessionRequest(
             task="nothing",
@@ -81,14 +100,13 @@ async def start(folder: Path, state: Path) -> Start:
             headless=True,
             task_is_origin=False,
             approver=NobodyApprover(),
-            watcher=SilentWatcher(),
+            watcher=watcher,
             progress=lambda *_, **__: None,
         )
     )
-    seconds = time.monotonic() - begun
     if result.error is not None or result.plan is None:
         raise SystemExit(f"the session failed: {result.reason}")
-    return Start(seconds, result.plan.facts.scan_seconds, type(result.plan).__name__)
+    return Start(watcher.at - begun, result.plan.facts.scan_seconds, type(result.plan).__name__)
 
 
 def median_of(starts: list[Start]) -> Start:

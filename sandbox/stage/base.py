@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_FOLDER_TYPE: Final = "4"
+"""First digit of a folder's mode (`S_IFDIR` is 0o040000); no other type that is recorded begins so."""
 _HEADER: Final = b"pairlock-record 1\n"
 
 
@@ -81,12 +83,27 @@ def load_record(source: Path) -> dict[str, Seen]:
     Raises:
         StageBrokenError: When it is missing or is not what `save_record` wrote.
     """
+    return _loaded(source, only="")
+
+
+def load_folders(source: Path) -> dict[str, Seen]:
+    """Read back only the folders of a record, in a fraction of the time.
+
+    Raises:
+        StageBrokenError: As in `load_record`.
+    """
+    return _loaded(source, only=_FOLDER_TYPE)
+
+
+def _loaded(source: Path, *, only: str) -> dict[str, Seen]:
+    """Read the lines that begin with `only`: the mode stands first, octal, and its type first of all."""
     try:
         content = source.read_bytes()
         if not content.startswith(_HEADER):
             raise StageBrokenError(f"`{source}` is not a stage's record")
         text = os.fsdecode(zlib.decompress(content[len(_HEADER) :]))
-        return dict(map(_entry, text.split("\0"))) if text else {}
+        lines = text.split("\0") if text else []
+        return dict(_entry(line) for line in lines if line.startswith(only))
     except (OSError, zlib.error, ValueError) as error:
         raise StageBrokenError(f"the stage's record `{source}` cannot be read: {error}") from error
 

@@ -19,7 +19,7 @@ from sandbox.stage import (
     StageError,
     fall_back_to_copy,
 )
-from sandbox.stage.base import load_record
+from sandbox.stage.base import load_folders, load_record
 from sandbox.stage.scan import scan
 from sandbox.stage.summary import hidden_line
 
@@ -274,3 +274,16 @@ def test_what_is_hidden_is_counted_and_named_for_the_start(yard: Yard) -> None:
     assert line == "7 paths are hidden from the agent: e\\x1b.key, s0.key, s1.key, s2.key, s3.key and 2 more"
     assert hidden_line(()) == ""
     assert hidden_line(("a",)) == "1 path is hidden from the agent: a"
+
+
+def test_the_folders_of_a_record_are_those_of_the_whole(yard: Yard) -> None:
+    """What the watch over a running session begins with, whatever the names and modes are."""
+    yard.fill({"a/b/c": "x", "4": "x", "40755 x/y": "x", "é/z": "x"})
+    (yard.workspace / "a").chmod(0o1700)
+    (yard.workspace / "l").symlink_to("a")
+    record = yard.plan().facts.folder.record
+
+    whole = load_record(record)
+
+    assert load_folders(record) == {path: seen for path, seen in whole.items() if seen.is_folder}
+    assert set(load_folders(record)) == {"", "a", "a/b", "40755 x", "é"}

@@ -1,0 +1,112 @@
+"""An apply that is killed for real, before any of its calls to the kernel, is finished or was never begun."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandbox.stage import kernel
+from sandbox.stage.apply import apply_changes, recover
+from sandbox.stage.changes import compute_changes
+from sandbox.stage.opened import open_stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Yard
+
+CALLS = ("mkdir", "rmdir", "unlink", "fchmod", "fsync", "symlink", "open", "replace", "write")
+"""What of `os` an apply changes a disk with; `renameat2` comes beside."""
+MOST_CALLS = 400
+
+
+def prepared(yard: Yard) -> Yard:
+    """Return a workspace with one change of each kind waiting for it."""
+    yard = yard.again()
+    yard.fill({"a": "1", "b": "2", "d/x": "3", "e/f": "4", "t": "5"})
+
+    with yard.mounted(yard.plan()) as inside:
+        yard.fill({"a": "agent", "n/m": "new", "z": "new"}, below=inside)
+        (inside / "b").unlink()
+        shutil.rmtree(inside / "d")
+        (inside / "e/f").chmod(0o755)
+        (inside / "t").unlink()
+        yard.fill({"t/u": "folder now"}, below=inside)
+        (inside / "l").symlink_to("a")
+    return yard
+
+
+def look(yard: Yard) -> dict[str, tuple[int, str]]:
+    """Return what the user's folder holds: kinds and modes, contents and targets."""
+    found = {}
+    for path in yard.workspace.rglob("*"):
+        mode = path.lstat().st_mode
+        text = str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else ""
+        found[str(path.relative_to(yard.workspace))] = (mode, text)
+    return found
+
+
+def apply_all(yard: Yard) -> None:
+    with open_stage(yard.session) as stage:
+        apply_changes(stage, compute_changes(stage).changes)
+
+
+def killed_before(yard: Yard, number: int) -> bool:
+    """Apply in a child that kills itself before its call of that number; tell whether it came to that."""
+    child = os.fork()
+    if child == 0:
+        try:
+            die_at(number)
+            apply_all(yard)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def die_at(number: int) -> None:
+    left = number
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+            return real(*arguments, **named)
+
+        return call
+
+    for name in CALLS:
+        setattr(os, name, counted(getattr(os, name)))
+    kernel.renameat2 = counted(kernel.renameat2)
+
+
+@pytest.mark.long
+def test_a_kill_before_any_call_leaves_all_or_nothing(yard: Yard) -> None:
+    """Recovered, the workspace is as before or as applied, and holds nothing of the apply's own."""
+    done = prepared(yard)
+    before = look(done)
+    apply_all(done)
+    after = look(done)
+    outcomes: list[str] = []
+    for number in range(MOST_CALLS):
+        one = prepared(yard)
+        if not killed_before(one, number):
+            break
+        with open_stage(one.session) as stage:
+            recover(stage)
+            left = compute_changes(stage).changes
+        now = look(one)
+        assert now in (before, after), number
+        assert (now == after) == (left == ()), number
+        outcomes.append("applied" if now == after else "as before")
+        shutil.rmtree(one.top)
+    else:
+        raise AssertionError("the apply never came to its end")
+
+    assert outcomes == sorted(outcomes, reverse=True)
+    assert {"applied", "as before"} == set(outcomes)
