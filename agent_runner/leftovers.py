@@ -18,7 +18,7 @@ from agent_runner.errors import NoFactsError
 from agent_runner.meta import read_meta
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
-from agent_runner.state_label import state_label
+from agent_runner.state_label import errands_of, state_label
 from agent_runner.waiting import Unread, waiting_in
 from audit.errors import LedgerError, LedgerLockedError, UnknownSessionError
 from audit.escape import escape_line
@@ -82,8 +82,8 @@ def running(state: Path, session: str) -> bool:
     """Tell whether a session has a runner that lives."""
     try:
         return is_held(StateFiles(state).session(session).lock)
-    except UnknownSessionError:  # what a battery of `doctor --probe` left when it was killed
-        return False
+    except UnknownSessionError:  # a battery's of `doctor --probe`
+        return errands_of(state).probing(session)
 
 
 def _on_disk(engine: DockerEngine, state: Path, *, unreviewed: bool) -> Iterator[Leftover]:

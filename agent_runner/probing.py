@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
+from contextlib import aclosing
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.container import own_identity
@@ -27,10 +28,11 @@ from sandbox.spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
     from sandbox.engine import EngineFacts
+    from sandbox.errands import Errand
     from sandbox.probing.probe import Result
     from sandbox.runtime.engine import Progress
     from sandbox.spec import Identity
@@ -57,6 +59,15 @@ async def probe(
     Raises:
         sandbox.errors.SandboxError: When the engine, a sandbox or its attestation fails.
     """
+    with errands_of(state).begun() as errand:  # `clean` leaves a living one's containers alone
+        async with aclosing(_probed(state, errand, grants, progress=progress)) as results:
+            async for result in results:
+                yield result
+
+
+async def _probed(
+    state: Path, errand: Errand, grants: tuple[Grant, ...], *, progress: Progress
+) -> AsyncGenerator[Result, None]:
     engine = await DockerEngine.connect(errands=errands_of(state))
     tasks: list[asyncio.Task[tuple[Result, ...]]] = []
     try:
@@ -65,9 +76,10 @@ async def probe(
             raise EngineUnfitError("the engine has no seccomp, and no session can do without")
         runtimes = [name for name in KNOWN_RUNTIMES if name in facts.runtimes]
         specs = [
-            await _spec(engine, facts, grant, runtime, state=state, progress=progress)
-            for runtime in runtimes
-            for grant in grants
+            await _spec(
+                engine, facts, grant, runtime, session=errand.battery(n), state=state, progress=progress
+            )
+            for n, (runtime, grant) in enumerate(product(runtimes, grants))
         ]
         free = asyncio.Semaphore(AT_ONCE)
         tasks += [
@@ -110,6 +122,7 @@ async def _spec(  # noqa: PLR0913 - one call from one place
     grant: Grant,
     runtime: str,
     *,
+    session: str,
     state: Path,
     progress: Progress,
 ) -> ContainerSpec:
@@ -134,9 +147,7 @@ async def _spec(  # noqa: PLR0913 - one call from one place
         if grant.holds(Capability.FILES)
         else None,
         identity=own_identity(),
-        labels=SessionLabels(
-            session=f"probe-{secrets.token_hex(6)}", owner=os.getuid(), state=state_label(state)
-        ),
+        labels=SessionLabels(session=session, owner=os.getuid(), state=state_label(state)),
         runtime=runtime,
         architecture=facts.architecture,
     )

@@ -28,6 +28,7 @@ MAKING: Final = "pairlock/making"
 CONTAINER: Final = "pairlock-errand-"
 """How the names of such containers begin."""
 _NOBODY: Final = "0" * 16
+_BATTERY: Final = re.compile(r"probe-([0-9a-f]{16})-[0-9]{1,4}")
 _FORM: Final = re.compile(r"/?(?:pairlock-errand-|pairlock/making:)([0-9a-f]{16})-([0-9a-f]{16})")
 
 
@@ -44,6 +45,10 @@ class Errand:
     def container(self) -> str:
         """What a container is called."""
         return f"{CONTAINER}{self.label}-{self.token}"
+
+    def battery(self, number: int) -> str:
+        """Return what stands in place of a session for one battery of `doctor --probe`."""
+        return f"probe-{self.token}-{number}"
 
     @property
     def image(self) -> str:
@@ -92,6 +97,11 @@ class Errands:
         if found is None or found[1] != self._label or self._folder is None:
             return False
         return not is_held(self._folder / found[2])
+
+    def probing(self, session: str) -> bool:
+        """Tell whether a container is that of a battery whose process lives, by its session."""
+        found = _BATTERY.fullmatch(session)
+        return found is not None and self._folder is not None and is_held(self._folder / found[1])
 
     def forget(self) -> None:
         """Remove the locks of processes that are gone."""

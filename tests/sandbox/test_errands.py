@@ -48,6 +48,19 @@ def test_the_lock_of_a_killed_process_is_forgotten_and_that_of_a_living_one_is_n
     assert (done.stderr, found, left) == ("", True, [living.token])
 
 
+def test_a_battery_lives_as_long_as_its_errand(tmp_path: Path) -> None:
+    """`clean` beside a running `doctor --probe` leaves its containers alone; what one killed left goes."""
+    errands = Errands(tmp_path, LABEL)
+
+    with errands.begun() as errand:
+        living = errands.probing(errand.battery(3))
+        others = [
+            errands.probing(name) for name in ("probe-", f"probe-{'0' * 16}-1", f"probe-{errand.token}-1x")
+        ]
+
+    assert (living, others, errands.probing(errand.battery(3))) == (True, [False] * 3, False)
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -99,16 +99,17 @@ async def test_a_guest_told_of_more_than_its_grant_is_never_probed(built: Path) 
     assert "try execve" in [piece.check for piece in caught.value.differences]
 
 
-async def test_a_battery_that_is_left_early_leaves_no_container(built: Path) -> None:
+async def test_a_battery_that_is_left_early_leaves_no_container(new_state: Callable[[], Path]) -> None:
     """Batteries run side by side; who stops listening ends them all."""
-    results = probe(built, progress=_quiet, grants=(Grant.NONE, Grant.FILES))
+    state = new_state()
+    results = probe(state, progress=_quiet, grants=(Grant.NONE, Grant.FILES))
     async for _ in results:
         break
 
     await results.aclose()
 
     engine = await DockerEngine.connect()
-    left = await engine.owned(state=state_label(built))
+    left = await engine.owned(state=state_label(state))
     gone = [
         await engine.wait_gone(found.container_id, timeout_seconds=30)  # the engine may still be removing it
         for found in left
