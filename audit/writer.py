@@ -21,9 +21,12 @@ from audit.host import HostLog, Receipt
 from audit.host_seals import HostSeals
 from audit.sealed import End, SealedFile, Sealing
 
-QUICK_SECONDS = 0.002
+QUICK_SECONDS = 0.025
+WARY_TIMES = 40.0
+"""How many times as long as a slow write took nobody then writes in their own turn: while a disk is slow, a
+caller's loop is held up for at most a fortieth part of the time."""
 WARY_SECONDS = 30.0
-"""After a slow write, for how long nobody writes in their own turn."""
+"""The most of it."""
 
 
 class Tell(Protocol):
@@ -167,8 +170,9 @@ class Writer:
 
     def _look_at_the_clock(self, began: float) -> None:
         now = time.monotonic()
-        if now - began >= QUICK_SECONDS:
-            self._in_turn_from = max(self._in_turn_from, now + WARY_SECONDS)
+        took = now - began
+        if took >= QUICK_SECONDS:
+            self._in_turn_from = max(self._in_turn_from, now + min(WARY_SECONDS, WARY_TIMES * took))
 
     def _seal_the_rest(self) -> None:
         if self.refusal(closing=True) is not None:
