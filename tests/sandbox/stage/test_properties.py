@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import stat
-import tarfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,10 +16,9 @@ from sandbox.stage.apply import apply_changes
 from sandbox.stage.changes import compute_changes
 from sandbox.stage.discard import discard
 from sandbox.stage.opened import open_stage
-from sandbox.stage.parcel import collect, pack
+from tests.sandbox.stage.strategies import STRATEGIES, session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import Yard
@@ -108,30 +105,6 @@ def apart(path: str) -> bool:
     return bool({HIDDEN, PROTECTED} & set(path.split("/")))
 
 
-@contextmanager
-def session(yard: Yard, strategy: str) -> Iterator[Path]:
-    """Give the agent its workspace in one of the three ways, and take it back."""
-    plan = yard.plan(
-        HIDDEN, uid=65532 if strategy == "OverlayOnCopy" else None, engine_local=strategy != "Copy"
-    )
-    assert type(plan).__name__ == strategy
-    if strategy != "Copy":
-        with yard.mounted(plan) as inside:
-            yield inside
-        return
-    inside = yard.top / "inside"
-    inside.mkdir()
-    with open_stage(yard.session) as stage:
-        stream = io.BytesIO(b"".join(pack(stage, uid=0, gid=0)))
-        with tarfile.open(fileobj=stream) as archive:
-            archive.extractall(inside, filter="fully_trusted")  # noqa: S202 - our own archive
-        yield inside
-        back = io.BytesIO()
-        with tarfile.open(fileobj=back, mode="w") as archive:
-            archive.add(inside, "")
-        collect(stage, [back.getvalue()], limit_bytes=1 << 30, limit_entries=1000)
-
-
 def finish(yard: Yard) -> ApplyResult:
     with open_stage(yard.session) as stage:
         found = compute_changes(
@@ -143,7 +116,7 @@ def finish(yard: Yard) -> ApplyResult:
         return apply_changes(stage, found.changes)
 
 
-@pytest.mark.parametrize("strategy", ["Overlay", "OverlayOnCopy", "Copy"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tree=TREES, operations=st.lists(OPERATIONS, max_size=12))
 def test_stage_then_apply_equals_the_operations_on_a_copy(
@@ -159,7 +132,7 @@ def test_stage_then_apply_equals_the_operations_on_a_copy(
     shutil.copytree(yard.workspace, model, symlinks=True, ignore=shutil.ignore_patterns(HIDDEN))
     before = look(yard.workspace)
 
-    with session(yard, strategy) as inside:
+    with session(yard, strategy, HIDDEN) as inside:
         for operation in operations:
             operate(inside, *operation)
             operate(model, *operation)
@@ -206,7 +179,7 @@ def test_discard_leaves_the_workspace_byte_identical(
     times = {str(path): path.lstat().st_mtime_ns for path in (yard.workspace, *yard.workspace.rglob("*"))}
     before = look(yard.workspace)
 
-    with session(yard, "Overlay") as inside:
+    with session(yard, "Overlay", HIDDEN) as inside:
         for operation in operations:
             operate(inside, *operation)
     discard(yard.session)
