@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_HEAD_BYTES: Final = 64 * 1024
-MOST_BODY_BYTES: Final = 16 * 1024 * 1024
+MOST_BODY_BYTES: Final = 8 * 1024 * 1024
+AT_ONCE: Final = 4
+"""Requests of one session that are read and answered at once; the others wait, and are not kept meanwhile."""
 REQUEST_SECONDS: Final = 60.0
 """How long a request may take to arrive, once it has begun."""
 
@@ -54,17 +56,28 @@ class _TooLargeError(Exception):
     pass
 
 
-async def serve(answerer: Answerer, received: AsyncIterator[bytes], send: Send) -> None:
-    """Serve a connection to its end; what is no HTTP is answered with 400 and ends it."""
+async def serve(
+    answerer: Answerer, received: AsyncIterator[bytes], send: Send, room: asyncio.Semaphore
+) -> None:
+    """Serve a connection to its end; what is no HTTP is answered with 400 and ends it.
+
+    Args:
+        answerer: Answers.
+        received: What the client sends.
+        send: Sends to it.
+        room: Shared by the connections of a session, so that their requests together are bounded.
+    """
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD_BYTES)
     inlet = _Inlet(received)
     arrivals = _Arrivals(connection, inlet, send)
     try:
-        while (request := await arrivals.request()) is not None:
-            answer = await inlet.unless_gone(answerer.answer(request))
-            if answer is None:
-                return
-            await _answered(connection, send, answer)
+        while (head := await arrivals.head()) is not None:
+            async with room:
+                request = await arrivals.whole(head)
+                answer = await inlet.unless_gone(answerer.answer(request))
+                if answer is None:
+                    return
+                await _answered(connection, send, answer)
             if connection.our_state is h11.MUST_CLOSE:
                 return
             connection.start_next_cycle()
@@ -79,14 +92,14 @@ async def serve(answerer: Answerer, received: AsyncIterator[bytes], send: Send) 
 
 
 class _Inlet:
-    """Take what comes as it comes, a few pieces ahead, so that a client that goes away is noticed.
+    """Take what comes as it comes, a piece ahead, so that a client that goes away is noticed.
 
     Args:
         received: The bytes.
     """
 
     def __init__(self, received: AsyncIterator[bytes]) -> None:
-        self._pieces: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
+        self._pieces: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
         self._gone = asyncio.Event()
         self._pump = asyncio.create_task(self._take(received))
 
@@ -138,16 +151,22 @@ class _Arrivals:
         self._inlet = inlet
         self._send = send
 
-    async def request(self) -> HttpRequest | None:
-        """Return the next request; None when the client has sent its last.
+    async def head(self) -> h11.Request | None:
+        """Return the head of the next request; None when the client has sent its last.
 
         Raises:
             h11.ProtocolError: When what came is no request.
-            TimeoutError: When it does not arrive to its end.
         """
         head = await self._event()
-        if not isinstance(head, h11.Request):
-            return None
+        return head if isinstance(head, h11.Request) else None
+
+    async def whole(self, head: h11.Request) -> HttpRequest:
+        """Return a request with its body.
+
+        Raises:
+            h11.ProtocolError: When what came is no body.
+            TimeoutError: When it does not arrive to its end.
+        """
         async with asyncio.timeout(REQUEST_SECONDS):
             body = await self._body()
         return HttpRequest(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.gateway.http import serve
+from agent_runner.gateway.http import AT_ONCE, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,6 +31,7 @@ class ModelRelay:
     def __init__(self, answerer: Answerer, way_out: Relay | None) -> None:
         self._answerer = answerer
         self._way_out = way_out
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(
         self,
@@ -48,7 +50,7 @@ class ModelRelay:
         if self._way_out is not None and not _ORIGIN_FORM.match(first):
             await self._way_out(whole, send, end)
         else:
-            await serve(self._answerer, whole, send)
+            await serve(self._answerer, whole, send, self._room)
 
 
 async def _after(first: bytes, received: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -2,9 +2,9 @@
 
     python examples/api/replay_a_session.py
 
-The first session looks at a copy of the package of `examples/fix-tests` with a script in the model's place; the
-second gives the first one's replies to the same conversation, and would end at the first message that differs.
-A Docker engine has to run.
+The first session looks at a copy of the package of `examples/fix-tests` with a script in the model's place.
+The second gives the first one's replies to the same conversation, and would end at the first message that
+differs. A Docker engine has to run.
 """
 
 # ruff: noqa: INP001 - an example is a script, not part of a package
