@@ -152,6 +152,22 @@ async def test_signals_from_a_program_do_not_end_the_container(place: Place, wor
     assert (sent["stdout"], after["stdout"]) == ("64\n", "alive\n")
 
 
+async def test_signals_by_way_of_a_descriptor_of_proc_end_nothing(place: Place, workspace: Path) -> None:
+    """B117: pidfd_send_signal(2) takes a descriptor of /proc/1, whose meaning no filter of arguments sees."""
+    script = (
+        "import ctypes, os\n"
+        "folder = os.open('/proc/1', os.O_RDONLY | os.O_DIRECTORY)\n"
+        "send = ctypes.CDLL(None).syscall\n"
+        "print(len([send(424, folder, number, None, 0) for number in range(1, 65)]))\n"
+    )
+
+    async with place.running(workspace, "--exec") as guest:
+        sent = await python(guest, place, script)
+        after = await python(guest, place, "print('alive')")
+
+    assert (sent["stdout"], after["stdout"]) == ("64\n", "alive\n")
+
+
 async def test_no_detour_of_a_program_signals_or_slows_pid_1(place: Place, workspace: Path) -> None:
     """B117: the signal of a pipe that is ready, whose owner is PID 1; its priority, which goes by uid alone.
 
