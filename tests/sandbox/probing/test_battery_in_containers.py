@@ -74,6 +74,7 @@ async def test_the_battery_finds_a_scratch_that_is_executable(built: Path) -> No
     }
 
 
+@pytest.mark.long
 async def test_the_battery_finds_limits_that_are_no_longer_there(built: Path) -> None:
     """The twins of the limits: with more of everything than the bombs take, the bombs succeed."""
 
