@@ -92,8 +92,7 @@ class CommandPattern:
 
     def _covers(self, other: CommandPattern) -> bool:
         depth = len(self.words)
-        longer = len(other.words) > depth or (other.is_group and len(other.words) == depth)
-        return self.is_group and longer and other.words[:depth] == self.words
+        return self.is_group and len(other.words) > depth and other.words[:depth] == self.words
 
 
 @dataclass(frozen=True, slots=True)

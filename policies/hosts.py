@@ -146,7 +146,7 @@ class HostPattern:
     def _covers(self, other: HostPattern) -> bool:
         if not self.is_wild:
             return False
-        return other.text.removeprefix("*").endswith(self.text[1:]) and other.text != self.text
+        return other.text.endswith(self.text[1:]) and other.text != self.text
 
 
 def _canonical_pattern(text: str) -> str:
