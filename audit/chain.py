@@ -17,6 +17,8 @@ from audit.merkle import Frontier
 from audit.note import Checkpoint
 
 LONGEST_LINE = 32 * 1024
+DEEPEST_LINE = 200
+"""Levels of objects and lists in a line; what a writer marks as deep stays below."""
 _KEYS = ["seq", "prev", "at", "mono", "type", "v", "body"]
 
 
@@ -155,22 +157,30 @@ def strict(line: bytes) -> dict[str, Any]:
         raise MalformedLineError("the line's keys are not `seq`, `prev`, `at`, `mono`, `type`, `v`, `body`")
     if not is_formed(fields):
         raise MalformedLineError("a field of the line is of the wrong kind")
-    if has_fraction(fields["body"]):
-        raise MalformedLineError("a number of the line has a fraction or an exponent")
+    require_plain(fields["body"], levels=DEEPEST_LINE - 1)
     return fields
 
 
-def has_fraction(body: object) -> bool:
-    """Tell whether a number in a body has a fraction or an exponent, however deep it is nested."""
-    waiting = [body]
-    for value in waiting:  # it grows behind the place where it is read
-        if type(value) is dict:
-            waiting.extend(value.values())
-        elif type(value) is list:
-            waiting.extend(value)
-        elif type(value) is float:
-            return True
-    return False
+def require_plain(body: object, *, levels: int = DEEPEST_LINE) -> None:
+    """Check that every number in a body is an integer, and that it is nested no deeper than readers go.
+
+    Raises:
+        MalformedLineError: When one has a fraction or an exponent, or there are more levels.
+    """
+    level, values = 0, [body]
+    while values:
+        if any(type(value) is float for value in values):
+            raise MalformedLineError("a number of the line has a fraction or an exponent")
+        inner: list[object] = []
+        for value in values:
+            if isinstance(value, dict):
+                inner.extend(value.values())
+            elif isinstance(value, list):
+                inner.extend(value)
+        level += any(isinstance(value, dict | list) for value in values)
+        if level > levels:
+            raise MalformedLineError(f"the line is nested more than {DEEPEST_LINE} levels deep")
+        values = inner
 
 
 class Chain:

@@ -6,8 +6,8 @@ from typing import Literal
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from audit.chain import Entry, has_fraction
-from audit.errors import BadEventError
+from audit.chain import Entry, require_plain
+from audit.errors import BadEventError, MalformedLineError
 from audit.escape import escape_line
 from audit.event import SESSION_EVENTS
 from audit.fields import MARKED_SCHEMA, Commitment, Event
@@ -79,8 +79,12 @@ def moved_body(entry: Entry, value: bytes) -> dict[str, object]:
         same = orjson.dumps(fields, option=orjson.OPT_STRICT_INTEGER) == value
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         same = False
-    if not same or not isinstance(fields, dict) or has_fraction(fields):
+    if not same or not isinstance(fields, dict):
         raise BadEventError(f"the body of entry {entry.seq} is not spelled as a writer spells it")
+    try:
+        require_plain(fields)
+    except MalformedLineError as error:
+        raise BadEventError(f"the body of entry {entry.seq}: {error}") from error
     return fields
 
 

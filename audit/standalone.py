@@ -125,6 +125,14 @@ def no_number(text: str) -> None:
     raise ValueError(text)
 
 
+def shallow(value: object, levels: int) -> bool:
+    """Tell whether objects and lists are nested in at most so many levels."""
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(shallow(item, levels - 1) for item in inner)
+
+
 class Tree:
     """The tree of RFC 6962, growing."""
 
@@ -172,7 +180,7 @@ class Log:
             raise BadLogError("it is not JSON", seq) from None
         kinds = {"seq": int, "prev": str, "at": str, "mono": int, "type": str, "v": int, "body": dict}
         formed = isinstance(fields, dict) and [(key, type(fields[key])) for key in fields] == [*kinds.items()]
-        if again != line or not formed:
+        if again != line or not formed or not shallow(fields, 200):
             raise BadLogError("it is not spelled as a writer spells it", seq)
         return fields
 

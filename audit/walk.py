@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from audit.chain import LONGEST_LINE, Chain, opening, strict
+from audit.chain import DEEPEST_LINE, LONGEST_LINE, Chain, opening, strict
 from audit.errors import AuditError, BrokenLedgerError, MalformedLineError
 from audit.escape import escape_line
 from audit.note import Checkpoint, VerifierKey, open_checkpoint
@@ -279,7 +279,8 @@ def _read(line: bytes) -> _Fields | None:
         return None
     try:
         found = _DECODER.decode(line)
-        if orjson.dumps(_spelled(found), option=orjson.OPT_STRICT_INTEGER) == line:
+        shallow = line.count(b"[") + line.count(b"{") <= DEEPEST_LINE
+        if shallow and orjson.dumps(_spelled(found), option=orjson.OPT_STRICT_INTEGER) == line:
             return found
     except (msgspec.MsgspecError, orjson.JSONEncodeError, UnicodeDecodeError, RecursionError):
         pass

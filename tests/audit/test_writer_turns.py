@@ -178,7 +178,7 @@ def test_a_write_that_is_broken_off_is_the_logs_last(
     """What nobody knows to be written or not is followed by nothing: no place is given out twice."""
     monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
     assert seen(lambda: desk.seals() == 1)
-    with desk.writer._turn:  # noqa: SLF001 - the seal is in the file a little before the thread lets go
+    with desk.writer._turn:  # the seal is in the file a little before the thread lets go
         pass
     lines = [desk.line(1), desk.line(2)]
     lines[1].urgency = Urgency.CLOSING

@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 KINDS = [("seq", int), ("prev", str), ("at", str), ("mono", int), ("type", str), ("v", int), ("body", dict)]
 
 
-def small(value: object) -> bool:
+def small(value: object, levels: int = 200) -> bool:
     if isinstance(value, dict | list):
-        return all(map(small, value.values() if isinstance(value, dict) else value))
+        inner = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(small(item, levels - 1) for item in inner)
     return not isinstance(value, int | float) or (isinstance(value, int) and abs(value) < 2**53)
 
 
