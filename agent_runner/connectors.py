@@ -111,11 +111,13 @@ class GatedConnector:
     Args:
         order: What it is.
         gate: Its gate.
+        action: The action that asks; empty where that is not known.
     """
 
-    def __init__(self, order: Ordered, gate: EgressGate) -> None:
+    def __init__(self, order: Ordered, gate: EgressGate, action: str) -> None:
         self._order = order
         self._gate = gate
+        self._action = action
 
     @property
     def base_url(self) -> str:
@@ -148,7 +150,12 @@ class GatedConnector:
     async def _once(self, method: str, url: str, headers: Headers, body: bytes) -> Response:
         try:
             response = await self._gate.request(
-                method, url, headers=headers, body=body, body_bytes=LARGEST_ANSWER_BYTES
+                method,
+                url,
+                headers=headers,
+                body=body,
+                body_bytes=LARGEST_ANSWER_BYTES,
+                action=self._action,
             )
         except (EgressDeniedError, UpstreamError) as error:
             raise ActionError(error.code, error.message, hint=error.hint) from error
@@ -189,10 +196,10 @@ class SessionConnectors:
     ) -> None:
         self._orders = orders
         self._start = start
-        self._open: dict[str, GatedConnector] = {}
+        self._open: dict[str, EgressGate] = {}
         self._starting = asyncio.Lock()
 
-    async def open(self, name: str) -> Connector:
+    async def open(self, name: str, *, action: str = "") -> Connector:
         """Return a connector.
 
         Raises:
@@ -207,8 +214,8 @@ class SessionConnectors:
             )
         async with self._starting:
             if name not in self._open:
-                self._open[name] = GatedConnector(order, await self._start(order))
-        return self._open[name]
+                self._open[name] = await self._start(order)
+        return GatedConnector(order, self._open[name], action)
 
 
 @asynccontextmanager
@@ -235,6 +242,12 @@ async def connectors_of(
 
             rules = replace(bounds, rules=order.rules)
             gate = EgressGate.start(rules, journal=write, credentials=credentials, ca_file=order.ca_file)
-            return await stack.enter_async_context(gate)
+            try:
+                return await stack.enter_async_context(gate)
+            except (OSError, UnicodeError) as error:
+                why = f"connector `{order.name}` cannot be started: {error}"
+                raise ActionError(
+                    "not-configured", why, hint="the operator looks at its `ca_file`"
+                ) from error
 
         yield SessionConnectors({order.name: order for order in orders_of(policy)}, start)

@@ -48,8 +48,12 @@ class Connector(Protocol):
 class Connectors(Protocol):
     """The connectors of one session."""
 
-    async def open(self, name: str) -> Connector:
+    async def open(self, name: str, *, action: str = "") -> Connector:
         """Return a connector, started when it is first asked for.
+
+        Args:
+            name: Its name.
+            action: The action that asks, for the ledger; empty where that is not known.
 
         Raises:
             ActionError: When the operator configured none of that name.
@@ -57,10 +61,27 @@ class Connectors(Protocol):
         ...
 
 
+class ConnectorsOfAction:
+    """Give a session's connectors to one action.
+
+    Args:
+        connectors: The session's.
+        action: `<session>/<n>`.
+    """
+
+    def __init__(self, connectors: Connectors, action: str) -> None:
+        self._connectors = connectors
+        self._action = action
+
+    async def open(self, name: str, *, action: str = "") -> Connector:
+        """Return a connector whose requests are told as this action's."""
+        return await self._connectors.open(name, action=action or self._action)
+
+
 class NoConnectors:
     """Have none."""
 
-    async def open(self, name: str) -> Connector:
+    async def open(self, name: str, *, action: str = "") -> Connector:  # noqa: ARG002 - none of them
         """Refuse."""
         raise ActionError(
             "not-configured",

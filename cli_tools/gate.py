@@ -112,7 +112,7 @@ class Gate:
             body=action.body,
             earlier=self._earlier,
             jobs=self._jobs,
-            connectors=self._connectors,
+            connectors=connector.ConnectorsOfAction(self._connectors, number),
             hidden=self._hides,
         )
         await self._record.started(number, action)

@@ -57,6 +57,7 @@ async def test_a_session_posts_through_its_connector_and_every_connection_is_in_
     (opened,), (closed,) = stand.entries("egress.opened"), stand.entries("egress.closed")
     assert opened["connection"] == closed["connection"] == f"{SESSION}/slack/c1"
     assert (opened["host"], opened["verdict"], closed["why"]) == ("127.0.0.1", "allowed", "done")
+    assert opened["action"] == f"{SESSION}/1"
     session = stand.state / "sessions" / SESSION
     assert not [path for path in session.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
 
@@ -75,6 +76,17 @@ async def test_a_host_that_the_policy_denies_is_denied_to_a_connector(
     assert stand.eyes.seen[0].text.startswith("error (host): `127.0.0.1` is denied by `127.0.0.1`")
     assert server.requests == []
     assert [opened["verdict"] for opened in stand.entries("egress.opened")] == ["denied"]
+
+
+async def test_a_connector_that_cannot_be_started_fails_its_action_and_not_the_session(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(monkeypatch, tmp_path, CONFIGURED.replace("PORT", "1").replace("CA", "/nowhere"))
+
+    ended = await stand.run(saying(lines("slack post --channel '#ci' --text x"), FINISH), policy())
+
+    assert ended.status == "done"
+    assert stand.eyes.seen[0].kind == "error"
 
 
 async def test_a_session_that_asks_nothing_starts_no_connector(
