@@ -4,8 +4,11 @@ The verdicts are in ``verdict``; how a line is held against what binds it, in ``
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import orjson
 
 from audit.errors import AuditError, BrokenLedgerError, UnknownSessionError
 from audit.fields import Commitment
@@ -44,7 +47,7 @@ from audit.verdict import (
     Unsigned,
     Verification,
 )
-from audit.walk import BrokenWalkError, Walk
+from audit.walk import BrokenWalkError, Walk, gather_commitments
 
 HOST = "host"
 _UNKNOWN = "the host's log does not know this session"
@@ -207,7 +210,7 @@ def _with_file(found: Verification, files: SessionFiles, record: SessionRecord) 
         authenticity=_never_begun(found.authenticity, walk, record),
         integrity=integrity,
         completeness=_completeness(walk, record, there, lines.torn.size, held=held),
-        disclosure=_disclosure(walk.commitments, Openings(files), record.withheld),
+        disclosure=_disclosure(walk.commitments, walk.moved, Openings(files), record.withheld),
     )
 
 
@@ -264,10 +267,19 @@ def _completeness(
     return Crashed(torn_bytes)
 
 
-def _disclosure(commitments: set[str], openings: Openings, withheld: set[str]) -> Disclosure:
+def _within(value: bytes) -> set[str]:
+    """Return the commitments in a body that was moved out; what is no body of a writer's holds none."""
+    found: set[str] = set()
+    with suppress(orjson.JSONDecodeError):
+        gather_commitments(orjson.loads(value), found)
+    return found
+
+
+def _disclosure(commitments: set[str], moved: set[str], openings: Openings, withheld: set[str]) -> Disclosure:
     opened = accounted = proofs = 0
     missing, changed = [], []
-    for digest in sorted(commitments):
+    waiting = sorted(commitments)
+    for digest in waiting:  # a body that was moved out holds more of them, which are put behind it
         try:
             value = openings.value(Commitment(digest=digest, size=openings.size_of(digest)))
         except BrokenLedgerError:
@@ -275,6 +287,9 @@ def _disclosure(commitments: set[str], openings: Openings, withheld: set[str]) -
             continue
         if not isinstance(value, Gone):
             opened += 1
+            within = _within(value) - commitments if digest in moved else set()
+            commitments |= within
+            waiting += sorted(within)
         elif value.never_kept:
             proofs += 1
         elif digest in withheld:

@@ -18,6 +18,7 @@ from audit.escape import escape_line
 from audit.note import Checkpoint, VerifierKey, open_checkpoint
 
 _COMMITMENT = {"digest", "size"}
+_MOVED_OUT = {"overflow"}
 _AT_ONCE = 64
 _LONGEST_MOVED = 1024  # bytes of a line whose body was moved out: it holds a commitment and no more
 _TYPE_BEHIND, _TYPE_BEFORE = 100, 180  # where a line that a writer wrote says its type
@@ -77,6 +78,7 @@ class Walk:
         self._agreed_size = chain.size
         self.last_kind = ""
         self.commitments: set[str] = set()
+        self.moved: set[str] = set()
         self._collect = collect
         self._leaves: list[bytes] = []
         self._vkey = VerifierKey.parse(bound.vkeys[epoch]) if epoch in bound.vkeys else None
@@ -114,7 +116,9 @@ class Walk:
             if kind != "log.sealed":
                 self.last_kind = kind
             if collect and b'{"digest":"' in line:
-                gather(fields.body, self.commitments)
+                gather_commitments(fields.body, self.commitments)
+                if fields.body.keys() == _MOVED_OUT:
+                    gather_commitments(fields.body, self.moved)
             leaf = sha256(b"\x00" + line).digest()
             waiting.append(leaf)
             prev = leaf.hex()
@@ -313,7 +317,7 @@ def _may_hold(line: bytes, wanted: Sequence[bytes]) -> bool:
     return True
 
 
-def gather(body: object, into: set[str]) -> None:
+def gather_commitments(body: object, into: set[str]) -> None:
     """Add the digest of every commitment in a body, however deep it is nested."""
     waiting = [body]
     for value in waiting:  # it grows behind the place where it is read

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_runner.cli.audit_session import AsJson, Session, whole_id
+from agent_runner.cli.audit_session import AsJson, Session, read_checkpoint, whole_id
 from agent_runner.cli.exits import Exit
 from agent_runner.cli.talk import say
 
@@ -40,7 +40,7 @@ def verify(
     state = state_folder()
     if state.is_dir() and (wide := openness(state)):
         say(f"warning: {escape_line(wide)}: what is verified could be changed while it is read")
-    note = _checkpoint(against) if against else None
+    note = read_checkpoint(against) if against else None
     if every:
         found = verify_all(state, pinned_vkey=key, against=note)
     else:
@@ -71,15 +71,6 @@ def _labels(state: Path, *, as_json: bool) -> int:
         else:
             typer.echo("\n".join([f"labels  {verdict}", *(f"  {escape_line(w)}" for w in proof.faults)]))
     return len(proof.faults)
-
-
-def _checkpoint(path: Path) -> str:
-    """Read a checkpoint that was kept elsewhere: a few lines of text."""
-    from agent_runner.errors import InvalidInputError
-
-    if not path.is_file() or path.stat().st_size > 65536:
-        raise InvalidInputError(f"`{path}` is not a checkpoint: a regular file of at most 64 KiB")
-    return path.read_text("utf-8", "replace")
 
 
 def _as_text(verification: Verification) -> str:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent_runner.cli.audit_session import read_checkpoint
 from agent_runner.cli.exits import Exit
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
     from agent_runner.report.gather import Pins
-
-LARGEST_CHECKPOINT = 65536
 
 
 def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
@@ -87,11 +86,6 @@ async def _served(state: Path, pins: Pins, port: int) -> None:
 
 
 def _pins(key: str | None, against: Path | None) -> Pins:
-    from agent_runner.errors import InvalidInputError
     from agent_runner.report.gather import Pins
 
-    if against is None:
-        return Pins(vkey=key)
-    if not against.is_file() or against.stat().st_size > LARGEST_CHECKPOINT:
-        raise InvalidInputError(f"`{against}` is not a checkpoint: a regular file of at most 64 KiB")
-    return Pins(vkey=key, against=against.read_text("utf-8", "replace"))
+    return Pins(vkey=key, against=read_checkpoint(against) if against else None)
