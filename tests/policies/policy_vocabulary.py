@@ -66,7 +66,7 @@ COMMANDS = (
     _connector("mail", "read", named=(MESSAGE,)),
     _connector("mail", "search", named=(ArgumentFacts(name="query", positional=True),)),
     _connector("mail", "move", named=(MESSAGE, ArgumentFacts(name="folder", sink="text"))),
-    _connector("mail", "send", named=(TO,), options=("subject", "body")),
+    _connector("mail", "send", named=(TO,), options=("subject", "text")),
     _connector("mail", "reply", named=(MESSAGE, TO), options=("text",)),
     CommandFacts(
         path=("finish",),

@@ -63,7 +63,7 @@ def _told(reason: Reason) -> str:
         ("http get ftp://d.com/", ["host: `ftp://d.com/` is not an http or https URL | as in `https://api.example.com/path` @ p:8:3"]),
         ("http get https://x.c.com/z", ["origin: the URL sends to `https://x.c.com:443`, which neither a rule nor the task names | it has to come from a rule without wildcards, from the task's own words, or from a person's approval @ p:11:14"]),
         ("slack post --channel general --text hi", ["origin: argument `channel` sends to `general`, which neither a rule nor the task names | it has to come from a rule for `slack post` that names it, from the task's own words, or from a person's approval @ p:14:32"]),
-        ("mail send --body x", ["origin: argument `to` decides where data goes, and is not given | give it @ p:14:44"]),
+        ("mail send --text x", ["origin: argument `to` decides where data goes, and is not given | give it @ p:14:44"]),
         ("mail send --to a,b@c.com", ["origin: argument `to`: `a,b@c.com` is not one address | as in `name@example.com`, without a display name @ p:14:44"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -143,7 +143,7 @@ def test_lineage_tells_who_made_the_label_and_what_to_do() -> None:
      "files read .env", "files write .git/config --content x", "files write locked/x --content y", "files write . --content y",
      "files read ../x", "http get https://a.com/y", "http post https://a.com/x", "http get https://b.com/",
      "http get https://bad.c.com/", "http get https://d.com/", "http get ftp://d.com/", "http get https://x.c.com/z",
-     "slack post --channel general --text hi", "mail send --body x", "mail send --to a,b@c.com", "mail send --to a\u200b@c.com"],
+     "slack post --channel general --text hi", "mail send --text x", "mail send --to a,b@c.com", "mail send --to a\u200b@c.com"],
 )  # fmt: skip
 def test_every_reason_has_a_mend_and_the_rule_that_says_so(line: str, headless: bool) -> None:  # noqa: FBT001 - both kinds of session
     policy = parse_policy(POLICY, origin="p")
