@@ -4,19 +4,16 @@ The verdicts are in ``verdict``; how a line is held against what binds it, in ``
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import orjson
-
+from audit.disclosure import disclosure_of
 from audit.errors import AuditError, BrokenLedgerError, UnknownSessionError
-from audit.fields import Commitment
 from audit.index import HostIndex, SessionRecord, read_index
 from audit.keys import pinned
 from audit.lock import is_held
 from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
-from audit.openings import Gone, Openings
+from audit.openings import Openings
 from audit.recover import walk_of
 from audit.segments import Lines
 from audit.state import SessionFiles, StateFiles, check_format
@@ -28,7 +25,6 @@ from audit.verdict import (
     Completeness,
     Crashed,
     Disclosed,
-    Disclosure,
     Endless,
     Forged,
     Freshness,
@@ -42,12 +38,11 @@ from audit.verdict import (
     SelfClaimed,
     Truncated,
     Unanchored,
-    Undisclosed,
     Unknown,
     Unsigned,
     Verification,
 )
-from audit.walk import BrokenWalkError, Walk, gather_commitments
+from audit.walk import BrokenWalkError, Walk
 
 HOST = "host"
 _UNKNOWN = "the host's log does not know this session"
@@ -210,7 +205,7 @@ def _with_file(found: Verification, files: SessionFiles, record: SessionRecord) 
         authenticity=_never_begun(found.authenticity, walk, record),
         integrity=integrity,
         completeness=_completeness(walk, record, there, lines.torn.size, held=held),
-        disclosure=_disclosure(walk.commitments, walk.moved, Openings(files), record.withheld),
+        disclosure=disclosure_of(walk.commitments, walk.moved, Openings(files), record.withheld),
     )
 
 
@@ -265,40 +260,6 @@ def _completeness(
     if walk.last_kind == "session.closed" and walk.sealed_size == walk.chain.size and not torn_bytes:
         return Closed()
     return Crashed(torn_bytes)
-
-
-def _within(value: bytes) -> set[str]:
-    """Return the commitments in a body that was moved out; what is no body of a writer's holds none."""
-    found: set[str] = set()
-    with suppress(orjson.JSONDecodeError):
-        gather_commitments(orjson.loads(value), found)
-    return found
-
-
-def _disclosure(commitments: set[str], moved: set[str], openings: Openings, withheld: set[str]) -> Disclosure:
-    opened = accounted = proofs = 0
-    missing, changed = [], []
-    waiting = sorted(commitments)
-    for digest in waiting:  # a body that was moved out holds more of them, which are put behind it
-        try:
-            value = openings.value(Commitment(digest=digest, size=openings.size_of(digest)))
-        except BrokenLedgerError:
-            changed.append(digest)
-            continue
-        if not isinstance(value, Gone):
-            opened += 1
-            within = _within(value) - commitments if digest in moved else set()
-            commitments |= within
-            waiting += sorted(within)
-        elif value.never_kept:
-            proofs += 1
-        elif digest in withheld:
-            accounted += 1
-        else:
-            missing.append(digest)
-    if missing or changed:
-        return Undisclosed(tuple(missing), tuple(changed))
-    return Disclosed(opened, accounted, proofs)
 
 
 def _authenticity(index: HostIndex, key: VerifierKey | None) -> Authenticity:
