@@ -80,6 +80,7 @@ async def test_a_stopped_runner_loses_its_container_to_the_lease(
     os.kill(process.pid, signal.SIGCONT)
 
 
+@pytest.mark.long
 async def test_a_running_runner_keeps_its_container(
     runner: tuple[asyncio.subprocess.Process, str],
 ) -> None:
