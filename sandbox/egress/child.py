@@ -10,7 +10,6 @@ import contextlib
 import datetime as dt
 import socket
 import sys
-from pathlib import Path
 from typing import Final
 
 from sandbox.egress.authority import SessionAuthority
@@ -145,7 +144,7 @@ async def _run(pipe: socket.socket, streams: socket.socket) -> None:
     outside = Outside(
         resolver=SystemResolver(),
         networks=host_networks,
-        dialler=Dialler(tls_context(Path(start.ca_file) if start.ca_file else None)),
+        dialler=Dialler(tls_context(start.authorities)),
         record=parent,
         secrets=parent,
         approver=parent,

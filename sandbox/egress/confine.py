@@ -13,6 +13,7 @@ import signal
 from struct import pack
 from typing import Final
 
+from sandbox.egress.reading import bound_reading
 from sandbox.guest.bpf import ALLOW, ERRNO, Instruction, assemble
 from sandbox.guest.linux import PR_SET_SECCOMP, SECCOMP_MODE_FILTER, prctl
 from sandbox.guest.lockdown import LockdownError, lock_down
@@ -46,6 +47,7 @@ def confine() -> None:
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _bound()
     lock_down(holds_exec=False, loopback=True)
+    bound_reading()
     _filter(_no_local_sockets())
 
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 from sandbox.egress.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sandbox.egress.addresses import Address
 
 CONNECT_SECONDS: Final = 10.0
@@ -29,20 +27,20 @@ class Opened:
     address: Address
 
 
-def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
+def tls_context(authorities: str = "") -> ssl.SSLContext:
     """Return how servers are verified: the system's trust store, names checked, TLS 1.2 at least.
 
     Args:
-        ca_file: Further authorities, PEM, of the operator's; None for none.
+        authorities: Further ones, PEM, of the operator's; empty for none.
 
     Raises:
-        OSError: When the file cannot be read as certificates.
+        OSError: When they cannot be read as certificates.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2", "http/1.1"])
-    if ca_file is not None:
-        context.load_verify_locations(cafile=str(ca_file))
+    if authorities:
+        context.load_verify_locations(cadata=authorities)
     return context
 
 

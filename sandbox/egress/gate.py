@@ -109,13 +109,15 @@ class EgressGate:
 
         Raises:
             GateLostError: When the process does not start.
+            OSError: When `ca_file` cannot be read.
         """
+        authorities = await asyncio.to_thread(ca_file.read_text, "ascii") if ca_file else ""
         process = await EgressProcess.start()
         names = frozenset(rule.credential for rule in rules.rules if rule.credential)
         gate = cls(process, Written(journal), credentials=credentials, approval=approval, names=names)
         listener = asyncio.create_task(gate._listen())
         try:
-            await gate._begin(Start(rules=rules, ca_file=str(ca_file) if ca_file else None, proxy=proxy))
+            await gate._begin(Start(rules=rules, authorities=authorities, proxy=proxy))
             yield gate
         finally:
             await gate._end(listener)

@@ -35,7 +35,8 @@ class Start(Message):
 
     kind: Literal["start"] = "start"
     rules: RuleSet
-    ca_file: str | None
+    authorities: str
+    """Further ones for servers, PEM; empty for none."""
     proxy: bool
     """Whether connections from the container are served."""
 
