@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +41,13 @@ if TYPE_CHECKING:
     from sandbox.spec import ContainerSpec
 
 SESSION = "0123456789ab"
+PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
+"""An interpreter that the guest's user can read."""
+# SIOCSIFFLAGS with IFF_UP and IFF_RUNNING: netdevice(7).
+RAISE_LOOPBACK = (
+    "import fcntl, socket, struct; "
+    "fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh14x', b'lo', 0x1 | 0x40))"
+)
 POLICY = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"]}\n'
 
 
@@ -67,7 +76,7 @@ class GuestHousing:
         """Bring the loopback up, as an engine does for its containers."""
         own_user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         enter = ["nsenter", "--target", str(self.guest), "--net", *own_user]
-        subprocess.run([*enter, "ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run([*enter, PYTHON, "-I", "-c", RAISE_LOOPBACK], check=True)
 
     @asynccontextmanager
     async def house(self, order: Order) -> AsyncIterator[Housed]:
@@ -97,7 +106,7 @@ class GuestHousing:
                 plan=None,
                 watch=StageWatch(upper=None, newcomers=None),
                 stop=stop,
-                interpreter=("/usr/bin/python3", "-I", "-S"),
+                interpreter=(PYTHON, "-I", "-S"),
             )
 
 

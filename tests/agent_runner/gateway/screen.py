@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_runner.gateway.command import Ran, run_command
 from agent_runner.gateway.terminal import record
+from tests.agent_runner.stand import PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from tests.agent_runner.stand import Stand
 
 EXEC: Final = "version: 1\nname: x\ngrant: [exec]\n"
-PYTHON: Final = "/usr/bin/python3"
 
 
 @dataclass

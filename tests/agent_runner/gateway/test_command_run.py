@@ -11,8 +11,8 @@ import pytest
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.gateway.terminal import record
 from audit.verify import verify_session
-from tests.agent_runner.gateway.screen import EXEC, PYTHON, Screen, asked, ran
-from tests.agent_runner.stand import POLICY, SESSION, Model, lines, saying
+from tests.agent_runner.gateway.screen import EXEC, Screen, asked, ran
+from tests.agent_runner.stand import POLICY, PYTHON, SESSION, Model, lines, saying
 
 if TYPE_CHECKING:
     from tests.agent_runner.stand import Stand
@@ -68,8 +68,7 @@ async def test_a_terminal_has_its_size_its_keys_and_its_changes(stand: Stand) ->
         "def size(*_): print('now', *os.get_terminal_size(), flush=True)\n"
         "signal.signal(signal.SIGWINCH, size)\n"
         "print(*map(os.isatty, range(3)), *os.get_terminal_size(), os.environ['TERM'], flush=True)\n"
-        "print('read', input(), flush=True)\n"
-        "try:\n  signal.pause(); signal.pause()\n"
+        "try:\n  print('read', input(), flush=True)\n  while True: signal.pause()\n"
         "except KeyboardInterrupt: print('interrupted', flush=True); sys.exit(9)\n"
     )
     screen = Screen(
