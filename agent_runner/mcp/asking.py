@@ -18,7 +18,7 @@ from cli_tools.transport import ConnectorTransport
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcp_types import CallToolResult
+    from mcp.types import CallToolResult
 
     from cli_tools.connector import Connector
 
