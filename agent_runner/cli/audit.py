@@ -76,14 +76,14 @@ def tail(
     from agent_runner.state import state_folder
     from audit.follow import Follower
     from audit.lock import is_held
-    from audit.reader import SessionReader
+    from audit.reader import BrokenEntry, SessionReader
 
     name, state = whole_id(session), state_folder()
     reader, follower = SessionReader(state, name), Follower(state, name)
     while True:
         running = is_held(reader.files.lock)
         for entry in follower.poll():
-            if not net or entry.type.startswith("egress."):
+            if not net or isinstance(entry, BrokenEntry) or entry.type.startswith("egress."):
                 _print(reader, entry, as_json=as_json)
         if not running:
             return
