@@ -267,6 +267,9 @@ def _runner(git: str, workspace: Path) -> Callable[..., str]:
         environment = {
             "PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C",
             "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0",
+            # The repository's own config may allow a protocol that runs a program, and git asks a partial
+            # clone's remote for any object that is missing: the variable holds over every config.
+            "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1",
         }  # fmt: skip
         try:
             done = subprocess.run(

@@ -99,6 +99,31 @@ def test_no_hook_filter_or_attribute_runs(yard: Yard) -> None:
     assert canary.exists()
 
 
+def test_a_partial_clones_remote_is_never_asked_for_a_missing_object(yard: Yard) -> None:
+    """B23: a remote may be a program, and the config may allow it; the twin shows that git runs it."""
+    repository(yard)
+    canary = yard.top / "canary"
+    evil = yard.top / "evil.sh"
+    evil.write_text(f"#!/bin/sh\ntouch {canary}\n")
+    evil.chmod(0o755)
+    yard.fill({"new": "n"})
+    told = {
+        "core.repositoryFormatVersion": "1", "extensions.partialClone": "o", "remote.o.promisor": "true",
+        "remote.o.url": f"ext::{evil}", "protocol.ext.allow": "always",
+    }  # fmt: skip
+    for key, value in told.items():
+        git(yard.workspace, "config", key, value)
+    yard.fill({".git/refs/heads/main": "1" * 40 + "\n"})
+
+    with pytest.raises(BranchError, match="git says"):
+        commit(yard, lambda inside: (inside / "new").write_text("agent"))
+
+    assert not canary.exists()
+    with pytest.raises(subprocess.CalledProcessError):
+        git(yard.workspace, "rev-parse", "--verify", "HEAD^{commit}")
+    assert canary.exists()
+
+
 def test_an_existing_branch_a_bad_name_and_no_repository_are_refused(yard: Yard) -> None:
     with pytest.raises(BranchError, match="git says"):
         commit(yard, lambda inside: (inside / "new").write_text("n"))
