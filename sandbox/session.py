@@ -55,10 +55,13 @@ class Sandbox:
     """From the create request to the end of the attestation."""
     busy_seconds: float = field(default=0.0)
     """Time spent in operations."""
-    output_bytes: int = field(default=0)
-    """Output of all actions so far."""
     way_out: Mapping[str, str] = field(default_factory=dict[str, str])
     """Variables that point programs to the loopback proxy; empty without one."""
+
+    @property
+    def output_bytes(self) -> int:
+        """Return the output of all actions so far, those that failed and those that still run among them."""
+        return self.link.received_bytes
 
     async def call(self, operation: str, arguments: Object, *, body: bytes | None = None) -> CallResult:
         """Carry out one operation of the guest's (docs/architecture.md lists them).
@@ -173,7 +176,6 @@ class Sandbox:
             raise SandboxLostError(f"the guest did not answer `{operation}` in {seconds:.0f} s") from error
         finally:
             self.busy_seconds += time.monotonic() - start
-            self.output_bytes = self.link.received_bytes  # of actions that failed, too
         return reply
 
 
