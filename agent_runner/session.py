@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -291,14 +292,18 @@ class SessionRun:
             await self._go_on(past)
         self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: sandbox.output_bytes)
         await self._transcript.begin(system_prompt(request.policy.grant), request.task)
-        return await run_loop(
-            request.backend,
-            gate,
-            self._transcript,
-            schema.tools(offered),
-            self._budget,
-            may_repeat=request.may_repeat,
-        )
+        try:
+            return await run_loop(
+                request.backend,
+                gate,
+                self._transcript,
+                schema.tools(offered),
+                self._budget,
+                may_repeat=request.may_repeat,
+            )
+        finally:
+            with suppress(SandboxLostError):
+                await gate.close()  # before the result is collected: nothing writes meanwhile
 
     async def _go_on(self, past: Past) -> None:
         self._transcript.go_on(past.messages, past.calls, model_seconds=past.totals.model_ms / 1000)

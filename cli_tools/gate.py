@@ -103,6 +103,10 @@ class Gate:
             case _:
                 assert_never(decision)
 
+    async def close(self) -> None:
+        """End what runs in the background; nothing is to go through afterwards."""
+        await self._jobs.stop_all()
+
     async def _carry_out(self, number: str, action: Action, decision: Allowed) -> Observation:
         name = action.command.name
         surroundings = Surroundings(

@@ -154,13 +154,21 @@ class Jobs:
             )
         job = Job(self._last + 1, argv, self._monotonic)
         job.start(running(job.take))
-        await job.wait(START_SECONDS)
+        try:
+            await job.wait(START_SECONDS)
+        except asyncio.CancelledError:
+            self._jobs[job.number] = job  # so that `stop_all` finds it
+            raise
         if isinstance(job.error, OperationFailedError):
             raise ActionError(job.error.code, job.error.reason) from job.error
         if job.error is not None:
             raise job.error
         self._remember(job)
         return job
+
+    async def stop_all(self) -> None:
+        """End those that run, with everything that they started."""
+        await asyncio.gather(*(job.stop() for job in self._jobs.values()))
 
     def _remember(self, job: Job) -> None:
         self._last = job.number

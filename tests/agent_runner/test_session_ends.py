@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,23 @@ from agent_runner.backends.backend import Reply, Usage
 from agent_runner.errors import BackendError
 from audit.verify import verify_session
 from sandbox.errors import SandboxError, SandboxLostError
-from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying, tool
+from tests.agent_runner.stand import FINISH, SESSION, GuestHousing, Model, lines, saying, tool
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from agent_runner.backends.backend import Backend
+    from agent_runner.housing import Housed, Order
     from agent_runner.request import SessionResult
     from tests.agent_runner.stand import Stand
 
 TIGHT = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"]}\nbudget: '
+WITH_PROGRAMS = """version: 1
+name: x
+grant: [files, exec]
+exec: {programs: any}
+commands: {allow: [run, finish]}
+"""
 
 
 def told(stand: Stand, result: SessionResult) -> tuple[str, int, bool]:
@@ -35,6 +45,34 @@ def told(stand: Stand, result: SessionResult) -> tuple[str, int, bool]:
     assert closed["totals"] == result.totals.model_dump()
     assert verify_session(stand.state, SESSION).faults() == {}
     return result.status, result.exit_code, result.unfinished
+
+
+class LastLook(GuestHousing):
+    """Look at what runs once the session's work is done: its result is collected then."""
+
+    left = ""
+
+    @asynccontextmanager
+    async def house(self, order: Order) -> AsyncIterator[Housed]:
+        """Give a sandbox, and look at it at the end."""
+        async with super().house(order) as housed:
+            yield housed
+            looked = await housed.sandbox.spawn(("sh", "-c", "cat /proc/[0-9]*/comm | grep -c sleep"))
+            self.left = looked.output.decode().strip()
+
+
+@pytest.mark.parametrize("replies", [(FINISH,), (lines(text="I stop here"),)], ids=["finished", "stopped"])
+async def test_no_program_runs_in_the_background_while_the_result_is_collected(
+    stand: Stand, replies: tuple[Reply, ...]
+) -> None:
+    """It would write while a copied workspace is taken out, and the session's work would be lost."""
+    housing = LastLook(stand.folder)
+    started = lines("run --background sleep 300", "run --background sh -c 'setsid sleep 300 & wait'")
+
+    await stand.run(saying(started, *replies), WITH_PROGRAMS, housing=housing)
+
+    assert [entry["outcome"] for entry in stand.entries("action.finished")][:2] == ["ok", "ok"]
+    assert housing.left == "0"
 
 
 @pytest.mark.parametrize(("word", "code"), [("done", 0), ("failed", 1)])
