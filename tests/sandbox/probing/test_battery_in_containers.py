@@ -40,7 +40,8 @@ async def changed(
     engine = await DockerEngine.connect()
     try:
         facts = await engine.describe()
-        spec = await _spec(engine, facts, grant, "runc", state=built, progress=_quiet)
+        session = f"probe-{os.urandom(6).hex()}"
+        spec = await _spec(engine, facts, grant, "runc", session=session, state=built, progress=_quiet)
         return [result async for result in run_battery(engine, change(spec), local=True)]
     finally:
         await engine.close()
