@@ -31,7 +31,11 @@ STDIN: Final = click.Option(["--stdin"], type=Body(), help="Text for its standar
         TIMEOUT,
         ENVIRONMENT,
         STDIN,
-        click.Option(["--background"], is_flag=True, help="Go on at once; `run status` tells of it. It is ended with the session."),
+        click.Option(
+            ["--background"],
+            is_flag=True,
+            help="Go on at once; `run status` tells of it. It is ended with the session.",
+        ),
         click.Argument(["argv"], nargs=-1, required=True),
     ),
     program="argv",
