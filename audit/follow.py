@@ -71,7 +71,7 @@ class Follower:
         return True
 
     def _take(self, line: bytes) -> Entry | BrokenEntry:
-        if _RECOVERED in line:
+        if self._may_have_been_taken_up(line):
             record = read_index(self._state).session(self._session_id)
             self._walk.bound = bound_of(self._session_id, record)
         try:
@@ -83,3 +83,9 @@ class Follower:
         except AuditError as error:
             self._stopped = True
             return BrokenEntry(self._walk.chain.size - 1, str(error), line[:4096])
+
+    def _may_have_been_taken_up(self, line: bytes) -> bool:
+        """Tell whether what the host's log says of the session may be newer than what is known of it here."""
+        walk = self._walk
+        over = walk.last_kind == "session.closed" or walk.chain.size >= walk.bound.last_size()
+        return over or _RECOVERED in line

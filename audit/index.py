@@ -37,7 +37,7 @@ class SessionRecord:
         heads: Size to the leaf of the last entry, from seals.
         sealed: Size to the host's entry that told of it.
         size: The largest size known.
-        closed_at_size: The size at which it was sealed as closed; None when it was not.
+        closed_at_size: The size at which it was sealed as closed; None when it was not, or goes on.
         pruned: What was deleted on purpose; None when nothing was.
         withheld: Commitments whose openings were deleted on purpose.
     """
@@ -174,6 +174,7 @@ class _Reading:
                 record = self._index.sessions.setdefault(event.session, SessionRecord())
                 record.vkeys[event.epoch] = event.vkey
                 record.learn(event.size, event.root, entry.seq)
+                record.closed_at_size = None
             case SegmentPruned():
                 self._index.sessions.setdefault(event.session, SessionRecord()).pruned = event
             case OpeningWithheld():

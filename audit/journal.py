@@ -182,9 +182,12 @@ class Journal:
         Raises:
             LedgerError: When it cannot be written.
         """
-        receipt = await self._sent(event, Urgency.CLOSING)
-        self._ended = True
-        return receipt
+        had_ended = self._ended
+        try:
+            return await self._sent(event, Urgency.CLOSING)
+        except LedgerError:
+            self._ended = had_ended
+            raise
 
     async def record_lazily(self, event: Event) -> None:
         """Remember an event within 100 ms, in its order, without waiting until it is durable.
@@ -233,6 +236,7 @@ class Journal:
         refusal = writer.refusal(closing=closing)
         if refusal is not None:
             raise LedgerDeadError(f"nothing more is recorded: {refusal}") from refusal
+        self._ended = closing  # INVARIANT: nothing is put in behind the end, not even while that is written
         return writer
 
     def _opened(self) -> Opened:

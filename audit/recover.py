@@ -42,7 +42,9 @@ def session_origin(session_id: str) -> str:
 
 def bound_of(session_id: str, record: SessionRecord) -> Bound:
     """Return what the host's log binds a session's file to."""
-    return Bound(origin=session_origin(session_id), vkeys=record.vkeys, roots=record.roots)
+    return Bound(
+        origin=session_origin(session_id), vkeys=record.vkeys, roots=record.roots, end=record.closed_at_size
+    )
 
 
 def walk_of(session_id: str, record: SessionRecord, *, collect: bool = True) -> Walk:

@@ -295,7 +295,7 @@ class Session:
         size, end = self.log.tree.size, self.known["end"]
         if size < self.known["size"]:
             raise BadLogError(f"truncated: {size} entries of at least {self.known['size']}", size)
-        if end and end < size and self.sealed < size:
+        if end and end < size:
             raise BadLogError("it stands behind the session's sealed end", end)
         state = "closed" if self.last == "session.closed" and self.sealed == size else "no end recorded"
         return f"ok: {size} entries, {self.sealed} sealed, {state}"

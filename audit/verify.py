@@ -198,8 +198,6 @@ def _with_file(found: Verification, files: SessionFiles, record: SessionRecord) 
     walk = walk_of(found.log, record)
     lines = Lines([path for _, path in files.segments()])
     integrity, there = _walked(walk, lines)
-    if isinstance(integrity, Intact):
-        integrity = _after_the_end(integrity, record)
     return replace(
         found,
         authenticity=_never_begun(found.authenticity, walk, record),
@@ -234,18 +232,6 @@ def _fed(walk: Walk, block: list[bytes]) -> Broken | None:
     except BrokenWalkError as error:
         return Broken(error.first, error.last, error.why, min(error.first, walk.sealed_size))
     return None
-
-
-def _after_the_end(found: Intact, record: SessionRecord) -> Integrity:
-    """Refuse entries that stand behind a sealed end without a reopening that the host's log knows."""
-    end = record.closed_at_size
-    if end is None or found.entries <= end or found.unsealed == 0 or _reopened_after(record, end):
-        return found
-    return Broken(end, found.entries - 1, "it stands behind the session's sealed end", end)
-
-
-def _reopened_after(record: SessionRecord, size: int) -> bool:
-    return any(known > size for known in record.roots) or len(record.vkeys) > 1
 
 
 def _completeness(

@@ -4,6 +4,7 @@ What binds a line: its place and predecessor, its exact spelling, the seals in t
 host's log knows, the keys that the host's log registered. This is the hot path of `audit verify`.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,6 +25,7 @@ _LONGEST_MOVED = 1024  # bytes of a line whose body was moved out: it holds a co
 _TYPE_BEHIND, _TYPE_BEFORE = 100, 180  # where a line that a writer wrote says its type
 _TYPE_BYTES = len(b'"type":"')
 _MARKERS = (b"log.", b"session.recovered")
+_BEHIND_THE_END = "it stands behind the session's sealed end"
 _IS_MARKED = b'{"!":'
 _IS_MOVED_OUT = b'"body":{"overflow":{'
 
@@ -36,11 +38,18 @@ class Bound:
         origin: The log's name.
         vkeys: Epoch to the public key that the host's log registered; empty when it knows nothing.
         roots: Size to the root that the host's log knows.
+        end: The size at which it was sealed as closed, behind which nothing may stand; None when it was not,
+            or was taken up again.
     """
 
     origin: str
     vkeys: Mapping[int, str]
     roots: Mapping[int, bytes]
+    end: int | None
+
+    def last_size(self) -> int:
+        """Return the size that the log may reach."""
+        return sys.maxsize if self.end is None else self.end
 
 
 class BrokenWalkError(BrokenLedgerError):
@@ -103,9 +112,11 @@ class Walk:
 
     def _feed(self, lines: Sequence[bytes]) -> None:
         roots, special, waiting = self.bound.roots, self._special, self._leaves
-        collect = self._collect
+        collect, end = self._collect, self.bound.last_size()
         seq, prev = self.chain.size, self.chain.head.hex()
         for line in lines:
+            if seq >= end:
+                raise BrokenWalkError(seq, seq, _BEHIND_THE_END)
             fields = _read(line)
             if fields is None or fields.seq != seq or fields.prev != prev:
                 raise self._refused(line, seq)
@@ -222,7 +233,10 @@ class Skim(Walk):
             BrokenWalkError: At the first line that does not hold.
         """
         seq, heads, prev = self.size, self._heads, self._head.hex().encode()
+        end = self.bound.last_size()
         for line in lines:
+            if seq >= end:
+                raise BrokenWalkError(seq, seq, _BEHIND_THE_END)
             if not line.startswith(b'{"seq":%d,"prev":"%b",' % (seq, prev)):
                 raise self._unlinked(line, seq)
             place = line.find(b'"type":"', _TYPE_BEHIND, _TYPE_BEFORE)

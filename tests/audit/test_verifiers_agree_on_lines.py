@@ -49,7 +49,7 @@ BAD = {
 
 def ours(line: bytes) -> bool:
     try:
-        Walk(Bound(origin=ORIGIN, vkeys={}, roots={}), Chain.start(ORIGIN)).feed([line])
+        Walk(Bound(origin=ORIGIN, vkeys={}, roots={}, end=None), Chain.start(ORIGIN)).feed([line])
     except BrokenWalkError:
         return False
     return True

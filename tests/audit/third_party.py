@@ -107,10 +107,15 @@ def session_part(state: Path, session: str, told: list[dict], problems: list[str
         seals = entry["type"] == "log.sealed"
         if seals and (body["epoch"] != epoch or note_body(body["note"], key) != sealed(origin, leaves[:seq])):
             problems.append(f"{session}: the seal at {seq} does not hold")
+    end = 0
     for entry in told:
+        if entry["type"] in ("session.sealed", "session.reopened"):
+            end = entry["body"]["size"] if entry["body"].get("closed") else 0
         size = entry["body"].get("size", 0)
         if size > len(leaves) or (size and root(leaves[:size]).hex() != entry["body"]["root"]):
             problems.append(f"{session}: not what the host's log knows at {size}")
+    if end and len(leaves) > end:
+        problems.append(f"{session}: entry {end} stands behind the sealed end")
 
 
 def faults(state: Path, key: str, anchor: str | None = None) -> list[str]:
