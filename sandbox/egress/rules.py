@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, Self, assert_never
 
-from policies.egress import decide_http, egress_rules
+from policies.egress import decide_http, egress_rules, preferred
 from policies.hosts import HostPattern
 from policies.policy import EgressRule, NetworkBlock, Policy, RuleLimits
 from policies.request import Reason
@@ -88,6 +88,7 @@ class Rule:
             credential=self.credential or None,
             private=self.allow_private,
             ask=self.ask,
+            limits=_written_limits(self.limits),
         )
 
 
@@ -124,6 +125,18 @@ def _own_limits(written: RuleLimits, session: Limits) -> Limits | None:
     if "connection_time" in named:
         named["connection_seconds"] = float(named.pop("connection_time"))
     return replace(session, **named)
+
+
+def _written_limits(own: Limits | None) -> RuleLimits:
+    if own is None:
+        return RuleLimits()
+    return RuleLimits.model_construct(
+        sent_bytes=own.sent_bytes,
+        received_bytes=own.received_bytes,
+        requests=own.requests,
+        connections=own.connections,
+        connection_time=own.connection_seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,16 +204,10 @@ def _tunnel(rules: RuleSet, wanted: Wanted) -> Allowed | Denied:
     if not found:
         reason = decide_http(policy, "GET", Target("https", wanted.host, wanted.port))
         return _denied(reason) if isinstance(reason, Reason) else _no_rule(wanted)
-    candidates = [own[id(rule)] for rule in found]
-    raw = next((rule for rule in candidates if rule.protocol == "tcp"), None)
-    by_request = any(rule.by_request for rule in found)
-    if raw is None or by_request:  # what is read anywhere is read everywhere: any bytes would pass it by
-        return Allowed(rule=candidates[0], by_request=by_request, ask=not by_request and _asks(candidates))
-    return Allowed(rule=raw, ask=_asks(candidates))
-
-
-def _asks(candidates: list[Rule]) -> bool:
-    return any(rule.ask for rule in candidates)
+    by_request = any(rule.by_request for rule in found)  # then any bytes would pass the reading by
+    raw = [] if by_request else [rule for rule in found if own[id(rule)].protocol == "tcp"]
+    ask = not by_request and any(rule.ask for rule in found)
+    return Allowed(rule=own[id(preferred(raw or found))], by_request=by_request, ask=ask)
 
 
 def _request(rules: RuleSet, wanted: Wanted) -> Allowed | Denied:

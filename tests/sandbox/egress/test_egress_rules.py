@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,3 +106,32 @@ def test_the_gate_and_the_policy_decide_alike(host: str, port: int, method: str,
 
 def test_limits_default_to_little_sent() -> None:
     assert Limits().sent_bytes == 1024 * 1024
+
+
+@pytest.mark.parametrize("scheme", ["https", "tunnel"])
+@pytest.mark.parametrize("protocol", ["web", "tcp"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_rule_that_bounds_more_holds_wherever_it_is_written(
+    scheme: str, protocol: str, *, turned: bool
+) -> None:
+    host = HostPattern.parse("api.example.com")
+    wide = Rule(host=host, protocol=protocol)  # type: ignore[arg-type]
+    bounded = replace(wide, limits=Limits(sent_bytes=10))
+    wanted = Wanted(scheme=scheme, host="api.example.com", port=443, method="GET", path="/")  # type: ignore[arg-type]
+
+    decision = decide(RuleSet(rules=(bounded, wide) if turned else (wide, bounded)), wanted)
+
+    assert decision == Allowed(rule=bounded)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_rule_for_any_bytes_holds_before_one_for_the_web(*, turned: bool) -> None:
+    web = Rule(host=HostPattern.parse("api.example.com"), limits=Limits(requests=1))
+    raw = Rule(host=HostPattern.parse("api.example.com"), protocol="tcp")
+
+    decision = decide(
+        RuleSet(rules=(raw, web) if turned else (web, raw)),
+        Wanted(scheme="tunnel", host="api.example.com", port=443),
+    )
+
+    assert decision == Allowed(rule=raw)
