@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
 
-from agent_runner.errors import NoFactsError, RefusedError
+from agent_runner.errors import InvalidInputError, NoFactsError, RefusedError
+from agent_runner.lineage_places import Place, joined, moved_here, near, overlap
 from agent_runner.meta import POLICY, read_meta
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
@@ -20,11 +19,13 @@ from policies.lineage import Contribution, Label, decide_lineage
 from policies.request import Allowed, Denied
 from policies.source import parse_policy
 from sandbox.stage.labels import LabelChange, Labels
-from sandbox.workspace import WorkspaceIdentity, birth_ns
+from sandbox.workspace import WorkspaceIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
+    from pathlib import Path
 
+    from agent_runner.lineage_places import Unreviewed
     from policies.grant import Grant
     from sandbox.workspace import Workspace
 
@@ -43,59 +44,12 @@ def require_lineage(state: Path, workspace: Workspace, grant: Grant) -> None:
         RefusedError: When it would; it names the sessions that made the label.
         sandbox.stage.errors.LabelError: When the label cannot be read, which is never an empty label.
     """
-    whole = label_around(state, workspace.identity)
-    _refuse(decide_lineage(grant, whole))
-    _refuse(decide_lineage(grant, _moved_inside(state, workspace.identity, grant, whole)))
-
-
-def _moved_inside(state: Path, workspace: WorkspaceIdentity, grant: Grant, whole: Label) -> Label:
-    """Add the labels of folders that were moved into the workspace since they were labelled.
-
-    It is looked for, folder by folder, only where there is a label that would matter and whose path no longer
-    leads to its folder.
-    """
-    matters = {
-        (identity.device, identity.inode): (identity, label)
-        for identity, label in labels_of(state).all()
-        if isinstance(decide_lineage(grant, whole.joined(label)), Denied) and not _is_there(identity)
-    }
-    for folder, names, _ in os.walk(workspace.path) if matters else ():
-        for name in names:
-            path = os.path.join(folder, name)  # noqa: PTH118 - of a whole tree, as text
-            with suppress(OSError):
-                status = os.lstat(path)
-                found = matters.get((status.st_dev, status.st_ino))
-                if found is not None and birth_ns(path) == found[0].birth_ns:
-                    whole = whole.joined(found[1])
-    return whole
-
-
-def _is_there(identity: WorkspaceIdentity) -> bool:
-    """Tell whether a labelled folder is still where it was labelled."""
-    try:
-        status = os.lstat(identity.path)
-    except OSError:
-        return False
-    return (status.st_ino, birth_ns(identity.path)) == (identity.inode, identity.birth_ns)
-
-
-def labels_beside(state: Path, workspace: WorkspaceIdentity) -> tuple[tuple[WorkspaceIdentity, Label], ...]:
-    """Return the labels of folders inside a workspace and around it, its own not among them."""
-    return tuple(
-        (other, label)
-        for other, label in labels_of(state).all()
-        if label.contributions and not other.same_folder(workspace) and _overlap(workspace, other)
-    )
-
-
-def label_around(state: Path, workspace: WorkspaceIdentity) -> Label:
-    """Return the label of a workspace, joined with those of the folders inside it and around it."""
-    labels = labels_of(state)
-    whole = labels.read(workspace)
-    for other, label in labels.all():
-        if _overlap(workspace, other):
-            whole = whole.joined(label)
-    return whole
+    labels, identity = labels_of(state), workspace.identity
+    known = near(labels, identity)
+    _refuse(decide_lineage(grant, known.whole))
+    if isinstance(decide_lineage(grant, known.most), Denied):  # only then is it worth to look for moved ones
+        moved = joined(found.label for found in moved_here(known, identity))
+        _refuse(decide_lineage(grant, known.whole.joined(moved)))
 
 
 def require_lineage_beside(
@@ -120,7 +74,7 @@ def require_lineage_beside(
         if other == session or not is_held(files.session(other).lock):
             continue
         running = _running(files.session(other).folder)
-        if running is not None and _overlap(workspace, running[0]) and (writes or running[2]):
+        if running is not None and overlap(workspace, running[0]) and (writes or running[2]):
             beside = Label((Contribution(other, running[1].capabilities),))
             _refuse(decide_lineage(grant, beside))
 
@@ -129,31 +83,14 @@ def _running(folder: Path) -> tuple[WorkspaceIdentity, Grant, bool] | None:
     """Return where a running session works, what it holds, and whether it writes there at once."""
     try:
         meta = read_meta(folder)
-        policy = parse_policy((folder / POLICY).read_text("utf-8"), origin=str(folder / POLICY))
+        text = (folder / POLICY).read_text("utf-8")
+        policy = parse_policy(text, origin=str(folder / POLICY), resolved=True)
     except (NoFactsError, OSError):
         return None  # it has only begun: it will look for us when it has registered
     if meta.workspace is None or policy.files is None:
         return None
     place = WorkspaceIdentity(device=0, inode=0, birth_ns=0, path=meta.workspace)
     return place, policy.grant, policy.files.access == "direct"
-
-
-def _overlap(one: WorkspaceIdentity, other: WorkspaceIdentity) -> bool:
-    """Tell whether one folder is the other, or lies within it: by name, and by what the names lead to."""
-    if one.path == other.path or one.same_folder(other):
-        return True
-    inner, outer = sorted((Path(one.path), Path(other.path)), key=lambda path: len(path.parts), reverse=True)
-    if inner.is_relative_to(outer):
-        return True
-    try:
-        reached = outer.stat()
-        return any((up.st_dev, up.st_ino) == (reached.st_dev, reached.st_ino) for up in _upwards(inner))
-    except OSError:
-        return False
-
-
-def _upwards(folder: Path) -> Iterator[os.stat_result]:
-    return (parent.stat() for parent in folder.parents)
 
 
 def _refuse(decision: Allowed | Denied) -> None:
@@ -173,18 +110,58 @@ def wrote_unreviewed(
     _record(state, labels_of(state).raise_to(workspace, added), why=why)
 
 
-def reviewed(state: Path, workspace: WorkspaceIdentity) -> Label:
-    """Take the label off, because a person reviewed what is in the workspace; return what it was.
+def endorse(state: Path, workspace: WorkspaceIdentity, shown: Iterable[Unreviewed]) -> None:
+    """Take off the labels that a person was shown, because they reviewed what is in the workspace.
 
-    Folders inside it were reviewed with it; folders around it were not.
+    A folder around it was not reviewed and keeps its label. So does one that is gone: it may be somewhere
+    else, where its label follows it; it only counts no longer where it was.
+
+    Args:
+        state: The state folder.
+        workspace: The folder that was reviewed.
+        shown: What `unreviewed` found and the person saw; nothing else is taken off.
+
+    Raises:
+        InvalidInputError: When a session that runs is writing in it.
     """
-    labels = labels_of(state)
-    for other, _ in labels_beside(state, workspace):
-        if Path(other.path).is_relative_to(workspace.path):
-            reviewed(state, other)
-    sessions = frozenset(part.session for part in labels.read(workspace).contributions)
-    why = f"reviewed by {who()}"
-    return labels.lower(workspace, sessions, noted=lambda change: _record(state, change, why=why)).before
+    _refuse_writing(state, workspace)
+    why, labels = f"reviewed by {who()}", labels_of(state)
+
+    def noted(change: LabelChange) -> None:
+        _refuse_writing(state, workspace)  # one may have been resumed; a label it raises now comes after this
+        _record(state, change, why=why)
+
+    for found in shown:
+        match found.place:
+            case Place.HERE | Place.INSIDE:
+                sessions = frozenset(part.session for part in found.label.contributions)
+                labels.lower(found.folder, sessions, noted=noted)
+            case Place.GONE:
+                _leave(state, found.folder, why=f"its folder is there no longer: {why}")
+            case Place.AROUND:
+                pass
+            case unknown:
+                assert_never(unknown)
+
+
+def _leave(state: Path, folder: WorkspaceIdentity, *, why: str) -> None:
+    """Keep a folder's label without the path at which the folder no longer is."""
+
+    def noted(change: LabelChange) -> None:
+        _record(state, replace(change, workspace=folder), why=why)
+
+    labels_of(state).lower(replace(folder, path=""), frozenset(), noted=noted)
+
+
+def _refuse_writing(state: Path, workspace: WorkspaceIdentity) -> None:
+    """Refuse to call a folder reviewed in which a session is writing: it labelled it once, at its start."""
+    files = StateFiles(state)
+    for session in tuple(files.session_ids()):
+        if not is_held(files.session(session).lock):
+            continue
+        running = _running(files.session(session).folder)
+        if running is not None and running[2] and overlap(workspace, running[0]):
+            raise InvalidInputError(f"session `{session}` is writing in it", hint="wait for its end")
 
 
 def _record(state: Path, change: LabelChange, *, why: str) -> None:

@@ -69,7 +69,7 @@ class WorkspaceIdentity:
     birth_ns: int
     """When the folder was made, nanoseconds since 1970; 0 where the filesystem does not say."""
     path: str
-    """The resolved path, at the time it was looked at."""
+    """The resolved path, at the time it was looked at; empty where the folder is known to be elsewhere."""
 
     @property
     def key(self) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 from agent_runner.container import NOBODY
 from agent_runner.errors import InvalidInputError, RefusedError
-from agent_runner.lineage import labels_of, reviewed
+from agent_runner.lineage import endorse, labels_of
+from agent_runner.lineage_places import joined, unreviewed
 from agent_runner.meta import Meta, write_meta
 from agent_runner.review import Choice, apply_stage, opened
 from audit.journal import Journal, Registration
@@ -54,11 +55,13 @@ def test_what_one_session_fetched_directly_another_may_not_run_before_a_review(l
 
     with pytest.raises(RefusedError) as caught:
         lab.run(RUNS, ["run sh tool.sh"], workspace=workspace, state=state)
-    before = reviewed(state, open_workspace(workspace, state=state).identity)
+    identity = open_workspace(workspace, state=state).identity
+    shown = unreviewed(labels_of(state), identity)
+    endorse(state, identity, shown)
     after = lab.run(RUNS, ["run sh tool.sh"], workspace=workspace, state=state)
 
     assert first.result.session in caught.value.message
-    assert {c.value for c in before.capabilities} == {"files", "network"}
+    assert {c.value for c in joined(found.label for found in shown).capabilities} == {"files", "network"}
     assert "fetched" in after.seen[0].text
     assert all(not found.faults() for found in verify_all(state))
 

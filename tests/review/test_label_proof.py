@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent_runner.lineage import labels_of, reviewed
+from agent_runner.lineage import endorse, labels_of
+from agent_runner.lineage_places import unreviewed
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ def verdict(made: Made) -> tuple[int, list[str]]:
     return said.code, last["bad"] if last["log"] == "labels" else []
 
 
+def review(made: Made) -> None:
+    identity = open_workspace(made.workspace, state=made.state).identity
+    endorse(made.state, identity, unreviewed(labels_of(made.state), identity))
+
+
 def rewrite(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
     told = json.loads(file.read_text())
     change(told)
@@ -40,7 +46,7 @@ def test_a_label_as_it_was_made_verifies_and_so_does_one_that_was_taken_off(made
     labelled(made)
 
     before = verdict(made)
-    reviewed(made.state, open_workspace(made.workspace, state=made.state).identity)
+    review(made)
     after = made.pairlock("audit", "verify", "--all")
 
     assert before == (0, [])
@@ -86,7 +92,7 @@ def test_a_label_that_was_deleted_or_damaged_is_found(made: Made) -> None:
 def test_a_label_that_holds_more_is_noted_when_a_killed_runner_can_have_left_it(made: Made) -> None:
     """More of a known session lets nothing through, and is no fault; an unknown session is one."""
     known, file = labelled(made)
-    reviewed(made.state, open_workspace(made.workspace, state=made.state).identity)
+    review(made)
 
     rewrite(file, lambda told: told["contributions"].append({"session": known, "exercised": ["network"]}))
     noted = made.pairlock("audit", "verify", "--all")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.errors import RefusedError
-from agent_runner.lineage import labels_of, require_lineage, wrote_unreviewed
+from agent_runner.errors import InvalidInputError, RefusedError
+from agent_runner.label_proof import prove_labels
+from agent_runner.lineage import endorse, labels_of, require_lineage, wrote_unreviewed
+from agent_runner.lineage_places import unreviewed
+from agent_runner.meta import Meta, write_meta
+from audit.journal import Journal, Registration
+from audit.state import StateFiles
 from policies.grant import Grant
+from policies.source import parse_policy
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -76,3 +84,120 @@ def test_a_labelled_folder_that_is_moved_into_a_workspace_takes_its_label_along(
     require_lineage(made.state, open_workspace(other, state=made.state), Grant.FILES_EXEC)
 
     assert "0" * 12 in refused.value.message
+
+
+def test_a_moved_folder_is_shown_where_it_is_and_goes_with_the_endorsement(made: Made) -> None:
+    """What refuses a session is what `review` shows and takes off."""
+    outside = made.top / "outside"
+    outside.mkdir()
+    label(made, outside)
+    inside = outside.rename(made.workspace / "in")
+
+    shown = made.pairlock("review", str(made.workspace))
+    endorsed = made.at_terminal("review", str(made.workspace), "--endorse", typed="y\n")
+
+    assert shown.out.splitlines()[0] == f"in {inside}"
+    assert "the label is off" in endorsed.out
+    assert not labelled(made, inside)
+    require_lineage(made.state, open_workspace(made.workspace, state=made.state), Grant.FILES_EXEC)
+
+
+def test_a_folder_that_was_moved_away_keeps_its_label_when_its_old_place_is_endorsed(made: Made) -> None:
+    """Nobody reviewed what is in it now; the place where it was no longer counts."""
+    inner = made.workspace / "inner"
+    inner.mkdir()
+    label(made, inner)
+    moved = inner.rename(made.top / "moved")
+
+    shown = made.pairlock("review", str(made.workspace))
+    endorsed = made.at_terminal("review", str(made.workspace), "--endorse", typed="y\n")
+
+    assert shown.out.splitlines()[0] == f"gone, deleted or moved: {inner}"
+    assert "the label is off" in endorsed.out
+    assert labelled(made, moved)
+    require_lineage(made.state, open_workspace(made.workspace, state=made.state), Grant.FILES_EXEC)
+    moved.rename(made.workspace / "back")
+    with pytest.raises(RefusedError):
+        require_lineage(made.state, open_workspace(made.workspace, state=made.state), Grant.FILES_EXEC)
+    assert prove_labels(made.state).faults == ()
+
+
+def test_a_workspace_that_was_deleted_and_made_again_is_endorsed(made: Made) -> None:
+    """Two folders had this path: the one that is gone no longer counts, the one that is there is reviewed."""
+    label(made, made.workspace, "1" * 12)
+    made.workspace.rename(made.top / "kept")  # so that its inode is not given out again
+    made.workspace.mkdir()
+    label(made, made.workspace, "2" * 12)
+
+    shown = made.pairlock("review", str(made.workspace))
+    endorsed = made.at_terminal("review", str(made.workspace), "--endorse", typed="y\n")
+
+    assert shown.out.splitlines() == [
+        f"{'2' * 12}  held files+network, unreviewed",
+        f"gone, deleted or moved: {made.workspace}",
+        f"{'1' * 12}  held files+network, unreviewed",
+    ]
+    assert "the label is off" in endorsed.out
+    assert made.pairlock("review", str(made.workspace)).out == ""
+
+
+def test_a_label_around_is_told_and_neither_asked_for_nor_called_off(made: Made) -> None:
+    inner = made.workspace / "inner"
+    inner.mkdir()
+    label(made, made.workspace)
+
+    alone = made.at_terminal("review", str(inner), "--endorse", typed="y\n")
+    label(made, inner)
+    both = made.at_terminal("review", str(inner), "--endorse", typed="y\n", columns=400)
+
+    assert "did you review" not in alone.out
+    told = f"the label of `{made.workspace}`, which lies around it, still holds"
+    assert told in both.out
+    assert "what was shown is off" in both.out
+    assert (labelled(made, inner), labelled(made, made.workspace)) == (False, True)
+
+
+def test_what_was_written_after_the_look_keeps_its_label(made: Made) -> None:
+    label(made, made.workspace, "1" * 12)
+    identity = open_workspace(made.workspace, state=made.state).identity
+    shown = unreviewed(labels_of(made.state), identity)
+    label(made, made.workspace, "2" * 12)
+
+    endorse(made.state, identity, shown)
+
+    left = labels_of(made.state).read(identity)
+    assert [part.session for part in left.contributions] == ["2" * 12]
+
+
+@pytest.mark.parametrize("access", ["direct", "stage"])
+def test_a_folder_in_which_a_session_is_writing_is_not_endorsed(made: Made, access: str) -> None:
+    """It labelled the folder once, at its start; one that stages writes elsewhere, and is the twin."""
+    session = "3" * 12
+    label(made, made.workspace, session)
+    identity = open_workspace(made.workspace, state=made.state).identity
+    shown = unreviewed(labels_of(made.state), identity)
+
+    async def endorse_beside() -> None:
+        async with Journal.create(made.state, session, registration=Registration(grant="files+network")):
+            _write_meta(made, session, access)
+            endorse(made.state, identity, shown)
+
+    if access == "direct":
+        with pytest.raises(InvalidInputError, match="is writing in it") as refused:
+            asyncio.run(endorse_beside())
+        assert session in str(refused.value)
+    else:
+        asyncio.run(endorse_beside())
+
+    assert labelled(made, made.workspace) == (access == "direct")
+
+
+def _write_meta(made: Made, session: str, access: str) -> None:
+    text = f"version: 1\nname: x\ngrant: [files, network]\nfiles: {{access: {access}}}\n"
+    policy = parse_policy(text, origin="x.yaml")
+    meta = Meta(
+        session=session, policy="x", policy_origin="x.yaml", policy_digest=policy.digest,
+        grant=policy.grant.label, workspace=str(made.workspace), model="scripted:made",
+        started="2026-01-01T00:00:00+00:00", process=os.getpid(),
+    )  # fmt: skip
+    write_meta(StateFiles(made.state).session(session).folder, meta, policy.as_yaml())

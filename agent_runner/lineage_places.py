@@ -1,0 +1,159 @@
+"""Find which labels count for a folder: its own, of folders inside and around it, moved into it and gone."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policies.lineage import Label
+from sandbox.workspace import birth_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sandbox.stage.labels import Labels
+    from sandbox.workspace import WorkspaceIdentity
+
+
+class Place(Enum):
+    """Where a labelled folder lies, as a workspace sees it."""
+
+    HERE = "it is the workspace"
+    INSIDE = "it is in the workspace"
+    AROUND = "the workspace is in it"
+    GONE = "it was in the workspace, or was it, and is there no longer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreviewed:
+    """One label that counts for a workspace."""
+
+    folder: WorkspaceIdentity
+    """The labelled folder, with the path where it is now; of one that is gone, the path where it was."""
+    label: Label
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """What is known of a workspace's labels before anybody looks into its folders."""
+
+    placed: tuple[Unreviewed, ...]
+    """Labels that count wherever their folder is now."""
+    lost: tuple[tuple[WorkspaceIdentity, Label], ...]
+    """Labels whose folder is not where it was labelled: it may have been moved, also into the workspace."""
+
+    @property
+    def whole(self) -> Label:
+        """What counts for certain."""
+        return joined(found.label for found in self.placed)
+
+    @property
+    def most(self) -> Label:
+        """What would count if every lost folder were here."""
+        return self.whole.joined(joined(label for _, label in self.lost))
+
+
+def joined(labels: Iterable[Label]) -> Label:
+    """Return all labels as one."""
+    whole = Label()
+    for label in labels:
+        whole = whole.joined(label)
+    return whole
+
+
+def near(labels: Labels, workspace: WorkspaceIdentity) -> Near:
+    """Return the labels that count for a folder by their path, and those that may have been moved there.
+
+    Raises:
+        sandbox.stage.errors.LabelError: When a label cannot be read, which is never an empty label.
+    """
+    placed, lost = [], []
+    for folder, label in labels.all():
+        if not label.contributions:
+            continue
+        place = _place(folder, workspace)
+        if place is not None:
+            whose = workspace if place is Place.HERE else folder
+            placed.append(Unreviewed(folder=whose, label=label, place=place))
+        if place is not Place.HERE and not _is_there(folder):
+            lost.append((folder, label))
+    return Near(placed=tuple(placed), lost=tuple(lost))
+
+
+def unreviewed(labels: Labels, workspace: WorkspaceIdentity) -> tuple[Unreviewed, ...]:
+    """Return every label that counts for a folder; its own folders are looked through for moved ones.
+
+    Raises:
+        sandbox.stage.errors.LabelError: When a label cannot be read.
+    """
+    known = near(labels, workspace)
+    moved = moved_here(known, workspace)
+    seen = {found.folder.key for found in moved}
+    every = (*(found for found in known.placed if found.folder.key not in seen), *moved)
+    return tuple(sorted(every, key=lambda found: (list(Place).index(found.place), found.folder.path)))
+
+
+def moved_here(known: Near, workspace: WorkspaceIdentity) -> tuple[Unreviewed, ...]:
+    """Find the lost folders that lie in the workspace, or around it, under another name."""
+    wanted = {(folder.device, folder.inode): (folder, label) for folder, label in known.lost}
+    if not wanted:
+        return ()
+    around = ((str(path), Place.AROUND) for path in Path(workspace.path).parents)
+    inside = ((path, Place.INSIDE) for path in _folders_in(workspace.path))
+    found = []
+    for path, place in (*around, *inside):
+        with suppress(OSError):
+            status = os.lstat(path)
+            folder, label = wanted.get((status.st_dev, status.st_ino), (None, None))
+            if folder is not None and label is not None and birth_ns(path) == folder.birth_ns:
+                found.append(Unreviewed(folder=replace(folder, path=path), label=label, place=place))
+    return tuple(found)
+
+
+def overlap(one: WorkspaceIdentity, other: WorkspaceIdentity) -> bool:
+    """Tell whether one folder is the other, or lies within it: by name, and by what the names lead to."""
+    return one.same_folder(other) or _lies_in(one.path, other.path) or _lies_in(other.path, one.path)
+
+
+def _place(folder: WorkspaceIdentity, workspace: WorkspaceIdentity) -> Place | None:
+    if folder.same_folder(workspace):
+        return Place.HERE
+    if not folder.path:
+        return None
+    if _lies_in(folder.path, workspace.path):
+        return Place.INSIDE if _is_there(folder) else Place.GONE
+    return Place.AROUND if _lies_in(workspace.path, folder.path) else None
+
+
+def _is_there(folder: WorkspaceIdentity) -> bool:
+    """Tell whether a labelled folder is still where it was labelled."""
+    try:
+        status = os.lstat(folder.path)
+    except OSError:
+        return False
+    return (status.st_ino, birth_ns(folder.path)) == (folder.inode, folder.birth_ns)
+
+
+def _lies_in(inner: str, outer: str) -> bool:
+    """Tell whether a folder is another or lies within it."""
+    if Path(inner).is_relative_to(outer):
+        return True
+    try:
+        reached = os.stat(outer)  # noqa: PTH116 - beside lstat, of a text
+        return any((up.st_dev, up.st_ino) == (reached.st_dev, reached.st_ino) for up in _upwards(Path(inner)))
+    except OSError:
+        return False
+
+
+def _upwards(folder: Path) -> Iterator[os.stat_result]:
+    return (parent.stat() for parent in folder.parents)
+
+
+def _folders_in(top: str) -> Iterator[str]:
+    for folder, names, _ in os.walk(top):
+        yield from (os.path.join(folder, name) for name in names)  # noqa: PTH118 - of a whole tree, as text
