@@ -215,7 +215,7 @@ def _policy_of(reader: SessionReader) -> Policy | None:
     """Return the policy beside the ledger, None unless it is the one that the ledger committed to."""
     path = reader.files.folder / POLICY
     try:
-        policy = parse_policy(path.read_text("utf-8"), origin=str(path))
+        policy = parse_policy(path.read_text("utf-8"), origin=str(path), resolved=True)
     except (OSError, ValueError, PolicyError):
         return None
     opened = next((event for _, event in reader.events() if isinstance(event, SessionOpened)), None)

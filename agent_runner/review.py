@@ -70,7 +70,7 @@ def read_policy(folder: Path) -> Policy:
     """
     path = folder / POLICY
     try:
-        return parse_policy(path.read_text("utf-8"), origin=str(path))
+        return parse_policy(path.read_text("utf-8"), origin=str(path), resolved=True)
     except FileNotFoundError as error:
         raise InvalidInputError(f"session `{folder.name}` never began: its policy was not written") from error
 

@@ -12,9 +12,9 @@ from policies.wording import listed, nearest, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from policies.commands import CommandPattern
+    from policies.commands import CommandPattern, ValuePattern
     from policies.facts import ArgumentFacts, CommandFacts
-    from policies.policy import ArgumentRule, Policy
+    from policies.policy import ArgumentRule, CommandsBlock, Policy
 
 
 def command_findings(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Finding]:
@@ -122,6 +122,7 @@ def _rules(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Finding
             what = f"the rule for `{rule.command.text}` bounds a command that nobody can call"
             yield Finding("unused-rule", what, "remove it, or allow the command", rule.at)
         yield from _rule_arguments(rule, commands)
+    yield from _origins(policy.commands)
 
 
 def _rule_arguments(rule: ArgumentRule, commands: Sequence[CommandFacts]) -> Iterator[Finding]:
@@ -137,6 +138,23 @@ def _rule_arguments(rule: ArgumentRule, commands: Sequence[CommandFacts]) -> Ite
         shown = listed(pattern.text for pattern in patterns)
         what = f"argument `{name}` of `{rule.command.text}` may send to whatever matches {shown}"
         yield Finding("sink-pattern", what, "name each destination in `arguments:` instead", rule.at)
+
+
+def _origins(block: CommandsBlock) -> Iterator[Finding]:
+    """Find destinations that are fixed beside the rules; joining leaves none."""
+    named = {item for rule in block.rules for item in _named_by(rule)}
+    for rule in block.origins or ():
+        for kind, name, pattern in _named_by(rule):
+            if (kind, name, pattern) not in named:
+                what = f"argument `{name}` of `{rule.command.text}` may send to {quoted(pattern.text)}"
+                yield Finding("sink-pattern", f"{what}, which no rule fixes", "name it in `rules:`", rule.at)
+
+
+def _named_by(rule: ArgumentRule) -> Iterator[tuple[str, str, ValuePattern]]:
+    for kind, values in (("arguments", rule.arguments), ("sink_pattern", rule.sink_pattern)):
+        for name, patterns in values.items():
+            for pattern in patterns:
+                yield kind, name, pattern
 
 
 def _not_binding(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Finding]:

@@ -18,9 +18,15 @@ from policies.policy import EgressRule, ExecBlock, FilesBlock, NetworkBlock, Pol
 from policies.wording import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from policies.document import Path
 
 DEEPEST_EXTENDS: Final = 8
+_JOINING_MEND: Final = {
+    "origins": "name destinations in `rules`, under `arguments` or `sink_pattern`",
+    "unfixed": "leave it out: `host`, `methods` and `paths` say what a rule fixes",
+}
 _EMPTY: Final = {"files": FilesBlock(), "network": NetworkBlock(), "exec": ExecBlock()}
 
 
@@ -40,13 +46,15 @@ class SourceText:
 Find = Callable[[str], SourceText | None]
 
 
-def parse_policy(text: str, *, origin: str, find: Find | None = None) -> Policy:
+def parse_policy(text: str, *, origin: str, find: Find | None = None, resolved: bool = False) -> Policy:
     """Make a policy from its text.
 
     Args:
         text: The whole file, at most 64 KiB of YAML 1.2.
         origin: The file's name, for messages and reasons.
         find: Finds the text that a name in `extends` means; None means that nothing can be extended.
+        resolved: Whether the text is what `Policy.as_yaml` wrote, as beside a session's ledger. Only there
+            may stand what joining writes: it fixes destinations past the file's own rules.
 
     Returns:
         The resolved policy: a block for each capability held, everything joined that it extends.
@@ -55,12 +63,14 @@ def parse_policy(text: str, *, origin: str, find: Find | None = None) -> Policy:
         PolicyFileError: With every problem of the file.
         ForbiddenGrantError: When the grant asks for all three capabilities.
     """
-    return _parse(SourceText(origin, text), find or (lambda _: None), ())
+    return _parse(SourceText(origin, text), find or (lambda _: None), (), resolved=resolved)
 
 
-def _parse(source: SourceText, find: Find, above: tuple[str, ...]) -> Policy:
+def _parse(source: SourceText, find: Find, above: tuple[str, ...], *, resolved: bool = False) -> Policy:
     document = read_document(source.text, origin=source.origin)
     written = _validate(document)
+    if not resolved and (joined := [*_written_by_joining(written, document)]):
+        raise PolicyFileError(joined)
     digest = hashlib.sha256(source.text.encode("utf-8", "surrogatepass")).hexdigest()
     written = written.with_origin(places=_places(document), closure={source.origin: digest})
     if written.extends is not None:
@@ -84,6 +94,16 @@ def _validate(document: Document) -> Policy:
         raise PolicyFileError(problems_of(exc, document, Policy)) from None
     except ForbiddenGrantError as exc:
         raise ForbiddenGrantError(exc.capabilities, splits=exc.splits, at=document.at(("grant",))) from None
+
+
+def _written_by_joining(written: Policy, document: Document) -> Iterator[Problem]:
+    """Find what only joining writes: it fixes destinations, whatever the rules beside it say."""
+    paths: list[Path] = [("commands", "origins")] if written.commands.origins is not None else []
+    rules = written.network.allow if written.network else ()
+    paths += [("network", "allow", place, "unfixed") for place, rule in enumerate(rules) if rule.unfixed]
+    for path in paths:
+        at = document.keys_at.get(path, document.at(path))
+        yield Problem(at, f"key {quoted(path[-1])} is written by joining only", _JOINING_MEND[str(path[-1])])
 
 
 def _places(document: Document) -> dict[str, RuleAt]:

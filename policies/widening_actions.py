@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Final
 from policies.action_line import request_from_values
 from policies.containment import example, url_steps, value_steps, witness
 from policies.decide import decide
+from policies.errors import BadValueError
 from policies.expectations import verdict_of
 from policies.lint_commands import callable_commands
 from policies.request import Allowed, Decision, Denied, SessionFacts
-from policies.sinks import each_value
+from policies.sinks import canonical_sink, each_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from policies.commands import ValuePattern
     from policies.facts import ArgumentFacts, CommandFacts
     from policies.policy import ArgumentRule, EgressRule, Policy
     from policies.request import ActionRequest
@@ -139,23 +141,40 @@ def _programs(old: Policy, new: Policy) -> list[str]:
 
 
 def _argument_values(argument: ArgumentFacts, facts: CommandFacts, old: Policy, new: Policy) -> Iterator[str]:
-    for rule in _rules(facts, new):
+    for rule in _naming_rules(facts, new):
         for pattern in (*rule.arguments.get(argument.name, ()), *rule.sink_pattern.get(argument.name, ())):
             older = [
                 value_steps(other.text)
-                for was in _rules(facts, old)
+                for was in _naming_rules(facts, old)
                 for other in (*was.arguments.get(argument.name, ()), *was.sink_pattern.get(argument.name, ()))
             ]
             found = witness(value_steps(pattern.text), older)
-            yield found or example(value_steps(pattern.text))
+            yield _destination(argument, found or example(value_steps(pattern.text)), pattern)
     if argument.sink is not None:
         yield _SAMPLE.get(argument.sink, "example")
     elif argument.positional or any(argument.name in rule.arguments for rule in _rules(facts, old)):
         yield "x"
 
 
+def _destination(argument: ArgumentFacts, found: str, pattern: ValuePattern) -> str:
+    """Return a value that is one destination, where it has to be: `@example.com` is none."""
+    if argument.sink is None:
+        return found
+    try:
+        canonical_sink(argument.sink, found)
+    except BadValueError:
+        return pattern.text.replace("*", "x")
+    return found
+
+
 def _rules(facts: CommandFacts, policy: Policy) -> list[ArgumentRule]:
     return [rule for rule in policy.commands.rules if rule.command.matches(facts.path)]
+
+
+def _naming_rules(facts: CommandFacts, policy: Policy) -> list[ArgumentRule]:
+    """Return the rules that name values, with those that only fix them."""
+    origins = (rule for rule in policy.commands.origins or () if rule.command.matches(facts.path))
+    return [*_rules(facts, policy), *origins]
 
 
 def _urls(facts: CommandFacts, old: Policy, new: Policy) -> Iterator[str]:
