@@ -77,7 +77,12 @@ class _Streamed(Task):
         self._pieces = pieces
 
     def receive_body(self) -> bytes:
-        """Return the next piece; empty when there is none."""
+        """Return the next piece; empty when there is none.
+
+        Raises:
+            RefusedError: code `cancelled` when the host does not want it any more.
+        """
+        self.require_wanted()
         return next((piece for piece in self._pieces if piece), b"")
 
 

@@ -26,11 +26,13 @@ def looked_for(descriptor: int, old: bytes) -> Found:
     """Count what would be replaced; memory is bounded by a block and by the text that is looked for."""
     found = Found()
     line = 1
-    for text, places, used in _blocks(descriptor, old):
-        found.count += len(places)
-        for place in places[: SHOWN_PLACES - len(found.lines)]:
-            found.lines.append(line + text.count(b"\n", 0, place))
-        line += text.count(b"\n", 0, used)
+    for parts in _blocks(descriptor, old):
+        found.count += len(parts) - 1
+        for part in parts[:-1][: SHOWN_PLACES - len(found.lines)]:
+            line += part.count(b"\n")
+            found.lines.append(line)
+            line += old.count(b"\n")
+        line += parts[-1].count(b"\n")
     return found
 
 
@@ -47,31 +49,25 @@ def replaced(descriptor: int, old: bytes, new: bytes, *, count: int) -> Iterator
         RefusedError: code `busy`, at the end, when the file is no longer the one that was looked at.
     """
     seen = 0
-    for text, places, used in _blocks(descriptor, old):
-        start = 0
-        for place in places:
-            yield text[start:place] + new
-            start = place + len(old)
-        seen += len(places)
-        if used > start:
-            yield text[start:used]
+    at_once = max(1, BLOCK_BYTES // (len(new) + 1))
+    for parts in _blocks(descriptor, old):
+        seen += len(parts) - 1
+        for first in range(0, len(parts), at_once):
+            after = first + at_once
+            yield new.join(parts[first:after]) + (new if after < len(parts) else b"")
     if seen != count:
         raise RefusedError("busy", "the file was changed while it was read; nothing was written")
 
 
-def _blocks(descriptor: int, old: bytes) -> Iterator[tuple[bytes, list[int], int]]:
-    """Yield pieces of a file: the text, where `old` begins in it, and how much of it is done with."""
+def _blocks(descriptor: int, old: bytes) -> Iterator[list[bytes]]:
+    """Yield pieces of a file, each as the texts between which `old` stands in it."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     size = max(BLOCK_BYTES, len(old))
     rest = b""
     while block := os.read(descriptor, size):
-        text = rest + block
-        places, start = [], 0
-        while (place := text.find(old, start)) >= 0:
-            places.append(place)
-            start = place + len(old)
-        used = max(start, len(text) - len(old) + 1, 0)
-        yield text, places, used
-        rest = text[used:]
+        parts = (rest + block).split(old)
+        done = max(len(parts[-1]) - len(old) + 1, 0)
+        parts[-1], rest = parts[-1][:done], parts[-1][done:]  # which may begin what the next block ends
+        yield parts
     if rest:
-        yield rest, [], len(rest)
+        yield [rest]

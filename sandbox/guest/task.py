@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import os
+import select
 from struct import iter_unpack
 
 from . import frames
@@ -36,8 +37,8 @@ class Channel:
 
     @property
     def has_frame(self) -> bool:
-        """Tell whether `receive` would return at once."""
-        return bool(self._waiting)
+        """Tell whether `receive` would return at once, or begin to."""
+        return bool(self._waiting) or bool(select.select([self._wire], [], [], 0)[0])
 
     def receive(self) -> Frame:
         """Return the next frame; descriptors that came with it are added to `descriptors`.
@@ -103,6 +104,17 @@ class Task:
             if frame.kind == frames.CANCEL:
                 raise RefusedError("cancelled", "the operation was cancelled")
         return b""
+
+    def require_wanted(self) -> None:
+        """Look, between two steps of long work after the body, whether the result is still wanted.
+
+        Raises:
+            RefusedError: code `cancelled` when the host does not want it any more.
+        """
+        while self.channel.has_frame:
+            frame = self.channel.receive()
+            if (frame.stream, frame.kind) == (self.stream, frames.CANCEL):
+                raise RefusedError("cancelled", "the operation was cancelled")
 
     def finish(self, result: Object) -> None:
         """Send the outcome of an operation that was done."""
