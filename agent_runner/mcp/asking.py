@@ -9,6 +9,13 @@ import httpx2
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from mcp.types import (
+    CONNECTION_CLOSED,
+    REQUEST_TIMEOUT,
+    CallToolRequest,
+    CallToolRequestParams,
+    CallToolResult,
+)
 
 from cli_tools import said
 from cli_tools.command import Outcome
@@ -18,12 +25,14 @@ from cli_tools.transport import ConnectorTransport
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mcp.types import CallToolResult
-
     from cli_tools.connector import Connector
 
 CALL_SECONDS: Final = 120.0
 """For connecting and the call itself."""
+_AFTER_SENDING: Final = frozenset({"timeout", "upstream", "too-large"})
+"""What a connector tells once the other side may have read the request."""
+_NO_ANSWER: Final = frozenset({CONNECTION_CLOSED, REQUEST_TIMEOUT})
+"""Errors of the client's own: the server said nothing."""
 
 
 class _Transport(httpx2.AsyncBaseTransport):
@@ -36,6 +45,9 @@ class _Transport(httpx2.AsyncBaseTransport):
     def __init__(self, connector: Connector) -> None:
         self._inner = ConnectorTransport(connector)
         self.refused: ActionError | None = None
+        self.calls = False
+        """Whether what is sent from now on is the call itself."""
+        self.results: list[CallToolResult] = []
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Make one request; no stream is opened in which a server could speak unasked.
@@ -67,31 +79,48 @@ async def asked(connector: Connector, server: str, tool: str, arguments: Mapping
     transport = _Transport(connector)
     try:
         async with asyncio.timeout(CALL_SECONDS):
-            return _outcome(await _called(transport, connector.base_url, tool, dict(arguments)))
-    except TimeoutError as error:
-        raise ActionError("timeout", f"`{server}` did not answer within {CALL_SECONDS:.0f} s") from error
-    except ActionError:
-        raise
+            await _call(transport, connector.base_url, tool, dict(arguments))
     except Exception as error:
-        raise transport.refused or _told(server, error) from error
+        # What goes wrong once the answer is there, such as the end of the session, undoes nothing.
+        if not transport.results:
+            raise _told(transport, server, error) from error
+    return _outcome(transport.results[0])
 
 
-async def _called(
-    transport: httpx2.AsyncBaseTransport, url: str, tool: str, arguments: dict[str, Any]
-) -> CallToolResult:
+async def _call(transport: _Transport, url: str, tool: str, arguments: dict[str, Any]) -> None:
+    """Keep the result in the transport, which outlives the contexts and what their ends raise."""
+    params = CallToolRequestParams(name=tool, arguments=arguments)
     async with (
         httpx2.AsyncClient(transport=transport, trust_env=False, timeout=CALL_SECONDS) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
     ):
-        return await client.call_tool(tool, arguments)
+        transport.calls = True
+        # INVARIANT: not `call_tool`, which fetches the server's own `outputSchema` and runs its patterns in
+        # this loop: one that backtracks would stop the runner, its lease and its clocks for good.
+        result = await client.session.send_request(CallToolRequest(params=params), CallToolResult)
+        transport.results.append(result)
 
 
-def _told(server: str, error: Exception) -> ActionError:
+def _told(transport: _Transport, server: str, error: Exception) -> ActionError:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, MCPError):
+    refused = transport.refused
+    if refused is not None:
+        return _unknown(refused) if transport.calls and refused.code in _AFTER_SENDING else refused
+    if isinstance(error, MCPError) and error.code not in _NO_ANSWER:
         return ActionError("refused", f"`{server}` refused: {said.shown(str(error))}")
-    return ActionError("upstream", f"`{server}` did not do it: `{type(error).__name__}`")
+    timed_out = isinstance(error, TimeoutError)
+    why = f"not answer within {CALL_SECONDS:.0f} s" if timed_out else f"not answer: `{type(error).__name__}`"
+    told = ActionError("timeout" if timed_out else "upstream", f"`{server}` did {why}")
+    return _unknown(told) if transport.calls else told
+
+
+def _unknown(told: ActionError) -> ActionError:
+    return ActionError(
+        told.code,
+        f"{told.message}; the call was sent, so it may have been done",
+        hint="look whether it was before you call it again",
+    )
 
 
 def _outcome(result: CallToolResult) -> Outcome:
