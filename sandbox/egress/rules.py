@@ -12,6 +12,7 @@ from policies.egress import decide_http, egress_rules, preferred
 from policies.hosts import HostPattern
 from policies.policy import EgressRule, NetworkBlock, Policy, RuleLimits
 from policies.request import Reason
+from policies.units import Bytes, Count, Seconds
 from policies.urls import Target, UrlPath
 from sandbox.egress.errors import DenialCode
 from sandbox.limits import MIB
@@ -131,11 +132,11 @@ def _written_limits(own: Limits | None) -> RuleLimits:
     if own is None:
         return RuleLimits()
     return RuleLimits.model_construct(
-        sent_bytes=own.sent_bytes,
-        received_bytes=own.received_bytes,
-        requests=own.requests,
-        connections=own.connections,
-        connection_time=own.connection_seconds,
+        sent_bytes=Bytes(own.sent_bytes),
+        received_bytes=Bytes(own.received_bytes),
+        requests=Count(own.requests),
+        connections=Count(own.connections),
+        connection_time=Seconds(int(own.connection_seconds)),
     )
 
 
