@@ -103,6 +103,9 @@ class Service:
             await self._parent.tell(
                 Failed(id=asked.id, code=failure.code, message=failure.message, hint=failure.hint)
             )
+        except Exception as error:  # noqa: BLE001 - whoever asked is waiting, whatever went wrong
+            why = f"the request failed: {type(error).__name__}"
+            await self._parent.tell(Failed(id=asked.id, code="upstream", message=why, hint=""))
         finally:
             self._fetches.pop(asked.id, None)
 

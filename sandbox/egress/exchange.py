@@ -22,7 +22,7 @@ MOST_HEADERS: Final = 128
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,31}")
 _NEVER: Final = frozenset({"CONNECT", "TRACE", "TRACK"})
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
-_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,16384}")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e]{0,16384}")
 HOP_BY_HOP: Final = frozenset(
     {
         "connection",

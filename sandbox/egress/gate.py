@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     Approval = Callable[[Decided, str], Awaitable[str]]
 
 START_SECONDS: Final = 30.0
+MARGIN_SECONDS: Final = 30.0
+"""How much longer than a connection may last its answer is waited for; the process ends it before."""
 
 
 async def no_credentials(name: str) -> Credential | None:  # noqa: ARG001 - it has none of any name
@@ -70,14 +72,15 @@ class EgressGate:
         *,
         credentials: CredentialSource,
         approval: Approval,
-        names: frozenset[str],
+        rules: RuleSet,
     ) -> None:
         self.ca_certificate = ""
         self._process = process
         self._written = written
         self._credentials = credentials
         self._approval = approval
-        self._names = names
+        self._names = frozenset(rule.credential for rule in rules.rules if rule.credential)
+        self._longest_seconds = rules.limits.connection_seconds + MARGIN_SECONDS
         self._action = ""
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Response]] = {}
@@ -113,8 +116,7 @@ class EgressGate:
         """
         authorities = await asyncio.to_thread(ca_file.read_text, "ascii") if ca_file else ""
         process = await EgressProcess.start()
-        names = frozenset(rule.credential for rule in rules.rules if rule.credential)
-        gate = cls(process, Written(journal), credentials=credentials, approval=approval, names=names)
+        gate = cls(process, Written(journal), credentials=credentials, approval=approval, rules=rules)
         listener = asyncio.create_task(gate._listen())
         try:
             await gate._begin(Start(rules=rules, authorities=authorities, proxy=proxy))
@@ -183,8 +185,12 @@ class EgressGate:
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting[asked.id] = answer
         try:
-            await self._process.tell(asked, body)
-            return await answer
+            async with asyncio.timeout(self._longest_seconds):
+                await self._process.tell(asked, body)
+                return await answer
+        except TimeoutError:
+            self._process.send(Cancelled(id=asked.id))
+            raise UpstreamError("timeout", f"no answer within {self._longest_seconds:.0f} s") from None
         except asyncio.CancelledError:
             self._process.send(Cancelled(id=asked.id))
             raise

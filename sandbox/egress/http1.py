@@ -25,11 +25,14 @@ class Http1Exchange(Exchange):
 
     async def send_head(self) -> None:
         """Send the request's head."""
-        request = h11.Request(
-            method=self._head.method,
-            target=self._head.target.path + self._head.query,
-            headers=self._headers(),
-        )
+        try:
+            request = h11.Request(
+                method=self._head.method,
+                target=self._head.target.path + self._head.query,
+                headers=self._headers(),
+            )
+        except (h11.LocalProtocolError, UnicodeError):  # the error would quote a credential
+            raise EgressDeniedError("protocol", "the request is not well formed") from None
         await self._crossing.write(self._encoded(request))
 
     async def send(self, data: bytes) -> None:

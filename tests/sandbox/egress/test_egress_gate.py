@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.egress import gate
 from sandbox.egress.credentials import Credential
-from sandbox.egress.errors import EgressDeniedError, GateLostError, UpstreamError
+from sandbox.egress.errors import EgressDeniedError, EgressError, GateLostError, UpstreamError
 from tests.sandbox.egress.ground import OK, Server, gate_for, rule, rules, serving
 
 if TYPE_CHECKING:
@@ -276,15 +278,55 @@ async def test_a_credential_that_is_not_configured_denies(authority: Authority) 
 
 @pytest.mark.parametrize(
     "header",
-    [("x", "a\r\nhost: evil"), ("x\r\ny", "a"), ("x y", "a"), ("", "a"), ("x:", "a"), ("x", "a\0b")],
+    [
+        ("x", "a\r\nhost: evil"),
+        ("x\r\ny", "a"),
+        ("x y", "a"),
+        ("", "a"),
+        ("x:", "a"),
+        ("x", "a\0b"),
+        ("x", "caf\xe9"),
+    ],
 )
 async def test_a_header_cannot_carry_a_second_one(header: tuple[str, str]) -> None:
     async with serving(Server()) as server, gate_for(rules(rule("127.0.0.1", server.port))) as kept:
         with pytest.raises(EgressDeniedError) as denied:
-            await kept.gate.request("GET", f"http://127.0.0.1:{server.port}/", headers=(header,))
+            await asyncio.wait_for(
+                kept.gate.request("GET", f"http://127.0.0.1:{server.port}/", headers=(header,)), 60
+            )
 
     assert denied.value.code == "protocol"
     assert server.connections == 0
+
+
+async def test_a_credential_that_is_no_header_is_a_denial_which_does_not_show_it(
+    authority: Authority,
+) -> None:
+    async def unsendable(name: str) -> Credential | None:
+        return Credential(value=f"{SECRET}\u20ac{name}")
+
+    server = Server()
+    async with serving(server, tls=authority.server("localhost")):
+        keyed = rule("localhost", server.port, credential="github")
+        async with gate_for(rules(keyed), ca_file=authority.file, credentials=unsendable) as kept:
+            with pytest.raises(EgressError) as failed:
+                await asyncio.wait_for(kept.gate.request("GET", f"https://localhost:{server.port}/"), 60)
+
+    assert SECRET not in str(failed.value)
+    assert server.heads == []
+
+
+async def test_a_process_that_answers_nothing_is_not_waited_for_longer_than_its_connections_may_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gate, "MARGIN_SECONDS", 0.5)
+    async with gate_for(rules(rule("127.0.0.1", 1), connection_seconds=0.5)) as kept:
+        os.kill(process_of(kept), signal.SIGSTOP)
+        with pytest.raises(UpstreamError) as failed:
+            await asyncio.wait_for(kept.gate.request("GET", "http://127.0.0.1:1/"), 60)
+        os.kill(process_of(kept), signal.SIGCONT)
+
+    assert failed.value.code == "timeout"
 
 
 async def test_headers_of_the_connection_are_the_gates_own() -> None:
