@@ -12,7 +12,7 @@ import fcntl
 import os
 import re
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -88,8 +88,7 @@ class Errands:
         try:
             yield Errand(self._label, path.name)
         finally:
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
+            _let_go(path, descriptor)
 
     def dead(self, name: str) -> bool:
         """Tell whether a container or an image is an errand of this state folder whose process is gone."""
@@ -108,8 +107,22 @@ class Errands:
         if self._folder is None or not self._folder.is_dir():
             return
         for lock in self._folder.iterdir():
-            if not is_held(lock):
-                lock.unlink(missing_ok=True)
+            _forget(lock)
+
+
+def _forget(lock: Path) -> None:
+    """Remove a lock that nobody holds; it is held meanwhile, for its maker may just be about to."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.unlink(missing_ok=True)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
 
 
 def _locked(folder: Path) -> tuple[Path, int]:
@@ -117,7 +130,20 @@ def _locked(folder: Path) -> tuple[Path, int]:
     while True:
         path = folder / secrets.token_hex(8)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if path.exists():
-            return path, descriptor
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists():
+                return path, descriptor
+        except BaseException:
+            _let_go(path, descriptor)
+            raise
         os.close(descriptor)  # `forget` came between, and took it for a dead one's
+
+
+def _let_go(path: Path, descriptor: int) -> None:
+    """Remove a lock that this process holds; one that cannot be removed is left for `forget`."""
+    try:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)

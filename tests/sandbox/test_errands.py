@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from audit.lock import is_held
 from sandbox.errands import Errand, Errands
 from sandbox.errors import SandboxError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LABEL, OTHER = "a" * 16, "b" * 16
 
@@ -46,6 +47,76 @@ def test_the_lock_of_a_killed_process_is_forgotten_and_that_of_a_living_one_is_n
         left = [path.name for path in (tmp_path / "errands").iterdir()]
 
     assert (done.stderr, found, left) == ("", True, [living.token])
+
+
+def test_a_lock_is_held_while_it_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its maker, who may be between making and locking it, waits, finds it gone, and makes another."""
+    errands = Errands(tmp_path, LABEL)
+    (tmp_path / "errands").mkdir()
+    lock = tmp_path / "errands" / ("0" * 16)
+    lock.touch()
+    removed = Path.unlink
+    held: list[bool] = []
+
+    def looked_at(path: Path, **how: bool) -> None:
+        held.append(is_held(path))
+        removed(path, **how)
+
+    monkeypatch.setattr(Path, "unlink", looked_at)
+    errands.forget()
+
+    assert (held, lock.exists()) == ([True], False)
+
+
+def test_what_is_no_lock_is_left_where_it_is(tmp_path: Path) -> None:
+    errands = Errands(tmp_path, LABEL)
+    folder = tmp_path / "errands"
+    (folder / "folder").mkdir(parents=True)
+    (folder / "link").symlink_to(tmp_path)
+    (folder / "lock").touch()
+
+    errands.forget()
+
+    assert sorted(path.name for path in folder.iterdir()) == ["folder", "link"]
+
+
+def test_a_lock_that_the_disk_cannot_hold_is_one_clear_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system may refuse locks; neither the file nor its descriptor stays."""
+
+    def refused(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(fcntl, "flock", refused)
+
+    with pytest.raises(SandboxError) as caught, Errands(tmp_path, LABEL).begun():
+        pass
+
+    assert caught.value.message == f"`{tmp_path}/errands` cannot be written: no locks available"
+    assert list((tmp_path / "errands").iterdir()) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_an_errand_whose_lock_cannot_be_removed_has_ended_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was made is not lost for it: the lock is free, and is forgotten later."""
+    errands = Errands(tmp_path, LABEL)
+
+    def read_only(_path: Path, **_how: bool) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", read_only)
+        with errands.begun() as errand:
+            pass
+    dead = errands.dead(errand.container)
+    errands.forget()
+
+    assert dead
+    assert list((tmp_path / "errands").iterdir()) == []
 
 
 def test_a_battery_lives_as_long_as_its_errand(tmp_path: Path) -> None:
