@@ -18,6 +18,8 @@ _PLACE: Final = re.compile(r"\{([a-z][a-z0-9]*)\}")
 _STARTS: Final = "-@+~"
 """What begins an option, or the name of a response file that a program reads more arguments from."""
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./ ")
+_PARTS: Final = frozenset("/ ")
+"""What a value may end too early where the word goes on behind it: the replacement in `s/x/{value}/`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +37,14 @@ class Word:
     """Whether the word stands behind a `--` that ends the program's options."""
 
     @property
-    def is_value(self) -> bool:
-        """Say whether the word is a value and nothing else."""
-        return bool(self.argument) and not self.before and not self.after
+    def opens(self) -> bool:
+        """Say whether the value is an option's whole value, or begins it: `--data={x}`."""
+        return self.before.endswith("=")
 
-    @property
-    def separators(self) -> frozenset[str]:
+    def separators(self, form: Form) -> frozenset[str]:
         """Return what the program may take the word apart by: a value in the word holds none of it."""
-        return frozenset(self.before + self.after) - _PLAIN
+        parts = _PARTS if self.after and not form.is_path else frozenset[str]()
+        return frozenset(self.before + self.after) - (_PLAIN - parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +91,12 @@ class Template:
         if form.is_path:
             text = text if text == "." else f"./{text.removeprefix('./')}"
         allowed = "-" if word.behind_dashes else ""
-        if word.is_value and text[:1] in _STARTS and text[:1] not in allowed and not _is_safe(text, form):
+        begins = not word.before  # an option's own value begins behind its `=`: there a response file can
+        first = text[:1]
+        is_more = first in _STARTS and first not in allowed if begins else word.opens and first == "@"
+        if is_more and not _is_safe(text, form):
             raise _refused(word, f"`{text[:60]}` begins with `{text[0]}`, which the program may read as more")
-        if found := sorted(word.separators & set(text)):
+        if found := sorted(word.separators(form) & set(text)):
             raise _refused(word, f"`{text[:60]}` holds `{found[0]}`, at which the program may take it apart")
         return text
 

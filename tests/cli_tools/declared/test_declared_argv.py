@@ -45,6 +45,8 @@ commands:
       - "{text}"
       - "--raw={raw}"
       - "-Wl={text}"
+      - "{text}.txt"
+      - "{text}=1"
       - "--count={count}"
       - {with: loud, words: [--loud]}
       - {with: last, words: [--last, "{last}"]}
@@ -74,6 +76,24 @@ def parsed(**arguments: object) -> Action:
     return CATALOGUE.parse(ToolProposal(tool=tool, arguments=json.dumps(arguments)))
 
 
+def written(word: str, value: str, *, kind: str = "type: pattern, pattern: '.*'") -> str:
+    """Return the one word of a command's argv with a value in it."""
+    text = f"""version: 1
+commands:
+  - name: one
+    summary: Print one word.
+    program: printargs
+    needs: [files, exec]
+    sinks: {{}}
+    arguments: {{text: {{{kind}}}}}
+    argv: ['{word}']
+    examples: [{{line: one a, runs: false}}]
+"""
+    catalogue = Catalogue(made for _, made in declared_commands(text, origin="x"))
+    action = catalogue.parse(ToolProposal(tool="one", arguments=json.dumps({"text": value})))
+    return action.command.started(action.parameters)[1]
+
+
 VALUE = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=12), st.text("ab-@=*./$ ", max_size=8))
 
 
@@ -93,7 +113,7 @@ def test_the_argv_is_the_template_with_these_very_values_or_the_line_is_refused(
         return
 
     assert action.command.started(action.parameters) == (
-        "printargs", text, f"--raw={raw}", f"-Wl={text}", f"--count={count}",
+        "printargs", text, f"--raw={raw}", f"-Wl={text}", f"{text}.txt", f"{text}=1", f"--count={count}",
         *(["--loud"] if loud else []), *([] if last is None else ["--last", last]), "a.example", "--", "-two",
         raw,
     )  # fmt: skip
@@ -171,3 +191,40 @@ def test_the_examples_of_the_shipped_files_mean_what_they_say(path: Path) -> Non
                 action = catalogue.parse(LineProposal(line=example.line))
                 assert action.command is made
                 assert action.command.started(action.parameters) == example.argv
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "plain"),
+    [
+        ("{text}.txt", "-rf", "r-f"),
+        ("{text}=1", "--output", "output"),
+        ("{text}.txt", "@args", "args@"),
+        ("--data={text}", "@secret", "-1"),
+    ],
+)
+def test_a_value_that_begins_a_word_or_an_options_value_is_not_read_as_more(
+    word: str, value: str, plain: str
+) -> None:
+    """`-rf` in `{text}.txt` is an option, and `@secret` in `--data={text}` a file to send."""
+    with pytest.raises(UsageError) as caught:
+        written(word, value)
+
+    assert caught.value.message.endswith(f"begins with `{value[0]}`, which the program may read as more")
+    assert written(word, plain) == word.replace("{text}", plain)
+
+
+@pytest.mark.parametrize(("word", "value"), [("s/a/{text}/", "b/e;s/x"), ("y {text} z", "a b")])
+def test_a_value_does_not_close_what_its_word_opens(word: str, value: str) -> None:
+    """What a slash or a space of the word ends, a value must not end before it."""
+    with pytest.raises(UsageError) as caught:
+        written(word, value)
+
+    assert "at which the program may take it apart" in caught.value.message
+    assert written(word, "b") == word.replace("{text}", "b")
+
+
+def test_a_path_holds_slashes_wherever_it_stands_and_a_text_behind_a_folder_does() -> None:
+    path = "type: path, access: read"
+
+    assert written("a/{text}/c.txt", "d/b", kind=path) == "a/./d/b/c.txt"
+    assert written("a/{text}", "d/b") == "a/d/b"
