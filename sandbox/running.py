@@ -22,6 +22,8 @@ LAST_SIGNAL: Final = 64
 """The highest of Linux, on every machine that pairlock runs on: signal(7)."""
 MOST_BYTES: Final = 2**53
 """More than a guest can send; a reader of JSON keeps it exactly (RFC 8259, clause 6)."""
+LONGEST_SECONDS: Final = 86_400.0
+"""A program's own time; the guest takes no more (`sandbox.guest.program.MAX_TIMEOUT_SECONDS`)."""
 
 ENVIRONMENT: Final = {
     "HOME": SCRATCH,

@@ -24,7 +24,7 @@ from sandbox.errors import (
 from sandbox.limits import MIB, Limits
 from sandbox.link import Link
 from sandbox.proxied import BUNDLE, proxy_environment, trust_environment
-from sandbox.running import ENVIRONMENT, NOTHING, ProcessResult, Running, process_result
+from sandbox.running import ENVIRONMENT, LONGEST_SECONDS, NOTHING, ProcessResult, Running, process_result
 from sandbox.spec import SCRATCH, ContainerSpec
 
 if TYPE_CHECKING:
@@ -132,11 +132,12 @@ class Sandbox:
             argv: As in `spawn`.
             take: Takes each piece of its output.
             cwd: As in `spawn`.
-            timeout_seconds: Until it is ended; at most the sandbox's own life.
+            timeout_seconds: Until it is ended; at most the sandbox's own life, and a day.
             stdin: As in `spawn`.
             environment: As in `spawn`.
         """
-        seconds = min(timeout_seconds or self.limits.wall_seconds, self.limits.wall_seconds)
+        wall_seconds = self.limits.wall_seconds
+        seconds = min(timeout_seconds or wall_seconds, wall_seconds, LONGEST_SECONDS)
         most = self.limits.session_output_bytes - self.output_bytes
         arguments = self._program(argv, cwd, environment, seconds=seconds, output_bytes=most)
         return Running(self.link, arguments, stdin or b"", take)

@@ -10,6 +10,7 @@ from cli_tools.command import Command, Outcome, Surroundings, command
 from cli_tools.errors import ActionError
 from cli_tools.neutral import field
 from cli_tools.run.program import NEEDS
+from sandbox.errors import OperationFailedError
 
 if TYPE_CHECKING:
     from cli_tools.run.jobs import Job, Jobs
@@ -47,6 +48,8 @@ def _standing(job: Job) -> str:
     where = f"job {job.number}, {job.seconds:.1f} s, {job.total_bytes} bytes of output"
     if job.is_running:
         return f"{where}, runs"
+    if isinstance(job.error, OperationFailedError) and not job.was_stopped:
+        return f"{where}, failed: {field(job.error.reason)}"
     result = job.result
     if result is None:
         return f"{where}, {'was stopped' if job.was_stopped else 'was lost'}"

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli_tools.run import jobs
+from sandbox.guest.program import MAX_TIMEOUT_SECONDS
+from sandbox.limits import Limits
+from sandbox.running import LONGEST_SECONDS
 from tests.cli_tools.door import open_door
 
 if TYPE_CHECKING:
@@ -74,7 +77,10 @@ async def test_a_stopped_program_is_gone_with_everything_that_it_started(place: 
     assert left.text.splitlines()[0] == "0"
 
 
-async def test_a_program_that_is_not_there_is_told_at_once_and_is_no_job(place: Path) -> None:
+async def test_a_program_that_is_not_there_is_told_at_once_and_is_no_job(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "START_SECONDS", 60.0)
     async with open_door(place, POLICY) as door:
         missing = await door.tool("run", **background("no-such-program"))
         none = await door.line("run status")
@@ -83,6 +89,29 @@ async def test_a_program_that_is_not_there_is_told_at_once_and_is_no_job(place: 
     assert missing.text.startswith("error (not-found): program `no-such-program` was not found")
     assert none.text == "nothing runs or ran in the background"
     assert wrong.text == "error (not-found): no job 1 runs or ran\nhint: there are: none"
+
+
+async def test_a_start_that_fails_later_says_why(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the guest may need longer than a start is watched."""
+    monkeypatch.setattr(jobs, "START_SECONDS", 0.0)
+    async with open_door(place, POLICY) as door:
+        await door.tool("run", **background("no-such-program"))
+        seen = await ended(door, 1)
+
+    assert ", failed: program `no-such-program` was not found" in seen.text
+    assert "was lost" not in seen.text
+
+
+async def test_programs_run_in_the_background_of_a_session_that_may_last_for_days(place: Path) -> None:
+    """The guest takes a day for one program, and a policy's `wall_time` may be thirty."""
+    async with open_door(place, POLICY) as door:
+        door.gate._sandbox.limits = Limits(wall_seconds=30 * 86_400.0)
+        started = await door.tool("run", **background("true"))
+        finished = await ended(door, 1)
+
+    assert started.kind == "done"
+    assert "ended with exit code 0" in finished.text
+    assert LONGEST_SECONDS == MAX_TIMEOUT_SECONDS
 
 
 async def test_the_time_of_a_background_program_is_bounded(place: Path) -> None:
