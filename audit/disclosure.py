@@ -7,36 +7,45 @@ import orjson
 from audit.errors import BrokenLedgerError
 from audit.fields import Commitment
 from audit.openings import Gone, Openings
+from audit.state import SessionFiles
 from audit.verdict import Disclosed, Disclosure, Undisclosed
-from audit.walk import gather_commitments
+from audit.walk import Walk, gather_commitments
+
+LARGEST_BODY = 64 * 1024 * 1024
+"""Bytes of a body that was moved out of its line, as far as it is searched for more commitments."""
 
 
-def disclosure_of(
-    commitments: set[str], moved: set[str], openings: Openings, withheld: set[str]
-) -> Disclosure:
+def disclosure_of(walk: Walk, files: SessionFiles, withheld: set[str]) -> Disclosure:
     """Return whether there is a value behind every commitment, each value read and let go.
 
+    That only the salt was ever kept is believed of a commitment whose entry says that it may be so, for the
+    table of openings is not chained.
+
     Args:
-        commitments: What the entries hold; what bodies elsewhere hold is added.
-        moved: Those of bodies that were moved out of their lines.
-        openings: What the session keeps.
+        walk: What the entries hold.
+        files: The session's files.
         withheld: What was deleted on purpose, as the host's log records.
     """
+    try:
+        openings = Openings(files)
+    except BrokenLedgerError:
+        return Undisclosed((), tuple(sorted(walk.commitments)))
+    known = set(walk.commitments)
     opened = accounted = proofs = 0
     missing, changed = [], []
-    waiting = sorted(commitments)
+    waiting = sorted(known)
     for digest in waiting:  # a body that was moved out holds more of them, which are put behind it
         try:
             value = openings.value(Commitment(digest=digest, size=openings.size_of(digest)))
+            within = _within(value) - known if digest in walk.moved else set()
         except BrokenLedgerError:
             changed.append(digest)
             continue
         if not isinstance(value, Gone):
             opened += 1
-            within = _within(value) - commitments if digest in moved else set()
-            commitments |= within
+            known |= within
             waiting += sorted(within)
-        elif value.never_kept:
+        elif value.never_kept and digest in walk.proofs:
             proofs += 1
         elif digest in withheld:
             accounted += 1
@@ -47,9 +56,17 @@ def disclosure_of(
     return Disclosed(opened, accounted, proofs)
 
 
-def _within(value: bytes) -> set[str]:
-    """Return the commitments in a body that was moved out; what is no body of a writer's holds none."""
+def _within(value: bytes | Gone) -> set[str]:
+    """Return the commitments in a body that was moved out; what is no body of a writer's holds none.
+
+    Raises:
+        BrokenLedgerError: When it is longer than any writer's.
+    """
     found: set[str] = set()
+    if isinstance(value, Gone):
+        return found
+    if len(value) > LARGEST_BODY:
+        raise BrokenLedgerError(f"a body of {len(value)} bytes is longer than {LARGEST_BODY}")
     with suppress(orjson.JSONDecodeError):
         gather_commitments(orjson.loads(value), found)
     return found

@@ -7,22 +7,24 @@ value is checked against its commitment each time it is read.
 import base64
 import binascii
 import gzip
-import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BufferedReader
 from pathlib import Path
 
 import orjson
 
 from audit.errors import BrokenLedgerError
 from audit.fields import Commitment
+from audit.segments import opened
 from audit.state import SessionFiles, sync_folder, write_private
 
 SALT_BYTES = 32
 LARGEST_INLINE = 8 * 1024
 LARGEST_BLOB = 256 * 1024 * 1024
+_LONGEST_LINE = 128 * 1024  # bytes of a line of the table: a small value, each of its bytes escaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,9 @@ class Openings:
 
     Args:
         files: The session's files. Only the places of lines are kept in memory.
+
+    Raises:
+        BrokenLedgerError: When the table is no file, or cannot be read.
     """
 
     def __init__(self, files: SessionFiles) -> None:
@@ -126,7 +131,7 @@ class Openings:
     def size_of(self, digest: str) -> int:
         """Return the length that the table claims for a value, in bytes; 0 when there is no line."""
         size = self._fields(digest).get("size")
-        return size if isinstance(size, int) and size > 0 else 0
+        return size if type(size) is int and 0 < size <= LARGEST_BLOB else 0
 
     def salt(self, commitment: Commitment) -> bytes | None:
         """Return a commitment's salt; None when there is no opening."""
@@ -156,9 +161,9 @@ class Openings:
         place = self._places.get(digest)
         if place is None:
             return {}
-        with self._files.openings.open("rb") as file:
+        with BufferedReader(opened(self._files.openings)) as file:
             file.seek(place)
-            fields = _object_in(file.readline()) or {}
+            fields = _object_in(file.readline(_LONGEST_LINE)) or {}
         return fields if fields.get("commitment") == digest else {}
 
     def _read(self, commitment: Commitment, fields: dict[str, object]) -> bytes | None:
@@ -174,10 +179,12 @@ class Openings:
     def _blob(self, commitment: Commitment) -> bytes | None:
         path = blob_path(self._files, commitment.digest)
         try:
-            with gzip.open(path, "rb") as file:
+            with opened(path) as raw, gzip.GzipFile(fileobj=raw, mode="rb") as file:
                 return file.read(min(commitment.size, LARGEST_BLOB) + 1)
-        except FileNotFoundError:
-            return None
+        except BrokenLedgerError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
         except (OSError, EOFError, zlib.error) as error:
             raise BrokenLedgerError(f"blob `{path.name[:16]}` cannot be read back", path=path) from error
 
@@ -214,12 +221,14 @@ def _decoded(text: str, commitment: Commitment) -> bytes:
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield the whole lines of the table with their places; what is torn or no object is passed over."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
+        raw = opened(path)
+    except BrokenLedgerError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return
+        raise
     place = 0
-    with os.fdopen(descriptor, "rb") as file:
-        for line in file:
+    with BufferedReader(raw) as file:
+        while line := file.readline(_LONGEST_LINE):
             fields = _object_in(line)
             if fields is not None:
                 yield place, fields
@@ -236,6 +245,7 @@ def _object_in(line: bytes) -> dict[str, object] | None:
 
 def _salt_in(fields: dict[str, object]) -> bytes | None:
     try:
-        return bytes.fromhex(str(fields["salt"]))
+        salt = bytes.fromhex(str(fields["salt"]))
     except (KeyError, ValueError):
         return None
+    return salt if len(salt) == SALT_BYTES else None

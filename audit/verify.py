@@ -13,7 +13,6 @@ from audit.index import HostIndex, SessionRecord, read_index
 from audit.keys import pinned
 from audit.lock import is_held
 from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
-from audit.openings import Openings
 from audit.recover import walk_of
 from audit.segments import Lines
 from audit.state import SessionFiles, StateFiles, check_format
@@ -203,7 +202,7 @@ def _with_file(found: Verification, files: SessionFiles, record: SessionRecord) 
         authenticity=_never_begun(found.authenticity, walk, record),
         integrity=integrity,
         completeness=_completeness(walk, record, there, lines.torn.size, held=held),
-        disclosure=disclosure_of(walk.commitments, walk.moved, Openings(files), record.withheld),
+        disclosure=disclosure_of(walk, files, record.withheld),
     )
 
 

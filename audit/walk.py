@@ -4,6 +4,7 @@ What binds a line: its place and predecessor, its exact spelling, the seals in t
 host's log knows, the keys that the host's log registered. This is the hot path of `audit verify`.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from audit.note import Checkpoint, VerifierKey, open_checkpoint
 
 _COMMITMENT = {"digest", "size"}
 _MOVED_OUT = {"overflow"}
+_KEPT_AS_PROOF = ("model.asked", "messages")
+"""The type and the field that may keep a salt only: the messages have entries of their own."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _AT_ONCE = 64
 _LONGEST_MOVED = 1024  # bytes of a line whose body was moved out: it holds a commitment and no more
 _TYPE_BEHIND, _TYPE_BEFORE = 100, 180  # where a line that a writer wrote says its type
@@ -88,6 +92,7 @@ class Walk:
         self.last_kind = ""
         self.commitments: set[str] = set()
         self.moved: set[str] = set()
+        self.proofs: set[str] = set()
         self._collect = collect
         self._leaves: list[bytes] = []
         self._vkey = VerifierKey.parse(bound.vkeys[epoch]) if epoch in bound.vkeys else None
@@ -130,6 +135,8 @@ class Walk:
                 gather_commitments(fields.body, self.commitments)
                 if fields.body.keys() == _MOVED_OUT:
                     gather_commitments(fields.body, self.moved)
+                elif kind == _KEPT_AS_PROOF[0]:
+                    gather_commitments(fields.body.get(_KEPT_AS_PROOF[1]), self.proofs)
             leaf = sha256(b"\x00" + line).digest()
             waiting.append(leaf)
             prev = leaf.hex()
@@ -338,7 +345,8 @@ def gather_commitments(body: object, into: set[str]) -> None:
         if isinstance(value, list):
             waiting.extend(value)
         elif isinstance(value, dict):
-            if value.keys() == _COMMITMENT and isinstance(value["digest"], str):
-                into.add(value["digest"])
+            digest = value.get("digest") if value.keys() == _COMMITMENT else None
+            if isinstance(digest, str) and _DIGEST.fullmatch(digest):
+                into.add(digest)
             else:
                 waiting.extend(value.values())

@@ -87,8 +87,6 @@ class Bodies:
         return self._absent(value, label) if isinstance(value, Gone) else value
 
     def _absent(self, gone: Gone, label: str) -> Absent:
-        if gone.never_kept:
-            return Absent(label=label, why="only a proof of it was ever kept")
         if gone.commitment in self._withheld:
             return Absent(label=label, why="withheld on purpose; the host's log accounts for it")
         return Absent(label=label, why="gone, and nothing accounts for it", alarming=True)

@@ -365,6 +365,25 @@ def test_a_log_that_is_no_file_is_broken_and_hides_no_other(
     assert "broken" in run("list")[1].splitlines()[0]
 
 
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("change", [_link, _pipe, _folder])
+def test_bodies_that_lie_in_no_file_are_a_fault_and_hide_no_other(
+    recorded: Path, run: Run, change: Callable[[Path], None]
+) -> None:
+    """What stands behind commitments is held as strictly to be a file as the log itself."""
+    change(recorded / "sessions" / SESSION / "openings.jsonl")
+
+    code, out, err = run("verify", "--all", "--json")
+
+    rows = {row["log"]: row for row in map(json.loads, out.splitlines())}
+    assert (code, err) == (6, "")
+    assert (rows[OTHER]["verifies"], rows[SESSION]["bad"]) == (True, ["disclosure"])
+
+
 def test_a_state_folder_that_others_can_write_is_told(recorded: Path, run: Run) -> None:
     assert "warning" not in run("verify", "--all")[2]
     recorded.chmod(0o777)

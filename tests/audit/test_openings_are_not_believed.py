@@ -1,0 +1,132 @@
+"""The table of openings is not chained: what somebody writes into it stops nothing and excuses nothing."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audit.disclosure import LARGEST_BODY
+from audit.event import ModelAsked
+from audit.openings import LARGEST_BLOB
+from audit.verdict import Disclosed, Undisclosed
+from audit.verify import verify_session
+from tests.audit.samples import SESSION, Recorder, Samples
+
+Fields = dict[str, object]
+
+
+async def written(recorder: Recorder, samples: Samples) -> Path:
+    """Write a session with one large body, and return its table of openings."""
+    async with recorder.journal() as journal:
+        await journal.record(samples.finished(1, journal.commit("x" * 100_000)))
+    return recorder.state / "sessions" / SESSION / "openings.jsonl"
+
+
+def never_kept(fields: Fields) -> Fields:
+    return fields | {"kept": False, "blob": False}
+
+
+def never_kept_and_without_salt(fields: Fields) -> Fields:
+    return never_kept(fields) | {"salt": "", "size": 1}
+
+
+def saying(**claims: object) -> Callable[[Fields], Fields]:
+    return lambda fields: fields | claims
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        (never_kept, True),
+        (never_kept_and_without_salt, True),
+        (saying(salt=""), True),
+        (saying(salt="00" * 33), True),
+        (saying(size=2**60), False),
+        (saying(size=-1), False),
+        (saying(size=LARGEST_BLOB + 1), False),
+        (saying(size=True), False),
+        (saying(size="100000"), False),
+        (saying(size=1.5), False),
+    ],
+)
+async def test_whatever_an_opening_claims_its_value_is_missing_or_changed(
+    recorder: Recorder, samples: Samples, change: Callable[[Fields], Fields], *, missing: bool
+) -> None:
+    table = await written(recorder, samples)
+    assert verify_session(recorder.state, SESSION).disclosure == Disclosed(1, 0, 0)
+    fields = json.loads(table.read_text())
+    digest = (fields["commitment"],)
+
+    table.write_text(json.dumps(change(fields)) + "\n")
+
+    wanted = Undisclosed(digest, ()) if missing else Undisclosed((), digest)
+    assert verify_session(recorder.state, SESSION).disclosure == wanted
+
+
+def a_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("become", [a_link, a_pipe, a_folder])
+@pytest.mark.parametrize("name", ["openings.jsonl", "blobs/*.gz"])
+async def test_a_body_that_lies_in_no_file_is_changed(
+    recorder: Recorder, samples: Samples, name: str, become: Callable[[Path], None]
+) -> None:
+    """A link could show any file, and a pipe could keep a reader waiting for ever."""
+    table = await written(recorder, samples)
+    digest = json.loads(table.read_text())["commitment"]
+    (path,) = table.parent.glob(name)
+
+    become(path)
+
+    assert verify_session(recorder.state, SESSION).disclosure == Undisclosed((), (digest,))
+
+
+async def test_a_table_without_an_end_is_passed_over(recorder: Recorder, samples: Samples) -> None:
+    table = await written(recorder, samples)
+    table.write_bytes(table.read_bytes() + b"x" * 1_000_000)
+
+    assert verify_session(recorder.state, SESSION).disclosure == Disclosed(1, 0, 0)
+
+
+async def test_of_a_models_messages_the_salt_alone_may_be_kept(recorder: Recorder, state: Path) -> None:
+    """The messages have entries of their own, so `model.asked` need prove no more than which they were."""
+    async with recorder.journal() as journal:
+        asked = journal.commit("[]", keep=False)
+        await journal.record(ModelAsked(turn=1, backend="b", model="m", messages=asked, message_count=2))
+
+    assert verify_session(state, SESSION).disclosure == Disclosed(0, 0, 1)
+
+
+async def test_what_only_looks_like_a_commitment_is_none(recorder: Recorder, samples: Samples) -> None:
+    async with recorder.journal() as journal:
+        intended = samples.intended(1).model_copy(update={"arguments": {"a": {"digest": "xyz", "size": 1}}})
+        await journal.record(intended)
+
+    assert verify_session(recorder.state, SESSION).faults() == {}
+
+
+async def test_a_body_longer_than_any_writers_is_a_fault_and_is_not_parsed(
+    recorder: Recorder, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recorder.journal() as journal:
+        await journal.record(samples.intended(1, "x" * 40_000))
+    assert verify_session(recorder.state, SESSION).faults() == {}
+
+    monkeypatch.setattr("audit.disclosure.LARGEST_BODY", 30_000)
+
+    assert LARGEST_BODY > 30_000
+    assert "disclosure" in verify_session(recorder.state, SESSION).faults()
