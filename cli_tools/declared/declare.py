@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -79,7 +80,7 @@ def _act(declared: DeclaredCommand, template: Template) -> Act:
         reply = await surroundings.sandbox.spawn(
             template.written(values), timeout_seconds=seconds, stdin=surroundings.body
         )
-        shown = shows.shown(reply.output)
+        shown = await asyncio.to_thread(shows.shown, reply.output)  # the session's beats go on
         return Outcome(
             exit_code=reply.exit_code,
             output=shown.output,

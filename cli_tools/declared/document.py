@@ -21,6 +21,8 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,30}( [a-z][a-z0-9-]{0,30})?")
 _ARGUMENT: Final = re.compile(r"[a-z][a-z0-9]{0,30}")
 _PROGRAM: Final = re.compile(r"(/[A-Za-z0-9_.+-]+)+|[A-Za-z0-9_.+][A-Za-z0-9_.+-]*")
 LARGEST_INTEGER: Final = 2**53
+MOST_PATTERNS: Final = 16
+"""Of `keep`, and of `drop`: each is looked for in every line."""
 Items = TypeVar("Items", bound=tuple[object, ...])
 
 
@@ -42,6 +44,12 @@ def _one_line(text: str) -> str:
 def _at_least_one(items: Items) -> Items:
     if not items:
         raise ValueError("expected at least one")
+    return items
+
+
+def _not_too_many(items: Items) -> Items:
+    if len(items) > MOST_PATTERNS:
+        raise ValueError(f"{len(items)} patterns; expected at most {MOST_PATTERNS}")
     return items
 
 
@@ -101,9 +109,9 @@ class DeclaredGroup(_Closed):
 class DeclaredOutput(_Closed):
     """What of a program's output is shown. Patterns are looked for in each line."""
 
-    keep: tuple[str, ...] = ()
+    keep: Annotated[tuple[str, ...], AfterValidator(_not_too_many)] = ()
     """Only lines in which one of these is found; empty is every line."""
-    drop: tuple[str, ...] = ()
+    drop: Annotated[tuple[str, ...], AfterValidator(_not_too_many)] = ()
     """No line in which one of these is found."""
     first_lines: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     last_lines: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
