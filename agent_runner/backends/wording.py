@@ -38,7 +38,7 @@ def called_arguments(proposal: Proposal) -> dict[str, object]:
         return {"line": safe_text(proposal.line)}
     try:
         given = json.loads(proposal.arguments or "{}", parse_constant=_no_number)
-        json.dumps(given).encode()
+        json.dumps(given, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         given = None
     return given if isinstance(given, dict) else {"not_an_object": safe_text(proposal.arguments)}

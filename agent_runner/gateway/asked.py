@@ -17,13 +17,15 @@ from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from agent_runner.backends.backend import Message
 
 MOST_MESSAGES: Final = 20_000
 MOST_TOOLS: Final = 512
 _NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
+_CALL_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_CHARACTERS_PER_TOKEN: Final = 4
 _WIRE_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -174,6 +176,10 @@ def function_tool(name: object, description: object, parameters: object) -> Tool
     if not isinstance(schema, Mapping):
         raise RefusedRequestError(f"the parameters of tool `{name}` are no object")
     said = "" if description is None else text(description, f"the description of tool `{name}`")
+    try:
+        json.dumps([said, schema], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise RefusedRequestError(f"tool `{name}` holds half of a UTF-16 pair") from None
     return Tool(name=name, description=said, parameters=dict(schema))
 
 
@@ -182,7 +188,14 @@ def call(call_id: object, name: object, arguments: object) -> Call:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise RefusedRequestError("a call's name is not 1 to 128 of letters, digits, `_`, `.` and `-`")
     written = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return Call(call_id=text(call_id, "a call's id"), proposal=ToolProposal(tool=name, arguments=written))
+    return Call(call_id=call_name(call_id), proposal=ToolProposal(tool=name, arguments=written))
+
+
+def call_name(value: object) -> str:
+    """Return the id of a call, as models and servers make them."""
+    if not isinstance(value, str) or not _CALL_ID.fullmatch(value):
+        raise RefusedRequestError("a call's id is not 1 to 128 of letters, digits, `_`, `.`, `:` and `-`")
+    return value
 
 
 def said(content: str, calls: tuple[Call, ...]) -> ModelMessage:
@@ -206,3 +219,17 @@ def named_calls(reply: Reply) -> list[tuple[str, str, str]]:
         else:
             told.append((made.call_id, "line", json.dumps({"line": proposal.line})))
     return told
+
+
+def estimated(messages: Sequence[Message], tools: Sequence[Tool]) -> int:
+    """Return a token for every four characters: what a model's server would count is only known to it."""
+    words = sum(map(_characters, messages))
+    offered = sum(len(tool.name) + len(tool.description) + len(json.dumps(tool.parameters)) for tool in tools)
+    return -(-(words + offered) // _CHARACTERS_PER_TOKEN)
+
+
+def _characters(message: Message) -> int:
+    if not isinstance(message, ModelMessage):
+        return len(message.text)
+    reply = message.reply
+    return len(reply.text) + sum(len(name) + len(arguments) for _, name, arguments in named_calls(reply))

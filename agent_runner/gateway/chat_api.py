@@ -112,7 +112,7 @@ def _message(value: object) -> Message:
         calls = tuple(_made_call(each) for each in schema.items(given.get("tool_calls", []), "tool_calls"))
         return schema.said(schema.joined(content, "content", _PARTS), calls)
     if role == "tool":
-        call_id = schema.text(given.get("tool_call_id"), "tool_call_id")
+        call_id = schema.call_name(given.get("tool_call_id"))
         words = schema.joined(content, "content", _PARTS)
         return ObservationMessage(call_id=call_id, text=words, refused=False)
     raise schema.capability(f"role `{role[:80]}`")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.gateway.asked import Api, Asked, RefusedRequestError, capability
+from agent_runner.gateway.asked import Api, Asked, RefusedRequestError, capability, estimated
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.http import HttpAnswer, HttpRequest
 from agent_runner.gateway.messages_api import MessagesApi
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 
 PING_SECONDS: Final = 10.0
 """How long a stream may be silent: what an agent's client waits for a byte is not known here."""
-_CHARACTERS_PER_TOKEN: Final = 4
+_LONGEST_REST_SECONDS: Final = 1.0
 _JSON: Final = "application/json"
 _DEPTH: Final = 64
+MOST_MARKS: Final = 200_000
+"""Commas, colons and brackets of a body outside its texts: each value of JSON becomes an object of ours."""
 _POSTS: Final[Mapping[str, Api]] = {
     "/v1/chat/completions": ChatApi(),
     "/v1/responses": ResponsesApi(),
@@ -46,6 +49,7 @@ class Desk:
 
     models: Mapping[str, Backend]
     book: Book
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def answer(self, request: HttpRequest) -> HttpAnswer:
         """Return the answer to one request; whatever goes wrong is one, too."""
@@ -70,14 +74,23 @@ class Desk:
             )
         if beta := next((name for name in _BETA_HEADERS if request.headers.get(name)), None):
             raise capability(f"the header `{beta}`")
-        asked = (api or _POSTS["/v1/messages"]).read(_parsed(request.body))
+        asked = await self._read(api or _POSTS["/v1/messages"], request.body)
         backend = self._backend(asked.model)
         if api is None:
-            return _json(200, {"input_tokens": _estimated(asked)})
+            return _json(200, {"input_tokens": estimated(asked.messages, asked.tools)})
         if not asked.stream:
             reply = await self.book.ask(backend, asked)
             return _json(200, api.whole(asked, reply, secrets.token_hex(12)))
         return await self._streamed(api, asked, backend)
+
+    async def _read(self, api: Api, body: bytes) -> Asked:
+        """Read one body at a time, and rest as long as it took: what is refused or counted costs no turn."""
+        async with self._reading:
+            start = time.monotonic()
+            try:
+                return api.read(_parsed(body))
+            finally:
+                await asyncio.sleep(min(time.monotonic() - start, _LONGEST_REST_SECONDS))
 
     def _backend(self, name: str) -> Backend:
         backend = self.models.get(name)
@@ -139,8 +152,9 @@ async def _cancelled(asking: asyncio.Task[Reply]) -> None:
 
 
 def _parsed(body: bytes) -> object:
+    _require_small(body)
     try:
-        value: object = json.loads(body, parse_constant=_no_number, object_pairs_hook=_once)
+        value: object = json.loads(body.decode(), parse_constant=_no_number, object_pairs_hook=_once)
     except RecursionError:
         raise RefusedRequestError("the body is nested too deeply") from None
     except ValueError as error:
@@ -161,24 +175,35 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return value
 
 
+def _require_small(body: bytes) -> None:
+    """Refuse a body of too many values before any is made: 8 MiB of `[],` would be 300 MB, and seconds.
+
+    `_parsed` reads UTF-8 and nothing else, as this does. Quotes that are left once those inside of texts are
+    gone begin and end a text.
+    """
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    many = bare.count(b'"') > 2 * MOST_MARKS
+    if not many:
+        outside = b"".join(bare.split(b'"')[::2])
+        many = sum(map(outside.count, (b",", b":", b"[", b"{"))) > MOST_MARKS
+    if many:
+        raise RefusedRequestError(
+            f"the body holds more than {MOST_MARKS} values", status=413, code="request_too_large"
+        )
+
+
 def _require_shallow(value: object) -> None:
     level = [value]
     for _ in range(_DEPTH):
         level = [
             inner
             for each in level
-            if isinstance(each, dict | list)
-            for inner in (each.values() if isinstance(each, dict) else each)
+            for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+            if isinstance(inner, dict | list)
         ]
         if not level:
             return
     raise RefusedRequestError("the body is nested too deeply")
-
-
-def _estimated(asked: Asked) -> int:
-    """Return a token for every four characters: what a model's server would count is only known to it."""
-    tools = [[tool.name, tool.description, tool.parameters] for tool in asked.tools]
-    return -(-len(str(asked.messages) + json.dumps(tools)) // _CHARACTERS_PER_TOKEN)
 
 
 def _model(name: str) -> dict[str, object]:

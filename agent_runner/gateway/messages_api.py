@@ -137,7 +137,7 @@ def _result(block: object) -> ObservationMessage:
         block, "tool_result", taken=frozenset({"type", "tool_use_id", "content", "is_error"}), left=_CACHE
     )
     return ObservationMessage(
-        call_id=schema.text(given.get("tool_use_id"), "tool_use_id"),
+        call_id=schema.call_name(given.get("tool_use_id")),
         text=schema.joined(given.get("content", ""), "tool_result", _TEXT),
         refused=given.get("is_error") is True,
     )

@@ -49,6 +49,8 @@ class ResponsesApi:
             RefusedRequestError: When it holds anything else than text and function tools.
         """
         given = schema.fields(body, "request", taken=_TAKEN, left=_LEFT)
+        if given.get("store", False) is not False:
+            raise schema.capability("such a `store`")
         _require_nothing_included(given)
         messages: list[Message] = []
         if instructions := given.get("instructions"):
@@ -120,7 +122,7 @@ def _add(messages: list[Message], item: object) -> None:
                 left=_MESSAGE_LEFT,
             )
             words = schema.joined(given.get("output", ""), "output", _PARTS)
-            call_id = schema.text(given.get("call_id"), "call_id")
+            call_id = schema.call_name(given.get("call_id"))
             messages.append(ObservationMessage(call_id=call_id, text=words, refused=False))
         case _:
             raise schema.capability(f"input of type `{str(kind)[:80]}`")

@@ -1,4 +1,4 @@
-"""A configured MCP server that means harm: it stops nothing here, and a call that was made is never denied."""
+"""A configured MCP server that means harm: it stops nothing here; a call that was made is told as made."""
 
 from __future__ import annotations
 
