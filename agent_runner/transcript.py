@@ -134,7 +134,7 @@ class Transcript:
             raise
         elapsed = self._monotonic() - start
         self.model_seconds += elapsed
-        await self._tried(backend, reply.tried)
+        await write_tried(self._journal, self.turn, backend, reply.tried)
         await self._answered(backend, reply, elapsed)
         self._grow(ModelMessage(reply=reply))
         self._calls.extend(reply.calls)
@@ -240,23 +240,8 @@ class Transcript:
         }
         return self._journal.commit(orjson.dumps({"bodies": bodies})) if bodies else None
 
-    async def _tried(self, backend: Backend, tried: tuple[Tried, ...]) -> None:
-        """Write down which models were asked in vain before another one."""
-        for attempt, each in enumerate(tried, start=1):
-            await self._journal.record(
-                event.ModelFailed(
-                    turn=self.turn,
-                    backend=backend.kind,
-                    model=each.model,
-                    error=each.error,
-                    attempt=attempt,
-                    duration_ms=0,
-                    will_retry=True,
-                )
-            )
-
     async def _failed(self, backend: Backend, error: BackendError, elapsed: float) -> None:
-        await self._tried(backend, error.tried)
+        await write_tried(self._journal, self.turn, backend, error.tried)
         await self._journal.record(
             event.ModelFailed(
                 turn=self.turn,
@@ -266,6 +251,22 @@ class Transcript:
                 attempt=len(error.tried) + 1,
                 duration_ms=int(elapsed * 1000),
                 will_retry=False,
+            )
+        )
+
+
+async def write_tried(journal: Journal, turn: int, backend: Backend, tried: Iterable[Tried]) -> None:
+    """Write down which models were asked in vain before another one."""
+    for attempt, each in enumerate(tried, start=1):
+        await journal.record(
+            event.ModelFailed(
+                turn=turn,
+                backend=backend.kind,
+                model=each.model,
+                error=each.error,
+                attempt=attempt,
+                duration_ms=0,
+                will_retry=True,
             )
         )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from anthropic import AsyncAnthropic
 
-    from agent_runner.backends.backend import Message, Reply
+    from agent_runner.backends.backend import Message, Reply, Usage
     from agent_runner.backends.server import Server
     from cli_tools.schema import Tool
 
@@ -52,6 +52,10 @@ class AnthropicBackend:
     def model(self) -> str:
         """Return the configured name and what the server calls the model."""
         return f"{self._name} ({self.talk.server.model})"
+
+    def priced(self, usage: Usage) -> Usage:
+        """Return a usage with its cost, by the operator's price."""
+        return self.talk.priced(usage)
 
     async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
         """Return the model's next words.

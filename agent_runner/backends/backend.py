@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,4 +125,13 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Give back connections."""
+        ...
+
+
+@runtime_checkable
+class PricedBackend(Protocol):
+    """A backend that may know what its tokens cost."""
+
+    def priced(self, usage: Usage) -> Usage:
+        """Return a usage with its cost, by the operator's price; as it is where there is none."""
         ...

@@ -59,8 +59,11 @@ class Price(_Strict):
 
     def counted(self, reply: Reply) -> Reply:
         """Return a reply that knows what it cost."""
-        cost_micros = round(self.dollars(reply.usage) * 1_000_000)
-        return replace(reply, usage=replace(reply.usage, cost_micros=cost_micros))
+        return replace(reply, usage=self.priced(reply.usage))
+
+    def priced(self, usage: Usage) -> Usage:
+        """Return a usage with what it cost."""
+        return replace(usage, cost_micros=round(self.dollars(usage) * 1_000_000))
 
     def dollars(self, usage: Usage) -> float:
         """Return what a reply cost."""

@@ -6,14 +6,14 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent_runner.backends.backend import Tried
+from agent_runner.backends.backend import PricedBackend, Tried
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from agent_runner.backends.backend import Backend, Message, Reply
+    from agent_runner.backends.backend import Backend, Message, Reply, Usage
     from agent_runner.backends.configuration import Role
     from cli_tools.schema import Tool
 
@@ -92,6 +92,11 @@ class RouteBackend:
         if last is None:
             raise ValueError("a route needs a model")
         raise _none_answered(last, tried)
+
+    def priced(self, usage: Usage) -> Usage:
+        """Return a usage with its cost, by the price of the model that is asked first."""
+        first = self._models[self._first]
+        return first.priced(usage) if isinstance(first, PricedBackend) else usage
 
     def _order(self) -> list[str]:
         names = list(self._models)

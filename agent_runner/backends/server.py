@@ -25,7 +25,7 @@ from agent_runner.backends.wire import Door, client_through
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from agent_runner.backends.backend import Reply
+    from agent_runner.backends.backend import Reply, Usage
     from agent_runner.backends.closed import Api
     from agent_runner.backends.configuration import Price
     from agent_runner.backends.pieces import Pieces
@@ -124,6 +124,11 @@ class Talk:
         reply = await self.tried(attempt)
         price = self.server.price
         return reply if price is None else price.counted(reply)
+
+    def priced(self, usage: Usage) -> Usage:
+        """Return a usage with its cost; as it is where the operator names no price."""
+        price = self.server.price
+        return usage if price is None else price.priced(usage)
 
     async def tried(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what an attempt returns; each has its time, and all that goes wrong has one kind of error.

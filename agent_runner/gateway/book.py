@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
@@ -14,26 +15,31 @@ from agent_runner.backends.backend import (
     Message,
     ModelMessage,
     ObservationMessage,
+    PricedBackend,
     Reply,
     SystemMessage,
     Usage,
     UserMessage,
 )
 from agent_runner.errors import BackendError
-from agent_runner.gateway.asked import RefusedRequestError, named_calls
+from agent_runner.gateway.asked import RefusedRequestError, estimated, named_calls
 from agent_runner.hearing import bounded
+from agent_runner.transcript import write_tried
 from audit import event
 from audit.fields import ToolCall
+from cli_tools.action import ToolProposal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agent_runner.backends.backend import Backend
+    from agent_runner.backends.backend import Backend, Call
     from agent_runner.budget import Budget, BudgetExceeded
     from agent_runner.gateway.asked import Asked
+    from audit.fields import Commitment
     from audit.journal import Journal
+    from cli_tools.schema import Tool
 
-_CHARACTERS_PER_TOKEN: Final = 4
+Role = Literal["system", "user", "tool"]
 _HUNG_UP: Final = "the agent hung up before the answer"
 
 
@@ -66,6 +72,8 @@ class Book:
         self._turn = asyncio.Lock()
         self._known: set[bytes] = set()
         self.model_seconds = 0.0
+        self.kept_bytes = 0
+        """Written into the ledger's openings: every byte of it is of the agent's making."""
 
     async def ask(self, backend: Backend, asked: Asked) -> Reply:
         """Return the model's reply.
@@ -77,19 +85,23 @@ class Book:
         async with self._turn:
             self._require_budget()
             messages = tuple(map(self._redacted, asked.messages))
-            await self._write_asked(backend, messages, asked)
+            tools = tuple(map(self._redacted_tool, asked.tools))
+            await self._write_asked(backend, messages, tools)
             start = self._monotonic()
             try:
-                reply = bounded(await backend.ask(messages, asked.tools))
+                reply = bounded(await backend.ask(messages, tools))
             except BackendError as error:
+                self._count_unanswered(backend, messages, tools)
                 await self._write_failed(backend, error, self._monotonic() - start)
                 raise RefusedRequestError(error.message, status=502, code="model_failed") from error
             except asyncio.CancelledError:
-                await self._hung_up(backend, messages, self._monotonic() - start)
+                self._count_unanswered(backend, messages, tools)
+                await self._journal.record_lazily(self._failed(backend, _HUNG_UP, self._monotonic() - start))
                 raise
             elapsed = self._monotonic() - start
             self.model_seconds += elapsed
             self._budget.count(reply.usage)
+            await write_tried(self._journal, self._budget.turns, backend, reply.tried)
             await self._write_answered(backend, reply, elapsed)
             return reply
 
@@ -99,52 +111,74 @@ class Book:
             self._spent(exceeded)
             raise RefusedRequestError(exceeded.reason, status=403, code="budget")
 
+    def _count_unanswered(self, backend: Backend, messages: Sequence[Message], tools: Sequence[Tool]) -> None:
+        """Count a question without an answer: neither failing nor hanging up is a way around a budget."""
+        usage = Usage(input_tokens=estimated(messages, tools), estimated=True)
+        self._budget.count(backend.priced(usage) if isinstance(backend, PricedBackend) else usage)
+
     def _redacted(self, message: Message) -> Message:
-        raw = self._journal.redactor.raw
         match message:
             case SystemMessage() | UserMessage() | ObservationMessage():
-                text = raw(_bytes(message.text)).decode("utf-8", "replace")
-                return replace(message, text=text)
+                return replace(message, text=self._raw(message.text))
             case ModelMessage(reply=reply):
-                said = raw(_bytes(reply.text)).decode("utf-8", "replace")
-                return ModelMessage(reply=replace(reply, text=said))
+                calls = tuple(map(self._redacted_call, reply.calls))
+                return ModelMessage(reply=replace(reply, text=self._raw(reply.text), calls=calls))
+
+    def _redacted_call(self, call: Call) -> Call:
+        proposal = call.proposal
+        if isinstance(proposal, ToolProposal):
+            proposal = replace(proposal, arguments=self._raw(proposal.arguments))
+        return replace(call, proposal=proposal)
+
+    def _redacted_tool(self, tool: Tool) -> Tool:
+        """Return a tool without secrets; a placeholder needs no escape inside a text of JSON."""
+        parameters = json.loads(self._raw(json.dumps(tool.parameters, ensure_ascii=False)))
+        return replace(tool, description=self._raw(tool.description), parameters=parameters)
+
+    def _raw(self, text: str) -> str:
+        return self._journal.redactor.raw(_bytes(text)).decode("utf-8", "replace")
 
     # ---- what is written
 
-    async def _write_asked(self, backend: Backend, messages: Sequence[Message], asked: Asked) -> None:
-        digests = [await self._write_message(message) for message in messages]
-        turn = self._budget.turns + 1
-        told = {"messages": digests, "tools": [tool.name for tool in asked.tools]}
+    async def _write_asked(
+        self, backend: Backend, messages: Sequence[Message], tools: Sequence[Tool]
+    ) -> None:
+        offered = [await self._write_once("tools", "system", _offered(tools))] if tools else []
+        digests = [await self._write_once(type(message).__name__, *_told(message)) for message in messages]
+        told = {"messages": digests, "tools": [tool.name for tool in tools], "offered": offered}
         await self._journal.record(
             event.ModelAsked(
-                turn=turn,
+                turn=self._budget.turns + 1,
                 backend=backend.kind,
                 model=backend.model,
-                messages=self._journal.commit(orjson.dumps(told)),
+                messages=self._kept(orjson.dumps(told)),
                 message_count=len(messages),
             )
         )
 
-    async def _write_message(self, message: Message) -> str:
-        """Write a message down, if nobody has, and return its digest."""
-        role, words, call = _told(message)
-        digest = hashlib.sha256(_bytes(f"{role}\0{call}\0{words}"))
-        if digest.digest() not in self._known:
-            content = self._journal.commit(_bytes(words))
-            await self._journal.record(event.MessageAdded(role=role, content=content, call=call))
-            self._known.add(digest.digest())
-        return digest.hexdigest()
+    async def _write_once(self, kind: str, role: Role, words: str, call: str = "") -> str:
+        """Write down what the model is told, if nobody has, and return its digest."""
+        digest = _digest(kind, role, words, call)
+        if digest not in self._known:
+            await self._journal.record(
+                event.MessageAdded(role=role, content=self._kept(_bytes(words)), call=call)
+            )
+            self._known.add(digest)
+        return digest.hex()
+
+    def _kept(self, content: bytes) -> Commitment:
+        self.kept_bytes += len(content)
+        return self._journal.commit(content)
 
     async def _write_answered(self, backend: Backend, reply: Reply, elapsed: float) -> None:
-        role, words, call = _told(ModelMessage(reply=reply))
-        self._known.add(hashlib.sha256(_bytes(f"{role}\0{call}\0{words}")).digest())
+        self._known.add(_digest(ModelMessage.__name__, *_told(ModelMessage(reply=reply))))
         usage, first = reply.usage, reply.first_token_seconds
         await self._journal.record(
             event.ModelAnswered(
                 turn=self._budget.turns,
                 backend=backend.kind,
                 model=reply.by or backend.model,
-                text=self._journal.commit(_bytes(reply.text)) if reply.text else None,
+                text=self._kept(_bytes(reply.text)) if reply.text else None,
                 tool_calls=tuple(
                     ToolCall(call=call_id, name=name, arguments=arguments)
                     for call_id, name, arguments in named_calls(reply)
@@ -160,35 +194,23 @@ class Book:
         )
 
     async def _write_failed(self, backend: Backend, error: BackendError, elapsed: float) -> None:
-        await self._journal.record(
-            event.ModelFailed(
-                turn=self._budget.turns + 1,
-                backend=backend.kind,
-                model=backend.model,
-                error=error.message,
-                attempt=1,
-                duration_ms=int(elapsed * 1000),
-                will_retry=False,
-            )
-        )
+        await write_tried(self._journal, self._budget.turns, backend, error.tried)
+        attempt = len(error.tried) + 1
+        await self._journal.record(self._failed(backend, error.message, elapsed, attempt=attempt))
 
-    async def _hung_up(self, backend: Backend, messages: Sequence[Message], elapsed: float) -> None:
-        """Count a question whose answer nobody waited for: hanging up is no way around a budget."""
-        sent = sum(len(_told(message)[1]) for message in messages)
-        self._budget.count(Usage(input_tokens=-(-sent // _CHARACTERS_PER_TOKEN), estimated=True))
-        failed = event.ModelFailed(
+    def _failed(self, backend: Backend, error: str, elapsed: float, *, attempt: int = 1) -> event.ModelFailed:
+        return event.ModelFailed(
             turn=self._budget.turns,
             backend=backend.kind,
             model=backend.model,
-            error=_HUNG_UP,
-            attempt=1,
+            error=error,
+            attempt=attempt,
             duration_ms=int(elapsed * 1000),
             will_retry=False,
         )
-        await self._journal.record_lazily(failed)
 
 
-def _told(message: Message) -> tuple[Literal["system", "user", "tool"], str, str]:
+def _told(message: Message) -> tuple[Role, str, str]:
     """Return a message's role in the ledger, its words and the call that it answers."""
     match message:
         case SystemMessage(text=text):
@@ -201,6 +223,18 @@ def _told(message: Message) -> tuple[Literal["system", "user", "tool"], str, str
             # What the agent says that the model said; our own replies are known, and never told again.
             calls = [f"{call_id} {name} {arguments}" for call_id, name, arguments in named_calls(reply)]
             return "user", "\n".join(["assistant, as the agent tells it:", reply.text, *calls]), ""
+
+
+def _offered(tools: Sequence[Tool]) -> str:
+    """Return the tools as the ledger keeps them: their descriptions are words to the model, too."""
+    listed = [[tool.name, tool.description, tool.parameters] for tool in tools]
+    return "tools, as the agent offers them:\n" + json.dumps(listed, ensure_ascii=False)
+
+
+def _digest(kind: str, role: str, words: str, call: str) -> bytes:
+    """Return what names a message: no two that differ in any part have one."""
+    parts = [kind, role, call, _bytes(words).decode()]
+    return hashlib.sha256(orjson.dumps(parts)).digest()
 
 
 def _bytes(text: str) -> bytes:

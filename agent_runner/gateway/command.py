@@ -105,6 +105,7 @@ class CommandRun(SessionRun):
     ) -> LoopEnd:
         spent = _Spent()
         book = Book(self._journal, self._budget, spent=spent.told)
+        self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: book.kept_bytes)
         backend = self._request.backend
         desk = Desk({MAIN: for_role(backend, "main"), SMALL: for_role(backend, "small")}, book)
         programs_go_out = self._request.policy.grant is Grant.NETWORK_EXEC and egress is not None
