@@ -22,8 +22,18 @@ from tests.sandbox.live import docker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sandbox.errors import SandboxError
+
 pytestmark = pytest.mark.engine
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def runtime_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give sockets and links a folder of their own: what others leave in theirs is found, too."""
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
 
 
 async def test_what_a_killed_process_was_making_goes_and_what_a_living_one_makes_stays(
@@ -49,12 +59,10 @@ async def test_what_a_killed_process_was_making_goes_and_what_a_living_one_makes
         await process.communicate()
         would = await _cleaned(state, dry_run=True)
         dead = await _cleaned(state)
-        errands = [found for found in dead if state_label(state) in found.name]
 
-        assert not [found for found in (*other, *living) if state_label(state) in found.name]
-        assert [found.name for found in would] == [found.name for found in dead]
-        assert len(errands) == ERRANDS
-        assert [found.error for found in dead] == [None] * len(dead)
+        assert (_own(state, other), _own(state, living)) == ({}, {})
+        assert list(_own(state, would)) == list(_own(state, dead))
+        assert list(_own(state, dead).values()) == [None] * ERRANDS
         assert await _made_by(state) == set()
         assert list((state / "errands").iterdir()) == []
     finally:
@@ -113,6 +121,11 @@ async def _made_by(state: Path) -> set[str]:
     containers = await docker("ps", "-a", "--format", "{{.Names}}", "--filter", "name=pairlock-errand-")
     images = await docker("images", "pairlock/making", "--format", "{{.Repository}}:{{.Tag}}")
     return {name for name in (*containers.split(), *images.split()) if state_label(state) in name}
+
+
+def _own(state: Path, cleaned: list[Cleaned]) -> dict[str, SandboxError | None]:
+    """Return the state folder's own of what was found, and why it could not be removed."""
+    return {found.name: found.error for found in cleaned if state_label(state) in found.name}
 
 
 async def _cleaned(state: Path, *, dry_run: bool = False) -> list[Cleaned]:

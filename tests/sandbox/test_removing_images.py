@@ -27,11 +27,12 @@ async def test_what_an_image_stands_on_stays_though_no_name_is_left_on_it(tmp_pa
     """Two state folders build a starter each under one name; an image on the older one is removed."""
     tag = f"pairlock-test/{os.urandom(8).hex()}:latest"
     tar = empty_tar(tmp_path / "empty.tar")
+    made: list[str] = []
     engine = await DockerEngine.connect()
     try:
-        older = await engine.import_image(tar, tag=tag)
-        above = await engine.layered_image(tar, base=older, tag=f"{tag}-above", labels={})
-        newer = await engine.import_image(tar, tag=tag)
+        made.append(older := await engine.import_image(tar, tag=tag))
+        made.append(above := await engine.layered_image(tar, base=older, tag=f"{tag}-above", labels={}))
+        made.append(newer := await engine.import_image(tar, tag=tag))
 
         await engine.remove_image(above)
 
@@ -39,6 +40,8 @@ async def test_what_an_image_stands_on_stays_though_no_name_is_left_on_it(tmp_pa
         assert await engine.image_id(above) is None
         assert await engine.image_id(older) == older
     finally:
-        for image in (above, newer, older):
-            await engine.remove_image(image)
-        await engine.close()
+        try:
+            for image in reversed(made):
+                await engine.remove_image(image)
+        finally:
+            await engine.close()
