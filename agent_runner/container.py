@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_runner.images.choice import ChosenImage, image_for
+from agent_runner.review import finished_noted
 from agent_runner.state_label import errands_of, state_label
 from agent_runner.sweep import sweep_created
 from policies.capability import Capability
@@ -245,7 +246,8 @@ def _plan(order: Order, ground: Ground) -> StagePlan | None:
     obstacle = ground.facts.mount_obstacle
     if order.resumed:
         if files.access == "stage" and stage.StageFolder(order.folder / "stage").about.exists():
-            plan = stage.resume_stage(workspace, order.folder, hide=hide, executable=executable)
+            noted = finished_noted(order.folder, order.state)
+            plan = stage.resume_stage(workspace, order.folder, hide=hide, executable=executable, noted=noted)
             mountable = not obstacle or isinstance(plan, stage.Copy)
             return plan if mountable else stage.fall_back_to_copy(plan, obstacle)
         stage.discard(order.folder)  # `read` and `direct` keep nothing there, and a half-made stage is none

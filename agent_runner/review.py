@@ -25,13 +25,13 @@ from sandbox.stage.layout import StageFolder
 from sandbox.stage.opened import OpenStage, open_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from agent_runner.person import Author
     from audit.state import SessionFiles
     from policies.policy import Policy
-    from sandbox.stage import PathMatcher
+    from sandbox.stage import PathMatcher, Recovery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +114,16 @@ def apply_stage(session: SessionFiles, state: Path, choice: Choice) -> ApplyResu
         sandbox.stage.errors.StageError: When the changes cannot be read or written.
     """
     finish_interrupted(session, state)
-    with _to_be_taken(session, state, choice) as (stage, changes):
+    with _host_log(state) as log, _to_be_taken(session, state, choice) as (stage, changes):
+
+        def noted(result: ApplyResult) -> None:
+            refused = tuple(item.path for item in result.not_applied)
+            _record(log, stage, applied=result.applied, refused=refused, whole=result.complete)
+
         chosen, include = choice.matchers(changes)
-        result = apply_changes(
-            stage, changes.changes, chosen=chosen, include=include, contents=choice.contents
+        return apply_changes(
+            stage, changes.changes, chosen=chosen, include=include, contents=choice.contents, noted=noted
         )
-    refused = tuple(item.path for item in result.not_applied)
-    _record(session, state, stage, applied=result.applied, refused=refused, whole=result.complete)
-    return result
 
 
 def branch_stage(
@@ -134,14 +136,14 @@ def branch_stage(
         sandbox.stage.errors.StageError: When nothing can be committed; no branch was made.
     """
     finish_interrupted(session, state)
-    with _to_be_taken(session, state, choice) as (stage, changes):
+    with _host_log(state) as log, _to_be_taken(session, state, choice) as (stage, changes):
         chosen, include = choice.matchers(changes)
         result = commit_to_branch(
             stage, changes.changes, branch=branch, text=text, chosen=chosen, include=include,
             contents=choice.contents,
         )  # fmt: skip
-    refused = tuple(item.path for item in result.not_committed)
-    _record(session, state, stage, applied=result.committed, refused=refused, whole=False, branch=branch)
+        refused = tuple(item.path for item in result.not_committed)
+        _record(log, stage, applied=result.committed, refused=refused, whole=False, branch=branch)
     return result
 
 
@@ -187,18 +189,28 @@ def finish_interrupted(session: SessionFiles, state: Path) -> tuple[str, ...]:
     if not StageFolder(session.folder / "stage").journal.exists():
         return ()
     with open_stage(session.folder) as stage:
-        recovery = recover(stage)
-    if recovery is None or recovery.undone:
-        return ()
-    with opened(session.folder) as (stage, changes):
-        whole = not (changes.changes or changes.troubles)
-        _record(session, state, stage, applied=recovery.finished, refused=(), whole=whole)
-    return recovery.finished
+        recovery = recover(stage, noted=finished_noted(session.folder, state))
+    return () if recovery is None or recovery.undone else recovery.finished
+
+
+def finished_noted(folder: Path, state: Path) -> Callable[[Recovery], None]:
+    """Return what records an apply of a session that was killed and is finished now."""
+
+    def noted(recovery: Recovery) -> None:
+        with _host_log(state) as log, opened(folder) as (stage, changes):
+            whole = not (changes.changes or changes.troubles)
+            _record(log, stage, applied=recovery.finished, refused=(), whole=whole)
+
+    return noted
+
+
+def _host_log(state: Path) -> HostLog:
+    """Open the host's log, so that one that cannot be written is known before anything is changed."""
+    return HostLog(state, writer=pairlock_version())
 
 
 def _record(  # noqa: PLR0913 - the fields of one entry, each once
-    session: SessionFiles,
-    state: Path,
+    log: HostLog,
     stage: OpenStage,
     *,
     applied: tuple[str, ...],
@@ -206,18 +218,17 @@ def _record(  # noqa: PLR0913 - the fields of one entry, each once
     whole: bool,
     branch: str = "",
 ) -> None:
-    with HostLog(state, writer=pairlock_version()) as log:
-        log.append(
-            StageApplied(
-                session=session.folder.name,
-                workspace=stage.workspace.path,
-                applied=applied,
-                refused=refused,
-                by=who(),
-                whole=whole,
-                branch=branch,
-            )
+    log.append(
+        StageApplied(
+            session=stage.folder.path.parent.name,
+            workspace=stage.workspace.path,
+            applied=applied,
+            refused=refused,
+            by=who(),
+            whole=whole,
+            branch=branch,
         )
+    )
 
 
 def discard_stage(session: SessionFiles, state: Path) -> int:
@@ -225,7 +236,7 @@ def discard_stage(session: SessionFiles, state: Path) -> int:
     finish_interrupted(session, state)
     with opened(session.folder) as (stage, changes):
         count, workspace = len(changes.changes), stage.workspace.path
-    with HostLog(state, writer=pairlock_version()) as log:
+    with _host_log(state) as log:
         name = session.folder.name
         log.append(StageDiscarded(session=name, workspace=workspace, by=who(), why="a person discarded it"))
     discard(session.folder)

@@ -7,7 +7,8 @@ an apply that was killed half way. What may be applied at all is decided in `ver
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from sandbox.stage.verdict import NotApplied, Refusal, decide
 from sandbox.stage.yard import StepConflictError, Yard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sandbox.stage.changes import Change
     from sandbox.stage.journal import Step
@@ -58,13 +59,14 @@ class Recovery:
     """Whether it had not begun to change the workspace, and was dropped."""
 
 
-def apply_changes(
+def apply_changes(  # noqa: PLR0913 - one call from one command; each is a choice of the person's
     stage: OpenStage,
     changes: Sequence[Change],
     *,
     chosen: PathMatcher | None = None,
     include: PathMatcher | None = None,
     contents: Mapping[str, bytes] | None = None,
+    noted: Callable[[ApplyResult], None] = lambda _: None,
 ) -> ApplyResult:
     """Apply the chosen changes to the workspace.
 
@@ -74,6 +76,8 @@ def apply_changes(
         chosen: Which of them to apply; all unless told otherwise.
         include: Paths that the person named although they are protected, hidden or lead out.
         contents: For files of which only some hunks were chosen: the content to write.
+        noted: Told what was done while the journal still says it: what fails there, or is killed, is told
+            again by `recover`.
 
     Raises:
         ApplyError: When the filesystem refused; the workspace is as it was.
@@ -87,18 +91,27 @@ def apply_changes(
     accepted = [change for change, refusal in judged if refusal is None]
     refused = [refusal for _, refusal in judged if refusal is not None]
     preparation = Preparation(stage, contents or {}, {change.path: change for change in changes})
-    applied, failed = _run(preparation, accepted) if accepted else ([], [])
-    not_applied = sorted((*refused, *failed), key=lambda item: item.path)
-    return ApplyResult(
-        applied=tuple(applied),
-        not_applied=tuple(not_applied),
-        left=left,
-        partly=tuple(c.path for c in accepted if c.path in applied and _is_part(c, contents or {})),
-    )
+
+    def result(applied: list[str], failed: list[NotApplied]) -> ApplyResult:
+        return ApplyResult(
+            applied=tuple(applied),
+            not_applied=tuple(sorted((*refused, *failed), key=lambda item: item.path)),
+            left=left,
+            partly=tuple(c.path for c in accepted if c.path in applied and _is_part(c, contents or {})),
+        )
+
+    if not accepted:
+        noted(result([], []))
+        return result([], [])
+    return _run(preparation, accepted, result=result, noted=noted)
 
 
-def recover(stage: OpenStage) -> Recovery | None:
+def recover(stage: OpenStage, *, noted: Callable[[Recovery], None] = lambda _: None) -> Recovery | None:
     """Finish, or drop, an apply that was interrupted; None when there is none.
+
+    Args:
+        stage: The stage; its container must be stopped.
+        noted: Told what was finished, if anything, while the journal still says it.
 
     Raises:
         ApplyError: When the filesystem refuses; the journal is kept, and `recover` can be called again.
@@ -118,16 +131,26 @@ def recover(stage: OpenStage) -> Recovery | None:
             yard.close(remove=False)
             raise ApplyError(f"an interrupted apply cannot be finished: {_why(error)}") from error
         paths = [path for path in paths if path not in bad]
-        _take_note(stage, paths)
+        _take_note(stage, journal, paths)
         yard.close(remove=True)
+    recovery = Recovery(finished=tuple(paths), undone=journal.phase is Phase.PREPARE)
+    if not recovery.undone:
+        noted(recovery)
     stage.folder.journal.unlink()
-    return Recovery(finished=tuple(paths), undone=journal.phase is Phase.PREPARE)
+    return recovery
 
 
-def _run(preparation: Preparation, accepted: list[Change]) -> tuple[list[str], list[NotApplied]]:
+def _run(
+    preparation: Preparation,
+    accepted: list[Change],
+    *,
+    result: Callable[[list[str], list[NotApplied]], ApplyResult],
+    noted: Callable[[ApplyResult], None],
+) -> ApplyResult:
     stage = preparation.stage
     name = YARD_PREFIX + secrets.token_hex(8)
-    save_journal(stage.folder.journal, Journal(phase=Phase.PREPARE, yard=name, steps=()))
+    begun = Journal(phase=Phase.PREPARE, yard=name, steps=())
+    save_journal(stage.folder.journal, begun)
     try:
         yard = Yard.make(stage.live, name)
     except OSError as error:
@@ -135,19 +158,24 @@ def _run(preparation: Preparation, accepted: list[Change]) -> tuple[list[str], l
         raise ApplyError(f"the workspace cannot be written: {_why(error)}") from error
     try:
         steps, failed = preparation.prepare(yard, accepted)
-        save_journal(stage.folder.journal, Journal(phase=Phase.COMMIT, yard=name, steps=tuple(steps)))
+        journal = Journal(phase=Phase.COMMIT, yard=name, steps=tuple(steps))
+        save_journal(stage.folder.journal, journal)
         conflicts = _commit(yard, steps)
     except OSError as error:
         yard.roll_back()
+        with suppress(OSError):  # a full disk may be why; without the yard its steps would pass for done
+            save_journal(stage.folder.journal, begun)
         yard.close(remove=True)
         stage.folder.journal.unlink()
         raise ApplyError(f"nothing was applied: {_why(error)}") from error
     bad = {item.path for item in (*failed, *conflicts)}
     applied = [change.path for change in accepted if change.path not in bad]
-    _take_note(stage, applied)
+    _take_note(stage, journal, applied)
     yard.close(remove=True)
+    done = result(applied, _once((*failed, *conflicts)))
+    noted(done)
     stage.folder.journal.unlink()
-    return applied, _once((*failed, *conflicts))
+    return done
 
 
 def _is_part(change: Change, contents: Mapping[str, bytes]) -> bool:
@@ -172,8 +200,11 @@ def _once(failed: Sequence[NotApplied]) -> list[NotApplied]:
     return list({item.path: item for item in reversed(failed)}.values())
 
 
-def _take_note(stage: OpenStage, applied: Sequence[str]) -> None:
-    """Take what was applied as the new start, so that what is left can be reviewed again."""
+def _take_note(stage: OpenStage, journal: Journal, applied: Sequence[str]) -> None:
+    """Take what was applied as the new start, so that what is left can be reviewed again.
+
+    The journal then holds those steps alone: once the yard is gone, what it names counts as done.
+    """
     for path in applied:
         now = stage.live_seen(path)
         stage.hashes.pop(path, None)
@@ -185,6 +216,9 @@ def _take_note(stage: OpenStage, applied: Sequence[str]) -> None:
             stage.hashes[path] = digest_of(stage.live, path)
     save_record(stage.folder.record, stage.record)
     save_hashes(stage.folder.hashes, stage.hashes)
+    done = frozenset(applied)
+    steps = tuple(step for step in journal.steps if step.path in done)
+    save_journal(stage.folder.journal, replace(journal, steps=steps))
 
 
 def _why(error: OSError) -> str:

@@ -20,15 +20,22 @@ from sandbox.stage.strategy import Access, Copy, Overlay, OverlayOnCopy, StageFa
 from sandbox.stage.upper import read_upper
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from sandbox.stage.apply import Recovery
     from sandbox.stage.base import Seen
     from sandbox.stage.layout import PathMatcher
     from sandbox.workspace import Workspace
 
 
 def resume_stage(
-    workspace: Workspace, session_folder: Path, *, hide: PathMatcher, executable: bool
+    workspace: Workspace,
+    session_folder: Path,
+    *,
+    hide: PathMatcher,
+    executable: bool,
+    noted: Callable[[Recovery], None] = lambda _: None,
 ) -> StagePlan:
     """Return the plan of a writable stage that was made before, ready to be mounted or sent again.
 
@@ -40,13 +47,14 @@ def resume_stage(
         session_folder: The session's folder; its old container must be gone.
         hide: What the agent must not see.
         executable: Whether the session holds `exec`.
+        noted: Told of an apply that was killed and is finished first.
 
     Raises:
         StageError: When there is no such stage, it is not writable, or the workspace is another folder.
     """
     folder = StageFolder(session_folder.resolve() / "stage")
     with open_stage(session_folder) as stage:
-        recover(stage)
+        recover(stage, noted=noted)
         if not stage.workspace.same_folder(workspace.identity):
             raise StageError("the session started on another workspace", hint="pass the one it started on")
         changed = frozenset(change.path for change in compute_changes(stage).changes)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
 from agent_runner.lineage import labels_of
+from audit.event import StageApplied
+from audit.host import HostLog, Receipt
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
+    from audit.fields import Event
     from tests.review.made import Made
 
 LINES = "".join(f"{number}\n" for number in range(40))
@@ -181,3 +189,48 @@ def test_options_that_mean_nothing_together_are_refused(made: Made) -> None:
     assert codes[("-p", "--yes")] == codes[("-p",)] == codes[("-m", "x", "--yes")] == 2
     assert codes[("--to-branch", "x", "--yes")] != 0
     assert list(made.workspace.iterdir()) == []
+
+
+def entries(made: Made) -> list[dict[str, object]]:
+    lines = map(json.loads, (made.state / "ledger.jsonl").read_text().splitlines())
+    return [line for line in lines if line["type"] == "stage.applied"]
+
+
+def test_an_apply_that_was_killed_before_its_entry_gets_it_from_the_next_command(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No change of the workspace is without an entry of the host's log for longer than that."""
+    session = made.session(lambda inside: (inside / "a").write_text("agent\n"))
+    real = HostLog.append
+
+    def die(self: HostLog, event: Event) -> Receipt:
+        if isinstance(event, StageApplied):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HostLog, "append", die)
+        killed = made.pairlock("apply", session, "--yes")
+    without = entries(made)
+    told = made.pairlock("diff", session)
+
+    assert (killed.code, without) == (-signal.SIGKILL, [])
+    assert (made.workspace / "a").read_text() == "agent\n"
+    assert "an interrupted apply was finished: a" in told.err
+    assert len(entries(made)) == 1
+
+
+def test_nothing_is_applied_while_the_hosts_log_cannot_be_written(made: Made) -> None:
+    session = made.session(lambda inside: (inside / "a").write_text("agent\n"))
+    log = made.state / "ledger.jsonl"
+    kept = log.read_bytes()
+
+    log.write_bytes(kept + b"{}\n")
+    refused = made.at_terminal("apply", session, typed="y\n")
+    applied = (made.workspace / "a").exists()
+    log.write_bytes(kept)
+    taken = made.at_terminal("apply", session, typed="y\n")
+
+    assert (refused.code, applied) == (6, False)
+    assert taken.code == 0
+    assert (made.workspace / "a").read_text() == "agent\n"

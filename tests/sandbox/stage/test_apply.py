@@ -317,6 +317,86 @@ def test_an_interrupted_apply_is_finished(yard: Yard, monkeypatch: pytest.Monkey
     assert (yard.workspace / "a").read_text() == "agent"
 
 
+def test_an_apply_is_told_while_its_journal_stands_and_again_if_that_fails(yard: Yard) -> None:
+    """Killed before its entry is written, it is finished and told by `recover`, without any conflict."""
+    yard.fill({"a": "1", "b": "2", "c": "3"})
+    staged(yard, lambda inside: yard.fill({"a": "agent", "b": "agent", "c": "agent"}, below=inside))
+    yard.fill({"b": "user"})
+    told: list[tuple[str, ...]] = []
+
+    def die(result: ApplyResult) -> None:
+        told.append(result.applied)
+        raise Killed
+
+    with open_stage(yard.session) as stage, pytest.raises(Killed):
+        apply_changes(stage, compute_changes(stage).changes, noted=die)
+    with open_stage(yard.session) as stage:
+        done = recover(stage, noted=lambda recovery: told.append(recovery.finished))
+
+    assert done is not None
+    assert told == [("a", "c"), done.finished]
+    assert done.finished == ("a", "c")
+    assert (yard.workspace / "b").read_text() == "user"
+
+
+def test_steps_that_found_the_user_faster_are_not_told_as_finished(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the apply's own folder is gone already, before its entry."""
+    yard.fill({"a": "1", "b": "2"})
+    staged(yard, lambda inside: yard.fill({"a": "agent", "b": "agent"}, below=inside))
+    real = ApplyYard.carry_out
+
+    def late(self: ApplyYard, step: Step) -> None:
+        if step.path == "b":
+            yard.fill({"b": "user, just now"})
+        real(self, step)
+
+    def die(_: ApplyResult) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, open_stage(yard.session) as stage:
+        patch.setattr(ApplyYard, "carry_out", late)
+        with pytest.raises(Killed):
+            apply_changes(stage, compute_changes(stage).changes, noted=die)
+    with open_stage(yard.session) as stage:
+        done = recover(stage)
+
+    assert done is not None
+    assert done.finished == ("a",)
+
+
+def test_an_apply_that_was_rolled_back_is_never_told_as_finished(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The filesystem refused, and the process is killed while it clears up."""
+    yard.fill({"a": "1", "b": "2"})
+    staged(yard, lambda inside: yard.fill({"a": "agent", "b": "agent"}, below=inside))
+    carry_out, close = ApplyYard.carry_out, ApplyYard.close
+    told: list[tuple[str, ...]] = []
+
+    def refuse(self: ApplyYard, step: Step) -> None:
+        if step.path == "b":
+            raise OSError(28, "No space left on device")
+        carry_out(self, step)
+
+    def die(self: ApplyYard, *, remove: bool) -> None:
+        close(self, remove=remove)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ApplyYard, "carry_out", refuse)
+        patch.setattr(ApplyYard, "close", die)
+        with pytest.raises(Killed):
+            apply(yard)
+    with open_stage(yard.session) as stage:
+        done = recover(stage, noted=lambda recovery: told.append(recovery.finished))
+
+    assert done is not None
+    assert (done.undone, told) == (True, [])
+    assert [(yard.workspace / name).read_text() for name in "ab"] == ["1", "2"]
+
+
 def test_an_apply_killed_while_it_prepares_is_dropped(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     yard.fill({"a": "1"})
     staged(yard, lambda inside: (inside / "a").write_text("agent"))
