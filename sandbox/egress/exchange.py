@@ -23,6 +23,7 @@ _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,31}")
 _NEVER: Final = frozenset({"CONNECT", "TRACE", "TRACK"})
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e]{0,16384}")
+_LENGTH: Final = re.compile(r"[0-9]{1,19}")
 HOP_BY_HOP: Final = frozenset(
     {
         "connection",
@@ -178,8 +179,16 @@ class Exchange:
             status=status,
             reason=self._mask.whole(reason).decode("latin-1"),
             headers=tuple(pair for pair in _end_to_end(masked) if pair[0] != "content-length"),
-            length=int(lengths.pop()) if len(lengths) == 1 and not chunked else None,
+            length=None if chunked else self._length(lengths),
         )
+
+    def _length(self, announced: set[str]) -> int | None:
+        if len(announced) != 1:
+            return None
+        (text,) = announced
+        if not _LENGTH.fullmatch(text):
+            raise self._broken("announces a length that is no number")
+        return int(text)
 
     def _broken(self, what: str) -> UpstreamError:
         return UpstreamError("upstream", f"the answer of `{self._crossing.wanted.host}` {what}")

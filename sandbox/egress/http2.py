@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,6 @@ from h2.connection import H2Connection
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
-    Event,
     ResponseReceived,
     StreamEnded,
     StreamReset,
@@ -22,13 +22,19 @@ from sandbox.egress.errors import EgressDeniedError
 from sandbox.egress.exchange import HEAD_BYTES, Answer, Exchange, Head
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
+
+    from h2.events import Event
 
     from sandbox.egress.credentials import Credential
     from sandbox.egress.crossing import Crossing
 
 WINDOW_BYTES: Final = 1024 * 1024
 """How much a server may send before it was taken."""
+MOST_WAITING: Final = 10_000
+"""Frames that wait to be taken. One read holds fewer: only what comes before a request is sent adds up."""
+_STATUS: Final = re.compile(rb"[2-5][0-9]{2}")
+_Kept = ResponseReceived | DataReceived | StreamEnded | StreamReset | ConnectionTerminated
 
 
 class Http2Exchange(Exchange):
@@ -39,7 +45,9 @@ class Http2Exchange(Exchange):
         self._http = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._stream = 1
         self._ended = False
-        self._events: deque[Event] = deque()
+        self._over = False
+        """Whether the server has ended, maybe without waiting for the rest of the request's body."""
+        self._events: deque[_Kept] = deque()
 
     async def send_head(self) -> None:
         """Begin the connection, and send the request's head."""
@@ -62,7 +70,7 @@ class Http2Exchange(Exchange):
     async def send(self, data: bytes) -> None:
         """Send a part of the body, as the server has room for it; what it says meanwhile is kept."""
         rest = memoryview(data)
-        while rest and not self._is_over():
+        while rest and not self._over:
             room = min(self._http.local_flow_control_window(self._stream), self._http.max_outbound_frame_size)
             if room <= 0:
                 await self._hear()
@@ -73,7 +81,7 @@ class Http2Exchange(Exchange):
 
     async def send_end(self) -> None:
         """Say that the body is whole."""
-        if not self._ended and not self._is_over():
+        if not self._ended and not self._over:
             self._http.end_stream(self._stream)
             await self._flush()
         self._ended = True
@@ -88,8 +96,10 @@ class Http2Exchange(Exchange):
             event = await self._next()
             if isinstance(event, ResponseReceived):
                 headers = [(bytes(name), bytes(value)) for name, value in event.headers]
-                status = int(next(value for name, value in headers if name == b":status"))
-                return self._as_answer(status, b"", [pair for pair in headers if pair[0][:1] != b":"])
+                status = next((value for name, value in headers if name == b":status"), b"")
+                if not _STATUS.fullmatch(status):
+                    raise self._broken("has no status from 200 to 599")
+                return self._as_answer(int(status), b"", [pair for pair in headers if pair[0][:1] != b":"])
             if isinstance(event, StreamEnded):
                 raise self._broken("closed without an answer")
 
@@ -123,13 +133,7 @@ class Http2Exchange(Exchange):
             *([("content-length", str(length))] if length is not None and sized else []),
         ]
 
-    def _is_over(self) -> bool:
-        """Tell whether the server has answered without waiting for the rest of the body."""
-        return any(
-            isinstance(event, StreamEnded | StreamReset | ConnectionTerminated) for event in self._events
-        )
-
-    async def _next(self) -> Event:
+    async def _next(self) -> _Kept:
         while not self._events:
             await self._hear()
         event = self._events.popleft()
@@ -142,10 +146,21 @@ class Http2Exchange(Exchange):
         if not data:
             raise self._broken("closed before its answer was whole")
         try:
-            self._events.extend(self._http.receive_data(data))
+            self._keep(self._http.receive_data(data))
         except (H2Error, ValueError) as error:
             raise self._broken(f"is not HTTP/2: {error}") from error
+        if len(self._events) > MOST_WAITING:
+            raise self._broken("came in too many frames")
         await self._flush()
+
+    def _keep(self, events: Iterable[Event]) -> None:
+        """Queue what an answer is made of; pings, settings and empty frames are not."""
+        for event in events:
+            if isinstance(event, DataReceived) and not event.flow_controlled_length:
+                continue
+            if isinstance(event, _Kept):
+                self._events.append(event)
+            self._over = self._over or isinstance(event, StreamEnded | StreamReset | ConnectionTerminated)
 
     async def _flush(self) -> None:
         if data := self._http.data_to_send():

@@ -236,4 +236,8 @@ def _as_response(answer: Answer) -> h11.Response:
     headers = [*answer.headers]
     if answer.length is not None:
         headers.append(("content-length", str(answer.length)))
-    return h11.Response(status_code=answer.status, reason=answer.reason.encode("latin-1"), headers=headers)
+    reason = answer.reason.encode("latin-1")
+    try:
+        return h11.Response(status_code=answer.status, reason=reason, headers=headers)
+    except h11.LocalProtocolError as error:
+        raise UpstreamError("upstream", f"the answer cannot be framed: {error}") from error

@@ -23,12 +23,16 @@ LARGE_BYTES = 3_000_000
 SECRET = "s3cret-for-two"  # noqa: S105 - made up
 
 
+CONFIGURATION = H2Configuration(client_side=False, header_encoding="utf-8", validate_outbound_headers=False)
+
+
 @dataclass
 class Http2Server:
     """A server of HTTP/2 that answers with what it was sent, or breaks off."""
 
     breaks: str = ""
-    """`reset`, `garbage` or `close`; empty for an answer."""
+    """`reset`, `garbage`, `close`, or `frames` without end before the request is; empty for an answer."""
+    status: str = "200"
     seen: list[dict[str, str]] = field(default_factory=list)
     bodies: dict[int, int] = field(default_factory=dict)
     connections: int = 0
@@ -36,7 +40,7 @@ class Http2Server:
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         self.connections += 1
-        http = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        http = H2Connection(CONFIGURATION)
         http.initiate_connection()
         try:
             writer.write(http.data_to_send())
@@ -59,6 +63,9 @@ class Http2Server:
     ) -> None:
         if isinstance(event, h2.events.RequestReceived):
             self.seen.append(dict(event.headers))
+            if self.breaks == "frames":
+                http.send_headers(event.stream_id, [(":status", "200")])
+                writer.write(http.data_to_send() + b"\0\0\1\0\0\0\0\0\1x" * 20_000)
         elif isinstance(event, h2.events.DataReceived):
             self.bodies[event.stream_id] = self.bodies.get(event.stream_id, 0) + len(event.data)
             http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -81,7 +88,9 @@ class Http2Server:
             if asked[":path"] == "/large"
             else f"{asked.get('authorization', '')} {self.bodies.get(stream, 0)}".encode()
         )
-        http.send_headers(stream, [(":status", "200"), ("content-length", str(len(body))), ("x-sent", "yes")])
+        http.send_headers(
+            stream, [(":status", self.status), ("content-length", str(len(body))), ("x-sent", "yes")]
+        )
         while body:
             room = min(http.local_flow_control_window(stream), http.max_outbound_frame_size)
             http.send_data(stream, body[:room]) if room > 0 else None
@@ -161,6 +170,31 @@ async def test_an_http2_server_that_breaks_off_is_a_failure(authority: Authority
             await asyncio.wait_for(kept.gate.request("GET", f"https://localhost:{port}/"), 60)
 
     assert failed.value.code == "upstream"
+
+
+@pytest.mark.parametrize("status", ["abc", "", "99999", "099", "2 0", "\u0662\u0660\u0660"])
+async def test_a_status_that_is_none_is_a_failure_over_http2(authority: Authority, status: str) -> None:
+    async with (
+        two(Http2Server(status=status), authority) as port,
+        gate_for(rules(rule("localhost", port)), ca_file=authority.file) as kept,
+    ):
+        with pytest.raises(UpstreamError) as failed:
+            await asyncio.wait_for(kept.gate.request("GET", f"https://localhost:{port}/"), 60)
+
+    assert failed.value.code == "upstream"
+    assert failed.value.message.startswith("the answer of `localhost` ")
+    assert kept.closed[0].why == "upstream"
+
+
+async def test_frames_that_come_while_a_body_waits_to_be_sent_are_bounded(authority: Authority) -> None:
+    async with (
+        two(Http2Server(breaks="frames"), authority) as port,
+        gate_for(rules(rule("localhost", port, methods=("POST",))), ca_file=authority.file) as kept,
+    ):
+        with pytest.raises(UpstreamError, match="came in too many frames"):
+            await asyncio.wait_for(
+                kept.gate.request("POST", f"https://localhost:{port}/", body=b"y" * 2_000_000), 60
+            )
 
 
 async def test_a_server_that_agrees_to_nothing_is_spoken_to_in_http1(authority: Authority) -> None:
