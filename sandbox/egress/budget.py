@@ -26,25 +26,19 @@ class Account:
     connections: int = 0
     """Open now."""
 
-    def open(self, requests: int) -> None:
-        """Count requests and a connection.
+    def check_opening(self, count: int) -> None:
+        """Refuse a request or connection that would be one too many.
 
         Args:
-            requests: 0 for a tunnel whose requests are counted one by one.
+            count: 0 for a tunnel whose requests are counted one by one, each with its connection.
 
         Raises:
-            EgressDeniedError: When either would be one too many; nothing is counted then.
+            EgressDeniedError: When there is no room.
         """
         if self.requests >= self.limits.requests:
             raise self._spent("requests", self.limits.requests)
-        if self.connections >= self.limits.connections:
+        if count and self.connections >= self.limits.connections:
             raise self._spent("connections at once", self.limits.connections)
-        self.requests += requests
-        self.connections += 1
-
-    def close(self) -> None:
-        """Count a connection's end."""
-        self.connections -= 1
 
     def check_sending(self, count: int) -> None:
         """Refuse to send what would be too much.
@@ -55,13 +49,12 @@ class Account:
         if self.sent_bytes + count > self.limits.sent_bytes:
             raise self._spent("bytes sent", self.limits.sent_bytes)
 
-    def receive(self, count: int) -> None:
-        """Count bytes that came in.
+    def check_received(self) -> None:
+        """Refuse to hand on what came in.
 
         Raises:
-            EgressDeniedError: When they are too many; they must not be handed on.
+            EgressDeniedError: When it is too much.
         """
-        self.received_bytes += count
         if self.received_bytes > self.limits.received_bytes:
             raise self._spent("bytes received", self.limits.received_bytes)
 
@@ -97,6 +90,7 @@ class Share:
 
     def __init__(self, accounts: tuple[Account, ...]) -> None:
         self._accounts = accounts
+        self._open = 0
         self.sent_bytes = 0
         self.received_bytes = 0
 
@@ -105,30 +99,27 @@ class Share:
         """The longest life of the connection."""
         return min(account.limits.connection_seconds for account in self._accounts)
 
-    def open(self, requests: int = 1) -> None:
-        """Count requests and a connection in each account.
+    def open(self, count: int = 1) -> None:
+        """Count a request and its connection in each account.
 
         Args:
-            requests: 0 for a tunnel whose requests are counted one by one.
+            count: 0 for a tunnel whose requests are counted one by one, each with its connection.
 
         Raises:
             EgressDeniedError: When one of them has no room.
         """
-        opened: list[Account] = []
-        try:
-            for account in self._accounts:
-                account.open(requests)
-                opened.append(account)
-        except EgressDeniedError:
-            for account in opened:
-                account.close()
-                account.requests -= requests
-            raise
+        for account in self._accounts:
+            account.check_opening(count)
+        for account in self._accounts:
+            account.requests += count
+            account.connections += count
+        self._open = count
 
     def close(self) -> None:
-        """Count the connection's end in each account."""
+        """Count the connection's end in each account, once."""
         for account in self._accounts:
-            account.close()
+            account.connections -= self._open
+        self._open = 0
 
     def idle(self) -> None:
         """Count a tunnel through which no request came as one, so that empty ones are bounded too."""
@@ -155,4 +146,6 @@ class Share:
         """
         self.received_bytes += count
         for account in self._accounts:
-            account.receive(count)
+            account.received_bytes += count
+        for account in self._accounts:
+            account.check_received()

@@ -169,6 +169,7 @@ class _Served:
     async def _plain(self, inlet: Inlet, crossing: Crossing) -> None:
         """Read requests that are not in TLS: each is decided, whatever the tunnel was for."""
         crossing.abort()
+        crossing.share.close()
         await self._requests(inlet, crossing, "http")
 
     async def _end_tls(self, inlet: Inlet, crossing: Crossing) -> None:

@@ -475,6 +475,31 @@ async def test_the_denial_of_a_path_inside_ended_tls_is_a_403_that_says_why(auth
     assert len(server.heads) == 1
 
 
+async def test_one_connection_at_once_is_enough_for_a_request_inside_ended_tls(authority: Authority) -> None:
+    """A tunnel whose requests are read counts by them: each of those is a connection to the server."""
+    server = Server()
+    async with serving(server, tls=authority.server("localhost")):
+        read = rules(rule("localhost", server.port, paths=["/**"]), connections=1)
+        async with (
+            gate_for(read, ca_file=authority.file, proxy=True) as kept,
+            loopback_proxy(kept) as port,
+        ):
+            answer = await through_tls(port, server.port, "/x", kept.gate.ca_certificate)
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_one_connection_at_once_is_enough_for_a_plain_request_inside_a_tunnel() -> None:
+    async with (
+        serving(Server()) as server,
+        gate_for(rules(rule("127.0.0.1", server.port), connections=1), proxy=True) as kept,
+        loopback_proxy(kept) as port,
+    ):
+        there = f"127.0.0.1:{server.port}"
+        connect = f"CONNECT {there} HTTP/1.1\r\nHost: {there}\r\n\r\n".encode()
+        answer = await say(port, connect, more=f"GET / HTTP/1.1\r\nHost: {there}\r\n\r\n".encode())
+    assert answer.endswith(b"hello")
+
+
 async def through_tls(port: int, to: int, path: str, certificate: str) -> bytes:
     """Ask for a path inside a tunnel whose TLS ends at the gate, trusting the session's authority alone."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

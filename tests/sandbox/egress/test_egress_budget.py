@@ -1,0 +1,62 @@
+"""What crosses is counted in every account that it belongs to, whichever of them is spent first."""
+
+from __future__ import annotations
+
+import pytest
+
+from policies.hosts import HostPattern
+from sandbox.egress.budget import Budget
+from sandbox.egress.errors import EgressDeniedError
+from sandbox.egress.rules import Limits, Rule
+
+FEW = Rule(host=HostPattern.parse("a.example.com"), limits=Limits(received_bytes=10, connections=1))
+
+
+def test_bytes_beyond_a_rules_bound_are_the_sessions_too() -> None:
+    budget = Budget(Limits(received_bytes=100))
+    share = budget.share(FEW)
+
+    with pytest.raises(EgressDeniedError, match=r"rule `a.example.com` is spent: 10 bytes received"):
+        share.receive(90)
+    with pytest.raises(EgressDeniedError, match="the session is spent: 100 bytes received"):
+        budget.share(None).receive(11)
+
+    assert budget.session.received_bytes == 101
+    assert share.received_bytes == 90
+
+
+def test_a_tunnel_that_is_read_is_no_connection_beside_its_requests() -> None:
+    budget = Budget(Limits(connections=1))
+    tunnel, request, further = (budget.share(None) for _ in range(3))
+
+    tunnel.open(0)
+    request.open()
+    with pytest.raises(EgressDeniedError, match="1 connections at once"):
+        further.open()
+
+    request.close()
+    tunnel.close()
+    further.open()
+    assert budget.session.connections == 1
+
+
+def test_a_connection_ends_once() -> None:
+    budget = Budget(Limits(connections=1))
+    share = budget.share(None)
+    share.open()
+
+    share.close()
+    share.close()
+
+    assert budget.session.connections == 0
+
+
+def test_what_one_account_refuses_is_counted_in_none() -> None:
+    budget = Budget(Limits())
+    first, second = budget.share(FEW), budget.share(FEW)
+    first.open()
+
+    with pytest.raises(EgressDeniedError, match=r"rule `a.example.com` is spent: 1 connections"):
+        second.open()
+
+    assert (budget.session.requests, budget.session.connections) == (1, 1)
