@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
+from typing import Final
 
 from agent_runner.cli.reference import every_command, reference
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
+ROOT: Final = Path(__file__).resolve().parents[2]
+PAGE: Final = ROOT / "docs" / "command-line.md"
+HELP: Final = """
+import sys
+from agent_runner.cli.main import main
+sys.argv = ["pairlock", "--help"]
+try:
+    main()
+except SystemExit:
+    pass
+print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+LIGHT: Final = {"click", "typer"}
 
 
 def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
@@ -24,3 +40,15 @@ def test_every_command_says_what_it_does_and_every_option_what_it_is_for() -> No
     ]
 
     assert (silent, unexplained) == ([], [])
+
+
+def test_help_loads_no_library_but_the_command_lines_own() -> None:
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+
+    loaded = set(done.stderr.split())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    heavy = {word.partition(">")[0].partition(".")[0].replace("-", "_") for word in project["dependencies"]}
+    assert "docker" in heavy
+    assert "Usage: pairlock" in done.stdout
+    assert loaded & (heavy | {"asyncio", "re2", "google", "ruamel", "httpx"}) - LIGHT == set()
+    assert "typer" in loaded
