@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ASIDE: Final = ".old"
+"""Follows the name of a spare while it is swapped without the kernel's exchange."""
 _NO_FLAGS: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
@@ -143,6 +145,7 @@ class Yard:
         self.undo.append(lambda: self._put_back(step))
 
     def _place(self, step: Step) -> None:
+        self._finish_swap(step)
         if self.inode(step.spare) == step.inode:
             self._exchange(step)
         elif step.expected is None or not self.inode(step.spare):
@@ -173,11 +176,39 @@ class Yard:
         except OSError as error:
             if error.errno not in _NO_FLAGS:
                 raise
-            # This filesystem has no exchange: three renames, so that the old content is kept all the same.
-            aside = step.spare + ".old"
-            os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=self.folder)
+            self._swap_in_three(step, folder, name)
+
+    def _swap_in_three(self, step: Step, folder: int, name: str) -> None:
+        """Swap where the filesystem has no exchange: by three renames, the old content kept all the while."""
+        aside = step.spare + _ASIDE
+        os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=self.folder)
+        try:
             os.rename(step.spare, name, src_dir_fd=self.folder, dst_dir_fd=folder)
+        except OSError:
+            self._bring_back(aside, folder, name)
+            raise
+        os.rename(aside, step.spare, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+
+    def _finish_swap(self, step: Step) -> None:
+        """Undo or finish a swap in three that was killed: what it set aside may be the only copy.
+
+        Raises:
+            FileExistsError: When the user has put something there since; nothing is touched.
+        """
+        aside = step.spare + _ASIDE
+        if not self.inode(aside):
+            return
+        if not self.inode(step.spare):
             os.rename(aside, step.spare, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+            return
+        parent, name = split(step.path)
+        with self.live.folder(parent) as folder:
+            self._bring_back(aside, folder, name)
+
+    def _bring_back(self, aside: str, folder: int, name: str) -> None:
+        if name in os.listdir(folder):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        os.rename(aside, name, src_dir_fd=self.folder, dst_dir_fd=folder)
 
     def _check_displaced(self, step: Step, put_back: Callable[[], None]) -> None:
         """See that what was displaced is what was expected, ctime aside, which a rename changes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from conftest import Yard
 
-CALLS = ("mkdir", "rmdir", "unlink", "fchmod", "fsync", "symlink", "open", "replace", "write")
+CALLS = ("mkdir", "rmdir", "unlink", "fchmod", "fsync", "symlink", "open", "rename", "replace", "write")
 """What of `os` an apply changes a disk with; `renameat2` comes beside."""
 MOST_CALLS = 400
 
@@ -85,9 +86,26 @@ def die_at(number: int) -> None:
     kernel.renameat2 = counted(kernel.renameat2)
 
 
+def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be on a filesystem that cannot exchange two names at once."""
+    real = kernel.renameat2
+
+    def refuse(from_folder: int, source: str, to_folder: int, target: str, flags: int) -> None:
+        if flags == kernel.RENAME_EXCHANGE:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(from_folder, source, to_folder, target, flags)
+
+    monkeypatch.setattr(kernel, "renameat2", refuse)
+
+
 @pytest.mark.long
-def test_a_kill_before_any_call_leaves_all_or_nothing(yard: Yard) -> None:
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "no exchange"])
+def test_a_kill_before_any_call_leaves_all_or_nothing(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, *, exchange: bool
+) -> None:
     """Recovered, the workspace is as before or as applied, and holds nothing of the apply's own."""
+    if not exchange:
+        without_exchange(monkeypatch)
     done = prepared(yard)
     before = look(done)
     apply_all(done)
