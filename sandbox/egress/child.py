@@ -135,7 +135,12 @@ class Service:
         await self._parent.tell(answered, response.body)
 
 
+def _say_nothing(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """Leave out what a loop says of tasks and callbacks that failed: a container could make it say much."""
+
+
 async def _run(pipe: socket.socket, streams: socket.socket) -> None:
+    asyncio.get_running_loop().set_exception_handler(_say_nothing)
     reader, writer = await asyncio.open_connection(sock=pipe)
     first = await received(reader)
     if first is None:

@@ -324,13 +324,22 @@ class EgressGate:
             raise self._gone()
 
     async def _end(self, listener: asyncio.Task[None]) -> None:
-        await self._process.stop(listener)
-        self._lost = self._lost or "the session is over"
-        await listener
-        await self._written.lose()
-        for task in tuple(self._tasks):
+        """End the process, tell what it left open, and leave nothing running, whichever of these fails."""
+        try:
+            await self._process.stop(listener)
+            self._lost = self._lost or "the session is over"
+            await listener
+        finally:
+            try:
+                await self._written.lose()
+            finally:
+                await self._drop(listener)
+
+    async def _drop(self, listener: asyncio.Task[None]) -> None:
+        tasks = (listener, *self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._process.close()
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, Self
 import sandbox
 from sandbox.egress.crossing import CHUNK_BYTES
 from sandbox.egress.errors import GateLostError
+from sandbox.egress.last_words import LastWords
 from sandbox.egress.wire import LONGEST_ACTION, Stop, ToChild, encoded, received
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-ERRORS_BYTES: Final = 4096
 STOP_SECONDS: Final = 5.0
 PASS_TRIES: Final = 500
 PASS_SECONDS: Final = 0.02
@@ -52,6 +52,7 @@ class EgressProcess:
         self._reader = reader
         self._writer = writer
         self._streams = streams
+        self._words = LastWords(process.stderr) if process.stderr else None
         self._streams.setblocking(False)  # noqa: FBT003 - the standard library's own name
 
     @property
@@ -120,9 +121,7 @@ class EgressProcess:
 
     async def last_words(self) -> str:
         """Return what it said of its end."""
-        errors = self._process.stderr
-        text = (await errors.read(ERRORS_BYTES)).decode("utf-8", "backslashreplace") if errors else ""
-        return " ".join(text.split()[-40:]) or "it ended without a word"
+        return (await self._words.said() if self._words else "") or "it ended without a word"
 
     def kill(self) -> None:
         """End it at once."""
@@ -136,18 +135,22 @@ class EgressProcess:
         Args:
             silent: Done when everything that it said was heard.
         """
-        self.send(Stop())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await asyncio.shield(silent)
-                await self._process.wait()
-        self.kill()
-        await self._process.wait()
+        try:
+            self.send(Stop())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await asyncio.shield(silent)
+                    await self._process.wait()
+        finally:
+            self.kill()
+            await self._process.wait()
 
     async def close(self) -> None:
-        """Close both sockets."""
+        """Close both sockets, and hear no more."""
         self._streams.close()
         self._writer.close()
+        if self._words:
+            await self._words.stop()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 

@@ -58,5 +58,6 @@ class Streams:
         task.add_done_callback(self._serving.discard)
 
     async def _serve(self, connection: socket.socket, action: str) -> None:
-        reader, writer = await asyncio.open_connection(sock=connection, limit=CHUNK_BYTES)
-        await self._proxy.serve(reader, writer, action=action)
+        with contextlib.suppress(Exception):  # it has ended that connection; the others go on
+            reader, writer = await asyncio.open_connection(sock=connection, limit=CHUNK_BYTES)
+            await self._proxy.serve(reader, writer, action=action)
