@@ -5,7 +5,7 @@ from pathlib import Path
 from audit.chain import Entry, read
 from audit.errors import AuditError, BrokenLedgerError, UnknownSessionError
 from audit.index import read_index
-from audit.reader import BrokenEntry
+from audit.reader import BrokenEntry, distrust
 from audit.recover import bound_of, walk_of
 from audit.segments import opened
 from audit.state import StateFiles
@@ -33,11 +33,20 @@ class Follower:
         if not segments:
             raise UnknownSessionError(f"session `{session_id}` has no ledger")
         self._segment, self._offset = segments[0][0], 0
-        self._walk = walk_of(session_id, read_index(self._state).session(session_id), collect=False)
+        self._index = read_index(self._state)
+        self._walk = walk_of(session_id, self._index.session(session_id), collect=False)
         self._stopped = False
 
     def poll(self) -> list[Entry | BrokenEntry]:
         """Return what has come since the last time; after a broken entry nothing more comes."""
+        found = self._news()
+        if self._is_over(found):
+            return found
+        distrusted = distrust(self._index, self._walk.chain.size)
+        self._stopped = bool(distrusted)
+        return [*found, *distrusted]
+
+    def _news(self) -> list[Entry | BrokenEntry]:
         found: list[Entry | BrokenEntry] = []
         while not self._is_over(found):
             try:
@@ -72,8 +81,8 @@ class Follower:
 
     def _take(self, line: bytes) -> Entry | BrokenEntry:
         if self._may_have_been_taken_up(line):
-            record = read_index(self._state).session(self._session_id)
-            self._walk.bound = bound_of(self._session_id, record)
+            self._index = read_index(self._state)
+            self._walk.bound = bound_of(self._session_id, self._index.session(self._session_id))
         try:
             self._walk.feed([line])
             return read(line, self._walk.chain.head)

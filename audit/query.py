@@ -15,7 +15,7 @@ from audit.escape import escape_line
 from audit.hostile import unmark
 from audit.index import HostIndex, SessionRecord, read_index
 from audit.openings import Gone, Openings
-from audit.reader import BrokenEntry
+from audit.reader import BrokenEntry, distrust, require_whole
 from audit.recover import skim_of
 from audit.redact import tag_of
 from audit.schema import OVERFLOW, commitment_of, moved_body
@@ -154,7 +154,8 @@ def query_session(
         index: The host's log, where it has been read already.
     """
     files = StateFiles(state)
-    record = (index or read_index(files)).session(session_id)
+    index = index or read_index(files)
+    record = index.session(session_id)
     segments = files.session(session_id).segments()
     skim, pieces, kind = skim_of(session_id, record), wanted.pieces(), wanted.kind()
     openings: Openings | None = None
@@ -181,6 +182,8 @@ def query_session(
         return
     if segments and skim.size < record.size:
         yield BrokenEntry(skim.size, f"the log ends here, the host's log knows {record.size} entries", b"")
+    else:
+        yield from distrust(index, skim.size)
 
 
 def whole(entry: Entry, openings: Openings) -> Entry:
@@ -208,11 +211,16 @@ def query(
         wanted: The filter.
         session_ids: Whole ids; None asks all.
         index: The host's log, where it has been read already.
+
+    Raises:
+        BrokenLedgerError: After everything was yielded, when the host's log, which names the sessions, does
+            not hold.
     """
     index = index or read_index(StateFiles(state))
     for session_id in list(index.sessions) if session_ids is None else session_ids:
         for entry in query_session(state, session_id, wanted, index=index):
             yield Found(session_id, entry)
+    require_whole(index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,28 @@ class BrokenEntry:
     raw: bytes
 
 
+def distrust(index: HostIndex, size: int) -> list[BrokenEntry]:
+    """Return what to show behind a session's last entry: that nothing vouches for it, if that is so.
+
+    Args:
+        index: The host's log, read.
+        size: The session's entries.
+    """
+    if index.broken is None:
+        return []
+    return [BrokenEntry(size, f"the host's log does not hold: {index.broken}", b"")]
+
+
+def require_whole(index: HostIndex) -> None:
+    """Check that the host's log, which names the sessions, holds: else it may leave one out.
+
+    Raises:
+        BrokenLedgerError: When it does not.
+    """
+    if index.broken is not None:
+        raise BrokenLedgerError(f"the host's log does not hold: {index.broken}", seq=index.broken.seq)
+
+
 class SessionReader:
     """Reads one session.
 
@@ -55,7 +77,8 @@ class SessionReader:
         self.files = files.session(session_id)
         if not self.files.segments():
             raise UnknownSessionError(f"session `{session_id}` has no ledger")
-        self._record = (index or read_index(files)).session(session_id)
+        self._index = index or read_index(files)
+        self._record = self._index.session(session_id)
         self._openings: Openings | None = None
 
     @property
@@ -66,7 +89,10 @@ class SessionReader:
         return self._openings
 
     def entries(self) -> Iterator[Entry | BrokenEntry]:
-        """Yield the entries in order, each held against the chain, the seals and the host's log before."""
+        """Yield the entries in order, each held against the chain, the seals and the host's log before.
+
+        Behind the last stands a broken one where the host's log itself does not hold.
+        """
         walk = walk_of(self.session_id, self._record, collect=False)
         try:
             for block in Lines([path for _, path in self.files.segments()]).blocks():
@@ -80,6 +106,8 @@ class SessionReader:
         if walk.chain.size < self._record.size:
             why = f"the log ends here, the host's log knows {self._record.size} entries"
             yield BrokenEntry(walk.chain.size, why, b"")
+        else:
+            yield from distrust(self._index, walk.chain.size)
 
     def _held(self, walk: Walk, lines: list[bytes]) -> Generator[Entry | BrokenEntry, None, bool]:
         """Yield the entries of some lines, as far as they hold; tell whether one did not."""
@@ -170,6 +198,7 @@ def resolve_id(index: HostIndex, given: str, *, owner_uid: int, folder: str | No
 
     Raises:
         UnknownSessionError: When nothing, or more than one session, answers to it.
+        BrokenLedgerError: When nothing does, and the host's log does not hold.
     """
     if given == "last" or given.startswith("last:"):
         wanted = folder if folder is not None else given.removeprefix("last").removeprefix(":") or None
@@ -185,6 +214,7 @@ def resolve_id(index: HostIndex, given: str, *, owner_uid: int, folder: str | No
         raise UnknownSessionError(
             f"`{shown}` is the beginning of {len(found)} sessions", hint="give more characters"
         )
+    require_whole(index)
     raise UnknownSessionError(f"no session `{shown}`", hint="at least 4 characters of an id, or `last`")
 
 
@@ -195,4 +225,5 @@ def _newest(index: HostIndex, owner_uid: int, folder: str | None) -> str:
             continue
         if folder is None or known.workspace == folder:
             return session
+    require_whole(index)
     raise UnknownSessionError("no session yet" if folder is None else "no session on that folder yet")

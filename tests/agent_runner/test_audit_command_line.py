@@ -365,6 +365,37 @@ def test_a_log_that_is_no_file_is_broken_and_hides_no_other(
     assert "broken" in run("list")[1].splitlines()[0]
 
 
+def _spoil_the_first(lines: list[bytes]) -> list[bytes]:
+    return [b" " + lines[0], *lines[1:]]
+
+
+def _spoil_the_last(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:-1], b" " + lines[-1]]
+
+
+@pytest.mark.parametrize(("spoil", "shown"), [(_spoil_the_first, False), (_spoil_the_last, True)])
+def test_what_no_hosts_log_vouches_for_is_shown_and_not_believed(
+    recorded: Path, run: Run, spoil: Callable[[list[bytes]], list[bytes]], *, shown: bool
+) -> None:
+    """With the host's log made useless, a session of any other machine could lie in this one's place."""
+    asked = (
+        ("show", SESSION),
+        ("tail", SESSION),
+        ("query", "--session", SESSION, "seq=1"),
+        ("query", "seq=1"),
+        ("export", SESSION, "-f", "csv"),
+        ("diff", SESSION, SESSION),
+    )
+    assert [run(*arguments)[0] for arguments in asked] == [0] * 6
+    log = recorded / "ledger.jsonl"
+    log.write_bytes(b"".join(spoil(log.read_bytes().splitlines(keepends=True))))
+
+    for arguments in asked:
+        code, _, err = run(*arguments)
+        assert (code, "the host's log does not hold" in err) == (6, True), (arguments, err)
+    assert ("session.opened" in run("show", SESSION)[1]) is shown
+
+
 def _folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
