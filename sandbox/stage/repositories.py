@@ -8,8 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 _HEAD: Final = "head"
-_PARTS: Final = (("objects", "refs"), ("commondir", "gitdir"))
-"""What stands beside HEAD in a repository, and in a linked work tree's own folder (gitrepository-layout)."""
+_PARTS: Final = (("objects", "refs"), ("commondir",))
+"""What stands beside HEAD in a repository, and in a linked work tree's own folder (gitrepository-layout).
+
+Git asks for no more than this, and on some filesystems it finds these names in any case.
+"""
+_NAMES: Final = frozenset(name for names in _PARTS for name in names)
 
 
 def git_folders(*trees: Collection[str]) -> frozenset[str]:
@@ -20,7 +24,10 @@ def git_folders(*trees: Collection[str]) -> frozenset[str]:
     """
     heads = {path for tree in trees for path in tree if path[-4:].lower() == _HEAD}
     folders = {path[:-5] for path in heads if path[-5:-4] in {"", "/"}}
-    return frozenset(folder for folder in folders if any(_beside(folder, pair, trees) for pair in _PARTS))
+    if not folders:
+        return frozenset()
+    parts = {path.lower() for tree in trees for path in tree if path.rpartition("/")[2].lower() in _NAMES}
+    return frozenset(folder for folder in folders if any(_beside(folder, names, parts) for names in _PARTS))
 
 
 def as_git_names(path: str, folders: Iterable[str]) -> tuple[str, ...]:
@@ -32,6 +39,6 @@ def as_git_names(path: str, folders: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def _beside(folder: str, names: Iterable[str], trees: Iterable[Collection[str]]) -> bool:
-    prefix = folder + "/" if folder else ""
-    return all(any(prefix + name in tree for tree in trees) for name in names)
+def _beside(folder: str, names: Iterable[str], parts: Collection[str]) -> bool:
+    prefix = folder.lower() + "/" if folder else ""
+    return all(prefix + name in parts for name in names)
