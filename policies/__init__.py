@@ -1,1 +1,1 @@
-"""Decide what a session may do: pure functions from text to a decision, no file, socket, clock or process."""
+"""Decide what a session may do: pure functions; no socket, clock, process, nor file but package data."""
