@@ -83,37 +83,62 @@ def _rule(line: bytes) -> tuple[re.Pattern[str], bool, bool] | None:
 
 def _expression(text: str) -> str:
     """Write a pattern as a regular expression over paths below the folder of its file."""
-    made: list[str] = []
-    parts = text.split("/")
-    for number, part in enumerate(parts):
-        is_last = number == len(parts) - 1
-        if part == "**":
-            made.append(".+" if is_last else "(?:[^/]+/)*")
+    *folders, name = text.split("/")
+    runs = [""]
+    for folder in folders:
+        if folder == "**":
+            runs.append("(?:[^/]+/)*?")
+        else:
+            runs[-1] += _part(folder) + "/"
+    if name == "**":
+        return _settled(runs) + ".+"
+    return _settled(runs[:-1]) + runs[-1] + _part(name)
+
+
+def _settled(runs: list[str]) -> str:
+    """Join what stands before a star (or `**`) that takes anything.
+
+    The first place where each fits is as good as any later one, so none is looked for again (an atomic
+    group): with a number of stars, a hostile pattern would take for ever.
+    """
+    return "".join(f"(?>{run})" for run in runs)
+
+
+def _part(part: str) -> str:
+    """Write what stands between two slashes."""
+    runs = [""]
+    place = 0
+    while place < len(part):
+        if part[place] == "*":
+            runs.append("[^/]*?")
+            place += len(part[place:]) - len(part[place:].lstrip("*"))
             continue
-        place = 0
-        while place < len(part):
-            piece, place = _piece(part, place)
-            made.append(piece)
-        if not is_last:
-            made.append("/")
-    return "".join(made)
+        piece, place = _piece(part, place)
+        runs[-1] += piece
+    if part.endswith("*") and runs[-1] == "[^/]*?":
+        runs[-1] = "[^/]*"
+    return _settled(runs[:-1]) + runs[-1]
 
 
 def _piece(part: str, place: int) -> tuple[str, int]:
-    """Return the next piece of a name's pattern as a regular expression, and where it ends."""
+    """Return the next piece of a name's pattern, one character, as an expression, and where it ends."""
     import re  # noqa: PLC0415 (the same)
 
     character = part[place]
-    if character == "*":
-        while place < len(part) and part[place] == "*":
-            place += 1
-        return "(?>[^/]*)" if place == len(part) else "[^/]*?", place
     if character == "?":
         return "[^/]", place + 1
     if character == "\\" and place + 1 < len(part):
         return re.escape(part[place + 1]), place + 2
     end = part.find("]", place + 2) if character == "[" else -1
     if end > 0:
-        inside = part[place + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-        return f"[{'^' + inside[1:] if inside[0] in '!^' else inside}]", end + 1
+        return f"(?!/)[{_class(part[place + 1 : end])}]", end + 1
     return re.escape(character), place + 1
+
+
+def _class(inside: str) -> str:
+    """Write what stands in brackets; Python's signs for sets within sets are ordinary ones to git."""
+    import re  # noqa: PLC0415 (the same)
+
+    inverted = inside[0] in "!^"
+    escaped = re.sub(r"[\\\[&|~]|-(?=-)", r"\\\g<0>", inside[1:] if inverted else inside)
+    return f"^{escaped}" if inverted else escaped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,8 @@ FILES = [
     "doc/a/b/c",
     "doc/c",
     "f1",
+    "f/2",
+    "f-2",
     "f2",
     "fx",
     "deep/er/build",
@@ -53,6 +56,16 @@ RULES = [
     "f[12]",
     "f[!12]",
     "f?",
+    "f[!1]2",
+    "f[&&1||2~~]",
+    "f[--9]*",
+    "*[!a]*",
+    "*e*",
+    "*e*/*u*",
+    "**/*e*/**/b*d",
+    "doc/**/b/**/c",
+    "doc/**/**/c",
+    "d*/**",
     "\\#x",
     "\\!x",
     "# comment",
@@ -118,6 +131,24 @@ def test_what_is_left_out_is_what_git_leaves_out(tmp_path: Path, rules: str, pla
     (folder / place / ".gitignore").write_bytes(rules.encode() + b"\n")
 
     assert ours(folder) == gits(folder)
+
+
+@pytest.mark.parametrize("rule", ["*a" * 120 + "*b", "**/a/" * 20 + "b", "**/*/" * 20 + "b"])
+def test_no_rule_takes_for_ever(tmp_path: Path, rule: str) -> None:
+    """A hostile workspace has such a rule, and a name, or a path, that nearly fits."""
+    (tmp_path / ".gitignore").write_text(f"{rule}\n{rule}c\n")
+    look = (
+        "import os, sys; from sandbox.guest.ignored import Ignored\n"
+        "rules = Ignored(None, b'', os.open(sys.argv[1], os.O_RDONLY))\n"
+        "paths = (b'a' * 255, b'a/' * 63 + b'a', b'a/' * 63 + b'b')\n"
+        "print([rules.has(path, is_folder=False) for path in paths])"
+    )
+
+    looked = subprocess.run(
+        [sys.executable, "-c", look, tmp_path], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert looked.stdout.strip() == f"[False, False, {'/' in rule}]"
 
 
 async def test_a_search_passes_over_what_is_ignored_unless_all_is_asked_for(place: Path) -> None:
