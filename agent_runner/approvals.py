@@ -72,6 +72,23 @@ class NobodyApprover:
         return Answer(verdict="timed_out", by="nobody", via="clock")
 
 
+class OneAtATime:
+    """Put one question after another: an answer is to the one that is shown, whoever asked the other.
+
+    Args:
+        asker: Who puts them.
+    """
+
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+        self._turn = asyncio.Lock()
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the answer, once those to earlier questions are there."""
+        async with self._turn:
+            return await self._asker.ask(question)
+
+
 class RecordedApprover:
     """Ask, and write question and answer into the ledger; the gate's `Approver`.
 

@@ -20,12 +20,12 @@ _NOT_SHOWN: Final = "what it sends beside its address is not shown"
 
 
 class EgressApproval:
-    """Ask, one question at a time, and write question and answer into the ledger.
+    """Ask, and write question and answer into the ledger.
 
     Args:
         journal: The session's ledger.
         session: The session's id.
-        asker: Who puts the question.
+        asker: Who puts the questions, one after the other.
         wait_seconds: How long an answer may take, the wait for other questions included.
     """
 
@@ -36,7 +36,6 @@ class EgressApproval:
         self._session = session
         self._asker = asker
         self._wait_seconds = wait_seconds
-        self._turn = asyncio.Lock()
 
     async def ask(self, wanted: Decided, query: str) -> str:
         """Return why it is not approved; empty when it is.
@@ -46,7 +45,7 @@ class EgressApproval:
             query: Its query, which the person sees and the ledger does not.
         """
         try:
-            async with asyncio.timeout(self._wait_seconds), self._turn:
+            async with asyncio.timeout(self._wait_seconds):
                 return await self._put(self._question(wanted, query))
         except TimeoutError:
             return "nobody answered in time"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.approvals import RecordedApprover
+from agent_runner.approvals import NobodyApprover, OneAtATime, RecordedApprover
 from agent_runner.budget import Budget, limits_of_policy
 from agent_runner.ceiling import read_ceiling
 from agent_runner.commands import known_commands
@@ -143,7 +143,9 @@ class SessionRun:
         self._transcript = Transcript(journal, self._record, request.watcher)
         limits = limits_of_policy(request.policy)
         self._budget = Budget(limits) if past is None else Budget(limits.plus(past.added), used=past.used)
-        self._approver = RecordedApprover(journal, self._record, session, request.approver)
+        # The gate's questions and the egress gate's are put to one person, who answers one at a time.
+        self._asker = OneAtATime(NobodyApprover() if request.headless else request.approver)
+        self._approver = RecordedApprover(journal, self._record, session, self._asker)
         self._housed: Housed | None = None
         self._interrupted = False
 
@@ -235,7 +237,7 @@ class SessionRun:
                 self._session,
                 sandbox,
                 credentials=self._keyring.find,
-                asker=self._request.approver,
+                asker=self._asker,
             )
             connected = connectors_of(
                 order.policy, self._journal, self._session, credentials=self._keyring.find

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agent_runner.approvals import Asker
     from agent_runner.policy_file import LoadedPolicy
     from agent_runner.session import SessionRequest, SessionResult
+    from policies.policy import Policy
 
 PROJECT_POLICY = "pairlock.yaml"
 
@@ -49,8 +50,9 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
 
     request = _request(task, policy, workspace, model, task_is_origin=task_is_origin, detach=detach)
     say(f"policy {request.policy_origin}: {request.policy.grant.label}; model {request.backend.model}")
-    if request.headless and request.policy.commands.ask:
-        say(f"nobody can be asked here: {len(request.policy.commands.ask)} `ask` rules are denials")
+    asking = asking_rules(request.policy)
+    if request.headless and asking:
+        say(f"nobody can be asked here: {asking} `ask` rules are denials")
     if detach:
         from agent_runner.detach import go_on_alone
 
@@ -164,6 +166,12 @@ def require_trust(loaded: LoadedPolicy, workspace: Path | None, state: Path) -> 
     from agent_runner.trust import require_trust as required
 
     required(loaded, workspace, state=state)
+
+
+def asking_rules(policy: Policy) -> int:
+    """Return how many rules of a policy put something before a person, of commands and of the way out."""
+    network = policy.network
+    return len(policy.commands.ask) + (sum(rule.ask for rule in network.allow) if network else 0)
 
 
 def account(result: SessionResult, *, as_json: bool) -> str:

@@ -7,14 +7,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent_runner.approvals import FirstAnswer, Question, digest_of
+from agent_runner.approvals import FirstAnswer, OneAtATime, Question, digest_of
 from agent_runner.door import Door, socket_path, tell
 from agent_runner.errors import InvalidInputError, RunnerError
+from agent_runner.session import SessionRun
+from audit.journal import Journal, Registration
 from policies.request import Reason
 from tests.agent_runner.people import DecidedPerson, SleepingPerson
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying
@@ -146,6 +149,52 @@ async def test_the_first_answer_counts_and_the_other_question_is_withdrawn() -> 
 
     assert answer.verdict == "denied"
     assert asleep.withdrawn
+
+
+async def test_of_two_questions_at_once_an_answer_counts_for_the_one_that_is_shown() -> None:
+    """An action's and an egress rule's come from two places; `yes` to one is never `yes` to the other."""
+    other = replace(QUESTION, action=f"{SESSION}/2", digest="f" * 64)
+    door = Door(SESSION, stop=lambda: None)
+    asker = OneAtATime(door)
+    async with door.open():
+        first = asyncio.ensure_future(asker.ask(QUESTION))
+        shown = await waiting()
+        second = asyncio.ensure_future(asker.ask(other))
+        with pytest.raises(InvalidInputError, match="what waits is another action"):
+            await said(do="approve", action=other.action, digest=other.digest)
+        await said(do="approve", action=shown["action"], digest=shown["digest"])
+        answer = await first
+        then = await waiting()
+        open_still = not second.done()
+        await said(do="deny", action=then["action"], digest=then["digest"])
+
+    assert (answer.verdict, open_still) == ("approved", True)
+    assert then["digest"] == other.digest
+    assert (await second).verdict == "denied"
+
+
+@pytest.mark.parametrize(("headless", "verdict"), [(True, "timed_out"), (False, "approved")])
+async def test_a_headless_session_asks_nobody_about_its_egress_either(
+    stand: Stand, *, headless: bool, verdict: str
+) -> None:
+    """Both gates put their questions to the one asker of the session."""
+    person = DecidedPerson("approved")
+    request = stand.request(saying(), ASK, approver=person, headless=headless)
+    journal = Journal.create(
+        stand.state,
+        SESSION,
+        registration=Registration(grant="files", workspace=None, owner_uid=os.getuid()),
+        secrets_by_name={},
+        writer="test",
+        programs=False,
+    )
+    async with journal:
+        run = SessionRun(request, SESSION, journal, stand.state)
+        answer = await run._asker.ask(QUESTION)
+
+    assert isinstance(run._asker, OneAtATime)
+    assert answer.verdict == verdict
+    assert len(person.asked) == (0 if headless else 1)
 
 
 @pytest.mark.parametrize(("verdict", "kind"), [("approved", "done"), ("denied", "denied")])
