@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from agent_runner.backends.route import for_role
+from agent_runner.budget import BudgetExceeded
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import COMMAND
 from agent_runner.gateway import inside
@@ -22,10 +23,9 @@ from agent_runner.session import SessionRun, run_session
 from audit import event
 from policies.capability import Capability
 from policies.grant import Grant
-from sandbox.running import ENVIRONMENT, LAST_EXIT_CODE, LAST_SIGNAL
+from sandbox.running import ENVIRONMENT, LAST_EXIT_CODE, LAST_SIGNAL, MOST_BYTES
 
 if TYPE_CHECKING:
-    from agent_runner.budget import BudgetExceeded
     from agent_runner.connectors import SessionConnectors
     from agent_runner.gateway.terminal import Terminal
     from agent_runner.request import SessionRequest, SessionResult
@@ -162,11 +162,22 @@ class CommandRun(SessionRun):
 
     async def _ended(self, action: str, answer: CallResult, start: float) -> LoopEnd:
         number = answer.number("signal", most=LAST_SIGNAL)
+        if dropped := answer.number("truncated_bytes", most=MOST_BYTES):
+            return await self._cut_short(action, dropped, start)
         self.code = 128 + number if number else answer.number("exit_code", most=LAST_EXIT_CODE)
         reason = f"the command ended with exit code {self.code}"
         await self._finished(action, "failed" if self.code else "ok", self.code, start, reason)
         status: Literal["done", "failed"] = "failed" if self.code else "done"
         return LoopEnd(status=status, reason=reason, turns=self._budget.turns)
+
+    async def _cut_short(self, action: str, dropped: int, start: float) -> LoopEnd:
+        """End as a budget that ran out does: half of what a command wrote is not what it said."""
+        bound = self._housed.sandbox.limits.session_output_bytes if self._housed else 0
+        exceeded = BudgetExceeded(name="output", bound=bound, observed=bound + dropped, unit="bytes")
+        why = f"{exceeded.reason}: {dropped} bytes of the command's were dropped"
+        await self._finished(action, "failed", None, start, why)
+        await self._transcript.limit(exceeded)
+        return LoopEnd(status="budget", reason=exceeded.reason, turns=self._budget.turns)
 
     async def _finished(
         self, action: str, outcome: Outcome, code: int | None, start: float, why: str

@@ -21,7 +21,7 @@ MOST_BODY_BYTES: Final = 8 * 1024 * 1024
 AT_ONCE: Final = 4
 """Requests of one session that are read and answered at once; the others wait, and are not kept meanwhile."""
 REQUEST_SECONDS: Final = 60.0
-"""How long a request may take to arrive, once it has begun."""
+"""How long a request's head may take to arrive, once it has begun, and its body after that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +156,12 @@ class _Arrivals:
 
         Raises:
             h11.ProtocolError: When what came is no request.
+            TimeoutError: When it has begun, and its head does not arrive to its end.
         """
-        head = await self._event()
+        if not self._connection.trailing_data[0]:
+            self._connection.receive_data(await self._inlet.piece())
+        async with asyncio.timeout(REQUEST_SECONDS):
+            head = await self._event()
         return head if isinstance(head, h11.Request) else None
 
     async def whole(self, head: h11.Request) -> HttpRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,6 +141,21 @@ async def test_a_budget_that_ran_out_ends_the_command_and_is_named(stand: Stand)
     assert screen.shown.count(b"(200") == 2
     assert len(model.heard) == 2
     assert [e["limit"] for e in stand.entries("limit.hit")] == ["budget.turns"]
+
+
+async def test_output_beyond_the_bound_is_no_success(stand: Stand) -> None:
+    """What was dropped is told, and the code is a budget's: a caller would take half a file for the whole."""
+    stand.housing.limits = replace(stand.housing.limits, session_output_bytes=1000)
+
+    done, screen = await ran(stand, saying(), "sh", "-c", "head -c 5000 /dev/zero")
+
+    assert (done.code, done.result.status, done.result.exit_code) == (None, "budget", 5)
+    assert done.result.reason == "the budget of output ran out: 5000 of 1000 bytes"
+    assert len(screen.shown) == 1000
+    assert [e["detail"] for e in stand.entries("action.finished")] == [
+        "the budget of output ran out: 5000 of 1000 bytes: 4000 bytes of the command's were dropped"
+    ]
+    assert [e["limit"] for e in stand.entries("limit.hit")] == ["budget.output"]
 
 
 async def test_a_session_that_ran_a_command_is_not_resumed(stand: Stand) -> None:

@@ -135,3 +135,33 @@ async def test_bodies_of_many_connections_are_not_all_kept_at_once() -> None:
     assert free == 0
     assert (free, relay._room._value) == (0, http.AT_ONCE)
     assert len(both.asked) == 20
+
+
+async def test_half_a_head_does_not_hold_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.05)
+    both = Both()
+
+    async def stalls() -> AsyncIterator[bytes]:
+        yield POST[:20]
+        await asyncio.Event().wait()
+
+    await asyncio.wait_for(ModelRelay(both, None)(stalls(), both.send, lambda: None), 60)
+
+    assert both.sent.startswith(b"HTTP/1.1 400 ")
+    assert b"the request did not arrive in time" in both.sent
+    assert both.asked == []
+
+
+async def test_a_connection_that_has_not_begun_a_request_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive twin: clients keep connections open between their questions."""
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.05)
+    both = Both()
+
+    async def rests() -> AsyncIterator[bytes]:
+        for _ in range(2):
+            await asyncio.sleep(0.2)
+            yield POST
+
+    await asyncio.wait_for(ModelRelay(both, None)(rests(), both.send, lambda: None), 60)
+
+    assert len(both.asked) == 2
