@@ -21,6 +21,7 @@ scripts/lint.sh || lint=1
 code=0
 .venv/bin/python -m pytest -n "${WORKERS:-2}" "$@" || code=$?
 if [ "$code" = 1 ] && [ "${CI:-}" = true ]; then
+    .venv/bin/python scripts/failed_tests.py .pytest_cache
     say "what failed beside other tests is run once more, alone, and has to pass then"
     code=0
     .venv/bin/python -m pytest --last-failed --maxfail 20 "$@" || code=$?

@@ -99,18 +99,14 @@ def test_everything_declared_is_locked() -> None:
 def test_everything_imported_is_declared() -> None:
     """What a dependency of ours brings along may go away with its next version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    of_a_dependency = {
-        "pydantic-core",
-        "requests",
-        "urllib3",
-    }  # pydantic's and docker's own interfaces name them
+    of_a_dependency = {"pydantic-core"}  # pydantic's own interface names it
     known = declared("\n".join(project["project"]["dependencies"])) | of_a_dependency
     own = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     providers = metadata.packages_distributions()
 
     modules = {name for package in own for path in (ROOT / package).rglob("*.py") for name in imported(path)}
-    private = {name for name in modules if name.startswith("_")}  # of this interpreter or of another version
-    foreign = modules - own - sys.stdlib_module_names - private
+    of_another_version = {"_sha2", "_sha256"}  # of Python 3.12 and later, and before
+    foreign = modules - own - sys.stdlib_module_names - of_another_version
     brought = {name: declared("\n".join(providers.get(name, [name]))) for name in foreign}
 
     assert {name for name, distributions in brought.items() if not distributions & known} == set()
@@ -174,6 +170,21 @@ def test_a_broken_configuration_of_an_engine_is_named_and_not_replaced(tmp_path:
     assert done.stdout == ""
     assert done.stderr.startswith(f"pairlock: {tmp_path / 'daemon.json'} cannot be used: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_what_failed_beside_others_is_told_in_one_line_before_it_runs_alone(tmp_path: Path) -> None:
+    """A second run that passes does not hide that there was a first: the names stay in the log."""
+    cache = tmp_path / "v" / "cache"
+    cache.mkdir(parents=True)
+    (cache / "lastfailed").write_text(json.dumps({"tests/a.py::b": True, "tests/c.py::d[\n\x1b]": True}))
+
+    told = _script("failed_tests.py", str(tmp_path)).stderr
+    nothing = _script("failed_tests.py", str(tmp_path / "none")).stderr
+
+    assert told == "failed beside others (2): tests/a.py::b; 'tests/c.py::d[\\n\\x1b]'\n"
+    assert nothing == "failed beside others (0): pytest remembers no name\n"
+    script = (ROOT / "scripts" / "test.sh").read_text()
+    assert 0 < script.index("failed_tests.py .pytest_cache") < script.index("--last-failed")
 
 
 def test_an_engine_that_does_not_answer_is_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
