@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from agent_runner.errors import InvalidInputError
 from agent_runner.lineage import wrote_unreviewed
 from agent_runner.review import files_block, read_policy, refuse_running
+from agent_runner.waiting import Unread, waiting_in
 from sandbox.errors import OperationError
 from sandbox.stage import HiddenBy, StageFolder, discard, stage_of_tree
 from sandbox.stage.beneath import check_relative
 from sandbox.stage.discard import remove_tree
 from sandbox.stage.errors import PathRefusedError
+from sandbox.stage.opened import open_stage
 from sandbox.workspace import identity_of, open_workspace
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ MAX_FILES: Final = 2000
 """Most files and folders that are kept."""
 MAX_DEPTH: Final = 64
 """Deepest nesting that is kept, in folders."""
+_FRESH: Final = "outputs.new"
+_OLD: Final = "outputs.old"
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 READ_BYTES: Final = 1024 * 1024
 """Bytes that are read at once: the guest's own limit."""
@@ -65,9 +69,19 @@ class _Keeping:
     taken_bytes: int = 0
     files: int = 0
 
-    async def one(self, entry: dict[str, object]) -> str:
+    async def one(self, line: bytes) -> str:
         """Keep one entry of the guest's list; return why it was left out, or nothing."""
-        path = str(entry["path"])
+        try:
+            entry = json.loads(line)
+            path = str(entry["path"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return "a line of the guest's list cannot be read"
+        try:
+            return await self._entry(path, entry)
+        except (PathRefusedError, OperationError, OSError, ValueError) as error:
+            return f"{path}: {error}"
+
+    async def _entry(self, path: str, entry: dict[str, object]) -> str:
         if "path_base64" in entry:
             return f"{path}: its name is not UTF-8"
         check_relative(path)
@@ -80,26 +94,44 @@ class _Keeping:
         return await self._file(path, here, executable=bool(int(str(entry.get("mode", 0))) & 0o100))
 
     async def _file(self, path: str, here: Path, *, executable: bool) -> str:
+        """Keep a file whole, or nothing of it."""
         descriptor = os.open(here, _NEW, 0o755 if executable else 0o644)
-        with os.fdopen(descriptor, "wb") as out:
-            while True:
-                wanted: Object = {
-                    "path": f"{self.name}/{path}", "offset": out.tell(), "limit_bytes": READ_BYTES,
-                }  # fmt: skip
-                piece = (await self.sandbox.call("files.read", wanted)).body
-                self.taken_bytes += len(piece)
-                if self.taken_bytes > self.limit_bytes:
-                    os.ftruncate(descriptor, 0)
-                    return f"{path}: emptied: the outputs hold more than {self.limit_bytes} bytes"
-                out.write(piece)
-                if len(piece) < READ_BYTES:
-                    break
+        fetched = -1
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                fetched = await self._fetch(path, out)
+        except BaseException:
+            _drop(here)
+            raise
+        if fetched < 0:
+            _drop(here)
+            return f"{path}: left out: the outputs hold more than {self.limit_bytes} bytes"
+        self.taken_bytes += fetched
         self.files += 1
         return ""
+
+    async def _fetch(self, path: str, out: BinaryIO) -> int:
+        """Write a file's content and return its length, bytes; -1 when it goes past the limit."""
+        while True:
+            wanted: Object = {
+                "path": f"{self.name}/{path}", "offset": out.tell(), "limit_bytes": READ_BYTES,
+            }  # fmt: skip
+            piece = (await self.sandbox.call("files.read", wanted)).body
+            if self.taken_bytes + out.tell() + len(piece) > self.limit_bytes:
+                return -1
+            out.write(piece)
+            if len(piece) < READ_BYTES:
+                return out.tell()
+
+
+def _drop(file: Path) -> None:
+    file.unlink()
 
 
 async def keep_outputs(sandbox: Sandbox, policy: Policy, folder: Path, state: Path) -> KeptOutputs | None:
     """Fetch the outputs folder of a session that ends; None when its policy names none, or it made none.
+
+    What the session kept before it was resumed stays until all that is new is there.
 
     Args:
         sandbox: The session's, still running.
@@ -112,26 +144,46 @@ async def keep_outputs(sandbox: Sandbox, policy: Policy, folder: Path, state: Pa
     """
     if policy.outputs is None or policy.files is not None:
         return None
-    target = folder / FOLDER
-    remove_tree(target)
+    tidy_outputs(folder)
     try:
         arguments: Object = {"path": policy.outputs, "depth": MAX_DEPTH, "limit": MAX_FILES}
         listed = await sandbox.call("files.list", arguments)
     except OperationError:
         return None
-    target.mkdir(mode=0o700)
+    fresh = folder / _FRESH
+    fresh.mkdir(mode=0o700)
+    identity = replace(identity_of(fresh), path=str((folder / FOLDER).resolve()))
     why = "outputs of a session, which nobody has reviewed"
-    wrote_unreviewed(state, identity_of(target), folder.name, policy.grant, why=why)
-    keeping = _Keeping(sandbox, policy.outputs, target, sandbox.limits.scratch_bytes)
-    left_out = ["the list was cut"] if listed.result.get("truncated") else []
-    for line in listed.body.splitlines():
-        entry = json.loads(line)
-        try:
-            why = await keeping.one(entry)
-        except (PathRefusedError, OperationError, OSError, ValueError) as error:
-            why = f"{entry.get('path')}: {error}"
+    wrote_unreviewed(state, identity, folder.name, policy.grant, why=why)
+    keeping = _Keeping(sandbox, policy.outputs, fresh, sandbox.limits.scratch_bytes)
+    lines = listed.body.splitlines()
+    cut = listed.result.get("truncated") or len(lines) > MAX_FILES
+    left_out = ["the list was cut"] if cut else []
+    for line in lines[:MAX_FILES]:
+        why = await keeping.one(line)
         left_out += [why] if why else []
+    _put_in_place(folder)
     return KeptOutputs(files=keeping.files, content_bytes=keeping.taken_bytes, left_out=tuple(left_out))
+
+
+def _put_in_place(folder: Path) -> None:
+    """Let what was fetched be the session's outputs, in place of what it kept before."""
+    if os.path.lexists(folder / FOLDER):
+        (folder / FOLDER).rename(folder / _OLD)
+    (folder / _FRESH).rename(folder / FOLDER)
+    remove_tree(folder / _OLD)
+
+
+def tidy_outputs(folder: Path) -> None:
+    """Remove what a runner left that was killed while it kept outputs; what was kept before stays.
+
+    Args:
+        folder: The session's folder; no runner may be at work there.
+    """
+    if not os.path.lexists(folder / FOLDER) and os.path.lexists(folder / _OLD):
+        (folder / _OLD).rename(folder / FOLDER)
+    for name in (_FRESH, _OLD):
+        remove_tree(folder / name)
 
 
 def output_names(session: SessionFiles) -> tuple[str, ...]:
@@ -161,6 +213,7 @@ def put_in(session: SessionFiles, state: Path, target: Path) -> int:
         )
     if read_policy(session.folder).files is not None:
         raise InvalidInputError(f"session `{session.folder.name}` has a workspace of its own")
+    _refuse_waiting(session.folder)
     if StageFolder(session.folder / "stage").path.exists():
         discard(session.folder)
     stage_of_tree(
@@ -170,6 +223,23 @@ def put_in(session: SessionFiles, state: Path, target: Path) -> int:
         hide=HiddenBy(files_block(session.folder)),
     )
     return len(names)
+
+
+def _refuse_waiting(folder: Path) -> None:
+    match waiting_in(folder):
+        case 0:
+            return
+        case Unread(why=why):
+            raise InvalidInputError(
+                f"its outputs wait for a review that cannot be read: {why}",
+                hint="`pairlock clean --unreviewed` throws it away",
+            )
+        case _:
+            with open_stage(folder) as stage:
+                where = stage.workspace.path
+            raise InvalidInputError(
+                f"its outputs wait for a review in `{where}`", hint="apply or discard them first"
+            )
 
 
 def _names(folder: Path, prefix: str) -> Iterator[str]:
