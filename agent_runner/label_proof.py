@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent_runner.lineage import labels_of
@@ -10,9 +10,11 @@ from audit.chain import read
 from audit.errors import AuditError
 from audit.event import LabelChanged
 from audit.index import read_index
-from audit.schema import event_of
+from audit.openings import Openings
+from audit.query import whole
+from audit.schema import OVERFLOW, event_of
 from audit.segments import Lines
-from audit.state import StateFiles
+from audit.state import SessionFiles, StateFiles
 from policies.errors import PolicyError
 from policies.grant import Grant
 from sandbox.stage.errors import LabelError
@@ -47,25 +49,47 @@ def prove_labels(state: Path) -> LabelProof:
     """
     files = StateFiles(state)
     try:
-        expected = _expected(files)
+        told = _told(files)
         found = {identity.key: _held(label) for identity, label in labels_of(state).all()}
         grants = _grants(files)
     except (AuditError, LabelError, PolicyError, ValueError) as error:
         return LabelProof(labels=0, faults=(str(error),))
-    keys = sorted({*found, *(key for key, held in expected.items() if held)})
-    faults: list[str] = []
+    keys = sorted({*found, *(key for key, held in told.labels.items() if held)})
+    faults = [_unread(seq) for seq in told.unread]
     notes: list[str] = []
     for key in keys:
-        wanted, there = expected.get(key, {}), found.get(key, {})
-        faults += _missing(key, wanted, there)
+        wanted, there = told.labels.get(key, {}), found.get(key, {})
+        wrong = [*_missing(key, wanted, there, joint=key in told.joint)]
         for session, extra in _more(wanted, there):
             known = extra <= grants.get(session, frozenset())
             words = f"label `{key}` holds more of session `{session}` than the host's log says"
-            (notes if known else faults).append(words)
+            (notes if known else wrong).append(words)
+        faults += wrong[:1] if told.unread else wrong  # what cannot be read may explain the rest of them
     return LabelProof(labels=len(keys), faults=tuple(faults), notes=tuple(notes))
 
 
-def _missing(key: str, wanted: Held, there: Held) -> Iterator[str]:
+@dataclass(slots=True)
+class _Told:
+    """What the host's log says of labels."""
+
+    labels: dict[str, Held] = field(default_factory=dict)
+    """What each has to hold, by the folder's identity."""
+    joint: set[str] = field(default_factory=set)
+    """Those of which it says what the sessions exercised together, and not which of them did."""
+    unread: list[int] = field(default_factory=list)
+    """Entries that changed a label, and whose bodies are gone."""
+
+
+def _unread(seq: int) -> str:
+    return f"entry {seq} of the host's log changed a label, and what it said is gone"
+
+
+def _missing(key: str, wanted: Held, there: Held, *, joint: bool) -> Iterator[str]:
+    if joint:
+        gone = frozenset().union(*wanted.values()) - frozenset().union(*there.values())
+        if gone:
+            yield f"label `{key}` lacks {', '.join(sorted(gone))}, which nobody reviewed"
+        return
     for session, exercised in wanted.items():
         if gone := exercised - there.get(session, frozenset()):
             what = ", ".join(sorted(gone))
@@ -78,19 +102,31 @@ def _more(wanted: Held, there: Held) -> Iterator[tuple[str, frozenset[str]]]:
             yield session, extra
 
 
-def _expected(files: StateFiles) -> dict[str, Held]:
-    """Fold the host's log: what each label has to hold, by the folder's identity."""
-    labels: dict[str, Held] = {}
+def _told(files: StateFiles) -> _Told:
+    """Fold the host's log."""
+    told, openings = _Told(), Openings(SessionFiles(files.folder))
     for line in Lines([files.log]) if files.log.exists() else ():
         if b'"type":"label.changed"' not in line:
             continue
-        changed = event_of(read(line, b""))
-        if not isinstance(changed, LabelChanged):
+        entry = read(line, b"")
+        try:
+            moved = entry.body.keys() == {OVERFLOW}
+            changed = event_of(whole(entry, openings) if moved else entry)
+        except AuditError:
+            told.unread.append(entry.seq)
             continue
-        for other in changed.merged:
-            labels.pop(other, None)
-        labels[changed.identity] = _of(changed)
-    return labels
+        if isinstance(changed, LabelChanged):
+            _take(told, changed)
+    return told
+
+
+def _take(told: _Told, changed: LabelChanged) -> None:
+    for other in changed.merged:
+        told.labels.pop(other, None)
+    told.labels[changed.identity] = _of(changed)
+    told.joint.discard(changed.identity)
+    if not changed.contributions:
+        told.joint.add(changed.identity)
 
 
 def _of(changed: LabelChanged) -> Held:
