@@ -24,10 +24,13 @@ STOP_SECONDS: Final = 5.0
 PASS_TRIES: Final = 500
 PASS_SECONDS: Final = 0.02
 _PROGRAM: Final = (
+    # Before anything slow: die with the parent, who may be gone already (1 is PR_SET_PDEATHSIG: prctl(2)).
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); "
+    "os.getppid() == int(sys.argv[2]) or os._exit(3); "
     # Our own folder before other installed ones: the process runs the same code as its parent.
-    "import sys; at = next((n for n, p in enumerate(sys.path) if p.endswith('-packages')), len(sys.path)); "
+    "at = next((n for n, p in enumerate(sys.path) if p.endswith('-packages')), len(sys.path)); "
     "sys.path.insert(at, sys.argv[1]); "
-    "from sandbox.egress.child import main; sys.exit(main(sys.argv[2:]))"
+    "from sandbox.egress.child import main; sys.exit(main(sys.argv[3:]))"
 )
 
 
@@ -163,6 +166,7 @@ async def _spawn(pipe: socket.socket, streams: socket.socket) -> asyncio.subproc
         "-c",
         _PROGRAM,
         str(Path(sandbox.__file__).parent.parent),
+        str(os.getpid()),
         str(pipe.fileno()),
         str(streams.fileno()),
         stdin=asyncio.subprocess.DEVNULL,

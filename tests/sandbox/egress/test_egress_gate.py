@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -361,3 +363,48 @@ async def test_a_cancelled_request_is_closed_and_the_gate_lives() -> None:
 
     assert response.status == 200
     assert kept.closed[0].why == "cancelled"
+
+
+async def test_a_process_dies_with_a_runner_that_is_killed_while_it_starts(tmp_path: Path) -> None:
+    """Its own modules take seconds to load on a busy machine; here they never do."""
+    for package in ("sandbox", "sandbox/egress"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "sandbox/egress/child.py").write_text("import time; time.sleep(300)")
+    start = (
+        "import asyncio, os, sys; from sandbox.egress import process\n"
+        "process.sandbox.__file__ = sys.argv[1]\n"
+        "async def main():\n"
+        "    print((await process.EgressProcess.start()).pid, flush=True)\n"
+        "    sys.stdin.read()\n"
+        "asyncio.run(main())"
+    )
+    runner = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", start, str(tmp_path / "sandbox/__init__.py")),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert runner.stdout is not None
+    started = int(await runner.stdout.readline())
+    try:
+        alive = _lives(started)
+        runner.kill()
+        await runner.communicate()
+        for _ in range(600):
+            if not _lives(started):
+                break
+            await asyncio.sleep(0.1)
+        left = _lives(started)
+    finally:
+        if _lives(started):
+            os.kill(started, signal.SIGKILL)
+
+    assert (alive, left) == (True, False)
+
+
+def _lives(process: int) -> bool:
+    try:
+        facts = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return facts.rpartition(")")[2].split()[0] not in ("Z", "X")
