@@ -63,6 +63,8 @@ async def asked(call: Awaitable[Any]) -> Object:
         raise _refused(error.response) from error
     except SlackClientError as error:
         raise ActionError("upstream", f"slack did not do it: {said.shown(str(error))}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # the client trusts what it reads
+        raise ActionError("upstream", "slack answered with what cannot be read") from error
     data = getattr(response, "data", None)
     if not isinstance(data, dict):
         raise ActionError("upstream", "slack answered with what is no object")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
 from agent_runner.connectors_configured import ConfiguredConnectors, SlackServer
 from cli_tools import slack
@@ -15,7 +16,7 @@ from cli_tools.action import Catalogue, LineProposal
 from policies.capability import Capability
 from policies.hosts import HostPattern
 from policies.request import Allowed
-from tests.cli_tools.answering import TOKEN, Opened, Served, opened, served
+from tests.cli_tools.answering import TOKEN, Opened, Request, Served, opened, served
 from tests.cli_tools.door import Door, open_door
 from tests.cli_tools.slack.slack_server import CI, Slack
 
@@ -160,6 +161,48 @@ async def test_answers_of_the_wrong_shape_are_no_crash(place: Path, authority: A
 
     assert seen.kind == "done"
     assert "unknown" in seen.text
+
+
+@dataclass
+class Hostile(Slack):
+    """A Slack that answers one method with anything."""
+
+    to: str = ""
+    answer: object = None
+
+    def __call__(self, request: Request) -> web.Response:
+        """Answer."""
+        if request.path.endswith(self.to):
+            return web.json_response(self.answer)
+        return super().__call__(request)
+
+
+@pytest.mark.parametrize("answer", [[], [1], "text", 5, None, {"ok": False}])
+async def test_whatever_slack_answers_ends_no_session(
+    place: Path, authority: Authority, answer: object
+) -> None:
+    hostile = Hostile(to="chat.postMessage", answer=answer)
+    async with standing(place, authority, answering=hostile) as stand:
+        seen = await stand.door.line("slack post --channel '#ci' --text x")
+
+    assert (
+        seen.kind == "done"
+        if answer == {"ok": 1, "error": []}
+        else seen.text.startswith("error (upstream): ")
+    )
+
+
+@pytest.mark.parametrize("url", [5, [], "\ud800", "https://["])
+async def test_an_upload_to_what_is_no_url_ends_no_session(
+    place: Path, authority: Authority, url: object
+) -> None:
+    (place / "workspace" / "report.txt").write_bytes(b"content")
+    answer = {"ok": True, "upload_url": url, "file_id": "F1"}
+    hostile = Hostile(to="files.getUploadURLExternal", answer=answer)
+    async with standing(place, authority, answering=hostile) as stand:
+        seen = await stand.door.line("slack upload --channel '#ci' report.txt")
+
+    assert seen.text.startswith("error (")
 
 
 async def test_search_says_how_much_more_there_is(place: Path, authority: Authority) -> None:
