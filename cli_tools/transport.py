@@ -37,8 +37,13 @@ class ConnectorTransport(httpx2.AsyncBaseTransport):
             body=await request.aread(),
         )
         # The connector has undone the framing already, and asked for no compression.
-        kept = [(name, value) for name, value in response.headers if name in _RETURNED]
+        kept = [(name, value) for name, value in response.headers if _is_returned(name, value)]
         return httpx2.Response(response.status, headers=kept, content=response.body, request=request)
+
+
+def _is_returned(name: str, value: str) -> bool:
+    """Tell whether a header is kept: httpx takes only ASCII, and nothing else may stand in one."""
+    return name in _RETURNED and value.isascii() and value.isprintable()
 
 
 def _is_sent(name: str) -> bool:

@@ -23,6 +23,8 @@ READS: Final = (Capability.FILES, Capability.NETWORK)
 SENDS: Final = (Capability.NETWORK,)
 PAGE: Final = 50
 MOST_PAGES: Final = 40
+LONGEST_URL: Final = 8192
+"""Characters of the URL of a further page."""
 _BY: Final = "the mail server"
 _HINTS: Final = {
     "ErrorItemNotFound": "`mail list` and `mail search` show the ids of messages",
@@ -108,6 +110,8 @@ class Mailbox:
 
     def _require_own(self, url: str) -> None:
         """Return if a page that the server names lies in this mailbox: the credential goes with it."""
+        if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable():
+            raise ActionError("upstream", f"{_BY} names a page whose URL cannot be asked for")
         if not url.startswith(f"{self._url}/"):
             raise ActionError("upstream", f"{_BY} names a page outside the mailbox: `{said.shown(url)}`")
 

@@ -13,7 +13,7 @@ from cli_tools import mail
 from cli_tools.action import Catalogue, LineProposal
 from cli_tools.errors import ActionError, UsageError
 from policies.capability import Capability
-from tests.cli_tools.answering import Opened, Served, opened, served
+from tests.cli_tools.answering import Opened, Request, Served, opened, served
 from tests.cli_tools.door import Door, open_door
 from tests.cli_tools.mail.mail_server import Graph, person
 from tests.cli_tools.mail.mail_server import mail as message
@@ -21,6 +21,8 @@ from tests.cli_tools.mail.mail_server import mail as message
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from aiohttp import web
 
     from tests.sandbox.egress.ground import Authority
 
@@ -118,6 +120,36 @@ async def test_a_page_elsewhere_is_not_asked_for(place: Path, authority: Authori
 
         assert seen.text == f"error (upstream): the mail server names a page outside the mailbox: `{link}`"
         assert len(stand.server.requests) == 1
+
+
+@pytest.mark.parametrize("end", ["x" * 70_000, "\0", "\r\nx: y", "caf\xe9", "\ud800"])
+async def test_a_page_whose_url_cannot_be_asked_for_is_an_error_of_the_server(
+    place: Path, authority: Authority, end: str
+) -> None:
+    graph = Graph(messages=[message(n) for n in range(1, 121)])
+    async with standing(place, authority, answering=graph) as stand:
+        graph.next_link = f"https://127.0.0.1:{stand.server.port}/v1.0/me/{end}"
+        seen = await stand.door.line("mail list --limit 200")
+
+    assert seen.text == "error (upstream): the mail server names a page whose URL cannot be asked for"
+    assert len(stand.server.requests) == 1
+
+
+class Accented(Graph):
+    """A server whose headers are no ASCII."""
+
+    def __call__(self, request: Request) -> web.Response:
+        """Answer."""
+        response = super().__call__(request)
+        response.headers["Location"] = "caf\xe9"
+        return response
+
+
+async def test_a_header_that_is_no_ascii_is_left_out(place: Path, authority: Authority) -> None:
+    async with standing(place, authority, answering=Accented(messages=[message(1)])) as stand:
+        seen = await stand.door.line("mail list")
+
+    assert seen.kind == "done"
 
 
 async def test_the_gate_itself_denies_another_mailbox(place: Path, authority: Authority) -> None:
