@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,8 @@ from agent_runner.cli.exits import Exit, leave
 from agent_runner.cli.talk import Progress, SilentWatcher, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent_runner.gateway.command import Ran
     from agent_runner.request import SessionRequest
 
@@ -20,7 +24,7 @@ OWN = 100
 """What is added to an exit code of pairlock's own, so that it is never taken for the command's."""
 
 
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer exports only the kinds of it
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer keeps a click of its own, not exported
 
 
 class ExecCommand(TyperCommand):
@@ -76,26 +80,24 @@ def _code(ran: Ran) -> int:
 
 
 def _run(request: SessionRequest, command: tuple[str, ...]) -> Ran:
+    from agent_runner.cli.interrupting import interruptible_by
+
+    return interruptible_by(lambda signalled: _ran(request, command, signalled))
+
+
+async def _ran(request: SessionRequest, command: tuple[str, ...], signalled: Callable[[], None]) -> Ran:
     import asyncio
+    from dataclasses import replace
 
-    return asyncio.run(_ran(request, command))
-
-
-async def _ran(request: SessionRequest, command: tuple[str, ...]) -> Ran:
-    import asyncio
-
-    from agent_runner.cli.interrupting import SIGNALS
     from agent_runner.cli.run import answerable
     from agent_runner.gateway.command import run_command
     from agent_runner.gateway.terminal import HostTerminal
 
     task = asyncio.current_task()
-    stop = task.cancel if task is not None else lambda: None
-    for number in SIGNALS:  # until the command has the terminal, and after it
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+    terminal = HostTerminal(insisted=task.cancel if task is not None else lambda: None, after=signalled)
     try:
-        async with answerable(request.session, request.approver):
-            return await run_command(request, command, HostTerminal(insisted=stop))
+        async with answerable(request.session, request.approver) as asker:
+            return await run_command(replace(request, approver=asker), command, terminal)
     finally:
         await request.backend.close()
 
@@ -132,7 +134,8 @@ def _request(
         workspace=folder,
         backend=choose_backend(model, notice=say),
         state=state,
-        headless=True,
+        # The command has the terminal; whoever sits there answers from another one (`pairlock approve`).
+        headless=not (sys.stdin.isatty() and sys.stderr.isatty()) or bool(os.environ.get("CI")),
         task_is_origin=False,
         approver=NobodyApprover(),
         watcher=SilentWatcher(),

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from agent_runner.cli.exits import Exit
@@ -22,15 +22,23 @@ def interruptible(work: Coroutine[Any, Any, T]) -> T:
     The second says what is still being done: whoever presses Ctrl-C twice out of habit loses nothing. The
     third leaves as SIGKILL would, which a session survives: its sandbox ends with the link.
     """
+    return interruptible_by(lambda _: work)
+
+
+def interruptible_by(made: Callable[[Callable[[], None]], Coroutine[Any, Any, T]]) -> T:
+    """Run work as `interruptible` does that takes the signals for a while.
+
+    Args:
+        made: Makes the work, from what is to be called for a signal once it has given them back.
+    """
 
     async def guarded() -> T:
         task = asyncio.current_task()
-        if task is not None:
-            interrupter = _Interrupter(task)
-            loop = asyncio.get_running_loop()
-            for number in SIGNALS:
-                loop.add_signal_handler(number, interrupter.signalled)
-        return await work
+        interrupter = _Interrupter(task)
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, interrupter.signalled)
+        return await made(interrupter.signalled)
 
     try:
         return asyncio.run(guarded())
@@ -41,14 +49,15 @@ def interruptible(work: Coroutine[Any, Any, T]) -> T:
 class _Interrupter:
     """Count the signals that a task is sent."""
 
-    def __init__(self, task: asyncio.Task[Any]) -> None:
+    def __init__(self, task: asyncio.Task[Any] | None) -> None:
         self._task = task
         self._count = 0
 
     def signalled(self) -> None:
         self._count += 1
         if self._count == 1:
-            self._task.cancel()
+            if self._task is not None:
+                self._task.cancel()
         elif self._count == 2:
             say("pairlock: still closing the ledger and removing the sandbox; once more leaves at once")
         else:

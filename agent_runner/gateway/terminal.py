@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import struct
 import termios
 import threading
 import tty
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 _HEAD: Final = struct.Struct(">cI")
 _READ_BYTES: Final = 32 * 1024
 _READ_AHEAD: Final = 4
+_JOIN_SECONDS: Final = 5.0
 FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+INTERRUPTING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INSISTED: Final = 3
 """How often a signal has to come before the session itself is ended."""
 
@@ -57,11 +60,13 @@ class HostTerminal:
 
     Args:
         insisted: Called when a signal has come again and again.
+        after: Called for signals that come once the terminal was given back; None for what was called before.
     """
 
-    def __init__(self, *, insisted: Callable[[], object]) -> None:
+    def __init__(self, *, insisted: Callable[[], object], after: Callable[[], object] | None = None) -> None:
         self.is_terminal = os.isatty(0) and os.isatty(1)
         self._insisted = insisted
+        self._after = after
         self._told: asyncio.Queue[bytes] = asyncio.Queue()
         self._room = threading.Semaphore(_READ_AHEAD)
         self._signals = 0
@@ -83,7 +88,9 @@ class HostTerminal:
         for number in FORWARDED:
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_signal_handler(signal.SIGWINCH, self._resized)
-        threading.Thread(target=self._read, args=(loop,), daemon=True).start()
+        woken, wake = os.pipe()
+        reader = threading.Thread(target=self._read, args=(loop, woken), daemon=True)
+        reader.start()
         try:
             if saved is not None:
                 tty.setraw(0)
@@ -92,8 +99,18 @@ class HostTerminal:
             if saved is not None:
                 termios.tcsetattr(0, termios.TCSADRAIN, saved)
             for number, handler in before.items():
-                loop.remove_signal_handler(number)
-                signal.signal(number, handler)
+                self._give_back(loop, number, handler)
+            os.close(wake)
+            self._room.release()
+            reader.join(_JOIN_SECONDS)
+
+    def _give_back(self, loop: asyncio.AbstractEventLoop, number: signal.Signals, handler: Any) -> None:
+        """Give a signal back; what a loop's own handler leaves with the kernel does nothing by itself."""
+        if self._after is not None and number in INTERRUPTING:
+            loop.add_signal_handler(number, self._after)
+        else:
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
     def _signalled(self, number: signal.Signals) -> None:
         self._signals += 1
@@ -106,17 +123,26 @@ class HostTerminal:
             size = os.get_terminal_size(0)
             self._told.put_nowait(record(b"w", struct.pack(">HH", size.lines, size.columns)))
 
-    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read in a thread of its own: nothing else waits for files, pipes and terminals alike."""
+    def _read(self, loop: asyncio.AbstractEventLoop, woken: int) -> None:
+        """Read in a thread of its own: nothing else waits for files, pipes and terminals alike.
+
+        INVARIANT: nothing is read once the other end of `woken` is closed: it is whose the terminal is then.
+        """
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        poll.register(woken, select.POLLIN)
         data = b"-"
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody is told any more
             while data:
                 self._room.acquire()
+                if woken in dict(poll.poll()):
+                    break
                 try:
                     data = os.read(0, _READ_BYTES)
                 except OSError:  # a terminal that was closed
                     data = b""
                 loop.call_soon_threadsafe(self._told.put_nowait, record(b"d", data) if data else record(b"e"))
+        os.close(woken)
 
     async def records(self) -> AsyncIterator[bytes]:
         """Yield keys, signals and sizes as they come."""

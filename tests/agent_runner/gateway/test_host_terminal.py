@@ -1,0 +1,134 @@
+"""This side's terminal is lent to a command, and given back: its signals, and what is typed next."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from agent_runner.gateway.terminal import INTERRUPTING
+from tests.agent_runner.gateway.test_cli_exec import environment
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+WAIT_SECONDS = 120.0
+HEAD = """
+import asyncio, os, signal, sys
+from agent_runner.gateway.terminal import HostTerminal
+signal.alarm(100)
+async def first(terminal):
+    async for told in terminal.records():
+        return told
+"""
+
+
+def program(body: str) -> subprocess.Popen[bytes]:
+    """Start a program that holds a terminal; it ends itself when it waits too long."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HEAD + textwrap.dedent(body)],
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("number", INTERRUPTING)
+def test_a_signal_after_the_command_is_the_sessions_again(number: signal.Signals) -> None:
+    """While the ledger is closed and the sandbox removed, Ctrl-C still means something."""
+    body = f"""
+        async def main():
+            came = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler({number:d}, came.set)
+            terminal = HostTerminal(insisted=lambda: None, after=came.set)
+            with terminal.held():
+                os.kill(os.getpid(), {number:d})
+                while (await first(terminal))[:1] != b"s":
+                    pass
+            print(came.is_set(), flush=True)
+            os.kill(os.getpid(), {number:d})
+            await came.wait()
+            print("heard", flush=True)
+        asyncio.run(main())
+    """
+    with program(body) as child:
+        shown, _ = child.communicate(timeout=WAIT_SECONDS)
+
+    assert shown == b"False\nheard\n"
+
+
+def test_what_was_called_for_a_signal_is_called_again_where_nothing_else_is_asked_for() -> None:
+    """The positive twin: a program that uses pairlock as a library keeps its own handlers."""
+    body = """
+        async def main():
+            signal.signal(signal.SIGTERM, lambda *_: print("mine", flush=True))
+            with HostTerminal(insisted=lambda: None).held():
+                pass
+            os.kill(os.getpid(), signal.SIGTERM)
+        asyncio.run(main())
+    """
+    with program(body) as child:
+        shown, _ = child.communicate(timeout=WAIT_SECONDS)
+
+    assert shown == b"mine\n"
+
+
+def test_what_is_typed_after_the_command_is_left_for_who_reads_next() -> None:
+    body = """
+        async def main():
+            for _ in range(2):
+                terminal = HostTerminal(insisted=lambda: None)
+                with terminal.held():
+                    told = await first(terminal)
+                print(told[5:].decode(), flush=True)
+        asyncio.run(main())
+        print(os.read(0, 99).decode(), flush=True)
+    """
+    with program(body) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        seen = []
+        for words in (b"one", b"two", b"three"):
+            child.stdin.write(words)
+            child.stdin.flush()
+            seen.append(child.stdout.readline())
+
+    assert seen == [b"one\n", b"two\n", b"three\n"]
+
+
+def test_ctrl_c_before_there_is_a_session_is_told_by_its_code(tmp_path: Path) -> None:
+    """A credential that a command of the operator's fetches may take long, or ask for a password."""
+    begun = tmp_path / "begun"
+    (tmp_path / "script.yaml").write_text("version: 1\nturns: [{text: x}]\n")
+    (tmp_path / "p.yaml").write_text(
+        "version: 1\nname: x\ngrant: [network, exec]\nexec: {contents: public}\n"
+        "network: {allow: [{host: api.example.com, credential: slow, data: public}]}\n"
+    )
+    configuration = tmp_path / "home" / ".config" / "pairlock" / "config.yaml"
+    configuration.parent.mkdir(parents=True)
+    configuration.write_text(
+        "version: 1\ncredentials:\n"
+        f"  slow: {{command: [sh, -c, 'touch {begun}; exec sleep 60'], hosts: [api.example.com]}}\n"
+    )
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    words = ("exec", "-p", "p.yaml", "-m", "scripted:script.yaml", "--", "true")
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent_runner", *words],
+        cwd=tmp_path,
+        env={**environment(tmp_path, state), "XDG_RUNTIME_DIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as child:
+        while not begun.exists() and child.poll() is None:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=WAIT_SECONDS)
+
+    assert begun.exists(), errors
+    assert child.returncode == 130, errors
+    assert b"Traceback" not in errors
