@@ -23,7 +23,7 @@ from agent_runner.session import SessionRun, run_session
 from audit import event
 from policies.capability import Capability
 from policies.grant import Grant
-from sandbox.running import ENVIRONMENT, LAST_EXIT_CODE, LAST_SIGNAL, MOST_BYTES
+from sandbox.running import ENVIRONMENT, LAST_EXIT_CODE, LAST_SIGNAL, LONGEST_SECONDS, MOST_BYTES
 
 if TYPE_CHECKING:
     from agent_runner.connectors import SessionConnectors
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from sandbox.link_call import CallResult
     from sandbox.session import Sandbox
 
-LONGEST_SECONDS: Final = 86_400.0
 GRACE_SECONDS: Final = 10.0
 """How long a command that is ended may take, beyond the second that the guest gives it."""
 Outcome = Literal["ok", "failed", "cancelled"]
