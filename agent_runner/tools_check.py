@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from agent_runner.approvals import NobodyApprover
-from agent_runner.errors import InvalidInputError
+from agent_runner.ceiling import read_ceiling
 from agent_runner.owned_file import read_owned_file
 from agent_runner.policy_file import LoadedPolicy
 from agent_runner.tools import Place, call_line
@@ -17,6 +18,7 @@ from cli_tools.catalogue import built_in
 from cli_tools.declared import declared_commands
 from cli_tools.errors import UsageError
 from policies.capability import Capability, in_order
+from policies.ceiling import under_ceiling
 from policies.source import parse_policy
 from sandbox.workspace import open_workspace
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from cli_tools.command import Command
     from cli_tools.declared.document import DeclaredCommand, DeclaredExample
     from cli_tools.observation import Observation
+    from policies.policy import Policy
     from sandbox.runtime.engine import Progress
 
 NOTHING_SHOWN = "(no output)"
@@ -52,8 +55,9 @@ async def checked(path: Path, *, state: Path, progress: Progress) -> AsyncIterat
         progress: Told of what takes long.
 
     Raises:
-        InvalidInputError: When the file may not be used.
+        agent_runner.errors.InvalidInputError: When the file may not be used.
         policies.errors.PolicyFileError: When it is not valid.
+        policies.errors.CeilingError: When a command needs more than the operator's ceiling allows.
         sandbox.errors.SandboxError: When there is no sandbox to run them in.
     """
     pairs = declared_commands(read_owned_file(path, what="declared commands"), origin=str(path))
@@ -100,9 +104,7 @@ async def _carried_out(
         for name, text in example.files.items():
             _write(Path(folder), str(name), str(text))
         place = Place(
-            loaded=LoadedPolicy(
-                policy=parse_policy(_policy(declared), origin="tools check"), origin="tools check", path=None
-            ),
+            loaded=LoadedPolicy(policy=_policy(declared), origin="tools check", path=None),
             workspace=open_workspace(Path(folder), state=state) if holds_files else None,
             state=state,
             headless=True,
@@ -118,26 +120,26 @@ async def _carried_out(
 
 
 def _write(folder: Path, name: str, text: str) -> None:
-    """Write a file of an example; its name was read by nobody yet, so it must stay within."""
+    """Write a file of an example, byte for byte; its name is one of a sound declaration, and stays within."""
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise InvalidInputError(f"file `{name}` of an example lies outside its workspace")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_bytes(text.encode())
 
 
-def _policy(declared: DeclaredCommand) -> str:
-    """Return a policy that allows this command and nothing else."""
-    network = Capability.NETWORK in declared.capabilities
-    image = [f"image: {declared.image}"] if declared.image else []
-    lines = [
-        "version: 1",
-        "name: tools-check",
-        f"grant: [{', '.join(in_order(declared.capabilities))}]",
-        f"exec: {{{', '.join([*image, *(['contents: public'] if network else [])])}}}",
-        f"commands: {{allow: [{declared.name}]}}",
-    ]
-    return "\n".join(lines) + "\n"
+def _policy(declared: DeclaredCommand) -> Policy:
+    """Return a policy that allows this command and nothing else, within the operator's ceiling."""
+    image = {"image": str(declared.image)} if declared.image else {}
+    contents = {"contents": "public"} if Capability.NETWORK in declared.capabilities else {}
+    written = {
+        "version": 1,
+        "name": "tools-check",
+        "grant": [*in_order(declared.capabilities)],
+        "exec": {**image, **contents},
+        "commands": {"allow": [declared.name]},
+    }
+    policy = parse_policy(json.dumps(written), origin="tools check")  # JSON is YAML
+    ceiling = read_ceiling()
+    return policy if ceiling is None else under_ceiling(policy, ceiling)
 
 
 def _difference(seen: Observation | None, example: DeclaredExample) -> str:

@@ -15,6 +15,8 @@ from agent_runner.cli.exits import Exit, explain
 from agent_runner.cli.talk import Progress, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent_runner.tools import Called, Place
     from agent_runner.tools_check import Checked
     from cli_tools.command import Command
@@ -104,23 +106,28 @@ def check_tools(
     from agent_runner.cli.interrupting import interruptible
     from audit.escape import escape_line
 
-    found = [checked for path in files for checked in interruptible(_checked(path))]
+    def tell(checked: Checked) -> None:
+        why = f": {checked.why}" if checked.why else ""
+        typer.echo(escape_line(f"{checked.standing:<8}{checked.line}{why}"))
+
+    each = (lambda _: None) if as_json else tell
+    found = [checked for path in files for checked in interruptible(_checked(path, each))]
     if as_json:
         typer.echo(json.dumps([asdict(checked) for checked in found], indent=2))
-    else:
-        for checked in found:
-            why = f": {checked.why}" if checked.why else ""
-            typer.echo(escape_line(f"{checked.standing:<8}{checked.line}{why}"))
     failed = sum(checked.standing == "failed" for checked in found)
     say(f"{len(found) - failed} of {len(found)} examples are as the file says")
     raise typer.Exit(Exit.FAILED if failed else Exit.DONE)
 
 
-async def _checked(path: Path) -> list[Checked]:
+async def _checked(path: Path, each: Callable[[Checked], None]) -> list[Checked]:
     from agent_runner.state import state_folder
     from agent_runner.tools_check import checked
 
-    return [found async for found in checked(path, state=state_folder(), progress=Progress())]
+    found: list[Checked] = []
+    async for one in checked(path, state=state_folder(), progress=Progress()):
+        each(one)
+        found.append(one)
+    return found
 
 
 def _offered(policy: str | None) -> list[tuple[Command, Standing | None]]:

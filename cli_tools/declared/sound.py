@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cli_tools.declared.argv import places
 from cli_tools.declared.document import DeclaredArgument, DeclaredCommand, DeclaredGroup
+from cli_tools.declared.example import example_faults
 from cli_tools.declared.pattern import BadPatternError, Pattern
 from policies.errors import PolicyError
 from policies.grant import Grant
@@ -39,9 +40,13 @@ def faults(declared: DeclaredCommand) -> Iterator[Fault]:
     for name, argument in declared.arguments.items():
         for path, what, mend in _argument(argument):
             yield ("arguments", name, *path), what, mend
+    yield from _positional(declared)
     yield from _sinks(declared)
     yield from _template(declared)
     yield from _output(declared)
+    for place, example in enumerate(declared.examples):
+        for path, what, mend in example_faults(example):
+            yield ("examples", place, *path), what, mend
 
 
 def _named(declared: DeclaredCommand) -> Iterator[Fault]:
@@ -53,6 +58,8 @@ def _named(declared: DeclaredCommand) -> Iterator[Fault]:
 
     if declared.program.startswith(("/workspace/", "/scratch/", "/proc/", "/tmp/", "/dev/")):  # noqa: S108 - the container's
         yield ("program",), f"`{declared.program}` is not of the image", "name one that an agent cannot write"
+    if {".", ".."} & set(declared.program.split("/")):
+        yield ("program",), f"`{declared.program}` holds a part `.` or `..`", "write the path without"
 
 
 def _needing(declared: DeclaredCommand) -> Iterator[Fault]:
@@ -68,6 +75,15 @@ def _needing(declared: DeclaredCommand) -> Iterator[Fault]:
         Grant.of(declared.capabilities)
     except PolicyError:
         yield ("needs",), "no session holds `files`, `network` and `exec`", "split the command"
+
+
+def _positional(declared: DeclaredCommand) -> Iterator[Fault]:
+    several = [
+        name for name, argument in declared.arguments.items() if argument.many and argument.is_required
+    ]
+    for name in several[1:]:
+        what = f"`{several[0]}` and `{name}` may both have several values, and stand by position"
+        yield ("arguments", name), what, f"add `required: false`: it is then `--{name}`"
 
 
 def _argument(argument: DeclaredArgument) -> Iterator[Fault]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cli_tools.action import Catalogue, LineProposal
 from cli_tools.declared import declared_commands
 from policies.capability import in_order
 from policies.errors import PolicyFileError
@@ -51,6 +52,9 @@ def test_a_sound_file_is_a_command() -> None:
         ("name: pdf text", "name: PDF", "`PDF` is not a command's name"),
         ("program: pdftotext", "program: sh -c", "`sh -c` is not a program"),
         ("program: pdftotext", "program: ./x", "`./x` is not a program"),
+        ("program: pdftotext", "program: /usr/../workspace/x", "holds a part `.` or `..`"),
+        ("program: pdftotext", "program: /usr/./bin/x", "holds a part `.` or `..`"),
+        ("program: pdftotext", "program: /workspace/x", "is not of the image"),
         ("program: pdftotext", "program: -x", "`-x` is not a program"),
         ("access: read", "pattern: x", "`pattern` belongs to `type: pattern`"),
         ('"{path}", "-"', '"{path}{pages}", "-"', "holds two values"),
@@ -85,6 +89,49 @@ def test_what_contradicts_itself_is_told_with_its_place(old: str, new: str, expe
 
     assert any(expected in problem for problem in found), found
     assert all(problem.startswith("x.yaml:") for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ("/a: x", "file `/a` is not one of the workspace"),
+        ("../a: x", "file `../a` is not one of the workspace"),
+        ("a/./b: x", "file `a/./b` is not one of the workspace"),
+        ("a//b: x", "file `a//b` is not one of the workspace"),
+        ("'': x", "file `` is not one of the workspace"),
+        ('"a\\nb": x', "file 'a\\nb' holds control characters"),
+        ('"a\\ud800b": x', "file 'a\\ud800b' holds control characters"),
+        (f"{'a' * 256}: x", "is too long"),
+        ("\u00e9" * 128 + ": x", "is too long"),
+        (f"? {'a/' * 512}a : x", "is too long"),
+        ("a: x, a/b: x", "`a` is a file, and a folder of another"),
+        ('a: "\\ud800"', "unable to parse raw data as a unicode string"),
+    ],
+)
+def test_a_file_of_an_example_that_cannot_be_written_is_told(files: str, expected: str) -> None:
+    """It is refused before anything is made; the twin names files as deep and long as may be."""
+    text = GOOD.replace("[{line: pdf text a.pdf}]", f"[{{line: pdf text a.pdf, files: {{{files}}}}}]")
+    good = f"{'a' * 255}: x, a/b: x, {'b/' * 511}b: x"
+
+    assert any(expected in problem for problem in problems(text)), problems(text)
+    assert declared_commands(text.replace(files, good), origin="x.yaml")
+
+
+def test_two_arguments_by_position_cannot_both_have_several_values() -> None:
+    """Click could not tell where one ends; with one of them named, it can."""
+    text = (
+        GOOD.replace("access: read}", "access: read, many: true}", 1)
+        .replace("      pages:", "      also: {type: path, access: read, many: true}\n      pages:")
+        .replace('"{path}", "-"', '"{path}", "{also}"')
+    )
+
+    assert [problem.partition(";")[0] for problem in problems(text)] == [
+        "x.yaml:10:13: `path` and `also` may both have several values, and stand by position"
+    ]
+    named = text.replace("also: {", "also: {required: false, ")
+    ((_, made),) = declared_commands(named, origin="x.yaml")
+    action = Catalogue([made]).parse(LineProposal(line="pdf text a b --also c --also d"))
+    assert action.command.started(action.parameters)[-4:] == ("./a", "./b", "./c", "./d")
 
 
 @pytest.mark.parametrize(

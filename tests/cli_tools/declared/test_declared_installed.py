@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner import tools_check
 from agent_runner.commands import declarations_meant, known_commands
 from agent_runner.errors import InvalidInputError
 from agent_runner.policy_file import load_policy, read_closure
-from policies.errors import ExpectationError
+from policies.ceiling import parse_ceiling
+from policies.errors import CeilingError, ExpectationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +99,32 @@ def test_two_files_cannot_declare_one_command(installed: Path) -> None:
 
     with pytest.raises(InvalidInputError, match="declare one command"):
         known_commands()
+
+
+def _unheard(_: str, /, *, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+async def test_the_operators_ceiling_holds_for_examples_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No session is opened for a command that needs more; the twin, a refused line, needs none."""
+    path = tmp_path / "words.yaml"
+    path.write_text(DECLARED)
+    ceiling = parse_ceiling("version: 1\ngrants: [[files]]\n", origin="ceiling.yaml")
+    monkeypatch.setattr(tools_check, "read_ceiling", lambda: ceiling)
+
+    with pytest.raises(CeilingError) as caught:
+        [found async for found in tools_check.checked(path, state=tmp_path, progress=_unheard)]
+    path.write_text(
+        DECLARED.replace("output: 2 ./a.txt}", "runs: false}").replace(
+            ", exit_code", ", runs: false, exit_code"
+        )
+    )
+    found = [found.standing async for found in tools_check.checked(path, state=tmp_path, progress=_unheard)]
+
+    assert "tools-check" in str(caught.value) or "grant" in str(caught.value)
+    assert found == ["parsed", "parsed", "refused"]
 
 
 def pairlock(state: Path, *words: str) -> subprocess.CompletedProcess[str]:
