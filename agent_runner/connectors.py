@@ -19,7 +19,7 @@ from cli_tools.connector import LARGEST_ANSWER_BYTES
 from cli_tools.errors import ActionError
 from cli_tools.offer import offers
 from policies.capability import Capability
-from sandbox.egress.errors import EgressDeniedError, UpstreamError
+from sandbox.egress.errors import EgressDeniedError, GateLostError, UpstreamError
 from sandbox.egress.gate import EgressGate
 from sandbox.egress.rules import RuleSet
 
@@ -159,6 +159,10 @@ class GatedConnector:
             )
         except (EgressDeniedError, UpstreamError) as error:
             raise ActionError(error.code, error.message, hint=error.hint) from error
+        except GateLostError as error:
+            if error.__cause__ is not None:  # the ledger failed, and with it the session
+                raise
+            raise ActionError("upstream", f"connector `{self._order.name}`: {error.message}") from error
         if response.truncated:
             raise ActionError(
                 "too-large", f"`{self._order.name}` answered with more than {LARGEST_ANSWER_BYTES} bytes"
@@ -244,7 +248,7 @@ async def connectors_of(
             gate = EgressGate.start(rules, journal=write, credentials=credentials, ca_file=order.ca_file)
             try:
                 return await stack.enter_async_context(gate)
-            except (OSError, UnicodeError) as error:
+            except (OSError, UnicodeError, GateLostError) as error:
                 why = f"connector `{order.name}` cannot be started: {error}"
                 raise ActionError(
                     "not-configured", why, hint="the operator looks at its `ca_file`"

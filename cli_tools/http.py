@@ -11,7 +11,7 @@ from cli_tools.errors import ActionError, UsageError
 from cli_tools.files import answer
 from cli_tools.neutral import field
 from policies.capability import Capability
-from sandbox.egress.errors import EgressDeniedError, UpstreamError
+from sandbox.egress.errors import EgressDeniedError, GateLostError, UpstreamError
 from sandbox.egress.fetch import LARGEST_BODY_BYTES
 
 if TYPE_CHECKING:
@@ -113,6 +113,10 @@ async def _response(  # noqa: PLR0913 - the parts of a request
         )
     except (EgressDeniedError, UpstreamError) as error:
         raise ActionError(error.code, error.message, hint=error.hint) from error
+    except GateLostError as error:
+        if error.__cause__ is not None:  # the ledger failed, and with it the session
+            raise
+        raise ActionError("upstream", error.message) from error
 
 
 def _outcome(method: str, response: Response) -> Outcome:

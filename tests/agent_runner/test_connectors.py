@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_runner import models
+from agent_runner.connectors import GatedConnector, Ordered
 from agent_runner.errors import InvalidInputError
+from sandbox.egress.errors import GateLostError
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying
-from tests.cli_tools.answering import TOKEN, served
+from tests.cli_tools.answering import TOKEN, Request, served
 from tests.cli_tools.slack.slack_server import Slack
-from tests.sandbox.egress.ground import make_authority
+from tests.sandbox.egress.ground import Server, gate_for, make_authority, rule, rules, serving
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from aiohttp import web
 
     from tests.agent_runner.stand import Stand
 
@@ -87,6 +92,70 @@ async def test_a_connector_that_cannot_be_started_fails_its_action_and_not_the_s
 
     assert ended.status == "done"
     assert stand.eyes.seen[0].kind == "error"
+
+
+@pytest.mark.parametrize("text", ["no certificate", "-----BEGIN CERTIFICATE-----\nAA==\n", "caf\xe9"])
+async def test_a_connector_with_no_certificate_fails_its_action_and_not_the_session(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "ca.pem").write_text(text)
+    configured = CONFIGURED.replace("PORT", "1").replace("CA", str(tmp_path / "ca.pem"))
+    configure(monkeypatch, tmp_path, configured)
+
+    ended = await stand.run(saying(lines("slack post --channel '#ci' --text x"), FINISH), policy())
+
+    assert ended.status == "done"
+    assert stand.eyes.seen[0].text.startswith("error (not-configured): connector `slack` cannot be started: ")
+
+
+async def test_a_connector_whose_process_dies_fails_its_actions_and_not_the_session(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, slack = make_authority(tmp_path), Slack()
+
+    def kill_the_gate(request: Request) -> web.Response:
+        answer = slack(request)
+        if len(slack.posted) == 2:
+            os.kill(egress_process(), signal.SIGKILL)
+        return answer
+
+    async with served(kill_the_gate, authority) as server:
+        text = CONFIGURED.replace("PORT", str(server.port)).replace("CA", str(authority.file))
+        configure(monkeypatch, tmp_path, text)
+        posts = [lines(f"slack post --channel '#ci' --text {word}") for word in ("a", "b", "c")]
+        ended = await stand.run(saying(*posts, FINISH), policy())
+
+    assert ended.status == "done"
+    assert stand.eyes.seen[0].kind == "done"
+    for seen in stand.eyes.seen[1:3]:
+        assert seen.text.startswith("error (upstream): connector `slack`: the egress process is gone")
+    assert [closed["why"] for closed in stand.entries("egress.closed")] == ["done", "lost"]
+
+
+def egress_process() -> int:
+    """Return the id of the egress process that was started last: the connector's, not the session's."""
+    children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    numbers = [number for each in children for number in each.read_text().split()]
+    found = [n for n in numbers if b"sandbox.egress" in Path(f"/proc/{n}/cmdline").read_bytes()]
+    return int(max(found, key=started))
+
+
+def started(number: str) -> int:
+    """Return when a process was started, in ticks since boot (proc_pid_stat(5), field 22)."""
+    return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+async def test_a_ledger_that_fails_is_no_error_of_a_connector() -> None:
+    async def full(event: object) -> None:
+        raise OSError(28, "no space left", str(event))
+
+    async with serving(Server()) as server:
+        allowed = rules(rule("127.0.0.1", server.port))
+        base = f"http://127.0.0.1:{server.port}"
+        order = Ordered(name="x", base_url=base, account="", rules=allowed.rules, ca_file=None)
+        async with gate_for(allowed, journal=full) as kept:
+            with pytest.raises(GateLostError):
+                await GatedConnector(order, kept.gate, "s/1").request("GET", f"{base}/")
 
 
 async def test_a_session_that_asks_nothing_starts_no_connector(
