@@ -63,7 +63,8 @@ def test_what_one_session_fetched_directly_another_may_not_run_before_a_review(l
     assert first.result.session in caught.value.message
     assert {c.value for c in joined(found.label for found in shown).capabilities} == {"files", "network"}
     assert "fetched" in after.seen[0].text
-    assert all(not found.faults() for found in verify_all(state))
+    verdicts = {found.log: found.faults() for found in verify_all(state)}
+    assert verdicts == {"host": {}, first.result.session: {}, after.result.session: {}}
 
 
 def test_a_staged_session_leaves_no_label_until_it_is_applied_unseen(lab: Lab) -> None:

@@ -67,8 +67,10 @@ def test_outputs_are_kept_labelled_and_put_in_by_a_review(lab: Lab) -> None:
     assert (workspace / "d/tool.sh").read_text() == "made\n"
     assert (workspace / "d/tool.sh").stat().st_mode & 0o111 == 0o111
     assert (workspace / "large").stat().st_size == 3_000_000
-    assert lab.run(SENDS, [], workspace=workspace, state=ran.state).result.status == "done"
-    assert all(not found.faults() for found in verify_all(ran.state))
+    after = lab.run(SENDS, [], workspace=workspace, state=ran.state)
+    assert after.result.status == "done"
+    verdicts = {found.log: found.faults() for found in verify_all(ran.state)}
+    assert verdicts == {"host": {}, ran.result.session: {}, after.result.session: {}}
 
 
 def test_outputs_that_nobody_looked_at_label_the_folder_they_go_to(lab: Lab) -> None:
