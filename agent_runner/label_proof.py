@@ -10,6 +10,7 @@ from audit.chain import read
 from audit.errors import AuditError
 from audit.event import LabelChanged
 from audit.index import read_index
+from audit.lock import held_still
 from audit.openings import Openings
 from audit.query import whole
 from audit.schema import OVERFLOW, event_of
@@ -49,8 +50,9 @@ def prove_labels(state: Path) -> LabelProof:
     """
     files = StateFiles(state)
     try:
-        told = _told(files)
-        found = {identity.key: _held(label) for identity, label in labels_of(state).all()}
+        with held_still(labels_of(state).lock):  # a change that is half made is no fault
+            told = _told(files)
+            found = {identity.key: _held(label) for identity, label in labels_of(state).all()}
         grants = _grants(files)
     except (AuditError, LabelError, PolicyError, ValueError) as error:
         return LabelProof(labels=0, faults=(str(error),))

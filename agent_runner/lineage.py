@@ -107,7 +107,7 @@ def wrote_unreviewed(
     The whole grant counts as exercised: what its programs did with it, nobody watched.
     """
     added = Label((Contribution(session, grant.capabilities),))
-    _record(state, labels_of(state).raise_to(workspace, added), why=why)
+    labels_of(state).raise_to(workspace, added, noted=lambda change: _record(state, change, why=why))
 
 
 def endorse(state: Path, workspace: WorkspaceIdentity, shown: Iterable[Unreviewed]) -> None:

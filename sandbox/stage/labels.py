@@ -54,19 +54,31 @@ class Labels:
         """
         return _joined(label for _, _, label in self._matching(workspace))
 
-    def raise_to(self, workspace: WorkspaceIdentity, added: Label) -> LabelChange:
+    def raise_to(
+        self,
+        workspace: WorkspaceIdentity,
+        added: Label,
+        *,
+        noted: Callable[[LabelChange], None] = lambda _: None,
+    ) -> LabelChange:
         """Add what sessions exercised.
 
         Args:
             workspace: The folder.
             added: Their contributions.
+            noted: Told once the label holds it, before anybody else can change it: what fails there, or is
+                killed, leaves a label that holds more than was noted.
 
         Raises:
             LabelError: When the label cannot be read or written.
         """
         with self._locked():
             before = self.read(workspace)
-            return self._replace(workspace, before, before.joined(added))
+            change = self._change(workspace, before, before.joined(added))
+            self._write(workspace, change.after)
+            noted(change)
+            self._drop_others(workspace)
+            return change
 
     def lower(
         self,
@@ -88,8 +100,11 @@ class Labels:
         with self._locked():
             before = self.read(workspace)
             kept = tuple(part for part in before.contributions if part.session not in reviewed)
-            noted(self._change(workspace, before, Label(kept)))
-            return self._replace(workspace, before, Label(kept))
+            change = self._change(workspace, before, Label(kept))
+            noted(change)
+            self._write(workspace, change.after)
+            self._drop_others(workspace)
+            return change
 
     def all(self) -> tuple[tuple[WorkspaceIdentity, Label], ...]:
         """Return every label that is kept, for `audit verify` and `ps`.
@@ -99,20 +114,20 @@ class Labels:
         """
         return tuple((identity, label) for _, identity, label in self._every())
 
-    def _replace(self, workspace: WorkspaceIdentity, before: Label, after: Label) -> LabelChange:
-        """Write the label under the workspace's own name, and drop files that named it otherwise."""
-        own = self.folder / f"{workspace.key}.json"
-        change = self._change(workspace, before, after)
-        try:
-            write_private(own, _encoded(workspace, after))
+    def _write(self, workspace: WorkspaceIdentity, label: Label) -> None:
+        """Write the label under the workspace's own name."""
+        with _told(workspace):
+            write_private(self._own(workspace), _encoded(workspace, label))
+
+    def _drop_others(self, workspace: WorkspaceIdentity) -> None:
+        """Drop files that name the workspace otherwise; its own holds what they held."""
+        with _told(workspace):
             for path, _, _ in self._matching(workspace):
-                if path != own:
+                if path != self._own(workspace):
                     path.unlink()
-        except OSError as error:
-            raise LabelError(
-                f"the label of `{workspace.path}` cannot be written: {error.strerror}"
-            ) from error
-        return change
+
+    def _own(self, workspace: WorkspaceIdentity) -> Path:
+        return self.folder / f"{workspace.key}.json"
 
     def _change(self, workspace: WorkspaceIdentity, before: Label, after: Label) -> LabelChange:
         keys = {identity.key for _, identity, _ in self._matching(workspace)} - {workspace.key}
@@ -129,11 +144,16 @@ class Labels:
             if not path.name.startswith("."):
                 yield path, *_decoded(path)
 
+    @property
+    def lock(self) -> Path:
+        """The file that is locked while a label changes and is noted."""
+        return self.folder / "lock"
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LabelError(f"the labels in `{self.folder}` cannot be locked: {error.strerror}") from error
         try:
@@ -141,6 +161,14 @@ class Labels:
             yield
         finally:
             os.close(lock)
+
+
+@contextmanager
+def _told(workspace: WorkspaceIdentity) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LabelError(f"the label of `{workspace.path}` cannot be written: {error.strerror}") from error
 
 
 def _joined(labels: Iterator[Label]) -> Label:

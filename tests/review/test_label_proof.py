@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent_runner.label_proof import LabelProof, prove_labels
 from agent_runner.lineage import endorse, labels_of
 from agent_runner.lineage_places import unreviewed
+from policies.capability import Capability
+from policies.lineage import Contribution, Label
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from sandbox.stage.labels import LabelChange
     from tests.review.made import Made
 
 
@@ -117,3 +122,26 @@ def test_a_review_whose_entry_cannot_be_written_lowers_nothing(made: Made) -> No
         labels_of(made.state).lower(identity, sessions, noted=full)
 
     assert labels_of(made.state).read(identity) == before
+
+
+def test_labels_are_compared_when_no_change_is_half_made(made: Made) -> None:
+    """A runner that is between its label and its entry, or between the two of a merge, is waited for."""
+    labelled(made)
+    identity = open_workspace(made.workspace, state=made.state).identity
+    added = Label((Contribution("0" * 12, frozenset({Capability.EXEC})),))
+    proofs: list[LabelProof] = []
+
+    def half_made(_: LabelChange) -> None:
+        prover = threading.Thread(target=lambda: proofs.append(prove_labels(made.state)))
+        prover.start()
+        prover.join(1)
+        early.append(len(proofs))
+        waited.append(prover)
+
+    early: list[int] = []
+    waited: list[threading.Thread] = []
+    labels_of(made.state).raise_to(identity, added, noted=half_made)
+    waited[0].join(60)
+
+    assert early == [0]
+    assert len(proofs) == 1

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from audit.lock import is_held
 from policies.capability import Capability
 from policies.lineage import Contribution, Label
 from sandbox.stage.errors import LabelError
-from sandbox.stage.labels import Labels
+from sandbox.stage.labels import LabelChange, Labels
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -100,3 +101,33 @@ def test_writers_at_the_same_time_lose_nothing(yard: Yard, labels: Labels) -> No
         os.waitpid(child, 0)
 
     assert len(labels.read(identity).contributions) == 30
+
+
+def test_a_raise_is_noted_before_anybody_else_can_change_the_label(yard: Yard, labels: Labels) -> None:
+    """Else a review would be noted first, and the log would say that the label stands."""
+    identity = open_workspace(yard.workspace, state=yard.top / "state").identity
+    held = []
+
+    def noted(_: LabelChange) -> None:
+        held.append((is_held(labels.lock), labels.read(identity)))
+
+    labels.raise_to(identity, FETCHED, noted=noted)
+    labels.lower(identity, frozenset({"aaaa"}), noted=noted)
+
+    assert held == [(True, FETCHED), (True, FETCHED)]
+    assert not is_held(labels.lock)
+
+
+def test_a_raise_that_cannot_be_noted_loses_no_label(yard: Yard, labels: Labels) -> None:
+    """Also not the part that was kept under another device's number."""
+    now = open_workspace(yard.workspace, state=yard.top / "state").identity
+    labels.raise_to(replace(now, device=now.device + 1), FETCHED)
+
+    def full(_: LabelChange) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        labels.raise_to(now, RAN, noted=full)
+
+    assert labels.read(now).capabilities == FETCHED.joined(RAN).capabilities
+    assert len(labels.all()) == 2
