@@ -23,6 +23,7 @@ _D = -121665 * pow(121666, _P - 2, _P) % _P
 _I = pow(2, (_P - 1) // 4, _P)
 _Point = tuple[int, int, int, int]
 Fields = dict[str, Any]
+LONGEST_LINE = 32 * 1024
 
 
 class BadLogError(Exception):
@@ -169,6 +170,8 @@ class Log:
     def take(self, line: bytes) -> Fields:
         """Check that a line follows, and return its fields; the caller moves on with `advance`."""
         seq = self.tree.size
+        if len(line) > LONGEST_LINE:
+            raise BadLogError("it is longer than a line can be", seq)
         if not line.startswith(b'{"seq":%d,"prev":"%s",' % (seq, self.head.hex().encode())):
             raise BadLogError("it does not follow the entry before it", seq)
         try:
@@ -199,9 +202,11 @@ def lines_of(paths: list[pathlib.Path]) -> Iterator[bytes]:
     """Yield whole lines; a torn last one is left out."""
     for path in paths:
         with path.open("rb") as file:
-            for line in file:
+            while line := file.readline(LONGEST_LINE + 1):
                 if line.endswith(b"\n"):
                     yield line[:-1]
+                elif len(line) > LONGEST_LINE:
+                    raise BadLogError(f"{path.name} holds a line of more than {LONGEST_LINE} bytes")
 
 
 class Host:
@@ -280,6 +285,8 @@ class Session:
         """Check a line and move on."""
         seq, fields = self.log.tree.size, self.log.take(line)
         if fields["type"] in ("log.opened", "session.recovered"):
+            if fields["type"] == "log.opened" and seq:
+                raise BadLogError("a second beginning is out of place", seq)
             self._begin(fields["body"], seq)
         if fields["type"] == "log.sealed":
             self._seal(fields["body"], seq)

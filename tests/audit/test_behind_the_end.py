@@ -130,6 +130,32 @@ async def test_a_session_with_an_entry_behind_its_end_is_not_taken_up_again(clos
     assert verify_session(closed.with_name("as it was"), SESSION).faults() == {}
 
 
+@pytest.mark.parametrize("finds", [ours_finds, standalone_finds, third_party_finds])
+async def test_a_second_beginning_with_the_next_epochs_key_is_found(
+    recorder: Recorder, state: Path, finds: Callable[[Path], bool]
+) -> None:
+    """A log goes on with `session.recovered`; `log.opened` is its first line and no other."""
+    await recorder.whole(actions=2, close=False)
+    async with Journal.reopen(state, SESSION) as journal:
+        await journal.record(Samples().intended(3))
+    path = state / "sessions" / SESSION / "events.jsonl"
+    lines = attacker.read_lines(path)
+    again = [line.replace(b'"session.recovered"', b'"log.opened"') for line in lines]
+    last = next(place for place, line in enumerate(again) if line != lines[place])
+    assert not finds(state)
+
+    attacker.write_lines(path, again[: last + 1])
+
+    assert finds(state)
+    host = standalone.Host(state)
+    host.read()
+    reading = standalone.Session(SESSION, host.session(SESSION))
+    for line in again[:last]:
+        reading.take(line)
+    with pytest.raises(standalone.BadLogError, match="a second beginning is out of place"):
+        reading.take(again[last])
+
+
 async def test_who_follows_a_session_to_its_end_is_shown_nothing_behind_it(
     recorder: Recorder, state: Path, samples: Samples
 ) -> None:

@@ -30,7 +30,7 @@ def key_is_a_number(state: Path) -> None:
 def brackets(state: Path) -> None:
     """Let the host's log begin with an endless nesting."""
     path = state / "ledger.jsonl"
-    attacker.write_lines(path, [b"[" * 200_000, *attacker.read_lines(path)])
+    attacker.write_lines(path, [b"[" * 32_000, *attacker.read_lines(path)])
 
 
 def pruned_to_an_odd_size(state: Path) -> None:

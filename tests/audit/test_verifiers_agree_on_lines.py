@@ -1,6 +1,7 @@
 """What is a line and what is none: three verifiers, written apart, say the same of each."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import orjson
 import pytest
@@ -43,6 +44,7 @@ BAD = {
     "something behind it": GOOD + b" ",
     "two objects": GOOD + b",{}",
     "half a line": GOOD[:-1],
+    "more than 32 KiB": GOOD.replace(b"x.y", b"x" * 32_768),
     "bad UTF-8": GOOD.replace(b"\xc3\xa9", b"\xc3"),
 }
 
@@ -118,6 +120,28 @@ def test_the_quick_way_and_the_strict_way_say_the_same_of_any_change(
     line = GOOD[:place] + put + GOOD[place + dropped :]
     if line.startswith(GOOD[: GOOD.index(b'"at"')]):  # a walk looks at place and predecessor as well
         assert ours(line) is readers(line)
+
+
+def filled(size: int) -> bytes:
+    return GOOD.replace(b"x.y", b"x" * (3 + size - len(GOOD)))
+
+
+@pytest.mark.parametrize("holds", VERIFIERS)
+def test_a_line_may_have_32_kib_and_no_byte_more(holds: Callable[[bytes], bool]) -> None:
+    assert len(filled(32_768)) == 32_768
+
+    assert holds(filled(32_768))
+    assert not holds(filled(32_769))
+
+
+def test_the_bundles_verifier_reads_no_line_without_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(GOOD + b"\n" + filled(32_768) + b"\n" + GOOD[:40])
+    assert list(standalone.lines_of([path])) == [GOOD, filled(32_768)]
+    path.write_bytes(GOOD + b"\n" + filled(32_769))
+
+    with pytest.raises(standalone.BadLogError, match="a line of more than 32768 bytes"):
+        list(standalone.lines_of([path]))
 
 
 def nested(levels: int) -> bytes:

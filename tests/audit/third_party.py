@@ -53,7 +53,7 @@ def chained(raw: bytes, origin: str, problems: list[str]) -> tuple[list[dict], l
     for seq, line in enumerate(lines):
         entry = json.loads(line, parse_constant=int)  # int("NaN") raises, and so does a NaN
         spelled = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
-        formed = [(key, type(entry[key])) for key in entry] == KINDS and small(entry)
+        formed = len(line) <= 32768 and [(key, type(entry[key])) for key in entry] == KINDS and small(entry)
         if not formed or (entry["seq"], entry["prev"]) != (seq, prev.hex()) or spelled != line:
             problems.append(f"{origin}: entry {seq} does not hold")
             break
@@ -90,6 +90,11 @@ def host_part(state: Path, key: str, anchor: str | None, problems: list[str]) ->
     return told
 
 
+def end_of(told: list[dict]) -> int:
+    ends = [entry["body"] for entry in told if entry["type"] in ("session.sealed", "session.reopened")]
+    return ends[-1]["size"] if ends and ends[-1].get("closed") else 0
+
+
 def session_part(state: Path, session: str, told: list[dict], problems: list[str]) -> None:
     path, origin = state / "sessions" / session / "events.jsonl", f"pairlock/session/{session}"
     if not path.exists():
@@ -102,20 +107,20 @@ def session_part(state: Path, session: str, told: list[dict], problems: list[str
         body = entry["body"]
         if entry["type"] in ("log.opened", "session.recovered"):
             epoch, key = epoch + 1, body["vkey"]
-            if body["epoch"] != epoch or registered.get(epoch) != key or body["session"] != session:
-                problems.append(f"{session}: entry {seq} has a key that is not registered")
+            twice = entry["type"] == "log.opened" and seq
+            if twice or body["epoch"] != epoch or registered.get(epoch) != key or body["session"] != session:
+                problems.append(
+                    f"{session}: entry {seq} is out of place, or has a key that is not registered"
+                )
         seals = entry["type"] == "log.sealed"
         if seals and (body["epoch"] != epoch or note_body(body["note"], key) != sealed(origin, leaves[:seq])):
             problems.append(f"{session}: the seal at {seq} does not hold")
-    end = 0
     for entry in told:
-        if entry["type"] in ("session.sealed", "session.reopened"):
-            end = entry["body"]["size"] if entry["body"].get("closed") else 0
         size = entry["body"].get("size", 0)
         if size > len(leaves) or (size and root(leaves[:size]).hex() != entry["body"]["root"]):
             problems.append(f"{session}: not what the host's log knows at {size}")
-    if end and len(leaves) > end:
-        problems.append(f"{session}: entry {end} stands behind the sealed end")
+    if len(leaves) > (end_of(told) or len(leaves)):
+        problems.append(f"{session}: there are entries behind the sealed end")
 
 
 def faults(state: Path, key: str, anchor: str | None = None) -> list[str]:
