@@ -18,7 +18,7 @@ class EgressOpened(Event):
     verdict: Literal["allowed", "denied"]
     reasons: tuple[Reason, ...] = ()
     address: Text = ""
-    """The pinned address; empty when nothing was resolved."""
+    """Empty: nothing has been dialled yet. The address stands in the connection's `egress.closed`."""
     action: str = ""
     """The action it belongs to; empty where that is not known."""
     rule: Text = ""

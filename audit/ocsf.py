@@ -145,7 +145,7 @@ def _connection(event: Event, entry: Entry, body: Mapping[str, object]) -> None:
     _set_class(event, _NETWORK, activity)
     uid = _text(body.get("connection"))
     event["connection_info"] = {"uid": uid, "direction_id": 2, "protocol_name": "tcp"}
-    event["dst_endpoint"] = _endpoint(body) if opened else {"uid": uid}
+    event["dst_endpoint"] = _endpoint(body, uid)
     if not opened:
         sent, received = body.get("sent_bytes"), body.get("received_bytes")
         event["traffic"] = {"bytes_out": sent, "bytes_in": received}
@@ -153,10 +153,10 @@ def _connection(event: Event, entry: Entry, body: Mapping[str, object]) -> None:
     _verdict(event, body)
 
 
-def _endpoint(body: Mapping[str, object]) -> Event:
-    found: Event = {"hostname": _text(body.get("host")), "port": body.get("port")}
-    address = _text(body.get("address"))
-    return found | ({"ip": address} if address else {})
+def _endpoint(body: Mapping[str, object], uid: str) -> Event:
+    """Return where a connection led, as far as its entry says so: the address dialled stands at its end."""
+    told = {"hostname": body.get("host"), "port": body.get("port"), "ip": body.get("address"), "uid": uid}
+    return {name: value for name, value in told.items() if value}
 
 
 def _request(event: Event, body: Mapping[str, object]) -> None:
@@ -165,9 +165,10 @@ def _request(event: Event, body: Mapping[str, object]) -> None:
     event["activity_name"] = method
     event |= {
         "http_request": {"http_method": method, "url": {"path": _text(body.get("path"))}},
-        "http_response": {"code": body.get("status")},
-        "dst_endpoint": {"uid": _text(body.get("connection"))},
+        "dst_endpoint": _endpoint(body, _text(body.get("connection"))),
     }
+    if status := body.get("status"):
+        event["http_response"] = {"code": status}
     _verdict(event, body)
 
 

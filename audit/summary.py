@@ -129,7 +129,10 @@ _TOLD: dict[str, Callable[[Body], str]] = {
     "action.output": lambda body: f"{body.get('stream')}, {_size(body, 'content')}",
     "approval.answered": lambda body: f"{body.get('answer')} by {body.get('by')} via {body.get('via')}",
     "egress.opened": lambda body: f"{body.get('scheme')}://{body.get('host')}:{body.get('port')}",
-    "egress.requested": lambda body: f"{body.get('method')} {body.get('path')}, status {body.get('status')}",
+    "egress.requested": lambda body: (
+        f"{body.get('method')} {body.get('path')}"
+        + (f", status {body['status']}" if body.get("status") else "")
+    ),
     "egress.closed": lambda body: (
         f"{body.get('connection')}, {body.get('sent_bytes')} bytes sent, "
         f"{body.get('received_bytes')} received: {body.get('why')}"

@@ -193,3 +193,28 @@ def test_a_forged_escape_is_told_from_a_real_one() -> None:
 def test_a_cut_line_says_how_much_is_missing() -> None:
     assert escape_line("abcdef", width=4) == "abcd... (2 more characters)"
     assert escape("a\nb", keep="\n") == "a\nb"
+
+
+async def test_a_connections_end_and_its_requests_say_where_they_led(recorder: Recorder, state: Path) -> None:
+    """The address that was dialled is known at the end alone; a request that had no answer has no status."""
+    name = f"{SESSION}/c1"
+    where = {"host": "example.org", "port": 443}
+    requested = {"connection": name, "method": "GET", "path": "/a", "verdict": "allowed", **where}
+    async with recorder.journal() as journal:
+        await journal.record(EgressRequested.model_validate(requested))
+        await journal.record(EgressRequested.model_validate({**requested, "status": 204}))
+        await journal.record(
+            EgressClosed(
+                connection=name, sent_bytes=1, received_bytes=2, requests=2, duration_ms=3, why="done",
+                address="192.0.2.7", **where,  # type: ignore[arg-type]  # a text and a number
+            )
+        )  # fmt: skip
+
+    found = list(ocsf(SESSION, SessionReader(state, SESSION).entries(), version="0.1.0"))
+
+    unanswered, answered, closed = (event for event in found if "dst_endpoint" in event)
+    endpoint = {"hostname": "example.org", "port": 443, "uid": name}
+    assert unanswered["dst_endpoint"] == answered["dst_endpoint"] == endpoint
+    assert closed["dst_endpoint"] == {**endpoint, "ip": "192.0.2.7"}
+    assert ("http_response" in unanswered, answered["http_response"]) == (False, {"code": 204})
+    assert (unanswered["message"], answered["message"]) == ("GET /a", "GET /a, status 204")
