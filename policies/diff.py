@@ -106,6 +106,7 @@ def _widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> It
     yield from _files(old.files, new.files)
     yield from _rules(old.network, new.network, exec_too=new.grant is Grant.NETWORK_EXEC)
     yield from _settings(old, new)
+    yield from _outputs(old, new)
     yield from _limits(old, new)
 
 
@@ -231,6 +232,11 @@ def _settings(old: Policy, new: Policy) -> Iterator[Widening]:
         )
     if old.exec is not None and new.exec is not None and old.exec.image != new.exec.image:
         yield Widening("setting", f"programs come from `{new.exec.image}`, no longer from `{old.exec.image}`")
+
+
+def _outputs(old: Policy, new: Policy) -> Iterator[Widening]:
+    if new.outputs is not None and new.outputs != old.outputs:
+        yield Widening("setting", f"the folder `{new.outputs}` is kept at the end of a session")
 
 
 def _limits(old: Policy, new: Policy) -> Iterator[Widening]:

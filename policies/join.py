@@ -72,7 +72,7 @@ def join(first: Policy, second: Policy) -> Policy:
         sinks="strict" if "strict" in {first.sinks, second.sinks} else "default",
         isolation=_isolation(first.isolation, second.isolation),
         budget=least(Budget, first.budget, second.budget),
-        outputs=None if grant.holds(Capability.FILES) else _outputs(first, second),
+        outputs=_outputs(first, second),
     )
     if not joined.counts_sinks and (first.counts_sinks or second.counts_sinks):
         joined = joined.replaced(sinks="strict")  # what one of them bounds stays bounded
@@ -82,9 +82,8 @@ def join(first: Policy, second: Policy) -> Policy:
 
 
 def _outputs(first: Policy, second: Policy) -> str | None:
-    """Return the folder that is kept at the end; none where both name one and they differ."""
-    named = {policy.outputs for policy in (first, second) if policy.outputs is not None}
-    return named.pop() if len(named) == 1 else None
+    """Return the folder that both keep at the end; what only one keeps, the other's user never agreed to."""
+    return first.outputs if first.outputs == second.outputs else None
 
 
 def least(model: type[Model], first: Model, second: Model) -> Model:
