@@ -1,5 +1,6 @@
 #!/bin/sh
 # See to it that the programs which tests run against are there: scripts/test_tools.sh [long]
+# Without those of the long tier some everyday tests are skipped; CI has them, and skips none for their lack.
 # One line each below: the tier that needs it, a file of the package (of several, the first that is there), the package.
 set -eu
 cd "$(dirname "$0")/.."
@@ -25,6 +26,9 @@ long /usr/bin/npm npm
 long /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 long /usr/sbin/sshd openssh-server
 long /usr/sbin/ip iproute2
+long /usr/bin/gcc gcc
+long /usr/include/stdio.h libc6-dev
+long /usr/bin/strace strace
 LIST
 
 [ -n "$missing" ] || exit 0
