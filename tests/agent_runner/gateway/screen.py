@@ -39,8 +39,12 @@ class Screen:
     def held(self) -> Iterator[None]:
         """Begin with what is told first."""
         for each in self.told:
-            self._queue.put_nowait(each)
+            self.tell(each)
         yield
+
+    def tell(self, told: bytes) -> None:
+        """Tell it something now."""
+        self._queue.put_nowait(told)
 
     async def records(self) -> AsyncIterator[bytes]:
         """Yield what is told."""
@@ -52,7 +56,7 @@ class Screen:
         (self.errors if errors else self.shown).extend(data)
         for seen in [each for each in self.then if each in self.shown]:
             for told in self.then.pop(seen):
-                self._queue.put_nowait(told)
+                self.tell(told)
 
 
 async def ran(

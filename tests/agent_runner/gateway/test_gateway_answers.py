@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from agent_runner.backends.backend import Call, Reply, Usage
 from agent_runner.backends.failure import Failure, ModelServerError
 from agent_runner.gateway import desk
+from agent_runner.gateway.terminal import record
 from audit.verify import verify_session
 from cli_tools.action import ToolProposal
-from tests.agent_runner.gateway.screen import EXEC, asked
+from tests.agent_runner.gateway.screen import EXEC, Screen, asked
 from tests.agent_runner.stand import SESSION, Model, saying
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     import pytest
 
@@ -212,11 +214,21 @@ async def test_streams_come_as_events_and_are_kept_alive(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk, "PING_SECONDS", 0.05)
+    pieces, begun = desk._pieces, asyncio.Event()
+
+    async def told_of(*words: Any) -> AsyncGenerator[bytes, None]:
+        async with aclosing(pieces(*words)) as told:
+            async for piece in told:
+                begun.set()
+                yield piece
 
     class Slow(Model):
         async def ask(self, *words: Any) -> Reply:
-            await asyncio.sleep(0.4)
+            begun.clear()
+            await begun.wait()
             return await super().ask(*words)
+
+    monkeypatch.setattr(desk, "_pieces", told_of)
 
     told = await answers(
         stand,
@@ -236,29 +248,30 @@ async def test_streams_come_as_events_and_are_kept_alive(
 
 async def test_hanging_up_is_counted_and_ends_the_question(stand: Stand) -> None:
     """An agent that closes its connection before each answer would otherwise spend without a budget."""
-    gone = asyncio.Event()
+    screen = Screen()
 
     class Endless(Model):
         async def ask(self, *_: Any) -> Reply:
+            screen.tell(record(b"d", b"hang up\n"))
             try:
                 await asyncio.Event().wait()
             finally:
-                gone.set()
+                screen.tell(record(b"d", b"leave\n"))
             raise AssertionError
 
     code = """
-        import socket, time
+        import socket
         body = json.dumps({"model": "main", "messages": [{"role": "user", "content": "x" * 4000}]}).encode()
         line = socket.create_connection(("127.0.0.1", 3128))
         line.sendall(b"POST /v1/chat/completions HTTP/1.1\\r\\nhost: x\\r\\n")
         line.sendall(b"content-length: %d\\r\\n\\r\\n" % len(body) + body)
-        time.sleep(0.5)
+        sys.stdin.readline()
         line.close()
-        time.sleep(1)
+        sys.stdin.readline()
     """
 
-    done, _ = await asked(stand, Endless(lambda _, __: Reply(text="")), code, policy=EXEC)
+    done, _ = await asked(stand, Endless(lambda _, __: Reply(text="")), code, policy=EXEC, screen=screen)
 
-    assert gone.is_set()
+    assert done.code == 0
     assert (done.result.totals.turns, done.result.totals.input_tokens) == (1, 1000)
     assert [e["error"] for e in stand.entries("model.failed")] == ["the agent hung up before the answer"]
