@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+import termios
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
@@ -160,7 +161,9 @@ class TerminalApprover:
     """Ask at the terminal."""
 
     async def ask(self, question: Question) -> Answer:
-        """Show the whole command line and wait for `yes`."""
+        """Show the whole command line and wait for `yes`, typed after it was shown."""
+        if sys.stdin.isatty():
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
         for line in question_lines(question):
             print(line, file=sys.stderr)
         print("type yes to allow it once: ", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,48 @@
+"""What a person types before a question is shown answers nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner.approvals import Question, TerminalApprover, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ARGV = ("http", "get", "https://example.com/")
+QUESTION = Question(action="0123456789ab/1", argv=ARGV, body=None, digest=digest_of(ARGV, None), reasons=())
+
+
+@contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Make stdin a terminal, and yield where a person types."""
+    keyboard, screen = os.openpty()
+    try:
+        with os.fdopen(screen, encoding="utf-8") as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            yield keyboard
+    finally:
+        os.close(keyboard)
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "verdict"), [(b"yes\n", b"no\n", "denied"), (b"no\n", b"yes\n", "approved")]
+)
+async def test_only_what_is_typed_after_the_question_was_shown_answers_it(
+    monkeypatch: pytest.MonkeyPatch, early: bytes, late: bytes, verdict: str
+) -> None:
+    with terminal(monkeypatch) as keyboard:
+        os.write(keyboard, early)
+
+        asking = asyncio.create_task(TerminalApprover().ask(QUESTION))
+        await asyncio.sleep(0)  # as far as the question, and the wait for an answer
+        os.write(keyboard, late)
+        answer = await asyncio.wait_for(asking, 60)
+
+    assert (answer.verdict, answer.via) == (verdict, "terminal")
