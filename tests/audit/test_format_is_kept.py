@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from audit.chain import Chain, genesis, leaf_hash, read
+from audit.chain import Chain, Entry, genesis, leaf_hash, read
 from audit.encode import Encoder
 from audit.errors import BadEventError, MalformedLineError
 from audit.event import SESSION_EVENTS
@@ -93,6 +93,39 @@ def test_the_schema_has_a_shape_for_every_type_and_is_plain_json() -> None:
 
     assert len(schema["oneOf"]) == len(registry())  # type: ignore[arg-type]  # a list
     assert json.loads(json.dumps(schema)) == schema
+
+
+def shape_of(schema: object) -> object:
+    """Return a schema without its words."""
+    if isinstance(schema, list):
+        return [shape_of(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    words = {name for name in ("description", "title") if isinstance(schema.get(name), str)}
+    return {name: shape_of(item) for name, item in schema.items() if name not in words}
+
+
+def test_the_schema_is_the_one_of_version_1() -> None:
+    """Whoever reads logs builds on it; 0.1.0 fixes it."""
+    pinned = GOLDEN / "v1" / "schema.json"
+
+    assert shape_of(line_schema()) == json.loads(pinned.read_text()), (
+        "a type's shape has changed; before 0.1.0: give each new field a default, fill it in "
+        "golden/v1/filled.jsonl, write `shape_of(line_schema())` to golden/v1/schema.json, and add a line to "
+        "the changelog, all in one commit; after 0.1.0: give the type a new `v`"
+    )
+
+
+@pytest.mark.parametrize("line", (GOLDEN / "v1" / "filled.jsonl").read_text().splitlines())
+def test_a_golden_entry_with_every_field_filled_is_read_for_ever(line: str) -> None:
+    """The types that gained fields with defaults, none of which is at its default here."""
+    told = json.loads(line)
+    entry = Entry(seq=0, leaf=b"", at="", mono_us=0, type=told["type"], version=1, body=told["body"])
+
+    event = event_of(entry)
+
+    assert event.model_dump(mode="json", exclude_defaults=True) == told["body"]
+    assert told["body"].keys() == type(event).model_fields.keys()
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda path: path.name)
