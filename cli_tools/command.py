@@ -246,6 +246,8 @@ def command(  # noqa: PLR0913 - a declaration names everything once
             raise DeclarationError(f"`{name}` has two parameters of one name")
         if missing := {*sinks, *([program] if program else [])} - declared:
             raise DeclarationError(f"`{name}` names parameters it does not have: {sorted(missing)}")
+        if taking := [str(parameter.name) for parameter in parameters if _takes_options(parameter)]:
+            raise DeclarationError(f"`{name}` has options that may stand without their value: {taking}")
         parser = click.Command(
             name,
             params=list(parameters),
@@ -268,6 +270,12 @@ def command(  # noqa: PLR0913 - a declaration names everything once
         )
 
     return declare
+
+
+def _takes_options(parameter: click.Parameter) -> bool:
+    # click (8.5) marks an option declared with `is_flag=False` as one that may stand without its value, and
+    # then reads a value that begins with a dash as the next option. It says so nowhere else.
+    return bool(getattr(parameter, "_flag_needs_value", False))
 
 
 Parameters = Mapping[str, Any]  # click's own values: text, numbers, booleans, tuples of text

@@ -265,6 +265,28 @@ def test_two_commands_of_one_name_are_a_fault_of_the_declaration() -> None:
         Catalogue((_declared("a b"), _declared("a_b")))
 
 
+def test_an_option_takes_the_next_word_whatever_it_begins_with() -> None:
+    """A value is never read as an option: not one option of any command may stand without its value."""
+    tried = 0
+    for declared in CATALOGUE.commands:
+        for option in (one for one in declared.options if not one.is_flag and not one.count):
+            parser = declared.parser.make_parser(click.Context(declared.parser))
+            taken, *_ = parser.parse_args([option.opts[0], "--x"])
+            assert taken[str(option.name)] in ("--x", ["--x"])
+            tried += 1
+
+    assert tried > 10
+
+
+def test_an_option_that_may_stand_without_its_value_cannot_be_declared() -> None:
+    with pytest.raises(DeclarationError, match="may stand without their value"):
+        _declared("x y", click.Option(["--text"], is_flag=False))
+    with pytest.raises(DeclarationError, match="may stand without their value"):
+        _declared("x y", click.Option(["--text"], is_flag=False, flag_value="z"))
+
+    assert _declared("x y", click.Option(["--text"]), click.Option(["--loud"], is_flag=True))
+
+
 def test_no_environment_variable_gives_a_parameter_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     """Options can come from the environment in click; none does here (attack B43)."""
     for declared in CATALOGUE.commands:
