@@ -38,7 +38,9 @@ class Channel:
     @property
     def has_frame(self) -> bool:
         """Tell whether `receive` would return at once, or begin to."""
-        return bool(self._waiting) or bool(select.select([self._wire], [], [], 0)[0])
+        poller = select.poll()
+        poller.register(self._wire.fileno(), select.POLLIN)
+        return bool(self._waiting) or bool(poller.poll(0))
 
     def receive(self) -> Frame:
         """Return the next frame; descriptors that came with it are added to `descriptors`.
