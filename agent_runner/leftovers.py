@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING
 from agent_runner.door import dead_sockets
 from agent_runner.errors import NoFactsError
 from agent_runner.meta import read_meta
-from agent_runner.package import pairlock_version
-from agent_runner.person import who
+from agent_runner.outputs import half_kept, output_names, remove_outputs, tidy_outputs
+from agent_runner.review import note_discarded
 from agent_runner.state_label import errands_of, state_label
 from agent_runner.waiting import Unread, waiting_in
 from audit.errors import LedgerError, LedgerLockedError, UnknownSessionError
 from audit.escape import escape_line
-from audit.event import StageDiscarded
-from audit.host import HostLog
 from audit.index import read_index
 from audit.lock import WriterLock, is_held
 from audit.state import SessionFiles, StateFiles
@@ -96,9 +94,9 @@ def _on_disk(engine: DockerEngine, state: Path, *, unreviewed: bool) -> Iterator
         if os.path.lexists(parcel):
             remove = _alone(folder, _unlink(parcel))
             yield Leftover(f"the unsent workspace of session {session}", remove)
-        if not _has_stage(folder):
-            continue
-        yield from _stage(engine, state, folder, unreviewed=unreviewed)
+        if _has_stage(folder):
+            yield from _stage(engine, state, folder, unreviewed=unreviewed)
+        yield from _outputs(state, folder, unreviewed=unreviewed)
     for session in sorted(set(files.session_ids()) - read_index(files).sessions.keys()):
         folder = files.session(session).folder
         if not _own_folder(folder) or running(state, session):
@@ -123,6 +121,22 @@ def _stage(engine: DockerEngine, state: Path, folder: Path, *, unreviewed: bool)
         case count:
             if unreviewed:
                 yield Leftover(f"{name} with {count} changes", remove)
+
+
+def _outputs(state: Path, folder: Path, *, unreviewed: bool) -> Iterator[Leftover]:
+    """Yield what a session without `files` kept, which stays unless it is asked for."""
+    if half_kept(folder):
+        name = f"the unfinished outputs of session {folder.name}"
+        yield Leftover(name, _alone(folder, lambda: asyncio.to_thread(tidy_outputs, folder)))
+    if not output_names(SessionFiles(folder)):
+        return
+
+    async def remove() -> None:
+        await asyncio.to_thread(_record, state, folder)
+        await asyncio.to_thread(remove_outputs, folder)
+
+    kept = "" if unreviewed else f"`pairlock discard {folder.name}` or `--unreviewed` removes them"
+    yield Leftover(f"the outputs of session {folder.name}", _alone(folder, remove), kept=kept)
 
 
 def _alone(folder: Path, remove: Callable[[], Awaitable[str | None]]) -> Callable[[], Awaitable[str | None]]:
@@ -159,8 +173,7 @@ def _record(state: Path, folder: Path) -> None:
     workspace = ""
     with suppress(NoFactsError):
         workspace = read_meta(folder).workspace or ""
-    with HostLog(state, writer=pairlock_version()) as log:
-        log.append(StageDiscarded(session=folder.name, workspace=workspace, by=who(), why=why))
+    note_discarded(folder, state, workspace=workspace, why=why)
 
 
 def _names() -> Iterator[Leftover]:

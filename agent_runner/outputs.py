@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from agent_runner.errors import InvalidInputError
 from agent_runner.lineage import wrote_unreviewed
-from agent_runner.review import files_block, read_policy, refuse_running
+from agent_runner.review import discard_stage, files_block, note_discarded, read_policy, refuse_running
 from agent_runner.waiting import Unread, waiting_in
 from sandbox.errors import OperationError
 from sandbox.stage import HiddenBy, StageFolder, discard, stage_of_tree
@@ -184,6 +184,39 @@ def tidy_outputs(folder: Path) -> None:
         (folder / _OLD).rename(folder / FOLDER)
     for name in (_FRESH, _OLD):
         remove_tree(folder / name)
+
+
+def half_kept(folder: Path) -> bool:
+    """Tell whether a session's folder holds what `tidy_outputs` clears up."""
+    return any(os.path.lexists(folder / name) for name in (_FRESH, _OLD))
+
+
+def remove_outputs(folder: Path) -> None:
+    """Remove what a session kept.
+
+    Args:
+        folder: The session's folder; no runner may be at work there.
+    """
+    tidy_outputs(folder)
+    remove_tree(folder / FOLDER)
+
+
+def discard_outputs(session: SessionFiles, state: Path) -> tuple[int, int]:
+    """Throw away a session's changes and its kept outputs; return how many changes and files there were.
+
+    Raises:
+        InvalidInputError: When the session is still running.
+        sandbox.stage.errors.StageError: When there is neither.
+    """
+    refuse_running(session)
+    tidy_outputs(session.folder)
+    files, changes = len(output_names(session)), 0
+    if not files or StageFolder(session.folder / "stage").path.exists():
+        changes = discard_stage(session, state)
+    else:
+        note_discarded(session.folder, state, workspace="", why="a person discarded its outputs")
+    remove_outputs(session.folder)
+    return changes, files
 
 
 def output_names(session: SessionFiles) -> tuple[str, ...]:

@@ -236,11 +236,15 @@ def discard_stage(session: SessionFiles, state: Path) -> int:
     finish_interrupted(session, state)
     with opened(session.folder) as (stage, changes):
         count, workspace = len(changes.changes), stage.workspace.path
-    with _host_log(state) as log:
-        name = session.folder.name
-        log.append(StageDiscarded(session=name, workspace=workspace, by=who(), why="a person discarded it"))
+    note_discarded(session.folder, state, workspace=workspace, why="a person discarded it")
     discard(session.folder)
     return count
+
+
+def note_discarded(folder: Path, state: Path, *, workspace: str, why: str) -> None:
+    """Write down that a person throws away what a session left, before it is: the session cannot go on."""
+    with _host_log(state) as log:
+        log.append(StageDiscarded(session=folder.name, workspace=workspace, by=who(), why=why))
 
 
 def refuse_running(session: SessionFiles) -> None:

@@ -91,12 +91,14 @@ def _show_patch(folder: Path, changes: ChangeSet, patch: Diff) -> None:
 
 
 def discard(session: Id = "last") -> None:
-    """Throw away what a session changed; the workspace stays as it is."""
-    from agent_runner.review import discard_stage
+    """Throw away what a session changed, or left as outputs; the workspace stays as it is."""
+    from agent_runner.outputs import discard_outputs
     from agent_runner.state import session_files, state_folder
 
     state = state_folder()
     files = session_files(session, state)
     finish_or_tell(files, state)
-    count = discard_stage(files, state)
-    typer.echo(f"discarded {count} {'change' if count == 1 else 'changes'} of {files.folder.name}")
+    changes, kept = discard_outputs(files, state)
+    what = [f"{changes} {'change' if changes == 1 else 'changes'}"] if changes or not kept else []
+    what += [f"{kept} kept {'file' if kept == 1 else 'files'}"] if kept else []
+    typer.echo(f"discarded {' and '.join(what)} of {files.folder.name}")

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from agent_runner.errors import InvalidInputError
+from agent_runner.leftovers import _outputs
 from agent_runner.lineage import labels_of
 from agent_runner.meta import Meta, write_meta
-from agent_runner.outputs import keep_outputs, output_names, put_in, tidy_outputs
+from agent_runner.outputs import discard_outputs, keep_outputs, output_names, put_in, tidy_outputs
 from agent_runner.review import discard_stage
 from audit.state import SessionFiles, StateFiles
 from policies.source import parse_policy
 from sandbox.limits import Limits
 from sandbox.session import Sandbox
+from sandbox.stage.errors import StageError
 from sandbox.workspace import identity_of
 from tests.sandbox.guest.launch import running
 
@@ -154,3 +156,47 @@ def test_outputs_that_wait_for_a_review_are_not_put_in_elsewhere(stand: Stand, s
 
     assert refused.value.args[0] == f"its outputs wait for a review in `{one}`"
     assert put_in(session, stand.state, other) == 1
+
+
+@pytest.mark.parametrize("unreviewed", [False, True])
+def test_clean_lists_kept_outputs_and_removes_them_when_asked(
+    stand: Stand, session: SessionFiles, *, unreviewed: bool
+) -> None:
+    left(stand, {"a": "1"})
+    keep(stand, session)
+    (session.folder / "outputs.new").mkdir()
+
+    async def clean() -> list[tuple[str, bool]]:
+        told = []
+        for leftover in _outputs(stand.state, session.folder, unreviewed=unreviewed):
+            told.append((leftover.name, bool(leftover.kept)))
+            if not leftover.kept:
+                assert await leftover.remove() is None
+        return told
+
+    told = asyncio.run(clean())
+
+    assert told == [
+        ("the unfinished outputs of session 0123456789ab", False),
+        ("the outputs of session 0123456789ab", not unreviewed),
+    ]
+    assert output_names(session) == (() if unreviewed else ("a",))
+    assert not (session.folder / "outputs.new").exists()
+
+
+def test_a_person_discards_outputs_with_or_without_a_stage_of_them(
+    stand: Stand, session: SessionFiles
+) -> None:
+    left(stand, {"a": "1"})
+    keep(stand, session)
+
+    alone = discard_outputs(session, stand.state)
+    keep(stand, session)
+    (stand.place / "one").mkdir()
+    put_in(session, stand.state, stand.place / "one")
+    both = discard_outputs(session, stand.state)
+
+    assert (alone, both) == ((0, 1), (1, 1))
+    assert output_names(session) == ()
+    with pytest.raises(StageError):
+        discard_outputs(session, stand.state)
