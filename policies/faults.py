@@ -49,7 +49,7 @@ def problems_of(exc: ValidationError, document: Document, model: type[BaseModel]
 
 
 def _problem(fault: ErrorDetails, document: Document, model: type[BaseModel]) -> Problem:  # noqa: PLR0911 - one return for each kind of fault
-    path: Path = fault["loc"]
+    path = _without_tags(fault["loc"], document.value, missing=fault["type"] == "missing")
     dotted = ".".join(str(part) for part in path)
     match fault["type"]:
         case "extra_forbidden":
@@ -80,6 +80,21 @@ def _problem(fault: ErrorDetails, document: Document, model: type[BaseModel]) ->
             return Problem(document.at(path), f"{quoted(dotted)} is not valid: {fault['msg'].lower()}")
 
 
+def _without_tags(path: Path, value: object, *, missing: bool) -> Path:
+    """Leave out the parts that name a type which was tried: they stand in no file."""
+    kept: list[str | int] = []
+    for part in path[:-1] if missing else path:
+        match value:
+            case dict() if part in value:
+                value = value[part]
+            case list() | tuple() if isinstance(part, int):
+                value = value[part]
+            case _ if part != "[key]":
+                continue
+        kept.append(part)
+    return (*kept, *(path[-1:] if missing else ()))
+
+
 def _bad_value(fault: ErrorDetails, path: Path, document: Document) -> Problem:
     error = fault["ctx"]["error"]
     if not isinstance(error, BadValueError):
@@ -93,7 +108,7 @@ def _unknown_key(path: Path, document: Document, model: type[BaseModel]) -> Prob
     where = f" in {quoted(block)}" if block else ""
     key = str(path[-1])
     near = nearest(key, known)
-    hint = f"did you mean `{near}`?" if near else f"known keys are {listed(known)}"
+    hint = f"did you mean `{near}`?" if near else f"known keys are {listed(known)}" if known else ""
     if near is None and (home := _home_of(key, model)):
         hint = f"it belongs in `{home}`"
     return Problem(
@@ -115,15 +130,16 @@ def _home_of(key: str, model: type[BaseModel]) -> str | None:
 
 
 def _keys_at(model: type[BaseModel], path: Path) -> Mapping[str, FieldInfo]:
-    current = model
+    current, is_name = model, False
     for part in path:
-        if isinstance(part, int):
+        if isinstance(part, int) or is_name:  # an item of a list, or a name that the file's writer chose
+            is_name = False
             continue
         field = current.model_fields.get(part)
         found = _block_in(field.annotation) if field else None
-        if found is None:
+        if field is None or found is None:
             return {}
-        current = found
+        current, is_name = found, typing.get_origin(field.annotation) is dict
     return current.model_fields
 
 

@@ -141,6 +141,25 @@ def test_a_file_that_is_none_is_refused(text: str) -> None:
     assert problems(text)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "block", "hint"),
+    [
+        ("access: read", "acess: read", "commands.0.arguments.path", "hint: did you mean `access`?"),
+        ("words:", "word:", "commands.0.argv.1", "hint: did you mean `words`?"),
+        ("sinks: {}", "sink: {}", "commands.0", "hint: did you mean `sinks`?"),
+    ],
+)
+def test_a_key_that_is_not_known_is_told_with_the_nearest_of_its_own_block(
+    old: str, new: str, block: str, hint: str
+) -> None:
+    """A block below a name of the writer's own, and one that may be a text as well, have keys like others."""
+    found = problems(GOOD.replace(old, new, 1))
+
+    word = new.partition(":")[0]
+    assert any(f"key `{word}` is not known in `{block}`; {hint}" in problem for problem in found), found
+    assert not any("Declared" in problem for problem in found)
+
+
 @pytest.mark.parametrize("second", ["pdf text", "pdf-text", "pdf"])
 def test_two_commands_that_cannot_be_told_apart_are_refused(second: str) -> None:
     """`pdf text x` could be either of them, and both would be the tool `pdf_text`."""
