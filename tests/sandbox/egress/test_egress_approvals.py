@@ -26,7 +26,8 @@ def network(rule_text: str, more: str = "") -> NetworkBlock:
 async def asked_through(port: int, to: int, path: str = "/") -> bytes:
     """Ask the proxy for a page in the absolute form and return everything that it answers."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET http://127.0.0.1:{to}{path} HTTP/1.1\r\nHost: 127.0.0.1:{to}\r\n\r\n".encode())
+    asked = f"GET http://127.0.0.1:{to}{path} HTTP/1.1\r\nHost: 127.0.0.1:{to}\r\nConnection: close\r\n\r\n"
+    writer.write(asked.encode())
     answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     return answer
