@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 HOSTILE = {
     "an undeclared tool": (
-        tool("shell", '{"cmd": "id"}'),
-        "error (unknown-command): `shell` is not a command",
+        tool("terminal", '{"cmd": "id"}'),
+        "error (unknown-command): `terminal` is not a command",
     ),
     "no tool at all": (tool("", "{}"), "error (unknown-command): `` is not a command"),
     "an unknown argument": (tool("files_read", '{"path": "a", "sudo": true}'), "has no argument `sudo`"),
