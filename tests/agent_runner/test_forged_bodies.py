@@ -102,7 +102,7 @@ async def forger(tmp_path: Path) -> Forger:
     [
         intended(argv=["x", LONG], arguments={"n": LONG}, reasons=[{"code": LONG, "message": "m"}]),
         intended(argv=["x", DEEP], arguments={"v": DEEP}),
-        intended(arguments={"v": rows(245)}, reasons=[{"code": rows(240), "rule": {"line": DEEP}}]),
+        intended(arguments={"v": rows(190)}, reasons=[{"code": rows(185), "rule": {"line": DEEP}}]),
     ],
 )
 def test_what_a_forger_puts_in_a_body_stops_no_reader(
