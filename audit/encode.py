@@ -8,7 +8,7 @@ import orjson
 from audit.chain import LONGEST_LINE, encode_rest
 from audit.clock import Clock, spell
 from audit.fields import Event, Part
-from audit.hostile import is_plain, mark
+from audit.hostile import Own, is_plain, mark
 from audit.openings import Opening, commit
 from audit.redact import Redactor
 from audit.schema import OVERFLOW
@@ -91,7 +91,7 @@ def _quickly(rest_with: Callable[[object], bytes], event: Event) -> bytes | None
 def _fields_of(value: object) -> object:
     """Return an event's fields as mappings and rows; what came from outside is passed on untouched."""
     if isinstance(value, Part):
-        return {name: _fields_of(item) for name, item in value.__dict__.items()}
+        return Own({name: _fields_of(item) for name, item in value.__dict__.items()})
     if type(value) is tuple:
         return [_fields_of(item) if isinstance(item, Part) else item for item in value]
     return value

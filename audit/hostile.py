@@ -2,8 +2,8 @@
 
 What JSON cannot carry (bytes, lone surrogates, floats, integers of 2^53 and more, deep nesting, odd keys)
 becomes a *marked value*: an object with the key ``!`` that says what it stands for. An honest object that
-has such a key is itself marked, so that nobody can forge a mark. Numbers in a ledger are therefore always
-small integers.
+has such a key, or looks like a commitment, is itself marked, so that nobody can forge either. Numbers in a
+ledger are therefore always small integers.
 """
 
 import base64
@@ -14,10 +14,16 @@ LARGEST_INTEGER = 2**53 - 1
 DEEPEST = 32
 MOST_NODES = 100_000
 MARK = "!"
+COMMITMENT = frozenset({"digest", "size"})
+"""The keys of a commitment: an object from outside that has just these is marked, as one with a mark is."""
 MOST_OPEN = 200
 """How many levels a *deep* value may have to be rebuilt: whoever looks at one goes in by recursion."""
 LONGEST_HEX = 3500
 """Digits of an integer that is turned back; Python spells 4300 decimal ones at most (CVE-2020-10735)."""
+
+
+class Own(dict[str, object]):
+    """A group of fields of the schema's own: what it looks like is what it is."""
 
 
 def mark(value: object) -> object:
@@ -50,7 +56,7 @@ def is_plain(value: object, depth: int = 0) -> bool:  # noqa: PLR0911 - at every
             if not is_plain(item, depth + 1):
                 return False
         return True
-    if kind is not dict or MARK in value:  # type: ignore[operator]  # it is a dict
+    if kind is not dict or MARK in value or value.keys() == COMMITMENT:  # type: ignore[operator, attr-defined]  # it is a dict
         return False
     for key, item in value.items():  # type: ignore[attr-defined]  # it is a dict  # noqa: SIM110 - at every entry
         if type(key) is not str or not is_plain(item, depth + 1):
@@ -104,7 +110,7 @@ def _mark_container(value: object, depth: int) -> object:
         return {MARK: "deep", "flat": list(_flat(value))}
     if isinstance(value, Mapping):
         plain = all(isinstance(key, str) and key != MARK and _encodes(key) for key in value)
-        if plain:
+        if plain and (isinstance(value, Own) or value.keys() != COMMITMENT):
             return {str(key): _mark(item, depth + 1) for key, item in value.items()}
         pairs = [[_mark(key, depth + 1), _mark(item, depth + 1)] for key, item in value.items()]
         return {MARK: "pairs", "items": pairs}

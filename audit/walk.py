@@ -17,9 +17,9 @@ import orjson
 from audit.chain import DEEPEST_LINE, LONGEST_LINE, Chain, opening, strict
 from audit.errors import AuditError, BrokenLedgerError, MalformedLineError
 from audit.escape import escape_line
+from audit.hostile import COMMITMENT
 from audit.note import Checkpoint, VerifierKey, open_checkpoint
 
-_COMMITMENT = {"digest", "size"}
 _MOVED_OUT = {"overflow"}
 _KEPT_AS_PROOF = ("model.asked", "messages")
 """The type and the field that may keep a salt only: the messages have entries of their own."""
@@ -345,7 +345,7 @@ def gather_commitments(body: object, into: set[str]) -> None:
         if isinstance(value, list):
             waiting.extend(value)
         elif isinstance(value, dict):
-            digest = value.get("digest") if value.keys() == _COMMITMENT else None
+            digest = value.get("digest") if value.keys() == COMMITMENT else None
             if isinstance(digest, str) and _DIGEST.fullmatch(digest):
                 into.add(digest)
             else:

@@ -9,7 +9,9 @@ import pytest
 
 from audit.disclosure import LARGEST_BODY
 from audit.event import ModelAsked
+from audit.hostile import unmark
 from audit.openings import LARGEST_BLOB
+from audit.reader import SessionReader
 from audit.verdict import Disclosed, Undisclosed
 from audit.verify import verify_session
 from tests.audit.samples import SESSION, Recorder, Samples
@@ -130,3 +132,24 @@ async def test_a_body_longer_than_any_writers_is_a_fault_and_is_not_parsed(
 
     assert LARGEST_BODY > 30_000
     assert "disclosure" in verify_session(recorder.state, SESSION).faults()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_arguments_that_look_like_a_commitment_are_none(
+    recorder: Recorder, samples: Samples, *, nested: bool
+) -> None:
+    """Else an agent could have its session told as one whose bodies are missing."""
+    posing: dict[str, object] = {"digest": "a" * 64, "size": 3}
+    given = {"rows": [{"inner": posing}]} if nested else posing
+    async with recorder.journal() as journal:
+        await journal.record(samples.intended(1).model_copy(update={"arguments": given}))
+
+    verdict = verify_session(recorder.state, SESSION)
+    read = [
+        entry for entry in SessionReader(recorder.state, SESSION).entries() if entry.type == "action.intended"
+    ]
+
+    assert verdict.disclosure == Disclosed(0, 0, 0)
+    assert [unmark(entry.body["arguments"]) for entry in read] == [
+        {"rows": ({"inner": posing},)} if nested else posing
+    ]
