@@ -44,21 +44,19 @@ def test_scrolling_costs_far_less_than_in_proportion_to_the_entries(
     assert frames["elements"] < 6000
 
 
+NEAR_15000 = "Math.abs(parseInt(document.querySelector('.current').id.slice(1)) - 15000) <= 2"
+IN_VIEW = (
+    "(box => 0 <= box.y && box.y < innerHeight)(document.querySelector('.current').getBoundingClientRect())"
+)
+
+
 def test_any_of_twenty_thousand_entries_is_reached_at_once(browser: Browser, long_page: Path) -> None:
     with opened(browser, f"{file_address(long_page)}#e15000") as (page, noted):
-        current = page.locator(".current")
-        assert current.is_visible()
-        assert abs(int((current.get_attribute("id") or "e0")[1:]) - 15000) <= 2
-        box = current.bounding_box()
-        assert box is not None
-        assert 0 <= box["y"] < 860
+        until(page, f"{NEAR_15000} && {IN_VIEW}")
         page.keyboard.press("G")
-        page.wait_for_timeout(300)
-        assert "session ended" in current.inner_text()
-        assert current.is_visible()
+        until(page, f"document.querySelector('.current').innerText.includes('session ended') && {IN_VIEW}")
         page.keyboard.press("g")
-        page.wait_for_timeout(300)
-        assert current.get_attribute("id") == "e1"
+        until(page, f"document.querySelector('.current').id === 'e1' && {IN_VIEW}")
         assert noted.all == []
 
 
