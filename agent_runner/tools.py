@@ -9,21 +9,16 @@ from typing import TYPE_CHECKING
 from agent_runner.backends.scripted import LineAction, Script, ScriptedBackend, Turn
 from agent_runner.commands import known_commands
 from agent_runner.errors import InvalidInputError
-from agent_runner.session import SessionRequest, SessionResult, run_session
+from agent_runner.session import SessionResult, run_session
 from cli_tools.action import LineProposal
 from cli_tools.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from agent_runner.approvals import Asker
-    from agent_runner.backends.backend import Backend, Reply
-    from agent_runner.policy_file import LoadedPolicy
-    from cli_tools.action import Catalogue
+    from agent_runner.backends.backend import Reply
+    from agent_runner.place import Place
     from cli_tools.observation import Observation
-    from sandbox.runtime.engine import Progress
-    from sandbox.workspace import Workspace
 
 TASK = "one action, called by a person"
 
@@ -35,20 +30,6 @@ class Called:
     result: SessionResult
     seen: Observation | None
     """None when the session broke before the action came to an end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where and under what an action is carried out."""
-
-    loaded: LoadedPolicy
-    workspace: Workspace | None
-    state: Path
-    headless: bool
-    approver: Asker
-    progress: Progress
-    catalogue: Catalogue | None = None
-    """The commands that exist; None for those that this machine knows."""
 
 
 async def call(words: Sequence[str], body: bytes | None, place: Place) -> Called:
@@ -75,25 +56,8 @@ async def call_line(line: str, body: bytes | None, place: Place) -> Called:
     action = LineAction(command=line, content=content)
     script = Script(version=1, turns=(Turn(actions=(action,)), Turn(actions=("finish --status done",))))
     watcher = _First()
-    result = await run_session(_request(ScriptedBackend(script, name="tools call"), place, watcher))
+    result = await run_session(place.request(TASK, ScriptedBackend(script, name="tools call"), watcher))
     return Called(result=result, seen=watcher.seen)
-
-
-def _request(backend: Backend, place: Place, watcher: _First) -> SessionRequest:
-    return SessionRequest(
-        task=TASK,
-        policy=place.loaded.policy,
-        policy_origin=place.loaded.origin,
-        workspace=place.workspace,
-        backend=backend,
-        state=place.state,
-        headless=place.headless,
-        task_is_origin=False,
-        approver=place.approver,
-        watcher=watcher,
-        progress=place.progress,
-        catalogue=place.catalogue,
-    )
 
 
 class _First:

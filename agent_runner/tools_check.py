@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from agent_runner.approvals import NobodyApprover
 from agent_runner.ceiling import read_ceiling
 from agent_runner.owned_file import read_owned_file
+from agent_runner.place import Place
 from agent_runner.policy_file import LoadedPolicy
-from agent_runner.tools import Place, call_line
+from agent_runner.tools import call_line
 from cli_tools.action import Catalogue, LineProposal
 from cli_tools.catalogue import built_in
 from cli_tools.declared import declared_commands

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,8 @@ import typer
 from typer.core import TyperCommand
 
 from agent_runner.cli.exits import Exit, leave
-from agent_runner.cli.talk import Progress, SilentWatcher, say
+from agent_runner.cli.place import place_for
+from agent_runner.cli.talk import SilentWatcher, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,39 +106,13 @@ def _request(
     command: tuple[str, ...], policy: str | None, workspace: Path | None, model: str | None
 ) -> SessionRequest:
     from agent_runner.approvals import NobodyApprover
-    from agent_runner.cli.run import find_policy, require_trust
     from agent_runner.errors import InvalidInputError
     from agent_runner.ids import new_session_id
     from agent_runner.models import choose_backend
-    from agent_runner.request import SessionRequest
-    from agent_runner.state import state_folder
-    from policies.capability import Capability
-    from sandbox.workspace import open_workspace
 
     if not command:
         raise InvalidInputError("there is no command", hint="`pairlock exec --policy P -- COMMAND …`")
-    state = state_folder()
-    loaded = find_policy(policy, workspace)
-    holds_files = loaded.policy.grant.holds(Capability.FILES)
-    if workspace is not None and not holds_files:
-        raise InvalidInputError(
-            f"policy `{loaded.origin}` grants no `files`, so `--workspace` would be ignored",
-            hint="leave it out",
-        )
-    folder = open_workspace(workspace or Path.cwd(), state=state) if holds_files else None
-    require_trust(loaded, folder.path if folder else None, state)
-    return SessionRequest(
-        task=shlex.join(command),
-        policy=loaded.policy,
-        policy_origin=loaded.origin,
-        workspace=folder,
-        backend=choose_backend(model, notice=say),
-        state=state,
-        # The command has the terminal; whoever sits there answers from another one (`pairlock approve`).
-        headless=not (sys.stdin.isatty() and sys.stderr.isatty()) or bool(os.environ.get("CI")),
-        task_is_origin=False,
-        approver=NobodyApprover(),
-        watcher=SilentWatcher(),
-        progress=Progress(),
-        session=new_session_id(),
-    )
+    place = place_for(policy, workspace)
+    request = place.request(shlex.join(command), choose_backend(model, notice=say), SilentWatcher())
+    # The command has the terminal; whoever sits there answers from another one (`pairlock approve`).
+    return replace(request, approver=NobodyApprover(), session=new_session_id())

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from agent_runner.cli.place import place_for
 from agent_runner.cli.talk import say
-from agent_runner.cli.tools import PolicyOption, place_for
+from agent_runner.cli.tools import PolicyOption  # noqa: TC001 - typer reads it
 
 if TYPE_CHECKING:
     from agent_runner.backends.backend import Backend
+    from agent_runner.place import Place
     from agent_runner.request import SessionRequest, SessionResult
-    from agent_runner.tools import Place
     from agent_runner.transcript import Watcher
 
 TOKEN_VARIABLE: Final = "PAIRLOCK_MCP_TOKEN"  # noqa: S105 - a variable's name
@@ -59,23 +61,9 @@ def mcp(
 
 def _request(place: Place, backend: Backend, watcher: Watcher) -> SessionRequest:
     from agent_runner.approvals import NobodyApprover
-    from agent_runner.request import SessionRequest
 
-    return SessionRequest(
-        task=TASK,
-        policy=place.loaded.policy,
-        policy_origin=place.loaded.origin,
-        workspace=place.workspace,
-        backend=backend,
-        state=place.state,
-        headless=True,
-        task_is_origin=False,
-        approver=NobodyApprover(),
-        watcher=watcher,
-        progress=place.progress,
-        catalogue=place.catalogue,
-        may_repeat=True,
-    )
+    request = place.request(TASK, backend, watcher)
+    return replace(request, headless=True, approver=NobodyApprover(), may_repeat=True)
 
 
 def _told(result: SessionResult) -> None:

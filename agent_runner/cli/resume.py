@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent_runner.cli.exits import explain
+from agent_runner.cli.place import nobody_is_there
 from agent_runner.cli.run import account, answerable
 from agent_runner.cli.talk import PlainWatcher, Progress, say
 
@@ -74,7 +73,7 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
             f"session `{files.folder.name}` does not say which model it was run with",
             hint="name it: `--model`",
         )
-    headless = not (sys.stdin.isatty() and sys.stderr.isatty()) or bool(os.environ.get("CI"))
+    headless = nobody_is_there()
     return ResumeRequest(
         session=files.folder.name,
         state=state,

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent_runner.cli.exits import explain
-from agent_runner.cli.talk import PlainWatcher, Progress, say
+from agent_runner.cli.place import place_for
+from agent_runner.cli.talk import PlainWatcher, say
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agent_runner.approvals import Asker
-    from agent_runner.policy_file import LoadedPolicy
     from agent_runner.session import SessionRequest, SessionResult
     from policies.policy import Policy
-
-PROJECT_POLICY = "pairlock.yaml"
 
 
 def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
@@ -99,73 +97,23 @@ def _request(  # noqa: PLR0913 - the options of `run`, each once
     task_is_origin: bool,
     detach: bool,
 ) -> SessionRequest:
-    from agent_runner.approvals import NobodyApprover, TerminalApprover
-    from agent_runner.errors import InvalidInputError
+    from agent_runner.approvals import NobodyApprover
     from agent_runner.ids import new_session_id
     from agent_runner.models import choose_backend
-    from agent_runner.request import SessionRequest, require_task
-    from agent_runner.state import state_folder
-    from policies.capability import Capability
-    from sandbox.workspace import open_workspace
+    from agent_runner.request import require_task
 
     require_task(task)
-    state = state_folder()
-    loaded = find_policy(policy, workspace)
-    holds_files = loaded.policy.grant.holds(Capability.FILES)
-    if workspace is not None and not holds_files:
-        raise InvalidInputError(
-            f"policy `{loaded.origin}` grants no `files`, so `--workspace` would be ignored",
-            hint="leave it out",
-        )
-    folder = open_workspace(workspace or Path.cwd(), state=state) if holds_files else None
-    require_trust(loaded, folder.path if folder else None, state)
-    backend = choose_backend(model, notice=say)
-    headless = not (sys.stdin.isatty() and sys.stderr.isatty()) or bool(os.environ.get("CI"))
-    return SessionRequest(
-        task=task,
-        policy=loaded.policy,
-        policy_origin=loaded.origin,
-        workspace=folder,
-        backend=backend,
-        state=state,
+    place = place_for(policy, workspace)
+    request = place.request(task, choose_backend(model, notice=say), PlainWatcher())
+    return replace(
+        request,
         # Who detaches can answer from another terminal (`pairlock approve`), else the clock does; not in CI.
-        headless=headless and not (detach and not os.environ.get("CI")),
-        task_is_origin=task_is_origin or not headless,
-        approver=NobodyApprover() if headless or detach else TerminalApprover(),
-        watcher=PlainWatcher(),
-        progress=Progress(),
+        headless=place.headless and not (detach and not os.environ.get("CI")),
+        task_is_origin=task_is_origin or not place.headless,
+        approver=NobodyApprover() if detach else place.approver,
         model_reference=model_reference(model),
         session=new_session_id(),
     )
-
-
-def find_policy(reference: str | None, workspace: Path | None) -> LoadedPolicy:
-    """Return the policy that was named, else the workspace's own; there is never a grant by default.
-
-    Raises:
-        InvalidInputError: When none was named and the workspace has none.
-    """
-    from dataclasses import replace
-
-    from agent_runner.errors import InvalidInputError
-    from agent_runner.policy_file import load_policy
-    from policies.library import library_names
-
-    if reference is not None:
-        return load_policy(reference)
-    own = (workspace or Path.cwd()) / PROJECT_POLICY
-    if own.is_file():
-        return replace(load_policy(str(own)), found=True)
-    raise InvalidInputError(
-        "no policy was named", hint=f"`--policy FILE`, or one of: {', '.join(library_names())}"
-    )
-
-
-def require_trust(loaded: LoadedPolicy, workspace: Path | None, state: Path) -> None:
-    """Refuse a policy that came with the workspace, unless it was trusted as it stands."""
-    from agent_runner.trust import require_trust as required
-
-    required(loaded, workspace, state=state)
 
 
 def asking_rules(policy: Policy) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent_runner.cli.exits import Exit, explain
+from agent_runner.cli.place import place_for
 from agent_runner.cli.talk import Progress, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent_runner.tools import Called, Place
+    from agent_runner.tools import Called
     from agent_runner.tools_check import Checked
     from cli_tools.command import Command
     from cli_tools.offer import Standing
@@ -164,42 +164,6 @@ def _content(body: Path | None) -> bytes | None:
     if body is None:
         return None
     return sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
-
-
-def place_for(policy: str | None, workspace: Path | None) -> Place:
-    """Return where and under what an action is carried out, as a person named it.
-
-    Raises:
-        InvalidInputError: When the policy or the folder cannot be used.
-        RefusedError: When the policy is not trusted.
-    """
-    from agent_runner.approvals import NobodyApprover, TerminalApprover
-    from agent_runner.cli.run import find_policy, require_trust
-    from agent_runner.errors import InvalidInputError
-    from agent_runner.state import state_folder
-    from agent_runner.tools import Place
-    from policies.capability import Capability
-    from sandbox.workspace import open_workspace
-
-    state = state_folder()
-    loaded = find_policy(policy, workspace)
-    holds_files = loaded.policy.grant.holds(Capability.FILES)
-    if workspace is not None and not holds_files:
-        raise InvalidInputError(
-            f"policy `{loaded.origin}` grants no `files`, so `--workspace` would be ignored",
-            hint="leave it out",
-        )
-    folder = open_workspace(workspace or Path.cwd(), state=state) if holds_files else None
-    require_trust(loaded, folder.path if folder else None, state)
-    headless = not (sys.stdin.isatty() and sys.stderr.isatty()) or bool(os.environ.get("CI"))
-    return Place(
-        loaded=loaded,
-        workspace=folder,
-        state=state,
-        headless=headless,
-        approver=NobodyApprover() if headless else TerminalApprover(),
-        progress=Progress(),
-    )
 
 
 def _as_json(called: Called) -> str:

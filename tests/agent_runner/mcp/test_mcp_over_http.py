@@ -97,7 +97,7 @@ async def test_a_client_calls_tools_through_gate_and_ledger(stand: Stand) -> Non
             wrong = await connected.call_tool("files_read", {"paths": "a.txt"})
             unknown = await connected.call_tool("rm", {})
             finish = await connected.call_tool("finish", {"status": "done"})
-        for _ in range(200):
+        for _ in range(1200):
             if served.ended:
                 break
             await asyncio.sleep(0.05)
@@ -136,7 +136,7 @@ async def test_each_client_has_a_session_of_its_own(stand: Stand) -> None:
         async with client(served) as one, client(served, mode="legacy") as two:
             await asyncio.gather(*(each.call_tool("files_list", {}) for each in (one, two)))
             await one.call_tool("files_list", {})
-        for _ in range(200):
+        for _ in range(1200):
             if len(served.ended) == 2:
                 break
             await asyncio.sleep(0.05)
