@@ -90,5 +90,9 @@ class CeilingBudget(Block):
 
     turns: CountField | None = Field(default=None, description="the most questions to the model")
     tokens: CountField | None = Field(default=None, description="the most tokens")
+    input_tokens: CountField | None = Field(default=None, description="the most tokens in")
+    output_tokens: CountField | None = Field(default=None, description="the most tokens out")
+    cached_tokens: CountField | None = Field(default=None, description="the most cached tokens")
+    actions: CountField | None = Field(default=None, description="the most actions")
     cost_usd: NumberField | None = Field(default=None, description="the most cost in US dollars")
     wall_time: DurationField | None = Field(default=None, description="the longest time")

@@ -23,6 +23,10 @@ _BOUNDS: Final = (
     ("isolation", "processes", 8, 32768, "8 to 32768"),
     ("budget", "turns", 1, 100_000, "1 to 100000"),
     ("budget", "tokens", 1, 10**12, "1 to 1000G"),
+    ("budget", "input_tokens", 1, 10**12, "1 to 1000G"),
+    ("budget", "output_tokens", 1, 10**12, "1 to 1000G"),
+    ("budget", "cached_tokens", 1, 10**12, "1 to 1000G"),
+    ("budget", "actions", 1, 10**6, "1 to 1M"),
     ("budget", "cost_usd", 0, 100_000, "0 to 100000"),
     ("budget", "wall_time", 1, 30 * 86400, "1s to 30d"),
 )

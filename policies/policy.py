@@ -359,6 +359,14 @@ class Budget(Block):
 
     turns: CountField = Field(default=Count(60), description="questions to the model")
     tokens: CountField = Field(default=Count(400_000), description="tokens in and out")
+    input_tokens: CountField = Field(
+        default=Count(10**12), description="tokens in, the cached ones among them; `tokens` bounds them too"
+    )
+    output_tokens: CountField = Field(default=Count(10**12), description="tokens out; `tokens` bounds them too")
+    cached_tokens: CountField = Field(
+        default=Count(10**12), description="tokens in that the server had cached; `tokens` bounds them too"
+    )
+    actions: CountField = Field(default=Count(5000), description="actions, what was denied among them")
     cost_usd: NumberField = Field(default=3.0, description="cost in US dollars, by the operator's price list")
     wall_time: DurationField = Field(default=Seconds(30 * MINUTE), description="time from start to end")
 
