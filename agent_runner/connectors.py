@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from audit.journal import Journal
     from cli_tools.action import Catalogue
     from cli_tools.connector import Connector
-    from policies.policy import EgressRule, Policy
+    from policies.network_block import EgressRule
+    from policies.policy import Policy
     from sandbox.egress import events
     from sandbox.egress.credentials import Headers
     from sandbox.egress.fetch import Response

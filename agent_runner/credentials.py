@@ -20,7 +20,8 @@ from sandbox.egress.credentials import Credential
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from policies.policy import EgressRule, Policy
+    from policies.network_block import EgressRule
+    from policies.policy import Policy
 
 _OF_CONNECTION: Final = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade"}

@@ -15,7 +15,7 @@ from agent_runner.person import who
 from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog
 from audit.lock import is_held
-from policies.policy import FilesBlock
+from policies.files_block import FilesBlock
 from policies.source import parse_policy
 from sandbox.stage import HiddenBy, Named, ProtectedBy, ThesePaths, discard
 from sandbox.stage.apply import ApplyResult, apply_changes, recover

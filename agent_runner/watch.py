@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from audit.errors import LedgerError
-    from policies.policy import FilesBlock
+    from policies.files_block import FilesBlock
     from sandbox.stage import StagePlan
 
 T = TypeVar("T")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
+from policies.block import Block
 from policies.ceiling_blocks import (
     CeilingBudget,
     CeilingCommands,
@@ -17,16 +18,19 @@ from policies.ceiling_blocks import (
 from policies.document import read_document
 from policies.errors import BadValueError, CeilingError, PolicyFileError, Problem, RuleAt
 from policies.faults import problems_of
+from policies.files_block import FilesBlock
 from policies.globs import canonical_path
-from policies.join import ACCESS, RUNTIMES, strictest, union
 from policies.lawful import unlawful
 from policies.leaves import GrantField, VersionField, choice
-from policies.policy import Block, EgressRule, ExecBlock, FilesBlock, NetworkBlock, Policy
+from policies.meeting import ACCESS, RUNTIMES, strictest, union
+from policies.network_block import EgressRule, NetworkBlock
 from policies.request import ActionRequest, Reason
 from policies.urls import canonical_url
 from policies.wording import listed, quoted
 
 if TYPE_CHECKING:
+    from policies.policy import Policy
+    from policies.exec_block import ExecBlock
     from collections.abc import Iterator, Sequence
 
     from policies.capability import Capability

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from policies.block import Block
 from policies.globs import GlobSet
 from policies.leaves import (
     CommandField,
@@ -21,7 +22,6 @@ from policies.leaves import (
     SizeField,
     choice,
 )
-from policies.policy import Block
 
 
 class CeilingFiles(Block):

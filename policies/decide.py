@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from policies.commands import CommandPattern, ValuePattern
+    from policies.commands_block import ArgumentRule
     from policies.errors import RuleAt
-    from policies.policy import ArgumentRule, EgressRule, Policy
+    from policies.network_block import EgressRule
+    from policies.policy import Policy
     from policies.request import SessionFacts
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from policies.capability import in_order
 from policies.containment import glob_steps, witness
 from policies.grant import Grant
-from policies.join import ACCESS, RUNTIMES
+from policies.meeting import ACCESS, RUNTIMES
 from policies.package_data import default_paths
 from policies.widening_actions import action_widenings
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from policies.canonical import Plain
     from policies.facts import CommandFacts
+    from policies.files_block import FilesBlock
     from policies.globs import Glob
-    from policies.policy import EgressRule, FilesBlock, NetworkBlock, Policy
+    from policies.network_block import EgressRule, NetworkBlock
+    from policies.policy import Policy
 
     Covered = Callable[[EgressRule, Callable[[EgressRule], bool]], bool]
     from policies.widening_actions import Witnessed

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from policies.errors import RuleAt
-    from policies.policy import EgressRule, Policy
+    from policies.network_block import EgressRule
+    from policies.policy import Policy
     from policies.urls import Target
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from policies.capability import Capability
-from policies.expectations import verdict_of
 from policies.grant import Grant
 from policies.lawful import private_reads
 from policies.lint_commands import callable_commands
 from policies.package_data import default_paths
-from policies.request import Allowed, Decision, Denied, NeedsApproval
-from policies.wording import listed, quoted
+from policies.wording import listed, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from policies.canonical import Plain
     from policies.facts import ArgumentFacts, CommandFacts
-    from policies.policy import EgressRule, Policy
-    from policies.request import ActionRequest, Reason
+    from policies.network_block import EgressRule
+    from policies.policy import Policy
 
 _LEFT: Final = {
     Grant.NONE: ("nothing but its own answer",),
@@ -79,7 +76,7 @@ class Explanation:
             Text with a heading and dashes for each section.
         """
         blocks = (
-            "\n".join((section.title, *(_wrapped(line, "  - ", width=width) for line in section.lines), ""))
+            "\n".join((section.title, *(wrapped(line, "  - ", width=width) for line in section.lines), ""))
             for section in self.sections
         )
         return "\n".join(blocks)
@@ -115,75 +112,6 @@ def explain(policy: Policy, commands: Sequence[CommandFacts]) -> Explanation:
         Section("What no rule here holds", tuple(_not_held(policy))),
     )
     return Explanation(policy.name, tuple(section for section in sections if section.lines))
-
-
-def _wrapped(text: str, first: str, *, width: int) -> str:
-    return textwrap.fill(
-        text,
-        width,
-        initial_indent=first,
-        subsequent_indent=" " * len(first),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def explain_decision(request: ActionRequest, decision: Decision, *, width: int = 100) -> str:
-    """Say why one action is decided as it is.
-
-    Args:
-        request: The action.
-        decision: What was decided.
-        width: The longest line, in characters.
-
-    Returns:
-        The verdict on the first line, then each reason with its rule and mend.
-    """
-    match decision:
-        case Allowed():
-            rule = f" by the rule at {decision.rule}" if decision.rule else ""
-            hosts = (f"  its request by the rule at {edge.at or 'the policy'}" for edge in decision.egress)
-            return "\n".join((f"{quoted(request.name)} is allowed{rule}", *hosts))
-        case NeedsApproval():
-            head = f"{quoted(request.name)} needs a person's approval; headless it is denied"
-        case Denied():
-            head = f"{quoted(request.name)} is denied"
-    return "\n".join((head, *(line for item in decision.reasons for line in _reason(item, width))))
-
-
-def _reason(reason: Reason, width: int) -> Iterator[str]:
-    yield _wrapped(f"{reason.code}: {reason.message}", "  ", width=width)
-    if reason.rule:
-        yield f"    rule: {reason.rule}"
-    if reason.hint:
-        yield _wrapped(f"hint: {reason.hint}", "    ", width=width)
-
-
-def decision_as_plain(request: ActionRequest, decision: Decision) -> Plain:
-    """Write one decision as plain values for JSON.
-
-    Args:
-        request: The action.
-        decision: What was decided.
-
-    Returns:
-        The verdict, and the reasons with their codes, rules and mends.
-    """
-    reasons = () if isinstance(decision, Allowed) else decision.reasons
-    return {
-        "action": request.name,
-        "decided": verdict_of(decision),
-        "rule": str(decision.rule) if isinstance(decision, Allowed) and decision.rule else None,
-        "reasons": [
-            {
-                "code": reason.code,
-                "message": reason.message,
-                "hint": reason.hint,
-                "rule": str(reason.rule) if reason.rule else None,
-            }
-            for reason in reasons
-        ],
-    }
 
 
 def _can(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from policies.wording import quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from policies.policy import EgressRule, Policy
+    from policies.network_block import EgressRule
+    from policies.policy import Policy
 
 BLOCKS: Final = {"files": Capability.FILES, "network": Capability.NETWORK, "exec": Capability.EXEC}
 _BOUNDS: Final = (

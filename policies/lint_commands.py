@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from policies.commands import CommandPattern, ValuePattern
+    from policies.commands_block import ArgumentRule, CommandsBlock
     from policies.facts import ArgumentFacts, CommandFacts
-    from policies.policy import ArgumentRule, CommandsBlock, Policy
+    from policies.policy import Policy
 
 
 def command_findings(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Finding]:

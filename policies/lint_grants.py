@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from policies.capability import Capability
 from policies.containment import example, glob_steps, witness
+from policies.exec_block import STARTER
 from policies.finding import Finding
 from policies.lint_commands import callable_commands
 from policies.package_data import default_paths
-from policies.policy import STARTER
 from policies.wording import quoted
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from policies.containment import url_steps, witness
 from policies.finding import Finding
 from policies.grant import Grant
 from policies.hosts import is_private, shared_reason, told_reason
-from policies.join import meet_rules
+from policies.join_network import meet_rules
 from policies.leaves import READING
 from policies.wording import listed
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from policies.facts import CommandFacts
-    from policies.policy import EgressRule, NetworkBlock, Policy
+    from policies.network_block import EgressRule, NetworkBlock
+    from policies.policy import Policy
 
 
 def host_findings(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Finding]:

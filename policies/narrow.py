@@ -7,22 +7,18 @@ from typing import TYPE_CHECKING
 
 from policies.capability import Capability
 from policies.commands import FINISH, CommandPattern, ValuePattern
+from policies.commands_block import ArgumentRule, CommandsBlock
 from policies.egress import decide_http
 from policies.errors import BadValueError
+from policies.exec_block import ExecBlock
+from policies.files_block import FilesBlock
 from policies.globs import Glob
 from policies.grant import Grant
 from policies.hosts import HostPattern
-from policies.join import ACCESS, strictest
 from policies.leaves import Programs
-from policies.policy import (
-    ArgumentRule,
-    CommandsBlock,
-    EgressRule,
-    ExecBlock,
-    FilesBlock,
-    NetworkBlock,
-    Policy,
-)
+from policies.meeting import ACCESS, strictest
+from policies.network_block import EgressRule, NetworkBlock
+from policies.policy import Policy
 from policies.sinks import canonical_sink, each_value
 from policies.units import Count
 from policies.urls import LONGEST_PATTERN, UrlPath, canonical_url

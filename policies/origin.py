@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from policies.errors import RuleAt
-    from policies.policy import EgressRule, Policy
+    from policies.network_block import EgressRule
+    from policies.policy import Policy
     from policies.request import ActionRequest, SessionFacts
 
 

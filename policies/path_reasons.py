@@ -12,7 +12,8 @@ from policies.wording import quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from policies.policy import FilesBlock, Policy
+    from policies.files_block import FilesBlock
+    from policies.policy import Policy
     from policies.request import ActionRequest
 
 

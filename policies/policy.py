@@ -1,343 +1,41 @@
 """The model of a policy file: what may be written, what it means when absent, within which bounds.
 
-An absent or empty list is the closed door; there is no unlimited. What has to hold between blocks is in
-`lawful`, how texts become policies is in `source`.
+An absent or empty list is the closed door; there is no unlimited. The blocks of the three capabilities and of
+the commands have modules of their own; what has to hold between blocks is in `lawful`, how texts become
+policies is in `source`.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
+from policies.block import Block
 from policies.canonical import canonical_text, digest_of
 from policies.capability import Capability
+from policies.commands_block import CommandsBlock
 from policies.errors import RuleAt
-from policies.globs import Glob, GlobSet
+from policies.exec_block import ExecBlock
+from policies.files_block import FilesBlock
 from policies.grant import Grant
 from policies.lawful import private_reads
 from policies.leaves import (
-    READING,
-    ArgumentValues,
-    CommandField,
     CountField,
     DurationField,
-    GlobField,
     GrantField,
-    HostField,
-    ImageField,
-    MethodField,
     NameField,
     NumberField,
-    Programs,
-    ProgramsField,
     RuntimeField,
     SizeField,
-    UrlPathField,
     VersionField,
     choice,
 )
-from policies.package_data import default_globs
+from policies.network_block import NetworkBlock
 from policies.units import Bytes, Count, Seconds
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from policies.urls import UrlPath
-
-STARTER: Final = "pairlock/starter"
 MINUTE: Final = 60
-
-
-class Block(BaseModel):
-    """A part of a file: closed, strict, never changed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the block; what was computed from the old values is not taken along."""
-        made = super().model_copy(update=update, deep=deep)
-        for name in made.__dict__.keys() - type(made).model_fields.keys():
-            del made.__dict__[name]
-        return made
-
-
-class FileLimits(Block):
-    """How much a session may write."""
-
-    written_bytes: SizeField = Field(
-        default=Bytes(64 * 2**20), description="bytes written in all; `0B` is none"
-    )
-    written_files: CountField = Field(default=Count(2000), description="files written in all; 0 is none")
-
-
-class FilesBlock(Block):
-    """The workspace, as the session sees it."""
-
-    access: Annotated[
-        Literal["read", "stage", "direct"], *choice("how the workspace is held", "read", "stage", "direct")
-    ] = Field(
-        default="stage",
-        description="`read`: no writing; `stage`: changes wait for a review; `direct`: written at once",
-    )
-    hide: tuple[GlobField, ...] = Field(default=(), description="not there at all; adds to the defaults")
-    hide_defaults: bool = Field(default=True, description="also hide the usual places of secrets")
-    visible: tuple[GlobField, ...] = Field(default=(), description="exceptions from the defaults of `hide`")
-    protect: tuple[GlobField, ...] = Field(
-        default=(), description="seen, never written; adds to the defaults"
-    )
-    protect_defaults: bool = Field(default=True, description="also protect what the host runs or obeys later")
-    limits: FileLimits = Field(default=FileLimits(), description="how much may be written")
-
-    @cached_property
-    def _sets(self) -> tuple[GlobSet, GlobSet, GlobSet]:
-        return GlobSet(self.hide), GlobSet(self.visible), GlobSet(self.protect)
-
-    def hides(self, glob: Glob) -> bool:
-        """Tell whether the policy itself hides by a glob; else it is a default.
-
-        Args:
-            glob: What hides a path.
-
-        Returns:
-            True when it stands in `hide`.
-        """
-        return any(glob is own for own in self.hide)
-
-    def protects(self, glob: Glob) -> bool:
-        """Tell whether the policy itself protects by a glob; else it is a default.
-
-        Args:
-            glob: What protects a path.
-
-        Returns:
-            True when it stands in `protect`.
-        """
-        return any(glob is own for own in self.protect)
-
-    def hidden_by(self, path: str) -> Glob | None:
-        """Find what hides a path.
-
-        Args:
-            path: A canonical path, relative to the workspace.
-
-        Returns:
-            The glob, or None when the path is visible.
-        """
-        if path == ".":
-            return None
-        if found := self._sets[0].find(path):
-            return found
-        return self._hidden_by_default(path) if self.hide_defaults else None
-
-    def _hidden_by_default(self, path: str) -> Glob | None:
-        found = default_globs("hide").find(path)
-        if found is None:
-            return None
-        folder, _, name = path.rpartition("/")
-        # A template is excepted by its own name; what hides the folder that it lies in still holds.
-        if self._sets[1].find(path) is None and default_globs("visible").find(name) is None:
-            return found
-        return self._hidden_by_default(folder) if folder else None
-
-    def protected_by(self, path: str) -> Glob | None:
-        """Find what protects a path from being written.
-
-        Args:
-            path: A canonical path, relative to the workspace.
-
-        Returns:
-            The glob, or None when the path may be written.
-        """
-        if found := self._sets[2].find(path):
-            return found
-        return default_globs("protect").find(path) if self.protect_defaults else None
-
-
-class ExecBlock(Block):
-    """The programs, and the image that they come from."""
-
-    image: ImageField = Field(default=STARTER, description="the image; a digest is best")
-    contents: Annotated[Literal["public"], *choice("what the image holds", "public")] | None = Field(
-        default=None, description="`public`: nothing in the image is private; needed with network and exec"
-    )
-    programs: ProgramsField = Field(
-        default=Programs(), description="what argv[0] of `run` may be; steers, does not bind"
-    )
-
-
-class RuleLimits(Block):
-    """How much may cross under one rule; what is left out has the session's bound, which always holds."""
-
-    sent_bytes: SizeField | None = Field(default=None, description="bytes sent")
-    received_bytes: SizeField | None = Field(default=None, description="bytes received")
-    requests: CountField | None = Field(default=None, description="requests, or connections not read")
-    connections: CountField | None = Field(default=None, description="connections at once")
-    connection_time: DurationField | None = Field(default=None, description="the life of one connection")
-
-    def meet(self, other: RuleLimits) -> RuleLimits:
-        """Take the smaller of each number.
-
-        Args:
-            other: The other limits.
-
-        Returns:
-            Limits within both.
-        """
-        pairs = ((name, getattr(self, name), getattr(other, name)) for name in type(self).model_fields)
-        least = {name: [value for value in both if value is not None] for name, *both in pairs}
-        return RuleLimits(**{name: min(values) for name, values in least.items() if values})
-
-
-class EgressRule(Block):
-    """One host that a session may reach, and what it may ask there."""
-
-    host: HostField = Field(description="a host, or `*.example.com` for every name below it")
-    ports: tuple[int, ...] = Field(default=(443,), description="ports, 443 when absent")
-    methods: tuple[MethodField, ...] | None = Field(
-        default=None, description="GET and HEAD when absent; written, every request is read"
-    )
-    paths: tuple[UrlPathField, ...] | None = Field(
-        default=None, description="every path when absent; written, every request is read"
-    )
-    also: tuple[tuple[UrlPathField, ...], ...] = Field(
-        default=(), description="further lists of which each must match too; written by joining policies"
-    )
-    credential: NameField | None = Field(
-        default=None,
-        description="a name from the operator's configuration; its value never enters the container",
-    )
-    data: Annotated[Literal["public"], *choice("what the credential reads", "public")] | None = Field(
-        default=None, description="`public`: what the credential reads is not private"
-    )
-    private: bool = Field(default=False, description="whether private and loopback addresses may be reached")
-    sink_pattern: bool = Field(
-        default=False, description="whether a wildcard of this rule may choose where data goes"
-    )
-    protocol: Annotated[Literal["web", "tcp"], *choice("what may be spoken", "web", "tcp")] = Field(
-        default="web",
-        description="`web`: HTTP, and TLS to the host's own name; `tcp`: any bytes, which nobody reads",
-    )
-    ask: bool = Field(
-        default=False, description="whether a person approves each request, or connection not read"
-    )
-    limits: RuleLimits = Field(default=RuleLimits(), description="how much may cross under this rule")
-    unfixed: Annotated[Literal["writes", "all"], *choice("what it does not fix", "writes", "all")] | None = (
-        Field(
-            default=None,
-            description="requests whose destination it allows and does not fix; written by joining policies",
-        )
-    )
-
-    @property
-    def at(self) -> RuleAt | None:
-        """Where the rule was written."""
-        return self.host.at
-
-    @property
-    def by_request(self) -> bool:
-        """Whether each request has to be read, so that TLS ends at the gate."""
-        return self.methods is not None or self.paths is not None or bool(self.credential)
-
-    @property
-    def effective_methods(self) -> frozenset[str]:
-        """The methods that may be used."""
-        return READING if self.methods is None else frozenset(self.methods)
-
-    @property
-    def path_groups(self) -> tuple[tuple[UrlPath, ...], ...]:
-        """The lists of paths, of each of which one has to match."""
-        return self.also if self.paths is None else (self.paths, *self.also)
-
-    def allows_path(self, path: str) -> bool:
-        """Tell whether a path may be asked for.
-
-        Args:
-            path: A canonical path of a URL.
-
-        Returns:
-            True when each list of paths has a pattern that matches whole.
-        """
-        return all(any(pattern.matches(path) for pattern in group) for group in self.path_groups)
-
-    def fixes(self, method: str, path: str) -> bool:
-        """Tell whether this rule fixes where a request that it allows goes, so that nobody else has to.
-
-        Args:
-            method: The request's method.
-            path: Its canonical path.
-
-        Returns:
-            True when the host has no wildcard and, but for GET and HEAD, the path stands here without one.
-        """
-        if self.sink_pattern:
-            return True
-        if self.host.is_wild or self.unfixed == "all":
-            return False
-        if method in READING:
-            return True
-        exact = (
-            any(not path_.is_wild and path_.matches(path) for path_ in group) for group in self.path_groups
-        )
-        return self.unfixed is None and bool(self.path_groups) and all(exact)
-
-
-class NetworkLimits(Block):
-    """How much may cross the egress gate."""
-
-    sent_bytes: SizeField = Field(default=Bytes(2**20), description="bytes sent in all, queries included")
-    received_bytes: SizeField = Field(default=Bytes(200 * 2**20), description="bytes received in all")
-    requests: CountField = Field(default=Count(500), description="requests or connections in all")
-    connections: CountField = Field(default=Count(256), description="connections at once")
-    connection_time: DurationField = Field(default=Seconds(600), description="the life of one connection")
-
-
-class NetworkBlock(Block):
-    """The hosts behind the egress gate."""
-
-    allow: tuple[EgressRule, ...] = Field(default=(), description="the hosts; an empty list is no host")
-    deny: tuple[HostField, ...] = Field(default=(), description="never these, whatever `allow` says")
-    limits: NetworkLimits = Field(default=NetworkLimits(), description="how much may cross")
-
-
-class ArgumentRule(Block):
-    """A bound on one command's arguments and calls; every rule that names a command has to hold."""
-
-    command: CommandField = Field(description="the command, or a group")
-    arguments: ArgumentValues = Field(
-        default={}, validate_default=True, description="argument -> the values it may have, whole"
-    )
-    sink_pattern: ArgumentValues = Field(
-        default={}, validate_default=True, description="the same, where a pattern may choose where data goes"
-    )
-    max_calls: CountField | None = Field(default=None, description="calls of this command in one session")
-
-    @property
-    def at(self) -> RuleAt | None:
-        """Where the rule was written."""
-        return self.command.at
-
-
-class CommandsBlock(Block):
-    """The commands that the agent is offered. deny wins over ask, ask over allow, whatever the order."""
-
-    allow: tuple[CommandField, ...] = Field(
-        default=(), description="what may be called; empty is only `finish`"
-    )
-    ask: tuple[CommandField, ...] = Field(default=(), description="what a person has to approve, each time")
-    deny: tuple[CommandField, ...] = Field(default=(), description="never these, whatever else is written")
-    rules: tuple[ArgumentRule, ...] = Field(default=(), description="bounds on arguments and calls")
-    origins: tuple[ArgumentRule, ...] | None = Field(
-        default=None,
-        description="the destinations that are fixed, those that `rules` name when absent; "
-        "written by joining policies",
-    )
-
-    @property
-    def fixing(self) -> tuple[ArgumentRule, ...]:
-        """The rules whose values fix where data goes."""
-        return self.rules if self.origins is None else self.origins
 
 
 class Isolation(Block):
@@ -362,7 +60,9 @@ class Budget(Block):
     input_tokens: CountField = Field(
         default=Count(10**12), description="tokens in, the cached ones among them; `tokens` bounds them too"
     )
-    output_tokens: CountField = Field(default=Count(10**12), description="tokens out; `tokens` bounds them too")
+    output_tokens: CountField = Field(
+        default=Count(10**12), description="tokens out; `tokens` bounds them too"
+    )
     cached_tokens: CountField = Field(
         default=Count(10**12), description="tokens in that the server had cached; `tokens` bounds them too"
     )

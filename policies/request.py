@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from policies.ceiling import Ceiling
     from policies.errors import RuleAt
     from policies.grant import Grant
-    from policies.policy import EgressRule
+    from policies.network_block import EgressRule
 
 Code = Literal[
     "capability",

@@ -11,10 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 from policies.document import Document, read_document
 from policies.errors import ForbiddenGrantError, PolicyFileError, Problem, RuleAt
+from policies.exec_block import ExecBlock
 from policies.faults import problems_of
+from policies.files_block import FilesBlock
 from policies.join import ImageConflictError, join
 from policies.lawful import BLOCKS, unlawful
-from policies.policy import EgressRule, ExecBlock, FilesBlock, NetworkBlock, Policy
+from policies.network_block import EgressRule, NetworkBlock
+from policies.policy import Policy
 from policies.wording import quoted
 
 if TYPE_CHECKING:

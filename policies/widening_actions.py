@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from policies.commands import ValuePattern
+    from policies.commands_block import ArgumentRule
     from policies.facts import ArgumentFacts, CommandFacts
-    from policies.policy import ArgumentRule, EgressRule, Policy
+    from policies.network_block import EgressRule
+    from policies.policy import Policy
     from policies.request import ActionRequest
 
 _RANK: Final = {"deny": 0, "ask": 1, "allow": 2}

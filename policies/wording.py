@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,27 @@ def listed(values: Iterable[object]) -> str:
         Each in backticks, separated by commas; "nothing" for none.
     """
     return ", ".join(quoted(value) for value in values) or "nothing"
+
+
+def wrapped(text: str, first: str, *, width: int) -> str:
+    """Break a text into lines for a terminal.
+
+    Args:
+        text: One paragraph.
+        first: What the first line begins with; the others are indented as far.
+        width: The longest line, in characters; a longer word stands on a line of its own.
+
+    Returns:
+        The lines.
+    """
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

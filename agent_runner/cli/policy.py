@@ -87,8 +87,8 @@ def explain(
 
     from policies.action_line import request_from_line
     from policies.decide import decide
-    from policies.explain import decision_as_plain, explain_decision
     from policies.explain import explain as explained
+    from policies.explain_decision import decision_as_plain, explain_decision
     from policies.request import Allowed, SessionFacts
 
     loaded = _load(policy)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from agent_runner.errors import RefusedError
 from agent_runner.images.acceptance import accept
 from agent_runner.images.removal import own_images
-from policies.policy import STARTER
+from policies.exec_block import STARTER
 from sandbox.errors import ImageNotFoundError
 from sandbox.images.reference import parse_reference
 from sandbox.images.soundness import require_sound

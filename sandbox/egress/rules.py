@@ -10,7 +10,8 @@ from typing import Literal, Self, assert_never
 
 from policies.egress import decide_http, egress_rules, preferred
 from policies.hosts import HostPattern
-from policies.policy import EgressRule, NetworkBlock, Policy, RuleLimits
+from policies.network_block import EgressRule, NetworkBlock, RuleLimits
+from policies.policy import Policy
 from policies.request import Reason
 from policies.units import Bytes, Count, Seconds
 from policies.urls import Target, UrlPath

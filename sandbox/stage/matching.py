@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Self
 
 from policies.errors import BadValueError
 from policies.globs import Glob, GlobSet
+from policies.package_data import default_globs
 from policies.wording import quoted
+from sandbox.stage.lastnames import LastNames
 from sandbox.stage.sides import at_or_below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from policies.policy import FilesBlock
+    from policies.files_block import FilesBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,11 @@ class HiddenBy:
     def matches(self, path: str) -> bool:
         """Tell whether the policy hides `path`."""
         return self.files.hidden_by(path) is not None
+
+    def suspects(self) -> Callable[[str], bool]:
+        """Return the quick test of `WalkMatcher`; exceptions are not looked at."""
+        defaults = default_globs("hide").globs if self.files.hide_defaults else ()
+        return LastNames.of((*self.files.hide, *defaults)).may_match
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,10 @@ class Globs:
     def matches(self, path: str) -> bool:
         """Tell whether one of the patterns covers `path`."""
         return self.globs.find(path) is not None
+
+    def suspects(self) -> Callable[[str], bool]:
+        """Return the quick test of `WalkMatcher`."""
+        return LastNames.of(self.globs.globs).may_match
 
 
 @dataclass(frozen=True, slots=True)

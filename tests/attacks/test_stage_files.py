@@ -248,7 +248,7 @@ def test_b13_b14_hooks_that_did_not_exist_at_any_depth_are_refused(yard: Yard) -
 
     act(yard, agent)
     with open_stage(yard.session) as stage:
-        from policies.policy import FilesBlock
+        from policies.files_block import FilesBlock
         from sandbox.stage import ProtectedBy
 
         found = compute_changes(stage, protect=ProtectedBy(FilesBlock()))

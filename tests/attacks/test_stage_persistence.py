@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from policies.policy import FilesBlock
+from policies.files_block import FilesBlock
 from sandbox.stage import Concern, HiddenBy, ProtectedBy, apply_changes, compute_changes, open_stage
 from sandbox.stage.summary import headline
 

@@ -6,22 +6,15 @@ from hypothesis import strategies as st
 
 from policies.capability import Capability
 from policies.commands import CommandPattern, ValuePattern
+from policies.commands_block import ArgumentRule, CommandsBlock
+from policies.exec_block import ExecBlock
+from policies.files_block import FilesBlock
 from policies.globs import Glob
 from policies.grant import Grant
 from policies.hosts import HostPattern
 from policies.leaves import Programs
-from policies.policy import (
-    ArgumentRule,
-    Budget,
-    CommandsBlock,
-    EgressRule,
-    ExecBlock,
-    FilesBlock,
-    NetworkBlock,
-    NetworkLimits,
-    Policy,
-    RuleLimits,
-)
+from policies.network_block import EgressRule, NetworkBlock, NetworkLimits, RuleLimits
+from policies.policy import Budget, Policy
 from policies.request import ActionRequest, HttpUse, PathUse, SinkUse
 from policies.units import Bytes, Count
 from policies.urls import UrlPath

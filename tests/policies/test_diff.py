@@ -11,7 +11,8 @@ from policy_vocabulary import COMMANDS
 from policies.action_line import request_from_line
 from policies.decide import decide
 from policies.diff import diff
-from policies.explain import explain, explain_decision
+from policies.explain import explain
+from policies.explain_decision import explain_decision
 from policies.join import join
 from policies.narrow import narrowest
 from policies.request import Allowed, Decision, SessionFacts

@@ -19,11 +19,12 @@ from hypothesis.stateful import (
 
 from policies import lineage
 from policies.capability import Capability
+from policies.commands_block import CommandsBlock
 from policies.decide import decide
 from policies.errors import ForbiddenGrantError
 from policies.grant import Grant
 from policies.lineage import Label
-from policies.policy import CommandsBlock, Policy
+from policies.policy import Policy
 from policies.request import ActionRequest, Allowed, NeedsApproval, SessionFacts
 
 if TYPE_CHECKING:

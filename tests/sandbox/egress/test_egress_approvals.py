@@ -11,7 +11,7 @@ from sandbox.egress.rules import Limits, RuleSet, Wanted, decide
 from tests.sandbox.egress.ground import Server, gate_for, loopback_proxy, rule, rules, serving
 
 if TYPE_CHECKING:
-    from policies.policy import NetworkBlock
+    from policies.network_block import NetworkBlock
     from sandbox.egress.events import Decided
 
 

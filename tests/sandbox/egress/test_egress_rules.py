@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from policies.egress import decide_http
 from policies.hosts import HostPattern
-from policies.policy import NetworkBlock, Policy
+from policies.network_block import NetworkBlock
+from policies.policy import Policy
 from policies.request import Reason
 from policies.urls import Target, UrlPath
 from sandbox.egress.rules import Allowed, Denied, Limits, Rule, RuleSet, Wanted, decide

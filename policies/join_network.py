@@ -1,0 +1,102 @@
+"""Join rules for hosts: the requests that both allow; read, asked for and bounded as either has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from policies.meeting import least, union, widest
+from policies.network_block import EgressRule, NetworkBlock, NetworkLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from policies.hosts import HostPattern
+    from policies.urls import UrlPath
+
+_OPEN: Final[tuple[None, Literal["writes"], Literal["all"]]] = (None, "writes", "all")
+
+
+def meet_networks(first: NetworkBlock | None, second: NetworkBlock | None) -> NetworkBlock:
+    """Keep the requests that both allow.
+
+    Args:
+        first: One block; None is one that allows no host.
+        second: The other.
+
+    Returns:
+        The widest block within both.
+    """
+    one, other = first or NetworkBlock(), second or NetworkBlock()
+    return NetworkBlock(
+        allow=_rules(one.allow, other.allow),
+        deny=union(one.deny, other.deny),
+        limits=least(NetworkLimits, one.limits, other.limits),
+    )
+
+
+def _rules(first: Sequence[EgressRule], second: Sequence[EgressRule]) -> tuple[EgressRule, ...]:
+    met = [both for one in first for other in second if (both := meet_rules(one, other)) is not None]
+    # INVARIANT: a rule that asks, bounds more or has requests read holds beside one that does not: that one
+    # never covers it.
+    manners: dict[tuple[object, ...], list[EgressRule]] = {}
+    for rule in met:
+        manner = (rule.ask, rule.protocol, rule.by_request, *dict(rule.limits).values())
+        manners.setdefault(manner, []).append(rule)
+    return union(*(widest(rules, meet_rules) for rules in manners.values()))
+
+
+def meet_rules(one: EgressRule, other: EgressRule) -> EgressRule | None:
+    """Find what two egress rules both allow.
+
+    Args:
+        one: One rule.
+        other: The other.
+
+    Returns:
+        The widest rule within both, or None when they have nothing in common.
+    """
+    host = one.host.meet(other.host)
+    ports = tuple(sorted(set(one.ports) & set(other.ports)))
+    methods = one.effective_methods & other.effective_methods
+    if host is None or not ports or not methods:
+        return None
+    credential = one.credential if one.credential == other.credential else None
+    lost = credential is None and (one.credential or other.credential)  # requests are read all the same
+    read = one.methods is not None or other.methods is not None or lost
+    groups = sorted(_groups(one) | _groups(other), key=lambda group: sorted(path.text for path in group))
+    lists = [tuple(sorted(group, key=lambda path: path.text)) for group in groups]
+    return EgressRule(
+        host=host,
+        ports=ports,
+        methods=tuple(sorted(methods)) if read else None,
+        paths=lists[0] if lists else None,
+        also=tuple(lists[1:]),
+        credential=credential,
+        data=one.data if one.data == other.data else None,
+        private=one.private and other.private,
+        sink_pattern=one.sink_pattern and other.sink_pattern,
+        protocol="tcp" if one.protocol == other.protocol == "tcp" else "web",
+        ask=one.ask or other.ask,
+        limits=one.limits.meet(other.limits),
+        unfixed=_unfixed(one, other, host),
+    )
+
+
+def _unfixed(one: EgressRule, other: EgressRule, host: HostPattern) -> Literal["writes", "all"] | None:
+    """Say what a joined rule does not fix although its host and paths would: one of the two does not."""
+    found = max(_open_to(one), _open_to(other))
+    has_paths = one.paths is not None or other.paths is not None
+    plain = 2 if host.is_wild else 0 if has_paths or one.also or other.also else 1
+    return _OPEN[found] if found > plain else None
+
+
+def _open_to(rule: EgressRule) -> int:
+    if rule.sink_pattern:
+        return 0
+    if rule.host.is_wild or rule.unfixed == "all":
+        return 2
+    return 1 if not rule.path_groups or rule.unfixed == "writes" else 0
+
+
+def _groups(rule: EgressRule) -> set[frozenset[UrlPath]]:
+    return {frozenset(group) for group in ((rule.paths,) if rule.paths is not None else ()) + rule.also}
