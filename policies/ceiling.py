@@ -29,12 +29,12 @@ from policies.urls import canonical_url
 from policies.wording import listed, quoted
 
 if TYPE_CHECKING:
-    from policies.policy import Policy
-    from policies.exec_block import ExecBlock
     from collections.abc import Iterator, Sequence
 
     from policies.capability import Capability
+    from policies.exec_block import ExecBlock
     from policies.grant import Grant
+    from policies.policy import Policy
 
 Word = TypeVar("Word", bound=str)
 Model = TypeVar("Model", bound=BaseModel)
