@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Final, Protocol
 
-from agent_runner.errors import InvalidInputError
-from policies.errors import PolicyError
-from policies.units import parse_count, parse_duration
+from agent_runner.budget_limits import BudgetLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent_runner.backends.backend import Usage
-    from policies.policy import Policy
 
 WARN_SHARE: Final = 0.8
-NAMES: Final = ("turns", "tokens", "cost_usd", "wall_time")
-_MICROS: Final = 1_000_000
-_DOLLARS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetLimits:
-    """What a session may use; every bound is finite."""
-
-    turns: int
-    """Questions to the model."""
-    tokens: int
-    """Tokens in and out together."""
-    wall_seconds: float
-    """Time during which the session runs; while it lies interrupted none passes."""
-    cost_micros: int = 0
-    """Millionths of a US dollar, by the operator's prices; 0 is nothing that costs anything."""
-
-    def plus(self, more: BudgetLimits) -> BudgetLimits:
-        """Return these bounds with others added."""
-        return BudgetLimits(
-            turns=self.turns + more.turns,
-            tokens=self.tokens + more.tokens,
-            wall_seconds=self.wall_seconds + more.wall_seconds,
-            cost_micros=self.cost_micros + more.cost_micros,
-        )
-
-
-NOTHING: Final = BudgetLimits(turns=0, tokens=0, wall_seconds=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +29,11 @@ class BudgetExceeded:
     def reason(self) -> str:
         """Return one line that names it."""
         return f"the budget of {self.name} ran out: {self.observed} of {self.bound} {self.unit}"
+
+    @property
+    def share(self) -> float:
+        """Return which part of it is used."""
+        return self.observed / max(1, self.bound)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +52,52 @@ class Used:
     """The budgets of which the model was warned."""
     output_bytes: int = 0
     """Output of its actions."""
+    actions: int = 0
+    sent_bytes: int = 0
+    """Through the egress gate, of delegated sessions: a session's own is told by its gate."""
+    received_bytes: int = 0
+    requests: int = 0
+
+    def beside(self, other: Used) -> Used:
+        """Return both together; time and warnings are those of the first: the other's ran meanwhile."""
+        own = ("seconds", "warned")
+        names = [part.name for part in fields(Used) if part.name not in own]
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+class Crossing(Protocol):
+    """What crossed an egress gate."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that left."""
+        ...
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that came in."""
+        ...
+
+    @property
+    def requests(self) -> int:
+        """Requests, and connections whose requests are not seen."""
+        ...
+
+
+def _nothing() -> Crossing:
+    return Used()
 
 
 class Budget:
-    """Count turns, tokens, cost and time.
+    """Count turns, tokens, cost, actions, what crosses the egress gate, and time.
+
+    A session that delegates and those below it have one pot: what a child counts, all above it count.
 
     Args:
         limits: The bounds.
         used: What was used before, in a session that goes on.
+        below: What delegated sessions of it used before.
+        above: The budget of the session that delegated to this one.
         monotonic: A clock in seconds.
     """
 
@@ -96,20 +106,78 @@ class Budget:
         limits: BudgetLimits,
         *,
         used: Used | None = None,
+        below: Used | None = None,
+        above: Budget | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         before = used or Used()
         self.limits = limits
-        self.turns = before.turns
-        self.input_tokens = before.input_tokens
-        self.output_tokens = before.output_tokens
-        self.cached_tokens = before.cached_tokens
-        self.cost_micros = before.cost_micros
+        self.own = replace(before, warned=frozenset())
+        self._below = below or Used()
+        self._above = above
         self._warned = set(before.warned)
-        self._output_before = before.output_bytes
         self._output: tuple[int, Callable[[], int]] | None = None
+        self._crossed: Callable[[], Crossing] = _nothing
+        self._refused = False
         self._monotonic = monotonic
         self._start = monotonic() - before.seconds
+
+    @property
+    def turns(self) -> int:
+        """Return how often this session's model was asked."""
+        return self.own.turns
+
+    @property
+    def input_tokens(self) -> int:
+        """Return the tokens that its model read."""
+        return self.own.input_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        """Return the tokens that its model wrote."""
+        return self.own.output_tokens
+
+    @property
+    def cached_tokens(self) -> int:
+        """Return the tokens in that the server had cached."""
+        return self.own.cached_tokens
+
+    @property
+    def cost_micros(self) -> int:
+        """Return what its model cost, in millionths of a US dollar."""
+        return self.own.cost_micros
+
+    @property
+    def used(self) -> Used:
+        """Return what this session and those below it used."""
+        crossed = self._crossed()
+        own = replace(
+            self.own,
+            sent_bytes=crossed.sent_bytes,
+            received_bytes=crossed.received_bytes,
+            requests=crossed.requests,
+        )
+        return own.beside(self._below)
+
+    @property
+    def left(self) -> BudgetLimits:
+        """Return what a session below this one may use at most."""
+        used = self.used
+        return self.limits.less(
+            BudgetLimits(
+                turns=used.turns,
+                tokens=used.input_tokens + used.output_tokens,
+                wall_seconds=self.elapsed_seconds,
+                cost_micros=used.cost_micros,
+                input_tokens=used.input_tokens,
+                output_tokens=used.output_tokens,
+                cached_tokens=used.cached_tokens,
+                actions=used.actions,
+                sent_bytes=used.sent_bytes,
+                received_bytes=used.received_bytes,
+                requests=used.requests,
+            )
+        )
 
     def bound_output(self, most_bytes: int, written: Callable[[], int]) -> None:
         """Bound what all actions together may put out.
@@ -120,13 +188,41 @@ class Budget:
         """
         self._output = most_bytes, written
 
+    def watch_egress(self, crossed: Callable[[], Crossing]) -> None:
+        """Look at what crosses the session's own gate, which bounds it.
+
+        Args:
+            crossed: Tells how much it was in the session's whole life.
+        """
+        self._crossed = crossed
+
     def count(self, usage: Usage) -> None:
         """Count one turn."""
-        self.turns += 1
-        self.input_tokens += usage.input_tokens
-        self.output_tokens += usage.output_tokens
-        self.cached_tokens += usage.cached_tokens
-        self.cost_micros += usage.cost_micros
+        self.add(
+            Used(
+                turns=1,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cached_tokens=usage.cached_tokens,
+                cost_micros=usage.cost_micros,
+            )
+        )
+
+    def add(self, used: Used) -> None:
+        """Count what this session used."""
+        self.own = self.own.beside(used)
+        if self._above is not None:
+            self._above.add_below(used)
+
+    def add_below(self, used: Used) -> None:
+        """Count what a session below this one used."""
+        self._below = self._below.beside(used)
+        if self._above is not None:
+            self._above.add_below(used)
+
+    def egress_refused(self) -> None:
+        """Take note that something was kept from crossing, because a budget of the egress gate is spent."""
+        self._refused = True
 
     @property
     def elapsed_seconds(self) -> float:
@@ -139,8 +235,22 @@ class Budget:
         return max(0.0, self.limits.wall_seconds - self.elapsed_seconds)
 
     def exceeded(self) -> BudgetExceeded | None:
-        """Return the first budget that has nothing left, before another turn is asked for."""
+        """Return the first budget that has nothing left, before another turn is asked for.
+
+        What crosses the egress gate is not among them: the gate refuses, and the session goes on.
+        """
         return next((state for state in self._states() if state.observed >= state.bound), None)
+
+    def out_of_actions(self) -> BudgetExceeded | None:
+        """Return the budget of actions when it has nothing left for another one."""
+        state = self._actions_state()
+        return state if state.observed >= state.bound else None
+
+    def out_of_egress(self) -> BudgetExceeded | None:
+        """Return the egress gate's budget that comes nearest to its bound, when the gate refused for one."""
+        if not self._refused:
+            return None
+        return max(self._egress_states(), key=lambda state: state.share, default=None)
 
     def out_of_time(self) -> BudgetExceeded:
         """Return the wall clock's budget, which has just run out."""
@@ -151,25 +261,52 @@ class Budget:
         """Return a line for each budget that has passed 80 % since it was last asked."""
         passed = [
             state
-            for state in self._states()
+            for state in (*self._states(), *self._egress_states())
             if state.observed >= WARN_SHARE * state.bound and state.name not in self._warned
         ]
         self._warned.update(state.name for state in passed)
         return [warning_of(state) for state in passed]
 
+    def states(self) -> list[BudgetExceeded]:
+        """Return how much of each budget is used, for a person's eyes."""
+        return [*self._states(), *self._egress_states()]
+
     def _states(self) -> Iterator[BudgetExceeded]:
-        tokens = self.input_tokens + self.output_tokens
-        limits = self.limits
-        yield BudgetExceeded(name="turns", bound=limits.turns, observed=self.turns, unit="turns")
+        used, limits = self.used, self.limits
+        tokens = used.input_tokens + used.output_tokens
+        yield BudgetExceeded(name="turns", bound=limits.turns, observed=used.turns, unit="turns")
         yield BudgetExceeded(name="tokens", bound=limits.tokens, observed=tokens, unit="tokens")
-        if self.cost_micros:  # a model without a price costs nothing, which is within a bound of nothing
-            spent, unit = self.cost_micros, "millionths of a US dollar"
+        for name, bound, observed in (
+            ("input tokens", limits.input_tokens, used.input_tokens),
+            ("output tokens", limits.output_tokens, used.output_tokens),
+            ("cached tokens", limits.cached_tokens, used.cached_tokens),
+        ):
+            if bound < limits.tokens:  # else `tokens` is the narrower one
+                yield BudgetExceeded(name=name, bound=bound, observed=observed, unit="tokens")
+        if used.cost_micros:  # a model without a price costs nothing, which is within a bound of nothing
+            spent, unit = used.cost_micros, "millionths of a US dollar"
             yield BudgetExceeded(name="cost", bound=limits.cost_micros, observed=spent, unit=unit)
+        yield self._actions_state()
         if self._output is not None:
             most_bytes, written = self._output
-            observed = self._output_before + written()
+            observed = used.output_bytes + written()
             yield BudgetExceeded(name="output", bound=most_bytes, observed=observed, unit="bytes")
         yield self._wall_state()
+
+    def _actions_state(self) -> BudgetExceeded:
+        return BudgetExceeded(
+            name="actions", bound=self.limits.actions, observed=self.used.actions, unit="actions"
+        )
+
+    def _egress_states(self) -> Iterator[BudgetExceeded]:
+        used, limits = self.used, self.limits
+        for name, bound, observed, unit in (
+            ("bytes sent", limits.sent_bytes, used.sent_bytes, "bytes"),
+            ("bytes received", limits.received_bytes, used.received_bytes, "bytes"),
+            ("requests", limits.requests, used.requests, "requests"),
+        ):
+            if bound or observed:
+                yield BudgetExceeded(name=name, bound=bound, observed=observed, unit=unit)
 
     def _wall_state(self) -> BudgetExceeded:
         seconds = int(self.elapsed_seconds)
@@ -192,68 +329,3 @@ _WARNING: Final = "note: little is left of the budget of "
 def warned_of(text: str) -> str:
     """Return the budget that a message warned of; empty when it is no warning."""
     return text.removeprefix(_WARNING).partition(":")[0] if text.startswith(_WARNING) else ""
-
-
-def limits_of_policy(policy: Policy) -> BudgetLimits:
-    """Return the bounds as the policy sets them."""
-    budget = policy.budget
-    return BudgetLimits(
-        turns=int(budget.turns),
-        tokens=int(budget.tokens),
-        wall_seconds=float(budget.wall_time),
-        cost_micros=round(budget.cost_usd * _MICROS),
-    )
-
-
-def parse_budget(words: str) -> BudgetLimits:
-    """Return what `turns=10,tokens=50k,cost_usd=1.50,wall_time=10m` adds.
-
-    Raises:
-        InvalidInputError: When a name is unknown, a value is no amount, or nothing is added.
-    """
-    added: dict[str, float] = {}
-    for part in words.split(","):
-        name, equals, value = part.strip().partition("=")
-        if not equals or name not in NAMES or name in added:
-            raise InvalidInputError(
-                f"`{part.strip()}` adds to no budget, expected {' or '.join(f'{name}=…' for name in NAMES)}, "
-                "each once",
-                hint="for example `--add-budget turns=10,tokens=50k,cost_usd=1.50,wall_time=10m`",
-            )
-        added[name] = _amount(name, value)
-    return BudgetLimits(
-        turns=int(added.get("turns", 0)),
-        tokens=int(added.get("tokens", 0)),
-        wall_seconds=added.get("wall_time", 0.0),
-        cost_micros=round(added.get("cost_usd", 0.0) * _MICROS),
-    )
-
-
-def _amount(name: str, value: str) -> float:
-    try:
-        amount = _parsed(name, value)
-    except (PolicyError, ValueError) as error:
-        raise InvalidInputError(f"`{name}={value}`: {error}") from error
-    if amount < (1 / _MICROS if name == "cost_usd" else 1):
-        raise InvalidInputError(f"`{name}={value}` adds nothing, expected more than zero")
-    return amount
-
-
-def _parsed(name: str, value: str) -> float:
-    match name:
-        case "wall_time":
-            return float(parse_duration(value))
-        case "cost_usd":
-            if not _DOLLARS.fullmatch(value):
-                raise ValueError("expected US dollars, for example `1.50`")
-            return float(value)
-        case _:
-            return float(parse_count(int(value) if value.isdecimal() else value))
-
-
-def spelled(added: BudgetLimits) -> str:
-    """Return an addition in the form that `parse_budget` reads."""
-    parts = (("turns", added.turns), ("tokens", added.tokens))
-    dollars = [f"cost_usd={added.cost_micros / _MICROS:.6f}"] if added.cost_micros else []
-    seconds = [f"wall_time={int(added.wall_seconds)}s"] if added.wall_seconds else []
-    return ",".join([*(f"{name}={amount}" for name, amount in parts if amount), *dollars, *seconds])

@@ -16,7 +16,8 @@ from agent_runner.backends.backend import (
     Usage,
     UserMessage,
 )
-from agent_runner.budget import NOTHING, BudgetLimits, Used, parse_budget, warned_of
+from agent_runner.budget import Used, warned_of
+from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget
 from agent_runner.errors import InvalidInputError
 from agent_runner.reply_bodies import reply_bodies
 from audit import event
@@ -180,6 +181,7 @@ class _Fold:
                 seconds=seconds,
                 warned=frozenset(self.warned),
                 output_bytes=self.output_bytes,
+                actions=self.actions,
             ),
             added=self.added,
             totals=Totals(

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from agent_runner.budget import Used
+
 if TYPE_CHECKING:
     from agent_runner.backends.backend import Backend
     from agent_runner.budget import Budget, BudgetExceeded
@@ -64,6 +66,9 @@ async def _turns(  # noqa: PLR0913 - as above
 ) -> LoopEnd:
     while True:
         while (call := transcript.next_call()) is not None:
+            if (exceeded := budget.out_of_actions()) is not None:
+                return await _out_of(exceeded, transcript, budget)
+            budget.add(Used(actions=1))
             seen = await gate.act(call.proposal)
             await transcript.observe(call, seen)
             if seen.ends_session:

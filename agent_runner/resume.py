@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from agent_runner.budget import NOTHING, BudgetLimits, limits_of_policy, spelled
+from agent_runner.budget_limits import (
+    NOTHING,
+    BudgetLimits,
+    limits_of_policy,
+    policy_of_limits,
+    spelled,
+)
 from agent_runner.ceiling import read_ceiling
 from agent_runner.connectors import rules_of
 from agent_runner.credentials import keyring_for
@@ -169,26 +175,9 @@ def _within_ceiling(past: Past, policy: Policy) -> Past:
     ceiling = read_ceiling()
     if ceiling is None:
         return past
-    wanted = limits_of_policy(policy).plus(past.added)
-    budget = policy.budget.model_copy(
-        update={
-            "turns": type(policy.budget.turns)(wanted.turns),
-            "tokens": type(policy.budget.tokens)(wanted.tokens),
-            "wall_time": type(policy.budget.wall_time)(int(wanted.wall_seconds)),
-            "cost_usd": wanted.cost_micros / 1_000_000,
-        }
-    )
-    most, now = (
-        limits_of_policy(under_ceiling(policy.replaced(budget=budget), ceiling)),
-        limits_of_policy(policy),
-    )
-    left = BudgetLimits(
-        turns=most.turns - now.turns,
-        tokens=most.tokens - now.tokens,
-        wall_seconds=most.wall_seconds - now.wall_seconds,
-        cost_micros=most.cost_micros - now.cost_micros,
-    )
-    return replace(past, added=left)
+    now = limits_of_policy(policy)
+    most = limits_of_policy(under_ceiling(policy_of_limits(policy, now.plus(past.added)), ceiling))
+    return replace(past, added=most.less(now))
 
 
 def _as_started(request: ResumeRequest, past: Past, policy: Policy) -> SessionRequest:

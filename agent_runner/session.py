@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.approvals import NobodyApprover, OneAtATime, RecordedApprover
-from agent_runner.budget import Budget, limits_of_policy
+from agent_runner.budget import Budget
+from agent_runner.budget_limits import limits_of_policy
 from agent_runner.ceiling import read_ceiling
 from agent_runner.commands import known_commands
 from agent_runner.connectors import connectors_of, rules_of

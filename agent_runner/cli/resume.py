@@ -21,7 +21,10 @@ def resume(
     add_budget: Annotated[
         str | None,
         typer.Option(
-            "--add-budget", help="More: turns=10,tokens=50k,cost_usd=1.50,wall_time=10m.", metavar="WHAT"
+            "--add-budget",
+            help="More: turns=10,tokens=50k,cost_usd=1.50,wall_time=10m; also actions, input_tokens, "
+            "output_tokens, cached_tokens, sent_bytes, received_bytes, requests.",
+            metavar="WHAT",
         ),
     ] = None,
     model: Annotated[
@@ -55,7 +58,7 @@ async def _resume(request: ResumeRequest) -> SessionResult:
 
 def _request(given: str, add_budget: str | None, model: str | None) -> ResumeRequest:
     from agent_runner.approvals import NobodyApprover, TerminalApprover
-    from agent_runner.budget import NOTHING, parse_budget
+    from agent_runner.budget_limits import NOTHING, parse_budget
     from agent_runner.errors import InvalidInputError
     from agent_runner.meta import read_meta
     from agent_runner.models import choose_backend

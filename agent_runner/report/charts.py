@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.budget import BudgetLimits, limits_of_policy
+from agent_runner.budget_limits import BudgetLimits, limits_of_policy
 from agent_runner.report.quantity import duration, number, size
 from agent_runner.report.times import COLUMNS, drawn
 

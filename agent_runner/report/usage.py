@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.budget import NOTHING, BudgetLimits, parse_budget
+from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget
 from agent_runner.errors import RunnerError
 from agent_runner.fold import BUDGET_ADDED
 from audit import event

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from agent_runner.backends.backend import Backend, Message
-    from agent_runner.budget import BudgetLimits
+    from agent_runner.budget_limits import BudgetLimits
     from agent_runner.housing import Order
     from cli_tools.observation import Observation
     from cli_tools.schema import Tool

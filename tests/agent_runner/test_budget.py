@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runner.backends.backend import Usage, UserMessage
-from agent_runner.budget import Budget, BudgetLimits, parse_budget, spelled
+from agent_runner.budget import Budget, Used
+from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget, spelled
 from agent_runner.errors import InvalidInputError
 from tests.agent_runner.stand import FINISH, Model, lines
 
@@ -30,9 +31,9 @@ CHEAP = "version: 1\nname: x\ngrant: [files]\nbudget: {cost_usd: 1}\n"
 def test_what_was_added_is_read_back_from_the_ledger_as_it_was(
     turns: int, tokens: int, cost: int, seconds: int
 ) -> None:
-    added = BudgetLimits(turns=turns, tokens=tokens, wall_seconds=float(seconds), cost_micros=cost)
+    added = replace(NOTHING, turns=turns, tokens=tokens, wall_seconds=float(seconds), cost_micros=cost)
 
-    if added != BudgetLimits(turns=0, tokens=0, wall_seconds=0.0):
+    if added != NOTHING:
         assert parse_budget(spelled(added)) == added
 
 
@@ -89,3 +90,65 @@ async def test_the_model_is_warned_of_the_cost_and_a_person_can_add_to_it(stand:
     assert again.reason == "the budget of cost ran out: 1350000 of 1000000 millionths of a US dollar"
     assert [e["limit"] for e in stand.entries("limit.hit")] == ["budget.cost", "budget.cost"]
     assert [e["cost_micros"] for e in stand.entries("model.answered")] == [450_000] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [
+        ("input tokens", Usage(input_tokens=50)),
+        ("output tokens", Usage(output_tokens=50)),
+        ("cached tokens", Usage(input_tokens=50, cached_tokens=50)),
+    ],
+)
+def test_tokens_in_out_and_cached_have_bounds_of_their_own(name: str, usage: Usage) -> None:
+    limits = replace(LIMITS, **{name.replace(" ", "_"): 50})
+    bounded, other = Budget(limits), Budget(LIMITS)
+
+    bounded.count(usage)
+    other.count(usage)
+
+    exceeded = bounded.exceeded()
+    assert exceeded is not None
+    assert exceeded.reason == f"the budget of {name} ran out: 50 of 50 tokens"
+    assert other.exceeded() is None
+
+
+async def test_actions_end_hard_at_the_call_and_a_person_can_add_to_them(stand: Stand) -> None:
+    """The third call of a reply is not made; with more it is, and nothing is made twice."""
+    policy = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"]}\nbudget: {actions: 2}\n'
+    three = lines("files list", "files list --depth 2", "files list --depth 3")
+    model = Model(lambda _, turn: three if turn == 1 else FINISH)
+
+    ran_out = await stand.run(model, policy)
+    made = len(stand.entries("action.intended"))
+    more = await stand.resume(model, added=parse_budget("actions=2"))
+
+    assert (ran_out.exit_code, ran_out.reason) == (5, "the budget of actions ran out: 2 of 2 actions")
+    assert [entry["limit"] for entry in stand.entries("limit.hit")] == ["budget.actions"]
+    assert made == 2
+    assert (more.status, more.exit_code) == ("done", 0)
+    assert [entry["argv"][-1] for entry in stand.entries("action.intended")] == ["list", "2", "3", "ok"]
+
+
+def test_what_a_child_counts_every_session_above_it_counts() -> None:
+    top = Budget(LIMITS)
+    middle = Budget(top.left, above=top)
+    bottom = Budget(middle.left, above=middle)
+
+    middle.count(Usage(input_tokens=100))
+    bottom.count(Usage(output_tokens=200, cost_micros=5))
+    bottom.add(Used(actions=1))
+
+    assert (top.turns, middle.turns, bottom.turns) == (0, 1, 1)
+    assert (top.used.turns, top.used.input_tokens, top.used.output_tokens) == (2, 100, 200)
+    assert (top.used.cost_micros, top.used.actions) == (5, 1)
+    assert (top.left.turns, top.left.tokens, middle.left.tokens) == (8, 700, 700)
+
+
+def test_the_pot_that_a_child_emptied_is_empty_for_its_parent() -> None:
+    top = Budget(LIMITS)
+    child = Budget(top.left, above=top)
+
+    child.count(Usage(output_tokens=1000))
+
+    assert [budget.exceeded().name for budget in (top, child) if budget.exceeded()] == ["tokens", "tokens"]  # type: ignore[union-attr]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_runner.backends.backend import ObservationMessage, Reply, Usage, UserMessage
-from agent_runner.budget import BudgetLimits
+from agent_runner.budget_limits import NOTHING
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import read_past
 from agent_runner.session import COPY_LOST, RESUMED, UNFINISHED
@@ -94,7 +95,7 @@ async def test_a_script_goes_on_at_its_next_turn(stand: Stand) -> None:
     turns = (["files list"], ["files list --depth 2"], ["finish --status done"])
     await stand.run(script(*turns), TURNS.replace("turns: 5", "turns: 2"))
 
-    result = await stand.resume(script(*turns), added=BudgetLimits(turns=2, tokens=0, wall_seconds=0))
+    result = await stand.resume(script(*turns), added=replace(NOTHING, turns=2))
 
     assert result.status == "done"
     assert [entry["argv"][:2] for entry in stand.entries("action.intended")][-1] == ["finish", "--status"]
@@ -129,7 +130,7 @@ async def test_a_budget_that_ran_out_stays_out_until_somebody_adds_to_it(stand: 
 
     again = await stand.resume(model)
     more = await stand.resume(
-        saying(lines("files list"), FINISH), added=BudgetLimits(turns=2, tokens=5, wall_seconds=60.0)
+        saying(lines("files list"), FINISH), added=replace(NOTHING, turns=2, tokens=5, wall_seconds=60.0)
     )
 
     assert (ran_out.status, again.status, more.status) == ("budget", "budget", "done")
@@ -180,7 +181,7 @@ async def test_a_withheld_body_is_named_and_the_session_does_not_go_on(stand: St
     """The conversation cannot be read back, and is not made up."""
     await left_behind(stand)
     body = stand.entries("action.finished")[0]["body"]["digest"]
-    without(StateFiles(stand.state).session(SESSION), body)
+    without(StateFiles(stand.state).session(SESSION), {body})
 
     with pytest.raises(BrokenLedgerError, match=f"commitment `{body[:16]}`"):
         await stand.resume(saying(FINISH))

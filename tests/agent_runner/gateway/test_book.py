@@ -20,7 +20,8 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.backends.configuration import Price
-from agent_runner.budget import Budget, BudgetExceeded, BudgetLimits
+from agent_runner.budget import Budget, BudgetExceeded
+from agent_runner.budget_limits import BudgetLimits
 from agent_runner.errors import BackendError
 from agent_runner.gateway.asked import Asked, RefusedRequestError
 from agent_runner.gateway.book import Book
