@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agent_runner.errors import RefusedError, RunnerError
 from sandbox import stage
-from sandbox.stage.base import load_folders
 from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.quota import (
     LOOK_EVERY_SECONDS,
@@ -144,7 +143,7 @@ def watch_of(plan: StagePlan | None, files: FilesBlock | None) -> StageWatch:
             plan.facts.workspace.path,
             hide=stage.HiddenBy(files),
             absent=plan.facts.absent,
-            record=load_folders(plan.facts.folder.record),
+            folders=plan.facts.folders,
         )
     return StageWatch(upper=upper, newcomers=newcomers, disk=disk, limits=limits)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from sandbox.stage.base import save_hashes, save_record
+from sandbox.stage.base import packed_record, save_hashes, save_record
 from sandbox.stage.errors import ApplyError
 from sandbox.stage.journal import Journal, Phase, load_journal, save_journal
 from sandbox.stage.layout import YARD_PREFIX, MatchNothing
@@ -214,7 +214,7 @@ def _take_note(stage: OpenStage, journal: Journal, applied: Sequence[str]) -> No
         stage.record[path] = now
         if now.is_file:
             stage.hashes[path] = digest_of(stage.live, path)
-    save_record(stage.folder.record, stage.record)
+    save_record(stage.folder.record, packed_record(stage.record))
     save_hashes(stage.folder.hashes, stage.hashes)
     done = frozenset(applied)
     steps = tuple(step for step in journal.steps if step.path in done)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_FOLDER_TYPE: Final = "4"
-"""First digit of a folder's mode (`S_IFDIR` is 0o040000); no other type that is recorded begins so."""
 _HEADER: Final = b"pairlock-record 1\n"
 
 
@@ -70,11 +68,52 @@ def untouched(before: Seen, now: Seen) -> bool:
     return before == now
 
 
-def save_record(target: Path, entries: Mapping[str, Seen]) -> None:
-    """Write the record, compressed; paths are kept byte for byte."""
-    lines = (f"{m:o} {s} {t} {c} {i} {path}" for path, (m, s, t, c, i) in entries.items())
-    body = os.fsencode("\0".join(lines))
-    write_private(target, _HEADER + zlib.compress(body, level=1))
+class RecordLines:
+    """A record in the making: one line for each path, packed as it comes and not kept as an object."""
+
+    def __init__(self) -> None:
+        self._packing = zlib.compressobj(level=1)
+        self._packed = bytearray()
+        self.count = 0
+
+    def add(self, lines: list[str]) -> None:
+        """Add lines as `facts_of` begins them, each with a space and its path at the end."""
+        if lines:
+            between = "\0" if self.count else ""
+            self._packed += self._packing.compress(os.fsencode(between + "\0".join(lines)))
+            self.count += len(lines)
+
+    def packed(self) -> bytes:
+        """Return the whole record; nothing can be added after."""
+        return bytes(self._packed + self._packing.flush())
+
+
+def facts_of(status: os.stat_result) -> str:
+    """Return a line of a record, all but its path."""
+    return f"{status.st_mode:o} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def packed_record(entries: Mapping[str, Seen]) -> bytes:
+    """Return a record of these paths; they are kept byte for byte."""
+    lines = RecordLines()
+    lines.add([f"{m:o} {s} {t} {c} {i} {path}" for path, (m, s, t, c, i) in entries.items()])
+    return lines.packed()
+
+
+def unpacked_record(packed: bytes) -> dict[str, Seen]:
+    """Return the paths of a record.
+
+    Raises:
+        zlib.error: When it is damaged.
+        ValueError: The same.
+    """
+    text = os.fsdecode(zlib.decompress(packed))
+    return dict(map(_entry, text.split("\0") if text else ()))
+
+
+def save_record(target: Path, packed: bytes) -> None:
+    """Write a record."""
+    write_private(target, _HEADER + packed)
 
 
 def load_record(source: Path) -> dict[str, Seen]:
@@ -83,27 +122,11 @@ def load_record(source: Path) -> dict[str, Seen]:
     Raises:
         StageBrokenError: When it is missing or is not what `save_record` wrote.
     """
-    return _loaded(source, only="")
-
-
-def load_folders(source: Path) -> dict[str, Seen]:
-    """Read back only the folders of a record, in a fraction of the time.
-
-    Raises:
-        StageBrokenError: As in `load_record`.
-    """
-    return _loaded(source, only=_FOLDER_TYPE)
-
-
-def _loaded(source: Path, *, only: str) -> dict[str, Seen]:
-    """Read the lines that begin with `only`: the mode stands first, octal, and its type first of all."""
     try:
         content = source.read_bytes()
         if not content.startswith(_HEADER):
             raise StageBrokenError(f"`{source}` is not a stage's record")
-        text = os.fsdecode(zlib.decompress(content[len(_HEADER) :]))
-        lines = text.split("\0") if text else []
-        return dict(_entry(line) for line in lines if line.startswith(only))
+        return unpacked_record(content[len(_HEADER) :])
     except (OSError, zlib.error, ValueError) as error:
         raise StageBrokenError(f"the stage's record `{source}` cannot be read: {error}") from error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -26,6 +27,18 @@ class PathMatcher(Protocol):
         ...
 
 
+class WalkMatcher(PathMatcher, Protocol):
+    """A matcher that can be asked of 100,000 paths in one walk from the top."""
+
+    def suspects(self) -> Callable[[str], bool]:
+        """Return a quick test of a path's last name.
+
+        It may say True of any name. It says False only of one with which no path belongs to the set, unless
+        what it says True of stands above it.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class MatchNothing:
     """The empty set of paths."""
@@ -33,6 +46,10 @@ class MatchNothing:
     def matches(self, path: str) -> bool:  # noqa: ARG002 - the protocol's parameter
         """Return False."""
         return False
+
+    def suspects(self) -> Callable[[str], bool]:
+        """Return a test that says False of each name."""
+        return self.matches
 
 
 @dataclass(frozen=True, slots=True)

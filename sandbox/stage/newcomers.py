@@ -17,10 +17,9 @@ from sandbox.stage.quota import LOOK_EVERY_SECONDS
 from sandbox.stage.sides import at_or_below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from sandbox.stage.base import Seen
     from sandbox.stage.layout import PathMatcher
 
 _SETTLED_NS: Final = 2_000_000_000
@@ -45,7 +44,7 @@ class NewcomerWatch:
 
     @classmethod
     def start(
-        cls, workspace: Path, *, hide: PathMatcher, absent: tuple[str, ...], record: dict[str, Seen]
+        cls, workspace: Path, *, hide: PathMatcher, absent: tuple[str, ...], folders: Mapping[str, int]
     ) -> Self:
         """Begin from what the scan before the start saw; what came between is found by the first look.
 
@@ -53,10 +52,9 @@ class NewcomerWatch:
             workspace: The user's folder.
             hide: What the session must not see.
             absent: What the stage hides already (`StageFacts.absent`).
-            record: The stage's record (`load_record`).
+            folders: What it sees of them, and the mtime that each had then (`StageFacts.folders`).
         """
-        folders = {path: seen.mtime_ns for path, seen in record.items() if seen.is_folder}
-        return cls(workspace, hide, frozenset(absent), folders)
+        return cls(workspace, hide, frozenset(absent), dict(folders))
 
     def look(self) -> tuple[str, ...]:
         """Return what has appeared that must be hidden, each path once, sorted."""

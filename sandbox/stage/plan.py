@@ -36,7 +36,7 @@ from sandbox.stage.strategy import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sandbox.stage.layout import PathMatcher
+    from sandbox.stage.layout import WalkMatcher
     from sandbox.stage.scan import Scan
     from sandbox.workspace import Workspace
 
@@ -51,7 +51,7 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
     session_folder: Path,
     *,
     access: Access,
-    hide: PathMatcher,
+    hide: WalkMatcher,
     uid: int,
     gid: int,
     engine_obstacle: str,
@@ -79,7 +79,7 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
     try:
         begun = time.monotonic()
         found = scan(workspace.path, hide, uid=uid)
-        save_record(folder.record, found.entries)
+        save_record(folder.record, found.record)
         found = replace(found, seconds=time.monotonic() - begun)
         return _prepared(
             _Draft(workspace, folder, found, access, uid, gid, executable),
@@ -90,7 +90,7 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
         raise
 
 
-def stage_of_tree(workspace: Workspace, session_folder: Path, tree: Path, *, hide: PathMatcher) -> None:
+def stage_of_tree(workspace: Workspace, session_folder: Path, tree: Path, *, hide: WalkMatcher) -> None:
     """Make a stage whose changes are what a tree holds, as if an agent had written it over the workspace.
 
     Args:
@@ -107,12 +107,13 @@ def stage_of_tree(workspace: Workspace, session_folder: Path, tree: Path, *, hid
     uid, gid = os.geteuid(), os.getegid()
     try:
         found = scan(workspace.path, hide, uid=uid)
-        save_record(folder.record, found.entries)
+        save_record(folder.record, found.record)
         folder.upper.rmdir()
-        copied = scan(tree, MatchNothing(), uid=uid).entries
+        there = found.entries()
+        copied = scan(tree, MatchNothing(), uid=uid).entries()
         copy_base(tree, folder.upper, copied, uid=uid, gid=gid)
         for path in sorted(copied, reverse=True):
-            before = found.entries.get(path)
+            before = there.get(path)
             if before is not None and type_bits(before.mode) == type_bits(copied[path].mode):
                 (folder.upper / path).chmod(before.permissions)
         draft = _Draft(workspace, folder, found, Access.STAGE, uid, gid, executable=False)
@@ -166,7 +167,8 @@ class _Draft:
             executable=self.executable,
             uid=self.uid,
             gid=self.gid,
-            entries=len(self.scan.entries) - 1,
+            entries=self.scan.count - 1,
+            folders=self.scan.folders,
             hidden=tuple(sorted({*self.scan.hidden, *self.scan.linked})),
             special=self.scan.special,
             unreadable=self.scan.unreadable,
@@ -246,7 +248,7 @@ def _needs_owner(draft: _Draft) -> bool:
 
 def _on_copy(draft: _Draft) -> OverlayOnCopy | ReadOnly:
     folder = draft.folder
-    copy_base(draft.workspace.path, folder.base, draft.scan.entries, uid=draft.uid, gid=draft.gid)
+    copy_base(draft.workspace.path, folder.base, draft.scan.entries(), uid=draft.uid, gid=draft.gid)
     reason = f"the workspace's files belong to another uid than {draft.uid}, so a copy stands in for them"
     facts = draft.facts(reason, foreign=0)
     if draft.access is Access.READ:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sandbox.stage.apply import recover
-from sandbox.stage.base import load_record, save_record
+from sandbox.stage.base import load_record, packed_record, save_record
 from sandbox.stage.changes import compute_changes, removed_paths
 from sandbox.stage.discard import remove_tree
 from sandbox.stage.errors import StageError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sandbox.stage.apply import Recovery
     from sandbox.stage.base import Seen
-    from sandbox.stage.layout import PathMatcher
+    from sandbox.stage.layout import WalkMatcher
     from sandbox.workspace import Workspace
 
 
@@ -33,7 +33,7 @@ def resume_stage(
     workspace: Workspace,
     session_folder: Path,
     *,
-    hide: PathMatcher,
+    hide: WalkMatcher,
     executable: bool,
     noted: Callable[[Recovery], None] = lambda _: None,
 ) -> StagePlan:
@@ -80,7 +80,8 @@ def _facts(
         executable=executable,
         uid=int(str(about["uid"])),
         gid=int(str(about["gid"])),
-        entries=len(found.entries) - 1,
+        entries=found.count - 1,
+        folders=found.folders,
         hidden=tuple(sorted({*found.hidden, *found.linked})),
         special=found.special,
         unreadable=found.unreadable,
@@ -122,5 +123,6 @@ def _refresh_record(folder: StageFolder, found: Scan, changed: frozenset[str]) -
     old = load_record(folder.record)
     upper = read_upper(folder)
     mine = changed | upper.entries.keys() | removed_paths(old, upper)
-    fresh: dict[str, Seen] = {path: seen for path, seen in found.entries.items() if path not in mine}
-    save_record(folder.record, fresh | {path: seen for path, seen in old.items() if path in mine})
+    fresh: dict[str, Seen] = {path: seen for path, seen in found.entries().items() if path not in mine}
+    kept = {path: seen for path, seen in old.items() if path in mine}
+    save_record(folder.record, packed_record(fresh | kept))

@@ -9,25 +9,30 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sandbox.stage.base import Seen
+from sandbox.stage.base import RecordLines, facts_of, packed_record, unpacked_record
 from sandbox.stage.errors import StageError
 from sandbox.stage.layout import YARD_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from sandbox.stage.layout import PathMatcher
+    from sandbox.stage.base import Seen
+    from sandbox.stage.layout import WalkMatcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """What one walk of a workspace found."""
 
-    entries: dict[str, Seen]
-    """Every path that the agent may see, relative to the workspace; the workspace itself is `""`."""
+    record: bytes
+    """Every path that the agent may see, and what one lstat said of it (`base.packed_record`)."""
+    count: int
+    """How many there are, the workspace itself among them."""
+    folders: Mapping[str, int]
+    """The folders among them, and the mtime of each, nanoseconds since 1970; the workspace itself is `""`."""
     hidden: tuple[str, ...]
     """Paths that match `hide`, and what an interrupted apply left; a folder hidden as a whole is one path."""
     linked: tuple[str, ...]
@@ -48,84 +53,124 @@ class Scan:
         """Return every path that must not be there for the agent, sorted."""
         return tuple(sorted({*self.hidden, *self.linked, *self.special, *self.unreadable}))
 
+    def entries(self) -> dict[str, Seen]:
+        """Return every path that the agent may see, relative to the workspace; only copies need them."""
+        return unpacked_record(self.record)
+
+
+class _Folder(NamedTuple):
+    """A folder that is to be looked into."""
+
+    absolute: str
+    path: str
+    line: str
+    """Its line of the record, written once it could be listed."""
+    mtime_ns: int
+    wary: bool
+    """Whether the quick test may not be trusted below it: it said True of a folder above."""
+
 
 @dataclass(slots=True)
 class _Walk:
     """The walk in progress."""
 
-    hide: PathMatcher
+    hide: WalkMatcher
     uid: int
     device: int
-    entries: dict[str, Seen] = field(default_factory=dict)
+    lines: RecordLines = field(default_factory=RecordLines)
+    folders: dict[str, int] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)
     special: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     other_mounts: list[str] = field(default_factory=list)
-    hidden_folders: list[tuple[str, str]] = field(default_factory=list)
+    hidden_folders: list[str] = field(default_factory=list)
     shared: dict[int, list[str]] = field(default_factory=dict)
     hidden_inodes: set[int] = field(default_factory=set)
+    pending: list[_Folder] = field(default_factory=list)
     foreign: int = 0
 
-    def folder(self, absolute: str, relative: str, pending: list[tuple[str, str]]) -> None:
-        """Look at every entry of one folder, and put the folders in it on `pending`."""
-        prefix = relative + "/" if relative else ""
-        for entry in self._listing(absolute, relative):
-            path = prefix + entry.name
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
+    def run(self) -> None:
+        """Look into every folder, and those found on the way."""
+        suspect, matches = self.hide.suspects(), self.hide.matches
+        while self.pending:
+            folder = self.pending.pop()
+            listing = self._listing(folder)
+            if listing is None:
                 continue
-            if self.hide.matches(path) or path.startswith(YARD_PREFIX):
-                self._hide(path, entry.path, status)
-            elif self._keep(path, status):
-                pending.append((entry.path, path))
+            self.folders[folder.path] = folder.mtime_ns
+            prefix = folder.path + "/" if folder.path else ""
+            lines = [folder.line]
+            for entry in listing:  # 100,000 times: what is the same for each is decided above
+                name = entry.name
+                path = prefix + name
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                wary = folder.wary or suspect(name)
+                if (wary and matches(path)) or (not prefix and name.startswith(YARD_PREFIX)):
+                    self._hide(path, entry.path, status)
+                    continue
+                mode = status.st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+                    self.special.append(path)
+                    continue
+                self.foreign += status.st_uid != self.uid
+                line = f"{facts_of(status)} {path}"
+                if stat.S_ISDIR(mode):
+                    self._folder(_Folder(entry.path, path, line, status.st_mtime_ns, wary), status.st_dev)
+                    continue
+                lines.append(line)
+                if status.st_nlink > 1 and stat.S_ISREG(mode):
+                    self.shared.setdefault(status.st_ino, []).append(path)
+            self.lines.add(lines)
 
-    def _listing(self, absolute: str, relative: str) -> list[os.DirEntry[str]]:
+    def _folder(self, folder: _Folder, device: int) -> None:
+        """Put a folder on the list, unless another filesystem is mounted on it."""
+        if device == self.device:
+            self.pending.append(folder)
+            return
+        self.other_mounts.append(folder.path)
+        self.folders[folder.path] = folder.mtime_ns
+        self.lines.add([folder.line])
+
+    def _listing(self, folder: _Folder) -> list[os.DirEntry[str]] | None:
         try:
-            with os.scandir(absolute) as listing:
+            with os.scandir(folder.absolute) as listing:
                 return list(listing)
         except FileNotFoundError:
             return []
         except OSError as error:
-            if not relative:
-                message = f"workspace `{absolute}` cannot be listed: {(error.strerror or 'unknown').lower()}"
-                raise StageError(message) from error
-            self.entries.pop(relative, None)
-            self.unreadable.append(relative)
-            return []
+            if not folder.path:
+                why = (error.strerror or "unknown").lower()
+                raise StageError(f"workspace `{folder.absolute}` cannot be listed: {why}") from error
+            self.unreadable.append(folder.path)
+            return None
 
     def _hide(self, path: str, absolute: str, status: os.stat_result) -> None:
         self.hidden.append(path)
         if stat.S_ISDIR(status.st_mode):
-            self.hidden_folders.append((absolute, path))
+            self.hidden_folders.append(absolute)
         elif status.st_nlink > 1:
             self.hidden_inodes.add(status.st_ino)
 
-    def _keep(self, path: str, status: os.stat_result) -> bool:
-        """Record a visible path; return whether it is a folder to go into."""
-        kind = stat.S_IFMT(status.st_mode)
-        if kind not in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
-            self.special.append(path)
-            return False
-        self.entries[path] = Seen(
-            status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-        )
-        self.foreign += status.st_uid != self.uid
-        if kind == stat.S_IFDIR:
-            if status.st_dev == self.device:
-                return True
-            self.other_mounts.append(path)
-        elif status.st_nlink > 1 and kind == stat.S_IFREG:
-            self.shared.setdefault(status.st_ino, []).append(path)
-        return False
+    def record(self, without: tuple[str, ...]) -> tuple[bytes, int]:
+        """Return the record, but for some paths, and how many it has."""
+        packed = self.lines.packed()
+        if without:
+            entries = unpacked_record(packed)
+            for path in without:
+                del entries[path]
+            packed = packed_record(entries)
+        return packed, self.lines.count - len(without)
 
 
-def scan(root: Path, hide: PathMatcher, *, uid: int) -> Scan:
+def scan(root: Path, hide: WalkMatcher, *, uid: int) -> Scan:
     """Walk `root` and return what is there.
 
     Args:
         root: The workspace, resolved.
-        hide: What the agent must not see; asked once for each path.
+        hide: What the agent must not see; asked of each path that its quick test does not rule out.
         uid: The session's uid; what belongs to another one is counted.
 
     Raises:
@@ -133,16 +178,15 @@ def scan(root: Path, hide: PathMatcher, *, uid: int) -> Scan:
     """
     begun = time.monotonic()
     status = root.stat()
-    walk = _Walk(hide=hide, uid=uid, device=status.st_dev, entries={"": Seen.of(status)})
-    walk.foreign += status.st_uid != uid
-    pending = [(str(root), "")]
-    while pending:
-        walk.folder(*pending.pop(), pending)
+    walk = _Walk(hide=hide, uid=uid, device=status.st_dev, foreign=int(status.st_uid != uid))
+    walk.pending.append(_Folder(str(root), "", f"{facts_of(status)} ", status.st_mtime_ns, wary=False))
+    walk.run()
     linked = tuple(sorted(_linked(walk)))
-    for path in linked:
-        del walk.entries[path]
+    record, count = walk.record(linked)
     return Scan(
-        entries=walk.entries,
+        record=record,
+        count=count,
+        folders=walk.folders,
         hidden=tuple(sorted(walk.hidden)),
         linked=linked,
         special=tuple(sorted(walk.special)),
@@ -156,7 +200,7 @@ def scan(root: Path, hide: PathMatcher, *, uid: int) -> Scan:
 def _linked(walk: _Walk) -> Iterator[str]:
     """Yield visible hard links to hidden files; hidden folders are looked into only when there can be any."""
     if walk.shared:
-        for absolute, _ in walk.hidden_folders:
+        for absolute in walk.hidden_folders:
             for folder, _, names in os.walk(absolute):
                 walk.hidden_inodes.update(_inodes(folder, names))
     for inode, paths in walk.shared.items():

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sandbox.stage.layout import StageFolder
@@ -44,6 +45,8 @@ class StageFacts:
     """The session's gid."""
     entries: int
     """How many paths the agent can see."""
+    folders: Mapping[str, int]
+    """The folders among them, and the mtime that each had, nanoseconds since 1970."""
     hidden: tuple[str, ...]
     """Paths that `hide` matched, and hard links to them."""
     special: tuple[str, ...]

@@ -19,7 +19,7 @@ from sandbox.stage import (
     StageError,
     fall_back_to_copy,
 )
-from sandbox.stage.base import load_folders, load_record
+from sandbox.stage.base import load_record
 from sandbox.stage.scan import scan
 from sandbox.stage.summary import hidden_line
 
@@ -251,7 +251,7 @@ def test_a_folder_that_cannot_be_listed_is_hidden_and_told(yard: Yard) -> None:
 
     def look() -> str:
         found = scan(yard.workspace, MatchNothing(), uid=0)
-        return f"{found.absent} {sorted(found.entries)}"
+        return f"{found.absent} {sorted(found.entries())}"
 
     said = yard.as_user(65534, look)
 
@@ -276,14 +276,15 @@ def test_what_is_hidden_is_counted_and_named_for_the_start(yard: Yard) -> None:
     assert hidden_line(("a",)) == "1 path is hidden from the agent: a"
 
 
-def test_the_folders_of_a_record_are_those_of_the_whole(yard: Yard) -> None:
+def test_the_folders_of_a_stage_are_those_of_its_record(yard: Yard) -> None:
     """What the watch over a running session begins with, whatever the names and modes are."""
     yard.fill({"a/b/c": "x", "4": "x", "40755 x/y": "x", "é/z": "x"})
     (yard.workspace / "a").chmod(0o1700)
     (yard.workspace / "l").symlink_to("a")
-    record = yard.plan().facts.folder.record
 
-    whole = load_record(record)
+    facts = yard.plan().facts
 
-    assert load_folders(record) == {path: seen for path, seen in whole.items() if seen.is_folder}
-    assert set(load_folders(record)) == {"", "a", "a/b", "40755 x", "é"}
+    whole = load_record(facts.folder.record)
+    assert facts.folders == {path: seen.mtime_ns for path, seen in whole.items() if seen.is_folder}
+    assert set(facts.folders) == {"", "a", "a/b", "40755 x", "é"}
+    assert facts.entries == len(whole) - 1

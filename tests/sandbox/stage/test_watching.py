@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from sandbox.stage.base import load_record
 from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.quota import StageLimits, UpperUse, UpperWatch, judge
 
@@ -25,9 +24,8 @@ USE = UpperUse(written_bytes=0, written_files=0, free_bytes=5, free_inodes=5, se
 
 def watch(yard: Yard, *hide: str) -> NewcomerWatch:
     plan = yard.plan(*hide)
-    record = load_record(plan.facts.folder.record)
     return NewcomerWatch.start(
-        yard.workspace, hide=yard.patterns(*hide), absent=plan.facts.absent, record=record
+        yard.workspace, hide=yard.patterns(*hide), absent=plan.facts.absent, folders=plan.facts.folders
     )
 
 

@@ -1,0 +1,124 @@
+"""The walk before the start finds exactly what the matcher means, however little the matcher is asked."""
+
+from __future__ import annotations
+
+import os
+import string
+from typing import TYPE_CHECKING
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from policies.errors import BadValueError
+from policies.globs import Glob
+from policies.policy import FilesBlock
+from sandbox.stage.base import load_record
+from sandbox.stage.lastnames import LastNames
+from sandbox.stage.matching import Globs, HiddenBy
+from sandbox.stage.scan import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Yard
+
+    from sandbox.stage.layout import PathMatcher
+
+NAMES = st.text(
+    alphabet=st.sampled_from(string.ascii_letters[:3] + "AÉé.k\u200d\u0301\u0130ß"), min_size=1, max_size=5
+).filter(lambda name: name not in {".", ".."})
+PATTERN_NAMES = st.text(alphabet=st.sampled_from("abAEÉé.k*?ß"), min_size=1, max_size=5) | st.just("**")
+
+
+class Counting:
+    """A matcher that counts how often it is asked."""
+
+    def __init__(self, matcher: HiddenBy) -> None:
+        self._matcher = matcher
+        self.asked: list[str] = []
+
+    def matches(self, path: str) -> bool:
+        """Ask the matcher."""
+        self.asked.append(path)
+        return self._matcher.matches(path)
+
+    def suspects(self) -> Callable[[str], bool]:
+        """Hand out its own quick test."""
+        return self._matcher.suspects()
+
+
+def meant_by(matcher: PathMatcher, path: str) -> bool:
+    parts = path.split("/")
+    return any(matcher.matches("/".join(parts[: n + 1])) for n in range(len(parts)))
+
+
+@given(
+    patterns=st.lists(st.lists(PATTERN_NAMES, min_size=1, max_size=3).map("/".join), min_size=1, max_size=4),
+    path=st.lists(NAMES, min_size=1, max_size=4).map("/".join),
+)
+@example(patterns=["a/**"], path="a")
+@example(patterns=["**/a/"], path="b/A")
+@example(patterns=["*"], path="x")
+@example(patterns=["\u00e9*"], path="e\u0301a")
+@example(patterns=["a*k?b"], path="akkb")
+@example(patterns=["ss"], path="\u00df")
+def test_no_name_is_ruled_out_that_a_glob_means(patterns: list[str], path: str) -> None:
+    """A path that belongs to a set has a part, itself or above, which the quick test does not rule out."""
+    try:
+        globs = [Glob.parse(pattern) for pattern in patterns]
+    except BadValueError:
+        return
+    names = LastNames.of(globs)
+
+    for glob in globs:
+        if glob.matches(path):
+            assert any(map(names.may_match, path.split("/")))
+
+
+def test_an_ordinary_name_is_asked_of_no_glob(yard: Yard) -> None:
+    """100,000 of them would cost seconds; one that looks like a secret's is asked, and what is not stays."""
+    yard.fill({"src/main.py": "x", "README": "x", "keys.py": "x", "server.key": "s", "config.json": "x"})
+    matcher = Counting(HiddenBy(FilesBlock()))
+
+    found = scan(yard.workspace, matcher, uid=os.geteuid())
+
+    assert sorted(matcher.asked) == ["config.json", "server.key"]
+    assert found.hidden == ("server.key",)
+    assert sorted(found.entries()) == ["", "README", "config.json", "keys.py", "src", "src/main.py"]
+
+
+def test_below_a_folder_that_an_exception_shows_everything_is_asked(yard: Yard) -> None:
+    """A name is excepted, not what lies below it: a folder `.env.example` must not carry secrets in."""
+    yard.fill(
+        {".env.example/a": "s", ".env.example/b/c": "s", ".env.sample": "x", "d/.docker/config.json": "s"}
+    )
+    matcher = HiddenBy(FilesBlock())
+
+    found = scan(yard.workspace, matcher, uid=os.geteuid())
+
+    everything = {str(path.relative_to(yard.workspace)) for path in yard.workspace.rglob("*")}
+    assert set(found.entries()) == {"", *(path for path in everything if not meant_by(matcher, path))}
+    assert found.hidden == (".env.example/a", ".env.example/b", "d/.docker/config.json")
+
+
+def test_a_record_holds_every_visible_path_as_one_lstat_said(yard: Yard) -> None:
+    yard.fill({"a": "x", "d/b": "y", "d/e/c": "z", "gone.key": "s", "odd\nname \udcff": "x"})
+    os.link(yard.workspace / "gone.key", yard.workspace / "d/other")
+    (yard.workspace / "link").symlink_to("a")
+    facts = yard.plan("*.key").facts
+
+    record = load_record(facts.folder.record)
+
+    assert set(record) == {"", "a", "d", "d/b", "d/e", "d/e/c", "link", "odd\nname \udcff"}
+    for path, seen in record.items():
+        status = (yard.workspace / path).lstat()
+        assert seen == (
+            status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+        )  # fmt: skip
+
+
+def test_a_pattern_of_wildcards_alone_is_asked_of_every_name() -> None:
+    names = LastNames.of(Globs.parse(["?*", "a/*b*/**"]).globs.globs)
+
+    assert [names.may_match(name) for name in ("x", "", "B")] == [True, True, True]
+    assert not LastNames.of(Globs.parse(["a/*b*/**"]).globs.globs).may_match("a")
