@@ -148,19 +148,19 @@ class Connections:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._relay: Relay | None = None
+        self._relays: dict[str, Relay] = {}
         self._open: dict[int, Connection] = {}
         self._serving: set[asyncio.Task[None]] = set()
 
-    def accept(self, relay: Relay) -> None:
-        """Serve what the guest opens from now on."""
-        self._relay = relay
+    def accept(self, relay: Relay, operation: str) -> None:
+        """Serve what the guest opens for this operation from now on."""
+        self._relays[operation] = relay
 
     def take(self, event: ConnectionEvent) -> None:
         """Act on what the guest sent; `link_state` has seen to it that it follows the rules."""
         match event:
-            case Opened(number):
-                self._serve(number)
+            case Opened(number, operation):
+                self._serve(number, operation)
             case ConnectionBody(number, data):
                 self._open[number].deliver(data)
             case ConnectionCredit(number):
@@ -182,11 +182,12 @@ class Connections:
         if self._serving:
             await asyncio.wait(self._serving)
 
-    def _serve(self, number: int) -> None:
-        if self._relay is None:
+    def _serve(self, number: int, operation: str) -> None:
+        relay = self._relays.get(operation)
+        if relay is None:
             raise ProtocolError("an OPEN that nobody serves")
         connection = self._open[number] = Connection(self._wire, number)
-        task = connection.start(self._relay, self._forget)
+        task = connection.start(relay, self._forget)
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
 

@@ -22,6 +22,7 @@ from sandbox.errors import (
     OperationFailedError,
     SandboxError,
 )
+from sandbox.guest import frames
 from sandbox.guest.frames import ProtocolError
 from sandbox.link_call import carry_out
 from sandbox.link_end import closed
@@ -201,13 +202,14 @@ class Link:
                 stream, body=body, on_body=on_body, on_errors=on_errors, limit_bytes=limit_bytes
             )
 
-    def accept(self, relay: Relay) -> None:
+    def accept(self, relay: Relay, *, operation: str = frames.CONNECT) -> None:
         """Let the guest open connections from now on; until this is called, its OPEN is a protocol error.
 
         Args:
             relay: serves each of them; one that raises costs its own connection, not the link.
+            operation: what for; one that nobody serves stays a protocol error.
         """
-        self._connections.accept(relay)
+        self._connections.accept(relay, operation)
         self.state.accept()
 
     async def close(self) -> None:

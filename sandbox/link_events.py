@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sandbox.guest.frames import CONNECT
+
 if TYPE_CHECKING:
     from sandbox.guest.objects import Object
 
@@ -76,10 +78,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The guest opened a stream: a connection to its loopback proxy."""
+    """The guest opened a stream: a connection of a program's."""
 
     stream: int
     """Its number; even."""
+    operation: str = CONNECT
+    """What it is for: `egress.connect`, or `command.call`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ _FAIL_CODE: Final = re.compile(r"[a-z][a-z-]{0,39}")
 _MAX_MESSAGE_CHARACTERS: Final = 8192
 _ON_CONNECTIONS: Final = (frames.BODY, frames.CREDIT, frames.END, frames.CANCEL)
 """What the guest may say on a stream of its own, once it is open."""
+_SERVED: Final = ({"op": frames.CONNECT}, {"op": frames.COMMAND})
+"""What it may open one for; the link knows for which of them somebody listens."""
 
 
 class LinkState:
@@ -253,12 +255,13 @@ class LinkState:
             )
         if self._connections >= frames.MAX_CONNECTIONS:
             raise ProtocolError(f"more than {frames.MAX_CONNECTIONS} streams of the guest's are open")
-        if decode_object(frame.payload) != {"op": frames.CONNECT}:
-            raise ProtocolError(f"OPEN of something else than `{frames.CONNECT}`")
+        operation = decode_object(frame.payload)
+        if operation not in _SERVED:
+            raise ProtocolError(f"OPEN of something else than `{frames.CONNECT}` or `{frames.COMMAND}`")
         self._newest_of_guest = frame.stream
         self._connections += 1
         self._sides[frame.stream] = Side(frames.CONNECTION_CREDIT_BYTES)
-        return Opened(frame.stream)
+        return Opened(frame.stream, str(operation["op"]))
 
     def _take_hello(self, frame: Frame) -> Greeted | None:
         if self._greeted or self._unsealed is not None or not self._greeting:

@@ -21,14 +21,15 @@ from sandbox.errors import (
     SandboxError,
     SandboxLostError,
 )
+from sandbox.guest.frames import COMMAND
 from sandbox.limits import MIB, Limits
 from sandbox.link import Link
 from sandbox.proxied import BUNDLE, proxy_environment, trust_environment
 from sandbox.running import ENVIRONMENT, LONGEST_SECONDS, NOTHING, ProcessResult, Running, process_result
-from sandbox.spec import SCRATCH, ContainerSpec
+from sandbox.spec import RUNTIME, SCRATCH, ContainerSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from sandbox.connection import Relay
     from sandbox.engine import Attachment, Engine, Evidence
@@ -56,7 +57,9 @@ class Sandbox:
     busy_seconds: float = field(default=0.0)
     """Time spent in operations."""
     way_out: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Variables that point programs to the loopback proxy; empty without one."""
+    """Variables that point programs to the loopback proxy, and to commands; empty without either."""
+    commands: str = ""
+    """Folder inside where commands can be put on PATH; empty where there is none for them."""
 
     @property
     def output_bytes(self) -> int:
@@ -90,7 +93,25 @@ class Sandbox:
             await self.call("trust.write", {}, body=authorities.encode())
             variables.update(trust_environment(f"{SCRATCH}/{BUNDLE}"))
         self.link.accept(relay)
-        self.way_out = variables
+        self.way_out = {**self.way_out, **variables}
+
+    async def put_on_path(self, names: Sequence[str], relay: Relay) -> None:
+        """Let programs call commands by name, behind the image's own programs on PATH.
+
+        Args:
+            names: The first words of the commands.
+            relay: Serves each call (`sandbox/guest/stub/stub.c` has the protocol).
+
+        Raises:
+            OperationError: When the guest cannot make the folder.
+        """
+        if not self.commands:
+            return
+        values: Object = {"folder": self.commands, "program": f"{RUNTIME}/bin/command", "names": list(names)}
+        await self.call("stubs.write", values)
+        self.link.accept(relay, operation=COMMAND)
+        path = f"{ENVIRONMENT['PATH']}:{self.commands}"
+        self.way_out = {**self.way_out, "PATH": path, "PAIRLOCK_COMMANDS": self.commands}
 
     async def spawn(
         self,
@@ -224,8 +245,11 @@ async def open_sandbox(
                     attest.judge(evidence)
                 finally:
                     inspection.cancel()
+                if spec.has_commands:
+                    link.accept(_nobody, operation=COMMAND)
                 yield Sandbox(
                     spec=spec,
+                    commands=f"{SCRATCH}/.pairlock-commands" if spec.has_commands else "",
                     container_id=container_id,
                     limits=limits,
                     evidence=evidence,
@@ -258,6 +282,15 @@ async def _destroyed_at_the_end(engine: Engine, container_id: str) -> AsyncItera
             raise ContainerEndedError from error
         raise
     await _to_its_end(asyncio.ensure_future(_destroy(engine, container_id)))
+
+
+async def _nobody(
+    received: AsyncIterator[bytes],  # noqa: ARG001 - the protocol's parameters
+    send: Callable[[bytes], Awaitable[None]],  # noqa: ARG001 - likewise
+    end: Callable[[], None],
+) -> None:
+    """Serve no command: whoever calls one is told so by the end of the connection."""
+    end()
 
 
 async def _created(engine: Engine, spec: ContainerSpec) -> str:

@@ -153,6 +153,12 @@ class ContainerSpec:
     labels: Mapping[str, str]
 
     @property
+    def has_commands(self) -> bool:
+        """Say whether programs can call commands: not beside a bound folder, where no unix socket is made."""
+        bound = any(isinstance(mount, BindMount) for mount in self.mounts)
+        return self.grant.holds(Capability.EXEC) and not bound
+
+    @property
     def digest(self) -> str:
         """Return SHA-256 over the whole description, in hexadecimal, for the ledger."""
         text = json.dumps({**asdict(self), "grant": self.grant.label}, sort_keys=True, default=str)

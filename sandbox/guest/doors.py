@@ -1,10 +1,11 @@
-"""Listen on the container's loopback, for the agent's programs. PID 1 keeps the sockets."""
+"""Listen for the agent's programs: on the container's loopback, and for commands. PID 1 keeps the sockets."""
 
 from __future__ import annotations
 
 import _socket
 
 PORT = 3128
+COMMANDS = b"\0pairlock-commands"  # abstract, unix(7): the container's network namespace bounds it
 BACKLOG = 128
 _IP_FREEBIND = 15  # linux/in.h
 
@@ -29,6 +30,18 @@ def listening() -> list[_socket.socket]:
         second.close()
         return [first]
     return [first, second]
+
+
+def commands() -> list[_socket.socket]:
+    """Listen for programs that call commands; none where the profile lets no unix socket be made."""
+    try:
+        door = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        door.bind(COMMANDS)
+    except OSError:
+        return []
+    door.listen(BACKLOG)
+    door.setblocking(False)  # noqa: FBT003 (C, positional)
+    return [door]
 
 
 def _free_bind(door: _socket.socket) -> None:

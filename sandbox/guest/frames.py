@@ -19,7 +19,8 @@ SEAL_KEY_BYTES = 32
 MAX_PAYLOAD_BYTES = 256 * 1024
 INITIAL_CREDIT_BYTES = 256 * 1024
 MAX_STREAM = 0xFFFFFFFF
-CONNECT = "egress.connect"  # the one operation that the guest asks the host for
+CONNECT = "egress.connect"  # what the guest asks the host for: to serve a connection of a program's,
+COMMAND = "command.call"  # or a command that a program called
 MAX_CONNECTIONS = 200  # streams of the guest's that may be open at once
 CONNECTION_CREDIT_BYTES = 128 * 1024  # what each side may send at first on a stream of the guest's
 

@@ -1,4 +1,4 @@
-"""Carry connections between the container's loopback and the link. A process of its own, without the link.
+"""Carry connections between the container's programs and the link. A process of its own, without the link.
 
 PID 1 keeps the listening sockets and forks this process before work begins; its clients are the agent's
 programs, hostile all of them. It copies bytes and reads none: what they mean is for the host to find out.
@@ -32,7 +32,8 @@ _CREDIT_STEP_BYTES = frames.CONNECTION_CREDIT_BYTES // 4
 _ACCEPTED_AT_ONCE = 16
 _REST_SECONDS = 0.1
 _TICK_SECONDS = 1.0
-_OPEN = encode_object({"op": frames.CONNECT})
+_CONNECT = encode_object({"op": frames.CONNECT})
+_COMMAND = encode_object({"op": frames.COMMAND})
 _RESET = pack("ii", 1, 0)  # struct linger: on, no time
 
 
@@ -134,7 +135,9 @@ class Carrier:
             client = Client(self._next, accepted)
             self._next += 2
             self._clients[client.number] = client
-            self._wire.send(frames.OPEN, client.number, _OPEN)
+            self._wire.send(
+                frames.OPEN, client.number, _COMMAND if door.family == _socket.AF_UNIX else _CONNECT
+            )
             self._attend(client)
 
     # ---- the client

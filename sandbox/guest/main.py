@@ -66,7 +66,8 @@ def _prepare(root: str, *, holds_exec: bool, loopback_open: bool) -> Guest:
     if seals:
         os.dup2(0, 2)  # there programs could write to the host's end of stderr, too, and without any bound
     pool = Pool(Beneath(root), forget=link.forget)
-    outgoing = Outgoing(link, doors.listening()) if loopback_open else None
+    listening = [*(doors.listening() if loopback_open else []), *(doors.commands() if holds_exec else [])]
+    outgoing = Outgoing(link, listening) if listening else None
     gc.freeze()
     gc.enable()
     if outgoing is not None:

@@ -12,7 +12,21 @@ import gc
 import os
 import resource
 
-from . import files, git, lines, linux, listing, patch, probes, program, search, signals, trust, writing
+from . import (
+    files,
+    git,
+    lines,
+    linux,
+    listing,
+    patch,
+    probes,
+    program,
+    search,
+    signals,
+    stubs,
+    trust,
+    writing,
+)
 from .arguments import Arguments
 from .frames import ProtocolError
 from .refusal import RefusedError, from_os_error
@@ -48,6 +62,7 @@ OPERATIONS: dict[str, Callable[[Task, Beneath], Object]] = {
     "files.search": search.search,
     **{f"git.{name}": git.git(name) for name in ("status", "diff", "log", "show", "blame")},
     "trust.write": trust.write_bundle,
+    "stubs.write": stubs.write_stubs,
     "process.spawn": program.spawn,
     "probe.run": probe,
 }

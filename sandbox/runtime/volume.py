@@ -1,13 +1,14 @@
 """Build the runtime volume: an interpreter, its library and the guest, for any image, even an empty one.
 
-Laid out as `/rt/bin/python3`, `/rt/lib/<loader>`, `/rt/lib/*.so*`, `/rt/lib/python3.X/…`, `/rt/guest/…`,
-and started as `/rt/lib/<loader> --library-path /rt/lib /rt/bin/python3 …`. The image is hostile to it: the
+Laid out as `/rt/bin/python3`, `/rt/bin/command`, `/rt/lib/<loader>`, `/rt/lib/*.so*`, `/rt/lib/python3.X/…`
+and `/rt/guest/…`, and started as `/rt/lib/<loader> --library-path /rt/lib /rt/bin/python3 …`. The image is hostile to it: the
 loader and the C library look at no system file of its. Nothing is compiled at start.
 """
 
 from __future__ import annotations
 
 import asyncio
+import platform
 import secrets
 import sys
 import tempfile
@@ -143,6 +144,7 @@ def runtime_tree(interpreter: Interpreter, *, guest: Path = GUEST) -> tuple[Tree
     for package in packages:
         _add_package(tree, interpreter, package)
     _add_guest(tree, guest)
+    _add_stub(tree, guest / "stub")
     tree.add("bin/python3", _binary(seal_interpreter(interpreter.executable.read_bytes())))
     tree.add(f"lib/{interpreter.loader.name}", _binary(seal_loader(interpreter.loader.read_bytes())))
     for name, path in libraries.found.items():
@@ -193,6 +195,12 @@ def _add_guest(tree: Tree, guest: Path) -> None:
         elif path.suffix == ".py":
             modules.append((path.stem, Compiled(source=path, shown_as=f"{MOUNT}/guest/{relative}")))
     tree.add(f"guest/{PACKED}", Packed(modules=tuple(modules)))
+
+
+def _add_stub(tree: Tree, folder: Path) -> None:
+    """Add what commands are inside; on a machine for which there is none, they are not on PATH."""
+    with suppress(FileNotFoundError):
+        tree.add("bin/command", Plain(content=(folder / platform.machine()).read_bytes(), mode=0o755))
 
 
 def _add_module(tree: Tree, target: str, source: Path) -> None:
