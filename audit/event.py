@@ -21,9 +21,11 @@ from audit.session_event import (
     LimitHit,
     SafetyNoted,
     SessionClosed,
+    SessionDelegated,
     SessionOpened,
     SessionPaused,
     SessionUnpaused,
+    TranscriptCompacted,
 )
 from audit.stage_event import LabelChanged, StageApplied, StageDiscarded
 
@@ -51,6 +53,7 @@ __all__ = [
     "SandboxClosed",
     "SandboxCreated",
     "SessionClosed",
+    "SessionDelegated",
     "SessionOpened",
     "SessionPaused",
     "SessionRecovered",
@@ -87,6 +90,8 @@ SESSION_EVENTS: tuple[type[Event], ...] = (
     StageApplied,
     StageDiscarded,
     LabelChanged,
+    SessionDelegated,
+    TranscriptCompacted,
     SessionClosed,
 )
 """Every type that a session's log may hold, in all its versions."""

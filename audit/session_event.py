@@ -30,6 +30,34 @@ class SessionOpened(Event):
     """The session that delegated to this one."""
 
 
+class SessionDelegated(Event):
+    """A session is about to be started below this one; its own log names this one as its parent."""
+
+    kind = "session.delegated"
+    action: str
+    """The action that delegates."""
+    child: str
+    """The new session."""
+    grant: str
+    """The grant's label, within this session's own."""
+    policy_digest: Digest
+    """Of the policy that it runs under."""
+
+
+class TranscriptCompacted(Event):
+    """The beginning of the conversation was shortened: the model is told less of it from here on."""
+
+    kind = "transcript.compacted"
+    turn: Count
+    """The turn before."""
+    kept_turns: Count
+    """The last turns, which stand whole."""
+    most_characters: Count
+    """How long it may be afterwards; what is left out follows from this and the entries before."""
+    characters_before: Count
+    characters_after: Count
+
+
 class SessionPaused(Event):
     """The container was frozen."""
 
