@@ -57,9 +57,6 @@ class Ceiling(Block):
     ] = Field(default="default", description="`strict`: always")
     isolation: CeilingIsolation = Field(default=CeilingIsolation(), description="the sandbox's size")
     budget: CeilingBudget = Field(default=CeilingBudget(), description="what a session may use up")
-    unsafe_host_connector: bool = Field(
-        default=True, description="whether `--unsafe-host-connector` may be given; false refuses it"
-    )
 
     _places: dict[str, RuleAt] = PrivateAttr(default_factory=dict)
 
@@ -130,10 +127,13 @@ class Ceiling(Block):
             except BadValueError:
                 continue  # the policy's own check denies it
             hosts, methods = self.network.hosts, self.network.methods
-            listed_host = hosts is None or any(pattern.matches(target.host) for pattern in hosts)
-            if not listed_host or any(pattern.matches(target.host) for pattern in self.network.deny):
-                at = self.place("network.hosts") or self.place("network.deny")
-                yield Reason("ceiling", f"host `{target.host}` is beyond the operator's list", _MEND, at)
+            if hosts is not None and not any(pattern.matches(target.host) for pattern in hosts):
+                what = f"host `{target.host}` is beyond the operator's list"
+                yield Reason("ceiling", what, _MEND, self.place("network.hosts"))
+            for pattern in self.network.deny:
+                if pattern.matches(target.host):
+                    what = f"host `{target.host}` is denied by the operator"
+                    yield Reason("ceiling", what, _MEND, pattern.at)
             if methods is not None and use.method not in methods:
                 at = self.place("network.methods")
                 yield Reason(
