@@ -12,9 +12,8 @@ from agent_runner.cli.talk import say
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent_runner.looking import Look
     from audit.state import SessionFiles
-    from sandbox.stage.changes import ChangeSet
-    from sandbox.stage.diff import Diff
 
 Id = Annotated[
     str, typer.Argument(metavar="ID", help="A session's id, the first 4 of it or more, or `last`.")
@@ -29,28 +28,28 @@ def diff(
 ) -> None:
     """Show what a session changed, as a patch that `git apply` takes."""
     from agent_runner.cli.review_shown import show, stat_line
-    from agent_runner.review import opened
+    from agent_runner.looking import look_at
     from agent_runner.state import session_files, state_folder
     from sandbox.stage import summary
-    from sandbox.stage.diff import render_diff
 
     _one_form(stat=stat, name_only=name_only, as_json=as_json)
     state = state_folder()
     files = session_files(session, state)
-    finish_or_tell(files, state)
-    with opened(files.folder) as (stage, changes):
-        if headline := summary.headline(changes):
-            say(headline)
-        if as_json:
-            typer.echo(summary.to_json(changes))
-        elif name_only:
-            show(summary.name_lines(changes))
-        elif stat:
-            show(map(stat_line, summary.stat_lines(changes)))
-        else:
-            _show_patch(files.folder, changes, render_diff(stage, changes.changes))
-        if not changes.changes:
-            say("no changes")
+    finish_first(files, state)
+    look = look_at(files, with_patch=not (stat or name_only or as_json))
+    for line in (look.caution, summary.headline(look.changes)):
+        if line:
+            say(line)
+    if as_json:
+        typer.echo(summary.to_json(look.changes))
+    elif name_only:
+        show(summary.name_lines(look.changes))
+    elif stat:
+        show(map(stat_line, summary.stat_lines(look.changes)))
+    else:
+        _show_patch(files.folder, look)
+    if not look.changes.changes:
+        say("no changes")
 
 
 def _one_form(**forms: bool) -> None:
@@ -61,32 +60,30 @@ def _one_form(**forms: bool) -> None:
         raise InvalidInputError(f"{' and '.join(given)}: give one of them")
 
 
-def finish_or_tell(files: SessionFiles, state: Path) -> None:
-    """Finish an apply that was killed; of a session that runs, tell that it is not over."""
+def finish_first(files: SessionFiles, state: Path) -> None:
+    """Finish an apply that was killed, unless the session runs: then there is none."""
     from agent_runner.review import finish_interrupted
     from audit.lock import is_held
     from sandbox.stage.summary import terminal_safe
 
-    if is_held(files.lock):
-        say(f"session {files.folder.name} is running: its changes are as they are now")
-        return
-    for path in finish_interrupted(files, state):
+    for path in () if is_held(files.lock) else finish_interrupted(files, state):
         say(f"an interrupted apply was finished: {terminal_safe(path)}")
 
 
-def _show_patch(folder: Path, changes: ChangeSet, patch: Diff) -> None:
+def _show_patch(folder: Path, look: Look) -> None:
     """Write the patch to a program as it is, its session and label above it; to a terminal escaped."""
     from agent_runner.cli.review_shown import patch_lines, show
     from agent_runner.review import label_lines
     from sandbox.stage.summary import terminal_safe
 
+    patch = look.patch
     if sys.stdout.isatty():
         show(patch_lines(patch.text))
     elif patch.text:  # git takes what stands above the first `diff` line for a message
         sys.stdout.buffer.write("".join(f"{line}\n" for line in (*label_lines(folder), "")).encode())
         sys.stdout.buffer.write(patch.text)
         sys.stdout.buffer.flush()
-    for trouble in (*changes.troubles, *patch.left_out):
+    for trouble in (*look.changes.troubles, *patch.left_out):
         say(f"not shown: {terminal_safe(trouble.path)}: {trouble.reason}")
 
 
@@ -97,7 +94,7 @@ def discard(session: Id = "last") -> None:
 
     state = state_folder()
     files = session_files(session, state)
-    finish_or_tell(files, state)
+    finish_first(files, state)
     changes, kept = discard_outputs(files, state)
     what = [f"{changes} {'change' if changes == 1 else 'changes'}"] if changes or not kept else []
     what += [f"{kept} kept {'file' if kept == 1 else 'files'}"] if kept else []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from agent_runner.cli.exits import Exit
-from agent_runner.cli.review import Id, finish_or_tell
+from agent_runner.cli.review import Id, finish_first
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def apply(  # noqa: PLR0913, PLR0917 - the options of `apply`, each once
     state = state_folder()
     files = session_files(session, state)
     refuse_running(files)
-    finish_or_tell(files, state)
+    finish_first(files, state)
     changes = _shown(files)
     if not changes.changes:
         say("no changes")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agent_runner.cli.review import Id, finish_or_tell
+from agent_runner.cli.review import Id, finish_first
 from agent_runner.cli.talk import say
 
 
@@ -32,7 +32,7 @@ def outputs(
         if not names:
             say("no outputs")
         return
-    finish_or_tell(files, state)
+    finish_first(files, state)
     count = put_in(files, state, to)
     what = "1 file waits" if count == 1 else f"{count} files wait"
     typer.echo(f"{what} for a review: `pairlock diff {files.folder.name}`, then `apply` or `discard`")
