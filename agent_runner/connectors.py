@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from agent_runner.connectors_configured import ConfiguredConnectors
+    from agent_runner.traffic import Traffic
     from audit.journal import Journal
     from cli_tools.action import Catalogue
     from cli_tools.connector import Connector
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from sandbox.egress import events
     from sandbox.egress.credentials import Headers
     from sandbox.egress.fetch import Response
-    from sandbox.egress.gate import CredentialSource
+    from sandbox.egress.owner import CredentialSource
     from sandbox.egress.rules import Rule
 
 LONGEST_WAIT_SECONDS: Final = 60.0
@@ -225,7 +226,7 @@ class SessionConnectors:
 
 @asynccontextmanager
 async def connectors_of(
-    policy: Policy, journal: Journal, session: str, *, credentials: CredentialSource
+    policy: Policy, journal: Journal, session: str, *, credentials: CredentialSource, traffic: Traffic
 ) -> AsyncIterator[SessionConnectors]:
     """Yield a session's connectors, none of which is started yet, and end those that were.
 
@@ -234,6 +235,7 @@ async def connectors_of(
         journal: The session's ledger.
         session: Its id.
         credentials: Finds a credential by name.
+        traffic: Where what crosses is counted; what crossed before counts in the budgets.
 
     Raises:
         InvalidInputError: When the operator's configuration is not valid.
@@ -242,11 +244,21 @@ async def connectors_of(
     async with AsyncExitStack() as stack:
 
         async def start(order: Ordered) -> EgressGate:
+            owner = f"{session}/{order.name}"
+
             async def write(happened: events.Event) -> None:
-                await journal.record(written(happened, f"{session}/{order.name}"))
+                told = written(happened, owner)
+                traffic.take(told)
+                await journal.record(told)
 
             rules = replace(bounds, rules=order.rules)
-            gate = EgressGate.start(rules, journal=write, credentials=credentials, ca_file=order.ca_file)
+            gate = EgressGate.start(
+                rules,
+                journal=write,
+                credentials=credentials,
+                ca_file=order.ca_file,
+                crossed=traffic.under(owner),
+            )
             try:
                 return await stack.enter_async_context(gate)
             except (OSError, UnicodeError, GateLostError) as error:

@@ -20,6 +20,7 @@ from agent_runner.budget import Used, warned_of
 from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget
 from agent_runner.errors import InvalidInputError
 from agent_runner.reply_bodies import reply_bodies
+from agent_runner.traffic import Traffic
 from audit import event
 from audit.errors import BrokenLedgerError
 from audit.fields import Totals
@@ -80,10 +81,16 @@ class Past:
     added: BudgetLimits
     """What people added to its budget."""
     totals: Totals
+    traffic: Traffic
+    """What went through its egress gates, which counts in their budgets."""
     allowed: Counter[str]
     """Command -> how often it was allowed."""
     entries: int
     """Length of the log."""
+    children: tuple[str, ...] = ()
+    """Sessions that were started below it."""
+    below: Used = field(default_factory=Used)
+    """What those used; their own ledgers say it."""
     copy_lost: bool = False
     """Whether the workspace travelled as a copy that never came back; no ledger says it, the stage does."""
 
@@ -100,6 +107,7 @@ def read_past(state: Path, session: str) -> Past:
     fold = _Fold(reader)
     for entry, happened in reader.events():
         fold.take(entry, happened)
+        fold.traffic.take(happened)
     return fold.past()
 
 
@@ -124,7 +132,9 @@ class _Fold:
     model_ms: int = 0
     acted_ms: int = 0
     output_bytes: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
     allowed: Counter[str] = field(default_factory=Counter)
+    children: list[str] = field(default_factory=list)
     began_us: int = 0
     latest_us: int = 0
     ran_us: int = 0
@@ -150,8 +160,15 @@ class _Fold:
                 self._approval(happened)
             case event.ActionFinished():
                 self._outcome(entry, happened)
+            case _:
+                self._about_session(happened)
+
+    def _about_session(self, happened: Event) -> None:
+        match happened:
             case event.SafetyNoted(code=code, message=message) if code == BUDGET_ADDED:
                 self._more_budget(message)
+            case event.SessionDelegated(child=child):
+                self.children.append(child)
             case event.SessionClosed():
                 self.closed = happened
             case _:
@@ -182,13 +199,16 @@ class _Fold:
                 warned=frozenset(self.warned),
                 output_bytes=self.output_bytes,
                 actions=self.actions,
+                children=len(self.children),
             ),
             added=self.added,
             totals=Totals(
                 actions=self.actions, denials=self.denials, model_ms=self.model_ms, sandbox_ms=self.acted_ms
             ),
+            traffic=self.traffic,
             allowed=self.allowed,
             entries=self.entries,
+            children=tuple(self.children),
         )
 
     def _message(self, entry: Entry, added: event.MessageAdded) -> None:

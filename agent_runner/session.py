@@ -16,6 +16,8 @@ from agent_runner.commands import known_commands
 from agent_runner.connectors import connectors_of, rules_of
 from agent_runner.continuing import ContinuedGate, ContinuedRecord, settle
 from agent_runner.credentials import EMPTY, Keyring, keyring_for
+from agent_runner.delegation import DEEPEST, Delegating
+from agent_runner.descent import line_of
 from agent_runner.ending import FORESEEN, limit_hit, reason_of, status_of_end, status_of_error
 from agent_runner.housing import Housed, Order
 from agent_runner.ids import new_session_id
@@ -28,6 +30,7 @@ from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
 from agent_runner.pulse import beating
 from agent_runner.request import EXIT_CODES, SessionRequest, SessionResult, Status
+from agent_runner.traffic import Traffic
 from agent_runner.transcript import Transcript
 from agent_runner.watch import StageExceededError, watched
 from agent_runner.way_out import way_out
@@ -65,6 +68,7 @@ COPY_LOST: Final = (
     "you changed there since the last sandbox started is lost: look before you go on; the scratch folder is "
     "empty, and no program runs any more"
 )
+DELEGATE: Final = ("delegate",)
 UNFINISHED: Final = "note: go on with the task; when it is done, or cannot be done, call `finish`"
 
 
@@ -83,7 +87,8 @@ async def run_session(
         audit.errors.LedgerError: When not even the session's first line can be written.
     """
     if request.workspace is not None:
-        require_lineage(request.state, request.workspace, request.policy.grant)
+        line = line_of(request.policy.grant, request.descent)
+        require_lineage(request.state, request.workspace, line)
     keyring = await keyring_for(request.policy, configured_credentials, also=rules_of(request.policy))
     session = request.session or new_session_id()
     registration = Registration(
@@ -143,11 +148,17 @@ class SessionRun:
         self._record = Record(journal, session) if past is None else ContinuedRecord(journal, session, past)
         self._transcript = Transcript(journal, self._record, request.watcher)
         limits = limits_of_policy(request.policy)
-        self._budget = Budget(limits) if past is None else Budget(limits.plus(past.added), used=past.used)
+        self._budget = Budget(
+            limits if past is None else limits.plus(past.added),
+            used=past.used if past else None,
+            below=past.below if past else None,
+            above=request.descent.budget if request.descent else None,
+        )
         # The gate's questions and the egress gate's are put to one person, who answers one at a time.
         self._asker = OneAtATime(NobodyApprover() if request.headless else request.approver)
         self._approver = RecordedApprover(journal, self._record, session, self._asker)
         self._housed: Housed | None = None
+        self._traffic = past.traffic if past else Traffic()
         self._interrupted = False
 
     async def to_its_end(self) -> SessionResult:
@@ -178,6 +189,7 @@ class SessionRun:
         reason = end.reason if end else reason_of(error)
         unfinished = end is not None and end.status == "unfinished"
         totals = self._totals()
+        self._budget.close()
         try:
             await self._close(status, reason, totals, unfinished=unfinished)
         except LedgerError as broken:
@@ -239,9 +251,14 @@ class SessionRun:
                 sandbox,
                 credentials=self._keyring.find,
                 asker=self._asker,
+                traffic=self._traffic,
             )
             connected = connectors_of(
-                order.policy, self._journal, self._session, credentials=self._keyring.find
+                order.policy,
+                self._journal,
+                self._session,
+                credentials=self._keyring.find,
+                traffic=self._traffic,
             )
             async with ways as egress, connected as connectors:
                 work = self._loop(sandbox, egress, connectors)
@@ -262,7 +279,8 @@ class SessionRun:
         files, workspace = self._request.policy.files, self._request.workspace
         if workspace is None or files is None:
             return
-        state, grant, writes = self._request.state, self._request.policy.grant, files.access == "direct"
+        state, writes = self._request.state, files.access == "direct"
+        grant = line_of(self._request.policy.grant, self._request.descent)
         require_lineage_beside(state, workspace.identity, self._session, grant, writes=writes)
         require_lineage(state, workspace, grant)
         if writes:
@@ -274,7 +292,12 @@ class SessionRun:
     ) -> LoopEnd:
         request, past = self._request, self._past
         catalogue = request.catalogue or known_commands()
-        offered = [offer.command for offer in offers(catalogue, request.policy)]
+        delegation = self._delegation()
+        offered = [
+            offer.command
+            for offer in offers(catalogue, request.policy)
+            if delegation is not None or offer.command.path != DELEGATE
+        ]
         gate = ContinuedGate(
             calls=past.allowed if past else {},
             policy=request.policy,
@@ -290,6 +313,7 @@ class SessionRun:
             record=self._record,
             approver=self._approver,
             connectors=connectors,
+            delegation=delegation,
         )
         if past is not None:
             await self._go_on(past)
@@ -307,6 +331,14 @@ class SessionRun:
         finally:
             with suppress(SandboxLostError):
                 await gate.close()  # before the result is collected: nothing writes meanwhile
+
+    def _delegation(self) -> Delegating | None:
+        request = self._request
+        if not request.may_delegate or (request.descent and request.descent.depth >= DEEPEST):
+            return None
+        return Delegating(
+            request, self._session, self._journal, self._budget, asker=self._asker, start=run_session
+        )
 
     async def _go_on(self, past: Past) -> None:
         self._transcript.go_on(past.messages, past.calls, model_seconds=past.totals.model_ms / 1000)
@@ -328,6 +360,7 @@ class SessionRun:
             backend=request.backend.kind,
             pairlock_version=pairlock_version(),
             headless=request.headless,
+            parent=request.descent.parent if request.descent else None,
         )
 
     async def _close(self, status: Status, reason: str, totals: Totals, *, unfinished: bool) -> None:
@@ -358,6 +391,8 @@ class SessionRun:
             input_tokens=self._budget.input_tokens,
             output_tokens=self._budget.output_tokens,
             cached_tokens=self._budget.cached_tokens,
+            sent_bytes=self._traffic.sent_bytes,
+            received_bytes=self._traffic.received_bytes,
         )
 
 
@@ -380,4 +415,6 @@ def _meta(request: SessionRequest, session: str) -> Meta:
         model_reference=request.model_reference,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         process=os.getpid(),
+        parent=request.descent.parent if request.descent else "",
+        line=line_of(request.policy.grant, request.descent).label if request.descent else "",
     )

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agent_runner.approvals import Asker
+    from agent_runner.traffic import Traffic
     from audit.journal import Journal
     from policies.policy import Policy
-    from sandbox.egress.gate import CredentialSource
+    from sandbox.egress.owner import CredentialSource
     from sandbox.session import Sandbox
 
 
@@ -33,6 +34,7 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
     *,
     credentials: CredentialSource,
     asker: Asker,
+    traffic: Traffic,
 ) -> AsyncIterator[EgressGate | None]:
     """Yield the gate, or None in a session without `network`, for which no gate is ever started.
 
@@ -45,19 +47,27 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
         sandbox: Where its programs run.
         credentials: Finds a credential that the policy names.
         asker: Who is asked where a rule says so.
+        traffic: Where what crosses is counted; what crossed before counts in the budgets.
     """
     if not policy.grant.holds(Capability.NETWORK):
         yield None
         return
 
     async def write(happened: events.Event) -> None:
-        await journal.record(written(happened, session))
+        told = written(happened, session)
+        traffic.take(told)
+        await journal.record(told)
 
     programs = policy.grant is Grant.NETWORK_EXEC
     rules = RuleSet.of(policy.network)
     approval = EgressApproval(journal, session, asker)
     started = EgressGate.start(
-        rules, journal=write, credentials=credentials, approval=approval.ask, proxy=programs
+        rules,
+        journal=write,
+        credentials=credentials,
+        approval=approval.ask,
+        proxy=programs,
+        crossed=traffic.under(session),
     )
     async with started as gate:
         if programs:
@@ -67,7 +77,7 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
 
 def written(
     happened: events.Event, owner: str
-) -> event.EgressOpened | event.EgressRequested | event.EgressClosed:
+) -> event.EgressOpened | event.EgressRequested | event.EgressClosed | event.LimitHit:
     """Return a gate's event in the ledger's form.
 
     Args:
@@ -81,6 +91,8 @@ def written(
             return _opened(happened, owner)
         case events.Closed():
             return _closed(happened, owner)
+        case events.Spent(limit=limit, bound=bound, observed=observed, unit=unit, action=action):
+            return event.LimitHit(limit=limit, bound=bound, observed=observed, unit=unit, action=action)
         case _:
             assert_never(happened)
 

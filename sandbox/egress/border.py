@@ -8,12 +8,12 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Final, assert_never
 
-from sandbox.egress.budget import Budget
+from sandbox.egress.budget import Budget, BudgetSpentError
 from sandbox.egress.crossing import Crossing
 from sandbox.egress.ends import GoneError
 from sandbox.egress.errors import EgressDeniedError, UpstreamError
 from sandbox.egress.events import Decided
-from sandbox.egress.rules import Allowed, Denied, RuleSet, Wanted, decide
+from sandbox.egress.rules import Allowed, Crossed, Denied, RuleSet, Wanted, decide
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,12 +30,13 @@ class Border:
     Args:
         rules: What the session may reach; never changed.
         outside: The world.
+        crossed: What counts in its budgets already.
     """
 
-    def __init__(self, rules: RuleSet, outside: Outside) -> None:
+    def __init__(self, rules: RuleSet, outside: Outside, *, crossed: tuple[Crossed, ...] = ()) -> None:
         self.rules = rules
         self.secrets = outside.secrets
-        self.budget = Budget(rules.limits)
+        self.budget = Budget(rules.limits, crossed)
         self._outside = outside
         self._numbers = count(1)
         self._refusals = 0
@@ -69,10 +70,13 @@ class Border:
             why = "done"
         except EgressDeniedError as denial:
             why = denial.code
+            await self._spent(denial, event)
             await self._outside.record.record(denied(event, denial))
             raise
         except UpstreamError as failure:
             why = failure.code
+            if isinstance(failure, _TimeOverError):
+                await self._spent(crossing.share.out_of_time(self._outside.monotonic() - started), event)
             raise
         except GoneError:
             why = "gone"
@@ -84,6 +88,11 @@ class Border:
             self._closed(crossing)
             duration = self._outside.monotonic() - started
             await self._outside.record.record(crossing.closed(why=why, seconds=duration))
+
+    async def _spent(self, denial: EgressDeniedError, event: Decided) -> None:
+        """Write down that a bound was reached, once for each bound."""
+        if isinstance(denial, BudgetSpentError) and (news := denial.news(action=event.action)):
+            await self._outside.record.record(news)
 
     def _closed(self, crossing: Crossing) -> None:
         crossing.abort()
@@ -130,8 +139,11 @@ class Border:
         """Take what it needs of the budgets, ask a person unless `query` is None, and write it down."""
         share = self.budget.share(None if allowed.by_request else allowed.rule)
         try:
-            share.open(0 if allowed.by_request else 1)
+            share.open(
+                0 if allowed.by_request else 1, unseen=wanted.scheme == "tunnel" and not allowed.by_request
+            )
         except EgressDeniedError as denial:
+            await self._spent(denial, event)
             await self._record_refusal(denied(event, denial))
             raise
         try:
@@ -178,7 +190,11 @@ async def _bounded(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise UpstreamError("timeout", f"the connection's {seconds:.0f} s are over") from None
+        raise _TimeOverError("timeout", f"the connection's {seconds:.0f} s are over") from None
+
+
+class _TimeOverError(UpstreamError):
+    """Raised when a connection lasted as long as its budget lets it."""
 
 
 def denied(event: Decided, denial: EgressDeniedError) -> Decided:

@@ -62,4 +62,19 @@ class Closed:
     """Requests that were seen; of bytes whose requests are not seen, 1."""
 
 
-Event = Decided | Closed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """A bound of the session's or of a rule's was reached for the first time."""
+
+    limit: str
+    """`egress.sent_bytes`, `egress.requests` …; `egress.rule.sent_bytes` … where it is a rule's own."""
+    bound: int
+    observed: int
+    """What it would have come to, or came to."""
+    unit: str
+    """`bytes`, `requests`, `connections` or `ms`."""
+    action: str = ""
+    """The action that reached it; empty where that is not known."""
+
+
+Event = Decided | Closed | Spent

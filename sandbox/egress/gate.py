@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextlib import asynccontextmanager, contextmanager
-from itertools import count
 from typing import TYPE_CHECKING, Final, Self, assert_never
 
-from sandbox.egress.errors import EgressDeniedError, GateLostError, UpstreamError
-from sandbox.egress.fetch import DEFAULT_BODY_BYTES, Response
+from sandbox.egress.answers import Answers
+from sandbox.egress.errors import GateLostError, UpstreamError
+from sandbox.egress.fetch import DEFAULT_BODY_BYTES
+from sandbox.egress.owner import Owner
 from sandbox.egress.process import EgressProcess
 from sandbox.egress.relay import relay
 from sandbox.egress.wire import (
     Answered,
-    ApprovalGiven,
     ApprovalWanted,
     Cancelled,
     Failed,
     FetchAsked,
     Happened,
-    Noted,
     Ready,
     Refused,
-    SecretGiven,
     SecretWanted,
     Start,
     WireError,
@@ -32,16 +29,15 @@ from sandbox.egress.wire import (
 from sandbox.egress.written import Written
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from sandbox.egress.credentials import Credential, Headers
     from sandbox.egress.events import Decided
-    from sandbox.egress.rules import RuleSet
+    from sandbox.egress.fetch import Response
+    from sandbox.egress.owner import Approval, CredentialSource
+    from sandbox.egress.rules import Crossed, RuleSet
     from sandbox.egress.written import Journal
-
-    CredentialSource = Callable[[str], Awaitable[Credential | None]]
-    Approval = Callable[[Decided, str], Awaitable[str]]
 
 START_SECONDS: Final = 30.0
 MARGIN_SECONDS: Final = 30.0
@@ -77,14 +73,17 @@ class EgressGate:
         self.ca_certificate = ""
         self._process = process
         self._written = written
-        self._credentials = credentials
-        self._approval = approval
-        self._names = frozenset(rule.credential for rule in rules.rules if rule.credential)
+        self._owner = Owner(
+            process,
+            written=written,
+            credentials=credentials,
+            approval=approval,
+            names=frozenset(rule.credential for rule in rules.rules if rule.credential),
+            failed=self._lose,
+        )
         self._longest_seconds = rules.limits.connection_seconds + MARGIN_SECONDS
         self._action = ""
-        self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[Response]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._answers = Answers()
         self._lost = ""
         self._ready = asyncio.get_running_loop().create_future()
 
@@ -99,6 +98,7 @@ class EgressGate:
         approval: Approval = nobody,
         ca_file: Path | None = None,
         proxy: bool = False,
+        crossed: tuple[Crossed, ...] = (),
     ) -> AsyncIterator[Self]:
         """Start the process, and end it when the block is left.
 
@@ -109,6 +109,7 @@ class EgressGate:
             approval: Asks a person, where a rule says so; returns why not, empty when it was approved.
             ca_file: Further authorities for servers, PEM, of the operator's; None for none.
             proxy: Whether the container has `exec`, and so a loopback proxy; see `relay`.
+            crossed: What counts in the budgets already, because the session goes on.
 
         Raises:
             GateLostError: When the process does not start.
@@ -119,7 +120,7 @@ class EgressGate:
         gate = cls(process, Written(journal), credentials=credentials, approval=approval, rules=rules)
         listener = asyncio.create_task(gate._listen())
         try:
-            await gate._begin(Start(rules=rules, authorities=authorities, proxy=proxy))
+            await gate._begin(Start(rules=rules, authorities=authorities, proxy=proxy, crossed=crossed))
             yield gate
         finally:
             await gate._end(listener)
@@ -128,6 +129,12 @@ class EgressGate:
     def pid(self) -> int:
         """The process id of the egress process."""
         return self._process.pid
+
+    @contextmanager
+    def refusals(self) -> Iterator[list[Decided]]:
+        """Yield a list to which what is refused inside the block is added, up to a bound."""
+        with self._written.refusals() as refused:
+            yield refused
 
     @contextmanager
     def during(self, action: str) -> Iterator[None]:
@@ -172,8 +179,10 @@ class EgressGate:
             UpstreamError: When the world outside does not answer.
             GateLostError: When the process is gone, or its events could not be written down.
         """
+        self._check_alive()
+        number, answer = self._answers.wanted()
         asked = FetchAsked(
-            id=next(self._numbers),
+            id=number,
             method=method,
             url=url,
             headers=headers,
@@ -181,21 +190,18 @@ class EgressGate:
             body_bytes=body_bytes,
             render=render,
         )
-        self._check_alive()
-        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._waiting[asked.id] = answer
         try:
             async with asyncio.timeout(self._longest_seconds):
                 await self._process.tell(asked, body)
                 return await answer
         except TimeoutError:
-            self._process.send(Cancelled(id=asked.id))
+            self._process.send(Cancelled(id=number))
             raise UpstreamError("timeout", f"no answer within {self._longest_seconds:.0f} s") from None
         except asyncio.CancelledError:
-            self._process.send(Cancelled(id=asked.id))
+            self._process.send(Cancelled(id=number))
             raise
         finally:
-            self._waiting.pop(asked.id, None)
+            self._answers.forget(number)
 
     async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection to the proxy: what the container's loopback proxy accepted is copied into it.
@@ -251,68 +257,21 @@ class EgressGate:
                 if not self._ready.done():
                     self._ready.set_result(certificate)
             case Happened() as happened:
-                self._in_background(self._note(happened))
+                self._owner.note(happened)
             case SecretWanted() as wanted:
-                self._in_background(self._give(wanted))
+                self._owner.give(wanted)
             case ApprovalWanted() as question:
-                self._in_background(self._ask(question))
-            case Answered() as answered:
-                self._resolve(answered.id, _response(answered, blob))
-            case Refused() as refused:
-                denial = EgressDeniedError(
-                    refused.code, refused.message, hint=refused.hint, rule=refused.rule
-                )
-                self._resolve(refused.id, denial)
-            case Failed() as failed:
-                self._resolve(failed.id, UpstreamError(failed.code, failed.message, hint=failed.hint))
+                self._owner.ask(question)
+            case (Answered() | Refused() | Failed()) as answered:
+                self._answers.settle(answered, blob)
             case other:
                 assert_never(other)
 
-    async def _note(self, happened: Happened) -> None:
-        """Write an event down, then let the process go on. INVARIANT: a gate whose ledger failed is dead."""
-        durable = False
-        try:
-            durable = await self._written.write(happened.event)
-        finally:
-            if not durable:
-                self._lose("the ledger cannot be written")
-                self._process.kill()
-        if durable:
-            await self._process.tell(Noted(id=happened.id, durable=True))
-
-    async def _give(self, wanted: SecretWanted) -> None:
-        credential = None
-        if wanted.name in self._names:
-            with contextlib.suppress(Exception):
-                credential = await self._credentials(wanted.name)
-        await self._process.tell(SecretGiven(id=wanted.id, credential=credential))
-
-    async def _ask(self, question: ApprovalWanted) -> None:
-        """Ask a person; whatever goes wrong meanwhile is a no."""
-        why = "the question could not be put"
-        with contextlib.suppress(Exception):
-            why = await self._approval(question.event, question.query)
-        await self._process.tell(ApprovalGiven(id=question.id, why_not=why))
-
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _resolve(self, number: int, outcome: Response | Exception) -> None:
-        answer = self._waiting.get(number)
-        if answer is None or answer.done():
-            return
-        if isinstance(outcome, Response):
-            answer.set_result(outcome)
-        else:
-            answer.set_exception(outcome)
-
     def _lose(self, why: str) -> None:
         self._lost = self._lost or why
-        for answer in (self._ready, *self._waiting.values()):
-            if not answer.done():
-                answer.set_exception(self._gone())
+        if not self._ready.done():
+            self._ready.set_exception(self._gone())
+        self._answers.lose(self._gone)
 
     def _gone(self) -> GateLostError:
         error = GateLostError(f"the egress process is gone: {self._lost}")
@@ -336,23 +295,6 @@ class EgressGate:
                 await self._drop(listener)
 
     async def _drop(self, listener: asyncio.Task[None]) -> None:
-        tasks = (listener, *self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        listener.cancel()
+        await asyncio.gather(listener, self._owner.stop(), return_exceptions=True)
         await self._process.close()
-
-
-def _response(answered: Answered, body: bytes) -> Response:
-    return Response(
-        status=answered.status,
-        reason=answered.reason,
-        headers=answered.headers,
-        body=body,
-        truncated=answered.truncated,
-        bytes_sent=answered.bytes_sent,
-        bytes_received=answered.bytes_received,
-        address=answered.address,
-        rule=answered.rule,
-        url=answered.url,
-    )

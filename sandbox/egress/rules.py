@@ -38,6 +38,17 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Crossed:
+    """What has crossed under one rule before a gate was started, in a session that goes on."""
+
+    rule: str = ""
+    """The rule's name."""
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One host that may be reached, and what may be asked there: a policy's rule, as it crosses the pipe."""
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sandbox.egress.credentials import Credential
 from sandbox.egress.errors import DenialCode, EgressError, FailureCode
-from sandbox.egress.events import Closed, Decided
-from sandbox.egress.rules import RuleSet
+from sandbox.egress.events import Closed, Decided, Spent
+from sandbox.egress.rules import Crossed, RuleSet
 from sandbox.limits import MIB
 
 _LENGTHS: Final = Struct(">II")
@@ -39,6 +39,8 @@ class Start(Message):
     """Further ones for servers, PEM; empty for none."""
     proxy: bool
     """Whether connections from the container are served."""
+    crossed: tuple[Crossed, ...] = ()
+    """What counts in the budgets already."""
 
 
 class FetchAsked(Message):
@@ -104,7 +106,7 @@ class Happened(Message):
 
     kind: Literal["happened"] = "happened"
     id: int
-    event: Decided | Closed
+    event: Decided | Closed | Spent
 
 
 class SecretWanted(Message):

@@ -18,14 +18,15 @@ from cryptography.x509.oid import NameOID
 from policies.hosts import HostPattern
 from policies.urls import UrlPath
 from sandbox.egress.errors import GateLostError
+from sandbox.egress.events import Closed, Decided, Spent
 from sandbox.egress.gate import EgressGate, no_credentials, nobody
-from sandbox.egress.rules import Limits, Rule, RuleSet
+from sandbox.egress.rules import Crossed, Limits, Rule, RuleSet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from sandbox.egress.events import Closed, Decided, Event
+    from sandbox.egress.events import Event
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
 VALID_FROM = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
@@ -86,17 +87,22 @@ class Kept:
     @property
     def verdicts(self) -> list[tuple[str, str]]:
         """Verdict and code of each decision."""
-        return [(event.verdict, event.code) for event in self.events if hasattr(event, "verdict")]
+        return [(event.verdict, event.code) for event in self.decided]
 
     @property
     def closed(self) -> list[Closed]:
         """The connections' ends."""
-        return [event for event in self.events if not hasattr(event, "verdict")]  # type: ignore[misc]
+        return [event for event in self.events if isinstance(event, Closed)]
 
     @property
     def decided(self) -> list[Decided]:
         """The decisions."""
-        return [event for event in self.events if hasattr(event, "verdict")]  # type: ignore[misc]
+        return [event for event in self.events if isinstance(event, Decided)]
+
+    @property
+    def spent(self) -> list[tuple[str, int]]:
+        """Name and bound of each limit that was reached."""
+        return [(event.limit, event.bound) for event in self.events if isinstance(event, Spent)]
 
 
 @asynccontextmanager
@@ -108,6 +114,7 @@ async def gate_for(  # noqa: PLR0913 - settings with defaults
     credentials: object = no_credentials,
     approval: object = nobody,
     proxy: bool = False,
+    crossed: tuple[Crossed, ...] = (),
 ) -> AsyncIterator[Kept]:
     """Start a real gate and keep its events."""
     events: list[Event] = []
@@ -122,6 +129,7 @@ async def gate_for(  # noqa: PLR0913 - settings with defaults
         approval=approval,  # type: ignore[arg-type]
         ca_file=ca_file,
         proxy=proxy,
+        crossed=crossed,
     ) as gate:
         yield Kept(gate, events)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from policies.hosts import HostPattern
-from sandbox.egress.budget import Budget
+from sandbox.egress.budget import Budget, BudgetSpentError
 from sandbox.egress.errors import EgressDeniedError
-from sandbox.egress.rules import Limits, Rule
+from sandbox.egress.events import Spent
+from sandbox.egress.rules import Crossed, Limits, Rule
 
 FEW = Rule(host=HostPattern.parse("a.example.com"), limits=Limits(received_bytes=10, connections=1))
 
@@ -60,3 +61,41 @@ def test_what_one_account_refuses_is_counted_in_none() -> None:
         second.open()
 
     assert (budget.session.requests, budget.session.connections) == (1, 1)
+
+
+@pytest.mark.parametrize("limit", ["sent_bytes", "received_bytes", "requests"])
+def test_what_crossed_before_counts_for_the_session_and_for_its_own_rule(limit: str) -> None:
+    """The twin of each is another rule, or the same budget with less in it."""
+    before = (Crossed(rule=FEW.name, **{limit: 10}), Crossed(rule="another", **{limit: 90}))
+
+    with pytest.raises(EgressDeniedError, match="the session is spent: 100"):
+        Budget(Limits(**{limit: 100}), before).share(None).open()
+    own = Rule(host=FEW.host, limits=Limits(**{limit: 10}))
+    with pytest.raises(EgressDeniedError, match=r"rule `a.example.com` is spent: 10"):
+        Budget(Limits(**{limit: 101}), before).share(own).open()
+
+    Budget(Limits(**{limit: 101}), before).share(None).open()
+    Budget(Limits(**{limit: 101}), before[1:]).share(own).open()
+
+
+def test_a_bound_that_is_reached_is_news_once() -> None:
+    budget = Budget(Limits(sent_bytes=5))
+    told = []
+    for _ in range(2):
+        with pytest.raises(BudgetSpentError) as spent:
+            budget.share(None).send(7)
+        told.append(spent.value.news(action="s/1"))
+
+    assert told == [Spent(limit="egress.sent_bytes", bound=5, observed=7, unit="bytes", action="s/1"), None]
+
+
+def test_a_tunnel_that_broke_off_bars_further_tunnels_and_no_request() -> None:
+    budget = Budget(Limits(sent_bytes=5))
+    tunnel = budget.share(None)
+    tunnel.open(unseen=True)
+    with pytest.raises(BudgetSpentError):
+        tunnel.send(7)
+
+    with pytest.raises(BudgetSpentError):
+        budget.share(None).open(unseen=True)
+    budget.share(None).open()

@@ -1,0 +1,50 @@
+"""Count what a session's egress gates let through, from what the ledger tells of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from audit import event
+from sandbox.egress.rules import Crossed
+
+if TYPE_CHECKING:
+    from audit.fields import Event
+
+
+class Traffic:
+    """What a session's gates have let through, under which rule; connections that still run do not count.
+
+    A runner that is killed tells no ends, so what was open then is not counted either.
+    """
+
+    def __init__(self) -> None:
+        self._crossed: dict[tuple[str, str], Crossed] = {}
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that left."""
+        return sum(each.sent_bytes for each in self._crossed.values())
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that came in."""
+        return sum(each.received_bytes for each in self._crossed.values())
+
+    def under(self, owner: str) -> tuple[Crossed, ...]:
+        """Return what one gate has let through: the session's, or a connector's."""
+        return tuple(each for (whose, _), each in self._crossed.items() if whose == owner)
+
+    def take(self, happened: Event) -> None:
+        """Count what has ended; a tunnel that was read counts by its requests."""
+        if not isinstance(happened, event.EgressClosed):
+            return
+        owner = happened.connection.rpartition("/")[0]
+        was_read = not happened.method and not happened.address and happened.requests
+        before = self._crossed.get((owner, happened.rule), Crossed(rule=happened.rule))
+        self._crossed[owner, happened.rule] = replace(
+            before,
+            sent_bytes=before.sent_bytes + happened.sent_bytes,
+            received_bytes=before.received_bytes + happened.received_bytes,
+            requests=before.requests + (0 if was_read else 1),
+        )

@@ -1,0 +1,101 @@
+"""Do for the egress process what only its owner can: write down, hand out a credential, ask a person."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from sandbox.egress.wire import ApprovalGiven, Noted, SecretGiven
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from sandbox.egress.credentials import Credential
+    from sandbox.egress.events import Decided
+    from sandbox.egress.process import EgressProcess
+    from sandbox.egress.wire import ApprovalWanted, Happened, SecretWanted
+    from sandbox.egress.written import Written
+
+    CredentialSource = Callable[[str], Awaitable[Credential | None]]
+    Approval = Callable[[Decided, str], Awaitable[str]]
+
+
+class Owner:
+    """What the process may ask of its owner.
+
+    Args:
+        process: It.
+        written: Where its events go.
+        credentials: Finds a credential by name.
+        approval: Asks a person; returns why not, empty when it was approved.
+        names: The credentials that a rule has; no other is handed out.
+        failed: Told when an event could not be written down, before the process is killed.
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword-only parts, made in one place
+        self,
+        process: EgressProcess,
+        *,
+        written: Written,
+        credentials: CredentialSource,
+        approval: Approval,
+        names: frozenset[str],
+        failed: Callable[[str], None],
+    ) -> None:
+        self._process = process
+        self._written = written
+        self._credentials = credentials
+        self._approval = approval
+        self._names = names
+        self._failed = failed
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def note(self, happened: Happened) -> None:
+        """Write an event down, and let the process go on."""
+        self._in_background(self._note(happened))
+
+    def give(self, wanted: SecretWanted) -> None:
+        """Hand out a credential, if a rule names it."""
+        self._in_background(self._give(wanted))
+
+    def ask(self, question: ApprovalWanted) -> None:
+        """Ask a person."""
+        self._in_background(self._ask(question))
+
+    async def stop(self) -> None:
+        """Leave nothing running."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _note(self, happened: Happened) -> None:
+        """INVARIANT: a gate whose ledger failed is dead."""
+        durable = False
+        try:
+            durable = await self._written.write(happened.event)
+        finally:
+            if not durable:
+                self._failed("the ledger cannot be written")
+                self._process.kill()
+        if durable:
+            await self._process.tell(Noted(id=happened.id, durable=True))
+
+    async def _give(self, wanted: SecretWanted) -> None:
+        credential = None
+        if wanted.name in self._names:
+            with contextlib.suppress(Exception):
+                credential = await self._credentials(wanted.name)
+        await self._process.tell(SecretGiven(id=wanted.id, credential=credential))
+
+    async def _ask(self, question: ApprovalWanted) -> None:
+        """Whatever goes wrong meanwhile is a no."""
+        why = "the question could not be put"
+        with contextlib.suppress(Exception):
+            why = await self._approval(question.event, question.query)
+        await self._process.tell(ApprovalGiven(id=question.id, why_not=why))
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
