@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from policies.capability import Capability
+from policies.explain_bounds import bounds
 from policies.grant import Grant
 from policies.lawful import private_reads
 from policies.lint_commands import callable_commands
 from policies.package_data import default_paths
-from policies.wording import listed, wrapped
+from policies.wording import listed, quoted, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from policies.canonical import Plain
     from policies.facts import ArgumentFacts, CommandFacts
+    from policies.files_block import FilesBlock
+    from policies.globs import Glob
     from policies.network_block import EgressRule
     from policies.policy import Policy
 
@@ -107,7 +110,7 @@ def explain(policy: Policy, commands: Sequence[CommandFacts]) -> Explanation:
         Section("An agent under this policy can", tuple(_can(policy, commands))),
         Section("It cannot", tuple(_cannot(policy))),
         Section("What is left possible", (*_LEFT[policy.grant], *_left(policy))),
-        Section("What bounds that", tuple(_bounds(policy))),
+        Section("What bounds that", tuple(bounds(policy))),
         Section("Where data can go", tuple(_destinations(policy, commands))),
         Section("What no rule here holds", tuple(_not_held(policy))),
     )
@@ -122,12 +125,14 @@ def _can(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[str]:
             "direct": "read the workspace and change it at once, without a review",
         }
         yield words[policy.files.access]
-    if policy.exec is not None:
+    if policy.exec is not None and (policy.exec.programs.any_program or policy.exec.programs.names):
         programs = policy.exec.programs
         named = "any program" if programs.any_program else listed(programs.names)
         yield f"start {named} of the image `{policy.exec.image}`, with whatever program text it writes"
     for rule in policy.network.allow if policy.network else ():
         yield f"ask {_host(policy, rule)}"
+    if policy.outputs is not None:
+        yield f"leave you the folder `{policy.outputs}` of its scratch folder, kept at the end of the session"
     asked = policy.commands.ask
     can_call = callable_commands(policy, commands)
     free = [facts.name for facts in can_call if not any(pattern.matches(facts.path) for pattern in asked)]
@@ -139,7 +144,8 @@ def _can(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[str]:
 def _host(policy: Policy, rule: EgressRule) -> str:
     read = rule.by_request or policy.grant is not Grant.NETWORK_EXEC
     methods = listed(sorted(rule.effective_methods)) if read else "any method (its requests are not read)"
-    paths = f" at {listed(path.text for path in rule.paths)}" if rule.paths is not None else ""
+    groups = (f" at {listed(path.text for path in group)}" for group in rule.path_groups)
+    paths = " and".join(groups)
     ports = f" on port {listed(rule.ports)}" if rule.ports != (443,) else ""
     credential = f", with the credential `{rule.credential}`, which it never sees" if rule.credential else ""
     how = "any bytes at all" if rule.protocol == "tcp" else methods
@@ -149,19 +155,42 @@ def _host(policy: Policy, rule: EgressRule) -> str:
 
 def _cannot(policy: Policy) -> Iterator[str]:
     if not policy.grant.holds(Capability.FILES):
-        yield "see any file of yours: it has a private scratch folder, gone at the end"
+        kept = f", but for `{policy.outputs}`" if policy.outputs else ""
+        yield f"see any file of yours: it has a private scratch folder, gone at the end{kept}"
     if not policy.grant.holds(Capability.NETWORK):
         yield "reach any network: there is no proxy, no route and no name resolution"
+    elif policy.network is None or not any(rule.private for rule in policy.network.allow):
+        yield "reach private, loopback, link-local and metadata addresses, by whatever name"
     if not policy.grant.holds(Capability.EXEC):
         yield "start any program: the kernel refuses it, and the image is empty"
+    elif not policy.exec or not (policy.exec.programs.any_program or policy.exec.programs.names):
+        image = f" of the image `{policy.exec.image}`" if policy.exec else ""
+        yield f"start a program{image} by `run`: `exec.programs` names none"
+    for pattern in policy.commands.deny:
+        yield f"call `{pattern.text}`: `deny` wins over whatever allows it"
+    for host in policy.network.deny if policy.network else ():
+        yield f"reach `{host.text}`: `deny` wins over whatever allows it"
     if policy.files is not None:
-        hidden = len(policy.files.hide) + (len(default_paths("hide")) if policy.files.hide_defaults else 0)
-        guards = len(default_paths("protect")) if policy.files.protect_defaults else 0
-        yield f"see what {hidden} patterns hide: secrets' usual places, and `files.hide`"
-        protected = len(policy.files.protect) + guards
-        what = "what the host runs or obeys later, and `files.protect`"
-        yield f"have changes applied to what {protected} patterns protect: {what}"
+        yield from _cannot_touch(policy.files)
     yield "gain a capability: no approval, flag, resume or child adds one"
+
+
+def _cannot_touch(files: FilesBlock) -> Iterator[str]:
+    if files.access == "read":
+        yield "write, move or remove a file: `access` is `read`"
+    secrets = f"secrets' usual places ({len(default_paths('hide'))} patterns)" if files.hide_defaults else ""
+    if hidden := " and ".join(filter(None, (secrets, _globs(files.hide)))):
+        yield f"see {hidden}"
+    if files.access == "read":
+        return
+    later = f"what the host runs or obeys later ({len(default_paths('protect'))} patterns)"
+    guards = (later if files.protect_defaults else "", _globs(files.protect))
+    if protected := " and ".join(filter(None, guards)):
+        yield f"have changes applied to {protected}"
+
+
+def _globs(globs: tuple[Glob, ...]) -> str:
+    return listed(glob.text for glob in globs) if globs else ""
 
 
 def _left(policy: Policy) -> Iterator[str]:
@@ -169,6 +198,10 @@ def _left(policy: Policy) -> Iterator[str]:
         yield "change your files at once: `access: direct` has no review"
     if policy.files is not None and not policy.files.hide_defaults:
         yield "read the usual places of secrets: `hide_defaults` is off"
+    for glob in policy.files.visible if policy.files else ():
+        yield f"read {quoted(glob.text)}, a usual place of secrets: `visible` shows it"
+    if policy.exec is not None and policy.exec.contents == "public":
+        yield f"see what the image `{policy.exec.image}` holds; it is declared public, and nobody checks that"
     for rule in private_reads(policy):
         yield f"read what is private at `{rule.host.text}` with `{rule.credential}`: that counts as files"
     for rule in policy.network.allow if policy.network else ():
@@ -176,29 +209,6 @@ def _left(policy: Policy) -> Iterator[str]:
             yield f"read at `{rule.host.text}` what is declared public; nobody checks that it is"
         if rule.private:
             yield f"reach private addresses under the name `{rule.host.text}`"
-
-
-def _bounds(policy: Policy) -> Iterator[str]:
-    budget, isolation = policy.budget, policy.isolation
-    yield (
-        f"{int(budget.turns)} turns, {int(budget.tokens):,} tokens, {budget.cost_usd:g} US dollars and "
-        f"{budget.wall_time.text} of time"
-    )
-    yield (
-        f"{isolation.memory.text} of memory, {isolation.cpus:g} processors, "
-        f"{int(isolation.processes)} processes, {isolation.scratch.text} of scratch"
-    )
-    if policy.network is not None:
-        limits = policy.network.limits
-        sent, received = limits.sent_bytes.text, limits.received_bytes.text
-        yield f"{sent} sent, {received} received, {int(limits.requests)} requests in all"
-    if policy.files is not None and policy.files.access != "read":
-        limits_of_files = policy.files.limits
-        most = int(limits_of_files.written_files)
-        yield f"{limits_of_files.written_bytes.text} written, in at most {most} files"
-    for rule in policy.commands.rules:
-        if rule.max_calls is not None:
-            yield f"`{rule.command.text}` at most {int(rule.max_calls)} times"
 
 
 def _destinations(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[str]:

@@ -51,12 +51,18 @@ def callable_commands(policy: Policy, commands: Sequence[CommandFacts]) -> tuple
 
 def _callable(policy: Policy, facts: CommandFacts) -> bool:
     block = policy.commands
-    if not facts.needs <= policy.grant.capabilities:
+    if not facts.needs <= policy.grant.capabilities or _writes_in_vain(policy, facts):
         return False
     if any(pattern.matches(facts.path) for pattern in block.deny):
         return False
     named = any(pattern.matches(facts.path) for pattern in (*block.allow, *block.ask))
     return named or facts.path == FINISH
+
+
+def _writes_in_vain(policy: Policy, facts: CommandFacts) -> bool:
+    """Tell whether a command always writes, where nothing can be written."""
+    only_read = policy.files is not None and policy.files.access == "read"
+    return only_read and any(argument.role == "write" and argument.positional for argument in facts.arguments)
 
 
 def _none(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Finding]:
@@ -90,6 +96,9 @@ def _unknown(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Findi
             missing = listed(in_order(meant[0].needs - policy.grant.capabilities))
             what = f"command `{pattern.text}` is allowed, but needs {missing}, which the grant does not hold"
             yield Finding("never-usable", what, "remove it", pattern.at)
+        elif pattern in (*block.allow, *block.ask) and all(_writes_in_vain(policy, facts) for facts in meant):
+            what = f"command `{pattern.text}` writes, and `access` is `read`: every call of it is denied"
+            yield Finding("never-usable", what, "remove it, or write `access: stage`", pattern.at)
 
 
 def _shadowed(policy: Policy) -> Iterator[Finding]:

@@ -29,6 +29,16 @@ def _topics(body: str) -> list[str]:
         ("grant: [files]\ncommands: {allow: [files read, http get]}\n", ["never-usable"]),
         ("grant: [files]\ncommands: {allow: [files read, 'files *']}\n", ["shadowed"]),
         (
+            "grant: [files]\nfiles: {access: read}\ncommands: {allow: [files read, files write]}\n",
+            ["never-usable"],
+        ),
+        (
+            "grant: [files]\nfiles: {access: read}\ncommands: {allow: [files read], ask: [files write]}\n",
+            ["never-usable"],
+        ),
+        ("grant: [files]\nfiles: {access: read}\ncommands: {allow: ['files *']}\n", []),
+        ("grant: [files]\nfiles: {access: stage}\ncommands: {allow: [files read, files write]}\n", []),
+        (
             "grant: [files]\ncommands: {allow: ['files *', files read], deny: [files read]}\n",
             ["shadowed", "shadowed"],
         ),
