@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sandbox.guest.doors import PORT
-from sandbox.guest.trust import NAME
+from sandbox.guest.trust import JAVA_NAME, NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,14 @@ PROXY: Final = f"http://127.0.0.1:{PORT}"
 _PROXY_NAMES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _DIRECT: Final = "localhost,127.0.0.1,::1"
 """Servers that the agent's own programs start are in the container, and the proxy is not the way to them."""
+_JAVA_PROXY: Final = " ".join(
+    f"-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={PORT}" for scheme in ("http", "https")
+)
+_JAVA_DIRECT: Final = "-Dhttp.nonProxyHosts=localhost|127.0.0.1|[::1]"
+_JAVA: Final = "JAVA_TOOL_OPTIONS"
+"""Read by every Java virtual machine, which says so on stderr; it reads no variable for proxies."""
+_NODE: Final = {"NODE_USE_ENV_PROXY": "1"}
+"""Since Node 22.21 and 24.0, `fetch` and `http` read the usual variables when this one says so."""
 _TRUST_NAMES: Final = (
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
@@ -23,19 +31,24 @@ _TRUST_NAMES: Final = (
     "GIT_SSL_CAINFO",
     "NODE_EXTRA_CA_CERTS",
     "PIP_CERT",
+    "CARGO_HTTP_CAINFO",
+    "AWS_CA_BUNDLE",
 )
 
 
 def proxy_environment() -> Mapping[str, str]:
     """Return what points programs to the loopback proxy; some read capital names, some small ones."""
     names = {**dict.fromkeys(_PROXY_NAMES, PROXY), "NO_PROXY": _DIRECT}
-    return {**names, **{name.lower(): value for name, value in names.items()}}
+    small = {name.lower(): value for name, value in names.items()}
+    return {**names, **small, **_NODE, _JAVA: f"{_JAVA_PROXY} {_JAVA_DIRECT}"}
 
 
 def trust_environment(bundle: str) -> Mapping[str, str]:
     """Return what points programs to a file of authorities.
 
     Args:
-        bundle: Its path inside the container.
+        bundle: Its path inside the container; Java's form of it stands beside it.
     """
-    return dict.fromkeys(_TRUST_NAMES, bundle)
+    store = f"{bundle.rpartition('/')[0]}/{JAVA_NAME.decode()}"
+    trust = f"-Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStoreType=JKS"
+    return {**dict.fromkeys(_TRUST_NAMES, bundle), _JAVA: f"{_JAVA_PROXY} {_JAVA_DIRECT} {trust}"}

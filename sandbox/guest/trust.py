@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .arguments import Arguments
+from .keystore import java_keystore
 from .refusal import RefusedError
 
 TYPE_CHECKING = False
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from .task import Task
 
 NAME = b".pairlock-authorities.pem"
+JAVA_NAME = b".pairlock-authorities.jks"
 MOST_BYTES = 4 << 20
 _MOST_GIVEN_BYTES = 64 * 1024
 # Where distributions keep them: Debian and Alpine, Fedora, SUSE, OpenSSL's own default.
@@ -26,7 +28,7 @@ _PLACES = (
 
 
 def write_bundle(task: Task, beneath: Beneath) -> Object:
-    """Write the image's authorities and those of the body into one file of the root folder."""
+    """Write the image's authorities and those of the body into the root folder: as PEM, and as Java's."""
     Arguments(task.values, frozenset({"timeout_seconds"}))
     given = bytearray()
     while data := task.receive_body():
@@ -34,14 +36,20 @@ def write_bundle(task: Task, beneath: Beneath) -> Object:
         if len(given) > _MOST_GIVEN_BYTES:
             raise RefusedError("limit", f"the authorities are longer than `{_MOST_GIVEN_BYTES}` bytes")
     found = _of_the_image()
-    descriptor = beneath.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o444)
+    pem = found + bytes(given)
+    _write(beneath, NAME, pem)
+    _write(beneath, JAVA_NAME, java_keystore(pem))
+    return {"image_bytes": len(found), "given_bytes": len(given)}
+
+
+def _write(beneath: Beneath, name: bytes, content: bytes) -> None:
+    descriptor = beneath.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o444)
     try:
-        content = memoryview(found + bytes(given))
-        while content:
-            content = content[os.write(descriptor, content) :]
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
     finally:
         os.close(descriptor)
-    return {"image_bytes": len(found), "given_bytes": len(given)}
 
 
 def _of_the_image() -> bytes:

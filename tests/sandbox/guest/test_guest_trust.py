@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.errors import OperationFailedError
-from sandbox.guest.trust import NAME
+from sandbox.guest.keystore import java_keystore
+from sandbox.guest.trust import JAVA_NAME, NAME
 from tests.sandbox.guest.launch import running
 
 if TYPE_CHECKING:
@@ -23,6 +24,17 @@ async def test_the_images_authorities_come_first_and_the_sessions_are_whole(tmp_
     written = (tmp_path / NAME.decode()).read_bytes()
     assert written.endswith(OURS)
     assert answer.result == {"image_bytes": len(written) - len(OURS), "given_bytes": len(OURS)}
+    assert (tmp_path / JAVA_NAME.decode()).read_bytes() == java_keystore(written)
+
+
+def test_a_keystore_holds_each_certificate_once_and_leaves_out_what_is_none() -> None:
+    """Whether Java reads it is tried with Java: tests/promises/test_clients_tls.py."""
+    broken = OURS.replace(b"AAAA", b"A")
+
+    store = java_keystore(b"# words\n" + OURS + broken + OURS + b"-----BEGIN CERTIFICATE-----\nAA")
+
+    entry = b"\0\0\0\2\0\x010" + bytes(8) + b"\0\x05X.509\0\0\0\3" + bytes(3)
+    assert store[:-20] == b"\xfe\xed\xfe\xed\0\0\0\2\0\0\0\1" + entry
 
 
 async def test_more_authorities_than_a_session_has_are_refused(tmp_path: Path) -> None:
