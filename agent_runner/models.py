@@ -119,6 +119,7 @@ def _served(name: str, found: OpenAIModel | AnthropicModel, notice: Callable[[st
         prompt_cache=isinstance(found, AnthropicModel) and found.prompt_cache,
         proxy=found.proxy,
         price=found.price,
+        dynamo=found.dynamo if isinstance(found, OpenAIModel) else None,
     )
     patience = Patience(attempts=found.attempts, notice=notice)
     if isinstance(found, OpenAIModel):

@@ -62,8 +62,9 @@ class OpenAIBackend:
         sent = len(json.dumps([request["messages"], request.get("tools")], ensure_ascii=False))
 
         async def attempt() -> Reply:
+            await self.talk.require_ready()
             reader = ChatReader()
-            answer = await sdk.chat.completions.create(**cast("dict[str, Any]", request))
+            answer = await sdk.chat.completions.create(**cast("dict[str, Any]", _as_the_sdk_takes(request)))
             if request["stream"]:
                 await self.talk.read(cast("Stream", answer), reader)
             else:
@@ -105,6 +106,12 @@ class OpenAIBackend:
         return self._made
 
 
+def _as_the_sdk_takes(request: Wire) -> Wire:
+    """Return a request with Dynamo's member where the SDK takes what OpenAI's API does not have."""
+    known = {name: value for name, value in request.items() if name != "nvext"}
+    return {**known, "extra_body": {"nvext": request["nvext"]}} if "nvext" in request else known
+
+
 def chat_request(server: Server, messages: Sequence[Message], tools: Sequence[Tool]) -> Wire:
     """Return the request's body; pure, so that the same conversation is the same bytes."""
     request: Wire = {
@@ -122,4 +129,6 @@ def chat_request(server: Server, messages: Sequence[Message], tools: Sequence[To
         # OpenAI's reasoning models refuse the older name, and some other servers do not know the newer one.
         newer = f"//{_OPENAI}/" in server.base_url
         request["max_completion_tokens" if newer else "max_tokens"] = server.output_tokens
+    if server.dynamo is not None:
+        request["nvext"] = server.dynamo.beside()
     return request

@@ -13,6 +13,7 @@ from agent_runner.backends.backend import (
     Usage,
     UserMessage,
 )
+from agent_runner.backends.dynamo import hit_rate
 from agent_runner.backends.failure import Failure, ModelServerError, is_error_chunk, stream_error
 from agent_runner.backends.pieces import PartialCall, Pieces, count, items, members
 from agent_runner.backends.wording import called_arguments, called_name, safe_text
@@ -67,6 +68,7 @@ class ChatReader:
     def __init__(self) -> None:
         self.pieces = Pieces()
         self._by_index: dict[int, PartialCall] = {}
+        self._hit_rate = 0.0
 
     def take(self, chunk: Mapping[str, object]) -> None:
         """Take one chunk.
@@ -76,8 +78,9 @@ class ChatReader:
         """
         if is_error_chunk(chunk):
             raise stream_error("the model's server", chunk)
+        self._hit_rate = hit_rate(chunk) or self._hit_rate
         if chunk.get("usage"):
-            self.pieces.usage = _usage(members(chunk["usage"]))
+            self.pieces.usage = _usage(members(chunk["usage"]), self._hit_rate)
         for choice in items(chunk.get("choices"))[:1]:
             self._choice(members(choice))
 
@@ -132,10 +135,12 @@ def _begins_another(
     return name != known.name and bool(known.arguments) if has_index else True
 
 
-def _usage(usage: Mapping[str, object]) -> Usage:
+def _usage(usage: Mapping[str, object], hit_rate: float) -> Usage:
+    """Return the count; where Dynamo's workers prefill apart, only its router counts what was cached."""
     sent = count(usage, "prompt_tokens", "input_tokens")
     details = members(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     cached = count(details, "cached_tokens") or count(usage, "prompt_cache_hit_tokens", "cached_tokens")
+    cached = cached or round(hit_rate * sent)
     return Usage(
         input_tokens=sent,
         output_tokens=count(usage, "completion_tokens", "output_tokens"),

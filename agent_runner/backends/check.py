@@ -62,6 +62,9 @@ async def check(backend: Served) -> AsyncIterator[Finding]:
         ModelServerError: When the server gives no reply at all.
     """
     yield await _listed(backend)
+    if backend.talk.server.dynamo is not None:
+        await backend.talk.tried(backend.talk.require_ready)
+        yield Finding(name="ready", standing="yes", text="Dynamo's workers are there")
     talk: tuple[Message, ...] = (
         SystemMessage(text=_SYSTEM),
         UserMessage(text=f"Answer with the word `{_WORD}`."),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
+from agent_runner.backends.dynamo import EXTRA_FIELDS, HINTS
 from agent_runner.backends.failure import Failure, ModelServerError, one_line
 
 Api = Literal["chat", "messages"]
@@ -18,7 +19,7 @@ Fields = frozenset[str]
 _TOP: Final[dict[Api, Fields]] = {
     "chat": frozenset(
         {"model", "messages", "tools", "tool_choice", "parallel_tool_calls", "stream", "stream_options"}
-        | {"max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed"}
+        | {"max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "nvext"}
     ),
     "messages": frozenset(
         {"model", "messages", "tools", "tool_choice", "stream", "system", "max_tokens", "cache_control"}
@@ -57,6 +58,7 @@ def require_closed(api: Api, body: object) -> None:
     _only(request, _TOP[api], "request")
     _only(_object(request.get("stream_options", {}), "stream_options"), frozenset({"include_usage"}), "")
     _cache(request)
+    _dynamo(_object(request.get("nvext", {}), "nvext"))
     for message in _list(request.get("messages"), "messages"):
         _chat_message(message) if api == "chat" else _message(message)
     for tool in _list(request.get("tools", []), "tools"):
@@ -64,6 +66,17 @@ def require_closed(api: Api, body: object) -> None:
     system = request.get("system", "")
     if not isinstance(system, str):
         _blocks(system, "system", allowed=("text",))
+
+
+def _dynamo(given: Mapping[str, object]) -> None:
+    """Let hints to a scheduler pass, each a number or a yes: they hold no text and name no place."""
+    _only(given, frozenset({"agent_hints", "extra_fields"}), "nvext")
+    hints = _object(given.get("agent_hints", {}), "agent_hints")
+    _only(hints, HINTS, "agent_hints")
+    if not all(isinstance(hint, int) for hint in hints.values()):
+        raise _refused("agent_hints that are no numbers")
+    if given.get("extra_fields", list(EXTRA_FIELDS)) != list(EXTRA_FIELDS):
+        raise _refused("such `extra_fields`")
 
 
 def _chat_message(message: object) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from agent_runner.backends.checked_yaml import read_checked
+from agent_runner.backends.dynamo import Dynamo
 from agent_runner.backends.key import KeyReference
 from agent_runner.connectors_configured import ConfiguredConnectors
 from agent_runner.credentials import CredentialReference
@@ -110,6 +111,8 @@ class OpenAIModel(_ServedModel):
 
     backend: Literal["openai"]
     base_url: ServerUrl = "https://api.openai.com/v1"
+    dynamo: Dynamo | None = None
+    """What NVIDIA Dynamo is told beside the conversation; for other servers it is left out."""
 
     @model_validator(mode="after")
     def _private(self) -> OpenAIModel:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx2
 from pydantic import BaseModel
 
+from agent_runner.backends.dynamo import ready_path, require_ready
 from agent_runner.backends.failure import (
     Failure,
     ModelServerError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from agent_runner.backends.backend import Reply, Usage
     from agent_runner.backends.closed import Api
     from agent_runner.backends.configuration import Price
+    from agent_runner.backends.dynamo import Dynamo
     from agent_runner.backends.pieces import Pieces
 
 T = TypeVar("T")
@@ -55,6 +58,8 @@ class Server:
     proxy: str | None = None
     price: Price | None = None
     """What its tokens cost; None where the operator does not say."""
+    dynamo: Dynamo | None = None
+    """What NVIDIA Dynamo is told beside the conversation; None for other servers."""
 
     @property
     def where(self) -> str:
@@ -102,6 +107,7 @@ class Talk:
         self._patience = patience
         self._key: Key | None = None
         self._client: httpx2.AsyncClient | None = None
+        self._session = secrets.token_hex(16) if server.dynamo is not None else ""
 
     async def client(self) -> httpx2.AsyncClient:
         """Return the client, which is made, and its key fetched, when it is first wanted."""
@@ -115,9 +121,25 @@ class Talk:
                 self._key,
                 silence_seconds=server.silence_seconds,
                 proxy=server.proxy,
+                session=self._session,
+                ready_path=ready_path(server.model) if server.dynamo is not None else "",
             )
             self._client = client_through(door)
         return self._client
+
+    async def require_ready(self) -> None:
+        """Return when Dynamo's model is ready, and at once for a server that is none.
+
+        Its frontend answers 404 while no worker is there, as it does for a model that will never be.
+
+        Raises:
+            ModelServerError: When it is not.
+        """
+        if self.server.dynamo is None:
+            return
+        client = await self.client()
+        answer = await client.get(self.server.base_url + ready_path(self.server.model))
+        require_ready(self.server.where, answer.status_code, _json_or_text(answer.content))
 
     async def replied(self, attempt: Callable[[], Awaitable[Reply]]) -> Reply:
         """Return the reply that an attempt returns, and what it cost; otherwise as `tried`."""
@@ -206,6 +228,13 @@ def plain(value: object) -> Mapping[str, object]:
             failure=Failure(kind="broken"),
         )
     return value
+
+
+def _json_or_text(raw: bytes) -> object:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw
 
 
 def _json_object(raw: bytes) -> Mapping[str, object]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import httpx2
 
 from agent_runner.backends.closed import Api, require_closed
+from agent_runner.backends.dynamo import SESSION_HEADER
 from agent_runner.backends.failure import Failure, ModelServerError
 from agent_runner.package import pairlock_version
 
@@ -36,6 +37,8 @@ class Door(httpx2.AsyncBaseTransport):
         connect_seconds: The longest wait for a connection.
         silence_seconds: The longest wait for the next byte.
         proxy: A proxy of the operator's, None for none; the environment's proxies are not used.
+        session: What keeps a session with one worker of NVIDIA Dynamo; empty for other servers.
+        ready_path: Where, below `base_url`, Dynamo says whether its model is ready; empty for other servers.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of one connection
@@ -47,10 +50,14 @@ class Door(httpx2.AsyncBaseTransport):
         connect_seconds: float = 15.0,
         silence_seconds: float = 120.0,
         proxy: str | None = None,
+        session: str = "",
+        ready_path: str = "",
     ) -> None:
         self._base = httpx2.URL(base_url)
         self._api: Api = api
         self._key = key
+        self._session = session
+        self._ready_path = ready_path
         self._timeout = {
             "connect": connect_seconds,
             "read": silence_seconds,
@@ -87,18 +94,23 @@ class Door(httpx2.AsyncBaseTransport):
         root = base.path.rstrip("/")
         is_ours = (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
         posted = request.method == "POST" and url.path == root + _ENDPOINTS[self._api]
-        listed = request.method == "GET" and url.path == root + _LISTS[self._api]
+        listed = request.method == "GET" and url.raw_path.decode("ascii") in self._gets(root)
         if not is_ours or url.query or url.userinfo or not (posted or listed):
             raise ModelServerError(
                 f"capability: a request of `{request.method}` to `{url.host}{url.path}` is not this model's",
                 failure=Failure(kind="capability"),
             )
 
+    def _gets(self, root: str) -> set[str]:
+        return {root + path for path in (_LISTS[self._api], self._ready_path) if path}
+
     def _replace_headers(self, request: httpx2.Request) -> None:
         kept = {name: value for name, value in request.headers.items() if name in _KEPT_HEADERS}
         host = request.headers.get("host", "")
         fresh = {"host": host, **kept, "accept-encoding": "identity"}
         fresh["user-agent"] = f"pairlock/{pairlock_version()}"
+        if self._session:
+            fresh[SESSION_HEADER] = self._session
         if self._key is not None:
             name, prefix = ("authorization", "Bearer ") if self._api == "chat" else ("x-api-key", "")
             fresh[name] = f"{prefix}{self._key.value}"

@@ -12,11 +12,13 @@ from agent_runner.backends.anthropic_messages import messages_request
 from agent_runner.backends.backend import SystemMessage, UserMessage
 from agent_runner.backends.chat_completions import chat_request
 from agent_runner.backends.closed import Api, require_closed
+from agent_runner.backends.dynamo import Dynamo
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.key import Key
 from agent_runner.backends.server import Server
 from agent_runner.backends.wire import Door, client_through
 from cli_tools.schema import Tool
+from policies.units import Count
 from tests.contract.model_server import PATHS, ModelServer, Saying, serving
 
 URL = "https://elsewhere.example/x"
@@ -59,6 +61,9 @@ CHAT_WAYS_OUT: dict[str, dict[str, Any]] = {
     "storing": {"store": True},
     "metadata": {"metadata": {"a": "b"}},
     "engine's own field": {"nvext": {"annotations": []}},
+    "another hint": {"nvext": {"agent_hints": {"priority": 1, "url": 2}}},
+    "a hint in words": {"nvext": {"agent_hints": {"priority": URL}}},
+    "more than timings": {"nvext": {"extra_fields": ["timing", "engine_data"]}},
     "guided by a URL": {"guided_json": URL},
     "unknown field": {"anything": 1},
     "role": {"messages": [{"role": "developer", "content": "x"}]},
@@ -156,6 +161,21 @@ def test_what_the_backends_write_is_within_the_schema() -> None:
         server = Server(base_url="http://127.0.0.1/v1", model="m", **more)
         require_closed("chat", json.loads(json.dumps(chat_request(server, talk, tools))))
         require_closed("messages", json.loads(json.dumps(messages_request(server, talk, tools))))
+
+
+def test_hints_for_dynamo_are_within_the_schema() -> None:
+    """The positive twin: numbers for its scheduler, and only where the operator configured them."""
+    hints = Dynamo(priority=-3, expected_output=Count(9), speculative_prefill=True)
+    talk = (UserMessage(text="u"),)
+    told = chat_request(Server(base_url="http://127.0.0.1/v1", model="m", dynamo=hints), talk, ())
+    untold = chat_request(Server(base_url="http://127.0.0.1/v1", model="m"), talk, ())
+
+    require_closed("chat", told)
+    assert told["nvext"] == {
+        "agent_hints": {"priority": -3, "osl": 9, "speculative_prefill": True},
+        "extra_fields": ["timing"],
+    }
+    assert "nvext" not in untold
 
 
 def test_the_library_that_carries_requests_is_the_one_that_the_door_is_made_for() -> None:

@@ -1,0 +1,113 @@
+"""What a model with `dynamo` in its configuration is asked and told, by a server that imitates it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent_runner.backends.chat_wire import ChatReader
+from agent_runner.backends.configuration import OpenAIModel, read_configuration
+from agent_runner.backends.dynamo import Dynamo
+from agent_runner.errors import InvalidInputError
+from policies.units import Count
+from tests.contract.asking import asked, backend_for, refused
+from tests.contract.model_server import Asked, Line, Saying, answer, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+READY = {"model": "m", "ready": True, "namespaces": {}}
+MISSING = {"ready": False, "namespaces": {"n": {"missing_worker_types": ["prefill"]}}}
+
+
+def imitating(*readiness: tuple[int, object]) -> Any:
+    """Return a play of a server that says this of its readiness, one by one, and then answers."""
+    said = list(readiness)
+
+    async def play(line: Line, asked: Asked) -> None:
+        if asked.method == "GET":
+            await answer(*said.pop(0))(line, asked)
+        else:
+            await Saying(text="hello").play("chat")(line, asked)
+
+    return play
+
+
+async def test_a_model_that_is_not_ready_is_asked_nothing_and_awaited() -> None:
+    """A question would be answered 404 while no worker is there, as for a model that never will be."""
+    waits = ((404, ""), (503, MISSING), (200, MISSING), (200, READY))
+    async with serving(imitating(*waits)) as server:
+        reply = await asked(backend_for(server, "chat", attempts=5, dynamo=Dynamo()))
+
+    assert reply.text == "hello"
+    assert [each.method for each in server.asked] == ["GET"] * 4 + ["POST"]
+    assert {each.path for each in server.asked[:4]} == {"/v1/models/m/ready"}
+
+
+async def test_what_it_waits_for_is_told() -> None:
+    async with serving(imitating((200, MISSING))) as server:
+        error = await refused(backend_for(server, "chat", dynamo=Dynamo()))
+
+    assert error.failure.kind == "overloaded"
+    assert error.message.endswith("has the model not ready: it waits for workers: prefill")
+
+
+async def test_the_header_that_keeps_a_worker_is_a_sessions_own_and_only_dynamos() -> None:
+    async with serving(imitating(*[(200, READY)] * 4)) as server:
+        first = backend_for(server, "chat", dynamo=Dynamo())
+        for backend in (first, first, backend_for(server, "chat", dynamo=Dynamo())):
+            await asked(backend)
+        await asked(backend_for(server, "chat"))
+
+    names = [each.headers.get("x-dynamo-session-id", "") for each in server.asked if each.method == "POST"]
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+    assert names[3] == ""
+    assert {len(name) for name in names[:3]} == {32}
+
+
+@pytest.mark.parametrize(
+    ("details", "rate", "cached"),
+    [
+        ({"cached_tokens": 30}, 0.9, 30),
+        ({"cached_tokens": 0}, 0.9, 90),
+        ({}, 2, 0),
+        ({}, "0.5", 0),
+        (None, 0.5, 50),
+    ],
+)
+def test_the_routers_share_is_taken_where_the_engine_counts_nothing(
+    details: object, rate: object, cached: int
+) -> None:
+    """Workers that prefill apart count 0 as cached, whatever was."""
+    reader = ChatReader()
+    reader.take({"choices": [], "nvext": {"timing": {"kv_hit_rate": rate}}})
+    reader.take({"choices": [], "usage": {"prompt_tokens": 100, "prompt_tokens_details": details}})
+
+    assert reader.pieces.usage is not None
+    assert reader.pieces.usage.cached_tokens == cached
+
+
+def configured(folder: Path, block: str) -> Path:
+    """Return a configuration of one model."""
+    file = folder / "config.yaml"
+    file.write_text(f"version: 1\nmodels:\n  d: {{backend: openai, model: m, dynamo: {block}}}\n")
+    return file
+
+
+def test_the_hints_are_configured(tmp_path: Path) -> None:
+    model = read_configuration(configured(tmp_path, "{priority: 5, expected_output: 4k}")).models["d"]
+
+    assert isinstance(model, OpenAIModel)
+    assert model.dynamo == Dynamo(priority=5, expected_output=Count(4000))
+
+
+@pytest.mark.parametrize(
+    "block", ["{priority: high}", "{osl: 3}", "{priority: 9999}", "{expected_output: -1}"]
+)
+def test_hints_that_are_none_are_refused_with_their_place(tmp_path: Path, block: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        read_configuration(configured(tmp_path, block))
+
+    assert "config.yaml:3:" in str(caught.value)
