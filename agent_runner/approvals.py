@@ -117,10 +117,10 @@ class RecordedApprover:
         self._monotonic = monotonic
         self.waited_seconds = 0.0
 
-    async def approve(self, action: Action, question: NeedsApproval) -> Allowed | Denied:
+    async def approve(self, number: str, action: Action, question: NeedsApproval) -> Allowed | Denied:
         """Return what the person said of this very action."""
         asked = Question(
-            action=f"{self._session}/{self._record.actions}",
+            action=number,
             argv=action.argv,
             body=action.body,
             digest=digest_of(action.argv, action.body),

@@ -135,6 +135,7 @@ class _Fold:
     traffic: Traffic = field(default_factory=Traffic)
     allowed: Counter[str] = field(default_factory=Counter)
     children: list[str] = field(default_factory=list)
+    asked: dict[str, str] = field(default_factory=dict[str, str])
     began_us: int = 0
     latest_us: int = 0
     ran_us: int = 0
@@ -167,6 +168,8 @@ class _Fold:
         match happened:
             case event.SafetyNoted(code=code, message=message) if code == BUDGET_ADDED:
                 self._more_budget(message)
+            case event.EgressClosed() | event.LimitHit():
+                self.traffic.take(happened)
             case event.SessionDelegated(child=child):
                 self.children.append(child)
             case event.SessionClosed():
@@ -252,6 +255,7 @@ class _Fold:
                 hint=f"`pairlock diff {session}` shows what it changed; `pairlock exec` starts it again",
             )
         if intended.via != "model":
+            self._by_program(intended)
             return
         self.intended = intended
         if intended.verdict == "denied":
@@ -264,7 +268,20 @@ class _Fold:
             self.unsettled = Unsettled(action=intended.action, text="")
         # What waits for an approval was not done: without an answer it goes to the gate again.
 
+    def _by_program(self, intended: event.ActionIntended) -> None:
+        """Count what a program inside called: no model hears of it, and a rule's `max_calls` does."""
+        if intended.verdict == "allowed":
+            self.allowed[intended.command] += 1
+        elif intended.verdict == "needs_approval":
+            self.asked[intended.action] = intended.command
+        else:
+            self.denials += bool(intended.command)
+
     def _approval(self, answered: event.ApprovalAnswered) -> None:
+        if (command := self.asked.pop(answered.action, None)) is not None:
+            approved = answered.answer == "approved"
+            self.allowed[command] += approved
+            self.denials += not approved
         if self.intended is None or self.intended.action != answered.action:
             return
         if answered.answer == "approved":
@@ -304,6 +321,7 @@ class _Fold:
 
     def _more_budget(self, message: str) -> None:
         self.added = self.added.plus(parse_budget(message))
+        self.traffic.spent = None
         self.warned.clear()
 
     def _bodies(self, entry: Entry, raw: Commitment | None) -> dict[str, bytes]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.approvals import NobodyApprover, OneAtATime, RecordedApprover
 from agent_runner.budget import Budget
-from agent_runner.budget_limits import limits_of_policy
+from agent_runner.budget_limits import limits_of_policy, policy_of_limits
 from agent_runner.ceiling import read_ceiling
 from agent_runner.commands import known_commands
 from agent_runner.connectors import connectors_of, rules_of
@@ -44,6 +45,7 @@ from audit.state import StateFiles
 from cli_tools import schema
 from cli_tools.offer import offers
 from cli_tools.record import Record
+from cli_tools.stubs import Stubs
 from policies.capability import Capability
 from policies.request import SessionFacts
 from sandbox.errors import SandboxLostError
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 
     from agent_runner.connectors import SessionConnectors
     from agent_runner.fold import Past
+    from cli_tools.action import Catalogue
+    from cli_tools.gate import Gate
     from sandbox.egress.gate import EgressGate
     from sandbox.session import Sandbox
 
@@ -244,8 +248,9 @@ class SessionRun:
         async with self._request.housing.house(order) as housed:
             self._housed = housed
             sandbox = housed.sandbox
+            in_force = policy_of_limits(order.policy, self._budget.limits)  # with what people added
             ways = way_out(
-                order.policy,
+                in_force,
                 self._journal,
                 self._session,
                 sandbox,
@@ -254,7 +259,7 @@ class SessionRun:
                 traffic=self._traffic,
             )
             connected = connectors_of(
-                order.policy,
+                in_force,
                 self._journal,
                 self._session,
                 credentials=self._keyring.find,
@@ -298,8 +303,39 @@ class SessionRun:
             for offer in offers(catalogue, request.policy)
             if delegation is not None or offer.command.path != DELEGATE
         ]
+        gate = await self._gate(catalogue, sandbox, egress, connectors, delegation=delegation)
+        if past is not None:
+            await self._go_on(past)
+        self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: sandbox.output_bytes)
+        self._budget.watch_egress(lambda: self._traffic.of(self._session))
+        await self._transcript.begin(system_prompt(request.policy.grant), request.task)
+        try:
+            end = await run_loop(
+                request.backend,
+                gate,
+                self._transcript,
+                schema.tools(offered),
+                self._budget,
+                may_repeat=request.may_repeat,
+            )
+            return self._for_want_of_egress(end)
+        finally:
+            with suppress(SandboxLostError):
+                await gate.close()  # before the result is collected: nothing writes meanwhile
+
+    async def _gate(
+        self,
+        catalogue: Catalogue,
+        sandbox: Sandbox,
+        egress: EgressGate | None,
+        connectors: SessionConnectors,
+        *,
+        delegation: Delegating | None = None,
+    ) -> Gate:
+        """Return the session's gate; programs inside may call what it lets through."""
+        request = self._request
         gate = ContinuedGate(
-            calls=past.allowed if past else {},
+            calls=self._past.allowed if self._past else {},
             policy=request.policy,
             facts=SessionFacts(
                 grant=request.policy.grant,
@@ -315,22 +351,18 @@ class SessionRun:
             connectors=connectors,
             delegation=delegation,
         )
-        if past is not None:
-            await self._go_on(past)
-        self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: sandbox.output_bytes)
-        await self._transcript.begin(system_prompt(request.policy.grant), request.task)
-        try:
-            return await run_loop(
-                request.backend,
-                gate,
-                self._transcript,
-                schema.tools(offered),
-                self._budget,
-                may_repeat=request.may_repeat,
-            )
-        finally:
-            with suppress(SandboxLostError):
-                await gate.close()  # before the result is collected: nothing writes meanwhile
+        stubs = Stubs(gate, catalogue, request.policy, self._record)
+        await sandbox.put_on_path(stubs.names, stubs)
+        return gate
+
+    def _for_want_of_egress(self, end: LoopEnd) -> LoopEnd:
+        """Tell a task that failed once the gate was spent as a budget that ran out, to which can be added."""
+        spent = self._traffic.spent
+        if end.status != "failed" or spent is None:
+            return end
+        name = spent.limit.removeprefix("egress.").replace("_", " ")
+        ran_out = f"the budget of egress ran out: {name}, {spent.observed} of {spent.bound} {spent.unit}"
+        return replace(end, status="budget", reason=f"{ran_out}; the model said: {end.reason}")
 
     def _delegation(self) -> Delegating | None:
         request = self._request

@@ -24,6 +24,8 @@ class ActionIntended(Event):
     """The model's id of the call; empty where no model asked."""
     via: str = "model"
     """Who asked: `model`, `guest` (a stub inside the container), `person`, `mcp` or `check`."""
+    parent: str = ""
+    """The action whose program asked, as far as that is known; empty where no program did."""
 
 
 class ApprovalRequested(Event):

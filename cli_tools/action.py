@@ -48,6 +48,14 @@ Proposal = LineProposal | ToolProposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordsProposal:
+    """A command line that is taken apart already, as a program inside calls one."""
+
+    words: tuple[str, ...]
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """One action that parsed: what will be decided, journalled and done is exactly this."""
 
@@ -118,7 +126,7 @@ class Catalogue:
         if len(self._by_tool) != len(self.commands):
             raise DeclarationError("two commands have one name")
 
-    def parse(self, proposal: Proposal) -> Action:
+    def parse(self, proposal: Proposal | WordsProposal) -> Action:
         """Return the action that a proposal means.
 
         Raises:
@@ -127,6 +135,8 @@ class Catalogue:
         match proposal:
             case LineProposal(line=line, body=body):
                 return self._from_words(_words(line), body)
+            case WordsProposal(words=words, body=body):
+                return self._from_words(words, body)
             case ToolProposal(tool=tool, arguments=arguments):
                 return self._from_tool(tool, arguments)
 
@@ -141,11 +151,13 @@ class Catalogue:
         words, body = _from_json(command, arguments)
         return _parsed(command, words, body)
 
+    def named(self, words: tuple[str, ...]) -> Command | None:
+        """Return the command that these words begin with; None where there is none."""
+        return self._by_path.get(words[:2]) or self._by_path.get(words[:1])
+
     def _find(self, words: tuple[str, ...]) -> Command:
-        for length in (2, 1):
-            command = self._by_path.get(words[:length])
-            if command is not None:
-                return command
+        if (command := self.named(words)) is not None:
+            return command
         raise _unknown(" ".join(words[:2]), (command.name for command in self.commands))
 
 

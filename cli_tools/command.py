@@ -13,6 +13,7 @@ from cli_tools import connector, neutral
 from cli_tools.errors import DeclarationError
 
 if TYPE_CHECKING:
+    from cli_tools.delegate import Delegation
     from cli_tools.earlier import EarlierOutput
     from cli_tools.run.jobs import Jobs
     from policies.capability import Capability
@@ -66,6 +67,8 @@ class Surroundings:
     sandbox: Sandbox
     egress: EgressGate | None
     """The way out; None in a session without `network`, whatever a command would like."""
+    action: str = ""
+    """`<session>/<n>`: whose programs and requests these are."""
     allowed: Allowed
     """The decision, with the egress rule of each request that the action makes."""
     body: bytes | None
@@ -76,8 +79,15 @@ class Surroundings:
     """The servers that the operator configured."""
     jobs: Jobs | None = None
     """Programs that run in the background; None where none can."""
+    delegation: Delegation | None = None
+    """Starts sessions below this one; None where none may be."""
     hidden: Callable[[str], bool] = field(default=lambda _: False)
     """Whether the policy hides a path of the workspace: what is hidden is not shown from history either."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Return what programs are told, so that commands that they call are known to be theirs."""
+        return {"PAIRLOCK_ACTION": self.action}
 
 
 Act = Callable[..., Awaitable[Outcome]]

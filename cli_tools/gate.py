@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,7 +18,8 @@ from policies.request import ActionRequest, Allowed, Denied, NeedsApproval, Sess
 from sandbox.errors import OperationError
 
 if TYPE_CHECKING:
-    from cli_tools.action import Action, Catalogue, Proposal
+    from cli_tools.action import Action, Catalogue, Proposal, WordsProposal
+    from cli_tools.delegate import Delegation
     from cli_tools.observation import Observation
     from cli_tools.record import Record
     from policies.policy import Policy
@@ -31,13 +33,13 @@ _OUTPUT_LAST = ActionRequest(command=("output", "last"))
 class Approver(Protocol):
     """Ask a person whether one action may happen."""
 
-    async def approve(self, action: Action, question: NeedsApproval) -> Allowed | Denied:
+    async def approve(self, number: str, action: Action, question: NeedsApproval) -> Allowed | Denied:
         """Return what the person said; time out is no."""
         ...
 
 
 class Gate:
-    """Let proposals through, one at a time, or say why not.
+    """Let proposals through or say why not: the loop's one at a time, and beside them those of programs.
 
     Args:
         policy: The policy in force; it never changes during a session.
@@ -48,6 +50,7 @@ class Gate:
         record: Where they are written down; if it fails, nothing more is done.
         approver: Who is asked.
         connectors: The servers that the operator configured.
+        delegation: Starts sessions below this one; None where none may be.
     """
 
     def __init__(  # noqa: PLR0913 - each is a room that the gate stands between
@@ -61,6 +64,7 @@ class Gate:
         record: Record,
         approver: Approver,
         connectors: connector.Connectors = connector.NONE,
+        delegation: Delegation | None = None,
     ) -> None:
         self._policy = policy
         self._facts = facts
@@ -70,64 +74,97 @@ class Gate:
         self._record = record
         self._approver = approver
         self._connectors = connectors
+        self._delegation = delegation
         self._calls: Counter[str] = Counter()
         self._earlier = EarlierOutput()
         self._jobs = Jobs()
+        self._programs: set[str] = set()
         self._pages = isinstance(decide(policy, facts, _OUTPUT_LAST), Allowed)
 
-    async def act(self, proposal: Proposal) -> Observation:
+    async def act(self, proposal: Proposal | WordsProposal, *, parent: str | None = None) -> Observation:
         """Take one proposal through the gate and return what the model is shown.
+
+        Args:
+            proposal: What is asked for.
+            parent: The action whose program asks, empty when that is not known; None when the model does.
 
         Raises:
             audit.errors.LedgerError: When the action could not be written down; it was not done.
             sandbox.errors.SandboxLostError: When the sandbox is gone.
         """
+        number = self._record.next()
         try:
             action = self._catalogue.parse(proposal)
         except UsageError as error:
-            number = await self._record.unparsed(proposal, error)
+            await self._record.unparsed(number, proposal, error, parent=parent)
             return observation.of_error(error, action=number)
-        decision = decide(self._policy, self._now(), action.request())
-        number = await self._record.intent(action, decision)
-        for rule, bound, done in spent_calls(self._policy, self._now(), action.request()):
+        try:
+            return await self._decided(number, action, parent)
+        except asyncio.CancelledError:
+            if parent is not None:  # whoever asked has gone; what the loop gives up nobody knows the end of
+                await self._record.cancelled(number)
+            raise
+
+    async def _decided(self, number: str, action: Action, parent: str | None) -> Observation:
+        facts, request, name = self._now(), action.request(), action.command.name
+        decision = decide(self._policy, facts, request)
+        # INVARIANT: counted before anything is waited for, so that two at once cannot both be the last one.
+        counted = 0 if isinstance(decision, Denied) else 1
+        self._calls[name] += counted
+        await self._record.intent(number, action, decision, parent=parent)
+        for rule, bound, done in spent_calls(self._policy, facts, request):
             await self._record.calls_spent(number, rule.command.text, bound=bound, observed=done)
         if isinstance(decision, NeedsApproval):
-            decision = await self._approver.approve(action, decision)
+            decision = await self._approver.approve(number, action, decision)
             await self._record.answer(number, decision)
         match decision:
             case Denied():
-                return observation.of_denial(decision, action=number, command=action.command.name)
+                self._calls[name] -= counted
+                return observation.of_denial(decision, action=number, command=name)
             case Allowed():
-                self._calls[action.command.name] += 1
-                return await self._carry_out(number, action, decision)
+                return await self._carry_out(number, action, decision, for_model=parent is None)
             case _:
                 assert_never(decision)
+
+    def started_program(self, number: str) -> None:
+        """Take note that an action has started a program, which may call commands in its turn."""
+        self._programs.add(number)
+
+    def has_started(self, number: str) -> bool:
+        """Say whether an action of this number has started a program."""
+        return number in self._programs
 
     async def close(self) -> None:
         """End what runs in the background; nothing is to go through afterwards."""
         await self._jobs.stop_all()
 
-    async def _carry_out(self, number: str, action: Action, decision: Allowed) -> Observation:
+    async def _carry_out(
+        self, number: str, action: Action, decision: Allowed, *, for_model: bool
+    ) -> Observation:
         name = action.command.name
         surroundings = Surroundings(
             sandbox=self._sandbox,
             egress=self._egress,
+            action=number,
             allowed=decision,
             body=action.body,
-            earlier=self._earlier,
+            earlier=self._earlier if for_model else None,
             jobs=self._jobs,
             connectors=connector.ConnectorsOfAction(self._connectors, number),
+            delegation=self._delegation if for_model else None,
             hidden=self._hides,
         )
         await self._record.started(number, action)
+        if action.command.started(action.parameters):
+            self.started_program(number)
         try:
-            with self._egress.during(number) if self._egress else nullcontext():
+            with self._egress.during(number) if self._egress and for_model else nullcontext():
                 outcome = self._record.redacted(await action.command.act(surroundings, **action.parameters))
         except (ActionError, OperationError) as error:
             await self._record.failure(number, error)
             return self._record.redacted_error(observation.of_error(error, action=number, command=name))
         seen = observation.of_outcome(outcome, action=number, command=name, pages=self._pages)
-        if seen.cut_from:
+        if seen.cut_from and for_model:
             self._earlier.keep(number, seen.cut_from)
         await self._record.outcome(number, outcome, seen)
         return seen

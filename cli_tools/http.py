@@ -109,7 +109,13 @@ async def _response(  # noqa: PLR0913 - the parts of a request
         )
     try:
         return await surroundings.egress.request(
-            method, url, headers=headers, body=body, body_bytes=most_bytes, render=render
+            method,
+            url,
+            headers=headers,
+            body=body,
+            body_bytes=most_bytes,
+            render=render,
+            action=surroundings.action,
         )
     except (EgressDeniedError, UpstreamError) as error:
         raise ActionError(error.code, error.message, hint=error.hint) from error

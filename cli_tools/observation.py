@@ -31,12 +31,16 @@ class Observation:
     """What the model is shown."""
     action: str = ""
     """`<session>/<n>`."""
+    code: str = ""
+    """Of an error: its machine word."""
     command: str = ""
     """The declared command's name; empty when the proposal meant none."""
     reasons: tuple[Reason, ...] = ()
     cut_from: Content | None = None
     """What the text was cut from; None when it is all there."""
     exit_code: int | None = None
+    outcome: Outcome | None = None
+    """What came of it, before it was laid out for a model; None where nothing did."""
     ends_session: Literal["", "done", "failed"] = ""
 
 
@@ -67,6 +71,7 @@ def of_outcome(outcome: Outcome, *, action: str, command: str, pages: bool = Fal
         action=action,
         command=command,
         exit_code=outcome.exit_code,
+        outcome=outcome,
         ends_session=outcome.ends_session,
     )
 
@@ -75,7 +80,7 @@ def of_error(error: ActionError | OperationError, *, action: str, command: str =
     """Return what the model is shown of a proposal that meant nothing, or of an action that failed."""
     hint = f"\nhint: {neutralise(error.hint)}" if error.hint else ""
     text = f"error ({error.code}): {neutralise(error.message)}{hint}"
-    return Observation(kind="error", text=text, action=action, command=command)
+    return Observation(kind="error", text=text, action=action, code=error.code, command=command)
 
 
 def of_denial(decision: Denied | NeedsApproval, *, action: str, command: str) -> Observation:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from audit import event
 from audit.fields import Commitment, FileUse
 from audit.fields import Reason as WrittenReason
 from audit.fields import Rule as WrittenRule
-from cli_tools.action import Action, LineProposal, Proposal
+from cli_tools.action import Action, LineProposal, Proposal, ToolProposal, WordsProposal
+from cli_tools.command import MAXIMUM_WORDS
 from policies.request import Allowed, Decision, Denied, NeedsApproval, Reason
 
 if TYPE_CHECKING:
@@ -49,10 +50,22 @@ class Record:
         self.call = ""
         """The model's id of the call, set by the loop."""
 
-    async def unparsed(self, proposal: Proposal, error: ActionError) -> str:
+    def next(self) -> str:
+        """Return the number of the next action."""
+        self._number += 1
+        self.actions += 1
+        return f"{self._session}/{self._number}"
+
+    async def unparsed(
+        self,
+        number: str,
+        proposal: Proposal | WordsProposal,
+        error: ActionError,
+        *,
+        parent: str | None = None,
+    ) -> None:
         """Write down a proposal that means no command: it was refused, and is no denial by the policy."""
-        number = self._next()
-        argv = (proposal.line,) if isinstance(proposal, LineProposal) else (proposal.tool, proposal.arguments)
+        argv = _words(proposal)
         await self._journal.record(
             event.ActionIntended(
                 action=number,
@@ -61,15 +74,21 @@ class Record:
                 arguments={},
                 verdict="denied",
                 reasons=(WrittenReason(code=error.code, message=error.message, hint=error.hint),),
-                turn=self.turn,
-                call=self.call,
+                **self._asked(parent),
             )
         )
-        return number
 
-    async def intent(self, action: Action, decision: Decision) -> str:
-        """Write down what is about to happen and what was decided; returns the action's number."""
-        number = self._next()
+    async def intent(
+        self, number: str, action: Action, decision: Decision, *, parent: str | None = None
+    ) -> None:
+        """Write down what is about to happen and what was decided.
+
+        Args:
+            number: The action's.
+            action: What.
+            decision: Whether it may.
+            parent: The action whose program asked, empty when that is not known; None when no program did.
+        """
         verdict = _VERDICTS[type(decision)]
         if isinstance(decision, Denied):
             self.denials += 1
@@ -81,12 +100,10 @@ class Record:
                 arguments=_values(action.parameters),
                 verdict=verdict,
                 reasons=_reasons(decision),
-                turn=self.turn,
-                call=self.call,
+                **self._asked(parent),
             )
         )
         self._started[number] = self._monotonic()
-        return number
 
     async def started(self, number: str, action: Action) -> None:
         """Write down that a program is about to be started, without waiting; its intent is durable."""
@@ -106,6 +123,10 @@ class Record:
         if isinstance(decision, Denied):
             self.denials += 1
             await self._finished(number, "denied", detail="; ".join(r.message for r in decision.reasons))
+
+    async def cancelled(self, number: str) -> None:
+        """Write down that the program that had asked did not wait."""
+        await self._finished(number, "cancelled", detail="the program that called it has gone")
 
     async def failure(self, number: str, error: ActionError | OperationError) -> None:
         """Write down that an allowed action failed before it came to an outcome."""
@@ -157,7 +178,7 @@ class Record:
     async def _finished(
         self,
         number: str,
-        kind: Literal["ok", "failed", "denied", "timed_out"],
+        kind: Literal["ok", "failed", "denied", "timed_out", "cancelled"],
         *,
         outcome: Outcome | None = None,
         body: Commitment | None = None,
@@ -178,10 +199,19 @@ class Record:
             )
         )
 
-    def _next(self) -> str:
-        self._number += 1
-        self.actions += 1
-        return f"{self._session}/{self._number}"
+    def _asked(self, parent: str | None) -> _Asked:
+        if parent is None:
+            return _Asked(turn=self.turn, call=self.call, via="model", parent="")
+        return _Asked(turn=0, call="", via="guest", parent=parent)
+
+
+class _Asked(TypedDict):
+    """Who asked for an action."""
+
+    turn: int
+    call: str
+    via: str
+    parent: str
 
 
 _VERDICTS: Final[Mapping[type, Literal["allowed", "denied", "needs_approval"]]] = {
@@ -189,6 +219,16 @@ _VERDICTS: Final[Mapping[type, Literal["allowed", "denied", "needs_approval"]]] 
     Denied: "denied",
     NeedsApproval: "needs_approval",
 }
+
+
+def _words(proposal: Proposal | WordsProposal) -> tuple[str, ...]:
+    match proposal:
+        case LineProposal():
+            return (proposal.line,)
+        case WordsProposal():
+            return proposal.words[:MAXIMUM_WORDS]
+        case ToolProposal():
+            return (proposal.tool, proposal.arguments)
 
 
 def _values(parameters: Mapping[str, object]) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from agent_runner.backends.route import for_role
 from agent_runner.budget import BudgetExceeded
+from agent_runner.commands import known_commands
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import COMMAND
 from agent_runner.gateway import inside
@@ -23,12 +25,14 @@ from agent_runner.session import SessionRun, run_session
 from audit import event
 from policies.capability import Capability
 from policies.grant import Grant
+from sandbox.errors import SandboxLostError
 from sandbox.running import ENVIRONMENT, LAST_EXIT_CODE, LAST_SIGNAL, LONGEST_SECONDS, MOST_BYTES
 
 if TYPE_CHECKING:
     from agent_runner.connectors import SessionConnectors
     from agent_runner.gateway.terminal import Terminal
     from agent_runner.request import SessionRequest, SessionResult
+    from cli_tools.gate import Gate
     from sandbox.egress.gate import EgressGate
     from sandbox.guest.objects import Object
     from sandbox.link_call import CallResult
@@ -100,7 +104,7 @@ class CommandRun(SessionRun):
         self,
         sandbox: Sandbox,
         egress: EgressGate | None,
-        connectors: SessionConnectors,  # noqa: ARG002 - commands of ours use them, and nobody calls one here
+        connectors: SessionConnectors,
     ) -> LoopEnd:
         spent = _Spent()
         book = Book(self._journal, self._budget, spent=spent.told)
@@ -109,18 +113,22 @@ class CommandRun(SessionRun):
         desk = Desk({MAIN: for_role(backend, "main"), SMALL: for_role(backend, "small")}, book)
         programs_go_out = self._request.policy.grant is Grant.NETWORK_EXEC and egress is not None
         sandbox.link.accept(ModelRelay(desk, egress.relay if programs_go_out and egress else None))
+        catalogue = self._request.catalogue or known_commands()
+        gate = await self._gate(catalogue, sandbox, egress, connectors)
         try:
-            return await self._command(sandbox, spent)
+            return await self._command(sandbox, gate, spent)
         finally:
             self._transcript.model_seconds = book.model_seconds
+            with suppress(SandboxLostError):
+                await gate.close()
 
-    async def _command(self, sandbox: Sandbox, spent: _Spent) -> LoopEnd:
-        action = f"{self._session}/1"
-        self._record.actions = 1
+    async def _command(self, sandbox: Sandbox, gate: Gate, spent: _Spent) -> LoopEnd:
+        action = self._record.next()
+        gate.started_program(action)
         await self._journal.record(_intended(action, self._argv))
         await self._journal.record(event.ProcessStarted(action=action, argv=self._argv, folder="."))
         start = time.monotonic()
-        running = asyncio.ensure_future(self._run_inside(sandbox))
+        running = asyncio.ensure_future(self._run_inside(sandbox, action))
         waiting = asyncio.ensure_future(spent.event.wait())
         try:
             await asyncio.wait(
@@ -137,13 +145,18 @@ class CommandRun(SessionRun):
         await self._transcript.limit(exceeded)
         return LoopEnd(status="budget", reason=exceeded.reason, turns=self._budget.turns)
 
-    async def _run_inside(self, sandbox: Sandbox) -> CallResult:
+    async def _run_inside(self, sandbox: Sandbox, action: str) -> CallResult:
         """Run the command; when this is cancelled it is told to end, and awaited for a while."""
         interpreter = self._housed.interpreter if self._housed else ()
         arguments: Object = {
             "argv": [*interpreter, "-c", _inside(), self._terminal.shape, *self._argv],
             "cwd": ".",
-            "env": {**ENVIRONMENT, **sandbox.way_out, **model_environment(self._terminal.shape != "pipes")},
+            "env": {
+                **ENVIRONMENT,
+                **sandbox.way_out,
+                **model_environment(self._terminal.shape != "pipes"),
+                "PAIRLOCK_ACTION": action,
+            },
             "timeout_seconds": min(LONGEST_SECONDS, self._budget.seconds_left + GRACE_SECONDS),
             "output_bytes": sandbox.limits.session_output_bytes,
             "file_bytes": sandbox.limits.file_bytes,

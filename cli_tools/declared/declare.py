@@ -78,7 +78,10 @@ def _act(declared: DeclaredCommand, template: Template) -> Act:
 
     async def act(surroundings: Surroundings, /, **values: Any) -> Outcome:
         reply = await surroundings.sandbox.spawn(
-            template.written(values), timeout_seconds=seconds, stdin=surroundings.body
+            template.written(values),
+            timeout_seconds=seconds,
+            stdin=surroundings.body,
+            environment=surroundings.variables,
         )
         shown = await asyncio.to_thread(shows.shown, reply.output)  # the session's beats go on
         return Outcome(

@@ -46,7 +46,7 @@ async def _run(
         argv,
         cwd=cwd,
         timeout_seconds=float(timeout) if timeout else None,
-        environment=variables(env),
+        environment={**variables(env), **surroundings.variables},
     )
     return outcome(reply)
 

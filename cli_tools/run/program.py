@@ -55,7 +55,8 @@ async def run_program(  # noqa: PLR0913 - one for each option
     background: bool,
 ) -> Outcome:
     """Run a program of the image with these arguments; there is no shell unless the program is one."""
-    environment, seconds = variables(env), float(timeout) if timeout else None
+    environment = {**variables(env), **surroundings.variables}
+    seconds = float(timeout) if timeout else None
     if not background:
         return outcome(
             await surroundings.sandbox.spawn(

@@ -14,6 +14,7 @@ from cli_tools.catalogue import built_in
 from cli_tools.connector import NONE
 from cli_tools.gate import Gate
 from cli_tools.record import Record
+from cli_tools.stubs import Stubs
 from policies.request import Allowed, Denied, NeedsApproval, SessionFacts
 from policies.source import parse_policy
 from sandbox.limits import Limits
@@ -47,7 +48,12 @@ class Answering:
     answer: Allowed | Denied
     asked: list[tuple[tuple[str, ...], NeedsApproval]]
 
-    async def approve(self, action: Action, question: NeedsApproval) -> Allowed | Denied:
+    async def approve(
+        self,
+        number: str,  # noqa: ARG002 - the protocol's parameter
+        action: Action,
+        question: NeedsApproval,
+    ) -> Allowed | Denied:
         """Return the answer."""
         self.asked.append((action.argv, question))
         return self.answer
@@ -61,6 +67,9 @@ class Door:
     folder: Path
     state: Path
     approver: Answering
+    sandbox: Sandbox
+    stubs: Stubs
+    """Not served; a test has its sandbox's programs find them."""
 
     async def line(self, line: str, body: bytes | str | None = None) -> Observation:
         """Propose a command line."""
@@ -113,14 +122,16 @@ async def open_door(  # noqa: PLR0913 - a door in all its parts
             link=guest.link,
             started_seconds=0.0,
         )
+        record, known = Record(journal, SESSION), catalogue or built_in()
         gate = Gate(
             policy=parsed,
             facts=SessionFacts(grant=parsed.grant, headless=answer is None),
-            catalogue=catalogue or built_in(),
+            catalogue=known,
             sandbox=sandbox,
             egress=egress,
-            record=Record(journal, SESSION),
+            record=record,
             approver=approver,
             connectors=connectors,
         )
-        yield Door(gate, folder, state, approver)
+        stubs = Stubs(gate, known, parsed, record)
+        yield Door(gate, folder, state, approver, sandbox, stubs)
