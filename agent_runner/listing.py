@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from audit.chain import Entry
+    from audit.index import HostIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,8 @@ class Row:
     grant: str
     workspace: str | None
     status: str
-    """The recorded end; `running`, or `interrupted` where none is recorded."""
+    """The recorded end; `running`; `interrupted` where none is recorded; `pruned` where all was deleted on
+    purpose; `missing` where it is gone; `broken` where it does not verify."""
 
     def as_json(self) -> dict[str, str | None]:
         """Return the row as a JSON-ready mapping."""
@@ -63,20 +65,20 @@ def listed(state: Path) -> list[Row]:
                 started=record.registered_at[:19],
                 grant=known.grant if known else "?",
                 workspace=known.workspace if known else None,
-                status=_status(state, session),
+                status=_status(state, session, index),
             )
         )
     return rows
 
 
-def _status(state: Path, session: str) -> str:
-    files = StateFiles(state).session(session)
+def _status(state: Path, session: str, index: HostIndex) -> str:
+    files, record = StateFiles(state).session(session), index.session(session)
     if is_held(files.lock):
         return "running"
     try:
-        last = _last_entry(SessionReader(state, session))
+        last = _last_entry(SessionReader(state, session, index=index))
     except AuditError:
-        return "missing"
+        return "pruned" if record.pruned is not None and record.pruned.size >= record.size else "missing"
     if isinstance(last, BrokenEntry):
         return "broken"
     return (

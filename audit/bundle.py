@@ -12,8 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from audit.errors import UnknownSessionError
+from audit.index import HostIndex, SessionRecord, read_index
 from audit.note import unverified_checkpoint
+from audit.recover import kept_segments, no_ledger
 from audit.segments import Lines, opened
 from audit.state import SessionFiles, StateFiles
 
@@ -39,9 +40,10 @@ def write_bundle(state: Path, session_ids: Sequence[str], target: BinaryIO, *, b
         UnknownSessionError: When a session has no log.
     """
     files = StateFiles(state)
+    index = read_index(files)
     for session_id in session_ids:
-        if not files.session(session_id).segments():
-            raise UnknownSessionError(f"session `{session_id}` has no ledger")
+        if not kept_segments(files.session(session_id), index.session(session_id)):
+            raise no_ledger(session_id, index.session(session_id))
     with (
         gzip.GzipFile(fileobj=target, mode="wb", mtime=0, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
@@ -52,7 +54,7 @@ def write_bundle(state: Path, session_ids: Sequence[str], target: BinaryIO, *, b
             _add(archive, name, io.BytesIO(content), len(content))
         with opened(files.log) as log:
             _add(archive, files.log.name, log, _signed_bytes(files, note))
-        for name, path in _members(files, session_ids, bodies=bodies):
+        for name, path in _members(files, index, session_ids, bodies=bodies):
             with opened(path) as file:
                 _add(archive, name, file, os.fstat(file.fileno()).st_size)
 
@@ -72,14 +74,16 @@ def _signed_bytes(files: StateFiles, note: bytes) -> int:
     return sum(len(line) + 1 for line in islice(Lines([files.log]), entries))
 
 
-def _members(files: StateFiles, session_ids: Sequence[str], *, bodies: bool) -> Iterator[tuple[str, Path]]:
+def _members(
+    files: StateFiles, index: HostIndex, session_ids: Sequence[str], *, bodies: bool
+) -> Iterator[tuple[str, Path]]:
     for session_id in session_ids:
-        found = _of_session(files.session(session_id), bodies=bodies)
+        found = _of_session(files.session(session_id), index.session(session_id), bodies=bodies)
         yield from ((f"sessions/{session_id}/{name}", path) for name, path in found)
 
 
-def _of_session(session: SessionFiles, *, bodies: bool) -> Iterator[tuple[str, Path]]:
-    for _, path in session.segments():
+def _of_session(session: SessionFiles, record: SessionRecord, *, bodies: bool) -> Iterator[tuple[str, Path]]:
+    for _, path in kept_segments(session, record):
         yield path.name, path
     if bodies and session.openings.exists():
         yield session.openings.name, session.openings

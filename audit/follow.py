@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from audit.chain import Entry, read
-from audit.errors import AuditError, BrokenLedgerError, UnknownSessionError
+from audit.errors import AuditError, BrokenLedgerError
 from audit.index import read_index
 from audit.reader import BrokenEntry, distrust
-from audit.recover import bound_of, walk_of
+from audit.recover import bound_of, kept_segments, no_ledger, walk_of
 from audit.segments import opened
 from audit.state import StateFiles
 from audit.walk import BrokenWalkError
@@ -29,12 +29,13 @@ class Follower:
         self._state = StateFiles(state)
         self._files = self._state.session(session_id)
         self._session_id = session_id
-        segments = self._files.segments()
-        if not segments:
-            raise UnknownSessionError(f"session `{session_id}` has no ledger")
-        self._segment, self._offset = segments[0][0], 0
         self._index = read_index(self._state)
-        self._walk = walk_of(session_id, self._index.session(session_id), collect=False)
+        record = self._index.session(session_id)
+        segments = kept_segments(self._files, record)
+        if not segments:
+            raise no_ledger(session_id, record)
+        self._segment, self._offset = segments[0][0], 0
+        self._walk = walk_of(session_id, record, collect=False)
         self._stopped = False
 
     def poll(self) -> list[Entry | BrokenEntry]:

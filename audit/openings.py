@@ -9,6 +9,7 @@ import binascii
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BufferedReader
@@ -189,23 +190,24 @@ class Openings:
             raise BrokenLedgerError(f"blob `{path.name[:16]}` cannot be read back", path=path) from error
 
 
-def without(files: SessionFiles, digest: str) -> None:
-    """Delete an opening, its salt and its value, durably; nothing happens when there is none.
+def without(files: SessionFiles, digests: AbstractSet[str]) -> None:
+    """Delete openings, their salts and their values, durably; nothing happens where there is none.
 
     Args:
         files: The session's files.
-        digest: The commitment.
+        digests: The commitments.
     """
     kept = [
         orjson.dumps(fields) + b"\n"
         for _, fields in _lines(files.openings)
-        if fields.get("commitment") != digest
+        if fields.get("commitment") not in digests
     ]
     if files.openings.exists():
         write_private(files.openings, b"".join(kept))
-    path = blob_path(files, digest)
-    if path.exists():
+    blobs = [path for digest in digests if (path := blob_path(files, digest)).exists()]
+    for path in blobs:
         path.unlink()
+    if blobs:
         sync_folder(files.blobs)
 
 

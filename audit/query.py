@@ -16,7 +16,7 @@ from audit.hostile import unmark
 from audit.index import HostIndex, SessionRecord, read_index
 from audit.openings import Gone, Openings
 from audit.reader import BrokenEntry, distrust, require_whole
-from audit.recover import skim_of
+from audit.recover import kept_segments, skim_of
 from audit.redact import tag_of
 from audit.schema import OVERFLOW, commitment_of, moved_body
 from audit.segments import Lines
@@ -156,7 +156,7 @@ def query_session(
     files = StateFiles(state)
     index = index or read_index(files)
     record = index.session(session_id)
-    segments = files.session(session_id).segments()
+    segments = kept_segments(files.session(session_id), record)
     skim, pieces, kind = skim_of(session_id, record), wanted.pieces(), wanted.kind()
     openings: Openings | None = None
     try:

@@ -13,7 +13,7 @@ from audit.escape import escape_line
 from audit.fields import Commitment, Event
 from audit.index import HostIndex, read_index
 from audit.openings import Gone, Openings
-from audit.recover import walk_of
+from audit.recover import kept_segments, no_ledger, walk_of
 from audit.schema import OVERFLOW, commitment_of, event_of, moved_body
 from audit.segments import Lines
 from audit.state import SHORTEST_PREFIX, StateFiles
@@ -75,10 +75,10 @@ class SessionReader:
         files = StateFiles(state)
         self.session_id = session_id
         self.files = files.session(session_id)
-        if not self.files.segments():
-            raise UnknownSessionError(f"session `{session_id}` has no ledger")
         self._index = index or read_index(files)
         self._record = self._index.session(session_id)
+        if not kept_segments(self.files, self._record):
+            raise no_ledger(session_id, self._record)
         self._openings: Openings | None = None
 
     @property
@@ -95,7 +95,8 @@ class SessionReader:
         """
         walk = walk_of(self.session_id, self._record, collect=False)
         try:
-            for block in Lines([path for _, path in self.files.segments()]).blocks():
+            segments = [path for _, path in kept_segments(self.files, self._record)]
+            for block in Lines(segments).blocks():
                 for start in range(0, len(block), _AT_ONCE):
                     broken = yield from self._held(walk, block[start : start + _AT_ONCE])
                     if broken:

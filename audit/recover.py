@@ -3,15 +3,21 @@
 Nothing is repaired but a torn last line; a log that does not verify is refused.
 """
 
+import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from audit.chain import Chain
 from audit.errors import BrokenLedgerError, UnknownSessionError
 from audit.index import SessionRecord, read_index
 from audit.merkle import Frontier
-from audit.segments import Lines, Torn
-from audit.state import StateFiles
+from audit.segments import Lines, Torn, opened
+from audit.state import SessionFiles, StateFiles
 from audit.walk import Bound, Skim, Walk
+
+_PLACE = re.compile(rb'\{"seq":(\d{1,16}),')
+_PLACE_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,38 @@ def _start_of(bound: Bound, record: SessionRecord) -> tuple[Chain, int]:
     return Chain(bytes.fromhex(pruned.head), frontier), pruned.epoch
 
 
+def kept_segments(files: SessionFiles, record: SessionRecord) -> list[tuple[int, Path]]:
+    """Return a session's files, oldest first, without those that a prune has recorded and not yet deleted.
+
+    Args:
+        files: The session's files.
+        record: What the host's log knows of it.
+    """
+    found = files.segments()
+    if record.pruned is not None:
+        while found and _first_place(found[0][1]) < record.pruned.size:
+            del found[0]
+    return found
+
+
+def _first_place(path: Path) -> int:
+    """Return the place that a file's first line claims; that of no entry where it claims none."""
+    with opened(path) as file:
+        claimed = _PLACE.match(file.read(_PLACE_BYTES))
+    return int(claimed[1]) if claimed else sys.maxsize
+
+
+def no_ledger(session_id: str, record: SessionRecord) -> UnknownSessionError:
+    """Return what is told where a session has no file."""
+    pruned = record.pruned
+    if pruned is None or pruned.size < record.size:
+        return UnknownSessionError(f"session `{session_id}` has no ledger")
+    return UnknownSessionError(
+        f"session `{session_id}` was pruned: its {pruned.size} entries were deleted on purpose",
+        hint="`pairlock audit verify` shows that nothing else is missing",
+    )
+
+
 def recover(state: StateFiles, session_id: str) -> Recovered:
     """Return where a session's log stands.
 
@@ -81,14 +119,13 @@ def recover(state: StateFiles, session_id: str) -> Recovered:
         BrokenLedgerError: When the log, or the host's, does not verify, or is shorter than the host's log
         knows.
     """
-    files = state.session(session_id)
-    segments = files.segments()
-    if not segments:
-        raise UnknownSessionError(f"session `{session_id}` has no ledger")
     index = read_index(state)
+    record = index.session(session_id)
+    segments = kept_segments(state.session(session_id), record)
+    if not segments:
+        raise no_ledger(session_id, record)
     if index.broken is not None:
         raise index.broken
-    record = index.session(session_id)
     walk = walk_of(session_id, record, collect=False)
     lines = Lines([path for _, path in segments])
     for block in lines.blocks():

@@ -3,7 +3,7 @@
 The verdicts are in ``verdict``; how a line is held against what binds it, in ``walk``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from audit.index import HostIndex, SessionRecord, read_index
 from audit.keys import pinned
 from audit.lock import is_held
 from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
-from audit.recover import walk_of
+from audit.recover import kept_segments, walk_of
 from audit.segments import Lines
 from audit.state import SessionFiles, StateFiles, check_format
 from audit.verdict import (
@@ -170,7 +170,8 @@ def verify_with(evidence: Evidence, session_id: str) -> Verification:
     files = evidence.state.session(session_id)
     record = evidence.index.session(session_id)
     known = session_id in evidence.index.sessions
-    if not known and not files.segments():
+    segments = kept_segments(files, record)
+    if not known and not segments:
         raise UnknownSessionError(f"session `{session_id}` has no ledger")
     found = Verification(
         log=session_id,
@@ -180,9 +181,9 @@ def verify_with(evidence: Evidence, session_id: str) -> Verification:
         freshness=_session_freshness(evidence, record),
         disclosure=Disclosed(0, 0, 0),
     )
-    if not files.segments():
+    if not segments:
         return _without_file(found, record)
-    return _with_file(found, files, record)
+    return _with_file(found, files, record, [path for _, path in segments])
 
 
 def _without_file(found: Verification, record: SessionRecord) -> Verification:
@@ -192,10 +193,12 @@ def _without_file(found: Verification, record: SessionRecord) -> Verification:
     return found
 
 
-def _with_file(found: Verification, files: SessionFiles, record: SessionRecord) -> Verification:
+def _with_file(
+    found: Verification, files: SessionFiles, record: SessionRecord, segments: Sequence[Path]
+) -> Verification:
     held = is_held(files.lock)
     walk = walk_of(found.log, record)
-    lines = Lines([path for _, path in files.segments()])
+    lines = Lines(segments)
     integrity, there = _walked(walk, lines)
     return replace(
         found,

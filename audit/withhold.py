@@ -3,19 +3,24 @@
 Each deletion is an entry of the host's log, durable before anything is deleted.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import orjson
 
 from audit.errors import BrokenLedgerError, UnknownSessionError
 from audit.escape import escape_line
+from audit.fields import Commitment
 from audit.host import HostLog
 from audit.host_event import OpeningWithheld, SegmentPruned
-from audit.index import read_index
+from audit.index import SessionRecord, read_index
 from audit.lock import WriterLock
-from audit.openings import Openings, without
-from audit.recover import walk_of
+from audit.openings import Gone, Openings, without
+from audit.recover import kept_segments, no_ledger, walk_of
+from audit.schema import OVERFLOW
 from audit.segments import Lines
 from audit.state import SessionFiles, StateFiles, sync_folder
-from audit.walk import Walk
+from audit.walk import Walk, gather_commitments
 
 
 def redact(host: HostLog, session_id: str, digest: str, *, by: str, why: str) -> str:
@@ -35,14 +40,14 @@ def redact(host: HostLog, session_id: str, digest: str, *, by: str, why: str) ->
         UnknownSessionError: When the session has no such commitment.
         LedgerLockedError: When the session is being written.
     """
-    files = host.files.session(session_id)
-    if not files.segments():
-        raise UnknownSessionError(f"session `{session_id}` has no ledger")
+    files, record = host.files.session(session_id), read_index(host.files).session(session_id)
+    if not kept_segments(files, record):
+        raise no_ledger(session_id, record)
     lock = WriterLock(files.lock)
     try:
         whole = _whole_digest(files, digest)
         host.append(OpeningWithheld(session=session_id, commitment=whole, by=by, why=why))
-        without(files, whole)
+        without(files, {whole})
         return whole
     finally:
         lock.release()
@@ -67,16 +72,15 @@ def prune(host: HostLog, session_id: str, *, why: str, keep_segments: int = 0) -
     files = host.files.session(session_id)
     lock = WriterLock(files.lock)
     try:
-        segments = files.segments()
-        doomed = segments[: len(segments) - keep_segments] if keep_segments else segments
-        if not doomed:
-            return 0
-        gone, kept = _walk_both(
-            host.files, session_id, [path for _, path in doomed], len(segments) - len(doomed)
-        )
-        host.append(_record(session_id, gone, why))
-        _delete(files, [path for _, path in doomed], gone.commitments - kept)
-        return gone.chain.size
+        index = read_index(host.files)
+        if index.broken is not None:
+            raise index.broken
+        there = kept_segments(files, index.session(session_id))
+        doomed = there[: max(0, len(there) - keep_segments)]
+        if doomed:
+            walk = _verified(files, session_id, index.session(session_id), len(doomed))
+            host.append(_record(session_id, walk, why))
+        return _delete(host.files, session_id)
     finally:
         lock.release()
 
@@ -92,34 +96,60 @@ def _record(session_id: str, gone: Walk, why: str) -> SegmentPruned:
     )
 
 
-def _walk_both(state: StateFiles, session_id: str, doomed: list[Path], kept: int) -> tuple[Walk, set[str]]:
-    """Verify the whole session; return the walk over the doomed part, and the kept part's commitments."""
-    index = read_index(state)
-    if index.broken is not None:
-        raise index.broken
-    record = index.session(session_id)
-    walk = walk_of(session_id, record)
-    for block in Lines(doomed).blocks():
+def _verified(files: SessionFiles, session_id: str, record: SessionRecord, doomed: int) -> Walk:
+    """Verify the whole session, and return the walk over its first files."""
+    paths = [path for _, path in kept_segments(files, record)]
+    walk = walk_of(session_id, record, collect=False)
+    for block in Lines(paths[:doomed]).blocks():
         walk.feed(block)
     if walk.sealed_size != walk.chain.size:
         raise BrokenLedgerError(
             f"entries of `{session_id}` from {walk.sealed_size} on are not sealed", seq=walk.sealed_size
         )
-    rest = Walk(walk.bound, walk.chain.copy(), epoch=walk.epoch)
-    if kept:
-        for block in Lines([path for _, path in state.session(session_id).segments()][-kept:]).blocks():
-            rest.feed(block)
+    rest = Walk(walk.bound, walk.chain.copy(), epoch=walk.epoch, collect=False)
+    for block in Lines(paths[doomed:]).blocks():
+        rest.feed(block)
     if rest.chain.size < record.size:
         raise BrokenLedgerError(f"the log of `{session_id}` is truncated", seq=rest.chain.size)
-    return walk, rest.commitments
+    return walk
 
 
-def _delete(files: SessionFiles, paths: list[Path], commitments: set[str]) -> None:
-    for path in paths:
+def _delete(state: StateFiles, session_id: str) -> int:
+    """Delete what is recorded as pruned and still there, bodies first; return how many entries are gone.
+
+    What an earlier prune left when it was killed goes too: as long as there is a file, its bodies are found.
+    """
+    files, record = state.session(session_id), read_index(state).session(session_id)
+    if record.pruned is None:
+        return 0
+    kept = [path for _, path in kept_segments(files, record)]
+    gone = [path for _, path in files.segments() if path not in kept]
+    openings = Openings(files)
+    bodies = _committed(gone, openings) - _committed(kept, openings) if kept else openings.digests()
+    without(files, bodies | _blobs_alone(files, openings))
+    for path in gone:
         path.unlink()
-    for digest in commitments:
-        without(files, digest)
     sync_folder(files.folder)
+    return record.pruned.size
+
+
+def _blobs_alone(files: SessionFiles, openings: Openings) -> set[str]:
+    """Return what large values nothing opens any more: a prune was killed between its line and its file."""
+    return {path.name.removesuffix(".gz") for path in files.blobs.glob("*.gz")} - openings.digests()
+
+
+def _committed(paths: Sequence[Path], openings: Openings) -> set[str]:
+    """Return every commitment in some files, those within bodies that were moved out among them."""
+    found: set[str] = set()
+    moved: set[str] = set()
+    for line in Lines(paths):
+        body = orjson.loads(line)["body"]
+        gather_commitments(body, moved if body.keys() == {OVERFLOW} else found)
+    for digest in moved:
+        value = openings.value(Commitment(digest=digest, size=openings.size_of(digest)))
+        if not isinstance(value, Gone):
+            gather_commitments(orjson.loads(value), found)
+    return found | moved
 
 
 def _whole_digest(files: SessionFiles, digest: str) -> str:

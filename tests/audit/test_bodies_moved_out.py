@@ -38,6 +38,6 @@ def test_what_a_body_that_was_moved_out_commits_to_is_counted(state: Path, shown
 
 
 def test_a_value_deleted_behind_a_body_that_was_moved_out_is_missing(state: Path, shown: str) -> None:
-    without(StateFiles(state).session(SESSION), shown)
+    without(StateFiles(state).session(SESSION), {shown})
 
     assert verify_session(state, SESSION).disclosure == Undisclosed((shown,), ())

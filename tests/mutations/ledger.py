@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("policies", "audit", "sandbox", "cli_tools", "agent_runner", "tests", "docs", "pyproject.toml")
-TREE = ("test_merkle_tree.py", "test_format_is_kept.py", "test_proofs_bundles_and_deletions.py")
+TREE = ("test_merkle_tree.py", "test_format_is_kept.py", "test_proofs_and_bundles.py")
 LINES = ("test_verifiers_agree_on_lines.py", "test_seals_and_checkpoints.py", "test_verify_finds_attacks.py")
-READING = ("test_reading_and_asking.py", "test_proofs_bundles_and_deletions.py", "test_format_is_kept.py")
+READING = ("test_reading_and_asking.py", "test_proofs_and_bundles.py", "test_format_is_kept.py")
 TESTS = {
     "merkle": TREE,
     "note": ("test_keys_and_rotation.py", "test_seals_and_checkpoints.py"),
     "chain": (*LINES, "test_format_is_kept.py"),
     "walk": (*LINES, *READING),
     "verify": (*LINES[1:], *READING),
+    "keys": ("test_keys_and_rotation.py", "test_state_folder.py", "test_seals_and_checkpoints.py"),
 }
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -76,24 +77,47 @@ def _changed(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             yield f"`{ast.unparse(node)[:80]}` was left out", ast.Pass()
 
 
-def survives(file: Path, source: str, tests: tuple[str, ...]) -> bool:
-    """Tell whether every test passes with a changed module."""
-    with tempfile.TemporaryDirectory(prefix="pairlock-mutation-") as folder:
-        for name in COPIED:
-            whole = ROOT / name
-            (shutil.copytree if whole.is_dir() else shutil.copy)(whole, Path(folder) / name)
-        (Path(folder) / file).write_text(source, "utf-8")
+def snapshot(folder: Path) -> None:
+    """Copy what the tests need, once: what is edited meanwhile is not tried."""
+    for name in COPIED:
+        whole = ROOT / name
+        (shutil.copytree if whole.is_dir() else shutil.copy)(whole, folder / name)
+
+
+def survives(folder: Path, file: Path, source: str, tests: tuple[str, ...]) -> bool:
+    """Tell whether every test passes with a changed module, which is then put back."""
+    before = (folder / file).read_text("utf-8")
+    (folder / file).write_text(source, "utf-8")
+    try:
         ran = subprocess.run(
             [
-                *(sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly"),
-                *("-m", "not long", *(f"tests/audit/{name}" for name in tests)),
+                *(sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"),
+                *("-p", "no:randomly", "-m", "not long", *(f"tests/audit/{name}" for name in tests)),
             ],
             cwd=folder,
             capture_output=True,
             check=False,
             timeout=1800,
         )
+    finally:
+        (folder / file).write_text(before, "utf-8")
     return ran.returncode == 0
+
+
+def _tried(folder: Path, name: str, first: int, most: int) -> int:
+    """Return how many changes to a module survive, each printed."""
+    file = Path("audit") / f"{name}.py"
+    found = list(changes(ast.parse((folder / file).read_text("utf-8"))))
+    made = found[first : first + most]
+    survivors = 0
+    for number, (changed, words) in enumerate(made, start=first):
+        if survives(folder, file, ast.unparse(changed), TESTS[name]):
+            survivors += 1
+            sys.stdout.write(f"SURVIVES {file} #{number} {words}\n")
+            sys.stdout.flush()
+    sys.stdout.write(f"{file}: {len(made)} of {len(found)} changes made\n")
+    sys.stdout.flush()
+    return survivors
 
 
 def main() -> int:
@@ -104,16 +128,10 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=100_000, help="how many to make in each file")
     options = parser.parse_args()
     survivors = 0
-    for name in options.files or TESTS:
-        file = Path("audit") / f"{name}.py"
-        found = list(changes(ast.parse((ROOT / file).read_text("utf-8"))))
-        made = found[options.first : options.first + options.most]
-        for number, (changed, words) in enumerate(made, start=options.first):
-            if survives(file, ast.unparse(changed), TESTS[name]):
-                survivors += 1
-                sys.stdout.write(f"SURVIVES {file} #{number} {words}\n")
-                sys.stdout.flush()
-        sys.stdout.write(f"{file}: {len(made)} of {len(found)} changes made\n")
+    with tempfile.TemporaryDirectory(prefix="pairlock-mutation-") as name:
+        snapshot(Path(name))
+        for file in options.files or TESTS:
+            survivors += _tried(Path(name), file, options.first, options.most)
     return 1 if survivors else 0
 
 

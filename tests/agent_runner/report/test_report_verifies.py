@@ -129,7 +129,7 @@ async def test_what_was_withheld_stays_withheld_and_says_so(tmp_path: Path) -> N
 async def test_what_is_gone_without_account_is_alarming(tmp_path: Path) -> None:
     state = tmp_path / "state"
     await ordinary(state)
-    without(StateFiles(state).session(SESSION), _commitment_of(state, "1 failed, 1 passed"))
+    without(StateFiles(state).session(SESSION), {_commitment_of(state, "1 failed, 1 passed")})
 
     report = report_of(state)
 
