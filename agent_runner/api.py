@@ -123,6 +123,7 @@ def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its
         watcher=watcher or _Silent(),
         progress=_no_progress,
         model_reference=model if isinstance(model, str) else "",
+        may_delegate=True,
     )
 
 

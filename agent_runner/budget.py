@@ -57,6 +57,8 @@ class Used:
     """Through the egress gate, of delegated sessions: a session's own is told by its gate."""
     received_bytes: int = 0
     requests: int = 0
+    children: int = 0
+    """Sessions that were started below it."""
 
     def beside(self, other: Used) -> Used:
         """Return both together; time and warnings are those of the first: the other's ran meanwhile."""
@@ -118,7 +120,6 @@ class Budget:
         self._warned = set(before.warned)
         self._output: tuple[int, Callable[[], int]] | None = None
         self._crossed: Callable[[], Crossing] = _nothing
-        self._refused = False
         self._monotonic = monotonic
         self._start = monotonic() - before.seconds
 
@@ -188,6 +189,26 @@ class Budget:
         """
         self._output = most_bytes, written
 
+    @property
+    def sessions(self) -> int:
+        """Return how many sessions were started below the first one of all."""
+        return self._above.sessions if self._above is not None else self.used.children
+
+    def close(self) -> None:
+        """Tell the sessions above what only the end tells: output, and what crossed the egress gate."""
+        if self._above is None:
+            return
+        written = self._output[1]() if self._output is not None else 0
+        crossed = self._crossed()
+        self._above.add_below(
+            Used(
+                output_bytes=written,
+                sent_bytes=crossed.sent_bytes,
+                received_bytes=crossed.received_bytes,
+                requests=crossed.requests,
+            )
+        )
+
     def watch_egress(self, crossed: Callable[[], Crossing]) -> None:
         """Look at what crosses the session's own gate, which bounds it.
 
@@ -220,10 +241,6 @@ class Budget:
         if self._above is not None:
             self._above.add_below(used)
 
-    def egress_refused(self) -> None:
-        """Take note that something was kept from crossing, because a budget of the egress gate is spent."""
-        self._refused = True
-
     @property
     def elapsed_seconds(self) -> float:
         """Return the time during which the session has run."""
@@ -245,12 +262,6 @@ class Budget:
         """Return the budget of actions when it has nothing left for another one."""
         state = self._actions_state()
         return state if state.observed >= state.bound else None
-
-    def out_of_egress(self) -> BudgetExceeded | None:
-        """Return the egress gate's budget that comes nearest to its bound, when the gate refused for one."""
-        if not self._refused:
-            return None
-        return max(self._egress_states(), key=lambda state: state.share, default=None)
 
     def out_of_time(self) -> BudgetExceeded:
         """Return the wall clock's budget, which has just run out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
+from agent_runner.descent import kept_line
 from agent_runner.errors import InvalidInputError, NoFactsError, RefusedError
 from agent_runner.lineage_places import Place, joined, moved_here, near, overlap
 from agent_runner.meta import POLICY, read_meta
@@ -90,7 +91,7 @@ def _running(folder: Path) -> tuple[WorkspaceIdentity, Grant, bool] | None:
     if meta.workspace is None or policy.files is None:
         return None
     place = WorkspaceIdentity(device=0, inode=0, birth_ns=0, path=meta.workspace)
-    return place, policy.grant, policy.files.access == "direct"
+    return place, kept_line(folder, policy.grant), policy.files.access == "direct"
 
 
 def _refuse(decision: Allowed | Denied) -> None:

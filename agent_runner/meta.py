@@ -36,6 +36,10 @@ class Meta(BaseModel):
     """ISO 8601, UTC."""
     process: int
     """The runner's process id."""
+    parent: str = ""
+    """The session that delegated to it; empty for one that a person started."""
+    line: str = ""
+    """The label of what it counts as having exercised, its parents' part too; empty for its own grant."""
 
 
 def write_meta(folder: Path, meta: Meta, policy_text: str) -> None:

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from agent_runner.descent import kept_line
 from agent_runner.errors import InvalidInputError
 from agent_runner.lineage import wrote_unreviewed
 from agent_runner.review import discard_stage, files_block, note_discarded, read_policy, refuse_running
@@ -154,7 +155,7 @@ async def keep_outputs(sandbox: Sandbox, policy: Policy, folder: Path, state: Pa
     fresh.mkdir(mode=0o700)
     identity = replace(identity_of(fresh), path=str((folder / FOLDER).resolve()))
     why = "outputs of a session, which nobody has reviewed"
-    wrote_unreviewed(state, identity, folder.name, policy.grant, why=why)
+    wrote_unreviewed(state, identity, folder.name, kept_line(folder, policy.grant), why=why)
     keeping = _Keeping(sandbox, policy.outputs, fresh, sandbox.limits.scratch_bytes)
     lines = listed.body.splitlines()
     cut = listed.result.get("truncated") or len(lines) > MAX_FILES

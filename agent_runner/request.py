@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from agent_runner.approvals import Asker
     from agent_runner.backends.backend import Backend
+    from agent_runner.descent import Descent
     from agent_runner.transcript import Watcher
     from audit.fields import Totals
     from cli_tools.action import Catalogue
@@ -81,6 +82,10 @@ class SessionRequest:
     """The commands that exist; None for those that this machine knows."""
     may_repeat: bool = False
     """Whether the same calls may be made any number of times in a row: a program makes them, and no model."""
+    may_delegate: bool = False
+    """Whether it may start sessions below it, where its policy allows the command."""
+    descent: Descent | None = None
+    """What a delegated session has from the one above; None for one that a person started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

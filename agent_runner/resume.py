@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from agent_runner.budget import Used
 from agent_runner.budget_limits import (
     NOTHING,
     BudgetLimits,
@@ -27,6 +28,7 @@ from agent_runner.request import SessionRequest, SessionResult
 from agent_runner.review import read_policy, refuse_running
 from agent_runner.session import SessionRun
 from audit import event
+from audit.index import read_index
 from audit.journal import Journal
 from audit.segments import Lines
 from audit.state import SessionFiles, StateFiles
@@ -84,13 +86,15 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
     """
     files = StateFiles(request.state).session(request.session)
     refuse_running(files)
-    past = read_past(request.state, request.session)
+    past = with_below(read_past(request.state, request.session), request.state)
     _require_open_end(past, files, request.state)
+    if past.closed is not None and past.closed.status == "budget":
+        past = replace(past, finished=None)  # it failed for want of what a person may have added
     policy = _policy(past, files)
     started = _as_started(request, past, policy)
     if started.workspace is not None:
         require_lineage(request.state, started.workspace, policy.grant)
-    await _rewind(request.backend, past.used.turns)
+    await _rewind(request.backend, past.used.turns + past.below.turns)
     keyring = await keyring_for(policy, configured_credentials, also=rules_of(policy))
     journal = Journal.reopen(
         request.state,
@@ -113,6 +117,25 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
         return await run.to_its_end()
 
 
+def with_below(past: Past, state: Path) -> Past:
+    """Return a past that knows what sessions below it used, from their own ledgers: there is one pot.
+
+    Raises:
+        audit.errors.BrokenLedgerError: When one of them does not hold.
+    """
+    known = read_index(StateFiles(state)).sessions
+    below = Used()
+    for child in past.children:
+        if child not in known:
+            continue  # the runner ended, or lineage refused it, before it was registered
+        try:
+            used = with_below(read_past(state, child), state)
+        except InvalidInputError:
+            continue  # it ended before it began
+        below = below.beside(used.used).beside(used.below)
+    return replace(past, below=below)
+
+
 def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:
     """Refuse a session that has nothing to go on with.
 
@@ -124,6 +147,11 @@ def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:
         raise InvalidInputError(
             f"session `{session}` is over: its changes were {word}",
             hint="start another session; its workspace holds what was taken",
+        )
+    if past.opened.parent is not None:
+        raise InvalidInputError(
+            f"session `{session}` was started by session `{past.opened.parent}`, on whose budget it ran",
+            hint=f"resume that one; `pairlock diff {session}` shows what this one did",
         )
     closed = past.closed
     if closed is not None and closed.status in ("done", "failed") and not closed.unfinished:
@@ -198,6 +226,7 @@ def _as_started(request: ResumeRequest, past: Past, policy: Policy) -> SessionRe
         model_reference=request.model_reference,
         housing=request.housing,
         session=request.session,
+        may_delegate=True,
     )
 
 

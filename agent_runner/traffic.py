@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from audit import event
 from sandbox.egress.rules import Crossed
 
 if TYPE_CHECKING:
     from audit.fields import Event
+
+
+_BUDGETS: Final = ("sent_bytes", "received_bytes", "requests")
 
 
 class Traffic:
@@ -20,6 +23,8 @@ class Traffic:
 
     def __init__(self) -> None:
         self._crossed: dict[tuple[str, str], Crossed] = {}
+        self.spent: event.LimitHit | None = None
+        """The last budget of a gate that was found spent; a bound on connections at once is none."""
 
     @property
     def sent_bytes(self) -> int:
@@ -35,8 +40,19 @@ class Traffic:
         """Return what one gate has let through: the session's, or a connector's."""
         return tuple(each for (whose, _), each in self._crossed.items() if whose == owner)
 
+    def of(self, owner: str) -> Crossed:
+        """Return what one gate has let through in all."""
+        parts = self.under(owner)
+        return Crossed(
+            sent_bytes=sum(part.sent_bytes for part in parts),
+            received_bytes=sum(part.received_bytes for part in parts),
+            requests=sum(part.requests for part in parts),
+        )
+
     def take(self, happened: Event) -> None:
         """Count what has ended; a tunnel that was read counts by its requests."""
+        if isinstance(happened, event.LimitHit) and happened.limit.endswith(_BUDGETS):
+            self.spent = happened
         if not isinstance(happened, event.EgressClosed):
             return
         owner = happened.connection.rpartition("/")[0]

@@ -113,6 +113,7 @@ def _request(  # noqa: PLR0913 - the options of `run`, each once
         approver=NobodyApprover() if detach else place.approver,
         model_reference=model_reference(model),
         session=new_session_id(),
+        may_delegate=True,
     )
 
 

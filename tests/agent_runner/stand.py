@@ -214,12 +214,14 @@ class Stand:
         """Run a session to its end."""
         return await run_session(self.request(backend, policy, **changes))
 
-    async def resume(self, backend: Backend, *, added: BudgetLimits | None = None) -> SessionResult:
-        """Go on with the session."""
+    async def resume(
+        self, backend: Backend, *, added: BudgetLimits | None = None, session: str = SESSION
+    ) -> SessionResult:
+        """Go on with a session."""
         more = {"added": added} if added else {}
         return await resume_session(
             ResumeRequest(
-                session=SESSION,
+                session=session,
                 state=self.state,
                 backend=backend,
                 headless=True,
