@@ -8,6 +8,8 @@ from audit.errors import BadKeyError, StateFolderError
 from audit.note import SignerKey, VerifierKey
 from audit.state import StateFiles, sync_folder, write_private
 
+_SECRET_BYTES = 32
+
 
 def host_key(files: StateFiles) -> SignerKey:
     """Return the host's signing key.
@@ -26,7 +28,7 @@ def next_host_key(files: StateFiles) -> SignerKey | None:
 
 def make_host_key(files: StateFiles) -> SignerKey:
     """Make the host's first key, write both halves, return it; its random name tells nothing."""
-    key = SignerKey.make(f"pairlock-{secrets.token_hex(4)}", secrets.token_bytes(32))
+    key = SignerKey.make(f"pairlock-{secrets.token_hex(4)}", secrets.token_bytes(_SECRET_BYTES))
     store_host_key(files, key)
     return key
 
@@ -39,7 +41,7 @@ def store_host_key(files: StateFiles, key: SignerKey) -> None:
 
 def prepare_rotation(files: StateFiles) -> SignerKey:
     """Make the key that will follow the host's present one, and write it beside that."""
-    key = SignerKey.make(f"pairlock-{secrets.token_hex(4)}", secrets.token_bytes(32))
+    key = SignerKey.make(f"pairlock-{secrets.token_hex(4)}", secrets.token_bytes(_SECRET_BYTES))
     write_private(files.next_host_key, f"{key.secret_text()}\n".encode())
     return key
 
@@ -65,7 +67,7 @@ def host_vkey(files: StateFiles) -> VerifierKey | None:
 
 def session_key(session_id: str, epoch: int) -> SignerKey:
     """Return a fresh key that lives in memory only and seals one session's log for one epoch."""
-    return SignerKey.make(f"pairlock/session/{session_id}/{epoch}", secrets.token_bytes(32))
+    return SignerKey.make(f"pairlock/session/{session_id}/{epoch}", secrets.token_bytes(_SECRET_BYTES))
 
 
 def pin(files: StateFiles, text: str) -> VerifierKey:
@@ -96,16 +98,31 @@ def pinned(files: StateFiles) -> VerifierKey | None:
 
 
 def redaction_key(files: StateFiles) -> bytes:
-    """Return the key under which tags of secrets are made, made on first use."""
+    """Return the key under which tags of secrets are made, made on first use.
+
+    Raises:
+        BadKeyError: When the file holds none: a new one would find no tag that was ever written.
+        StateFolderError: When others may read the file, or it is a link.
+    """
     path = files.redaction_key
+    if not os.path.lexists(path):
+        return _made_once(path, secrets.token_bytes(_SECRET_BYTES))
+    return _secret_in(path)
+
+
+def _secret_in(path: Path) -> bytes:
+    """Return the secret that a private file spells.
+
+    Raises:
+        BadKeyError: When it spells none.
+    """
     try:
-        return bytes.fromhex(_private_text(path).strip())
-    except BadKeyError:
-        if path.exists():
-            raise
-    except ValueError as error:
-        raise BadKeyError(f"`{path.name}` holds no key") from error
-    return _made_once(path, secrets.token_bytes(32))
+        found = bytes.fromhex(_private_text(path).strip())
+    except ValueError:
+        found = b""
+    if len(found) != _SECRET_BYTES:
+        raise BadKeyError(f"`{path.name}` holds no key")
+    return found
 
 
 def _made_once(path: Path, fresh: bytes) -> bytes:
@@ -115,7 +132,7 @@ def _made_once(path: Path, fresh: bytes) -> bytes:
     try:
         os.link(draft, path)
     except FileExistsError:
-        return bytes.fromhex(_private_text(path).strip())
+        return _secret_in(path)
     finally:
         draft.unlink()
     return fresh
@@ -126,6 +143,8 @@ def _private_text(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise BadKeyError(f"there is no `{path.name}`") from error
+    except OSError as error:
+        raise StateFolderError(f"`{path.name}` cannot be read: {error.strerror}".lower()) from error
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(file.fileno())
         if found.st_mode & 0o077 or found.st_uid != os.geteuid():

@@ -192,7 +192,7 @@ def open_note(note: str, key: VerifierKey) -> str:
         except InvalidSignature as error:
             raise BadSignatureError(f"the signature of `{key.name}` is wrong") from error
         return body
-    signers = escape_line(", ".join(sorted({name for name, _ in signatures})) or "nobody", width=80)
+    signers = escape_line(", ".join(sorted({name for name, _ in signatures})), width=80)
     raise BadSignatureError(f"not signed by `{key.name}`, but by {signers}")
 
 
