@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from agent_runner.review import opened
 from audit.lock import is_held
 from sandbox.stage import render_diff
+from sandbox.stage.feeding import aside_for_git
 from sandbox.stage.layout import StageFolder
 from sandbox.stage.parcel import is_out
 from sandbox.stage.steady import read_steadily
 
 if TYPE_CHECKING:
     from audit.state import SessionFiles
-    from sandbox.stage import ChangeSet, Diff
+    from sandbox.stage import Change, ChangeSet, Diff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +29,13 @@ class Look:
     """What a person should know of it, one line; empty when the session has ended."""
 
 
-def look_at(session: SessionFiles, *, with_patch: bool) -> Look:
+def look_at(session: SessionFiles, *, with_patch: bool, for_program: bool = False) -> Look:
     """Return what a session changed.
 
     Args:
         session: Whose changes.
         with_patch: Whether the content is wanted too.
+        for_program: Whether a program is to have the patch, which then applies nothing that `apply` refuses.
 
     Raises:
         sandbox.stage.errors.StageError: When there is no stage, or the workspace is gone.
@@ -42,7 +44,8 @@ def look_at(session: SessionFiles, *, with_patch: bool) -> Look:
 
     def read() -> tuple[ChangeSet, Diff]:
         with opened(session.folder) as (stage, changes):
-            return changes, render_diff(stage, changes.changes if with_patch else ())
+            wanted = changes.changes if with_patch else ()
+            return changes, render_diff(stage, wanted, aside=aside_for_git if for_program else _nothing_aside)
 
     if not is_held(session.lock):
         changes, patch = read()
@@ -51,6 +54,10 @@ def look_at(session: SessionFiles, *, with_patch: bool) -> Look:
     return Look(
         changes=changes, patch=patch, caution=_caution(session.folder.name, steady=steady, out=is_out(folder))
     )
+
+
+def _nothing_aside(_: Change) -> str:
+    return ""
 
 
 def _caution(name: str, *, steady: bool, out: bool) -> str:

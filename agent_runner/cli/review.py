@@ -36,7 +36,8 @@ def diff(
     state = state_folder()
     files = session_files(session, state)
     finish_first(files, state)
-    look = look_at(files, with_patch=not (stat or name_only or as_json))
+    patch = not (stat or name_only or as_json)
+    look = look_at(files, with_patch=patch, for_program=not sys.stdout.isatty())
     for line in (look.caution, summary.headline(look.changes)):
         if line:
             say(line)

@@ -69,6 +69,12 @@ def split(path: str) -> tuple[str, str]:
     return folder, name
 
 
+def parents_of(path: str) -> Iterator[str]:
+    """Yield the folders above a relative path, innermost first, without the top."""
+    while path := split(path)[0]:
+        yield path
+
+
 @cache
 def has_openat2() -> bool:
     """Tell whether this kernel (and any seccomp filter around this process) lets openat2 through."""

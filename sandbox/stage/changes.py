@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +12,7 @@ from sandbox.stage.base import save_hashes
 from sandbox.stage.errors import PathRefusedError
 from sandbox.stage.later import DefaultLater
 from sandbox.stage.layout import MatchNothing
+from sandbox.stage.renames import with_renames
 from sandbox.stage.repositories import as_git_names, git_folders
 from sandbox.stage.sides import EntryKind, Side, at_or_below, conflict_of, entry_kind, side_of
 from sandbox.stage.upper import Trouble, read_upper
@@ -72,6 +73,12 @@ class Change:
     renamed_to: str = ""
     """For a deleted file: the added one with the same content."""
 
+    @property
+    def is_folder(self) -> bool:
+        """Tell whether a folder came or went, and nothing else: what lies in it is told for itself."""
+        sides = (self.before, self.after)
+        return None in sides and any(side is not None and side.kind is EntryKind.FOLDER for side in sides)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeSet:
@@ -84,8 +91,8 @@ class ChangeSet:
 
     @property
     def runs_later(self) -> tuple[Change, ...]:
-        """Return the changes that may run on the user's machine later."""
-        return tuple(change for change in self.changes if change.later)
+        """Return the changes that may run on the user's machine later: files and links, not their folders."""
+        return tuple(change for change in self.changes if change.later and not change.is_folder)
 
     @property
     def conflicts(self) -> tuple[Change, ...]:
@@ -218,7 +225,7 @@ def compute_changes(
         save_hashes(stage.folder.hashes, stage.hashes)
     troubles = (*upper.troubles, *comparison.troubles)
     return ChangeSet(
-        changes=tuple(_with_renames(changes)), troubles=tuple(sorted(troubles, key=lambda t: t.path))
+        changes=tuple(with_renames(changes)), troubles=tuple(sorted(troubles, key=lambda t: t.path))
     )
 
 
@@ -279,24 +286,3 @@ def _kind_of_change(before: Side, after: Side) -> ChangeKind | None:
     if before.kind is not EntryKind.SYMLINK and before.mode != after.mode:
         return ChangeKind.MODE
     return None
-
-
-def _with_renames(changes: list[Change]) -> Iterator[Change]:
-    """Pair each added file with a deleted one of the same content, each at most once."""
-    deleted: dict[tuple[str, int], list[str]] = {}
-    for change in changes:
-        before = change.before
-        if change.kind is ChangeKind.DELETED and before and before.digest and before.size:
-            deleted.setdefault((before.digest, before.mode), []).append(change.path)
-    pairs: dict[str, str] = {}
-    for change in changes:
-        after = change.after
-        if (
-            change.kind is ChangeKind.ADDED
-            and after
-            and (candidates := deleted.get((after.digest, after.mode)))
-        ):
-            pairs[change.path] = candidates.pop()
-    old = {source: target for target, source in pairs.items()}
-    for change in changes:
-        yield replace(change, renamed_from=pairs.get(change.path, ""), renamed_to=old.get(change.path, ""))

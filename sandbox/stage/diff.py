@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from sandbox.stage.beneath import parents_of
 from sandbox.stage.errors import PathRefusedError
 from sandbox.stage.opened import content_of
 from sandbox.stage.sides import EntryKind
 from sandbox.stage.upper import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sandbox.stage.changes import Change
     from sandbox.stage.opened import OpenStage
@@ -71,28 +72,50 @@ class _NotShownError(Exception):
     """Raised when a side of a change has no form in a patch; the text says why."""
 
 
-def render_diff(stage: OpenStage, changes: Sequence[Change]) -> Diff:
-    """Render changes as a patch against the workspace as the session found it."""
-    paths = {change.path for change in changes}
+def render_diff(
+    stage: OpenStage, changes: Sequence[Change], *, aside: Callable[[Change], str] = lambda _: ""
+) -> Diff:
+    """Render changes as a patch against the workspace as the session found it.
+
+    Args:
+        stage: The stage.
+        changes: What is to be shown.
+        aside: Why a change is shown and must not be applied with the others; empty for what may be. Such a
+            one stands in the patch as a comment, which git skips.
+    """
+    aside_of = {change.path: aside(change) for change in changes}
+    folders = {parent for change in changes for parent in parents_of(change.path)}
     parts: list[bytes] = []
     left_out: list[Trouble] = []
     left = MAX_PATCH_BYTES
     for change in changes:
-        if change.renamed_to in paths:
+        if _together(change, change.renamed_to, aside_of) or (change.is_folder and change.path in folders):
             continue
-        whole = change.renamed_from in paths
         try:
+            whole = _together(change, change.renamed_from, aside_of)
             part = _rename(change) if whole else b"".join(_patch(stage, change))
         except (_NotShownError, PathRefusedError) as error:
             reason = error.reason if isinstance(error, PathRefusedError) else str(error)
             left_out.append(Trouble(change.path, reason))
             continue
+        if why := aside_of[change.path]:
+            part = _commented(why, part)
         if len(part) > left:
             left_out.append(Trouble(change.path, f"the patch would exceed {MAX_PATCH_BYTES // 2**20} MiB"))
             continue
         left -= len(part)
         parts.append(part)
     return Diff(text=b"".join(parts), left_out=tuple(left_out))
+
+
+def _together(change: Change, other: str, aside_of: Mapping[str, str]) -> bool:
+    """Tell whether a change and another path are shown as one rename."""
+    return aside_of.get(other) == aside_of[change.path] == ""
+
+
+def _commented(why: str, part: bytes) -> bytes:
+    lines = [f"not applied with the rest: {why}".encode(), *part.removesuffix(b"\n").split(b"\n")]
+    return b"".join(b"# " + line + b"\n" for line in lines)
 
 
 def _rename(change: Change) -> bytes:

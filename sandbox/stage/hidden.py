@@ -7,6 +7,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from sandbox.stage.beneath import parents_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -45,18 +47,13 @@ def build_hidden_layer(layer: Path, workspace: Path, absent: tuple[str, ...]) ->
         workspace: Where the folders' attributes are copied from.
         absent: Relative paths; none lies inside another.
     """
-    parents = sorted({parent for path in absent for parent in _parents(path)})
+    parents = sorted({parent for path in absent for parent in parents_of(path)})
     for parent in parents:
         (layer / parent).mkdir(mode=0o700)
     for path in absent:
         os.mknod(layer / path, stat.S_IFCHR | 0o600, os.makedev(0, 0))
     for parent in (*reversed(parents), ""):
         copy_folder_attributes(workspace / parent, layer / parent)
-
-
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
 
 
 def copy_folder_attributes(source: Path, target: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sandbox.stage.beneath import split
+from sandbox.stage.beneath import parents_of, split
 from sandbox.stage.changes import ChangeKind
 from sandbox.stage.errors import PathRefusedError
 from sandbox.stage.journal import Step, Verb
@@ -64,7 +64,7 @@ class Preparation:
     def _missing_parents(self, steps: list[Step]) -> Iterator[Step]:
         """Make the new folders that chosen files need, with the modes that the agent gave them."""
         made = {step.path for step in steps if step.verb is Verb.MAKE_FOLDER}
-        wanted = {p for s in steps if s.verb in {Verb.PLACE, Verb.MAKE_FOLDER} for p in _parents(s.path)}
+        wanted = {p for s in steps if s.verb in {Verb.PLACE, Verb.MAKE_FOLDER} for p in parents_of(s.path)}
         for path in wanted - made:
             change = self.changes.get(path)
             if change is not None and change.kind is ChangeKind.ADDED and change.after is not None:
@@ -223,13 +223,6 @@ def _ordered(steps: list[Step]) -> list[Step]:
 
 def _depth(step: Step) -> int:
     return step.path.count("/")
-
-
-def _parents(path: str) -> Iterator[str]:
-    folder, _ = split(path)
-    while folder:
-        yield folder
-        folder, _ = split(folder)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -55,6 +55,49 @@ def test_the_patch_feeds_git_apply_and_carries_its_label(made: Made) -> None:
     assert (plain / "run").stat().st_mode & 0o777 == 0o755
 
 
+def test_a_program_is_fed_nothing_that_apply_would_refuse(made: Made) -> None:
+    """What is protected, hidden, leads out, is in conflict or in a `.git` is shown to it as a comment."""
+    made.fill({"mod": "1\n", "theirs": "1\n"})
+    subprocess.run(["/usr/bin/git", "init", "-q", made.workspace], check=True)
+
+    def act(inside: Path) -> None:
+        files = {"mod": "agent\n", "theirs": "agent\n", "n/.git/hooks/x": "evil\n", ".GIT /config": "evil\n"}
+        made.fill(
+            {**files, ".vscode/tasks.json": "evil\n", "d/.env": "evil\n", "Makefile": "m\n"}, below=inside
+        )
+        (inside / ".git/config").write_text("[core]\n\tfsmonitor = evil\n")
+        (inside / "out").symlink_to("/etc/passwd")
+
+    session = made.session(act)
+    made.fill({"theirs": "the user's\n"})
+    config = (made.workspace / ".git/config").read_text()
+
+    said = made.pairlock("diff", session)
+    subprocess.run(["/usr/bin/git", "apply", "-"], cwd=made.workspace, input=said.out.encode(), check=True)
+
+    there = {str(path.relative_to(made.workspace)) for path in made.workspace.rglob("*")}
+    assert {path for path in there if not path.startswith(".git/")} == {".git", "Makefile", "mod", "theirs"}
+    assert (made.workspace / "mod").read_text() == "agent\n"
+    assert (made.workspace / "theirs").read_text() == "the user's\n"
+    assert (made.workspace / ".git/config").read_text() == config
+    for shown in ("+evil", "+\tfsmonitor = evil", "+/etc/passwd"):
+        assert f"# {shown}\n" in said.out
+    on_screen = made.at_terminal("diff", session).out
+    assert "# " not in on_screen
+    assert "fsmonitor = evil" in on_screen
+
+
+def test_what_is_counted_as_run_later_are_files(made: Made) -> None:
+    session = made.session(
+        lambda inside: made.fill({".husky/pre-commit": "x", "Makefile": "x"}, below=inside)
+    )
+
+    said = made.pairlock("diff", session, "--stat")
+
+    assert said.err == "2 changes run on your machine later: .husky/pre-commit, Makefile\n"
+    assert "A  .husky  (folder, protected, runs-later)\n" in said.out
+
+
 def test_no_changes_print_nothing(made: Made) -> None:
     session = made.session(os.stat)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -98,6 +99,49 @@ def test_what_git_has_no_words_for_is_said(yard: Yard) -> None:
     assert {trouble.path: trouble.reason for trouble in found.left_out} == {
         "folder": "a patch has no form for a folder",
         "pipe": "it is a device, socket or pipe",
+    }
+
+
+def test_a_folder_that_its_files_bring_is_not_told_as_left_out(yard: Yard) -> None:
+    """Only what no patch can say is told: the empty folder, not the sixty above a file."""
+    yard.fill({"old/er/a": "x\n"})
+
+    def act(inside: Path) -> None:
+        yard.fill({"new/er/b": "y\n"}, below=inside)
+        (inside / "new/empty").mkdir()
+        shutil.rmtree(inside / "old")
+
+    found = diff(yard, act)
+
+    assert [trouble.path for trouble in found.left_out] == ["new/empty"]
+    assert found.text.count(b"diff --git") == 2
+
+
+def test_what_is_set_aside_is_a_comment_for_git_and_splits_no_rename(yard: Yard) -> None:
+    """Each line of it is shown; git applies the rest, and of a rename the half that may be."""
+    yard.fill({"kept": "a long enough text\n", "mod": "1\n", "odd": "x"})
+
+    def act(inside: Path) -> None:
+        (inside / "kept").rename(inside / "moved")
+        (inside / "mod").write_text("2\n")
+        (inside / "odd").write_bytes(b"\0\n--- a/mod\n@@ -1 +1 @@\n-1\n+3\n")
+
+    with yard.mounted(yard.plan()) as inside:
+        act(inside)
+    with open_stage(yard.session) as stage:
+        changes = compute_changes(stage).changes
+        text = render_diff(
+            stage, changes, aside=lambda change: "why not" if change.path in {"kept", "odd"} else ""
+        ).text
+    git_apply(yard, text)
+
+    assert b"# not applied with the rest: why not\n# diff --git a/kept b/kept\n" in text
+    assert b"rename from" not in text
+    assert tree(yard.workspace) == {
+        "kept": ("-", b"a long enough text\n"),
+        "moved": ("-", b"a long enough text\n"),
+        "mod": ("-", b"2\n"),
+        "odd": ("-", b"x"),
     }
 
 
