@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from agent_runner.ceiling import read_ceiling
 from agent_runner.commands import known_commands
+from agent_runner.fold import COMMAND
 from agent_runner.reply_bodies import reply_bodies
 from audit import event
 from audit.openings import Gone
 from audit.reader import SessionReader
 from cli_tools.action import LineProposal, ToolProposal
 from cli_tools.errors import UsageError
+from policies.capability import Capability
 from policies.decide import decide
 from policies.request import Allowed, Denied, NeedsApproval, SessionFacts
 
@@ -156,6 +158,8 @@ class _Replay:
             self.calls[command] += 1
 
     def _ruling(self, intended: event.ActionIntended, proposal: Proposal | None) -> Ruling:
+        if (intended.via, intended.command) == ("person", COMMAND):
+            return self._may_run_commands()
         try:
             action = self.catalogue.parse(proposal) if proposal else self._without_content(intended.argv)
         except UsageError as error:
@@ -174,6 +178,13 @@ class _Replay:
         elif isinstance(decision, NeedsApproval):
             self.asked[intended.action] = name
         return _made(decision)
+
+    def _may_run_commands(self) -> Ruling:
+        """Rule on what `pairlock exec` ran: its person chose the command, and only the grant decides."""
+        grant = self.policy.grant
+        if grant.holds(Capability.EXEC):
+            return Ruling("allowed", (), ())
+        return Ruling("denied", ("capability",), (f"session holds `{grant.label}`; a command needs `exec`",))
 
     def _proposal(self, call: str) -> Proposal | None:
         """Return what the model wrote for a call; of two with one id, the first that is left."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +19,7 @@ from cli_tools.command import (
     WorkspacePath,
 )
 from cli_tools.errors import DeclarationError, UsageError
+from cli_tools.strict_json import read_json
 from policies.request import ActionRequest, HttpUse, PathUse, SinkUse
 
 if TYPE_CHECKING:
@@ -300,24 +300,12 @@ def _json_object(command: Command, arguments: str) -> Mapping[str, object]:
     if len(arguments) > MAXIMUM_BODY_BYTES:
         raise UsageError("too-long", f"arguments of {len(arguments)} characters")
     try:
-        given = json.loads(arguments or "{}", object_pairs_hook=_once, parse_constant=_no_number)
+        given = read_json(arguments or "{}")
     except (ValueError, RecursionError) as error:
         raise UsageError("usage", f"the arguments of `{command.name}` are not JSON: {error}") from error
     if not isinstance(given, dict):
         raise UsageError("usage", f"the arguments of `{command.name}` must be a JSON object")
     return given
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Make an object; a name that stands twice could be read in two ways."""
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a name stands twice")
-    return made
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"`{text}` is not JSON")
 
 
 def _option_words(command: Command, option: click.Option, value: object) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agent_runner.backends.chat_wire import ChatReader, Wire, wire_message, wire_tool
 from agent_runner.backends.retry import Patience
-from agent_runner.backends.server import Stream, Talk, plain, whole
+from agent_runner.backends.server import Stream, Talk, whole
 from agent_runner.backends.wording import known_ids
 
 if TYPE_CHECKING:
@@ -75,12 +75,8 @@ class OpenAIBackend:
 
     async def list_models(self) -> list[Mapping[str, object]]:
         """Return what the server says of its models."""
-
-        async def attempt() -> list[Mapping[str, object]]:
-            page = await (await self._sdk()).models.list()
-            return [plain(model) for model in page.data or []]
-
-        return await self.talk.tried(attempt)
+        sdk = await self._sdk()
+        return await self.talk.listed(sdk.models.list)
 
     async def close(self) -> None:
         """Give back connections."""

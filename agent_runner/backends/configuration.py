@@ -13,6 +13,7 @@ from agent_runner.backends.dynamo import Dynamo
 from agent_runner.backends.key import KeyReference
 from agent_runner.connectors_configured import ConfiguredConnectors
 from agent_runner.credentials import CredentialReference
+from agent_runner.webhook import ConfiguredApprovals
 from policies.leaves import CountField, DurationField
 from policies.units import Seconds
 
@@ -193,6 +194,8 @@ class Configuration(_Strict):
     """Names that policies use, and where their values are to be had."""
     connectors: ConfiguredConnectors = Field(default_factory=ConfiguredConnectors)
     """The servers behind `slack` and `mail`."""
+    approvals: ConfiguredApprovals | None = None
+    """Who else is asked where a rule says `ask`; None for nobody but whoever sits at a terminal."""
 
 
 def read_configuration(path: Path) -> Configuration:

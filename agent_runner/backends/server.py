@@ -25,7 +25,7 @@ from agent_runner.backends.retry import Patience, with_retries
 from agent_runner.backends.wire import Door, client_through
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from agent_runner.backends.backend import Reply, Usage
     from agent_runner.backends.closed import Api
@@ -92,6 +92,15 @@ class Stream(Protocol):
         ...
 
 
+class Page(Protocol):
+    """What the SDKs give for a list."""
+
+    @property
+    def data(self) -> Sequence[object]:
+        """Return the first page's items."""
+        ...
+
+
 class Talk:
     """Hold the connection to a server, its key and its patience.
 
@@ -151,6 +160,14 @@ class Talk:
         """Return a usage with its cost; as it is where the operator names no price."""
         price = self.server.price
         return usage if price is None else price.priced(usage)
+
+    async def listed(self, ask: Callable[[], Awaitable[Page]]) -> list[Mapping[str, object]]:
+        """Return what the server says of its models."""
+
+        async def attempt() -> list[Mapping[str, object]]:
+            return [plain(model) for model in (await ask()).data or []]
+
+        return await self.tried(attempt)
 
     async def tried(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what an attempt returns; each has its time, and all that goes wrong has one kind of error.

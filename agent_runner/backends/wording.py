@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import Message, ModelMessage
 from cli_tools.action import LineProposal, Proposal
+from cli_tools.strict_json import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,15 +38,11 @@ def called_arguments(proposal: Proposal) -> dict[str, object]:
     if isinstance(proposal, LineProposal):
         return {"line": safe_text(proposal.line)}
     try:
-        given = json.loads(proposal.arguments or "{}", parse_constant=_no_number)
+        given = read_json(proposal.arguments or "{}")
         json.dumps(given, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         given = None
     return given if isinstance(given, dict) else {"not_an_object": safe_text(proposal.arguments)}
-
-
-def _no_number(name: str) -> object:
-    raise ValueError(f"`{name}` is no number of JSON")
 
 
 def known_ids(messages: Iterable[Message]) -> set[str]:

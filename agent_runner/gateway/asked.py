@@ -17,7 +17,7 @@ from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent_runner.backends.backend import Message
 
@@ -181,6 +181,24 @@ def function_tool(name: object, description: object, parameters: object) -> Tool
     except UnicodeEncodeError:
         raise RefusedRequestError(f"tool `{name}` holds half of a UTF-16 pair") from None
     return Tool(name=name, description=said, parameters=dict(schema))
+
+
+def tools(given: Mapping[str, object], read: Callable[[object], Tool]) -> tuple[Tool, ...]:
+    """Return the tools on offer as OpenAI's APIs tell them; none where the choice is `none`.
+
+    Raises:
+        RefusedRequestError: When a tool is none, or one has to be chosen, which not every model's server can.
+    """
+    listed = tuple(read(each) for each in items(given.get("tools", []), "tools", most=MOST_TOOLS))
+    choice = given.get("tool_choice", "auto")
+    if choice not in ("auto", "none"):
+        raise RefusedRequestError("`tool_choice` is `auto` or `none` here", code="unsupported")
+    return listed if choice == "auto" else ()
+
+
+def openai_error(error: RefusedRequestError) -> object:
+    """Return an error as OpenAI's APIs tell it."""
+    return {"error": {"message": error.message, "type": error.code, "code": error.code, "param": None}}
 
 
 def call(call_id: object, name: object, arguments: object) -> Call:

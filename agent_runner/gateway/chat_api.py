@@ -60,13 +60,10 @@ class ChatApi:
             left=frozenset({"include_obfuscation"}),
         )
         messages = [_message(each) for each in schema.items(given.get("messages"), "messages")]
-        tools = [
-            _tool(each) for each in schema.items(given.get("tools", []), "tools", most=schema.MOST_TOOLS)
-        ]
         return Asked(
             model=schema.model_name(given.get("model")),
             messages=tuple(messages),
-            tools=tuple(tools) if _offers_tools(given.get("tool_choice", "auto")) else (),
+            tools=schema.tools(given, _tool),
             stream=given.get("stream", False) is True,
             stops=_stops(given.get("stop", [])),
         )
@@ -98,7 +95,7 @@ class ChatApi:
 
     def error(self, error: RefusedRequestError) -> object:
         """Return an error as OpenAI's API tells it."""
-        return {"error": {"message": error.message, "type": error.code, "code": error.code, "param": None}}
+        return schema.openai_error(error)
 
 
 def _message(value: object) -> Message:
@@ -144,12 +141,6 @@ def _tool(value: object) -> Tool:
 def _require_function(given: Mapping[str, object]) -> None:
     if given.get("type", "function") != "function":
         raise schema.capability(f"a tool of type `{str(given.get('type'))[:80]}`")
-
-
-def _offers_tools(choice: object) -> bool:
-    if choice not in ("auto", "none"):
-        raise RefusedRequestError("`tool_choice` is `auto` or `none` here", code="unsupported")
-    return choice == "auto"
 
 
 def _stops(value: object) -> tuple[str, ...]:

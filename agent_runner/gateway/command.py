@@ -29,6 +29,8 @@ from sandbox.errors import SandboxLostError
 from sandbox.running import ENVIRONMENT, LAST_EXIT_CODE, LAST_SIGNAL, LONGEST_SECONDS, MOST_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent_runner.connectors import SessionConnectors
     from agent_runner.gateway.terminal import Terminal
     from agent_runner.request import SessionRequest, SessionResult
@@ -89,15 +91,24 @@ class CommandRun(SessionRun):
         rooms: As for `SessionRun`.
         argv: The command.
         terminal: Its stdin, stdout and stderr.
+        monotonic: A clock in seconds.
         more: As for `SessionRun`.
     """
 
     serves_models = True
 
-    def __init__(self, *rooms: Any, argv: tuple[str, ...], terminal: Terminal, **more: Any) -> None:
+    def __init__(
+        self,
+        *rooms: Any,
+        argv: tuple[str, ...],
+        terminal: Terminal,
+        monotonic: Callable[[], float] = time.monotonic,
+        **more: Any,
+    ) -> None:
         super().__init__(*rooms, **more)
         self._argv = argv
         self._terminal = terminal
+        self._monotonic = monotonic
         self.code: int | None = None
 
     async def _loop(
@@ -107,7 +118,7 @@ class CommandRun(SessionRun):
         connectors: SessionConnectors,
     ) -> LoopEnd:
         spent = _Spent()
-        book = Book(self._journal, self._budget, spent=spent.told)
+        book = Book(self._journal, self._budget, spent=spent.told, monotonic=self._monotonic)
         self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: book.kept_bytes)
         backend = self._request.backend
         desk = Desk({MAIN: for_role(backend, "main"), SMALL: for_role(backend, "small")}, book)
@@ -127,7 +138,7 @@ class CommandRun(SessionRun):
         gate.started_program(action)
         await self._journal.record(_intended(action, self._argv))
         await self._journal.record(event.ProcessStarted(action=action, argv=self._argv, folder="."))
-        start = time.monotonic()
+        start = self._monotonic()
         running = asyncio.ensure_future(self._run_inside(sandbox, action))
         waiting = asyncio.ensure_future(spent.event.wait())
         try:
@@ -200,7 +211,7 @@ class CommandRun(SessionRun):
                 action=action,
                 outcome=outcome,
                 exit_code=code,
-                duration_ms=int((time.monotonic() - start) * 1000),
+                duration_ms=int((self._monotonic() - start) * 1000),
                 output_bytes=housed.sandbox.link.received_bytes if housed else 0,
                 detail=why,
             )

@@ -59,16 +59,10 @@ class ResponsesApi:
         listed = [{"role": "user", "content": source}] if isinstance(source, str) else source
         for each in schema.items(listed, "input"):
             _add(messages, each)
-        tools = [
-            _tool(each) for each in schema.items(given.get("tools", []), "tools", most=schema.MOST_TOOLS)
-        ]
-        choice = given.get("tool_choice", "auto")
-        if choice not in ("auto", "none"):
-            raise RefusedRequestError("`tool_choice` is `auto` or `none` here", code="unsupported")
         return Asked(
             model=schema.model_name(given.get("model")),
             messages=tuple(messages),
-            tools=tuple(tools) if choice == "auto" else (),
+            tools=schema.tools(given, _tool),
             stream=given.get("stream", False) is True,
         )
 
@@ -85,7 +79,7 @@ class ResponsesApi:
 
     def error(self, error: RefusedRequestError) -> object:
         """Return an error as OpenAI's API tells it."""
-        return {"error": {"message": error.message, "type": error.code, "code": error.code, "param": None}}
+        return schema.openai_error(error)
 
 
 def _require_nothing_included(given: Mapping[str, object]) -> None:

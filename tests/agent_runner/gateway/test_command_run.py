@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import struct
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent_runner.errors import InvalidInputError, RefusedError
+from agent_runner.gateway.command import CommandRun
 from agent_runner.gateway.terminal import record
+from agent_runner.replaying import replayed
+from agent_runner.session import run_session
 from audit.verify import verify_session
+from policies.source import parse_policy
 from tests.agent_runner.gateway.screen import EXEC, Screen, asked, ran
 from tests.agent_runner.stand import POLICY, PYTHON, SESSION, Model, lines, saying
 
@@ -113,6 +118,40 @@ async def test_the_ledger_tells_the_command_and_verifies(stand: Stand) -> None:
     assert [e["argv"] for e in stand.entries("process.started")] == [["sh", "-c", "exit 3"]]
     assert stand.entries("session.closed")[0]["reason"] == "the command ended with exit code 3"
     assert verify_session(stand.state, SESSION).faults() == {}
+
+
+@pytest.mark.parametrize(
+    ("grant", "ruling"),
+    [
+        ("[files, exec]", ("allowed", ())),
+        ("[files, network]", ("denied", ("capability",))),
+        ("[]", ("denied", ("capability",))),
+    ],
+)
+async def test_what_exec_ran_is_ruled_on_by_the_grant_of_another_policy(
+    stand: Stand, grant: str, ruling: tuple[str, tuple[str, ...]]
+) -> None:
+    await ran(stand, saying(), "sh", "-c", "exit 3")
+    other = parse_policy(f"version: 1\nname: y\ngrant: {grant}\n", origin="other.yaml")
+
+    (action,) = replayed(stand.state, SESSION, other)
+
+    assert action.argv == ("sh", "-c", "exit 3")
+    assert action.recorded.verdict == "allowed"
+    assert (action.now.verdict, action.now.codes) == ruling
+    assert action.parts == (ruling[0] == "denied")
+
+
+async def test_durations_are_of_the_clock_that_is_handed_in(stand: Stand) -> None:
+    hours = itertools.count(step=3600.0)
+
+    def made(*rooms: Any, **more: Any) -> CommandRun:
+        return CommandRun(*rooms, argv=("true",), terminal=screen, monotonic=lambda: next(hours), **more)
+
+    screen = Screen(told=[record(b"e")])
+    await run_session(stand.request(saying(), EXEC, task="a command"), kind=made)
+
+    assert [e["duration_ms"] for e in stand.entries("action.finished")] == [3_600_000]
 
 
 async def test_the_wall_clock_ends_the_command_and_what_it_started(stand: Stand) -> None:
