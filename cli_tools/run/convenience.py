@@ -10,6 +10,7 @@ from cli_tools.command import Body, Command, Outcome, Surroundings, command
 from cli_tools.errors import UsageError
 from cli_tools.run.environment import variables
 from cli_tools.run.program import CWD, ENVIRONMENT, NEEDS, TIMEOUT, outcome
+from cli_tools.run.reach import reaching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,13 +43,14 @@ async def _run(
     timeout: int | None,  # noqa: ASYNC109 - the guest ends the program
     env: tuple[str, ...],
 ) -> Outcome:
-    reply = await surroundings.sandbox.spawn(
-        argv,
-        cwd=cwd,
-        timeout_seconds=float(timeout) if timeout else None,
-        environment={**variables(env), **surroundings.variables},
-    )
-    return outcome(reply)
+    with reaching(surroundings) as reach:
+        reply = await surroundings.sandbox.spawn(
+            argv,
+            cwd=cwd,
+            timeout_seconds=float(timeout) if timeout else None,
+            environment={**variables(env), **surroundings.variables},
+        )
+    return reach.told(outcome(reply))
 
 
 def _python_argv(parameters: Mapping[str, object]) -> tuple[str, ...]:

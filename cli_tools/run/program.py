@@ -9,6 +9,7 @@ import click
 from cli_tools.command import Body, Command, Outcome, Surroundings, command
 from cli_tools.errors import ActionError
 from cli_tools.run.environment import variables
+from cli_tools.run.reach import reaching
 from policies.capability import Capability
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ async def run_program(  # noqa: PLR0913 - one for each option
     environment = {**variables(env), **surroundings.variables}
     seconds = float(timeout) if timeout else None
     if not background:
-        return outcome(
-            await surroundings.sandbox.spawn(
+        with reaching(surroundings) as reach:
+            reply = await surroundings.sandbox.spawn(
                 argv, cwd=cwd, timeout_seconds=seconds, stdin=surroundings.body, environment=environment
             )
-        )
+        return reach.told(outcome(reply))
     if surroundings.jobs is None:
         raise ActionError("busy", "nothing can run in the background here")
     job = await surroundings.jobs.start(
