@@ -1,18 +1,20 @@
 """A session in the forms that others read, piece by piece, so that a large log takes no more memory."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import assert_never
 
 from audit.chain import Entry
-from audit.errors import BrokenLedgerError
+from audit.errors import AuditError, BrokenLedgerError
 from audit.jsonlines import json_line
 from audit.markdown import markdown
 from audit.ocsf import ocsf
 from audit.otlp import otlp
+from audit.query import whole
 from audit.reader import BrokenEntry, SessionReader
 from audit.rows import csv_lines, json_lines
+from audit.schema import OVERFLOW
 from audit.verify import verify_session
 
 
@@ -27,17 +29,27 @@ class View(StrEnum):
 
 
 class _Watched:
-    """Passes entries on and keeps the one that does not hold, if there is one."""
+    """Passes a session's entries on, whole, and keeps the last that does not hold, if there is one."""
 
-    def __init__(self, entries: Iterable[Entry | BrokenEntry]) -> None:
-        self._entries = entries
+    def __init__(self, reader: SessionReader) -> None:
+        self._reader = reader
         self.broken: BrokenEntry | None = None
 
     def __iter__(self) -> Iterator[Entry | BrokenEntry]:
-        for entry in self._entries:
+        for read in self._reader.entries():
+            entry = self._whole(read)
             if isinstance(entry, BrokenEntry):
                 self.broken = entry
             yield entry
+
+    def _whole(self, entry: Entry | BrokenEntry) -> Entry | BrokenEntry:
+        """Fetch a body that was too long for its line: nobody leaves an export by writing at length."""
+        if isinstance(entry, BrokenEntry) or entry.body.keys() != {OVERFLOW}:
+            return entry
+        try:
+            return whole(entry, self._reader.openings)
+        except AuditError as error:
+            return BrokenEntry(entry.seq, str(error), b"")
 
 
 def viewed(state: Path, session_id: str, view: View, *, version: str) -> Iterator[bytes]:
@@ -53,7 +65,7 @@ def viewed(state: Path, session_id: str, view: View, *, version: str) -> Iterato
         UnknownSessionError: When the session has no log.
         BrokenLedgerError: After everything has been yielded, when an entry does not hold; it is shown.
     """
-    entries = _Watched(SessionReader(state, session_id).entries())
+    entries = _Watched(SessionReader(state, session_id))
     yield from _pieces(state, session_id, view, entries, version)
     if entries.broken is not None:
         raise BrokenLedgerError(

@@ -4,10 +4,13 @@ What has no place in an event's class is kept under `unmapped`, so that nothing 
 class files (events/ and objects/ of ocsf-schema), whose required attributes and enumerations the tests hold.
 """
 
+import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from audit.chain import Entry
+from audit.escape import escape_line
 from audit.hostile import unmark
 from audit.reader import BrokenEntry
 from audit.summary import spelled_argv, summary
@@ -32,6 +35,9 @@ _METHODS = {
     "PATCH": 9,
 }
 _FILE_ACTIVITIES = {"created": 1, "read": 2, "changed": 3, "removed": 4, "moved": 5}
+_REGULAR, _FOLDER = 1, 2
+_HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+_LARGEST_PORT = 65535
 
 Event = dict[str, object]
 
@@ -148,26 +154,45 @@ def _connection(event: Event, entry: Entry, body: Mapping[str, object]) -> None:
     event["dst_endpoint"] = _endpoint(body, uid)
     if not opened:
         sent, received = body.get("sent_bytes"), body.get("received_bytes")
-        event["traffic"] = {"bytes_out": sent, "bytes_in": received}
-        event["duration"] = body.get("duration_ms")
+        event["traffic"] = {"bytes_out": _count(sent), "bytes_in": _count(received)}
+        event["duration"] = _count(body.get("duration_ms"))
     _verdict(event, body)
 
 
 def _endpoint(body: Mapping[str, object], uid: str) -> Event:
     """Return where a connection led, as far as its entry says so: the address dialled stands at its end."""
-    told = {"hostname": body.get("host"), "port": body.get("port"), "ip": body.get("address"), "uid": uid}
-    return {name: value for name, value in told.items() if value}
+    port, address = _count(body.get("port")), _text(body.get("address"))
+    host = _host(_text(body.get("host")))
+    told = {**host, "port": port if 0 < port <= _LARGEST_PORT else 0, "uid": uid}
+    if _is_address(address):
+        told["ip"] = address
+    return {name: value for name, value in told.items() if value} or {"name": "unknown"}
+
+
+def _host(host: str) -> Event:
+    """Return a host as the schema knows one: an address, a hostname, or else what somebody called it."""
+    if _is_address(host):
+        return {"ip": host}
+    return {"hostname" if _HOSTNAME.fullmatch(host) else "name": escape_line(host)}
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _request(event: Event, body: Mapping[str, object]) -> None:
     method = _text(body.get("method")).upper()
     _set_class(event, _HTTP, _METHODS.get(method, _OTHER))
-    event["activity_name"] = method
+    event["activity_name"] = method or "unknown"
     event |= {
         "http_request": {"http_method": method, "url": {"path": _text(body.get("path"))}},
         "dst_endpoint": _endpoint(body, _text(body.get("connection"))),
     }
-    if status := body.get("status"):
+    if status := _count(body.get("status")):
         event["http_response"] = {"code": status}
     _verdict(event, body)
 
@@ -223,12 +248,13 @@ def _files(
         path, access = _text(fields.get("path")), _text(fields.get("access"))
         event = _common(session_id, entry, version)
         _set_class(event, _FILE, _FILE_ACTIVITIES.get(access, _OTHER))
-        file: Event = {"name": path.rsplit("/", 1)[-1] or path, "path": path, "type_id": 1}
-        digest = fields.get("sha256")
-        if digest is not None:
+        kind = _FOLDER if access == "listed" else _REGULAR
+        file: Event = {"name": path.rsplit("/", 1)[-1] or path, "path": path, "type_id": kind}
+        digest = _text(fields.get("sha256"))
+        if digest:
             file["hashes"] = [{"algorithm_id": 3, "value": digest}]
         event |= {
-            "activity_name": access,
+            "activity_name": access or "unknown",
             "message": f"{access} {path}",
             "file": file,
             "actor": {"app_name": "agent"},
@@ -273,3 +299,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int else 0

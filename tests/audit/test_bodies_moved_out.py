@@ -1,16 +1,19 @@
 """A body too long for its line lies elsewhere, and what it commits to is held to it all the same."""
 
+import gzip
 from pathlib import Path
 
 import pytest
 
+from audit.errors import BrokenLedgerError
 from audit.event import ActionFinished
+from audit.export import View, viewed
 from audit.fields import FileUse
 from audit.openings import without
 from audit.state import StateFiles
 from audit.verdict import Disclosed, Undisclosed
 from audit.verify import verify_session
-from tests.audit.samples import SESSION, Recorder
+from tests.audit.samples import SESSION, Recorder, Samples
 
 
 @pytest.fixture
@@ -41,3 +44,45 @@ def test_a_value_deleted_behind_a_body_that_was_moved_out_is_missing(state: Path
     without(StateFiles(state).session(SESSION), {shown})
 
     assert verify_session(state, SESSION).disclosure == Undisclosed((shown,), ())
+
+
+@pytest.fixture
+async def at_length(recorder: Recorder, samples: Samples) -> None:
+    """Write an action whose command line is too long for a line of the log."""
+    async with recorder.journal() as journal:
+        argv = ("files", "read", "x" * 40_000, "the-end-of-it")
+        await journal.record(samples.intended(1).model_copy(update={"argv": argv}))
+        await journal.close(samples.closed())
+
+
+@pytest.mark.usefixtures("at_length")
+@pytest.mark.parametrize(
+    ("view", "shown"),
+    [
+        (View.JSON, b"the-end-of-it"),
+        (View.OCSF, b"the-end-of-it"),
+        (View.OTLP, b"the-end-of-it"),
+        (View.CSV, b"... (cut; whole in the JSON export)"),
+        (View.MARKDOWN, b"... &#40;40025 characters in all&#41;"),
+    ],
+)
+def test_nobody_leaves_an_export_by_writing_at_length(state: Path, view: View, shown: bytes) -> None:
+    """What lies elsewhere is fetched; where a form has no room for it, it says how much is left out."""
+    assert b"the-end-of-it" not in StateFiles(state).session(SESSION).events.read_bytes()
+
+    text = b"".join(viewed(state, SESSION, view, version="0.1.0"))
+
+    assert b"files read xxxx" in text or b'"files","read","xxxx' in text
+    assert shown in text
+
+
+@pytest.mark.usefixtures("at_length")
+@pytest.mark.parametrize("view", View)
+def test_a_moved_out_body_that_was_changed_is_exported_as_broken(state: Path, view: View) -> None:
+    (blob,) = StateFiles(state).session(SESSION).blobs.iterdir()
+    changed = gzip.decompress(blob.read_bytes()).replace(b"the-end-of-it", b"another-end!!")
+    blob.write_bytes(gzip.compress(changed))
+    pieces = viewed(state, SESSION, view, version="0.1.0")
+
+    with pytest.raises(BrokenLedgerError, match=r"^entry 1 does not hold: the value behind commitment"):
+        assert [piece for piece in pieces if b"another-end" in piece] == []

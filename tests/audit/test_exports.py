@@ -22,39 +22,6 @@ from tests.audit.samples import SESSION, Recorder, Samples
 
 HOSTILE = "=cmd|'/c calc'!A1\x1b[2J\u202e\U000e0041</td><script>alert(1)</script>[x](javascript:y) |@all\r\n"
 
-# The schema's own rules, of the classes that are used: required attributes, activities, at least one of.
-BASE = {"activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time", "type_uid"}
-CLASSES: dict[int, tuple[set[str], set[int], set[str]]] = {
-    1001: ({"actor", "device", "file"}, {0, *range(1, 16), 99}, set()),
-    1007: ({"actor", "device", "process"}, {0, 1, 2, 3, 4, 5, 99}, set()),
-    2004: ({"finding_info"}, {0, 1, 2, 3, 99}, set()),
-    3003: ({"user"}, {0, 1, 2, 3, 99}, {"privileges", "groups", "iam_roles"}),
-    4001: (set(), {0, 1, 2, 3, 4, 5, 6, 7, 99}, {"dst_endpoint", "src_endpoint"}),
-    4002: (set(), {0, *range(1, 10), 99}, {"http_request", "http_response"}),
-    6002: ({"app"}, {0, 1, 2, 3, 4, 99}, set()),
-    6003: ({"actor", "api", "src_endpoint"}, {0, 1, 2, 3, 4, 99}, set()),
-}
-CATEGORIES = {1: 1, 2: 2, 3: 3, 4: 4, 6: 6}
-PROFILED = {"action_id", "disposition_id"}
-
-
-def check_ocsf(event: dict[str, object]) -> None:
-    """Check one event against the rules of its class."""
-    required, activities, some_of = CLASSES[event["class_uid"]]  # type: ignore[index]  # a number
-    assert event.keys() >= BASE | required
-    assert event["activity_id"] in activities
-    assert event["type_uid"] == event["class_uid"] * 100 + event["activity_id"]  # type: ignore[operator]  # numbers
-    assert event["category_uid"] == event["class_uid"] // 1000  # type: ignore[operator]  # numbers
-    assert not some_of or event.keys() & some_of
-    assert event["severity_id"] in {0, 1, 2, 3, 4, 5, 6, 99}
-    assert event["activity_id"] != 99 or "activity_name" in event
-    metadata = event["metadata"]
-    assert isinstance(metadata, dict)
-    assert metadata["version"] == "1.8.0"
-    assert metadata["product"]["vendor_name"]
-    assert not event.keys() & PROFILED or metadata["profiles"] == ["security_control"]
-    json.dumps(event)
-
 
 def everything(samples: Samples) -> list[Event]:
     reason = Reason(code="host", message=HOSTILE)
@@ -99,14 +66,6 @@ async def recorded(recorder: Recorder, state: Path, samples: Samples) -> Path:
 
 def entries(state: Path) -> list[Entry | BrokenEntry]:
     return list(SessionReader(state, SESSION).entries())
-
-
-def test_every_ocsf_event_keeps_the_rules_of_its_class(recorded: Path) -> None:
-    events = list(ocsf(SESSION, entries(recorded), version="0.1.0"))
-
-    for event in events:
-        check_ocsf(event)
-    assert {event["class_uid"] for event in events} == set(CLASSES)
 
 
 def test_no_entry_is_lost_on_the_way_to_ocsf(recorded: Path) -> None:
@@ -157,7 +116,6 @@ async def test_every_export_shows_a_broken_entry(recorder: Recorder, state: Path
     assert "BROKEN" in list(csv_lines(entries(state)))[-1]
     assert "**broken**" in "".join(markdown(verify_session(state, SESSION), entries(state)))
     *_, last = ocsf(SESSION, entries(state), version="0.1.0")
-    check_ocsf(last)
     assert last["severity_id"] == 5
 
 

@@ -27,11 +27,16 @@ LINES = ("test_verifiers_agree_on_lines.py", "test_seals_and_checkpoints.py", "t
 READING = ("test_reading_and_asking.py", "test_proofs_and_bundles.py", "test_format_is_kept.py")
 TESTS = {
     "merkle": TREE,
-    "note": ("test_keys_and_rotation.py", "test_seals_and_checkpoints.py"),
+    "note": ("test_signed_notes.py", "test_keys_and_rotation.py", "test_seals_and_checkpoints.py"),
     "chain": (*LINES, "test_format_is_kept.py"),
     "walk": (*LINES, *READING),
     "verify": (*LINES[1:], *READING),
-    "keys": ("test_keys_and_rotation.py", "test_state_folder.py", "test_seals_and_checkpoints.py"),
+    "keys": (
+        "test_signed_notes.py",
+        "test_keys_and_rotation.py",
+        "test_state_folder.py",
+        "test_seals_and_checkpoints.py",
+    ),
 }
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
