@@ -12,7 +12,7 @@ import sys
 import termios
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol, assert_never
 
 import orjson
 
@@ -54,7 +54,7 @@ class Answer:
     by: str
     """Who, as far as is known."""
     via: str
-    """`terminal`, `socket` or `clock`."""
+    """`terminal`, `socket`, `webhook` or `clock`."""
 
 
 class Asker(Protocol):
@@ -126,28 +126,63 @@ class RecordedApprover:
             digest=digest_of(action.argv, action.body),
             reasons=question.reasons,
         )
-        reasons = tuple(map(written, asked.reasons))
-        await self._journal.record(
-            event.ApprovalRequested(action=asked.action, digest=asked.digest, reasons=reasons)
-        )
         start = self._monotonic()
-        answer = await self._asker.ask(asked)
-        waited = self._monotonic() - start
-        self.waited_seconds += waited
-        await self._journal.record(
-            event.ApprovalAnswered(
-                action=asked.action,
-                digest=asked.digest,
-                answer=answer.verdict,
-                by=answer.by,
-                via=answer.via,
-                waited_ms=int(waited * 1000),
-            )
-        )
-        if answer.verdict == "approved":
+        try:
+            why_not = await ask_and_record(self._journal, self._asker, asked, monotonic=self._monotonic)
+        finally:
+            self.waited_seconds += self._monotonic() - start
+        if not why_not:
             return Allowed(egress=question.egress)
-        why = "nobody answered in time" if answer.verdict == "timed_out" else "a person said no"
-        return Denied((Reason(question.reasons[0].code, f"not approved: {why}"),))
+        return Denied((Reason(question.reasons[0].code, f"not approved: {why_not}"),))
+
+
+async def ask_and_record(
+    journal: Journal,
+    asker: Asker,
+    question: Question,
+    *,
+    wait_seconds: float | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> str:
+    """Ask, write question and answer into the ledger, and return why not; empty when it was approved.
+
+    Args:
+        journal: The session's ledger; the question is durable before it is put, the answer before it counts.
+        asker: Who puts it.
+        question: What about.
+        wait_seconds: How long an answer may take, waiting for other questions included; None for as long as
+            the asker takes, whose time is bounded by itself.
+        monotonic: A clock in seconds.
+    """
+    reasons = tuple(map(written, question.reasons))
+    await journal.record(
+        event.ApprovalRequested(action=question.action, digest=question.digest, reasons=reasons)
+    )
+    start = monotonic()
+    try:
+        async with asyncio.timeout(wait_seconds):
+            answer = await asker.ask(question)
+    except TimeoutError:
+        answer = Answer(verdict="timed_out", by="nobody", via="clock")
+    await journal.record(
+        event.ApprovalAnswered(
+            action=question.action,
+            digest=question.digest,
+            answer=answer.verdict,
+            by=answer.by,
+            via=answer.via,
+            waited_ms=int((monotonic() - start) * 1000),
+        )
+    )
+    match answer.verdict:
+        case "approved":
+            return ""
+        case "denied":
+            return "a person said no"
+        case "timed_out":
+            return "nobody answered in time"
+        case _:
+            assert_never(answer.verdict)
 
 
 def digest_of(argv: Sequence[str], body: bytes | None) -> str:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.approvals import WAIT_SECONDS, Answer, Question, digest_of
-from audit import event
-from cli_tools.record import written
+from agent_runner.approvals import WAIT_SECONDS, Question, ask_and_record, digest_of
 from policies.request import Reason
 
 if TYPE_CHECKING:
@@ -44,11 +40,8 @@ class EgressApproval:
             wanted: What is asked for.
             query: Its query, which the person sees and the ledger does not.
         """
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                return await self._put(self._question(wanted, query))
-        except TimeoutError:
-            return "nobody answered in time"
+        question = self._question(wanted, query)
+        return await ask_and_record(self._journal, self._asker, question, wait_seconds=self._wait_seconds)
 
     def _question(self, wanted: Decided, query: str) -> Question:
         argv = ("connect", *((wanted.method,) if wanted.method else ()), _shown(wanted, query))
@@ -60,34 +53,6 @@ class EgressApproval:
             digest=digest_of(argv, None),
             reasons=(Reason("host", about),),
         )
-
-    async def _put(self, question: Question) -> str:
-        reasons = tuple(map(written, question.reasons))
-        await self._journal.record(
-            event.ApprovalRequested(action=question.action, digest=question.digest, reasons=reasons)
-        )
-        start = time.monotonic()
-        answer = Answer(verdict="timed_out", by="nobody", via="clock")
-        try:
-            answer = await self._asker.ask(question)
-        finally:
-            await self._journal.record(
-                event.ApprovalAnswered(
-                    action=question.action,
-                    digest=question.digest,
-                    answer=answer.verdict,
-                    by=answer.by,
-                    via=answer.via,
-                    waited_ms=int((time.monotonic() - start) * 1000),
-                )
-            )
-        match answer.verdict:
-            case "approved":
-                return ""
-            case "denied":
-                return "a person said no"
-            case "timed_out":
-                return "nobody answered in time"
 
 
 def _shown(wanted: Decided, query: str) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent_runner.backends.configuration import ConfiguredModel
     from agent_runner.connectors_configured import ConfiguredConnectors
     from agent_runner.credentials import CredentialReference
+    from agent_runner.webhook import WebhookAsker
 
 SCRIPTED: Final = "scripted:"
 OPENAI: Final = "openai:"
@@ -174,6 +175,18 @@ def configured_credentials() -> Mapping[str, CredentialReference]:
         InvalidInputError: When the configuration is not valid.
     """
     return read_configuration(configuration_path()).credentials
+
+
+def configured_webhook(notice: Callable[[str], None] = _silent) -> WebhookAsker | None:
+    """Return who is asked by webhook; None where the operator configured none.
+
+    Raises:
+        InvalidInputError: When the configuration is not valid.
+    """
+    from agent_runner.webhook import WebhookAsker  # noqa: PLC0415 - only a runner that may ask needs it
+
+    configured = read_configuration(configuration_path()).approvals
+    return WebhookAsker(configured=configured, notice=notice) if configured else None
 
 
 def configured_connectors() -> ConfiguredConnectors:

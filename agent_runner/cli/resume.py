@@ -61,7 +61,7 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
     from agent_runner.budget_limits import NOTHING, parse_budget
     from agent_runner.errors import InvalidInputError
     from agent_runner.meta import read_meta
-    from agent_runner.models import choose_backend
+    from agent_runner.models import choose_backend, configured_webhook
     from agent_runner.resume import ResumeRequest
     from agent_runner.review import refuse_running
     from agent_runner.state import session_files, state_folder
@@ -81,7 +81,7 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
         session=files.folder.name,
         state=state,
         backend=choose_backend(reference, notice=say),
-        headless=headless,
+        headless=headless and not configured_webhook(),
         approver=NobodyApprover() if headless else TerminalApprover(),
         watcher=PlainWatcher(),
         progress=Progress(),

@@ -81,11 +81,14 @@ async def answerable(session: str, approver: Asker) -> AsyncIterator[Asker]:
 
     from agent_runner.approvals import FirstAnswer, NobodyApprover
     from agent_runner.door import Door
+    from agent_runner.models import configured_webhook
 
     task = asyncio.current_task()
     door = Door(session, stop=task.cancel if task else lambda: None)
+    webhook = configured_webhook(say)
+    somebody = () if isinstance(approver, NobodyApprover) else (approver,)
     async with door.open():
-        yield door if isinstance(approver, NobodyApprover) else FirstAnswer(approver, door)
+        yield FirstAnswer(*somebody, door, *((webhook,) if webhook else ()))
 
 
 def _request(  # noqa: PLR0913 - the options of `run`, each once
@@ -99,7 +102,7 @@ def _request(  # noqa: PLR0913 - the options of `run`, each once
 ) -> SessionRequest:
     from agent_runner.approvals import NobodyApprover
     from agent_runner.ids import new_session_id
-    from agent_runner.models import choose_backend
+    from agent_runner.models import choose_backend, configured_webhook
     from agent_runner.request import require_task
 
     require_task(task)
@@ -108,7 +111,7 @@ def _request(  # noqa: PLR0913 - the options of `run`, each once
     return replace(
         request,
         # Who detaches can answer from another terminal (`pairlock approve`), else the clock does; not in CI.
-        headless=place.headless and not (detach and not os.environ.get("CI")),
+        headless=place.headless and not (detach and not os.environ.get("CI")) and not configured_webhook(),
         task_is_origin=task_is_origin or not place.headless,
         approver=NobodyApprover() if detach else place.approver,
         model_reference=model_reference(model),
