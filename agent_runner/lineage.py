@@ -105,7 +105,12 @@ def wrote_unreviewed(
 ) -> None:
     """Label a workspace with a session that writes in it, or whose changes nobody looked at.
 
-    The whole grant counts as exercised: what its programs did with it, nobody watched.
+    Args:
+        state: The state folder.
+        workspace: The folder.
+        session: Whose writes.
+        grant: What counts as exercised: of a session that goes on, and may use it yet, all that it holds.
+        why: For the host's log.
     """
     added = Label((Contribution(session, grant.capabilities),))
     labels_of(state).raise_to(workspace, added, noted=lambda change: _record(state, change, why=why))

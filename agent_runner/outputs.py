@@ -6,13 +6,14 @@ a person's folder in the one way of every change: a stage, a diff, an apply; and
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from agent_runner.descent import kept_line
 from agent_runner.errors import InvalidInputError
+from agent_runner.exercised import exercised
 from agent_runner.lineage import wrote_unreviewed
 from agent_runner.review import discard_stage, files_block, note_discarded, read_policy, refuse_running
 from agent_runner.waiting import Unread, waiting_in
@@ -155,7 +156,8 @@ async def keep_outputs(sandbox: Sandbox, policy: Policy, folder: Path, state: Pa
     fresh.mkdir(mode=0o700)
     identity = replace(identity_of(fresh), path=str((folder / FOLDER).resolve()))
     why = "outputs of a session, which nobody has reviewed"
-    wrote_unreviewed(state, identity, folder.name, kept_line(folder, policy.grant), why=why)
+    used = await asyncio.to_thread(exercised, folder, policy.grant)
+    wrote_unreviewed(state, identity, folder.name, used, why=why)
     keeping = _Keeping(sandbox, policy.outputs, fresh, sandbox.limits.scratch_bytes)
     lines = listed.body.splitlines()
     cut = listed.result.get("truncated") or len(lines) > MAX_FILES

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent_runner.descent import kept_line
 from agent_runner.errors import InvalidInputError
+from agent_runner.exercised import exercised
 from agent_runner.lineage import require_lineage_beside, wrote_unreviewed
 from agent_runner.meta import POLICY
 from agent_runner.package import pairlock_version
@@ -157,8 +157,8 @@ def commit_text(session: SessionFiles, message: str, *, unreviewed: bool, author
 
 
 def label_lines(folder: Path, *, unreviewed: bool = True) -> list[str]:
-    """Return the metadata of a patch or commit: which session made it, and what it held, unless reviewed."""
-    line = kept_line(folder, read_policy(folder).grant)
+    """Return the metadata of a patch or commit: its session and, unless reviewed, what that exercised."""
+    line = exercised(folder, read_policy(folder).grant)
     held = [f"Pairlock-Unreviewed: {line.label}"] if unreviewed else []
     return [f"Pairlock-Session: {folder.name}", *held]
 
@@ -173,7 +173,7 @@ def _to_be_taken(session: SessionFiles, state: Path, choice: Choice) -> Iterator
             )
         choice.matchers(changes)  # a word that names nothing is told before anything is labelled
         if choice.shown is None:
-            grant = kept_line(session.folder, read_policy(session.folder).grant)
+            grant = exercised(session.folder, read_policy(session.folder).grant)
             require_lineage_beside(state, stage.workspace, session.folder.name, grant, writes=True)
             why = "changes were applied that nobody had to look at"
             wrote_unreviewed(state, stage.workspace, session.folder.name, grant, why=why)

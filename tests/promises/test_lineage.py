@@ -32,7 +32,8 @@ version: 1
 name: fetches
 grant: [files, network]
 files: {access: ACCESS}
-commands: {allow: ["files *"]}
+commands: {allow: ["files *", "http *"]}
+network: {allow: [{host: example.invalid}]}
 """
 RUNS = """\
 version: 1
@@ -41,6 +42,7 @@ grant: [files, exec]
 exec: {programs: any}
 commands: {allow: ["files *", run]}
 """
+FETCH = "http get https://example.invalid/tool.sh"
 WRITE = {"command": "files write tool.sh", "content": "echo fetched\n"}
 
 
@@ -70,7 +72,7 @@ def test_what_one_session_fetched_directly_another_may_not_run_before_a_review(l
 def test_a_staged_session_leaves_no_label_until_it_is_applied_unseen(lab: Lab) -> None:
     """The stage is not the workspace; `apply --yes` that nobody looked at labels it like direct writing."""
     workspace, state = lab.workspace(), lab.new_state()
-    first = lab.run(FETCHES.replace("ACCESS", "stage"), [WRITE], workspace=workspace, state=state)
+    first = lab.run(FETCHES.replace("ACCESS", "stage"), [FETCH, WRITE], workspace=workspace, state=state)
     identity = open_workspace(workspace, state=state).identity
     files = StateFiles(state).session(first.result.session)
     unlabelled = labels_of(state).read(identity)
@@ -80,6 +82,26 @@ def test_a_staged_session_leaves_no_label_until_it_is_applied_unseen(lab: Lab) -
         lab.run(RUNS, [], workspace=workspace, state=state)
 
     assert unlabelled.contributions == ()
+
+
+def test_a_label_holds_what_was_exercised_and_not_what_was_only_held(lab: Lab) -> None:
+    """A session that never used its `network` leaves none; one whose program ran leaves all it held."""
+    workspace, state = lab.workspace(), lab.new_state()
+    identity = open_workspace(workspace, state=state).identity
+
+    written = lab.run(FETCHES.replace("ACCESS", "stage"), [WRITE], workspace=workspace, state=state)
+    apply_stage(StateFiles(state).session(written.result.session), state, Choice(shown=None))
+    ran = lab.run(RUNS, ["run sh -c 'sh tool.sh >said'"], workspace=workspace, state=state)
+    apply_stage(StateFiles(state).session(ran.result.session), state, Choice(shown=None))
+
+    label = labels_of(state).read(identity)
+    assert {part.session: {held.value for held in part.exercised} for part in label.contributions} == {
+        written.result.session: {"files"},
+        ran.result.session: {"files", "exec"},
+    }
+    assert ran.seen[0].kind == "done"
+    with pytest.raises(RefusedError, match=ran.result.session):
+        lab.run(FETCHES.replace("ACCESS", "stage"), [FETCH], workspace=workspace, state=state)
 
 
 def test_a_staged_session_that_a_person_looked_at_leaves_no_label(lab: Lab) -> None:
