@@ -13,6 +13,7 @@ from audit.errors import BrokenLedgerError, UnknownSessionError
 from audit.index import SessionRecord, read_index
 from audit.merkle import Frontier
 from audit.segments import Lines, Torn, opened
+from audit.spelling import Spellings
 from audit.state import SessionFiles, StateFiles
 from audit.walk import Bound, Skim, Walk
 
@@ -53,11 +54,13 @@ def bound_of(session_id: str, record: SessionRecord) -> Bound:
     )
 
 
-def walk_of(session_id: str, record: SessionRecord, *, collect: bool = True) -> Walk:
+def walk_of(
+    session_id: str, record: SessionRecord, *, collect: bool = True, spellings: Spellings | None = None
+) -> Walk:
     """Return a walk that begins at the log's start, or where its pruned part ended."""
     bound = bound_of(session_id, record)
     chain, epoch = _start_of(bound, record)
-    return Walk(bound, chain, epoch=epoch, collect=collect)
+    return Walk(bound, chain, epoch=epoch, collect=collect, spellings=spellings)
 
 
 def skim_of(session_id: str, record: SessionRecord) -> Skim:

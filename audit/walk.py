@@ -6,6 +6,7 @@ host's log knows, the keys that the host's log registered. This is the hot path 
 
 import re
 import sys
+from binascii import hexlify
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,12 +20,13 @@ from audit.errors import AuditError, BrokenLedgerError, MalformedLineError
 from audit.escape import escape_line
 from audit.hostile import COMMITMENT
 from audit.note import Checkpoint, VerifierKey, open_checkpoint
+from audit.spelling import ACTING, Spellings, are_plain, commitments_in
 
 _MOVED_OUT = {"overflow"}
 _KEPT_AS_PROOF = ("model.asked", "messages")
 """The type and the field that may keep a salt only: the messages have entries of their own."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_AT_ONCE = 64
+_AT_ONCE = 512
 _LONGEST_MOVED = 1024  # bytes of a line whose body was moved out: it holds a commitment and no more
 _TYPE_BEHIND, _TYPE_BEFORE = 100, 180  # where a line that a writer wrote says its type
 _TYPE_BYTES = len(b'"type":"')
@@ -81,9 +83,18 @@ class Walk:
         chain: Where to begin: the start of the log, or where its pruned part ended.
         epoch: The key's epoch there; 0 before the first line.
         collect: Whether to gather the commitments that the entries hold.
+        spellings: What tells most lines quickly; None for fresh ones.
     """
 
-    def __init__(self, bound: Bound, chain: Chain, *, epoch: int = 0, collect: bool = True) -> None:
+    def __init__(
+        self,
+        bound: Bound,
+        chain: Chain,
+        *,
+        epoch: int = 0,
+        collect: bool = True,
+        spellings: Spellings | None = None,
+    ) -> None:
         self.bound = bound
         self.chain = chain
         self.epoch = epoch
@@ -95,6 +106,7 @@ class Walk:
         self.proofs: set[str] = set()
         self._collect = collect
         self._leaves: list[bytes] = []
+        self._spellings = Spellings() if spellings is None else spellings
         self._vkey = VerifierKey.parse(bound.vkeys[epoch]) if epoch in bound.vkeys else None
 
     def feed(self, lines: Sequence[bytes]) -> None:
@@ -116,34 +128,53 @@ class Walk:
             self._leaves.clear()
 
     def _feed(self, lines: Sequence[bytes]) -> None:
-        roots, special, waiting = self.bound.roots, self._special, self._leaves
-        collect, end = self._collect, self.bound.last_size()
-        seq, prev = self.chain.size, self.chain.head.hex()
+        roots, waiting, end = self.bound.roots, self._leaves, self.bound.last_size()
+        spelling_of, plain = self._spellings.of, are_plain(lines)
+        seq, prev = self.chain.size, hexlify(self.chain.head)
         for line in lines:
             if seq >= end:
                 raise BrokenWalkError(seq, seq, _BEHIND_THE_END)
-            fields = _read(line)
-            if fields is None or fields.seq != seq or fields.prev != prev:
+            start = b'{"seq":%d,"prev":"%b",' % (seq, prev)
+            if not line.startswith(start):
                 raise self._refused(line, seq)
-            kind = fields.type
-            if kind in special:
-                self._settle()
-                self._take_special(kind, fields.body, seq)
-            if kind != "log.sealed":
-                self.last_kind = kind
-            if collect and b'{"digest":"' in line:
-                gather_commitments(fields.body, self.commitments)
-                if fields.body.keys() == _MOVED_OUT:
-                    gather_commitments(fields.body, self.moved)
-                elif kind == _KEPT_AS_PROOF[0]:
-                    gather_commitments(fields.body.get(_KEPT_AS_PROOF[1]), self.proofs)
+            spelled = spelling_of(line, len(start)) if plain else None
+            if spelled is None:
+                self._take_slowly(line, seq)
+            else:
+                self.last_kind = spelled.kind
+                if spelled.commits and self._collect:
+                    self._gather(spelled.kind, commitments_in(line))
             leaf = sha256(b"\x00" + line).digest()
             waiting.append(leaf)
-            prev = leaf.hex()
+            prev = hexlify(leaf)
             seq += 1
             if seq in roots:
                 self._settle()
                 self._hold_to_host(self.chain.frontier.root() == roots[seq], seq)
+
+    def _take_slowly(self, line: bytes, seq: int) -> None:
+        """Take a line that begins as it must: whether it holds, what it does to the walk, what it holds."""
+        fields = _read(line)
+        if fields is None:
+            raise self._refused(line, seq)
+        kind = fields.type
+        if kind in ACTING:
+            self._settle()
+            self._take_special(kind, fields.body, seq)
+        if kind != "log.sealed":
+            self.last_kind = kind
+        if self._collect and b'{"digest":"' in line:
+            gather_commitments(fields.body, self.commitments)
+            if fields.body.keys() == _MOVED_OUT:
+                gather_commitments(fields.body, self.moved)
+            elif kind == _KEPT_AS_PROOF[0]:
+                gather_commitments(fields.body.get(_KEPT_AS_PROOF[1]), self.proofs)
+
+    def _gather(self, kind: str, digests: list[str]) -> None:
+        """Take in the commitments of a line that was told quickly: its body is there, by its schema."""
+        self.commitments.update(digests)
+        if kind == _KEPT_AS_PROOF[0]:
+            self.proofs.update(digests)
 
     def _hold_to_host(self, agrees: bool, size: int) -> None:  # noqa: FBT001 - the outcome of a comparison
         if not agrees:
@@ -160,8 +191,6 @@ class Walk:
         except MalformedLineError as error:
             return BrokenWalkError(seq, seq, str(error))
         return self._unlinked(line, seq)
-
-    _special = frozenset({"log.opened", "log.sealed", "session.recovered"})
 
     def _unlinked(self, line: bytes, seq: int) -> BrokenWalkError:
         if seq and line.startswith(b'{"seq":%d,"prev":"' % seq):
@@ -267,7 +296,7 @@ class Skim(Walk):
         kind = fields.get("type")
         if not isinstance(kind, str):
             raise BrokenWalkError(seq, seq, "its type is no text")
-        if kind in self._special:
+        if kind in ACTING:
             self._take_special(kind, fields.get("body"), seq)
 
     def _is_signed(self, found: Checkpoint, seq: int) -> bool:
