@@ -1,8 +1,8 @@
 """Build the runtime volume: an interpreter, its library and the guest, for any image, even an empty one.
 
 Laid out as `/rt/bin/python3`, `/rt/bin/command`, `/rt/lib/<loader>`, `/rt/lib/*.so*`, `/rt/lib/python3.X/…`
-and `/rt/guest/…`, and started as `/rt/lib/<loader> --library-path /rt/lib /rt/bin/python3 …`. The image is hostile to it: the
-loader and the C library look at no system file of its. Nothing is compiled at start.
+and `/rt/guest/…`, and started as `/rt/lib/<loader> --library-path /rt/lib /rt/bin/python3 …`. The image is
+hostile to it: the loader and the C library look at no system file of its. Nothing is compiled at start.
 """
 
 from __future__ import annotations
