@@ -23,8 +23,6 @@ from audit.session_event import (
     SessionClosed,
     SessionDelegated,
     SessionOpened,
-    SessionPaused,
-    SessionUnpaused,
     TranscriptCompacted,
 )
 from audit.stage_event import LabelChanged, StageApplied, StageDiscarded
@@ -55,11 +53,10 @@ __all__ = [
     "SessionClosed",
     "SessionDelegated",
     "SessionOpened",
-    "SessionPaused",
     "SessionRecovered",
-    "SessionUnpaused",
     "StageApplied",
     "StageDiscarded",
+    "TranscriptCompacted",
 ]
 
 SESSION_EVENTS: tuple[type[Event], ...] = (
@@ -71,8 +68,6 @@ SESSION_EVENTS: tuple[type[Event], ...] = (
     SandboxAttested,
     SandboxClosed,
     SafetyNoted,
-    SessionPaused,
-    SessionUnpaused,
     ActionIntended,
     ProcessStarted,
     ActionOutput,

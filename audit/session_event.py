@@ -58,20 +58,6 @@ class TranscriptCompacted(Event):
     characters_after: Count
 
 
-class SessionPaused(Event):
-    """The container was frozen."""
-
-    kind = "session.paused"
-    why: Text
-
-
-class SessionUnpaused(Event):
-    """The container runs again."""
-
-    kind = "session.unpaused"
-    why: Text
-
-
 class SafetyNoted(Event):
     """Something that widens the sandbox is in force, because the policy says so."""
 

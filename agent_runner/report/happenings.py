@@ -31,16 +31,13 @@ def step(moment: Moment, kind: Kind, name: str, title: str, **more: object) -> S
     )
 
 
-def happening(moment: Moment, happened: Event) -> Step | None:  # noqa: PLR0911 - one return for each kind
+def happening(moment: Moment, happened: Event) -> Step | None:
     """Return the step of an entry that stands for itself; None when it belongs to something greater."""
     match happened:
         case event.LogOpened() | event.LogSealed() | event.SessionRecovered():
             return _of_the_ledger(moment, happened)
         case event.SandboxCreated() | event.SandboxAttested() | event.SandboxClosed() | event.SafetyNoted():
             return _of_the_sandbox(moment, happened)
-        case event.SessionPaused(why=why) | event.SessionUnpaused(why=why):
-            name = "frozen" if isinstance(happened, event.SessionPaused) else "goes on"
-            return step(moment, "sandbox", name, why)
         case event.LimitHit():
             told = f"{number(happened.observed)} of {number(happened.bound)} {happened.unit}"
             return step(moment, "limit", happened.limit, told, tags=["failed"])

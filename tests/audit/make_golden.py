@@ -101,8 +101,6 @@ def every_event(journal: Journal) -> list[events.Event]:
         events.EgressClosed(
             connection=connection, sent_bytes=1, received_bytes=2, requests=1, duration_ms=3, why="done"
         ),
-        events.SessionPaused(why="a hidden file appeared"),
-        events.SessionUnpaused(why="it is gone"),
         events.StageApplied(
             session=SESSION, workspace="/w", applied=("a.py",), refused=(), by="someone", whole=True
         ),

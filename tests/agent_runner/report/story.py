@@ -364,8 +364,6 @@ async def ordinary(state: Path, session: str = SESSION, *, digest: str = "ab" * 
         await story.record(
             event.LimitHit(limit="budget.tokens", bound=400_000, observed=401_222, unit="tokens")
         )
-        await story.record(event.SessionPaused(why="a hidden file appeared"))
-        await story.record(event.SessionUnpaused(why="it was removed"), after_ms=300)
         await story.model(
             "Done: `parse` returns the text it was given, and both tests pass.",
             ToolCall(call="c6", name="finish", arguments='{"status": "done"}'),

@@ -288,7 +288,7 @@ async def test_the_list_hears_of_a_session_that_begins_even_before_it_listens(tm
         _, _, body = await exchanged(door, request(door, door.home))
         live = Page(body.decode()).data["live"]
         async with begin(state, "ba9876543210").journal as journal:
-            await journal.record(event.SessionPaused(why="x"))
+            await journal.record(event.SafetyNoted(code="x", message="x"))
             reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
             writer.write(request(door, live))
             heard = await asyncio.wait_for(reader.read(), 60)

@@ -66,8 +66,6 @@ def test_the_conversation_is_in_the_order_of_the_ledger(steps: list[dict[str, An
         "run",
         "budget-added",
         "budget.tokens",
-        "frozen",
-        "goes on",
         "turn 4",
         "finish",
         "sandbox gone",
@@ -194,7 +192,7 @@ async def test_time_in_which_a_session_lay_interrupted_does_not_count(tmp_path: 
     story.clock.move(3_600_000)
     async with Journal.reopen(state, SESSION, clock=story.clock) as journal:
         story.clock.move(500)
-        await journal.record(event.SessionPaused(why="x"))
+        await journal.record(event.SafetyNoted(code="x", message="x"))
 
     fold = report_of(state).fold
 
