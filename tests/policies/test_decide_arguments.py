@@ -6,9 +6,7 @@ from __future__ import annotations
 import pytest
 from deciding import E, act, codes_of, decided, policy_of
 
-from policies.request import (
-    Allowed,
-)
+from policies.request import Allowed, Denied, Reason
 
 RULES = "commands: {allow: [act], rules: [{command: act, arguments: {to: [one, 'two*']}}]}"
 
@@ -98,3 +96,14 @@ def test_a_call_is_counted_by_its_exact_name(name: str) -> None:
     policy = policy_of("commands: {allow: [g a], rules: [{command: g a, max_calls: 1}]}", grant="[]")
 
     assert isinstance(decided(policy, act("g", "a"), calls={name: 1}), Allowed)
+
+
+def test_an_error_that_a_value_causes_is_told_with_its_own_words_and_mend() -> None:
+    value: object = "one"
+    for _ in range(9):
+        value = (value,)
+    policy = policy_of(RULES, grant="[]")
+
+    decision = decided(policy, act("act", arguments={"to": value}))
+
+    assert decision == Denied((Reason("argument", "values are nested deeper than 8", "a plain list"),))
