@@ -18,6 +18,7 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.budget import Used, warned_of
 from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget
+from agent_runner.compaction import compacted
 from agent_runner.errors import InvalidInputError
 from agent_runner.reply_bodies import reply_bodies
 from agent_runner.traffic import Traffic
@@ -170,6 +171,8 @@ class _Fold:
                 self._more_budget(message)
             case event.EgressClosed() | event.LimitHit():
                 self.traffic.take(happened)
+            case event.TranscriptCompacted(kept_turns=kept, most_characters=most):
+                self.messages = compacted(self.messages, kept_turns=kept, most_characters=most)
             case event.SessionDelegated(child=child):
                 self.children.append(child)
             case event.SessionClosed():

@@ -78,6 +78,7 @@ async def _turns(  # noqa: PLR0913 - as above
             return LoopEnd(status="stuck", reason=reason, turns=budget.turns)
         if (exceeded := budget.exceeded()) is not None:
             return await _out_of(exceeded, transcript, budget)
+        await transcript.shorten()
         await transcript.notes(budget.warnings())
         reply = await transcript.ask(backend, tools)
         budget.count(reply.usage)

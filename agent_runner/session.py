@@ -150,7 +150,9 @@ class SessionRun:
         self._past = past
         self._keyring = keyring
         self._record = Record(journal, session) if past is None else ContinuedRecord(journal, session, past)
-        self._transcript = Transcript(journal, self._record, request.watcher)
+        self._transcript = Transcript(
+            journal, self._record, request.watcher, long_characters=request.long_characters
+        )
         limits = limits_of_policy(request.policy)
         self._budget = Budget(
             limits if past is None else limits.plus(past.added),
@@ -373,7 +375,8 @@ class SessionRun:
         )
 
     async def _go_on(self, past: Past) -> None:
-        self._transcript.go_on(past.messages, past.calls, model_seconds=past.totals.model_ms / 1000)
+        seconds = past.totals.model_ms / 1000
+        self._transcript.go_on(past.messages, past.calls, turn=past.used.turns, model_seconds=seconds)
         await settle(self._journal, self._transcript, past)
         if past.used.turns:
             self._transcript.remind(_note(past))

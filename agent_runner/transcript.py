@@ -25,6 +25,7 @@ from agent_runner.backends.backend import (
     Tried,
     UserMessage,
 )
+from agent_runner.compaction import KEPT_TURNS, LONG_CHARACTERS, compacted, length
 from agent_runner.errors import BackendError
 from agent_runner.hearing import bounded
 from audit import event
@@ -61,6 +62,7 @@ class Transcript:
         journal: The session's ledger.
         record: The gate's record, which is told the turn and call.
         watcher: Who looks on.
+        long_characters: From which length on the conversation is shortened, to half of it.
         monotonic: A clock in seconds.
     """
 
@@ -70,12 +72,15 @@ class Transcript:
         record: Record,
         watcher: Watcher,
         *,
+        long_characters: int = LONG_CHARACTERS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
         self._record = record
         self._watcher = watcher
         self._monotonic = monotonic
+        self._long_characters = long_characters
+        self._characters = 0
         self._messages: list[Message] = []
         self._calls: deque[Call] = deque()
         self._digest = hashlib.sha256()
@@ -83,19 +88,21 @@ class Transcript:
         self.turn = 0
         self.model_seconds = 0.0
 
-    def go_on(self, messages: Iterable[Message], calls: Iterable[Call], *, model_seconds: float) -> None:
+    def go_on(
+        self, messages: Iterable[Message], calls: Iterable[Call], *, turn: int, model_seconds: float
+    ) -> None:
         """Take up a conversation that an earlier runner left, none of which is written again.
 
         Args:
             messages: As they were.
             calls: Those of the last reply that have no answer yet.
+            turn: How often the model was asked.
             model_seconds: Time already spent waiting for the model.
         """
         for message in messages:
             self._grow(message)
         self._calls.extend(calls)
-        self.turn = sum(isinstance(message, ModelMessage) for message in self._messages)
-        self._record.turn = self.turn
+        self._record.turn = self.turn = turn
         self.model_seconds = model_seconds
 
     async def begin(self, system: str, task: str) -> None:
@@ -108,6 +115,31 @@ class Transcript:
         for text in (*self._reminders, *texts):
             await self._add(UserMessage(text=text))
         self._reminders.clear()
+
+    async def shorten(self) -> None:
+        """Shorten a conversation that has grown long, at a boundary: every call is answered.
+
+        Rarely, because it is shortened to half: what the model's server has cached of it is lost each time.
+        """
+        if self._characters <= self._long_characters or self._calls:
+            return
+        most = self._long_characters // 2
+        shorter = compacted(self._messages, kept_turns=KEPT_TURNS, most_characters=most)
+        after = sum(map(length, shorter))
+        if after > self._long_characters * 3 // 4:
+            return  # the last turn alone is so long: the next one may leave room
+        await self._journal.record(
+            event.TranscriptCompacted(
+                turn=self.turn,
+                kept_turns=KEPT_TURNS,
+                most_characters=most,
+                characters_before=self._characters,
+                characters_after=after,
+            )
+        )
+        self._messages, self._characters, self._digest = [], 0, hashlib.sha256()
+        for message in shorter:
+            self._grow(message)
 
     def remind(self, text: str) -> None:
         """Put a note before the next question; calls that are open are answered first."""
@@ -205,6 +237,7 @@ class Transcript:
     def _grow(self, message: Message) -> None:
         """Append a message; the running digest stands for the whole conversation at a constant cost."""
         self._messages.append(message)
+        self._characters += length(message)
         self._digest.update(orjson.dumps(_plain(message)) + b"\n")
 
     def _redacted(self, text: str) -> str:

@@ -1,0 +1,137 @@
+"""Shorten a conversation that has grown long. Pure: the same messages and bounds give the same ones again.
+
+What the model is told is left out, never rewritten. Nobody writes a summary, so nothing that a page or
+a file said can come back in another's voice. The task and the last turns stand whole.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, assert_never
+
+from agent_runner.backends.backend import (
+    Call,
+    Message,
+    ModelMessage,
+    ObservationMessage,
+    SystemMessage,
+    UserMessage,
+)
+from cli_tools.action import LineProposal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LONG_CHARACTERS: Final = 400_000
+"""About 100,000 tokens, at four characters each: from here on a conversation is shortened."""
+CHARACTERS_A_TOKEN: Final = 4
+CONTEXT_SHARE: Final = 0.75
+"""Of what a model takes in, where the operator says how much that is; the rest is for tools and the reply."""
+KEPT_TURNS: Final = 8
+SHORT_CHARACTERS: Final = 400
+"""What is not longer than this stays as it is."""
+
+
+def long_characters(context_tokens: int | None) -> int:
+    """Return from which length on a conversation is shortened.
+
+    Args:
+        context_tokens: What the model takes in; None where nobody says.
+    """
+    if context_tokens is None:
+        return LONG_CHARACTERS
+    return int(context_tokens * CHARACTERS_A_TOKEN * CONTEXT_SHARE)
+
+
+def length(message: Message) -> int:
+    """Return the characters that a message costs in every question."""
+    match message:
+        case SystemMessage(text=text) | UserMessage(text=text) | ObservationMessage(text=text):
+            return len(text)
+        case ModelMessage(reply=reply):
+            return len(reply.text) + sum(map(_call_length, reply.calls))
+        case _:
+            assert_never(message)
+
+
+def compacted(messages: Sequence[Message], *, kept_turns: int, most_characters: int) -> list[Message]:
+    """Return a shorter conversation.
+
+    First the outputs and contents of earlier turns are left out, each with its length in its place; where
+    that is not enough, whole turns from the oldest on; where the last turns alone are too long, fewer stand
+    whole.
+
+    Args:
+        messages: The conversation; every call in it is answered.
+        kept_turns: The last turns, which stand whole.
+        most_characters: How long it may be; the head and the last turn stand whatever they take.
+    """
+    head, turns = _in_turns(messages)
+    for kept in range(min(kept_turns, len(turns)), 0, -1):
+        early = [[_shortened(message) for message in turn] for turn in turns[:-kept]]
+        room = most_characters - _total([head, *turns[-kept:]])
+        dropped = 0
+        while early and _total(early) > room:
+            early.pop(0)
+            dropped += 1
+        if _total(early) <= room or kept == 1:
+            break
+    else:
+        return list(messages)
+    note = [UserMessage(text=_left_out(dropped))] if dropped else []
+    return [*head, *note, *(message for turn in (*early, *turns[-kept:]) for message in turn)]
+
+
+def _in_turns(messages: Sequence[Message]) -> tuple[list[Message], list[list[Message]]]:
+    """Return what stands before the first reply, and each reply with all that follows it."""
+    head: list[Message] = []
+    turns: list[list[Message]] = []
+    for message in messages:
+        if isinstance(message, ModelMessage):
+            turns.append([message])
+        else:
+            (turns[-1] if turns else head).append(message)
+    return head, turns
+
+
+def _total(turns: Sequence[Sequence[Message]]) -> int:
+    return sum(length(message) for turn in turns for message in turn)
+
+
+def _shortened(message: Message) -> Message:
+    match message:
+        case ObservationMessage(text=text) if len(text) > SHORT_CHARACTERS:
+            return replace(message, text=_gap(text))
+        case ModelMessage(reply=reply):
+            return ModelMessage(reply=replace(reply, calls=tuple(map(_short_call, reply.calls))))
+        case _:
+            return message
+
+
+def _short_call(call: Call) -> Call:
+    if _call_length(call) <= SHORT_CHARACTERS:
+        return call
+    proposal = call.proposal
+    if isinstance(proposal, LineProposal):
+        return replace(call, proposal=replace(proposal, line=proposal.line[:SHORT_CHARACTERS], body=None))
+    return replace(call, proposal=replace(proposal, arguments=json.dumps({"note": _gap(proposal.arguments)})))
+
+
+def _call_length(call: Call) -> int:
+    proposal = call.proposal
+    if isinstance(proposal, LineProposal):
+        return len(proposal.line) + len(proposal.body or b"")
+    return len(proposal.arguments)
+
+
+def _gap(text: str) -> str:
+    first = text.partition("\n")[0][:80]
+    return f"{first}\n[{len(text)} characters stood here, left out to keep the conversation short: ask again]"
+
+
+def _left_out(turns: int) -> str:
+    return (
+        f"note: {turns} earlier turns are left out here to keep the conversation short; what they changed is "
+        "as it was left: look before you do something again"
+    )
