@@ -56,11 +56,16 @@ class Traffic:
         if not isinstance(happened, event.EgressClosed):
             return
         owner = happened.connection.rpartition("/")[0]
-        was_read = not happened.method and not happened.address and happened.requests
         before = self._crossed.get((owner, happened.rule), Crossed(rule=happened.rule))
         self._crossed[owner, happened.rule] = replace(
             before,
             sent_bytes=before.sent_bytes + happened.sent_bytes,
             received_bytes=before.received_bytes + happened.received_bytes,
-            requests=before.requests + (0 if was_read else 1),
+            requests=before.requests + requests_of(happened),
         )
+
+
+def requests_of(ended: event.EgressClosed) -> int:
+    """Return for how many requests an end counts; a tunnel that was read counts by its requests' ends."""
+    was_read = not ended.method and not ended.address and ended.requests
+    return 0 if was_read else 1

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 200
 HEIGHT: Final = 40
+_MICROS: Final = 1_000_000
 _LANES: Final = (("model", "model"), ("sandbox", "sandbox"), ("ledger", "ledger"), ("person", "a person"))
 
 
@@ -91,14 +92,14 @@ def gauges(fold: SessionFold, policy: Policy | None) -> list[Gauge]:
         _wall(whole, limits),
     ]
     if usage.cost_micros:
-        found.append(_cost(usage.cost_micros, policy))
+        found.append(_cost(usage.cost_micros, limits))
     network = policy.network if policy else None
-    if network is not None or usage.requests.total:
-        bound = network.limits if network else None
+    if network is not None or usage.requests.points:
+        bound = limits if network else None
         found += [
-            _gauge("sent", usage.sent, int(bound.sent_bytes) if bound else None, whole, size),
-            _gauge("received", usage.received, int(bound.received_bytes) if bound else None, whole, size),
-            _gauge("requests", usage.requests, int(bound.requests) if bound else None, whole, number),
+            _gauge("sent", usage.sent, bound.sent_bytes if bound else None, whole, size),
+            _gauge("received", usage.received, bound.received_bytes if bound else None, whole, size),
+            _gauge("requests", usage.requests, bound.requests if bound else None, whole, number),
         ]
     return found
 
@@ -126,13 +127,13 @@ def _wall(whole: int, limits: BudgetLimits | None) -> Gauge:
     )
 
 
-def _cost(micros: int, policy: Policy | None) -> Gauge:
-    bound = float(policy.budget.cost_usd) if policy else 0.0
-    share = micros / 1_000_000 / bound if bound else None
+def _cost(micros: int, limits: BudgetLimits | None) -> Gauge:
+    bound = limits.cost_micros if limits else 0
+    share = micros / bound if bound else None
     return Gauge(
         name="cost",
-        used=f"${micros / 1_000_000:.4f}",
-        bound=f"${bound:.2f}" if policy else "",
+        used=f"${micros / _MICROS:.4f}",
+        bound=f"${bound / _MICROS:.2f}" if limits else "",
         percent=None if share is None else round(100 * share),
         path=f"M0 {HEIGHT}V{HEIGHT * (1 - min(1.0, share or 0)):.1f}H{WIDTH}V{HEIGHT}Z",
     )

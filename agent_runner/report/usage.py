@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget
 from agent_runner.errors import RunnerError
 from agent_runner.fold import BUDGET_ADDED
+from agent_runner.traffic import requests_of
 from audit import event
 
 if TYPE_CHECKING:
@@ -63,9 +64,8 @@ class Usage:
                 self.denials += verdict == "denied"
             case event.ApprovalAnswered(answer=answer):
                 self.denials += answer != "approved"
-            case event.EgressOpened(verdict="allowed"):
-                self.requests.add(ms, 1)
             case event.EgressClosed():
+                self.requests.add(ms, requests_of(happened))
                 self.sent.add(ms, happened.sent_bytes)
                 self.received.add(ms, happened.received_bytes)
             case event.SafetyNoted(code=code, message=message) if code == BUDGET_ADDED:

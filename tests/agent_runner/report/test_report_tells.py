@@ -159,6 +159,41 @@ def test_budgets_are_told_against_the_bounds_of_the_policy_and_what_was_added(st
     assert (found["sent"].used, found["sent"].bound) == ("812 B", "")
 
 
+BOUNDED = """
+version: 1
+name: read
+grant: [files, network]
+network: {allow: [{host: example.org}], limits: {sent_bytes: 1MiB, received_bytes: 1MiB, requests: 5}}
+budget: {cost_usd: 2}
+"""
+
+
+async def test_cost_and_egress_are_told_against_bounds_with_what_was_added(tmp_path: Path) -> None:
+    """A tunnel whose TLS was ended counts by the requests in it, as the gate counts."""
+    story = begin(tmp_path / "state")
+    closed = {"received_bytes": 0, "duration_ms": 1, "why": "done"}
+    async with story.journal as journal:
+        await story.open("read")
+        await story.record(
+            event.SafetyNoted(code="budget-added", message="cost_usd=1,sent_bytes=1MiB,requests=3")
+        )
+        answered = {"turn": 1, "backend": "b", "model": "m", "text": None, "tool_calls": ()}
+        used = {"input_tokens": 1, "output_tokens": 1, "cached_tokens": 0, "duration_ms": 5}
+        await story.record(event.ModelAnswered.model_validate({**answered, **used, "cost_micros": 1_500_000}))
+        for number, told in enumerate(
+            [{"method": "GET", "requests": 1}, {"method": "GET", "requests": 1}, {"requests": 2}]
+        ):
+            ended = {"connection": f"{SESSION}/c{number}", "sent_bytes": 524_288, **closed, **told}
+            await journal.record(event.EgressClosed.model_validate(ended))
+    fold = report_of(tmp_path / "state").fold
+
+    found = {gauge.name: gauge for gauge in gauges(fold, parse_policy(BOUNDED, origin="p"))}
+
+    assert (found["cost"].used, found["cost"].bound, found["cost"].percent) == ("$1.5000", "$3.00", 50)
+    assert (found["sent"].used, found["sent"].bound, found["sent"].percent) == ("1.5 MiB", "2.0 MiB", 75)
+    assert (found["requests"].used, found["requests"].bound) == ("2", "8")
+
+
 def test_a_policy_that_the_ledger_did_not_commit_to_gives_no_bounds(state: Path, tmp_path: Path) -> None:
     """Whoever changes the policy beside the ledger changes nothing that the report shows."""
     import shutil
