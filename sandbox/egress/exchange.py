@@ -117,7 +117,9 @@ class Exchange:
         self._crossing = crossing
         self._head = head
         self._credential = credential
-        self._mask = Mask(credential.echoes() if credential else frozenset())
+        echoes = credential.echoes() if credential else frozenset()
+        self._mask = Mask(echoes)
+        self._mask_of_names = Mask(frozenset(echo.lower() for echo in echoes))
 
     async def send_head(self) -> None:
         """Send the request's head."""
@@ -174,13 +176,20 @@ class Exchange:
             raise self._broken("compressed its answer, so that an echoed credential could not be found")
         lengths = {value for name, value in raw if name == "content-length"}
         chunked = any(name == "transfer-encoding" for name, _ in raw)
-        masked = [(name, self._mask.whole(value.encode("latin-1")).decode("latin-1")) for name, value in raw]
+        masked = [(self._masked_name(name), self._masked(value)) for name, value in raw]
         return Answer(
             status=status,
             reason=self._mask.whole(reason).decode("latin-1"),
             headers=tuple(pair for pair in _end_to_end(masked) if pair[0] != "content-length"),
             length=None if chunked else self._length(lengths),
         )
+
+    def _masked(self, value: str) -> str:
+        return self._mask.whole(value.encode("latin-1")).decode("latin-1")
+
+    def _masked_name(self, name: str) -> str:
+        """Mask a header's name, which has been brought into small letters; an asterisk may stand in one."""
+        return self._mask_of_names.whole(name.encode("latin-1")).decode("latin-1")
 
     def _length(self, announced: set[str]) -> int | None:
         if len(announced) != 1:

@@ -93,13 +93,13 @@ class Http1Exchange(Exchange):
     def _encoded(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> bytes:
         try:
             return self._http.send(event) or b""
-        except h11.LocalProtocolError as error:
-            raise EgressDeniedError("protocol", f"the request is not well formed: {error}") from error
+        except h11.LocalProtocolError:
+            raise EgressDeniedError("protocol", "the request is not well formed") from None
 
     async def _next(self) -> object:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 self._http.receive_data(await self._crossing.read())
-        except h11.RemoteProtocolError as error:
-            raise self._broken(f"is not HTTP/1.1: {error}") from error
+        except h11.RemoteProtocolError:  # the error would quote what the server sent, an echo as well
+            raise self._broken("is not well formed HTTP/1.1") from None
         return event

@@ -63,8 +63,8 @@ class Http2Exchange(Exchange):
         self._ended = self._head.length == 0
         try:
             http.send_headers(self._stream, self._headers(), end_stream=self._ended)
-        except H2Error as error:
-            raise EgressDeniedError("protocol", f"the request is not well formed: {error}") from error
+        except H2Error:  # the error would quote a credential
+            raise EgressDeniedError("protocol", "the request is not well formed") from None
         await self._flush()
 
     async def send(self, data: bytes) -> None:
@@ -147,8 +147,8 @@ class Http2Exchange(Exchange):
             raise self._broken("closed before its answer was whole")
         try:
             self._keep(self._http.receive_data(data))
-        except (H2Error, ValueError) as error:
-            raise self._broken(f"is not HTTP/2: {error}") from error
+        except (H2Error, ValueError):  # the error would quote what the server sent, an echo as well
+            raise self._broken("is not well formed HTTP/2") from None
         if len(self._events) > MOST_WAITING:
             raise self._broken("came in too many frames")
         await self._flush()

@@ -15,10 +15,12 @@ import sandbox
 from sandbox.egress.crossing import CHUNK_BYTES
 from sandbox.egress.errors import GateLostError
 from sandbox.egress.last_words import LastWords
-from sandbox.egress.wire import LONGEST_ACTION, Stop, ToChild, encoded, received
+from sandbox.egress.wire import LONGEST_ACTION, Stop, encoded, received
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+    from pydantic import BaseModel
 
 STOP_SECONDS: Final = 5.0
 PASS_TRIES: Final = 500
@@ -30,7 +32,7 @@ _PROGRAM: Final = (
     # Our own folder before other installed ones: the process runs the same code as its parent.
     "at = next((n for n, p in enumerate(sys.path) if p.endswith('-packages')), len(sys.path)); "
     "sys.path.insert(at, sys.argv[1]); "
-    "from sandbox.egress.child import main; sys.exit(main(sys.argv[3:]))"
+    "from importlib import import_module; sys.exit(import_module(sys.argv[3]).main(sys.argv[4:]))"
 )
 
 
@@ -64,12 +66,16 @@ class EgressProcess:
         return self._process.pid
 
     @classmethod
-    async def start(cls) -> Self:
-        """Start one, with nothing of this process but two sockets."""
+    async def start(cls, *, module: str = "sandbox.egress.child") -> Self:
+        """Start one, with nothing of this process but two sockets.
+
+        Args:
+            module: Whose `main` it runs.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         streams, far_streams = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, far_streams:
-            process = await _spawn(theirs, far_streams)
+            process = await _spawn(module, theirs, far_streams)
         reader, writer = await asyncio.open_connection(sock=ours)
         return cls(process, reader, writer, streams)
 
@@ -81,13 +87,13 @@ class EgressProcess:
         """
         return await received(self._reader)
 
-    async def tell(self, message: ToChild, blob: bytes = b"") -> None:
+    async def tell(self, message: BaseModel, blob: bytes = b"") -> None:
         """Send a message and wait for room; one that is gone hears nothing."""
         self.send(message, blob)
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
 
-    def send(self, message: ToChild, blob: bytes = b"") -> None:
+    def send(self, message: BaseModel, blob: bytes = b"") -> None:
         """Send a message without waiting."""
         if not self._writer.is_closing():
             self._writer.write(encoded(message, blob))
@@ -158,7 +164,7 @@ class EgressProcess:
             await self._writer.wait_closed()
 
 
-async def _spawn(pipe: socket.socket, streams: socket.socket) -> asyncio.subprocess.Process:
+async def _spawn(module: str, pipe: socket.socket, streams: socket.socket) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
@@ -167,6 +173,7 @@ async def _spawn(pipe: socket.socket, streams: socket.socket) -> asyncio.subproc
         _PROGRAM,
         str(Path(sandbox.__file__).parent.parent),
         str(os.getpid()),
+        module,
         str(pipe.fileno()),
         str(streams.fileno()),
         stdin=asyncio.subprocess.DEVNULL,
@@ -180,6 +187,10 @@ async def _spawn(pipe: socket.socket, streams: socket.socket) -> asyncio.subproc
 
 
 def _environment() -> dict[str, str]:
-    """Return what the process inherits: where the system's trust store is, and nothing else."""
+    """Return what the process inherits: where the system's trust store is, and nothing else.
+
+    INVARIANT: `LOCALDOMAIN` is empty, so that the resolver has no search list (resolv.conf(5)): an allowed
+    name is asked for as itself only. A trailing dot would do the same, but hide the names of /etc/hosts.
+    """
     kept = {name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
-    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **kept}
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "LOCALDOMAIN": "", **kept}

@@ -35,9 +35,8 @@ class SystemResolver:
     """Ask the host's own resolver."""
 
     async def addresses(self, name: str) -> tuple[str, ...]:
-        """Return what the system finds; the trailing dot keeps its search list out."""
-        absolute = name if "." not in name else f"{name}."
-        found = await asyncio.get_running_loop().getaddrinfo(absolute, None, type=socket.SOCK_STREAM)
+        """Return what the system finds; its search list is empty in this process: `process`."""
+        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
         return tuple(str(entry[4][0]) for entry in found)
 
 

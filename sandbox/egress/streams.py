@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from sandbox.egress.crossing import CHUNK_BYTES
 from sandbox.egress.wire import LONGEST_ACTION
 
-if TYPE_CHECKING:
-    from sandbox.egress.proxy import Proxy
-
 MOST_STREAMS: Final = 512
 """Connections from the container at once, undecided ones included."""
+
+
+class Server(Protocol):
+    """Serves a connection; `proxy.Proxy` is one."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, action: str) -> None:
+        """Serve it to its end, and close it."""
+        ...
 
 
 class Streams:
@@ -22,12 +27,12 @@ class Streams:
 
     Args:
         source: Where they come from, one message for each.
-        proxy: Who serves them.
+        server: Who serves them.
     """
 
-    def __init__(self, source: socket.socket, proxy: Proxy) -> None:
+    def __init__(self, source: socket.socket, server: Server) -> None:
         self._source = source
-        self._proxy = proxy
+        self._server = server
         self._serving: set[asyncio.Task[None]] = set()
 
     def listen(self) -> None:
@@ -60,4 +65,4 @@ class Streams:
     async def _serve(self, connection: socket.socket, action: str) -> None:
         with contextlib.suppress(Exception):  # it has ended that connection; the others go on
             reader, writer = await asyncio.open_connection(sock=connection, limit=CHUNK_BYTES)
-            await self._proxy.serve(reader, writer, action=action)
+            await self._server.serve(reader, writer, action=action)

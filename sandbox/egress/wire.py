@@ -170,7 +170,7 @@ _TO_CHILD: Final[TypeAdapter[ToChild]] = TypeAdapter(Annotated[ToChild, Field(di
 _TO_PARENT: Final[TypeAdapter[ToParent]] = TypeAdapter(Annotated[ToParent, Field(discriminator="kind")])
 
 
-def encoded(message: ToChild | ToParent, blob: bytes = b"") -> bytes:
+def encoded(message: BaseModel, blob: bytes = b"") -> bytes:
     """Return the bytes of a message."""
     head = message.model_dump_json().encode()
     return _LENGTHS.pack(len(head), len(blob)) + head + blob

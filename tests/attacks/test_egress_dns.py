@@ -15,6 +15,7 @@ import asyncio, json, subprocess, sys
 sys.path.insert(0, sys.argv[1])
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 subprocess.run(["mount", "--bind", sys.argv[2], "/etc/resolv.conf"], check=True)
+subprocess.run(["mount", "--bind", sys.argv[3], "/etc/hosts"], check=True)
 from sandbox.egress.errors import EgressError
 from tests.sandbox.egress.ground import Server, gate_for, rule, rules, serving
 
@@ -33,6 +34,9 @@ class Names(asyncio.DatagramProtocol):
         question = data[12 : at + 5]
         wants_ipv4 = data[at + 1 : at + 3] == b"\\0\\1"
         answers = [a for a in (b"\\x7f\\0\\0\\1", b"\\x0a\\0\\0\\1") if wants_ipv4]
+        if asked[-1].startswith("none"):
+            self.transport.sendto(data[:2] + b"\\x81\\x83\\0\\1" + bytes(6) + question, source)
+            return
         if not asked[-1].startswith("split"):
             answers = answers[:1]
         head = data[:2] + b"\\x81\\x80\\0\\1" + len(answers).to_bytes(2) + b"\\0\\0\\0\\0"
@@ -46,7 +50,8 @@ async def main():
         private = rule("*.example.test", server.port)
         public = rule("*.public.test", server.port, allow_private=False)
         async with gate_for(rules(private, public)) as kept:
-            for name in ("c2VjcmV0.evil.test", "a.example.test", "split.example.test", "x.public.test"):
+            for name in ("c2VjcmV0.evil.test", "a.example.test", "split.example.test", "none.example.test",
+                         "hosts.example.test", "x.public.test"):
                 asked.clear()
                 try:
                     response = await kept.gate.request("GET", f"http://{name}:{server.port}/")
@@ -61,8 +66,13 @@ asyncio.run(main())
 
 
 def test_b69_no_query_leaves_for_a_name_that_no_rule_allows(tmp_path: Path) -> None:
-    """Its twin: an allowed name is asked for, and only as itself; what it resolves to is checked."""
+    """Its twin: an allowed name is asked for, and only as itself, whatever the search list says, and checked.
+
+    A name that does not exist is asked for once; one of the hosts file is found there.
+    """
     resolv = tmp_path / "resolv.conf"
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 hosts.example.test\n")
     resolv.write_text("nameserver 127.0.0.1\nsearch evil.test\noptions timeout:2 attempts:1\n")
 
     done = subprocess.run(
@@ -76,6 +86,7 @@ def test_b69_no_query_leaves_for_a_name_that_no_rule_allows(tmp_path: Path) -> N
             INSIDE,
             str(ROOT),
             str(resolv),
+            str(hosts),
         ],
         capture_output=True,
         text=True,
@@ -89,5 +100,7 @@ def test_b69_no_query_leaves_for_a_name_that_no_rule_allows(tmp_path: Path) -> N
         "c2VjcmV0.evil.test": ["host", []],
         "a.example.test": ["200", ["a.example.test"]],
         "split.example.test": ["200", ["split.example.test"]],
+        "none.example.test": ["resolve", ["none.example.test"]],
+        "hosts.example.test": ["200", []],
         "x.public.test": ["address", ["x.public.test"]],
     }
