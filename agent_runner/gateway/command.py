@@ -17,7 +17,7 @@ from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import COMMAND
 from agent_runner.gateway import inside
 from agent_runner.gateway.book import Book
-from agent_runner.gateway.desk import Desk
+from agent_runner.gateway.parsing import Parsing
 from agent_runner.gateway.relay import ModelRelay
 from agent_runner.gateway.variables import MAIN, SMALL, model_environment
 from agent_runner.loop import LoopEnd
@@ -121,14 +121,15 @@ class CommandRun(SessionRun):
         book = Book(self._journal, self._budget, spent=spent.told, monotonic=self._monotonic)
         self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: book.kept_bytes)
         backend = self._request.backend
-        desk = Desk({MAIN: for_role(backend, "main"), SMALL: for_role(backend, "small")}, book)
+        parsing = Parsing({MAIN: for_role(backend, "main"), SMALL: for_role(backend, "small")}, book)
         programs_go_out = self._request.policy.grant is Grant.NETWORK_EXEC and egress is not None
-        sandbox.link.accept(ModelRelay(desk, egress.relay if programs_go_out and egress else None))
+        sandbox.link.accept(ModelRelay(parsing, egress.relay if programs_go_out and egress else None))
         catalogue = self._request.catalogue or known_commands()
         gate = await self._gate(catalogue, sandbox, egress, connectors)
         try:
             return await self._command(sandbox, gate, spent)
         finally:
+            await parsing.close()
             self._transcript.model_seconds = book.model_seconds
             with suppress(SandboxLostError):
                 await gate.close()

@@ -8,19 +8,19 @@ import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from agent_runner.gateway.asked import Api, Asked, RefusedRequestError, capability, estimated
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.http import HttpAnswer, HttpRequest
 from agent_runner.gateway.messages_api import MessagesApi
 from agent_runner.gateway.responses_api import ResponsesApi
+from cli_tools.strict_json import read_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from agent_runner.backends.backend import Backend, Reply
-    from agent_runner.gateway.book import Book
+    from agent_runner.backends.backend import Reply
 
 PING_SECONDS: Final = 10.0
 """How long a stream may be silent: what an agent's client waits for a byte is not known here."""
@@ -38,17 +38,29 @@ _COUNT: Final = "/v1/messages/count_tokens"
 _BETA_HEADERS: Final = ("anthropic-beta", "openai-beta")
 
 
+class Asker(Protocol):
+    """Asks a model."""
+
+    async def ask(self, asked: Asked) -> Reply:
+        """Return its reply.
+
+        Raises:
+            RefusedRequestError: When it gave none.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Answers; `http.Answerer`.
 
     Args:
-        models: Name -> whom to ask; no other name is answered.
-        book: Asks them.
+        models: Their names; no other is answered.
+        asker: Asks them.
     """
 
-    models: Mapping[str, Backend]
-    book: Book
+    models: tuple[str, ...]
+    asker: Asker
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def answer(self, request: HttpRequest) -> HttpAnswer:
@@ -75,13 +87,13 @@ class Desk:
         if beta := next((name for name in _BETA_HEADERS if request.headers.get(name)), None):
             raise capability(f"the header `{beta}`")
         asked = await self._read(api or _POSTS["/v1/messages"], request.body)
-        backend = self._backend(asked.model)
+        self._require_known(asked.model)
         if api is None:
             return _json(200, {"input_tokens": estimated(asked.messages, asked.tools)})
         if not asked.stream:
-            reply = await self.book.ask(backend, asked)
+            reply = await self.asker.ask(asked)
             return _json(200, api.whole(asked, reply, secrets.token_hex(12)))
-        return await self._streamed(api, asked, backend)
+        return await self._streamed(api, asked)
 
     async def _read(self, api: Api, body: bytes) -> Asked:
         """Read one body at a time, and rest as long as it took: what is refused or counted costs no turn."""
@@ -92,27 +104,25 @@ class Desk:
             finally:
                 await asyncio.sleep(min(time.monotonic() - start, _LONGEST_REST_SECONDS))
 
-    def _backend(self, name: str) -> Backend:
-        backend = self.models.get(name)
-        if backend is None:
+    def _require_known(self, name: str) -> None:
+        if name not in self.models:
             raise RefusedRequestError(
                 f"model `{name[:80]}` is not one of this session's: {', '.join(self.models)}",
                 status=404,
                 code="model_not_found",
             )
-        return backend
 
     def _listed(self, name: str) -> HttpAnswer:
         if name:
-            self._backend(name)
+            self._require_known(name)
             return _json(200, _model(name))
         listed = [_model(each) for each in self.models]
         ends = {"first_id": listed[0]["id"], "last_id": listed[-1]["id"], "has_more": False}
         return _json(200, {"object": "list", "data": listed, **ends})
 
-    async def _streamed(self, api: Api, asked: Asked, backend: Backend) -> HttpAnswer:
+    async def _streamed(self, api: Api, asked: Asked) -> HttpAnswer:
         """Return a stream; a failure that comes soon is still told by its status."""
-        asking = asyncio.create_task(self.book.ask(backend, asked))
+        asking = asyncio.create_task(self.asker.ask(asked))
         try:
             done, _ = await asyncio.wait({asking}, timeout=PING_SECONDS)
         except asyncio.CancelledError:
@@ -154,24 +164,12 @@ async def _cancelled(asking: asyncio.Task[Reply]) -> None:
 def _parsed(body: bytes) -> object:
     _require_small(body)
     try:
-        value: object = json.loads(body.decode(), parse_constant=_no_number, object_pairs_hook=_once)
+        value = read_json(body.decode())
     except RecursionError:
         raise RefusedRequestError("the body is nested too deeply") from None
     except ValueError as error:
         raise RefusedRequestError(f"the body is no JSON: {str(error)[:120]}") from error
     _require_shallow(value)
-    return value
-
-
-def _no_number(name: str) -> object:
-    raise ValueError(f"`{name}` is no number of JSON")
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return an object; one that names a member twice means something else to every reader."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("an object names a member twice")
     return value
 
 

@@ -52,6 +52,27 @@ class Answerer(Protocol):
         ...
 
 
+class Serving:
+    """Serve the connections of a session; `sandbox.connection.Relay`.
+
+    Args:
+        answerer: Answers their requests.
+    """
+
+    def __init__(self, answerer: Answerer) -> None:
+        self._answerer = answerer
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def __call__(
+        self,
+        received: AsyncIterator[bytes],
+        send: Callable[[bytes], Awaitable[None]],
+        end: Callable[[], None],  # noqa: ARG002 - whoever serves a connection to its end has it ended
+    ) -> None:
+        """Serve one to its end."""
+        await serve(self._answerer, received, send, self._room)
+
+
 class _TooLargeError(Exception):
     pass
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Final
-
-from agent_runner.gateway.http import AT_ONCE, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from agent_runner.gateway.http import Answerer
     from sandbox.connection import Relay
 
 # A client of a proxy names a whole URL, `CONNECT host:port`, or begins with SOCKS's version; a client of a
@@ -24,14 +20,13 @@ class ModelRelay:
     """Serve one connection; `sandbox.connection.Relay`.
 
     Args:
-        answerer: Answers requests for a model.
+        models: Serves requests for a model.
         way_out: Serves everything else; None in a session without `network`, which has no way out.
     """
 
-    def __init__(self, answerer: Answerer, way_out: Relay | None) -> None:
-        self._answerer = answerer
+    def __init__(self, models: Relay, way_out: Relay | None) -> None:
+        self._models = models
         self._way_out = way_out
-        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(
         self,
@@ -50,7 +45,7 @@ class ModelRelay:
         if self._way_out is not None and not _ORIGIN_FORM.match(first):
             await self._way_out(whole, send, end)
         else:
-            await serve(self._answerer, whole, send, self._room)
+            await self._models(whole, send, end)
 
 
 async def _after(first: bytes, received: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -51,6 +51,18 @@ def confine() -> None:
     _filter(_no_local_sockets())
 
 
+def confine_without_network() -> None:
+    """Lock this process down for good, with no socket but those that it was given and pairs of them.
+
+    Raises:
+        LockdownError: When the kernel refuses; then no message may be read.
+    """
+    confine()
+    refusal = (_RETURN, 0, 0, ERRNO | errno.EPERM)
+    socket = NUMBERS[architecture()]["socket"]
+    _filter([(_LOAD, 0, 0, _NUMBER_AT), (_EQUAL, 0, 1, socket), refusal, (_RETURN, 0, 0, ALLOW)])
+
+
 def _bound() -> None:
     files = min(OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     for bound, value in (
@@ -90,4 +102,4 @@ def _filter(instructions: list[Instruction]) -> None:
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(holder))
 
 
-__all__ = ["LockdownError", "confine"]
+__all__ = ["LockdownError", "confine", "confine_without_network"]

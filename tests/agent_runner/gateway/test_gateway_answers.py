@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from agent_runner.backends.backend import Call, Reply, Usage
 from agent_runner.backends.failure import Failure, ModelServerError
 from agent_runner.gateway import desk
+from agent_runner.gateway.http import HttpRequest
 from agent_runner.gateway.terminal import record
 from audit.verify import verify_session
 from cli_tools.action import ToolProposal
@@ -17,11 +19,10 @@ from tests.agent_runner.gateway.screen import EXEC, Screen, asked
 from tests.agent_runner.stand import SESSION, Model, saying
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
-
-    import pytest
+    from collections.abc import Sequence
 
     from agent_runner.backends.backend import Message
+    from agent_runner.gateway.asked import Asked
     from tests.agent_runner.stand import Stand
 
 QUESTION = {"model": "main", "messages": [{"role": "user", "content": "x"}], "max_tokens": 9}
@@ -210,40 +211,46 @@ async def test_a_model_that_fails_is_told_by_status_and_without_the_hosts_hints(
     assert [e["error"] for e in stand.entries("model.failed")] == ["`h` answered 401"] * 2
 
 
+class Slow:
+    """Answer once the stream has begun; `desk.Asker`."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def ask(self, _: Asked) -> Reply:
+        """Return the reply."""
+        await self.begun.wait()
+        return Reply(text="Hi.", calls=(CALL,))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "last"),
+    [
+        ("/v1/chat/completions", QUESTION, "data: [DONE]"),
+        ("/v1/messages", QUESTION, "message_stop"),
+        ("/v1/responses", {"model": "main", "input": "x"}, "response.completed"),
+    ],
+)
 async def test_streams_come_as_events_and_are_kept_alive(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
+    path: str, body: dict[str, Any], last: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk, "PING_SECONDS", 0.05)
-    pieces, begun = desk._pieces, asyncio.Event()
+    slow = Slow()
+    raw = json.dumps({**body, "stream": True}).encode()
 
-    async def told_of(*words: Any) -> AsyncGenerator[bytes, None]:
-        async with aclosing(pieces(*words)) as told:
-            async for piece in told:
-                begun.set()
-                yield piece
-
-    class Slow(Model):
-        async def ask(self, *words: Any) -> Reply:
-            begun.clear()
-            await begun.wait()
-            return await super().ask(*words)
-
-    monkeypatch.setattr(desk, "_pieces", told_of)
-
-    told = await answers(
-        stand,
-        Slow(lambda _, __: Reply(text="Hi.", calls=(CALL,))),
-        ("/v1/chat/completions", {**QUESTION, "stream": True}),
-        ("/v1/messages", {**QUESTION, "stream": True}),
-        ("/v1/responses", {"model": "main", "input": "x", "stream": True}),
+    answer = await desk.Desk(("main",), slow).answer(
+        HttpRequest(method="POST", target=path, headers={}, body=raw)
     )
+    assert not isinstance(answer.body, bytes)
+    told = []
+    async for piece in answer.body:
+        slow.begun.set()
+        told.append(piece.decode())
 
-    for (status, body), last in zip(
-        told, ("data: [DONE]", "message_stop", "response.completed"), strict=True
-    ):
-        assert status == 200
-        assert body.startswith(": the model is asked\n\n")
-        assert last in body.rstrip().split("\n\n")[-1]
+    assert (answer.status, answer.content_type) == (200, "text/event-stream")
+    assert told[0] == ": the model is asked\n\n"
+    assert last in told[-1]
+    assert all(piece.endswith("\n\n") for piece in told)
 
 
 async def test_hanging_up_is_counted_and_ends_the_question(stand: Stand) -> None:

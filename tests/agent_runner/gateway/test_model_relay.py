@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner.gateway import http
-from agent_runner.gateway.http import HttpAnswer, HttpRequest
+from agent_runner.gateway.http import HttpAnswer, HttpRequest, Serving
 from agent_runner.gateway.relay import ModelRelay
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def cut(data: bytes, size: int) -> AsyncIterator[bytes]:
 async def relayed(data: bytes, size: int, *, has_way_out: bool = True) -> Both:
     """Serve one connection."""
     both = Both()
-    relay = ModelRelay(both, both.way_out if has_way_out else None)
+    relay = ModelRelay(Serving(both), both.way_out if has_way_out else None)
     await relay(cut(data, size), both.send, lambda: None)
     return both
 
@@ -106,7 +106,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_kept() -> None:
 
     both = Both()
 
-    await ModelRelay(both, None)(endless(), both.send, lambda: None)
+    await ModelRelay(Serving(both), None)(endless(), both.send, lambda: None)
 
     assert both.sent.startswith(b"HTTP/1.1 413 ")
     assert both.asked == []
@@ -115,7 +115,8 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_kept() -> None:
 async def test_bodies_of_many_connections_are_not_all_kept_at_once() -> None:
     """200 connections of 8 MiB would be more than the runner has: the fifth waits, its bytes unread."""
     both = Both()
-    relay = ModelRelay(both, None)
+    serving = Serving(both)
+    relay = ModelRelay(serving, None)
     go_on = asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -124,16 +125,16 @@ async def test_bodies_of_many_connections_are_not_all_kept_at_once() -> None:
             yield b"12"
             await go_on.wait()
 
-    serving = [asyncio.create_task(relay(slow(), both.send, lambda: None)) for _ in range(20)]
+    tasks = [asyncio.create_task(relay(slow(), both.send, lambda: None)) for _ in range(20)]
     for _ in range(200):
         await asyncio.sleep(0)
-    free = relay._room._value
+    free = serving._room._value
 
     go_on.set()
-    await asyncio.gather(*serving)
+    await asyncio.gather(*tasks)
 
     assert free == 0
-    assert (free, relay._room._value) == (0, http.AT_ONCE)
+    assert (free, serving._room._value) == (0, http.AT_ONCE)
     assert len(both.asked) == 20
 
 
@@ -145,7 +146,7 @@ async def test_half_a_head_does_not_hold_a_connection(monkeypatch: pytest.Monkey
         yield POST[:20]
         await asyncio.Event().wait()
 
-    await asyncio.wait_for(ModelRelay(both, None)(stalls(), both.send, lambda: None), 60)
+    await asyncio.wait_for(ModelRelay(Serving(both), None)(stalls(), both.send, lambda: None), 60)
 
     assert both.sent.startswith(b"HTTP/1.1 400 ")
     assert b"the request did not arrive in time" in both.sent
@@ -162,6 +163,6 @@ async def test_a_connection_that_has_not_begun_a_request_may_wait(monkeypatch: p
             await asyncio.sleep(0.2)
             yield POST
 
-    await asyncio.wait_for(ModelRelay(both, None)(rests(), both.send, lambda: None), 60)
+    await asyncio.wait_for(ModelRelay(Serving(both), None)(rests(), both.send, lambda: None), 60)
 
     assert len(both.asked) == 2

@@ -17,7 +17,6 @@ from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.desk import Desk
 from agent_runner.gateway.http import HttpRequest
 from agent_runner.gateway.responses_api import ResponsesApi
-from tests.agent_runner.stand import saying
 
 MOST_BYTES = 30 * 1024 * 1024
 BODY_BYTES = 8 * 1024 * 1024
@@ -67,11 +66,10 @@ def test_no_other_encoding_hides_values_from_the_count(encoding: str) -> None:
 
 
 async def test_counting_tokens_is_bounded_as_a_question_is() -> None:
-    models = {"main": saying()}
     bomb = b'{"model": "main", "messages": ' + BOMBS["lists"] + b"}"
     request = HttpRequest(method="POST", target="/v1/messages/count_tokens", headers={}, body=bomb)
 
-    answer = await Desk(models, cast("Any", None)).answer(request)
+    answer = await Desk(("main",), cast("Any", None)).answer(request)
 
     assert answer.status == 413
 

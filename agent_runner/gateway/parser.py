@@ -1,0 +1,153 @@
+"""Be the process that reads what an agent sends to a model: HTTP and JSON in, closed questions out.
+
+`parsing` starts it with two descriptors, for messages and for connections. It holds no key, reaches no
+network and cannot open the state folder; it ends when its runner does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.gateway.asked import Asked, RefusedRequestError
+from agent_runner.gateway.desk import Desk
+from agent_runner.gateway.http import Serving
+from agent_runner.gateway.wire import (
+    Asking,
+    Begin,
+    GivenUp,
+    Refusal,
+    Replied,
+    question_bytes,
+    reply_of,
+    to_parser,
+)
+from sandbox.egress.confine import LockdownError, confine_without_network
+from sandbox.egress.streams import Streams
+from sandbox.egress.wire import WireError, encoded, received
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent_runner.backends.backend import Reply
+
+_READ_BYTES: Final = 65536
+
+
+class Runner:
+    """The other end of the pipe: it asks the model; `desk.Asker`.
+
+    Args:
+        writer: Towards it.
+    """
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+
+    async def ask(self, asked: Asked) -> Reply:
+        """Return the model's reply.
+
+        Raises:
+            RefusedRequestError: When it gave none.
+        """
+        number = next(self._numbers)
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            self._writer.write(encoded(Asking(id=number), question_bytes(asked)))
+            await self._writer.drain()
+            return await answer
+        except asyncio.CancelledError:
+            self._writer.write(encoded(GivenUp(id=number)))
+            raise
+        finally:
+            self._waiting.pop(number, None)
+
+    def answered(self, head: bytes, blob: bytes) -> None:
+        """Take in an answer; one that nobody waits for any more is dropped.
+
+        Raises:
+            WireError: When it is none.
+        """
+        message = to_parser(head)
+        if isinstance(message, Begin):
+            raise WireError("`begin` came twice")
+        waiting = self._waiting.get(message.id)
+        if waiting is None or waiting.done():
+            return
+        match message:
+            case Replied():
+                waiting.set_result(reply_of(blob))
+            case Refusal(status=status, code=code, message=words):
+                waiting.set_exception(RefusedRequestError(words, status=status, code=code))
+
+
+class Connections:
+    """Serve the container's connections; `sandbox.egress.streams.Server`.
+
+    Args:
+        desk: Answers their requests.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._serving = Serving(desk)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, action: str) -> None:  # noqa: ARG002 - the protocol's parameter
+        """Serve one to its end, and close it."""
+
+        async def send(data: bytes) -> None:
+            writer.write(data)
+            await writer.drain()
+
+        try:
+            await self._serving(_pieces(reader), send, lambda: None)
+        finally:
+            writer.close()
+
+
+async def _pieces(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(_READ_BYTES):
+            yield data
+
+
+def _say_nothing(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """Leave out what a loop says of tasks that failed: an agent could make it say much."""
+
+
+async def _run(pipe: socket.socket, streams: socket.socket) -> None:
+    asyncio.get_running_loop().set_exception_handler(_say_nothing)
+    reader, writer = await asyncio.open_connection(sock=pipe)
+    first = await received(reader)
+    if first is None:
+        return
+    begin = to_parser(first[0])
+    if not isinstance(begin, Begin):
+        raise WireError("the first message is not `begin`")
+    runner = Runner(writer)
+    Streams(streams, Connections(Desk(begin.models, runner))).listen()
+    while (message := await received(reader)) is not None:
+        runner.answered(*message)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the process; return its exit code."""
+    pipe, streams = (socket.socket(fileno=int(number)) for number in arguments)
+    try:
+        confine_without_network()
+    except (OSError, LockdownError) as error:
+        print(f"gateway: cannot lock itself down: {error}", file=sys.stderr)  # noqa: T201 - its only way to say so
+        return 4
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_run(pipe, streams))
+    except (WireError, OSError) as error:
+        print(f"gateway: {error}", file=sys.stderr)  # noqa: T201 - its only way to say so
+        return 3
+    return 0

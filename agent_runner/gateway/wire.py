@@ -1,0 +1,262 @@
+"""Carry questions out of the parsing process and replies into it: closed messages, strict both ways.
+
+The parser reads what an agent wrote, and so is as hostile as the agent once it is taken over: what it says is
+bounded, validated whole, and can be nothing but a conversation and tools for one of the session's models.
+"""
+
+from typing import Annotated, Final, Literal, assert_never
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from agent_runner.backends.backend import (
+    Call,
+    Message,
+    ModelMessage,
+    ObservationMessage,
+    Reply,
+    SystemMessage,
+    Usage,
+    UserMessage,
+)
+from agent_runner.backends.wording import safe_text
+from agent_runner.gateway.asked import MOST_MESSAGES, MOST_TOOLS, Asked, named_calls
+from cli_tools.action import ToolProposal
+from cli_tools.schema import Tool
+from sandbox.egress.wire import WireError
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class CallMade(_Closed):
+    """A call, as the ledger and the backends take one."""
+
+    call_id: Annotated[str, Field(max_length=128)]
+    tool: Annotated[str, Field(max_length=1024)]
+    arguments: str
+
+
+class SystemSaid(_Closed):
+    """What stands before a conversation."""
+
+    kind: Literal["system"] = "system"
+    text: str
+
+
+class UserSaid(_Closed):
+    """What an agent says to the model."""
+
+    kind: Literal["user"] = "user"
+    text: str
+
+
+class ModelSaid(_Closed):
+    """What an agent says that the model said."""
+
+    kind: Literal["model"] = "model"
+    text: str
+    calls: tuple[CallMade, ...]
+
+
+class ResultSeen(_Closed):
+    """What an agent says came of a call."""
+
+    kind: Literal["result"] = "result"
+    call_id: Annotated[str, Field(max_length=128)]
+    text: str
+    refused: bool
+
+
+class ToolOffered(_Closed):
+    """A tool that the agent carries out itself."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str
+    parameters: dict[str, object]
+
+
+Said = Annotated[SystemSaid | UserSaid | ModelSaid | ResultSeen, Field(discriminator="kind")]
+
+
+class Question(_Closed):
+    """One question, rebuilt."""
+
+    model: Annotated[str, Field(max_length=256)]
+    messages: Annotated[tuple[Said, ...], Field(max_length=MOST_MESSAGES)]
+    tools: Annotated[tuple[ToolOffered, ...], Field(max_length=MOST_TOOLS)]
+
+
+class ReplyTold(_Closed):
+    """What the model said."""
+
+    text: str
+    calls: tuple[CallMade, ...]
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+
+
+class Begin(_Closed):
+    """The first message to the parser: everything that it knows."""
+
+    kind: Literal["begin"] = "begin"
+    models: tuple[str, ...]
+
+
+class Replied(_Closed):
+    """The model said something; the blob is `ReplyTold`."""
+
+    kind: Literal["replied"] = "replied"
+    id: int
+
+
+class Refusal(_Closed):
+    """There is no reply."""
+
+    kind: Literal["refused"] = "refused"
+    id: int
+    status: int
+    code: str
+    message: str
+
+
+class Asking(_Closed):
+    """Ask the model; the blob is `Question`."""
+
+    kind: Literal["asking"] = "asking"
+    id: Annotated[int, Field(ge=1)]
+
+
+class GivenUp(_Closed):
+    """Nobody waits for that answer any more."""
+
+    kind: Literal["given-up"] = "given-up"
+    id: Annotated[int, Field(ge=1)]
+
+
+ToParser = Begin | Replied | Refusal
+ToRunner = Asking | GivenUp
+_TO_PARSER: Final[TypeAdapter[ToParser]] = TypeAdapter(Annotated[ToParser, Field(discriminator="kind")])
+_TO_RUNNER: Final[TypeAdapter[ToRunner]] = TypeAdapter(Annotated[ToRunner, Field(discriminator="kind")])
+
+
+def to_parser(head: bytes) -> ToParser:
+    """Read a message as the parser does.
+
+    Raises:
+        WireError: When it is none.
+    """
+    try:
+        return _TO_PARSER.validate_json(head)
+    except ValidationError as error:
+        raise WireError(f"not a message for the parser: {error.error_count()} faults") from error
+
+
+def to_runner(head: bytes) -> ToRunner:
+    """Read a message as the runner does.
+
+    Raises:
+        WireError: When it is none.
+    """
+    try:
+        return _TO_RUNNER.validate_json(head)
+    except ValidationError as error:
+        raise WireError(f"not a message from the parser: {error.error_count()} faults") from error
+
+
+def question_bytes(asked: Asked) -> bytes:
+    """Return a question as it crosses; halves of UTF-16 pairs, which no server takes, become escapes."""
+    question = Question(
+        model=asked.model,
+        messages=tuple(map(_told, asked.messages)),
+        tools=tuple(
+            ToolOffered(name=tool.name, description=tool.description, parameters=dict(tool.parameters))
+            for tool in asked.tools
+        ),
+    )
+    return question.model_dump_json().encode()
+
+
+def question_of(blob: bytes) -> Asked:
+    """Return the question that crossed.
+
+    Raises:
+        WireError: When it is none.
+    """
+    try:
+        question = Question.model_validate_json(blob)
+    except ValidationError as error:
+        raise WireError(f"not a question: {error.error_count()} faults") from error
+    tools = (
+        Tool(name=each.name, description=each.description, parameters=each.parameters)
+        for each in question.tools
+    )
+    return Asked(model=question.model, messages=tuple(map(_heard, question.messages)), tools=tuple(tools))
+
+
+def reply_bytes(reply: Reply) -> bytes:
+    """Return a reply as it crosses."""
+    usage = reply.usage
+    return (
+        ReplyTold(
+            text=safe_text(reply.text),
+            calls=_calls(reply),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_tokens=usage.cached_tokens,
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+def reply_of(blob: bytes) -> Reply:
+    """Return the reply that crossed; it comes from the runner."""
+    told = ReplyTold.model_validate_json(blob)
+    usage = Usage(
+        input_tokens=told.input_tokens, output_tokens=told.output_tokens, cached_tokens=told.cached_tokens
+    )
+    return Reply(text=told.text, calls=_made(told.calls), usage=usage)
+
+
+def _told(message: Message) -> Said:
+    match message:
+        case SystemMessage(text=text):
+            return SystemSaid(text=safe_text(text))
+        case UserMessage(text=text):
+            return UserSaid(text=safe_text(text))
+        case ModelMessage(reply=reply):
+            return ModelSaid(text=safe_text(reply.text), calls=_calls(reply))
+        case ObservationMessage(call_id=call_id, text=text, refused=refused):
+            return ResultSeen(call_id=call_id, text=safe_text(text), refused=refused)
+        case _:
+            assert_never(message)
+
+
+def _heard(said: Said) -> Message:
+    match said:
+        case SystemSaid(text=text):
+            return SystemMessage(text=text)
+        case UserSaid(text=text):
+            return UserMessage(text=text)
+        case ModelSaid(text=text, calls=calls):
+            return ModelMessage(reply=Reply(text=text, calls=_made(calls)))
+        case ResultSeen(call_id=call_id, text=text, refused=refused):
+            return ObservationMessage(call_id=call_id, text=text, refused=refused)
+        case _:
+            assert_never(said)
+
+
+def _calls(reply: Reply) -> tuple[CallMade, ...]:
+    return tuple(
+        CallMade(call_id=safe_text(call_id), tool=safe_text(name), arguments=safe_text(arguments))
+        for call_id, name, arguments in named_calls(reply)
+    )
+
+
+def _made(calls: tuple[CallMade, ...]) -> tuple[Call, ...]:
+    return tuple(
+        Call(call_id=call.call_id, proposal=ToolProposal(tool=call.tool, arguments=call.arguments))
+        for call in calls
+    )
