@@ -120,6 +120,8 @@ class _Spans:
                 "gen_ai.usage.input_tokens": _number(totals, "input_tokens"),
                 "gen_ai.usage.output_tokens": _number(totals, "output_tokens"),
                 "gen_ai.usage.cache_read.input_tokens": _number(totals, "cached_tokens"),
+                "pairlock.sent_bytes": _number(totals, "sent_bytes"),
+                "pairlock.received_bytes": _number(totals, "received_bytes"),
             }
         if status in _NO_ERROR:
             self._status = {"code": _OK}

@@ -111,6 +111,14 @@ def _attested(body: Body) -> str:
     )
 
 
+def _crossed(body: Body) -> str:
+    """Return what crossed the egress gate in all; nothing where nothing did."""
+    totals = body.get("totals")
+    told = totals if isinstance(totals, Mapping) else {}
+    sent, received = told.get("sent_bytes"), told.get("received_bytes")
+    return f"; {sent or 0} bytes sent, {received or 0} received" if sent or received else ""
+
+
 def _any(body: Body) -> str:
     """Return every plain field of an entry, by name."""
     pairs = (
@@ -146,5 +154,5 @@ _TOLD: dict[str, Callable[[Body], str]] = {
     "model.answered": _model_answered,
     "model.failed": lambda body: f"{_model(body)}: {body.get('error')}",
     "sandbox.attested": _attested,
-    "session.closed": lambda body: f"{body.get('status')}: {body.get('reason')}",
+    "session.closed": lambda body: f"{body.get('status')}: {body.get('reason')}{_crossed(body)}",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_runner.report.quantity import number
+from agent_runner.report.quantity import number, size
 from agent_runner.report.step import Prose, Step, Table, Why
 from audit import event
 
@@ -151,5 +151,7 @@ def label_text(capabilities: Sequence[str]) -> str:
 
 def _end(moment: Moment, closed: event.SessionClosed) -> Step:
     failed: list[Tag] = [] if closed.status == "done" else ["failed"]
-    notes = [f"exit code {closed.exit_code}", *(["unfinished"] if closed.unfinished else [])]
+    sent, received = closed.totals.sent_bytes, closed.totals.received_bytes
+    crossed = [f"{size(sent)} sent, {size(received)} received"] if sent or received else []
+    notes = [f"exit code {closed.exit_code}", *(["unfinished"] if closed.unfinished else []), *crossed]
     return step(moment, "message", f"session ended: {closed.status}", closed.reason, tags=failed, notes=notes)

@@ -10,6 +10,7 @@ import pytest
 from audit.chain import Entry
 from audit.escape import escape, escape_line, is_hidden
 from audit.event import ApprovalAnswered, EgressClosed, EgressOpened, EgressRequested, LimitHit, ModelFailed
+from audit.export import View, viewed
 from audit.fields import Event, FileUse, Reason
 from audit.markdown import markdown
 from audit.ocsf import ocsf
@@ -176,3 +177,19 @@ async def test_a_connections_end_and_its_requests_say_where_they_led(recorder: R
     assert closed["dst_endpoint"] == {**endpoint, "ip": "192.0.2.7"}
     assert ("http_response" in unanswered, answered["http_response"]) == (False, {"code": 204})
     assert (unanswered["message"], answered["message"]) == ("GET /a", "GET /a, status 204")
+
+
+async def test_what_crossed_the_egress_gate_in_all_is_exported(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    totals = samples.closed().totals.model_copy(update={"sent_bytes": 812, "received_bytes": 64_102})
+    async with recorder.journal() as journal:
+        await journal.record(samples.opened(journal.commit("task")))
+        await journal.close(samples.closed().model_copy(update={"totals": totals}))
+
+    shown = {view: b"".join(viewed(state, SESSION, view, version="0.1.0")).decode() for view in View}
+
+    told = "done: finished; 812 bytes sent, 64102 received"
+    assert [view for view in View if told in shown[view]] == [View.CSV, View.MARKDOWN, View.OCSF]
+    assert '"sent_bytes":812,"received_bytes":64102' in shown[View.JSON]
+    assert ('"pairlock.sent_bytes"' in shown[View.OTLP], '"812"' in shown[View.OTLP]) == (True, True)

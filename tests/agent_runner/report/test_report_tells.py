@@ -168,6 +168,17 @@ budget: {cost_usd: 2}
 """
 
 
+async def test_the_end_tells_what_crossed_the_egress_gate_in_all(tmp_path: Path) -> None:
+    story = begin(tmp_path / "state")
+    async with story.journal:
+        await story.open("read")
+        await story.close(sent_bytes=812, received_bytes=64_102)
+
+    (end,) = named(page_of(tmp_path / "state").data["steps"], "session ended: done")
+
+    assert end["notes"] == ["exit code 0", "812 B sent, 62.6 KiB received"]
+
+
 async def test_cost_and_egress_are_told_against_bounds_with_what_was_added(tmp_path: Path) -> None:
     """A tunnel whose TLS was ended counts by the requests in it, as the gate counts."""
     story = begin(tmp_path / "state")
