@@ -162,7 +162,8 @@ def limits_of(policy: Policy) -> Limits:
         scratch_bytes=int(isolation.scratch),
         scratch_files=max(SCRATCH_FILES, int(isolation.scratch) // SCRATCH_BYTES_A_FILE),
         wall_seconds=float(policy.budget.wall_time) + 60.0,
-        file_bytes=int(policy.files.limits.written_bytes) if policy.files else int(isolation.scratch),
+        file_bytes=max(int(policy.files.limits.written_bytes), 1) if policy.files else int(isolation.scratch),
+        written_files=max(int(policy.files.limits.written_files), 1) if policy.files else SCRATCH_FILES,
     )
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from agent_runner.container import sandbox_for
-from agent_runner.watch import StageWatch, bound_of, watch_of
+from agent_runner.stage_room import room_of
+from agent_runner.watch import StageWatch, bound_of, require_within_limits, watch_of
 from audit import event
 from audit.fields import Evidence
 from sandbox.errors import AttestationError
@@ -89,13 +90,16 @@ class ContainerHousing:
         try:
             async with sandbox_for(order, made=created) as (placement, sandbox):
                 await journal.record(_attested("as granted", sandbox.evidence))
+                watch = watch_of(placement.plan, order.policy.files)
+                sandbox.room = room_of(placement.plan, watch.limits)
                 yield Housed(
                     sandbox=sandbox,
                     plan=placement.plan,
-                    watch=watch_of(placement.plan, order.policy.files),
+                    watch=watch,
                     stop=lambda: placement.ground.engine.kill(sandbox.container_id),
                     interpreter=placement.ground.guest.argv[:-1],
                 )
+            require_within_limits(placement.plan, order.policy.files)
         except AttestationError as error:
             await journal.record(_attested("differs", error.evidence))
             raise

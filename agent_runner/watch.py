@@ -8,7 +8,7 @@ space, which costs one call, more often still: when it falls quickly, the stage 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agent_runner.errors import RefusedError, RunnerError
@@ -128,11 +128,7 @@ def watch_of(plan: StagePlan | None, files: FilesBlock | None) -> StageWatch:
     if plan is None or files is None:
         return StageWatch(upper=None, newcomers=None)
     upper = newcomers = disk = None
-    limits = StageLimits(
-        written_bytes=int(files.limits.written_bytes),
-        written_files=int(files.limits.written_files),
-        reserve_bytes=RESERVE_BYTES,
-    )
+    limits = _limits_of(files)
     if isinstance(plan, stage.Overlay):
         upper = UpperWatch(plan.upper, limits)
     if isinstance(plan, stage.Overlay | stage.Direct):
@@ -148,6 +144,26 @@ def watch_of(plan: StagePlan | None, files: FilesBlock | None) -> StageWatch:
     return StageWatch(upper=upper, newcomers=newcomers, disk=disk, limits=limits)
 
 
+def require_within_limits(plan: StagePlan | None, files: FilesBlock | None) -> None:
+    """Measure what a session that has ended leaves to review: it may have ended between two looks.
+
+    Raises:
+        StageExceededError: When it wrote more than its policy allows; what it wrote stays in the stage.
+    """
+    if files is None or not isinstance(plan, stage.Overlay | stage.Copy) or files.access != "stage":
+        return
+    limits = replace(_limits_of(files), reserve_bytes=0, reserve_inodes=0)
+    _require_within(UpperWatch(plan.facts.folder.upper, limits).exceeded())
+
+
+def _limits_of(files: FilesBlock) -> StageLimits:
+    return StageLimits(
+        written_bytes=int(files.limits.written_bytes),
+        written_files=int(files.limits.written_files),
+        reserve_bytes=RESERVE_BYTES,
+    )
+
+
 def bound_of(plan: StagePlan | None) -> str:
     """Say what keeps a session from filling the disk, for the ledger; empty where it can write nothing."""
     match plan:
@@ -161,7 +177,10 @@ def bound_of(plan: StagePlan | None) -> str:
         case stage.Direct():
             return f"nothing bounds what it writes but the disk's reserve of {RESERVE_BYTES} bytes"
         case stage.Copy(writable=True):
-            return "the kernel bounds what it writes: the copy lies in a memory file system of fixed size"
+            return (
+                "the kernel bounds what it writes: the copy lies in a memory file system of fixed size, and "
+                "what changed in it is measured when it has come back"
+            )
         case _:
             return ""
 

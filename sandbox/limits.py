@@ -46,9 +46,11 @@ class Limits:
     file_bytes: int = 1 * GIB
     """Largest file that a program may write."""
     copy_bytes: int = 1 * GIB
-    """Size of a workspace that is copied into memory, because no mount can bring it."""
+    """Most that a workspace may take that is copied into memory, because no mount can bring it."""
     copy_files: int = 262_144
-    """Files and folders of such a workspace."""
+    """Most files and folders of such a workspace."""
+    written_files: int = 262_144
+    """Files and folders that may be added to it; `file_bytes` is what may be added to its content."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

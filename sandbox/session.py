@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sandbox import attest, host_view
 from sandbox.errors import (
@@ -43,6 +43,18 @@ GRACE_SECONDS: Final = 15.0
 """Beyond an action's own time, before the guest is taken for dead."""
 
 
+class Room(Protocol):
+    """Says what may be written in the workspace, before it is."""
+
+    async def admit(self, operation: str, arguments: Object, size: int, /) -> None:
+        """Let an operation write so many bytes, or raise OperationError."""
+        ...
+
+    def told(self, error: OperationError, /) -> OperationError:
+        """Return an error of an operation as the agent is to have it."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Sandbox:
     """An attested sandbox."""
@@ -60,6 +72,8 @@ class Sandbox:
     """Variables that point programs to the loopback proxy, and to commands; empty without either."""
     commands: str = ""
     """Folder inside where commands can be put on PATH; empty where there is none for them."""
+    room: Room | None = None
+    """What a command may write in the workspace; None where nothing but the kernel bounds it."""
 
     @property
     def output_bytes(self) -> int:
@@ -73,7 +87,13 @@ class Sandbox:
             OperationError: When the guest refuses it or it fails; the sandbox goes on.
             SandboxLostError: When the guest no longer answers.
         """
-        return await self._timed(operation, arguments, body, self.limits.action_seconds)
+        if self.room is None:
+            return await self._timed(operation, arguments, body, self.limits.action_seconds)
+        await self.room.admit(operation, arguments, len(body or b""))
+        try:
+            return await self._timed(operation, arguments, body, self.limits.action_seconds)
+        except OperationError as error:
+            raise self.room.told(error) from error
 
     async def let_out(self, relay: Relay, *, authorities: str) -> None:
         """Serve the container's loopback proxy, and point programs to it.

@@ -9,7 +9,7 @@ import secrets
 import stat
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from sandbox import stage
@@ -20,6 +20,7 @@ from sandbox.spec import WORKSPACE, BindMount, DriverMount, VolumeMount
 from sandbox.stage.errors import StageError
 from sandbox.stage.opened import open_stage
 from sandbox.stage.parcel import collect, pack
+from sandbox.stage.scan import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -39,6 +40,8 @@ LEFT_BEHIND_SECONDS: Final = 120
 """Age of a file of `require_same_folder` that nobody waits for any more: two answers of an engine."""
 _NONCE: Final = ".pairlock-"
 _LEFT_BEHIND: Final = re.compile(re.escape(_NONCE) + r"[0-9a-f]{32}")
+_SPARE_ENTRIES: Final = 16
+"""The folder itself, and what a write puts beside a file before it replaces it."""
 VOUCH_SECONDS: Final = 120
 """How long the engine may take to say whether a container runs: twice what any answer of it may take."""
 
@@ -65,7 +68,9 @@ def workspace_mount(plan: StagePlan, names: NeutralNames, limits: Limits, identi
             return BindMount(target=WORKSPACE, source=str(plan.source), read_only=False)
         case stage.Copy():
             executable = plan.facts.executable
-            return _in_memory(limits, identity, executable=executable) if plan.writable else None
+            return (
+                _in_memory(room_of(plan, limits), identity, executable=executable) if plan.writable else None
+            )
         case _:
             assert_never(plan)
 
@@ -83,10 +88,32 @@ def _overlay(options: str, *, read_only: bool) -> DriverMount:
     return DriverMount(target=WORKSPACE, filesystem="overlay", options=options, read_only=read_only)
 
 
-def _in_memory(limits: Limits, identity: Identity, *, executable: bool) -> DriverMount:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much a workspace that was copied into memory may hold."""
+
+    content_bytes: int
+    entries: int
+
+
+def room_of(plan: stage.Copy, limits: Limits) -> Room:
+    """Return the room for what the workspace holds and what a session may add to it, in whole pages.
+
+    What replaces a file takes the room of what it replaces, so a session that deletes first can write more
+    than its limits: what it changed is measured when it has come back.
+    """
+    facts = plan.facts
+    added = limits.file_bytes + min(limits.written_files, limits.copy_files) * PAGE_BYTES
+    return Room(
+        content_bytes=min(limits.copy_bytes, facts.content_bytes + added),
+        entries=min(limits.copy_files, facts.entries + limits.written_files + _SPARE_ENTRIES),
+    )
+
+
+def _in_memory(room: Room, identity: Identity, *, executable: bool) -> DriverMount:
     """Return a bounded memory file system for a workspace that travels as a stream."""
     owner = f"uid={identity.uid},gid={identity.gid},mode=0700"
-    size = f"size={limits.copy_bytes},nr_inodes={limits.copy_files}"
+    size = f"size={room.content_bytes},nr_inodes={room.entries}"
     execution = "exec" if executable else "noexec"
     return DriverMount(
         target=WORKSPACE,

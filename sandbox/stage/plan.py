@@ -169,6 +169,7 @@ class _Draft:
             gid=self.gid,
             entries=self.scan.count - 1,
             folders=self.scan.folders,
+            content_bytes=self.scan.content_bytes,
             hidden=tuple(sorted({*self.scan.hidden, *self.scan.linked})),
             special=self.scan.special,
             unreadable=self.scan.unreadable,

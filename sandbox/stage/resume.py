@@ -82,6 +82,7 @@ def _facts(
         gid=int(str(about["gid"])),
         entries=found.count - 1,
         folders=found.folders,
+        content_bytes=found.content_bytes,
         hidden=tuple(sorted({*found.hidden, *found.linked})),
         special=found.special,
         unreadable=found.unreadable,

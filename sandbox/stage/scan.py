@@ -9,7 +9,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sandbox.stage.base import RecordLines, facts_of, packed_record, unpacked_record
 from sandbox.stage.errors import StageError
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from sandbox.stage.base import Seen
     from sandbox.stage.layout import WalkMatcher
+
+PAGE_BYTES: Final = 4096
+"""The unit in which a memory file system holds files, on most machines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,8 @@ class Scan:
     """Folders on which another filesystem is mounted; the agent sees them empty."""
     foreign: int
     """How many paths belong to another uid than the session's."""
+    content_bytes: int
+    """What the files of the record take in a memory file system, bytes: whole pages."""
     seconds: float
     """How long the walk took."""
 
@@ -88,6 +93,7 @@ class _Walk:
     hidden_inodes: set[int] = field(default_factory=set)
     pending: list[_Folder] = field(default_factory=list)
     foreign: int = 0
+    content_pages: int = 0
 
     def run(self) -> None:
         """Look into every folder, and those found on the way."""
@@ -121,6 +127,7 @@ class _Walk:
                     self._folder(_Folder(entry.path, path, line, status.st_mtime_ns, wary), status.st_dev)
                     continue
                 lines.append(line)
+                self.content_pages += -(-status.st_size // PAGE_BYTES)
                 if status.st_nlink > 1 and stat.S_ISREG(mode):
                     self.shared.setdefault(status.st_ino, []).append(path)
             self.lines.add(lines)
@@ -193,6 +200,7 @@ def scan(root: Path, hide: WalkMatcher, *, uid: int) -> Scan:
         unreadable=tuple(sorted(walk.unreadable)),
         other_mounts=tuple(sorted(walk.other_mounts)),
         foreign=walk.foreign,
+        content_bytes=walk.content_pages * PAGE_BYTES,
         seconds=time.monotonic() - begun,
     )
 

@@ -47,6 +47,8 @@ class StageFacts:
     """How many paths the agent can see."""
     folders: Mapping[str, int]
     """The folders among them, and the mtime that each had, nanoseconds since 1970."""
+    content_bytes: int
+    """What their files take in a memory file system, bytes."""
     hidden: tuple[str, ...]
     """Paths that `hide` matched, and hard links to them."""
     special: tuple[str, ...]

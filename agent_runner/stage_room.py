@@ -1,0 +1,150 @@
+"""Tell the agent which limit of its stage a command would pass, before the command writes anything.
+
+What programs write, nobody can ask about first: `watch` measures it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from sandbox import stage
+from sandbox.errors import OperationError
+from sandbox.spec import WORKSPACE
+from sandbox.stage.beneath import Beneath, parents_of
+from sandbox.stage.errors import PathRefusedError
+from sandbox.stage.quota import Exceeded, UpperUse, UpperWatch, judge
+from sandbox.stage.scan import PAGE_BYTES
+
+if TYPE_CHECKING:
+    from sandbox.guest.objects import Object
+    from sandbox.stage import StageLimits, StagePlan
+
+_WRITING: Final = frozenset({"files.write", "files.patch", "files.move"})
+"""The guest's operations that can make a stage larger."""
+
+
+@dataclass(slots=True)
+class OverlayRoom:
+    """What an overlay has room for; `sandbox.session.Room`."""
+
+    limits: StageLimits
+    upper: UpperWatch
+    bytes_at_most: int = 0
+    """What the agent's commands can have written in all, bytes: what was seen last, and what came since."""
+    files_at_most: int = 0
+    """The same in files and folders."""
+
+    async def admit(self, operation: str, arguments: Object, size: int) -> None:
+        """Let an operation write, or say which limit it would pass.
+
+        Args:
+            operation: The guest's operation.
+            arguments: Its arguments.
+            size: Bytes of what it is given to write.
+
+        Raises:
+            OperationError: When there is no room for it.
+        """
+        if operation not in _WRITING:
+            return
+        path = _path(arguments, "to" if operation == "files.move" else "path")
+        more_bytes, more_files = _in_pages(size), path.count("/") + 1
+        if _passed(self.limits, self.bytes_at_most + more_bytes, self.files_at_most + more_files):
+            use, more_files = await asyncio.to_thread(_seen, self.upper, path)
+            self.bytes_at_most, self.files_at_most = use.written_bytes, use.written_files
+            _require(self.limits, self.bytes_at_most + more_bytes, self.files_at_most + more_files)
+        self.bytes_at_most += more_bytes
+        self.files_at_most += more_files
+
+    def told(self, error: OperationError) -> OperationError:
+        """Return the error as it is."""
+        return error
+
+
+@dataclass(slots=True)
+class CopyRoom:
+    """What a copy has room for, as far as commands wrote in it: it is seen only when it has come back."""
+
+    limits: StageLimits
+    written: dict[str, int] = field(default_factory=dict)
+    """What commands wrote: path -> bytes."""
+
+    async def admit(self, operation: str, arguments: Object, size: int) -> None:
+        """As `OverlayRoom.admit`."""
+        path = _path(arguments, "path")
+        if operation == "files.remove":
+            below = path + "/"
+            self.written = {name: n for name, n in self.written.items() if not (name + "/").startswith(below)}
+        if operation not in _WRITING:
+            return
+        more, after = _in_pages(size), dict(self.written)
+        if operation == "files.move":
+            after[_path(arguments, "to")] = after.pop(path, 0)
+        else:
+            after[path] = more
+        # What a file is replaced with stands beside it first.
+        _require(self.limits, sum(self.written.values()) + more, len(after))
+        self.written = after
+
+    def told(self, error: OperationError) -> OperationError:
+        """Return the error, that of a full copy with the limits that made it so small."""
+        if error.code != "no-space":
+            return error
+        allowed = (
+            f"`written_bytes: {self.limits.written_bytes}`, `written_files: {self.limits.written_files}`"
+        )
+        return OperationError(error.code, f"{error.message}: the copy is as large as {allowed} let it be")
+
+
+def _in_pages(size: int) -> int:
+    return -(-size // PAGE_BYTES) * PAGE_BYTES
+
+
+def _passed(limits: StageLimits, written_bytes: int, written_files: int) -> tuple[Exceeded, ...]:
+    use = UpperUse(
+        written_bytes=written_bytes, written_files=written_files, free_bytes=0, free_inodes=-1, seconds=0.0
+    )
+    return judge(use, replace(limits, reserve_bytes=0))
+
+
+def _require(limits: StageLimits, written_bytes: int, written_files: int) -> None:
+    for passed in _passed(limits, written_bytes, written_files):
+        raise OperationError("limit", passed.message)
+
+
+def _seen(upper: UpperWatch, path: str) -> tuple[UpperUse, int]:
+    """Measure a stage, and count what of a path it does not hold yet."""
+    with Beneath.open(upper.upper) as tree:
+        return upper.look(), sum(not _is_there(tree, part) for part in (path, *parents_of(path)))
+
+
+def _is_there(tree: Beneath, path: str) -> bool:
+    try:
+        return tree.stat(path) is not None
+    except PathRefusedError:
+        return False
+
+
+def _path(arguments: Object, name: str) -> str:
+    """Return a path of an operation, as the stage has it; a wrong one, the guest refuses."""
+    encoded = arguments.get(f"{name}_base64")
+    with suppress(ValueError):
+        raw = os.fsdecode(base64.b64decode(str(encoded))) if encoded else str(arguments.get(name, ""))
+        return "/".join(part for part in raw.removeprefix(WORKSPACE).split("/") if part not in {"", "."})
+    return ""
+
+
+def room_of(plan: StagePlan | None, limits: StageLimits | None) -> OverlayRoom | CopyRoom | None:
+    """Return the room of a stage; None where nothing waits for a review."""
+    match plan:
+        case stage.Overlay() if limits is not None:
+            return OverlayRoom(limits, UpperWatch(plan.upper, limits))
+        case stage.Copy(writable=True) if limits is not None:
+            return CopyRoom(limits)
+        case _:
+            return None
