@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from policies.capability import in_order
-from policies.containment import glob_steps, witness
+from policies.containment import example, glob_steps, witness
 from policies.grant import Grant
 from policies.meeting import ACCESS, RUNTIMES
 from policies.package_data import default_paths
-from policies.widening_actions import action_widenings
+from policies.widening_actions import action_widenings, path_witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,7 +105,7 @@ def _widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> It
         yield Widening("grant", f"the grant holds {names} as well")
     for found in action_widenings(old, new, commands):
         yield _action(found)
-    yield from _files(old.files, new.files)
+    yield from _files(old, new, commands)
     yield from _rules(old.network, new.network, exec_too=new.grant is Grant.NETWORK_EXEC)
     yield from _settings(old, new)
     yield from _outputs(old, new)
@@ -130,23 +130,24 @@ def _turned(change: Widening) -> Widening:
     return Widening(change.topic, message, change.witness)
 
 
-def _files(old: FilesBlock | None, new: FilesBlock | None) -> Iterator[Widening]:
-    if old is None or new is None:
+def _files(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> Iterator[Widening]:
+    before, after = old.files, new.files
+    if before is None or after is None:
         return
-    if ACCESS.index(new.access) > ACCESS.index(old.access):
-        yield Widening("file", f"the workspace is held as `{new.access}`, no longer as `{old.access}`")
-    for path, glob in _uncovered(_hiding(old), _hiding(new)):
-        shown = new.hidden_by(path) is None and old.hidden_by(path) is not None
-        yield Widening(
-            "file", f"what `{glob.text}` hides can be seen", f"files read {path}" if shown else None
-        )
-    for glob in new.visible if new.hide_defaults else ():
-        if old.hide_defaults and glob not in old.visible:
-            yield Widening("file", f"`{glob.text}` is made visible", None)
-    for path, glob in _uncovered(_protecting(old), _protecting(new)):
-        shown = new.protected_by(path) is None and old.protected_by(path) is not None
-        line = f"files write {path} --content x" if shown else None
-        yield Widening("file", f"what `{glob.text}` protects can be written", line)
+    if ACCESS.index(after.access) > ACCESS.index(before.access):
+        yield Widening("file", f"the workspace is held as `{after.access}`, no longer as `{before.access}`")
+
+    def shown(path: str, role: Literal["read", "write"]) -> str | None:
+        return path_witness(old, new, commands, path, role)
+
+    for path, glob in _uncovered(_hiding(before), _hiding(after)):
+        yield Widening("file", f"what `{glob.text}` hides can be seen", shown(path, "read"))
+    for glob in after.visible if after.hide_defaults else ():
+        if before.hide_defaults and glob not in before.visible:
+            path = example(glob_steps(glob.text)).lstrip("/")
+            yield Widening("file", f"`{glob.text}` is made visible", shown(path, "read"))
+    for path, glob in _uncovered(_protecting(before), _protecting(after)):
+        yield Widening("file", f"what `{glob.text}` protects can be written", shown(path, "write"))
 
 
 def _hiding(block: FilesBlock) -> tuple[Glob, ...]:

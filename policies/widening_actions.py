@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from policies.action_line import request_from_values
 from policies.containment import example, url_steps, value_steps, witness
@@ -72,6 +72,35 @@ def action_widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts])
     yield from _more_calls(old, new, commands)
 
 
+def path_witness(
+    old: Policy, new: Policy, commands: Sequence[CommandFacts], path: str, role: Literal["read", "write"]
+) -> str | None:
+    """Find an action on a path that the new policy decides more widely than the old.
+
+    Args:
+        old: The policy as it was.
+        new: The policy as it would be.
+        commands: The commands that exist.
+        path: A path of the workspace.
+        role: Whether it is to be read or written; where it is to be read, writing shows it as well.
+
+    Returns:
+        The action; None when no command that the new policy offers shows it.
+    """
+    roles = ("read", "write") if role == "read" else ("write",)
+    for facts in sorted(callable_commands(new, commands), key=lambda facts: len(facts.arguments)):
+        for argument in facts.arguments:
+            if argument.role not in roles or not argument.positional:
+                continue
+            values = {name: found[:1] for name, found in _choices(facts, old, new).items()}
+            line, request = _candidate(facts, {**values, argument.name: [path]})
+            for task in (_naming(request), None):
+                before, after = _decided(old, request, task), _decided(new, request, task)
+                if _RANK[verdict_of(after)] > _RANK[verdict_of(before)]:
+                    return line
+    return None
+
+
 def _decided(policy: Policy, request: ActionRequest, task: str | None) -> Decision:
     return decide(policy, SessionFacts(grant=policy.grant, headless=False, task=task), request)
 
@@ -102,13 +131,17 @@ def _past(decision: Decision) -> str:
 
 
 def _candidates(facts: CommandFacts, old: Policy, new: Policy) -> Iterator[tuple[str, ActionRequest]]:
-    choices = {argument.name: _values(argument, facts, old, new) for argument in facts.arguments}
-    choices = {name: values for name, values in choices.items() if values}
+    choices = _choices(facts, old, new)
     plain = {name: [values[0]] for name, values in choices.items()}
     yield _candidate(facts, plain)
     for name, values in choices.items():
         for value in values[1:]:
             yield _candidate(facts, {**plain, name: [value]})
+
+
+def _choices(facts: CommandFacts, old: Policy, new: Policy) -> dict[str, list[str]]:
+    found = {argument.name: _values(argument, facts, old, new) for argument in facts.arguments}
+    return {name: values for name, values in found.items() if values}
 
 
 def _candidate(facts: CommandFacts, values: dict[str, list[str]]) -> tuple[str, ActionRequest]:

@@ -73,6 +73,27 @@ def test_what_an_action_touches_counts_even_when_it_declares_no_need(
     assert decision.reasons[0].rule == RuleAt("p.yaml", 3, 1)
 
 
+@pytest.mark.parametrize(
+    ("declared", "use", "held"),
+    [
+        (N, {"paths": (PathUse("a", "read"),)}, "[files]"),
+        (F, {"http": (HttpUse("GET", "https://a.com/"),)}, "[network]\nnetwork: {allow: [{host: a.com}]}"),
+        (F, {"program": "sh"}, "[exec]\nexec: {programs: any}"),
+    ],
+)
+def test_what_an_action_touches_adds_to_what_it_declares(
+    declared: Capability, use: dict[str, object], held: str
+) -> None:
+    policy = policy_of("commands: {allow: [act]}", grant=held)
+
+    decision = decided(policy, act("act", needs=frozenset({declared}), **use))  # type: ignore[arg-type]  # test data
+
+    assert isinstance(decided(policy, act("act", **use)), Allowed)
+    assert codes_of(decision) == ("capability",)
+    assert isinstance(decision, Denied)
+    assert decision.reasons[0].message.endswith(f"needs `{declared.value}`")
+
+
 @pytest.mark.parametrize("order", list(permutations(["allow", "ask", "deny"])))
 @pytest.mark.parametrize(
     "present", [chosen for size in range(4) for chosen in combinations(["allow", "ask", "deny"], size)]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from policies.policy import Policy
 
 FILES = "grant: [files]\ncommands: {allow: [files read]}\n"
+WRITE = "grant: [files]\ncommands: {allow: [files write]}\n"
+NONE = "grant: [files]\ncommands: {allow: [finish]}\n"
 NET = "grant: [network]\ncommands: {allow: [http get, http post]}\nnetwork: "
 RUN = "grant: [exec]\ncommands: {allow: [run]}\nexec: "
 BOTH = "grant: [files, network]\ncommands: {allow: [slack post], rules: "
@@ -47,7 +49,11 @@ def _decide(policy: Policy, line: str, task: str | None = None) -> Decision:
         (FILES + "files: {hide: ['*.db']}\n", FILES, ["files read x.db"]),
         (FILES + "files: {hide: ['*.db']}\n", FILES + "files: {hide: ['*.db', x]}\n", []),
         (FILES + "files: {hide: ['a/*.db']}\n", FILES + "files: {hide: ['**/*.db']}\n", []),
-        (FILES + "files: {protect: [docs]}\n", FILES, ["files write docs --content x"]),
+        (FILES + "files: {protect: [docs]}\n", FILES, []),
+        (WRITE + "files: {protect: ['my docs']}\n", WRITE, ["files write 'my docs'"]),
+        (FILES + "files: {hide: ['my db']}\n", FILES, ["files read 'my db'"]),
+        (FILES, FILES + "files: {visible: [.env.prod]}\n", ["files read .env.prod"]),
+        (NONE + "files: {hide: ['*.db']}\n", NONE, []),
         (RUN + "{programs: [a]}\n", RUN + "{programs: [a, b]}\n", ["run b x"]),
         (RUN + "{programs: [a]}\n", RUN + "{programs: any}\n", ["run any-program x"]),
         (NET + "{allow: []}\n", NET + "{allow: [{host: a.com}]}\n", ["http get https://a.com/"]),
@@ -109,8 +115,6 @@ def test_what_is_allowed_more_has_a_witness_that_really_passes_and_did_not(
 
     assert found == witnesses
     for line in found:
-        if line.startswith("files write"):
-            continue  # the witness of a path: whether the command is offered is another question
         task = line.replace("'", "")
         assert isinstance(_decide(after, line, task), Allowed)
         assert not isinstance(_decide(before, line, task), Allowed)
