@@ -138,14 +138,16 @@ def branch_stage(
     """
     finish_interrupted(session, state)
     with _host_log(state) as log, _to_be_taken(session, state, choice) as (stage, changes):
+
+        def noted(result: BranchResult) -> None:
+            refused = tuple(item.path for item in result.not_committed)
+            _record(log, stage, applied=result.committed, refused=refused, whole=False, branch=branch)
+
         chosen, include = choice.matchers(changes)
-        result = commit_to_branch(
+        return commit_to_branch(
             stage, changes.changes, branch=branch, text=text, chosen=chosen, include=include,
-            contents=choice.contents,
+            contents=choice.contents, noted=noted,
         )  # fmt: skip
-        refused = tuple(item.path for item in result.not_committed)
-        _record(log, stage, applied=result.committed, refused=refused, whole=False, branch=branch)
-    return result
 
 
 def commit_text(session: SessionFiles, message: str, *, unreviewed: bool, author: Author) -> CommitText:

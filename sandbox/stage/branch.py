@@ -80,6 +80,7 @@ def commit_to_branch(  # noqa: PLR0913 - one call from one command; each is a ch
     chosen: PathMatcher | None = None,
     include: PathMatcher | None = None,
     contents: Mapping[str, bytes] | None = None,
+    noted: Callable[[BranchResult], None] = lambda _: None,
 ) -> BranchResult:
     """Commit the chosen changes on top of HEAD, as a new branch; HEAD, index and work tree stay as they are.
 
@@ -93,6 +94,8 @@ def commit_to_branch(  # noqa: PLR0913 - one call from one command; each is a ch
         chosen: Which changes; all unless told otherwise.
         include: Paths that the person named although they are protected, hidden or lead out.
         contents: For files of which only some hunks were chosen: the content to commit.
+        noted: Told of the commit before the branch is there, so that no branch is without its entry; one that
+            is killed in between leaves an entry, and a commit that no branch holds.
 
     Raises:
         BranchError: When nothing can be committed, the workspace is in no git repository with a commit, or
@@ -113,10 +116,12 @@ def commit_to_branch(  # noqa: PLR0913 - one call from one command; each is a ch
     if not committed:
         raise BranchError("nothing of what was chosen can be committed", hint="`pairlock diff` shows it")
     commit = repository.commit(tree, text)
-    repository.make_branch(branch, commit)
-    return BranchResult(
+    result = BranchResult(
         branch=branch, commit=commit, committed=tuple(committed), not_committed=tuple(refused)
     )
+    noted(result)
+    repository.make_branch(branch, commit)
+    return result
 
 
 def _refusal(change: Change, include: PathMatcher) -> NotApplied | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from agent_runner.lineage import labels_of
 from audit.event import StageApplied
 from audit.host import HostLog, Receipt
+from sandbox.stage import branch as branch_module
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -218,6 +219,36 @@ def test_an_apply_that_was_killed_before_its_entry_gets_it_from_the_next_command
     assert (made.workspace / "a").read_text() == "agent\n"
     assert "an interrupted apply was finished: a" in told.err
     assert len(entries(made)) == 1
+
+
+def test_no_branch_is_made_without_its_entry(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed right before the branch, there is an entry and none of it; the same command makes it after."""
+    made.fill({"a": "1\n"})
+    git = ["/usr/bin/git", "-C", str(made.workspace), "-c", "user.name=u", "-c", "user.email=u@e"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "a"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "first"], check=True)
+    session = made.session(lambda inside: (inside / "a").write_text("agent\n"))
+
+    def die(_repository: object, _branch: str, _commit: str) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(branch_module._Repository, "make_branch", die)
+        killed = made.pairlock("apply", session, "--yes", "--to-branch", "agents")
+    between = (len(entries(made)), branches(git))
+    made_after = made.pairlock("apply", session, "--yes", "--to-branch", "agents")
+
+    assert (killed.code, between) == (-signal.SIGKILL, (1, []))
+    assert (made_after.code, branches(git)) == (0, ["agents"])
+    assert [line["body"]["branch"] for line in entries(made)] == ["agents", "agents"]
+    assert (made.workspace / "a").read_text() == "1\n"
+
+
+def branches(git: list[str]) -> list[str]:
+    """Return the branches beside the one that is checked out."""
+    listing = [*git, "for-each-ref", "--format=%(refname:short)", "refs/heads/agents"]
+    return subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split()
 
 
 def test_nothing_is_applied_while_the_hosts_log_cannot_be_written(made: Made) -> None:

@@ -48,6 +48,30 @@ def test_a_session_goes_on_with_its_own_changes_and_the_users(yard: Yard) -> Non
     ]  # fmt: skip
 
 
+def test_after_a_partial_apply_a_session_goes_on_with_the_rest(yard: Yard) -> None:
+    """What was taken is the user's and the base of what comes; what was left is still the agent's."""
+    yard.fill({"taken": "1", "left": "1", "gone": "1", "dir/x": "1"})
+    with yard.mounted(yard.plan()) as inside:
+        for name in ("taken", "left"):
+            (inside / name).write_text("agent")
+        (inside / "gone").unlink()
+        (inside / "dir/x").unlink()
+        (inside / "dir").rmdir()
+    with open_stage(yard.session) as stage:
+        apply_changes(stage, compute_changes(stage).changes, chosen=yard.patterns("taken", "gone"))
+    yard.fill({"taken": "agent, and the user"})
+
+    with yard.mounted(resumed(yard)) as inside:
+        seen = {path.name: path.read_text() for path in inside.iterdir()}
+        (inside / "taken").write_text("agent again")
+
+    assert seen == {"taken": "agent", "left": "agent"}
+    assert told(yard) == [
+        ("deleted", "dir", ""), ("deleted", "dir/x", ""), ("modified", "left", ""),
+        ("modified", "taken", "it was changed meanwhile"),
+    ]  # fmt: skip
+
+
 def test_what_must_be_hidden_now_is_covered(yard: Yard) -> None:
     yard.fill({"a": "1"})
     with yard.mounted(yard.plan(".env")):
