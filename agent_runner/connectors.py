@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.commands import known_commands
+from agent_runner.connectors_container import ConnectorContainer, contained
+from agent_runner.errors import RunnerError
 from agent_runner.models import configured_connectors
 from agent_runner.way_out import written
 from cli_tools.connector import LARGEST_ANSWER_BYTES
@@ -22,13 +24,14 @@ from policies.capability import Capability
 from sandbox.egress.errors import EgressDeniedError, GateLostError, UpstreamError
 from sandbox.egress.gate import EgressGate
 from sandbox.egress.rules import RuleSet
+from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from agent_runner.connectors_configured import ConfiguredConnectors
+    from agent_runner.housing import Order
     from agent_runner.traffic import Traffic
-    from audit.journal import Journal
     from cli_tools.action import Catalogue
     from cli_tools.connector import Connector
     from policies.network_block import EgressRule
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from sandbox.egress.fetch import Response
     from sandbox.egress.owner import CredentialSource
     from sandbox.egress.rules import Rule
+    from sandbox.session import Sandbox
 
 LONGEST_WAIT_SECONDS: Final = 60.0
 """For one action, where the server asks to wait (RFC 6585, clause 4; RFC 9110, clause 10.2.3)."""
@@ -58,6 +62,8 @@ class Ordered:
     account: str
     rules: tuple[Rule, ...]
     ca_file: Path | None
+    container: ConnectorContainer | None = None
+    """What it runs in, where it is a program."""
 
 
 def orders_of(policy: Policy) -> tuple[Ordered, ...]:
@@ -89,7 +95,7 @@ def ordered(
         configured: Reads the operator's configuration; asked only when a command needs a connector.
     """
     commands = (offer.command for offer in offers(catalogue, policy))
-    names = sorted({command.path[0] for command in commands if command.runs == "connector"})
+    names = sorted({command.connector for command in commands if command.runs == "connector"})
     if not names:
         return ()
     reads = policy.grant.holds(Capability.FILES)
@@ -101,6 +107,7 @@ def ordered(
             account=server.account,
             rules=server.rules(reads=reads),
             ca_file=Path(server.ca_file).expanduser() if server.ca_file else None,
+            container=server if isinstance(server, ConnectorContainer) else None,
         )
         for name, server in servers
         if server is not None
@@ -195,14 +202,20 @@ class SessionConnectors:
     Args:
         orders: Those that it may use.
         start: Starts a connector's gate, open until the session ends.
+        contain: Makes the container of one that is a program, behind its gate; None where none can be made.
     """
 
     def __init__(
-        self, orders: Mapping[str, Ordered], start: Callable[[Ordered], Awaitable[EgressGate]]
+        self,
+        orders: Mapping[str, Ordered],
+        start: Callable[[Ordered], Awaitable[EgressGate]],
+        contain: Callable[[Ordered, ConnectorContainer, EgressGate], Awaitable[Sandbox]] | None = None,
     ) -> None:
         self._orders = orders
         self._start = start
+        self._contain = contain
         self._open: dict[str, EgressGate] = {}
+        self._containers: dict[str, Sandbox] = {}
         self._starting = asyncio.Lock()
 
     async def open(self, name: str, *, action: str = "") -> Connector:
@@ -213,58 +226,84 @@ class SessionConnectors:
         """
         order = self._orders.get(name)
         if order is None:
-            raise ActionError(
-                "not-configured",
-                f"connector `{name}` is not configured",
-                hint=f"the operator adds `connectors: {{{name}: {{credential: NAME}}}}` to config.yaml",
-            )
+            raise _not_configured(name, f"{name}: {{credential: NAME}}")
         async with self._starting:
             if name not in self._open:
                 self._open[name] = await self._start(order)
         return GatedConnector(order, self._open[name], action)
 
+    async def contained(self, name: str) -> Sandbox:
+        """Return the container of a connector that is a program.
+
+        Raises:
+            ActionError: When the operator configured none of that name, or it cannot be made.
+        """
+        order = self._orders.get(name)
+        if order is None or order.container is None or self._contain is None:
+            raise _not_configured(name, f"programs: {{{name}: {{image: NAME, network: […]}}}}")
+        async with self._starting:
+            if name not in self._containers:
+                self._containers[name] = await self._contain(order, order.container, await self._start(order))
+        return self._containers[name]
+
+
+def _not_configured(name: str, mend: str) -> ActionError:
+    return ActionError(
+        "not-configured",
+        f"connector `{name}` is not configured",
+        hint=f"the operator adds `connectors: {{{mend}}}` to config.yaml",
+    )
+
 
 @asynccontextmanager
 async def connectors_of(
-    policy: Policy, journal: Journal, session: str, *, credentials: CredentialSource, traffic: Traffic
+    policy: Policy, order: Order, *, credentials: CredentialSource, traffic: Traffic
 ) -> AsyncIterator[SessionConnectors]:
     """Yield a session's connectors, none of which is started yet, and end those that were.
 
     Args:
         policy: The policy in force: the commands that it offers, its limits, and hosts that it denies.
-        journal: The session's ledger.
-        session: Its id.
+        order: What the session is ordered with.
         credentials: Finds a credential by name.
         traffic: Where what crosses is counted; what crossed before counts in the budgets.
 
     Raises:
         InvalidInputError: When the operator's configuration is not valid.
     """
+    journal, session = order.journal, order.session
     bounds = RuleSet.of(policy.network)
     async with AsyncExitStack() as stack:
 
-        async def start(order: Ordered) -> EgressGate:
-            owner = f"{session}/{order.name}"
+        async def start(wanted: Ordered) -> EgressGate:
+            owner = f"{session}/{wanted.name}"
 
             async def write(happened: events.Event) -> None:
                 told = written(happened, owner)
                 traffic.take(told)
                 await journal.record(told)
 
-            rules = replace(bounds, rules=order.rules)
+            rules = replace(bounds, rules=wanted.rules)
             gate = EgressGate.start(
                 rules,
                 journal=write,
                 credentials=credentials,
-                ca_file=order.ca_file,
+                ca_file=wanted.ca_file,
+                proxy=wanted.container is not None,
                 crossed=traffic.under(owner),
             )
             try:
                 return await stack.enter_async_context(gate)
             except (OSError, UnicodeError, GateLostError) as error:
-                why = f"connector `{order.name}` cannot be started: {error}"
+                why = f"connector `{wanted.name}` cannot be started: {error}"
                 raise ActionError(
                     "not-configured", why, hint="the operator looks at its `ca_file`"
                 ) from error
 
-        yield SessionConnectors({order.name: order for order in orders_of(policy)}, start)
+        async def contain(wanted: Ordered, container: ConnectorContainer, gate: EgressGate) -> Sandbox:
+            try:
+                return await stack.enter_async_context(contained(wanted.name, container, order, gate))
+            except (SandboxError, RunnerError) as error:
+                why = f"connector `{wanted.name}` cannot be started: {error.message}"
+                raise ActionError("not-configured", why, hint=error.hint) from error
+
+        yield SessionConnectors({each.name: each for each in orders_of(policy)}, start, contain)

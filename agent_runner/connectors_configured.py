@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from agent_runner.connectors_container import ConnectorContainer
 from policies.errors import BadValueError
 from policies.hosts import HostPattern
 from policies.leaves import HostField, NameField
@@ -164,16 +165,33 @@ class RemoteTool(BaseModel):
 
 
 class McpServer(BaseModel):
-    """A server of the Model Context Protocol, over streamable HTTP, and the tools that are offered of it."""
+    """A server of the Model Context Protocol, and the tools that are offered of it.
+
+    It answers at a URL over streamable HTTP, or is a program in a container of `programs`, over stdio.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    url: BaseUrl
+    url: BaseUrl = ""
+    container: NameField | None = None
+    """Name of one of `programs`, in which it is started."""
+    program: Annotated[tuple[str, ...], Field(max_length=64, strict=False)] = ()
+    """Its argv there."""
     tools: Annotated[dict[_Word, RemoteTool], Field(min_length=1)]
     """Words of commands, and the tools behind them; a tool that is not here is not offered."""
     credential: NameField | None = None
     private: bool = False
     ca_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.url) == bool(self.container) or bool(self.container) != bool(self.program):
+            raise ValueError("expected `url`, or `container` and `program`")
+        if self.container and (self.credential or self.private or self.ca_file):
+            raise ValueError("`credential`, `private` and `ca_file` belong to `url`; a container has its own")
+        if any(not word or "\0" in word for word in self.program):
+            raise ValueError("a word of `program` is empty or holds a NUL")
+        return self
 
     @property
     def base_url(self) -> str:
@@ -209,11 +227,25 @@ class ConfiguredConnectors(BaseModel):
     mail: MailServer | None = None
     mcp: dict[_Word, McpServer] = Field(default_factory=dict)
     """Groups of commands, and the servers behind them."""
+    programs: dict[_Word, ConnectorContainer] = Field(default_factory=dict)
+    """Containers in which declared commands and MCP servers run that are programs."""
 
-    def server(self, name: str) -> SlackServer | MailServer | McpServer | None:
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        for name in self.programs:
+            if name in {"slack", "mail", *self.mcp}:
+                raise ValueError(f"`programs.{name}` has the name of another connector")
+        for name, server in self.mcp.items():
+            if server.container is not None and server.container not in self.programs:
+                raise ValueError(
+                    f"`mcp.{name}` names container `{server.container}`, which is none of `programs`"
+                )
+        return self
+
+    def server(self, name: str) -> SlackServer | MailServer | McpServer | ConnectorContainer | None:
         """Return the connector of a name; None when there is none."""
         named = {"slack": self.slack, "mail": self.mail}
-        return named[name] if name in named else self.mcp.get(name)
+        return named[name] if name in named else self.mcp.get(name) or self.programs.get(name)
 
 
 def _rule(server: _Server, target: Target, methods: tuple[str, ...], paths: Iterable[str]) -> Rule:

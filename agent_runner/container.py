@@ -67,7 +67,10 @@ class Ground:
     def labels(self) -> SessionLabels:
         """Return the labels of what is made for this session."""
         return SessionLabels(
-            session=self.order.session, owner=os.getuid(), state=state_label(self.order.state)
+            session=self.order.session,
+            owner=os.getuid(),
+            state=state_label(self.order.state),
+            part=self.order.part,
         )
 
     async def placed(self, plan: StagePlan | None) -> Placement:

@@ -47,6 +47,8 @@ class Order:
     progress: Progress
     models: bool = False
     """Whether the sandbox's programs find a model's API on their loopback."""
+    part: str = ""
+    """Which connector of the session the sandbox is for; empty for the session's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

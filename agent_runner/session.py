@@ -260,13 +260,7 @@ class SessionRun:
                 asker=self._asker,
                 traffic=self._traffic,
             )
-            connected = connectors_of(
-                in_force,
-                self._journal,
-                self._session,
-                credentials=self._keyring.find,
-                traffic=self._traffic,
-            )
+            connected = connectors_of(in_force, order, credentials=self._keyring.find, traffic=self._traffic)
             async with ways as egress, connected as connectors:
                 work = self._loop(sandbox, egress, connectors)
                 end = await watched(work, housed.watch, stop=housed.stop, failed=self._journal.failed)

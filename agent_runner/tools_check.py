@@ -135,7 +135,7 @@ def _policy(declared: DeclaredCommand) -> Policy:
         "version": 1,
         "name": "tools-check",
         "grant": [*in_order(declared.capabilities)],
-        "exec": {**image, **contents},
+        **({"exec": {**image, **contents}} if Capability.EXEC in declared.capabilities else {}),
         "commands": {"allow": [declared.name]},
     }
     policy = parse_policy(json.dumps(written), origin="tools check")  # JSON is YAML

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import click
 
-from cli_tools import connector, neutral
+from cli_tools import connector as connecting
+from cli_tools import neutral
 from cli_tools.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Surroundings:
     """What came beside the command line: the content of a file, a program's stdin."""
     earlier: EarlierOutput | None = None
     """The output of an earlier action that was cut; None where nothing is kept."""
-    connectors: connector.Connectors = connector.NONE
+    connectors: connecting.Connectors = connecting.NONE
     """The servers that the operator configured."""
     jobs: Jobs | None = None
     """Programs that run in the background; None where none can."""
@@ -169,6 +170,8 @@ class Command:
     """The program that it starts, where the command itself chooses it and the agent gives it its text."""
     starts: Starts | None = None
     """What it starts in the container; None where it starts nothing, or only what `program` names."""
+    connector: str = ""
+    """Name of the connector that it acts through; empty for one that acts elsewhere."""
     examples: tuple[str, ...] = field(default=())
 
     @property
@@ -228,6 +231,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
     program: str = "",
     fixed_program: str = "",
     starts: Starts | None = None,
+    connector: str = "",
     examples: Sequence[str] = (),
 ) -> Declaration:
     """Declare a command: the decorated coroutine function acts, its docstring's first line is the summary.
@@ -241,6 +245,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
         program: Name of the parameter that starts with a program of the agent's choosing.
         fixed_program: The program whose text the agent supplies; a policy lists it as one of `run`'s.
         starts: What it starts in the container, where no parameter says it.
+        connector: The connector that it acts through, where that has another name than its first word.
         examples: Command lines that parse, for help texts and tests.
 
     Raises:
@@ -276,6 +281,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
             program=program,
             fixed_program=fixed_program,
             starts=starts,
+            connector=connector or (name.split(maxsplit=1)[0] if runs == "connector" else ""),
             examples=tuple(examples),
         )
 

@@ -12,6 +12,7 @@ from cli_tools.errors import ActionError
 if TYPE_CHECKING:
     from sandbox.egress.credentials import Headers
     from sandbox.egress.fetch import Response
+    from sandbox.session import Sandbox
 
 LARGEST_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """Of one answer; what is longer is refused, because half of a JSON text means nothing."""
@@ -48,6 +49,17 @@ class Connector(Protocol):
 class Connectors(Protocol):
     """The connectors of one session."""
 
+    async def contained(self, name: str) -> Sandbox:
+        """Return the container of a connector that is a program, made when it is first asked for.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            ActionError: When the operator configured none of that name, or it cannot be made.
+        """
+        ...
+
     async def open(self, name: str, *, action: str = "") -> Connector:
         """Return a connector, started when it is first asked for.
 
@@ -73,6 +85,10 @@ class ConnectorsOfAction:
         self._connectors = connectors
         self._action = action
 
+    async def contained(self, name: str) -> Sandbox:
+        """Return the container of one that is a program."""
+        return await self._connectors.contained(name)
+
     async def open(self, name: str, *, action: str = "") -> Connector:
         """Return a connector whose requests are told as this action's."""
         return await self._connectors.open(name, action=action or self._action)
@@ -81,13 +97,21 @@ class ConnectorsOfAction:
 class NoConnectors:
     """Have none."""
 
+    async def contained(self, name: str) -> Sandbox:
+        """Refuse."""
+        raise _none_of(name)
+
     async def open(self, name: str, *, action: str = "") -> Connector:  # noqa: ARG002 - none of them
         """Refuse."""
-        raise ActionError(
-            "not-configured",
-            f"connector `{name}` is not configured",
-            hint=f"the operator adds `connectors: {{{name}: …}}` to the configuration",
-        )
+        raise _none_of(name)
+
+
+def _none_of(name: str) -> ActionError:
+    return ActionError(
+        "not-configured",
+        f"connector `{name}` is not configured",
+        hint=f"the operator adds `connectors: {{{name}: …}}` to the configuration",
+    )
 
 
 NONE: Final = NoConnectors()

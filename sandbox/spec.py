@@ -120,6 +120,13 @@ class SessionLabels:
     """Uid of the person who runs pairlock."""
     state: str
     """Short hash of the state folder's path."""
+    part: str = ""
+    """Which of the session's containers, where it is not its own; only the name says it."""
+
+    @property
+    def name(self) -> str:
+        """Return the container's name."""
+        return f"pairlock-{self.session}-{self.part}" if self.part else f"pairlock-{self.session}"
 
     def as_mapping(self) -> dict[str, str]:
         """Return the labels as an engine takes them."""
@@ -213,7 +220,7 @@ def container_spec(  # noqa: PLR0913 - the whole description of a container is m
         named_sockets=not isinstance(workspace, BindMount),
     )
     return ContainerSpec(
-        name=f"pairlock-{labels.session}",
+        name=labels.name,
         grant=grant,
         image=image.image_id,
         runtime=runtime,

@@ -1,8 +1,9 @@
-"""Call one tool of a configured MCP server with the protocol's own client, through a connector."""
+"""Call one tool of a configured MCP server with the protocol's own client, at a URL or in a container."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
@@ -17,6 +18,7 @@ from mcp.types import (
     CallToolResult,
 )
 
+from agent_runner.mcp.program import program_streams
 from cli_tools import said
 from cli_tools.command import Outcome
 from cli_tools.errors import ActionError
@@ -25,7 +27,10 @@ from cli_tools.transport import ConnectorTransport
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mcp.client import Transport
+
     from cli_tools.connector import Connector
+    from sandbox.session import Sandbox
 
 CALL_SECONDS: Final = 120.0
 """For connecting and the call itself."""
@@ -35,19 +40,28 @@ _NO_ANSWER: Final = frozenset({CONNECTION_CLOSED, REQUEST_TIMEOUT})
 """Errors of the client's own: the server said nothing."""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Asking:
+    """How far one call has come; it outlives the contexts and what their ends raise."""
+
+    refused: ActionError | None = None
+    """What a connector refused: the client would wrap it."""
+    calls: bool = False
+    """Whether what is sent from now on is the call itself."""
+    results: list[CallToolResult] = field(default_factory=list[CallToolResult])
+
+
 class _Transport(httpx2.AsyncBaseTransport):
-    """Carry the client's requests, and keep what a connector refused: the client would wrap it.
+    """Carry the client's requests, and keep what a connector refused.
 
     Args:
         connector: Where they go.
+        asking: The call that they are for.
     """
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, asking: _Asking) -> None:
         self._inner = ConnectorTransport(connector)
-        self.refused: ActionError | None = None
-        self.calls = False
-        """Whether what is sent from now on is the call itself."""
-        self.results: list[CallToolResult] = []
+        self._asking = asking
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Make one request; no stream is opened in which a server could speak unasked.
@@ -60,7 +74,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         try:
             return await self._inner.handle_async_request(request)
         except ActionError as error:
-            self.refused = self.refused or error
+            self._asking.refused = self._asking.refused or error
             raise httpx2.ConnectError(error.message, request=request) from error
 
 
@@ -76,43 +90,71 @@ async def asked(connector: Connector, server: str, tool: str, arguments: Mapping
     Raises:
         ActionError: When the connector or the server refuses, or nobody answers in time.
     """
-    transport = _Transport(connector)
+    asking = _Asking()
+    transport = _Transport(connector, asking)
+    async with httpx2.AsyncClient(transport=transport, trust_env=False, timeout=CALL_SECONDS) as http:
+        streams = streamable_http_client(connector.base_url, http_client=http)
+        return await _answered(asking, streams, server, tool, arguments)
+
+
+async def asked_inside(
+    sandbox: Sandbox, argv: tuple[str, ...], server: str, tool: str, arguments: Mapping[str, object]
+) -> Outcome:
+    """Call a tool once of a server that is a program, started for this call alone.
+
+    Args:
+        sandbox: The connector's container.
+        argv: The server there.
+        server: Its name, for messages.
+        tool: What the server calls the tool.
+        arguments: Their values.
+
+    Raises:
+        ActionError: When the server refuses, ends, or does not answer in time.
+    """
+    asking = _Asking()
+    return await _answered(
+        asking, program_streams(sandbox, argv, asking_seconds=CALL_SECONDS), server, tool, arguments
+    )
+
+
+async def _answered(
+    asking: _Asking, streams: Transport, server: str, tool: str, arguments: Mapping[str, object]
+) -> Outcome:
     try:
         async with asyncio.timeout(CALL_SECONDS):
-            await _call(transport, connector.base_url, tool, dict(arguments))
+            await _call(asking, streams, tool, dict(arguments))
     except Exception as error:
         # What goes wrong once the answer is there, such as the end of the session, undoes nothing.
-        if not transport.results:
-            raise _told(transport, server, error) from error
-    return _outcome(transport.results[0])
+        if not asking.results:
+            raise _told(asking, server, error) from error
+    return _outcome(asking.results[0])
 
 
-async def _call(transport: _Transport, url: str, tool: str, arguments: dict[str, Any]) -> None:
-    """Keep the result in the transport, which outlives the contexts and what their ends raise."""
+async def _call(asking: _Asking, streams: Transport, tool: str, arguments: dict[str, Any]) -> None:
     params = CallToolRequestParams(name=tool, arguments=arguments)
-    async with (
-        httpx2.AsyncClient(transport=transport, trust_env=False, timeout=CALL_SECONDS) as http,
-        Client(streamable_http_client(url, http_client=http)) as client,
-    ):
-        transport.calls = True
+    async with Client(streams) as client:
+        asking.calls = True
         # INVARIANT: not `call_tool`, which fetches the server's own `outputSchema` and runs its patterns in
         # this loop: one that backtracks would stop the runner, its lease and its clocks for good.
         result = await client.session.send_request(CallToolRequest(params=params), CallToolResult)
-        transport.results.append(result)
+        asking.results.append(result)
 
 
-def _told(transport: _Transport, server: str, error: Exception) -> ActionError:
+def _told(asking: _Asking, server: str, error: Exception) -> ActionError:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    refused = transport.refused
+    refused = asking.refused
+    if isinstance(error, ActionError):
+        refused = refused or error
     if refused is not None:
-        return _unknown(refused) if transport.calls and refused.code in _AFTER_SENDING else refused
+        return _unknown(refused) if asking.calls and refused.code in _AFTER_SENDING else refused
     if isinstance(error, MCPError) and error.code not in _NO_ANSWER:
         return ActionError("refused", f"`{server}` refused: {said.shown(str(error))}")
     timed_out = isinstance(error, TimeoutError)
     why = f"not answer within {CALL_SECONDS:.0f} s" if timed_out else f"not answer: `{type(error).__name__}`"
     told = ActionError("timeout" if timed_out else "upstream", f"`{server}` did {why}")
-    return _unknown(told) if transport.calls else told
+    return _unknown(told) if asking.calls else told
 
 
 def _unknown(told: ActionError) -> ActionError:

@@ -34,24 +34,31 @@ def remote_commands(servers: Mapping[str, McpServer], known: Catalogue) -> list[
                 f"MCP server `{name}` has the name of a group of commands", hint="give it another name"
             )
     return [
-        _command(name, word, tool) for name, server in servers.items() for word, tool in server.tools.items()
+        _command(name, server, word, tool)
+        for name, server in servers.items()
+        for word, tool in server.tools.items()
     ]
 
 
-def _command(server: str, word: str, tool: RemoteTool) -> Command:
+def _command(name: str, server: McpServer, word: str, tool: RemoteTool) -> Command:
     remote = tool.tool or word
 
     async def act(surroundings: Surroundings, **parameters: Any) -> Outcome:
-        from agent_runner.mcp.asking import asked  # noqa: PLC0415 - brings the protocol's library
+        from agent_runner.mcp.asking import asked, asked_inside  # noqa: PLC0415 - bring the protocol's library
 
-        given = {name: _plain(value) for name, value in parameters.items() if value not in (None, ())}
-        return await asked(await surroundings.connectors.open(server), server, remote, given)
+        given = {key: _plain(value) for key, value in parameters.items() if value not in (None, ())}
+        connectors = surroundings.connectors
+        if server.container is not None:
+            sandbox = await connectors.contained(server.container)
+            return await asked_inside(sandbox, server.program, name, remote, given)
+        return await asked(await connectors.open(name), name, remote, given)
 
     act.__doc__ = tool.summary
     return command(
-        f"{server} {word}",
+        f"{name} {word}",
         needs=tuple(Capability(name) for name in tool.needs),
         runs="connector",
+        connector=server.container or name,
         parameters=tuple(_option(name, argument) for name, argument in tool.arguments.items()),
         sinks=tool.sinks,
     )(act)

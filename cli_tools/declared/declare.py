@@ -64,6 +64,8 @@ def made(declared: DeclaredCommand) -> Command:
     declare = command(
         declared.name,
         needs=tuple(declared.capabilities),
+        runs="connector" if declared.connector else "guest",
+        connector=str(declared.connector or ""),
         parameters=tuple(_parameters(declared)),
         sinks=declared.compared,
         starts=template.written,
@@ -77,7 +79,10 @@ def _act(declared: DeclaredCommand, template: Template) -> Act:
     shows = Filter(declared.output)
 
     async def act(surroundings: Surroundings, /, **values: Any) -> Outcome:
-        reply = await surroundings.sandbox.spawn(
+        sandbox = surroundings.sandbox
+        if declared.connector:
+            sandbox = await surroundings.connectors.contained(str(declared.connector))
+        reply = await sandbox.spawn(
             template.written(values),
             timeout_seconds=seconds,
             stdin=surroundings.body,

@@ -12,7 +12,7 @@ from policies.errors import PolicyError
 from policies.grant import Grant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 Fault = tuple[tuple[str | int, ...], str, str]
 """Where in the command, what is wrong, and the mend."""
@@ -64,10 +64,12 @@ def _named(declared: DeclaredCommand) -> Iterator[Fault]:
 
 def _needing(declared: DeclaredCommand) -> Iterator[Fault]:
     kinds = {argument.type for argument in declared.arguments.values()}
-    if "exec" not in declared.needs:
+    if declared.connector:
+        yield from _connected(declared, kinds)
+    elif "exec" not in declared.needs:
         mend = "add `exec`: a program of the image starts only where the kernel lets it"
         yield ("needs",), "a declared command starts a program", mend
-    if "path" in kinds and "files" not in declared.needs:
+    if "path" in kinds and "files" not in declared.needs and not declared.connector:
         yield ("needs",), "an argument is a path of the workspace", "add `files`"
     if "host" in kinds and "network" not in declared.needs:
         yield ("needs",), "an argument is a host", "add `network`"
@@ -75,6 +77,18 @@ def _needing(declared: DeclaredCommand) -> Iterator[Fault]:
         Grant.of(declared.capabilities)
     except PolicyError:
         yield ("needs",), "no session holds `files`, `network` and `exec`", "split the command"
+
+
+def _connected(declared: DeclaredCommand, kinds: Collection[str]) -> Iterator[Fault]:
+    """What runs in a connector's container exercises what it is declared to, and not the session's `exec`."""
+    if "network" not in declared.needs:
+        yield ("needs",), "a connector's program reaches hosts", "add `network`"
+    if "exec" in declared.needs:
+        yield ("needs",), "a connector's program does not run in the session", "leave `exec` out"
+    if "path" in kinds:
+        yield ("arguments",), "a connector's container has no workspace", "take content by `stdin`"
+    if declared.image:
+        yield ("image",), "the image of a connector's container is in the configuration", "leave `image` out"
 
 
 def _positional(declared: DeclaredCommand) -> Iterator[Fault]:
