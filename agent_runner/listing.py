@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from audit.errors import AuditError
 from audit.escape import escape_line
@@ -65,14 +65,23 @@ def listed(state: Path) -> list[Row]:
                 started=record.registered_at[:19],
                 grant=known.grant if known else "?",
                 workspace=known.workspace if known else None,
-                status=_status(state, session, index),
+                status=status_of(state, session, index=index),
             )
         )
     return rows
 
 
-def _status(state: Path, session: str, index: HostIndex) -> str:
-    files, record = StateFiles(state).session(session), index.session(session)
+def status_of(state: Path, session: str, *, index: HostIndex | None = None) -> str:
+    """Return how a session stands: one of the words of `Row.status`.
+
+    Args:
+        state: The state folder.
+        session: The whole id.
+        index: The host's log, where it was read already.
+    """
+    files = StateFiles(state).session(session)
+    index = index or read_index(StateFiles(state))
+    record = index.session(session)
     if is_held(files.lock):
         return "running"
     try:
@@ -97,6 +106,10 @@ def _last_entry(reader: SessionReader) -> Entry | BrokenEntry | None:
         if entry.type != "log.sealed":
             last = entry
     return last
+
+
+HANGING: Final = 9
+"""Columns by which what is folded of an entry's line stands in: two more than its reasons do."""
 
 
 def entry_lines(reader: SessionReader, entry: Entry | BrokenEntry) -> Iterator[str]:

@@ -10,6 +10,7 @@ import typer
 from agent_runner.cli import audit_compare, audit_export, audit_verify, audit_withhold, keys, report
 from agent_runner.cli.audit_session import AsJson, Session, whole_id
 from agent_runner.cli.exits import Exit
+from agent_runner.cli.folding import tell
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def list_sessions(as_json: AsJson = False) -> None:
         say("no sessions yet")
     for row in found:
         line = f"{row.session}  {row.started:<19}  {row.grant:<13}  {row.status:<14}  {row.workspace or '-'}"
-        typer.echo(escape_line(line))
+        tell(escape_line(line), indent=14)
 
 
 @app.command("show")
@@ -137,7 +138,7 @@ def _print(reader: SessionReader, entry: Entry | BrokenEntry, *, as_json: bool, 
     """
     import json
 
-    from agent_runner.listing import entry_lines
+    from agent_runner.listing import HANGING, entry_lines
     from audit.escape import escape_line
     from audit.reader import BrokenEntry
 
@@ -146,7 +147,7 @@ def _print(reader: SessionReader, entry: Entry | BrokenEntry, *, as_json: bool, 
         typer.echo(json.dumps(session | _fields(entry)))
     else:
         for line in entry_lines(reader, entry):
-            typer.echo(line)
+            tell(line, indent=HANGING)
     if isinstance(entry, BrokenEntry):
         say(f"pairlock: entry {entry.seq} of `{reader.session_id}` does not hold: {escape_line(entry.why)}")
         raise typer.Exit(Exit.LEDGER)

@@ -8,6 +8,7 @@ import typer
 
 from agent_runner.cli.audit_session import AsJson, Session, whole_id
 from agent_runner.cli.exits import Exit
+from agent_runner.cli.folding import tell
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
@@ -32,10 +33,19 @@ def diff(
     different = 0
     for found in compare(*readers):
         different += 1
-        typer.echo(json.dumps(_difference_json(found)) if as_json else "\n".join(_difference_lines(found)))
+        _told(json.dumps(_difference_json(found)) if as_json else "", _difference_lines(found))
     if different:
         raise typer.Exit(Exit.FAILED)
     say("the two did and decided the same")
+
+
+def _told(as_json: str, lines: list[str]) -> None:
+    """Print a finding: one object for programs, or its lines for a person."""
+    if as_json:
+        typer.echo(as_json)
+        return
+    for line in lines:
+        tell(line, indent=11)
 
 
 def _difference_lines(found: Difference) -> list[str]:
@@ -86,7 +96,7 @@ def replay(
             first = found.seq
             if not as_json:
                 typer.echo("--- here the two part; what follows is what the agent did all the same")
-        typer.echo(json.dumps(_replayed_json(found)) if as_json else "\n".join(_replayed_lines(found)))
+        _told(json.dumps(_replayed_json(found)) if as_json else "", _replayed_lines(found))
     if first is None:
         say(f"{decisions} decisions, every one as it was")
         return

@@ -9,6 +9,7 @@ import typer
 
 from agent_runner.cli.audit_session import AsJson, Session, read_checkpoint, whole_id
 from agent_runner.cli.exits import Exit
+from agent_runner.cli.folding import tell
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ def verify(
     bad = 0
     for verification in found:
         bad += bool(verification.faults())
-        typer.echo(_as_json(verification) if as_json else _as_text(verification))
+        if as_json:
+            typer.echo(_as_json(verification))
+        else:
+            for line in _as_text(verification):
+                tell(line, indent=16)
     if bad + _labels(state, as_json=as_json):
         raise typer.Exit(Exit.LEDGER)
 
@@ -73,12 +78,12 @@ def _labels(state: Path, *, as_json: bool) -> int:
     return len(proof.faults)
 
 
-def _as_text(verification: Verification) -> str:
+def _as_text(verification: Verification) -> list[str]:
     from audit.escape import escape_line
 
     verdict = "DOES NOT VERIFY" if verification.faults() else "verifies"
     lines = [f"{name:<14}{escape_line(words)}" for name, words in verification.verdicts().items()]
-    return "\n".join([f"{verification.log}  {verdict}", *(f"  {line}" for line in lines)])
+    return [f"{verification.log}  {verdict}", *(f"  {line}" for line in lines)]
 
 
 def _as_json(verification: Verification) -> str:

@@ -1,0 +1,84 @@
+"""On a terminal a long line is folded where it can be read; nothing of it is cut, and nowhere else is it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_runner.cli.folding import folded
+from tests.agent_runner.report.story import ordinary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENTRY = "    8  14:13:22.643  action.intended    allowed  run pytest -q tests/a/long/path/of/a/test_module.py"
+
+
+def test_a_long_line_is_folded_at_a_space_and_stands_in() -> None:
+    first, second = folded(ENTRY, columns=80, indent=9)
+
+    assert first == "    8  14:13:22.643  action.intended    allowed  run pytest -q"
+    assert second == "         tests/a/long/path/of/a/test_module.py"
+
+
+@given(
+    line=st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Mn"]), max_size=300),
+    columns=st.integers(40, 120),
+)
+def test_nothing_is_cut_and_no_piece_is_wider_than_the_terminal(line: str, columns: int) -> None:
+    first, *more = folded(line, columns=columns, indent=9)
+
+    assert all(piece.startswith(" " * 9) for piece in more)
+    together = "".join([first, *(piece[9:] for piece in more)])
+    assert together.replace(" ", "") == line.replace(" ", "")
+    assert all(len(piece) <= columns for piece in [first, *more])
+
+
+def test_wide_letters_take_two_columns() -> None:
+    assert [len(piece) for piece in folded("\u65e5" * 60, columns=80, indent=10)] == [40, 30]
+
+
+def shown_on_a_terminal(state: Path, columns: int) -> list[str]:
+    parent, child = pty.openpty()
+    environment = os.environ | {"PAIRLOCK_STATE": str(state), "COLUMNS": str(columns)}
+    command = [sys.executable, "-m", "agent_runner", "audit", "show", "last"]
+    with subprocess.Popen(command, stdout=child, stderr=child, env=environment) as running:
+        os.close(child)
+        text = b""
+        while piece := _read(parent):
+            text += piece
+        assert running.wait(60) == 0
+    os.close(parent)
+    return text.decode().splitlines()
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # Linux says so when the other end is closed
+        return b""
+
+
+def test_a_megabyte_is_folded_as_well() -> None:
+    assert sum(1 for _ in folded("x" * 1_000_000, columns=80, indent=9)) == 14_085
+
+
+def test_a_session_is_shown_within_a_terminal_and_whole_in_a_pipe(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    asyncio.run(ordinary(state))
+    command = [sys.executable, "-m", "agent_runner", "audit", "show", "last"]
+    environment = os.environ | {"PAIRLOCK_STATE": str(state), "COLUMNS": "80"}
+
+    terminal = shown_on_a_terminal(state, 80)
+    piped = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert max(map(len, terminal)) <= 80
+    assert max(map(len, piped.splitlines())) > 200
+    assert "".join(terminal).replace(" ", "") == piped.replace("\n", "").replace(" ", "")
