@@ -17,9 +17,10 @@ from sandbox.docker_errors import GoneError
 from sandbox.errors import ContainerEndedError, SandboxError, SandboxLostError
 from sandbox.neutral import require_identity
 from sandbox.spec import WORKSPACE, BindMount, DriverMount, VolumeMount
+from sandbox.stage.collecting import collect
 from sandbox.stage.errors import StageError
 from sandbox.stage.opened import open_stage
-from sandbox.stage.parcel import collect, pack
+from sandbox.stage.parcel import pack
 from sandbox.stage.scan import PAGE_BYTES
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from sandbox.stage.apply import ApplyResult, Recovery, apply_changes, recover
 from sandbox.stage.base import load_record
 from sandbox.stage.changes import Change, ChangeKind, ChangeSet, Concern, compute_changes
+from sandbox.stage.collecting import collect
 from sandbox.stage.diff import Diff, render_diff
 from sandbox.stage.discard import Discarded, discard
 from sandbox.stage.errors import ApplyError, LabelError, PathRefusedError, StageError
@@ -11,7 +12,7 @@ from sandbox.stage.layout import MatchNothing, PathMatcher, StageFolder
 from sandbox.stage.matching import Globs, HiddenBy, Named, ProtectedBy, ThesePaths
 from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.opened import OpenStage, open_stage
-from sandbox.stage.parcel import collect, pack
+from sandbox.stage.parcel import pack
 from sandbox.stage.plan import fall_back_to_copy, plan_stage, stage_of_tree
 from sandbox.stage.quota import Exceeded, StageLimits, UpperUse, UpperWatch
 from sandbox.stage.resume import resume_stage

@@ -7,8 +7,9 @@ import tarfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from sandbox.stage.collecting import collect
 from sandbox.stage.opened import open_stage
-from sandbox.stage.parcel import collect, pack
+from sandbox.stage.parcel import pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

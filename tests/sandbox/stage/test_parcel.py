@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from sandbox.stage import Copy
 from sandbox.stage.apply import apply_changes
 from sandbox.stage.changes import compute_changes
+from sandbox.stage.collecting import collect
 from sandbox.stage.errors import StageLimitError
 from sandbox.stage.opened import open_stage
-from sandbox.stage.parcel import collect, pack
+from sandbox.stage.parcel import pack
 from sandbox.stage.tars import TarError, read_tar
 
 if TYPE_CHECKING:

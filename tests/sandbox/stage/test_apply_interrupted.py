@@ -1,0 +1,247 @@
+"""An apply that is killed, refused half way, or meets a user who is faster."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.stage import kernel
+from sandbox.stage.apply import apply_changes, recover
+from sandbox.stage.changes import compute_changes
+from sandbox.stage.discard import discard
+from sandbox.stage.errors import ApplyError, StageError
+from sandbox.stage.opened import open_stage
+from sandbox.stage.yard import Yard as ApplyYard
+from tests.sandbox.stage.applying import apply, names, reasons, staged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Yard
+
+    from sandbox.stage.apply import ApplyResult
+    from sandbox.stage.journal import Step
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL at a step: nothing after it runs, no clean-up either."""
+
+
+def steps_until(limit: int) -> Callable[[ApplyYard, Step], None]:
+    """Return a `carry_out` that dies before its step number `limit`."""
+    real, count = ApplyYard.carry_out, iter(range(1000))
+
+    def carry_out(self: ApplyYard, step: Step) -> None:
+        if next(count) == limit:
+            raise Killed
+        real(self, step)
+
+    return carry_out
+
+
+@pytest.mark.parametrize("limit", range(8))
+def test_an_interrupted_apply_is_finished(yard: Yard, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """Killed before any step, the rest is done by `recover`, and nothing of the apply's own is left."""
+    yard.fill({"a": "1", "b": "2", "d/x": "3", "e/f": "4"})
+
+    def act(inside: Path) -> None:
+        yard.fill({"a": "agent", "n/m": "new"}, below=inside)
+        (inside / "b").unlink()
+        shutil.rmtree(inside / "d")
+        (inside / "e/f").chmod(0o755)
+
+    staged(yard, act)
+    with monkeypatch.context() as patch:
+        patch.setattr(ApplyYard, "carry_out", steps_until(limit))
+        with pytest.raises(Killed):
+            apply(yard)
+
+    with open_stage(yard.session) as stage:
+        done = recover(stage)
+        again = recover(stage)
+        left = compute_changes(stage).changes
+
+    assert done is not None
+    assert again is None
+    assert left == ()
+    assert names(yard.workspace) == ["a", "e", "e/f", "n", "n/m"]
+    assert (yard.workspace / "a").read_text() == "agent"
+
+
+def test_an_apply_is_told_while_its_journal_stands_and_again_if_that_fails(yard: Yard) -> None:
+    """Killed before its entry is written, it is finished and told by `recover`, without any conflict."""
+    yard.fill({"a": "1", "b": "2", "c": "3"})
+    staged(yard, lambda inside: yard.fill({"a": "agent", "b": "agent", "c": "agent"}, below=inside))
+    yard.fill({"b": "user"})
+    told: list[tuple[str, ...]] = []
+
+    def die(result: ApplyResult) -> None:
+        told.append(result.applied)
+        raise Killed
+
+    with open_stage(yard.session) as stage, pytest.raises(Killed):
+        apply_changes(stage, compute_changes(stage).changes, noted=die)
+    with open_stage(yard.session) as stage:
+        done = recover(stage, noted=lambda recovery: told.append(recovery.finished))
+
+    assert done is not None
+    assert told == [("a", "c"), done.finished]
+    assert done.finished == ("a", "c")
+    assert (yard.workspace / "b").read_text() == "user"
+
+
+def test_steps_that_found_the_user_faster_are_not_told_as_finished(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the apply's own folder is gone already, before its entry."""
+    yard.fill({"a": "1", "b": "2"})
+    staged(yard, lambda inside: yard.fill({"a": "agent", "b": "agent"}, below=inside))
+    real = ApplyYard.carry_out
+
+    def late(self: ApplyYard, step: Step) -> None:
+        if step.path == "b":
+            yard.fill({"b": "user, just now"})
+        real(self, step)
+
+    def die(_: ApplyResult) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, open_stage(yard.session) as stage:
+        patch.setattr(ApplyYard, "carry_out", late)
+        with pytest.raises(Killed):
+            apply_changes(stage, compute_changes(stage).changes, noted=die)
+    with open_stage(yard.session) as stage:
+        done = recover(stage)
+
+    assert done is not None
+    assert done.finished == ("a",)
+
+
+def test_an_apply_that_was_rolled_back_is_never_told_as_finished(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The filesystem refused, and the process is killed while it clears up."""
+    yard.fill({"a": "1", "b": "2"})
+    staged(yard, lambda inside: yard.fill({"a": "agent", "b": "agent"}, below=inside))
+    carry_out, close = ApplyYard.carry_out, ApplyYard.close
+    told: list[tuple[str, ...]] = []
+
+    def refuse(self: ApplyYard, step: Step) -> None:
+        if step.path == "b":
+            raise OSError(28, "No space left on device")
+        carry_out(self, step)
+
+    def die(self: ApplyYard, *, remove: bool) -> None:
+        close(self, remove=remove)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ApplyYard, "carry_out", refuse)
+        patch.setattr(ApplyYard, "close", die)
+        with pytest.raises(Killed):
+            apply(yard)
+    with open_stage(yard.session) as stage:
+        done = recover(stage, noted=lambda recovery: told.append(recovery.finished))
+
+    assert done is not None
+    assert (done.undone, told) == (True, [])
+    assert [(yard.workspace / name).read_text() for name in "ab"] == ["1", "2"]
+
+
+def test_an_apply_killed_while_it_prepares_is_dropped(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    yard.fill({"a": "1"})
+    staged(yard, lambda inside: (inside / "a").write_text("agent"))
+
+    def die(self: ApplyYard, spare: str) -> Iterator[int]:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ApplyYard, "new_file", die)
+        with pytest.raises(Killed):
+            apply(yard)
+    with pytest.raises(ApplyError, match="unfinished"):
+        apply(yard)
+    with pytest.raises(StageError, match="unfinished"):
+        discard(yard.session)
+
+    with open_stage(yard.session) as stage:
+        done = recover(stage)
+
+    assert done is not None
+    assert done.undone
+    assert names(yard.workspace) == ["a"]
+    assert (yard.workspace / "a").read_text() == "1"
+    assert apply(yard).applied == ("a",)
+
+
+def test_a_filesystem_that_refuses_half_way_leaves_everything_as_it_was(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was done is undone: files put back, folders removed, modes restored."""
+    yard.fill({"a": "1", "b": "2", "d/x": "3", "z": "26"})
+
+    def act(inside: Path) -> None:
+        yard.fill({"a": "agent", "n/m": "new", "z": "agent"}, below=inside)
+        (inside / "b").unlink()
+        shutil.rmtree(inside / "d")
+
+    staged(yard, act)
+    real = ApplyYard.carry_out
+
+    def refuse(self: ApplyYard, step: Step) -> None:
+        if step.path == "z":
+            raise OSError(28, "No space left on device")
+        real(self, step)
+
+    monkeypatch.setattr(ApplyYard, "carry_out", refuse)
+
+    with pytest.raises(ApplyError, match="nothing was applied: no space left on device"):
+        apply(yard)
+
+    assert names(yard.workspace) == ["a", "b", "d", "d/x", "z"]
+    assert [(yard.workspace / n).read_text() for n in ("a", "b", "d/x", "z")] == ["1", "2", "3", "26"]
+
+
+def test_a_user_who_is_faster_by_a_moment_wins(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user saves between the last look and the rename: what was displaced is put back."""
+    yard.fill({"a": "1", "b": "1"})
+
+    def act(inside: Path) -> None:
+        (inside / "a").write_text("agent")
+        (inside / "b").unlink()
+
+    staged(yard, act)
+    real = ApplyYard.carry_out
+
+    def late(self: ApplyYard, step: Step) -> None:
+        yard.fill({step.path: "user, just now"})
+        real(self, step)
+
+    monkeypatch.setattr(ApplyYard, "carry_out", late)
+
+    result = apply(yard)
+
+    assert reasons(result) == {"a": "conflict", "b": "conflict"}
+    assert [(yard.workspace / n).read_text() for n in "ab"] == ["user, just now"] * 2
+    assert names(yard.workspace) == ["a", "b"]
+
+
+def test_a_filesystem_without_exchange_is_served_too(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(kernel, "renameat2", refuse)
+    yard.fill({"a": "1", "b": "2"})
+
+    def act(inside: Path) -> None:
+        yard.fill({"a": "agent", "n/m": "new"}, below=inside)
+        (inside / "b").unlink()
+
+    staged(yard, act)
+
+    assert apply(yard).not_applied == ()
+    assert names(yard.workspace) == ["a", "n", "n/m"]
+    assert (yard.workspace / "a").read_text() == "agent"
