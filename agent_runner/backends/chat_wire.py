@@ -62,13 +62,15 @@ class ChatReader:
     The quirks of servers that it reads through, each with its test: tool calls without index (Ollama), with
     one index for all (some gateways), with their arguments as an object, named again in every piece, without
     ids; usage in a chunk without choices or in each chunk; reasoning as `reasoning_content` (Dynamo, vLLM,
-    SGLang, llama.cpp) or `reasoning` (Ollama, newer vLLM); a last chunk with `message` in place of `delta`.
+    SGLang, llama.cpp) or `reasoning` (Ollama, newer vLLM); a last chunk with `message` in place of `delta`;
+    tokens from the cache among the timings (llama.cpp).
     """
 
     def __init__(self) -> None:
         self.pieces = Pieces()
         self._by_index: dict[int, PartialCall] = {}
         self._hit_rate = 0.0
+        self._cached = 0
 
     def take(self, chunk: Mapping[str, object]) -> None:
         """Take one chunk.
@@ -79,8 +81,9 @@ class ChatReader:
         if is_error_chunk(chunk):
             raise stream_error("the model's server", chunk)
         self._hit_rate = hit_rate(chunk) or self._hit_rate
+        self._cached = count(members(chunk.get("timings")), "cache_n") or self._cached
         if chunk.get("usage"):
-            self.pieces.usage = _usage(members(chunk["usage"]), self._hit_rate)
+            self.pieces.usage = _usage(members(chunk["usage"]), self._hit_rate, self._cached)
         for choice in items(chunk.get("choices"))[:1]:
             self._choice(members(choice))
 
@@ -135,12 +138,12 @@ def _begins_another(
     return name != known.name and bool(known.arguments) if has_index else True
 
 
-def _usage(usage: Mapping[str, object], hit_rate: float) -> Usage:
+def _usage(usage: Mapping[str, object], hit_rate: float, timed: int) -> Usage:
     """Return the count; where Dynamo's workers prefill apart, only its router counts what was cached."""
     sent = count(usage, "prompt_tokens", "input_tokens")
     details = members(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     cached = count(details, "cached_tokens") or count(usage, "prompt_cache_hit_tokens", "cached_tokens")
-    cached = cached or round(hit_rate * sent)
+    cached = cached or timed or round(hit_rate * sent)
     return Usage(
         input_tokens=sent,
         output_tokens=count(usage, "completion_tokens", "output_tokens"),

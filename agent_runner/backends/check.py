@@ -17,6 +17,7 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.backends.chat_completions import OpenAIBackend
 from agent_runner.backends.failure import ModelServerError, one_line
+from agent_runner.backends.pieces import members
 from agent_runner.backends.wording import called_arguments
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
@@ -39,7 +40,18 @@ _TOOL: Final = Tool(
         "additionalProperties": False,
     },
 )
-_CONTEXT_NAMES: Final = ("max_model_len", "context_window", "context_length", "max_input_tokens")
+_UNTOLD: Final = (
+    "; some servers tell only when asked to: "
+    "vLLM `--enable-prompt-tokens-details`, SGLang `--enable-cache-report`"
+)
+_CONTEXT_NAMES: Final = (
+    "max_model_len",
+    "context_window",
+    "context_length",
+    "max_input_tokens",
+    "n_ctx",
+    "n_ctx_train",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +113,8 @@ async def _listed(backend: Served) -> Finding:
 
 
 def _context(model: Mapping[str, object]) -> str:
-    found = [model[name] for name in _CONTEXT_NAMES if isinstance(model.get(name), int)]
+    places = (model, members(model.get("meta")))  # llama.cpp tells what a model was trained with there
+    found = [place[name] for place in places for name in _CONTEXT_NAMES if isinstance(place.get(name), int)]
     return f"{found[0]} tokens" if found else "not told"
 
 
@@ -137,4 +150,6 @@ def _cached(reply: Reply) -> Finding:
     usage = reply.usage
     standing: Standing = "yes" if usage.cached_tokens else ("unknown" if usage.estimated else "no")
     text = f"{usage.cached_tokens} of {usage.input_tokens} tokens came from its cache the second time"
-    return Finding(name="keeps prefix", standing=standing, text=text)
+    return Finding(
+        name="keeps prefix", standing=standing, text=text if usage.cached_tokens else text + _UNTOLD
+    )
