@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 COPIED = ("policies", "audit", "sandbox", "cli_tools", "agent_runner", "tests", "docs", "pyproject.toml")
 TREE = ("test_merkle_tree.py", "test_format_is_kept.py", "test_proofs_and_bundles.py")
-LINES = ("test_verifiers_agree_on_lines.py", "test_seals_and_checkpoints.py", "test_verify_finds_attacks.py")
+LINES = (
+    *("test_seals_and_checkpoints.py", "test_without_a_host_log.py", "test_host_log_and_anchors.py"),
+    *("test_verifiers_agree_on_lines.py", "test_verify_finds_attacks.py"),
+)
 READING = ("test_reading_and_asking.py", "test_proofs_and_bundles.py", "test_format_is_kept.py")
 TESTS = {
     "merkle": TREE,
     "note": ("test_signed_notes.py", "test_keys_and_rotation.py", "test_seals_and_checkpoints.py"),
     "chain": (*LINES, "test_format_is_kept.py"),
     "walk": (*LINES, *READING),
-    "verify": (*LINES[1:], *READING),
+    "verify": (*LINES, *READING),
     "keys": (
         "test_signed_notes.py",
         "test_keys_and_rotation.py",
