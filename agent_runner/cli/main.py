@@ -10,6 +10,7 @@ import typer
 
 from agent_runner.cli import (
     audit,
+    bench,
     clean,
     doctor,
     image,
@@ -24,6 +25,8 @@ from agent_runner.cli import (
     run,
     runners,
     sessions,
+    show,
+    start,
     tools,
 )
 from agent_runner.cli.descriptors import fill_standard
@@ -45,6 +48,7 @@ app.command("attach")(runners.attach)
 app.command("stop")(runners.stop)
 app.command("approve")(runners.approve)
 app.command("deny")(runners.deny)
+app.command("show")(show.show)
 app.command("ps")(sessions.list_sessions)
 app.command("diff")(review.diff)
 app.command("apply")(review_apply.apply)
@@ -57,7 +61,9 @@ app.add_typer(model.app, name="model")
 app.add_typer(image.app, name="image")
 tools.app.command("mcp")(mcp.mcp)
 app.add_typer(tools.app, name="tools")
+app.command("init")(start.init)
 app.command("doctor")(doctor.doctor)
+app.command("bench")(bench.bench)
 app.command("clean")(clean.clean)
 
 

@@ -54,21 +54,21 @@ def _asked(name: str) -> Wishes:
     from policies.capability import Capability
 
     say("a policy says what an agent may do; each answer in [brackets] is taken by pressing Enter")
-    name = _ask("what is the policy called", default=name, read=name_of)
-    grant: Grant = _ask("capabilities (files, network, exec; at most two)", default="files", read=grant_of)
-    writes = grant.holds(Capability.FILES) and _ask(
+    name = ask("what is the policy called", default=name, read=name_of)
+    grant: Grant = ask("capabilities (files, network, exec; at most two)", default="files", read=grant_of)
+    writes = grant.holds(Capability.FILES) and ask(
         "may it change files, which wait for your review (yes, no)", default="yes", read=yes_of
     )
     programs: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     if grant.holds(Capability.EXEC):
-        programs = _ask("programs that it may start, with commas", default="", read=programs_of)
+        programs = ask("programs that it may start, with commas", default="", read=programs_of)
     if grant.holds(Capability.NETWORK):
-        hosts = _ask("hosts that it may read from, with commas", default="", read=hosts_of)
+        hosts = ask("hosts that it may read from, with commas", default="", read=hosts_of)
     return Wishes(name=name, grant=grant, writes=writes, programs=programs, hosts=hosts)
 
 
-def _ask(question: str, *, default: str, read: Callable[[str], Answer]) -> Answer:
+def ask(question: str, *, default: str, read: Callable[[str], Answer]) -> Answer:
     """Ask until the answer can be read; what was wrong with it is said."""
     from agent_runner.cli.exits import explain
     from agent_runner.errors import InvalidInputError

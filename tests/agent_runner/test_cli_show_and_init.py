@@ -1,0 +1,169 @@
+"""`show` tells what is known of a session; `init` makes a folder ready; `bench` measures this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent_runner.bench.row import Row, table
+from agent_runner.cli.bars import amount, bar
+from agent_runner.cli.show import shown_lines
+from agent_runner.policy_file import load_policy
+from agent_runner.shown import shown
+from agent_runner.starting import plan_for
+from audit.state import StateFiles
+from tests.agent_runner.stand import FINISH, SESSION, lines, saying
+from tests.agent_runner.test_delegation import children, family
+
+if TYPE_CHECKING:
+    from tests.agent_runner.stand import Stand
+
+POLICY = (
+    'version: 1\nname: team\ngrant: [files]\ncommands: {allow: ["files *", delegate]}\nbudget: {turns: 4}\n'
+)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pairlock(*arguments: str, place: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line."""
+    own = {"PAIRLOCK_STATE": str(place / "state"), "XDG_CONFIG_HOME": str(place / "config")}
+    environment = {**os.environ, **own}
+    command = [sys.executable, "-m", "agent_runner", *arguments]
+    return subprocess.run(
+        command,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        **more,
+    )
+
+
+async def test_show_tells_a_sessions_task_budget_actions_children_and_end(stand: Stand) -> None:
+    model = family(
+        [lines("files list \x1b[2J", "delegate look"), FINISH], [lines("http get https://x.example/"), FINISH]
+    )
+    await stand.run(model, POLICY, may_delegate=True, task="a test")
+    (child,) = children(stand)
+
+    found = shown(StateFiles(stand.state).session(SESSION), stand.state)
+    below = shown(StateFiles(stand.state).session(child), stand.state)
+    text = "\n".join(shown_lines(found))
+
+    assert (found.status, found.task, found.actions, found.turns) == ("done", "a test", 3, 2)
+    assert found.children == [(child, "done")]
+    assert below.opened is not None
+    assert (below.opened.parent, below.denials) == (SESSION, 1)
+    assert "[####################] 100%  turns: 4 of 4" in text
+    assert "\x1b" not in text
+    assert "files list" in text
+    assert json.loads(json.dumps(found.as_json()))["children"] == [{"session": child, "status": "done"}]
+
+
+async def test_show_reads_a_session_that_runs(stand: Stand) -> None:
+    def look(*_: object) -> Any:
+        seen.append(shown(StateFiles(stand.state).session(SESSION), stand.state))
+        return FINISH
+
+    seen: list[Any] = []
+    model = saying(lines("files list"), FINISH)
+    model._answer, first = look, model._answer
+    model._answer = lambda messages, turn: look() if turn == 2 else first(messages, turn)
+    await stand.run(model)
+
+    assert (seen[0].status, seen[0].actions, seen[0].reason) == ("running", 1, "")
+
+
+@pytest.mark.parametrize(
+    ("names", "policy"),
+    [
+        (["README.md", "pyproject.toml"], "fix-tests"),
+        (["numbers.csv"], "data-analysis"),
+        (["README.md"], "read-only-review"),
+        ([], "read-only-review"),
+    ],
+)
+def test_init_chooses_by_what_lies_in_the_folder(tmp_path: Path, names: list[str], policy: str) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+
+    assert plan_for(tmp_path, None).policy == policy
+
+
+def test_init_writes_a_policy_that_runs_and_replaces_none(tmp_path: Path) -> None:
+    """What it wrote is trusted as it stands; a second time, and over a link, nothing is written."""
+    work, linked = tmp_path / "work", tmp_path / "linked"
+    work.mkdir()
+    linked.mkdir()
+    (linked / "pairlock.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+
+    first = pairlock("init", str(work), "--yes", place=tmp_path)
+    trusted = pairlock("policy", "trust", "--help", place=tmp_path)
+    ran = pairlock("run", "x", "--model", "scripted:none.yaml", place=tmp_path, cwd=work)
+    second = pairlock("init", str(work), "--yes", place=tmp_path)
+    over = pairlock("init", str(linked), "--yes", place=tmp_path)
+    asked = pairlock("init", str(tmp_path), place=tmp_path)
+
+    assert (first.returncode, trusted.returncode) == (0, 0), first.stderr
+    assert load_policy(str(work / "pairlock.yaml")).policy.grant.label == "files"
+    assert "not trusted" not in ran.stderr
+    assert [done.returncode for done in (second, over, asked)] == [2, 2, 2]
+    assert not (tmp_path / "elsewhere.yaml").exists()
+    assert "hint: `--yes`" in asked.stderr
+
+
+def test_bench_prints_floor_ours_and_ratio_and_leaves_nothing(tmp_path: Path) -> None:
+    done = pairlock("bench", "--no-engine", "--json", place=tmp_path)
+
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    entry = rows["an entry of the ledger, durable"]
+    assert entry["floor"] > 0
+    assert entry["ratio"] == entry["ours"] / entry["floor"]
+    assert all(row["ours"] > 0 for row in rows.values())
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_the_table_says_where_a_promise_does_not_hold() -> None:
+    rows = [
+        Row(name="a", unit="ms", ours=3.0, floor=1.0, most_ratio=1.5),
+        Row(name="b", unit="ms", ours=3.0, floor=None, most=5.0),
+        Row(name="c", unit="us", ours=3.0, floor=2.0),
+    ]
+
+    told = table(rows)
+
+    assert [row.holds for row in rows] == [False, True, None]
+    assert told[1].endswith("3.00  1.5 x: not here")
+    assert told[2].endswith("5 ms")
+    assert max(map(len, told)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("share", "drawn"),
+    [(0, "[....]"), (0.01, "[#...]"), (0.5, "[##..]"), (0.99, "[###.]"), (1, "[####]"), (9, "[####]")],
+)
+def test_a_bar_is_full_only_when_all_is_used(share: float, drawn: str) -> None:
+    assert bar(share, width=4) == drawn
+
+
+@pytest.mark.parametrize(
+    ("count", "unit", "told"),
+    [
+        (999, "tokens", "999"),
+        (400_000, "tokens", "400k"),
+        (1536, "bytes", "1.5 KiB"),
+        (450_000, "millionths of a US dollar", "$0.45"),
+        (1800, "seconds", "30m 0s"),
+        (7260, "seconds", "2h 1m"),
+    ],
+)
+def test_amounts_are_told_in_the_units_that_people_read(count: int, unit: str, told: str) -> None:
+    assert amount(count, unit) == told
