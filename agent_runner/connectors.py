@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.backends.failure import retry_after
 from agent_runner.commands import known_commands
 from agent_runner.connectors_container import ConnectorContainer, contained
 from agent_runner.errors import RunnerError
@@ -49,6 +50,7 @@ USUAL_WAIT_SECONDS: Final = 5.0
 """Where it does not say how long."""
 SHORTEST_WAIT_SECONDS: Final = 1.0
 MOST_TRIES: Final = 6
+_LONGEST_TOLD_SECONDS: Final = 1e9
 _TOO_MANY: Final = 429
 _UNAVAILABLE: Final = 503
 
@@ -190,9 +192,9 @@ def _pause(method: str, response: Response) -> float | None:
     """Return the seconds that the server asks to wait; None when it answered, or it may have been done."""
     if response.status != _TOO_MANY and not (response.status == _UNAVAILABLE and method == "GET"):
         return None
-    text = response.header("retry-after").strip()
-    if text.isdecimal() and text.isascii() and len(text) <= 9:
-        return max(float(text), SHORTEST_WAIT_SECONDS)
+    asked = retry_after({"retry-after": response.header("retry-after").strip()})
+    if asked is not None:
+        return min(max(asked, SHORTEST_WAIT_SECONDS), _LONGEST_TOLD_SECONDS)
     return USUAL_WAIT_SECONDS if response.status == _TOO_MANY else None
 
 

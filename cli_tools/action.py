@@ -19,11 +19,11 @@ from cli_tools.command import (
     WorkspacePath,
 )
 from cli_tools.errors import DeclarationError, UsageError
-from cli_tools.strict_json import read_json
+from cli_tools.tool_arguments import words_of
 from policies.request import ActionRequest, HttpUse, PathUse, SinkUse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from policies.request import ArgumentValue
 
@@ -148,7 +148,7 @@ class Catalogue:
         command = self._by_tool.get(tool)
         if command is None:
             raise _unknown(tool, self._by_tool)
-        words, body = _from_json(command, arguments)
+        words, body = words_of(command, arguments)
         return _parsed(command, words, body)
 
     def named(self, words: tuple[str, ...]) -> Command | None:
@@ -263,68 +263,3 @@ def _unknown(name: str, names: Iterable[str]) -> UsageError:
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
     return UsageError("unknown-command", f"`{name[:80]}` is not a command", hint=hint)
-
-
-def _from_json(command: Command, arguments: str) -> tuple[tuple[str, ...], bytes | None]:
-    """Write a tool call's arguments as the words that mean the same, so that one parser reads both."""
-    given = _json_object(command, arguments)
-    known = {str(parameter.name): parameter for parameter in command.parameters}
-    if extra := sorted(given.keys() - known.keys()):
-        close = get_close_matches(extra[0], known, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known) or 'none'}"
-        raise UsageError("usage", f"`{command.name}` has no argument `{extra[0][:80]}`", hint=hint)
-    options: list[str] = []
-    positional: list[str] = []
-    for name, parameter in known.items():
-        if name not in given or given[name] is None or name == command.body_parameter:
-            continue
-        if isinstance(parameter, click.Option):
-            options += _option_words(command, parameter, given[name])
-        else:
-            positional += _values(command, name, given[name], many=parameter.nargs == -1)
-    body = given.get(command.body_parameter) if command.body_parameter else None
-    if body is not None and not isinstance(body, str):
-        raise UsageError("usage", f"`{command.name}`: `{command.body_parameter}` must be text")
-    return (*options, *(["--", *positional] if positional else [])), _encoded(command, body)
-
-
-def _encoded(command: Command, body: str | None) -> bytes | None:
-    try:
-        return None if body is None else body.encode()
-    except UnicodeEncodeError as error:
-        wrong = f"`{command.name}`: `{command.body_parameter}` holds a lone surrogate, expected text"
-        raise UsageError("usage", wrong) from error
-
-
-def _json_object(command: Command, arguments: str) -> Mapping[str, object]:
-    if len(arguments) > MAXIMUM_BODY_BYTES:
-        raise UsageError("too-long", f"arguments of {len(arguments)} characters")
-    try:
-        given = read_json(arguments or "{}")
-    except (ValueError, RecursionError) as error:
-        raise UsageError("usage", f"the arguments of `{command.name}` are not JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise UsageError("usage", f"the arguments of `{command.name}` must be a JSON object")
-    return given
-
-
-def _option_words(command: Command, option: click.Option, value: object) -> list[str]:
-    flag = option.opts[0]
-    if option.is_flag:
-        if not isinstance(value, bool):
-            raise UsageError("usage", f"`{command.name}`: `{option.name}` must be true or false")
-        return [flag] if value else []
-    values = _values(command, str(option.name), value, many=option.multiple)
-    return [f"{flag}={text}" for text in values]
-
-
-def _values(command: Command, name: str, value: object, *, many: bool) -> list[str]:
-    values = value if many and isinstance(value, list) else [value]
-    texts: list[str] = []
-    for member in values:
-        if isinstance(member, bool) or not isinstance(member, str | int | float):
-            raise UsageError(
-                "usage", f"`{command.name}`: `{name}` must be text{' or a list' if many else ''}"
-            )
-        texts.append(str(member))
-    return texts

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from agent_runner.backends.route import for_role
 from agent_runner.budget import BudgetExceeded
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent_runner.connectors import SessionConnectors
+    from agent_runner.credentials import Keyring
     from agent_runner.gateway.terminal import Terminal
     from agent_runner.request import SessionRequest, SessionResult
+    from audit.journal import Journal
     from cli_tools.gate import Gate
     from sandbox.egress.gate import EgressGate
     from sandbox.guest.objects import Object
@@ -76,9 +78,12 @@ async def run_command(request: SessionRequest, argv: tuple[str, ...], terminal: 
         )
     runs: list[CommandRun] = []
 
-    def made(*rooms: Any, **more: Any) -> CommandRun:
-        runs.append(CommandRun(*rooms, argv=argv, terminal=terminal, **more))
-        return runs[0]
+    def made(
+        request: SessionRequest, session: str, journal: Journal, folder: Path, *, keyring: Keyring
+    ) -> CommandRun:
+        run = CommandRun(request, session, journal, folder, keyring=keyring, argv=argv, terminal=terminal)
+        runs.append(run)
+        return run
 
     result = await run_session(request, kind=made)
     return Ran(result=result, code=runs[0].code)
@@ -88,24 +93,31 @@ class CommandRun(SessionRun):
     """One command while it lasts.
 
     Args:
-        rooms: As for `SessionRun`.
+        request: What the session was started with.
+        session: Its id.
+        journal: Its ledger.
+        folder: Its folder in the state folder.
+        keyring: The credentials that its policy names.
         argv: The command.
         terminal: Its stdin, stdout and stderr.
         monotonic: A clock in seconds.
-        more: As for `SessionRun`.
     """
 
     serves_models = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a session is made of, and its command
         self,
-        *rooms: Any,
+        request: SessionRequest,
+        session: str,
+        journal: Journal,
+        folder: Path,
+        *,
+        keyring: Keyring,
         argv: tuple[str, ...],
         terminal: Terminal,
         monotonic: Callable[[], float] = time.monotonic,
-        **more: Any,
     ) -> None:
-        super().__init__(*rooms, **more)
+        super().__init__(request, session, journal, folder, keyring=keyring)
         self._argv = argv
         self._terminal = terminal
         self._monotonic = monotonic

@@ -8,9 +8,10 @@ import click
 
 from cli_tools import said
 from cli_tools.command import Command, Outcome, Surroundings, command
+from cli_tools.limit import limit_option
 from cli_tools.mail.client import PAGE, READS, mailbox
 from cli_tools.mail.folders import folder_id
-from cli_tools.mail.parameters import MESSAGE, Folder, limit
+from cli_tools.mail.parameters import MESSAGE, Folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +32,7 @@ _AS_TEXT: Final = {"Prefer": 'outlook.body-content-type="text"'}
             ["--folder"], type=Folder(), default="inbox", help="A folder's name; `inbox` if not given."
         ),
         click.Option(["--unread"], is_flag=True, help="Only what has not been read."),
-        limit(200, 25),
+        limit_option(200, 25),
     ),
     examples=("mail list", "mail list --folder archive --unread"),
 )
@@ -51,7 +52,7 @@ async def list_mail(surroundings: Surroundings, *, folder: str, unread: bool, li
     "mail search",
     needs=READS,
     runs="connector",
-    parameters=(click.Argument(["query"]), limit(200, 25)),
+    parameters=(click.Argument(["query"]), limit_option(200, 25)),
     examples=("mail search 'subject:invoice from:anna'",),
 )
 async def search(surroundings: Surroundings, *, query: str, limit: int) -> Outcome:

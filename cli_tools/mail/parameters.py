@@ -74,10 +74,3 @@ TO: Final = click.Option(
 )
 SUBJECT: Final = click.Option(["--subject"], type=Subject(), required=True, help="One line.")
 TEXT: Final = click.Option(["--text"], type=Body(needed=True), help="The message; plain text.")
-
-
-def limit(most: int, default: int) -> click.Option:
-    """Return the option that bounds a list."""
-    return click.Option(
-        ["--limit"], type=click.IntRange(1, most), default=default, help=f"How many to show, at most {most}."
-    )

@@ -8,6 +8,7 @@ import click
 
 from cli_tools import said
 from cli_tools.command import Command, Outcome, Surroundings, command
+from cli_tools.limit import limit_option
 from cli_tools.slack.client import PAGE, READS, asked, channel_id, client, pages
 from cli_tools.slack.parameters import CHANNEL, MOMENT
 
@@ -20,17 +21,11 @@ _LONGEST_TEXT: Final = 8000
 _SEARCH_PAGE: Final = 100
 
 
-def _limit(most: int, default: int) -> click.Option:
-    return click.Option(
-        ["--limit"], type=click.IntRange(1, most), default=default, help=f"How many to show, at most {most}."
-    )
-
-
 @command(
     "slack channels",
     needs=READS,
     runs="connector",
-    parameters=(_limit(1000, 200),),
+    parameters=(limit_option(1000, 200),),
     examples=("slack channels", "slack channels --limit 50"),
 )
 async def channels(surroundings: Surroundings, *, limit: int) -> Outcome:
@@ -56,7 +51,7 @@ async def channels(surroundings: Surroundings, *, limit: int) -> Outcome:
         CHANNEL,
         click.Option(["--thread"], type=MOMENT, help="Show the replies to this message alone."),
         click.Option(["--before"], type=MOMENT, help="Only what is older than this moment."),
-        _limit(500, 50),
+        limit_option(500, 50),
     ),
     examples=(
         "slack history --channel '#ci'",
@@ -85,7 +80,7 @@ async def history(
     parameters=(
         click.Argument(["query"]),
         click.Option(["--oldest-first"], is_flag=True, help="Oldest first, in place of newest first."),
-        _limit(_SEARCH_PAGE, 20),
+        limit_option(_SEARCH_PAGE, 20),
     ),
     examples=("slack search 'deploy failed in:#ci'",),
 )
