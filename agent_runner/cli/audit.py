@@ -84,11 +84,17 @@ def tail(
     while True:
         running = is_held(reader.files.lock)
         for entry in follower.poll():
-            if not net or isinstance(entry, BrokenEntry) or entry.type.startswith("egress."):
+            if not net or isinstance(entry, BrokenEntry) or _went_out(entry):
                 _print(reader, entry, as_json=as_json)
         if not running:
             return
         time.sleep(0.2)
+
+
+def _went_out(entry: Entry) -> bool:
+    """Tell whether an entry is of the egress gate: a connection, a request, or a bound that they reached."""
+    limit = entry.body.get("limit") if entry.type == "limit.hit" else ""
+    return entry.type.startswith("egress.") or str(limit).startswith("egress.")
 
 
 @app.command("query")
