@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import os
 import stat
 
@@ -13,6 +12,7 @@ from dulwich.patch import unified_diff
 
 from .listing import name_of
 from .refusal import RefusedError
+from .text import lines_of, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,21 +182,7 @@ def entry_of(path: bytes, old: Side, new: Side) -> Object:
 
 def _hunks(old: Side, new: Side) -> Iterator[bytes]:
     """Give the lines of a unified diff below its two header lines, which the host writes."""
-    before, after = (_lines(side.content or b"") for side in (old, new))
+    before, after = (lines_of(side.content or b"") for side in (old, new))
     for number, line in enumerate(unified_diff(before, after)):
         if number > 1:
             yield line if line.endswith(b"\n") else line + _NO_END
-
-
-def _lines(content: bytes) -> list[bytes]:
-    lines = [line + b"\n" for line in content.split(b"\n")]
-    last = lines.pop().removesuffix(b"\n")
-    return [*lines, last] if last else lines
-
-
-def text_of(raw: bytes) -> Object:
-    """Return bytes in the forms that JSON can carry."""
-    try:
-        return {"text": raw.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {"text_base64": binascii.b2a_base64(raw, newline=False).decode("ascii")}

@@ -14,6 +14,7 @@ from . import changes
 from .beneath import shown
 from .listing import name_of
 from .refusal import RefusedError
+from .text import text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CL
 def status(repository: Repository, arguments: Arguments) -> Iterator[Object]:
     """Give the branch, and each path that differs with git's two letters."""
     paths = _paths(arguments)
-    yield {"kind": "branch", **changes.text_of(repository.head)}
+    yield {"kind": "branch", **text_of(repository.head)}
     before = changes.head_files(repository)
     entries, conflicts, written = repository.index()
     for path in sorted(before.keys() | entries.keys() | set(conflicts)):
@@ -159,11 +160,11 @@ def _content(repository: Repository, commit: Commit, path: bytes) -> Object:
         return {
             "kind": "folder",
             **name_of(path),
-            **changes.text_of(b"".join(name + b"\n" for name in names)),
+            **text_of(b"".join(name + b"\n" for name in names)),
         }
     if not isinstance(found, Blob) or len(found.data) > changes.MAX_FILE_BYTES // 2:
         raise RefusedError("limit", f"`{shown(path)}` is too large to show")
-    return {"kind": "content", **name_of(path), **changes.text_of(found.data)}
+    return {"kind": "content", **name_of(path), **text_of(found.data)}
 
 
 def blame(repository: Repository, arguments: Arguments) -> Iterator[Object]:
@@ -176,7 +177,7 @@ def blame(repository: Repository, arguments: Arguments) -> Iterator[Object]:
     last = arguments.number("last", default=1 << 40, least=first, most=1 << 40)
     for number, (made, line) in enumerate(_annotated(repository, commit, path), start=1):
         if first <= number <= last:
-            yield {"kind": "blame", "line": number, **_short(made), **changes.text_of(line)}
+            yield {"kind": "blame", "line": number, **_short(made), **text_of(line)}
 
 
 def _annotated(repository: Repository, commit: Commit, path: bytes) -> Iterator[tuple[Commit, bytes]]:
@@ -208,7 +209,7 @@ def _commit(repository: Repository, commit: Commit) -> Object:
         "author": commit.author.decode("utf-8", "replace"),
         "seconds": int(commit.author_time),
         "offset": int(commit.author_timezone),
-        **changes.text_of(commit.message),
+        **text_of(commit.message),
     }
 
 

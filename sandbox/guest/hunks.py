@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .beneath import shown
 from .refusal import RefusedError
+from .text import lines_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def apply(content: bytes, diff: Diff) -> tuple[bytes, Object]:
         RefusedError: code `no-match`, when a hunk does not fit, or fits in several other places.
     """
     returns = ends_with_returns(content)
-    lines = content.splitlines(keepends=True) if b"\r" not in content else _split(content)
+    lines = content.splitlines(keepends=True) if b"\r" not in content else lines_of(content)
     made: list[bytes] = []
     done = 0
     shift = 0
@@ -248,13 +249,6 @@ def ends_with_returns(content: bytes) -> bool:
 def with_returns(text: bytes) -> bytes:
     """Return text with every line end as CR LF."""
     return text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-
-
-def _split(content: bytes) -> list[bytes]:
-    """Split at LF only: a CR alone is part of its line."""
-    lines = [line + b"\n" for line in content.split(b"\n")]
-    last = lines.pop().removesuffix(b"\n")
-    return [*lines, last] if last else lines
 
 
 def _wrong(message: str) -> RefusedError:

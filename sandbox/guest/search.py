@@ -6,7 +6,6 @@ that does not help. What `.gitignore` files leave out, `.git`, symlinks and bina
 
 from __future__ import annotations
 
-import binascii
 import os
 import stat
 
@@ -18,6 +17,7 @@ from .listing import name_of
 from .objects import encode_object
 from .refusal import RefusedError, from_os_error
 from .task import CHUNK_BYTES
+from .text import text_of
 from .timer import Timer, TimeUp
 
 TYPE_CHECKING = False
@@ -170,7 +170,7 @@ class _Hunt:
     def _send(self, path: bytes, number: int, raw: bytes, *, match: bool) -> None:
         cut = len(raw) > SHOWN_BYTES
         entry: Object = {**name_of(path), "line": number, "match": match, "cut": cut}
-        line = encode_object({**entry, **_content(raw[:SHOWN_BYTES])})
+        line = encode_object({**entry, **text_of(raw[:SHOWN_BYTES])})
         self._lines.append(line + b"\n")
         self._held += len(line) + 1
         if self._held > CHUNK_BYTES // 2:
@@ -183,13 +183,6 @@ class _Hunt:
         for start in range(0, len(found), CHUNK_BYTES):
             self._task.send_body(found[start : start + CHUNK_BYTES])
         self._timer.holding = False
-
-
-def _content(raw: bytes) -> Object:
-    try:
-        return {"text": raw.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {"text_base64": binascii.b2a_base64(raw, newline=False).decode("ascii")}
 
 
 def _lines(descriptor: int) -> Iterator[bytes]:
