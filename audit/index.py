@@ -19,6 +19,7 @@ from audit.host_event import (
     SessionReopened,
 )
 from audit.lock import held_still
+from audit.merkle import Frontier
 from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
 from audit.schema import OVERFLOW, event_of
 from audit.segments import Lines
@@ -40,6 +41,7 @@ class SessionRecord:
         closed_at_size: The size at which it was sealed as closed; None when it was not, or goes on.
         pruned: What was deleted on purpose; None when nothing was.
         withheld: Commitments whose openings were deleted on purpose.
+        sealed_epoch: The last epoch that has sealed; 0 when none has.
     """
 
     registered: SessionRegistered | None = None
@@ -52,12 +54,55 @@ class SessionRecord:
     closed_at_size: int | None = None
     pruned: SegmentPruned | None = None
     withheld: set[str] = field(default_factory=set)
+    sealed_epoch: int = 0
+
+    def register(self, event: SessionRegistered, at: str) -> None:
+        """Take in that the session exists.
+
+        Raises:
+            BrokenLedgerError: When it did before.
+        """
+        if self.registered is not None:
+            raise BrokenLedgerError(f"session `{event.session}` is registered a second time")
+        self.registered, self.registered_at = event, at
+        self.vkeys[event.epoch] = event.vkey
+
+    def reopen(self, event: SessionReopened, seq: int) -> None:
+        """Take in that another writer has taken the session up.
+
+        Raises:
+            BrokenLedgerError: When its key would stand for one that has sealed, or its root for another.
+        """
+        if event.epoch <= self.sealed_epoch:
+            raise BrokenLedgerError(f"epoch {event.epoch} of `{event.session}` has sealed with another key")
+        self.vkeys[event.epoch] = event.vkey
+        self.learn(event.size, event.root, seq)
+        self.closed_at_size = None
 
     def learn(self, size: int, root: str, seq: int) -> None:
-        """Take in that the session's log had this root at this size."""
-        self.roots[size] = bytes.fromhex(root)
-        self.sealed[size] = seq
+        """Take in that the session's log had this root at this size.
+
+        Raises:
+            BrokenLedgerError: When it is known to have had another: what was sealed is not sealed otherwise
+            by whoever gets hold of the key later.
+        """
+        if self.roots.setdefault(size, bytes.fromhex(root)) != bytes.fromhex(root):
+            raise BrokenLedgerError(f"two roots of one session at {size} entries")
+        self.sealed.setdefault(size, seq)
         self.size = max(self.size, size)
+
+    def prune(self, event: SegmentPruned) -> None:
+        """Take in what was deleted on purpose.
+
+        Raises:
+            BrokenLedgerError: When what would be proved from there on is not what was sealed.
+        """
+        peaks = [bytes.fromhex(peak) for peak in event.peaks]
+        root = Frontier(event.size, peaks).root() if len(peaks) == event.size.bit_count() else b""
+        before = 0 if self.pruned is None else self.pruned.size
+        if self.roots.get(event.size, root) != root or not root or event.size < before:
+            raise BrokenLedgerError(f"what is pruned of `{event.session}` is not what was sealed")
+        self.pruned = event
 
 
 @dataclass(slots=True)
@@ -138,10 +183,13 @@ class _Reading:
             entry = read(line, chain.take(line))
         except MalformedLineError as error:
             raise BrokenLedgerError(str(error), path=self._files.log, seq=seq) from error
-        if entry.type == "session.sealed":
-            self._learn_seal(entry)
-        elif entry.body.keys() != {OVERFLOW}:
-            self._learn(entry, event_of(entry), before)
+        try:
+            if entry.type == "session.sealed":
+                self._learn_seal(entry)
+            elif entry.body.keys() != {OVERFLOW}:
+                self._learn(entry, event_of(entry), before)
+        except BrokenLedgerError as error:
+            raise BrokenLedgerError(str(error), path=self._files.log, seq=seq) from error
         self._index.size = chain.size
         self._note_root(chain)
 
@@ -167,35 +215,35 @@ class _Reading:
     def _learn(self, entry: Entry, event: Event, before: Chain | None) -> None:
         match event:
             case SessionRegistered():
-                record = self._index.sessions.setdefault(event.session, SessionRecord())
-                record.registered, record.registered_at = event, entry.at
-                record.vkeys[event.epoch] = event.vkey
+                self._record(event.session).register(event, entry.at)
             case SessionReopened():
-                record = self._index.sessions.setdefault(event.session, SessionRecord())
-                record.vkeys[event.epoch] = event.vkey
-                record.learn(event.size, event.root, entry.seq)
-                record.closed_at_size = None
+                self._record(event.session).reopen(event, entry.seq)
             case SegmentPruned():
-                self._index.sessions.setdefault(event.session, SessionRecord()).pruned = event
+                self._record(event.session).prune(event)
             case OpeningWithheld():
-                self._index.sessions.setdefault(event.session, SessionRecord()).withheld.add(event.commitment)
+                self._record(event.session).withheld.add(event.commitment)
             case KeyRotated() if before is not None:
                 self._rotate(event, before, entry.seq)
             case _:
                 pass
+
+    def _record(self, session: str) -> SessionRecord:
+        return self._index.sessions.setdefault(session, SessionRecord())
 
     def _learn_seal(self, entry: Entry) -> None:
         """Take in a seal, the most frequent entry by far, without the schema's help."""
         match entry.body:
             case {
                 "session": str(session),
+                "epoch": int(epoch),
                 "size": int(size),
                 "root": str(root),
                 "head": str(head),
                 "closed": bool(closed),
             }:
-                record = self._index.sessions.setdefault(session, SessionRecord())
+                record = self._record(session)
                 record.learn(size, root, entry.seq)
+                record.sealed_epoch = max(record.sealed_epoch, epoch)
                 record.heads[size] = bytes.fromhex(head)
                 record.closed_at_size = size if closed else None
             case _:

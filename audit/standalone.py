@@ -209,6 +209,9 @@ def lines_of(paths: list[pathlib.Path]) -> Iterator[bytes]:
                     raise BadLogError(f"{path.name} holds a line of more than {LONGEST_LINE} bytes")
 
 
+_OF_SESSIONS = ("session.registered", "session.reopened", "session.sealed", "session.pruned")
+
+
 class Host:
     """What the host's log says."""
 
@@ -244,23 +247,42 @@ class Host:
     def session(self, session: str) -> Fields:
         """Return what is known of a session."""
         return self.sessions.setdefault(
-            session, {"keys": {}, "roots": {}, "size": 0, "pruned": None, "end": 0}
+            session, {"keys": {}, "roots": {}, "size": 0, "epoch": 0, "pruned": None, "end": 0}
         )
 
     def _learn(self, log: Log, kind: str, body: Fields) -> None:
-        if kind in ("session.registered", "session.reopened"):
-            self.session(body["session"])["keys"][body["epoch"]] = body["vkey"]
-        if kind in ("session.reopened", "session.sealed"):
-            known = self.session(body["session"])
-            known["roots"][body["size"]] = body["root"]
-            known["size"] = max(known["size"], body["size"])
-            known["end"] = body["size"] if body.get("closed") else 0
-        if kind == "session.pruned":
-            self.session(body["session"])["pruned"] = body
+        if kind in _OF_SESSIONS:
+            self._of_session(self.session(body["session"]), kind, body, log.tree.size)
         if kind == "key.rotated":
             if open_note(body["note"], self.keys[-1]) != [*log.checkpoint(), f"next {body['new_vkey']}"]:
                 raise BadLogError("the old key does not vouch for the new", log.tree.size)
             self.keys.append(body["new_vkey"])
+
+    def _of_session(self, known: Fields, kind: str, body: Fields, place: int) -> None:
+        """Take in what is said of a session; nothing that was said is unsaid by a later line."""
+        if kind == "session.registered" and known["keys"]:
+            raise BadLogError("a session is registered a second time", place)
+        if kind == "session.reopened" and body["epoch"] <= known["epoch"]:
+            raise BadLogError("an epoch that has sealed gets another key", place)
+        if kind == "session.pruned":
+            self._prune(known, body, place)
+            return
+        if kind != "session.sealed":
+            known["keys"][body["epoch"]] = body["vkey"]
+        if kind != "session.registered":
+            if known["roots"].setdefault(body["size"], body["root"]) != body["root"]:
+                raise BadLogError("a session is sealed with two roots at one size", place)
+            known["size"] = max(known["size"], body["size"])
+            known["end"] = body["size"] if body.get("closed") else 0
+        if kind == "session.sealed":
+            known["epoch"] = max(known["epoch"], body["epoch"])
+
+    def _prune(self, known: Fields, body: Fields, place: int) -> None:
+        root = Tree(body["size"], tuple(bytes.fromhex(peak) for peak in body["peaks"])).root().hex()
+        smaller = known["pruned"] and body["size"] < known["pruned"]["size"]
+        if smaller or known["roots"].get(body["size"], root) != root:
+            raise BadLogError("what is pruned is not what was sealed", place)
+        known["pruned"] = body
 
 
 class Session:

@@ -100,6 +100,8 @@ def session_part(state: Path, session: str, told: list[dict], problems: list[str
     if not path.exists():
         problems.append(f"{session} is gone")
         return
+    if sum(entry["type"] == "session.registered" for entry in told) > 1:
+        problems.append(f"{session} is registered twice")
     registered = {entry["body"]["epoch"]: entry["body"]["vkey"] for entry in told if "vkey" in entry["body"]}
     entries, leaves = chained(path.read_bytes(), origin, problems)
     epoch, key = 0, ""

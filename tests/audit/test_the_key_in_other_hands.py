@@ -1,0 +1,121 @@
+"""Whoever holds the host's key later can write on; what a checkpoint kept elsewhere covers stays so."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from audit import standalone
+from audit.chain import leaf_hash, read
+from audit.host import HostLog
+from audit.host_event import SegmentPruned, SessionRegistered, SessionReopened, SessionSealed
+from audit.index import read_index
+from audit.note import SignerKey
+from audit.schema import event_of
+from audit.state import StateFiles
+from audit.verdict import Broken, RolledBack
+from audit.verify import verify_all
+from tests.audit import attacker, third_party
+from tests.audit.forger import OTHER
+from tests.audit.samples import SESSION, Recorder
+
+STRANGER = str(SignerKey.make(f"pairlock/session/{SESSION}/1", b"s" * 32).verifier)
+
+
+@pytest.fixture
+async def kept(recorder: Recorder, state: Path) -> tuple[str, str]:
+    """Return the host's public key and a checkpoint, kept elsewhere when the sessions had ended."""
+    await recorder.whole(SESSION, actions=100)
+    await recorder.whole(OTHER, actions=40)
+    files = StateFiles(state)
+    return files.host_vkey.read_text(), files.checkpoint.read_text()
+
+
+def all_find(state: Path, kept: tuple[str, str], folder: Path) -> dict[str, bool]:
+    """Tell which verifier finds something, each with the checkpoint that was kept."""
+    key, anchor = kept
+    (folder / "anchor").write_text(anchor)
+    command = [sys.executable, "-I", standalone.__file__, str(state), "--key", key]
+    done = subprocess.run([*command, "--against", str(folder / "anchor")], capture_output=True, check=False)
+    assert done.stderr == b""
+    return {
+        "verify": any(found.faults() for found in verify_all(state, pinned_vkey=key, against=anchor)),
+        "third party": bool(third_party.faults(state, key, anchor)),
+        "standalone": done.returncode == 1,
+    }
+
+
+def standalone_says(state: Path, key: str) -> str:
+    command = [sys.executable, "-I", standalone.__file__, str(state), "--key", key]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+ALL = {"verify": True, "third party": True, "standalone": True}
+NONE = dict.fromkeys(ALL, False)
+
+
+async def test_a_session_sealed_once_more_as_it_never_was_is_found(
+    kept: tuple[str, str], state: Path, tmp_path: Path
+) -> None:
+    """The host's log only grows, so the checkpoint still fits it; but it says two things of one session."""
+    forger = Recorder(tmp_path / "forged")
+    await forger.whole(SESSION, actions=100)
+    told = attacker.read_lines(tmp_path / "forged" / "ledger.jsonl")
+    assert all_find(state, kept, tmp_path) == NONE
+
+    with HostLog(state) as host:
+        for line in told:
+            if SESSION.encode() in line:
+                host.append(event_of(read(line, leaf_hash(line))))
+    shutil.rmtree(state / "sessions" / SESSION)
+    shutil.copytree(tmp_path / "forged" / "sessions" / SESSION, state / "sessions" / SESSION)
+
+    assert all_find(state, kept, tmp_path) == ALL
+    found = {type(one.freshness) for one in verify_all(state, pinned_vkey=kept[0], against=kept[1])}
+    assert RolledBack not in found
+
+
+@pytest.mark.parametrize("what", ["registered", "sealed", "reopened", "pruned"])
+async def test_a_line_that_contradicts_an_earlier_one_is_named(
+    kept: tuple[str, str], state: Path, tmp_path: Path, what: str
+) -> None:
+    """No session's file is touched: what is said of it later is enough."""
+    record = read_index(StateFiles(state)).session(SESSION)
+    size = max(record.roots)
+    head, root = record.heads[size].hex(), record.roots[size].hex()
+    second = {"session": SESSION, "epoch": 1, "vkey": STRANGER}
+    lines = {
+        "registered": SessionRegistered(**second, grant="none", workspace=None, owner_uid=0),
+        "sealed": SessionSealed(session=SESSION, epoch=1, size=size, root="0" * 64, head=head, closed=True),
+        "reopened": SessionReopened(**second, size=size, root=root),
+        "pruned": SegmentPruned(
+            session=SESSION, size=size, peaks=("0" * 64,) * size.bit_count(), head=head, epoch=1, why="x"
+        ),
+    }
+
+    with HostLog(state) as host:
+        seq = host.append(lines[what]).seq
+
+    host_verdict = next(iter(verify_all(state, pinned_vkey=kept[0], against=kept[1]))).integrity
+    assert isinstance(host_verdict, Broken)
+    assert host_verdict.first == seq
+    assert standalone_says(state, kept[0]).startswith("host: BROKEN: ")
+
+
+async def test_what_a_host_lawfully_says_again_contradicts_nothing(
+    recorder: Recorder, kept: tuple[str, str], state: Path, tmp_path: Path
+) -> None:
+    """The twin: the same seal again; a session taken up twice, for at first its runner got no further."""
+    record = read_index(StateFiles(state)).session(SESSION)
+    size = max(record.roots)
+    head, root = record.heads[size].hex(), record.roots[size].hex()
+
+    with HostLog(state) as host:
+        host.append(SessionSealed(session=SESSION, epoch=1, size=size, root=root, head=head, closed=True))
+        for seed in (b"a", b"b"):
+            key = SignerKey.make(f"pairlock/session/{SESSION}/2", seed * 32).verifier
+            host.append(SessionReopened(session=SESSION, epoch=2, vkey=str(key), size=size, root=root))
+
+    assert all_find(state, kept, tmp_path) == NONE
