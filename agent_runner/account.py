@@ -71,4 +71,4 @@ def _changes(result: SessionResult) -> str:
     if not count:
         return ""
     files = "1 change" if count == 1 else f"{count} changes"
-    return f"{files} to review: `pairlock diff {result.session}`, then `apply` or `discard`"
+    return f"{files} to review: `pairlock diff {result.session}`, `apply` or `discard`"

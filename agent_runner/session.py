@@ -32,7 +32,7 @@ from agent_runner.prompt import system_prompt
 from agent_runner.pulse import beating
 from agent_runner.request import EXIT_CODES, SessionRequest, SessionResult, Status
 from agent_runner.traffic import Traffic
-from agent_runner.transcript import Transcript
+from agent_runner.transcript import BudgetWatcher, Transcript
 from agent_runner.watch import StageExceededError, watched
 from agent_runner.way_out import way_out
 from audit import event
@@ -304,6 +304,8 @@ class SessionRun:
             await self._go_on(past)
         self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: sandbox.output_bytes)
         self._budget.watch_egress(lambda: self._traffic.of(self._session))
+        if isinstance(request.watcher, BudgetWatcher):
+            request.watcher.follow(self._budget.states)
         await self._transcript.begin(system_prompt(request.policy.grant), request.task)
         try:
             end = await run_loop(

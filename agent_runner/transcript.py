@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Protocol, assert_never
+from typing import TYPE_CHECKING, Literal, Protocol, assert_never, runtime_checkable
 
 import orjson
 
@@ -52,6 +52,15 @@ class Watcher(Protocol):
 
     def saw(self, observation: Observation) -> None:
         """Take note of what came of an action."""
+        ...
+
+
+@runtime_checkable
+class BudgetWatcher(Protocol):
+    """A watcher that also looks at the budgets while a session runs."""
+
+    def follow(self, states: Callable[[], list[BudgetExceeded]]) -> None:
+        """Look at them from now on."""
         ...
 
 

@@ -9,9 +9,10 @@ import typer
 from agent_runner.cli.exits import explain
 from agent_runner.cli.place import nobody_is_there
 from agent_runner.cli.run import account, answerable
-from agent_runner.cli.talk import PlainWatcher, Progress, say
+from agent_runner.cli.talk import Progress, say
 
 if TYPE_CHECKING:
+    from agent_runner.approvals import Asker
     from agent_runner.request import SessionResult
     from agent_runner.resume import ResumeRequest
 
@@ -47,18 +48,22 @@ def resume(
 async def _resume(request: ResumeRequest) -> SessionResult:
     from dataclasses import replace
 
+    from agent_runner.cli.live import LiveWatcher
     from agent_runner.resume import resume_session
 
     try:
         async with answerable(request.session, request.approver) as asker:
             return await resume_session(replace(request, approver=asker))
     finally:
+        if isinstance(request.watcher, LiveWatcher):
+            request.watcher.close()
         await request.backend.close()
 
 
 def _request(given: str, add_budget: str | None, model: str | None) -> ResumeRequest:
     from agent_runner.approvals import NobodyApprover, TerminalApprover
     from agent_runner.budget_limits import NOTHING, parse_budget
+    from agent_runner.cli.live import LiveWatcher, StillAsker, watcher_for_terminal
     from agent_runner.errors import InvalidInputError
     from agent_runner.meta import read_meta
     from agent_runner.models import choose_backend, configured_webhook
@@ -77,13 +82,17 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
             hint="name it: `--model`",
         )
     headless = nobody_is_there()
+    watcher = watcher_for_terminal()
+    asker: Asker = NobodyApprover() if headless else TerminalApprover()
+    if isinstance(watcher, LiveWatcher) and not headless:
+        asker = StillAsker(asker, watcher)
     return ResumeRequest(
         session=files.folder.name,
         state=state,
         backend=choose_backend(reference, notice=say),
         headless=headless and not configured_webhook(),
-        approver=NobodyApprover() if headless else TerminalApprover(),
-        watcher=PlainWatcher(),
+        approver=asker,
+        watcher=watcher,
         progress=Progress(),
         added=added,
         model_reference=reference,

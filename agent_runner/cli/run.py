@@ -12,7 +12,7 @@ import typer
 
 from agent_runner.cli.exits import explain
 from agent_runner.cli.place import place_for
-from agent_runner.cli.talk import PlainWatcher, say
+from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,12 +65,15 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
 async def _run(request: SessionRequest) -> SessionResult:
     from dataclasses import replace
 
+    from agent_runner.cli.live import LiveWatcher
     from agent_runner.session import run_session
 
     try:
         async with answerable(request.session, request.approver) as asker:
             return await run_session(replace(request, approver=asker))
     finally:
+        if isinstance(request.watcher, LiveWatcher):
+            request.watcher.close()
         await request.backend.close()
 
 
@@ -101,19 +104,25 @@ def _request(  # noqa: PLR0913 - the options of `run`, each once
     detach: bool,
 ) -> SessionRequest:
     from agent_runner.approvals import NobodyApprover
+    from agent_runner.cli.live import LiveWatcher, StillAsker, watcher_for_terminal
+    from agent_runner.cli.talk import PlainWatcher
     from agent_runner.ids import new_session_id
     from agent_runner.models import choose_backend, configured_webhook
     from agent_runner.request import require_task
 
     require_task(task)
     place = place_for(policy, workspace)
-    request = place.request(task, choose_backend(model, notice=say), PlainWatcher())
+    watcher = PlainWatcher() if detach else watcher_for_terminal()
+    request = place.request(task, choose_backend(model, notice=say), watcher)
+    asker = place.approver
+    if isinstance(watcher, LiveWatcher) and not isinstance(asker, NobodyApprover):
+        asker = StillAsker(asker, watcher)
     return replace(
         request,
         # Who detaches can answer from another terminal (`pairlock approve`), else the clock does; not in CI.
         headless=place.headless and not (detach and not os.environ.get("CI")) and not configured_webhook(),
         task_is_origin=task_is_origin or not place.headless,
-        approver=NobodyApprover() if detach else place.approver,
+        approver=NobodyApprover() if detach else asker,
         model_reference=model_reference(model),
         session=new_session_id(),
         may_delegate=True,

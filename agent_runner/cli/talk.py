@@ -43,27 +43,42 @@ class Progress:
 
 
 class PlainWatcher:
-    """Show a session's turns as plain lines; `agent_runner.transcript.Watcher`."""
+    """Show a session's turns as plain lines; `agent_runner.transcript.Watcher`.
+
+    Args:
+        indent: Stands before every line; a session below another one is set in.
+    """
+
+    def __init__(self, indent: str = "") -> None:
+        self._indent = indent
+        self._proposals: list[Proposal] = []
 
     def said(self, turn: int, reply: Reply) -> None:
         """Show what the model said and what it proposes."""
-        say(f"turn {turn}")
+        self._line(f"turn {turn}")
         if reply.text:
-            for line in textwrap.wrap(escape_line(reply.text), WIDTH - 2):
-                say(f"  {line}")
+            for line in textwrap.wrap(escape_line(reply.text), WIDTH - 2 - len(self._indent)):
+                self._line(f"  {line}")
         self._proposals = [call.proposal for call in reply.calls]
 
     def saw(self, observation: Observation) -> None:
         """Show an action, its verdict and the beginning of what came of it."""
         proposal = self._proposals.pop(0) if self._proposals else None
-        say(f"  {_MARKS[observation.kind]:<7} {escape_line(_line(proposal), width=WIDTH - 10)}")
+        width = WIDTH - 10 - len(self._indent)
+        self._line(f"  {_MARKS[observation.kind]:<7} {escape_line(_line(proposal), width=width)}")
         lines = observation.text.splitlines()
         for line in lines[:_SHOWN_LINES]:
-            say(f"          {escape_line(line, width=WIDTH - 10)}")
+            self._line(f"          {escape_line(line, width=width)}")
         if len(lines) > _SHOWN_LINES:
-            say(f"          [{len(lines) - _SHOWN_LINES} more lines]")
+            self._line(f"          [{len(lines) - _SHOWN_LINES} more lines]")
 
-    _proposals: list[Proposal] = []  # noqa: RUF012 - replaced, never changed, before it is read
+    def below(self, session: str, task: str) -> PlainWatcher:
+        """Show that a session begins below this one, and return who looks at it, set in."""
+        self._line(f"  below: session {session}: {escape_line(task, width=WIDTH - 34 - len(self._indent))}")
+        return PlainWatcher(f"{self._indent}    ")
+
+    def _line(self, text: str) -> None:
+        say(f"{self._indent}{text}")
 
 
 class SilentWatcher:

@@ -1,0 +1,118 @@
+"""Show a session in a terminal: its conversation as lines; below them budgets as bars, egress and time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.cli.bars import amount, budget_line
+from agent_runner.cli.talk import PlainWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.live import Live
+    from rich.text import Text
+
+    from agent_runner.approvals import Answer, Asker, Question
+    from agent_runner.budget import BudgetExceeded
+
+REFRESHES_A_SECOND: Final = 2
+BAR: Final = 12
+_SHOWN: Final = ("turns", "tokens", "cost", "wall time")
+_CROSSED: Final = {"bytes sent": "sent", "bytes received": "received"}
+
+
+def watcher_for_terminal() -> PlainWatcher:
+    """Return a live view where stderr is a terminal that can show one, else plain lines."""
+    can = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return LiveWatcher() if can else PlainWatcher()
+
+
+class LiveWatcher(PlainWatcher):
+    """Show turns as plain lines, and a footer that is always the last of the screen.
+
+    Args:
+        monotonic: A clock in seconds.
+    """
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._began = monotonic()
+        self._states: Callable[[], list[BudgetExceeded]] | None = None
+        self._live: Live | None = None
+
+    def follow(self, states: Callable[[], list[BudgetExceeded]]) -> None:
+        """Show these budgets until `close`."""
+        self._states = states
+        self._start()
+
+    def close(self) -> None:
+        """Take the footer away; what was said stays."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Take the footer away while a person is asked something."""
+        shown = self._live is not None
+        self.close()
+        try:
+            yield
+        finally:
+            if shown:
+                self._start()
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self.close()
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._live = Live(
+            get_renderable=self._footer,
+            console=console,
+            transient=True,
+            refresh_per_second=REFRESHES_A_SECOND,
+            redirect_stdout=False,
+            vertical_overflow="crop",
+        )
+        self._live.start()
+        console.show_cursor(show=True)  # whoever kills this leaves a terminal that can be typed in
+
+    def _footer(self) -> Text:
+        from rich.text import Text
+
+        states = {state.name: state for state in (self._states() if self._states else [])}
+        lines = [budget_line(states[name], width=BAR) for name in _SHOWN if name in states]
+        elapsed = amount(int(self._monotonic() - self._began), "seconds")
+        crossed = [
+            f"{amount(states[name].observed, 'bytes')} {word}"
+            for name, word in _CROSSED.items()
+            if name in states
+        ]
+        lines.append(f"elapsed {elapsed}" + (f"   egress {', '.join(crossed)}" if crossed else ""))
+        return Text("\n".join(lines), no_wrap=True, overflow="crop")
+
+
+class StillAsker:
+    """Ask at the terminal with no footer in the way; `approvals.Asker`.
+
+    Args:
+        asker: Who asks.
+        watcher: Who shows the session meanwhile.
+    """
+
+    def __init__(self, asker: Asker, watcher: LiveWatcher) -> None:
+        self._asker = asker
+        self._watcher = watcher
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the answer."""
+        with self._watcher.still():
+            return await self._asker.ask(question)
