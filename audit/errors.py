@@ -84,6 +84,10 @@ class BadFilterError(AuditError):
     """Raised when a query's filter cannot be understood."""
 
 
+class LostHelperError(AuditError):
+    """Raised when a process that was to help has ended before its work was done."""
+
+
 class ShortSecretError(AuditError):
     """Raised when a secret is too short to be replaced without spoiling ordinary text."""
 

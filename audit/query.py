@@ -1,90 +1,32 @@
-"""Ask the ledgers: filters over entries of one session or of all, verified while read, without an index."""
+"""Ask the ledgers: what fulfils a filter, in one session or in all, verified while read, without an index."""
 
-import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import orjson
-
 from audit.chain import Entry, read
-from audit.errors import AuditError, BadFilterError
-from audit.escape import escape_line
-from audit.hostile import unmark
-from audit.index import HostIndex, SessionRecord, read_index
+from audit.errors import AuditError, MalformedLineError
+from audit.filters import Filter, Term, lacks_tag, matches, parse_filter, with_secret
+from audit.index import HostIndex, read_index
 from audit.openings import Gone, Openings
 from audit.reader import BrokenEntry, distrust, require_whole
-from audit.recover import kept_segments, skim_of
-from audit.redact import tag_of
+from audit.recover import kept_segments
 from audit.schema import OVERFLOW, commitment_of, moved_body
-from audit.segments import Lines
-from audit.state import StateFiles
+from audit.search import Search, seen
+from audit.state import SessionFiles, StateFiles
 from audit.walk import BrokenWalkError
 
-_TERM = re.compile(r"(?P<field>[a-z_0-9.]+)(?P<sign>!=|=|!~|~)(?P<value>.*)", re.DOTALL)
-_AGO = re.compile(r"(?P<number>\d{1,6})(?P<unit>[smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_WORDS = {
-    ("verdict", "deny"): "denied",
-    ("verdict", "allow"): "allowed",
-    ("verdict", "ask"): "needs_approval",
-}
-_OF_THE_LINE = frozenset({"type", "seq", "at"})
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One condition.
-
-    Attributes:
-        field: `type`, `seq`, `at`, or the name of a field at any depth of the body; `any` for all of them.
-        contains: Whether the value need only be a part.
-        negated: Whether the condition must not hold.
-        value: What to compare with.
-    """
-
-    field: str
-    contains: bool
-    negated: bool
-    value: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Conditions that all have to hold.
-
-    Attributes:
-        terms: The conditions.
-        since: The earliest time of an entry, as the ledger spells it; empty for any.
-        until: The latest time; empty for any.
-        tag: The tag of a secret that the entry must have been redacted of; empty for none.
-    """
-
-    terms: tuple[Term, ...] = ()
-    since: str = ""
-    until: str = ""
-    tag: str = ""
-
-    def kind(self) -> bytes:
-        """Return how a matching line's type is spelled; empty when any may match."""
-        exact = [
-            term.value for term in self.terms if term.field == "type" and not (term.contains or term.negated)
-        ]
-        return b'"type":' + orjson.dumps(_encodable(exact[0])) if exact else b""
-
-    def pieces(self) -> list[bytes]:
-        """Return bytes that a matching line holds, unless it holds a mark: most lines need not be decoded."""
-        found = [f'"{term.field}":'.encode() for term in self.terms if _names_a_field(term)]
-        found += [
-            orjson.dumps(_encodable(term.value))[1:-1]
-            for term in self.terms
-            if term.value and not term.negated and term.field not in _OF_THE_LINE
-        ]
-        if self.tag:
-            found.append(f":{self.tag}]".encode())
-        return found
+__all__ = [
+    "Filter",
+    "Found",
+    "Term",
+    "matches",
+    "parse_filter",
+    "query",
+    "query_session",
+    "whole",
+    "with_secret",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,44 +40,6 @@ class Found:
 
     session: str
     entry: Entry | BrokenEntry
-
-
-def parse_filter(text: str, *, since: str = "", until: str = "", now: datetime | None = None) -> Filter:
-    """Return the filter that a person has written.
-
-    Args:
-        text: Conditions with spaces between, for example ``type=action.intended verdict=deny host~example``;
-            `=` is the whole value, `~` a part of it, `!=` and `!~` the opposite. Quotes keep spaces.
-        since: A time (``2026-01-31``, ``2026-01-31T10:00:00Z``) or how long ago (``90m``, ``2d``).
-        until: The same.
-        now: The time from which to count back; the machine's own when None.
-
-    Raises:
-        BadFilterError: When it cannot be understood.
-    """
-    terms = tuple(_term(word) for word in _words(text))
-    moment = now or datetime.now(UTC)
-    return Filter(terms=terms, since=_time(since, moment), until=_time(until, moment))
-
-
-def with_secret(wanted: Filter, secret: str, key: bytes) -> Filter:
-    """Return the filter that also asks where a secret was used.
-
-    Args:
-        wanted: The other conditions.
-        secret: The secret's value; only its tag is kept.
-        key: The host's redaction key.
-    """
-    return replace(wanted, tag=tag_of(secret, key))
-
-
-def matches(wanted: Filter, entry: Entry) -> bool:
-    """Tell whether an entry fulfils every condition but the tag, which is looked for in the raw line."""
-    if wanted.since and entry.at < wanted.since:
-        return False
-    if wanted.until and entry.at > wanted.until:
-        return False
-    return all(_holds(term, entry) for term in wanted.terms)
 
 
 def query_session(
@@ -157,25 +61,18 @@ def query_session(
     index = index or read_index(files)
     record = index.session(session_id)
     segments = kept_segments(files.session(session_id), record)
-    skim, pieces, kind = skim_of(session_id, record), wanted.pieces(), wanted.kind()
-    openings: Openings | None = None
+    search = Search(session_id, record, wanted)
+    skim, bodies = search.skim(), _Bodies(files.session(session_id))
     try:
-        for block in Lines([path for _, path in segments]).blocks():
-            for line, leaf in skim.skim(block, pieces, kind=kind):
-                entry = read(line, leaf)
-                if entry.body.keys() == {OVERFLOW}:
-                    openings = openings or Openings(files.session(session_id))
-                    try:
-                        entry = whole(entry, openings)
-                    except AuditError as error:
-                        yield BrokenEntry(entry.seq, str(error), b"")
-                        continue
-                if wanted.tag and _tag_is_missing(wanted, entry):
-                    continue
-                if matches(wanted, entry):
-                    yield entry
+        for one in seen(search, skim, [path for _, path in segments]):
+            entry = bodies.entry(*one)
+            if isinstance(entry, BrokenEntry) or (not lacks_tag(wanted, entry) and matches(wanted, entry)):
+                yield entry
     except BrokenWalkError as error:
         yield BrokenEntry(error.first, str(error), b"")
+        return
+    except MalformedLineError as error:
+        yield BrokenEntry(skim.size if error.seq is None else error.seq, str(error), b"")
         return
     except AuditError as error:
         yield BrokenEntry(skim.size, str(error), b"")
@@ -184,6 +81,37 @@ def query_session(
         yield BrokenEntry(skim.size, f"the log ends here, the host's log knows {record.size} entries", b"")
     else:
         yield from distrust(index, skim.size)
+
+
+class _Bodies:
+    """Reads lines that were seen, and fetches the bodies that were moved out of them.
+
+    Args:
+        files: The session's files; the openings are read on first use.
+    """
+
+    def __init__(self, files: SessionFiles) -> None:
+        self._files = files
+        self._openings: Openings | None = None
+
+    def entry(self, seq: int, line: bytes, leaf: bytes) -> Entry | BrokenEntry:
+        """Return the entry of a line, with its body; broken where that cannot be read.
+
+        Raises:
+            MalformedLineError: When the line is not what a writer writes.
+            BrokenLedgerError: When the openings cannot be read.
+        """
+        try:
+            entry = read(line, leaf)
+        except MalformedLineError as error:
+            raise MalformedLineError(str(error), seq=seq) from error
+        if entry.body.keys() != {OVERFLOW}:
+            return entry
+        self._openings = self._openings or Openings(self._files)
+        try:
+            return whole(entry, self._openings)
+        except AuditError as error:
+            return BrokenEntry(seq, str(error), b"")
 
 
 def whole(entry: Entry, openings: Openings) -> Entry:
@@ -195,10 +123,6 @@ def whole(entry: Entry, openings: Openings) -> Entry:
     """
     value = openings.value(commitment_of(entry))
     return entry if isinstance(value, Gone) else replace(entry, body=moved_body(entry, value))
-
-
-def _tag_is_missing(wanted: Filter, entry: Entry) -> bool:
-    return f":{wanted.tag}]" not in str(unmark(entry.body))
 
 
 def query(
@@ -221,155 +145,3 @@ def query(
         for entry in query_session(state, session_id, wanted, index=index):
             yield Found(session_id, entry)
     require_whole(index)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """A session as the host's log knows it.
-
-    Attributes:
-        session: Its id.
-        at: When it was registered, by the host's clock.
-        grant: The grant's label; empty when it was never registered.
-        workspace: The folder; None in a session without files.
-        owner_uid: Whose it is; None when it was never registered.
-        entries: Entries that the host's log knows of.
-        closed: Whether its end is sealed.
-        parent: The session that delegated to it.
-    """
-
-    session: str
-    at: str
-    grant: str
-    workspace: str | None
-    owner_uid: int | None
-    entries: int
-    closed: bool
-    parent: str | None
-
-
-def list_sessions(index: HostIndex) -> list[Listed]:
-    """Return every session that the host's log knows, oldest first."""
-    return [_listed(session, record) for session, record in index.sessions.items()]
-
-
-def _listed(session: str, record: SessionRecord) -> Listed:
-    known = record.registered
-    return Listed(
-        session=session,
-        at=record.registered_at,
-        grant=known.grant if known else "",
-        workspace=known.workspace if known else None,
-        owner_uid=known.owner_uid if known else None,
-        entries=record.size,
-        closed=record.closed_at_size is not None,
-        parent=known.parent if known else None,
-    )
-
-
-def _words(text: str) -> list[str]:
-    """Split at spaces that are outside double quotes."""
-    words, word, quoted, begun = [], "", False, False
-    for char in text:
-        if char == '"':
-            quoted, begun = not quoted, True
-        elif char.isspace() and not quoted:
-            if begun:
-                words.append(word)
-            word, begun = "", False
-        else:
-            word, begun = word + char, True
-    if quoted:
-        raise BadFilterError("a quote is not closed", hint='field~"two words"')
-    return [*words, word] if begun else words
-
-
-def _term(word: str) -> Term:
-    found = _TERM.fullmatch(word)
-    if found is None:
-        raise BadFilterError(
-            f"`{escape_line(word, width=60)}` is not a condition",
-            hint="field=value, field~part, field!=value",
-        )
-    field, sign, value = found["field"], found["sign"], found["value"]
-    return Term(
-        field=field,
-        contains=sign.endswith("~"),
-        negated=sign.startswith("!"),
-        value=_WORDS.get((field, value), value),
-    )
-
-
-def _time(text: str, now: datetime) -> str:
-    if not text:
-        return ""
-    ago = _AGO.fullmatch(text)
-    if ago:
-        moment = now - timedelta(**{_UNITS[ago["unit"]]: int(ago["number"])})
-    else:
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise BadFilterError(
-                f"`{escape_line(text, width=60)}` is not a time", hint="2026-01-31, 90m or 2d"
-            ) from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _names_a_field(term: Term) -> bool:
-    return (
-        not term.negated and term.field not in _OF_THE_LINE and term.field != "any" and "." not in term.field
-    )
-
-
-def _holds(term: Term, entry: Entry) -> bool:
-    found = any(_same(term, value) for value in _values(term, entry))
-    return found is not term.negated
-
-
-def _values(term: Term, entry: Entry) -> Iterator[object]:
-    match term.field:
-        case "type":
-            yield entry.type
-        case "seq":
-            yield entry.seq
-        case "at":
-            yield entry.at
-        case "any":
-            yield from _leaves(unmark(entry.body))
-        case name:
-            yield from _named(unmark(entry.body), name.split("."))
-
-
-def _named(value: object, path: list[str]) -> Iterator[object]:
-    """Yield every scalar beneath a field of that name, at any depth; a dotted name is a path."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key == path[0]:
-                yield from _leaves(item) if len(path) == 1 else _named(item, path[1:])
-            else:
-                yield from _named(item, path)
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _named(item, path)
-
-
-def _leaves(value: object) -> Iterator[object]:
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from _leaves(item)
-    elif isinstance(value, tuple | list):  # a list stands in a mark that was not turned back
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
-
-
-def _same(term: Term, value: object) -> bool:
-    text = json.dumps(value) if isinstance(value, bool) or value is None else str(value)
-    return term.value in text if term.contains else text == term.value

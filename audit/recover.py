@@ -13,9 +13,10 @@ from audit.errors import BrokenLedgerError, UnknownSessionError
 from audit.index import SessionRecord, read_index
 from audit.merkle import Frontier
 from audit.segments import Lines, Torn, opened
+from audit.skim import Skim
 from audit.spelling import Spellings
 from audit.state import SessionFiles, StateFiles
-from audit.walk import Bound, Skim, Walk
+from audit.walk import Bound, Walk
 
 _PLACE = re.compile(rb'\{"seq":(\d{1,16}),')
 _PLACE_BYTES = 32

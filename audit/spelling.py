@@ -112,11 +112,11 @@ class Spellings:
 
 
 def are_plain(lines: Sequence[bytes]) -> bool:
-    """Tell whether lines are ASCII, or UTF-8 each for itself, without a control character."""
-    text = b"".join(lines)
+    """Tell whether lines are UTF-8, each for itself, without a control character."""
+    text = b" ".join(lines)  # with something between them that no character goes across
     if any(map(text.__contains__, _CONTROLS)):
         return False
-    return text.isascii() or all(map(_is_utf8, lines))
+    return text.isascii() or _is_utf8(text)
 
 
 def commitments_in(line: bytes) -> list[str]:
@@ -124,9 +124,9 @@ def commitments_in(line: bytes) -> list[str]:
     return [digest.decode("ascii") for digest in _COMMITMENT.findall(line)]
 
 
-def _is_utf8(line: bytes) -> bool:
+def _is_utf8(text: bytes) -> bool:
     try:
-        line.decode("utf-8")
+        text.decode("utf-8")
     except UnicodeDecodeError:
         return False
     return True

@@ -7,7 +7,7 @@ host's log knows, the keys that the host's log registered. This is the hot path 
 import re
 import sys
 from binascii import hexlify
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -27,13 +27,7 @@ _KEPT_AS_PROOF = ("model.asked", "messages")
 """The type and the field that may keep a salt only: the messages have entries of their own."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _AT_ONCE = 512
-_LONGEST_MOVED = 1024  # bytes of a line whose body was moved out: it holds a commitment and no more
-_TYPE_BEHIND, _TYPE_BEFORE = 100, 180  # where a line that a writer wrote says its type
-_TYPE_BYTES = len(b'"type":"')
-_MARKERS = (b"log.", b"session.recovered")
-_BEHIND_THE_END = "it stands behind the session's sealed end"
-_IS_MARKED = b'{"!":'
-_IS_MOVED_OUT = b'"body":{"overflow":{'
+BEHIND_THE_END = "it stands behind the session's sealed end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +127,7 @@ class Walk:
         seq, prev = self.chain.size, hexlify(self.chain.head)
         for line in lines:
             if seq >= end:
-                raise BrokenWalkError(seq, seq, _BEHIND_THE_END)
+                raise BrokenWalkError(seq, seq, BEHIND_THE_END)
             start = b'{"seq":%d,"prev":"%b",' % (seq, prev)
             if not line.startswith(start):
                 raise self._refused(line, seq)
@@ -236,74 +230,6 @@ class Walk:
         return found == self.chain.checkpoint(self.bound.origin)
 
 
-class Skim(Walk):
-    """A walk for reading, not judging: the chain and every seal, but neither the tree nor the spelling.
-
-    A seal signs the leaf of the last line, and that leaf stands for everything before it; what is handed on
-    is to be read strictly by whoever takes it.
-
-    Args:
-        bound: What is known from outside.
-        chain: Where to begin.
-        heads: Size to leaf, as the host's log knows them.
-        epoch: The key's epoch there.
-    """
-
-    def __init__(self, bound: Bound, chain: Chain, *, heads: Mapping[int, bytes], epoch: int = 0) -> None:
-        super().__init__(bound, chain, epoch=epoch, collect=False)
-        self.size = chain.size
-        self._heads = heads
-        self._head = chain.head
-
-    def skim(
-        self, lines: Sequence[bytes], wanted: Sequence[bytes], *, kind: bytes = b""
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Take the next lines, and yield those that hold every wanted piece, or could: each with its leaf.
-
-        Args:
-            lines: Raw lines.
-            wanted: Pieces of bytes that a line must hold to be of interest, unless it holds a mark.
-            kind: How the line's type is spelled, where only one is of interest.
-
-        Raises:
-            BrokenWalkError: At the first line that does not hold.
-        """
-        seq, heads, prev = self.size, self._heads, self._head.hex().encode()
-        end = self.bound.last_size()
-        for line in lines:
-            if seq >= end:
-                raise BrokenWalkError(seq, seq, _BEHIND_THE_END)
-            if not line.startswith(b'{"seq":%d,"prev":"%b",' % (seq, prev)):
-                raise self._unlinked(line, seq)
-            place = line.find(b'"type":"', _TYPE_BEHIND, _TYPE_BEFORE)
-            if place < 0:  # no time of ours has so many digits; whoever wrote this hides nothing by it
-                place = line.find(b'"type":"')
-            if line.startswith(_MARKERS, place + _TYPE_BYTES):
-                self._take_marker(line, seq)
-            leaf = sha256(b"\x00" + line).digest()
-            seq += 1
-            self._head, self.size, prev = leaf, seq, leaf.hex().encode()
-            if seq in heads:
-                self._hold_to_host(heads[seq] == self._head, seq)
-            if line.startswith(kind, place) and _may_hold(line, wanted):
-                yield line, self._head
-
-    def _take_marker(self, line: bytes, seq: int) -> None:
-        try:
-            fields = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            raise BrokenWalkError(seq, seq, "it is not JSON") from None
-        kind = fields.get("type")
-        if not isinstance(kind, str):
-            raise BrokenWalkError(seq, seq, "its type is no text")
-        if kind in ACTING:
-            self._take_special(kind, fields.get("body"), seq)
-
-    def _is_signed(self, found: Checkpoint, seq: int) -> bool:
-        claimed = (found.origin, found.size, found.extension("head"))
-        return claimed == (self.bound.origin, seq, self._head.hex())
-
-
 class _Fields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The keys of a line, each of its kind."""
 
@@ -355,16 +281,6 @@ def _spelled(found: _Fields) -> dict[str, object]:
         "v": found.v,
         "body": found.body,
     }
-
-
-def _may_hold(line: bytes, wanted: Sequence[bytes]) -> bool:
-    """Tell whether a line holds every piece, or keeps text where a piece of bytes does not find it."""
-    for piece in wanted:
-        if piece not in line:
-            if b"!" in line and _IS_MARKED in line:  # most lines have none: one character is found fastest
-                return True
-            return len(line) <= _LONGEST_MOVED and _IS_MOVED_OUT in line
-    return True
 
 
 def gather_commitments(body: object, into: set[str]) -> None:

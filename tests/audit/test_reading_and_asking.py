@@ -12,7 +12,7 @@ from audit.errors import BadFilterError, BrokenLedgerError, UnknownSessionError
 from audit.event import ActionIntended, SessionOpened
 from audit.index import read_index
 from audit.keys import redaction_key
-from audit.query import Found, list_sessions, parse_filter, query, query_session, with_secret
+from audit.query import Found, parse_filter, query, query_session, with_secret
 from audit.reader import BrokenEntry, SessionReader, resolve_id
 from audit.state import StateFiles
 from tests.audit import attacker
@@ -158,8 +158,8 @@ async def test_a_query_over_all_sessions_names_each(recorder: Recorder, state: P
 
     assert [hit.session for hit in hits] == [SESSION, OTHER]
     assert all(isinstance(hit, Found) for hit in hits)
-    assert [listed.session for listed in list_sessions(read_index(StateFiles(state)))] == [SESSION, OTHER]
-    assert [listed.closed for listed in list_sessions(read_index(StateFiles(state)))] == [True, True]
+    assert [*read_index(StateFiles(state)).sessions] == [SESSION, OTHER]
+    assert all(known.closed_at_size for known in read_index(StateFiles(state)).sessions.values())
 
 
 async def test_short_forms_of_an_id(recorder: Recorder, state: Path) -> None:
