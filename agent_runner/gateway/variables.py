@@ -23,8 +23,12 @@ _MODELS: Final = (
     "ANTHROPIC_DEFAULT_SONNET_MODEL",
 )
 _SMALL_MODELS: Final = ("ANTHROPIC_DEFAULT_HAIKU_MODEL", "ANTHROPIC_SMALL_FAST_MODEL")
-_QUIET: Final = ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS")
-"""What asks agents for servers and fields that are not there; each is refused anyway."""
+_QUIET: Final = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
+"""What keeps agents from servers and fields that are not there; each is refused anyway."""
 
 
 def model_environment(at_terminal: bool) -> Mapping[str, str]:  # noqa: FBT001 - the one thing that differs
@@ -39,6 +43,6 @@ def model_environment(at_terminal: bool) -> Mapping[str, str]:  # noqa: FBT001 -
         **dict.fromkeys(_KEYS, NO_KEY),
         **dict.fromkeys(_MODELS, MAIN),
         **dict.fromkeys(_SMALL_MODELS, SMALL),
-        **dict.fromkeys(_QUIET, "1"),
+        **_QUIET,
         **({"TERM": "xterm-256color"} if at_terminal else {}),
     }
