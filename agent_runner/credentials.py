@@ -6,6 +6,9 @@ it and to which hosts it may go. The value stays in this process and, for one re
 
 from __future__ import annotations
 
+import asyncio
+import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -28,6 +31,10 @@ _OF_CONNECTION: Final = frozenset(
 )
 _Hosts = Annotated[tuple[HostField, ...], Field(min_length=1, strict=False)]
 _HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
+
+
+FRESH_SECONDS: Final = 600.0
+"""For which what a command printed is used; tokens of Microsoft's last from 60 minutes on."""
 
 
 class CredentialReference(KeyReference):
@@ -59,21 +66,67 @@ class CredentialReference(KeyReference):
         return Credential(value=value, kind=self.kind, header=self.header or "authorization")
 
 
+NONE_CHANGE: Final[Mapping[str, CredentialReference]] = MappingProxyType({})
+
+
 class Keyring:
-    """The credentials of one session, fetched once, when it starts.
+    """The credentials of one session, fetched when it starts; what a command prints is fetched again in time.
 
     Args:
         credentials: Name to credential.
         values: Name to the secret itself, for whoever keeps it out of what is written and shown.
+        references: Name to where it is to be had, for those that may change while the session lasts.
+        monotonic: A clock in seconds.
     """
 
-    def __init__(self, credentials: Mapping[str, Credential], values: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        credentials: Mapping[str, Credential],
+        values: Mapping[str, str],
+        references: Mapping[str, CredentialReference] = NONE_CHANGE,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._credentials = dict(credentials)
+        self._references = dict(references)
+        self._monotonic = monotonic
+        self._fetched = dict.fromkeys(references, monotonic())
+        self._fetching = asyncio.Lock()
+        self._learn: Callable[[str, str], None] | None = None
         self.values = dict(values)
 
+    def told_to(self, learn: Callable[[str, str], None]) -> None:
+        """Have somebody told of each value that is fetched anew, before it is used.
+
+        Args:
+            learn: Takes name and value, as `audit.redact.Redactor.learn` does. Without it nothing is fetched
+                again, for nobody would keep the new value out of the ledger.
+        """
+        if self._references:
+            self._learn = learn
+
     async def find(self, name: str) -> Credential | None:
-        """Return a credential; None when the policy names none such."""
+        """Return a credential, fetched again where it is old; None when the policy names none such."""
+        if name in self._references and self._learn is not None:
+            async with self._fetching:
+                await self._refresh(name, self._references[name], self._learn)
         return self._credentials.get(name)
+
+    async def _refresh(
+        self, name: str, reference: CredentialReference, learn: Callable[[str, str], None]
+    ) -> None:
+        now = self._monotonic()
+        if now - self._fetched[name] < FRESH_SECONDS:
+            return
+        self._fetched[name] = now
+        try:
+            value = await _value(name, reference)
+        except InvalidInputError:
+            return  # the old one may still hold; where it does not, the server says so
+        if value != self.values[name]:
+            learn(name, value)
+            self.values[name] = value
+            self._credentials[name] = reference.credential(value)
 
 
 EMPTY: Final = Keyring({}, {})
@@ -99,7 +152,7 @@ async def keyring_for(
     rules = [rule for rule in (*written, *also) if rule.credential]
     if not rules:
         return EMPTY
-    references = configured()
+    references, changing = configured(), dict[str, CredentialReference]()
     found: dict[str, Credential] = {}
     values: dict[str, str] = {}
     for rule in rules:
@@ -108,7 +161,9 @@ async def keyring_for(
         if name not in found:
             values[name] = await _value(name, reference)
             found[name] = reference.credential(values[name])
-    return Keyring(found, values)
+            if reference.command is not None:
+                changing[name] = reference
+    return Keyring(found, values, changing)
 
 
 def _reference(rule: EgressRule, references: Mapping[str, CredentialReference]) -> CredentialReference:

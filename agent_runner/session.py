@@ -260,6 +260,7 @@ class SessionRun:
                 asker=self._asker,
                 traffic=self._traffic,
             )
+            self._keyring.told_to(self._journal.redactor.learn)
             connected = connectors_of(in_force, order, credentials=self._keyring.find, traffic=self._traffic)
             async with ways as egress, connected as connectors:
                 work = self._loop(sandbox, egress, connectors)

@@ -42,17 +42,33 @@ class Redactor:
     """
 
     def __init__(self, secrets: Mapping[str, str], *, key: bytes) -> None:
-        forms: dict[str, str] = {}
+        self._key = key
+        self._forms: dict[str, str] = {}
         for name, value in secrets.items():
-            if len(value) < SHORTEST_SECRET:
-                raise ShortSecretError(
-                    f"secret `{name}` is shorter than {SHORTEST_SECRET} characters",
-                    hint="a value this short is found in ordinary text and cannot be kept out of the ledger",
-                )
-            placeholder = f"[secret:{_plain(name)}:{tag_of(value, key)}]"
-            for form in spellings(value):
-                forms.setdefault(form, placeholder)
-        self._texts = sorted(forms.items(), key=lambda item: -len(item[0]))
+            self._add(name, value)
+        self._order()
+
+    def learn(self, name: str, value: str) -> None:
+        """Know one more value from now on, as that of a token that was fetched again.
+
+        Raises:
+            ShortSecretError: As when it is made.
+        """
+        self._add(name, value)
+        self._order()
+
+    def _add(self, name: str, value: str) -> None:
+        if len(value) < SHORTEST_SECRET:
+            raise ShortSecretError(
+                f"secret `{name}` is shorter than {SHORTEST_SECRET} characters",
+                hint="a value this short is found in ordinary text and cannot be kept out of the ledger",
+            )
+        placeholder = f"[secret:{_plain(name)}:{tag_of(value, self._key)}]"
+        for form in spellings(value):
+            self._forms.setdefault(form, placeholder)
+
+    def _order(self) -> None:
+        self._texts = sorted(self._forms.items(), key=lambda item: -len(item[0]))
         self._raw = [(text.encode("utf-8", "surrogatepass"), mark.encode()) for text, mark in self._texts]
         self._in_line = sorted({_as_in_line(text) for text, _ in self._texts})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner import models
-from agent_runner.credentials import EMPTY, keyring_for
+from agent_runner.credentials import EMPTY, FRESH_SECONDS, Keyring, keyring_for
 from agent_runner.errors import InvalidInputError
 from agent_runner.models import configured_credentials
 from policies.source import parse_policy
@@ -137,3 +137,43 @@ async def test_b83_a_policy_cannot_send_a_credential_to_a_host_that_the_operator
             await keyring_for(policy(host), configured_credentials)
     for host in ("example.com", "api.example.com", "'*.example.com'", "'*.api.example.com'"):
         assert (await keyring_for(policy(host), configured_credentials)).values
+
+
+async def test_a_token_that_a_command_prints_is_fetched_again_when_it_is_old(
+    config: Path, tmp_path: Path
+) -> None:
+    """Whoever keeps values out of the ledger knows the new one before anybody can use it."""
+    token, hours, learnt = (
+        tmp_path / "token",
+        iter((0.0, FRESH_SECONDS - 1, FRESH_SECONDS, FRESH_SECONDS * 3)),
+        [],
+    )
+    token.write_text(f"{SECRET}-1")
+    write(config, f"command: [cat, {token}], {BOUND}")
+    fetched = await keyring_for(policy(), configured_credentials)
+    keyring = Keyring(
+        {"github": Credential(value=f"{SECRET}-1")},
+        fetched.values,
+        configured_credentials(),
+        monotonic=lambda: next(hours),
+    )
+    token.write_text(f"{SECRET}-2")
+
+    keyring.told_to(lambda name, value: learnt.append((name, value)))
+    young = await keyring.find("github")
+    old = await keyring.find("github")
+    token.unlink()
+    kept = await keyring.find("github")
+
+    assert young == Credential(value=f"{SECRET}-1")
+    assert old == kept == Credential(value=f"{SECRET}-2")
+    assert learnt == [("github", f"{SECRET}-2")]
+
+
+async def test_nothing_is_fetched_again_where_nobody_would_learn_of_it(config: Path, tmp_path: Path) -> None:
+    hours = iter((0.0, FRESH_SECONDS * 2))
+    write(config, f"command: [cat, {tmp_path}/nothing], {BOUND}")
+    known = {"github": Credential(value=SECRET)}
+    keyring = Keyring(known, {"github": SECRET}, configured_credentials(), monotonic=lambda: next(hours))
+
+    assert await keyring.find("github") == Credential(value=SECRET)
