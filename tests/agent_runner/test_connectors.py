@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner import models
-from agent_runner.connectors import GatedConnector, Ordered
+from agent_runner.connectors import GatedConnector, Ordered, connectors_of
 from agent_runner.errors import InvalidInputError
+from agent_runner.housing import Order
+from agent_runner.traffic import Traffic
+from audit.journal import Journal, Registration
+from cli_tools.errors import ActionError
+from policies.source import parse_policy
 from sandbox.egress.errors import GateLostError
+from sandbox.egress.gate import no_credentials
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying
 from tests.cli_tools.answering import TOKEN, Request, served
 from tests.cli_tools.slack.slack_server import Slack
@@ -83,29 +89,41 @@ async def test_a_host_that_the_policy_denies_is_denied_to_a_connector(
     assert [opened["verdict"] for opened in stand.entries("egress.opened")] == ["denied"]
 
 
+@pytest.mark.parametrize(
+    "text", [None, "no certificate", "-----BEGIN CERTIFICATE-----\nAA==\n", "caf\xe9"], ids=str
+)
 async def test_a_connector_that_cannot_be_started_fails_its_action_and_not_the_session(
-    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
-    configure(monkeypatch, tmp_path, CONFIGURED.replace("PORT", "1").replace("CA", "/nowhere"))
+    """What is opened is what a session opens; its action is told. No sandbox is needed for that."""
+    if text is not None:
+        (tmp_path / "ca.pem").write_text(text)
+    configure(monkeypatch, tmp_path, CONFIGURED.replace("PORT", "1").replace("CA", str(tmp_path / "ca.pem")))
+    parsed = parse_policy(policy(), origin="x")
+    registration = Registration(grant=parsed.grant.label)
+    async with Journal.create(stand.state, SESSION, registration=registration) as journal:
+        order = Order(
+            session=SESSION,
+            policy=parsed,
+            workspace=None,
+            state=stand.state,
+            folder=stand.folder,
+            resumed=False,
+            journal=journal,
+            progress=silent,
+        )
+        opened = connectors_of(parsed, order, credentials=no_credentials, traffic=Traffic())
 
-    ended = await stand.run(saying(lines("slack post --channel '#ci' --text x"), FINISH), policy())
+        async with opened as connectors:
+            with pytest.raises(ActionError) as refused:
+                await connectors.open("slack")
 
-    assert ended.status == "done"
-    assert stand.eyes.seen[0].kind == "error"
+    assert refused.value.code == "not-configured"
+    assert refused.value.message.startswith("connector `slack` cannot be started: ")
 
 
-@pytest.mark.parametrize("text", ["no certificate", "-----BEGIN CERTIFICATE-----\nAA==\n", "caf\xe9"])
-async def test_a_connector_with_no_certificate_fails_its_action_and_not_the_session(
-    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    (tmp_path / "ca.pem").write_text(text)
-    configured = CONFIGURED.replace("PORT", "1").replace("CA", str(tmp_path / "ca.pem"))
-    configure(monkeypatch, tmp_path, configured)
-
-    ended = await stand.run(saying(lines("slack post --channel '#ci' --text x"), FINISH), policy())
-
-    assert ended.status == "done"
-    assert stand.eyes.seen[0].text.startswith("error (not-configured): connector `slack` cannot be started: ")
+def silent(message: str, /, *, done: int, total: int) -> None:
+    """Say nothing."""
 
 
 async def test_a_connector_whose_process_dies_fails_its_actions_and_not_the_session(
