@@ -30,7 +30,7 @@ for line in sys.stdin:
                           "serverInfo": {"name": "x", "version": "1"}})
     elif asked.get("method") == "tools/call":
         told = {"arguments": asked["params"]["arguments"], "tool": asked["params"]["name"],
-                "workspace": os.path.exists("/workspace"), "mode": os.environ.get("MODE")}
+                "workspace": os.path.exists("/workspace/canary"), "mode": os.environ.get("MODE")}
         say(asked["id"], {"content": [{"type": "text", "text": json.dumps(told, sort_keys=True)}]})
     elif "id" in asked:
         print(json.dumps({"jsonrpc": "2.0", "id": asked["id"],
@@ -54,15 +54,21 @@ commands:
       word: {type: pattern, pattern: "(?s).*", literal: true}
     argv:
       - "-c"
-      - "import os,sys;print(os.fsencode(sys.argv[2]).hex(), os.listdir('/'), os.environ.get('MODE'))"
+      - "PROGRAM"
       - "--"
       - "{word}"
     examples: [{line: desk look x, runs: false}]
 """
+PROGRAM = (
+    "from os import *; import sys; "
+    "print(fsencode(sys.argv[2]).hex(), path.exists('/workspace/canary'), getenv('MODE'))"
+)
 POLICY = """version: 1
 name: connected
 grant: [GRANT]
-commands: {allow: ["desk *", "talk *", "files *"]}
+commands:
+  allow: ["desk *", "talk *", "files *"]
+  rules: [{command: talk say, arguments: {to: [web]}}]
 """
 WORDS = ["-x", "--", "@file", "--opt=value", "$(id)", "%s", "*", "\u2013x", "'\"\\", " ", "\u202e"]
 
@@ -87,7 +93,7 @@ def lab(new_state: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "config" / "config.yaml"
     (path.parent / "commands").mkdir(parents=True)
     path.write_text(json.dumps(configured))
-    (path.parent / "commands" / "desk.yaml").write_text(DECLARED)
+    (path.parent / "commands" / "desk.yaml").write_text(DECLARED.replace("PROGRAM", PROGRAM))
     monkeypatch.setattr(models, "configuration_path", lambda: path)
     monkeypatch.setattr("agent_runner.commands.configuration_path", lambda: path)
     return Lab(new_state=new_state, folder=tmp_path)
@@ -113,8 +119,7 @@ async def test_values_reach_a_connectors_program_byte_for_byte_in_a_container_wi
 
     shown = [seen.text.split(" ", 1) for seen in ran.seen[: len(WORDS)]]
     assert [word for word, _ in shown] == [word.encode().hex() for word in WORDS]
-    assert all("workspace" not in folders for _, folders in shown)
-    assert all(folders.endswith("tried") for _, folders in shown)
+    assert {rest for _, rest in shown} == {"False tried"}
     (noted,) = ran.entries("safety.noted")
     assert noted["code"] == "connector"
     engine = await DockerEngine.connect()
@@ -130,7 +135,9 @@ def test_a_server_that_is_a_program_answers_in_its_container(lab: Lab) -> None:
     line = "talk say --to web --more='--to=evil'"
 
     ran = lab.run(
-        policy("files, network"), [line, "talk say --more x", "gone say --to x"], workspace=lab.workspace()
+        policy("files, network"),
+        [line, "talk say --more x", "gone say --to x"],
+        workspace=lab.workspace(canary="1"),
     )
     denied = lab.run(policy("files"), [line], workspace=lab.workspace())
 
