@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from policies.capability import Capability, in_order
 from policies.commands import FINISH
-from policies.errors import PolicyError
+from policies.errors import BadValueError
 from policies.origin import http_reasons, sink_reasons
 from policies.path_reasons import path_reasons
 from policies.request import ActionRequest, Allowed, Decision, Denied, NeedsApproval, Reason, SinkUse
@@ -41,8 +41,8 @@ def decide(policy: Policy, session: SessionFacts, request: ActionRequest) -> Dec
     """
     try:
         return _decide(policy, session, request)
-    except PolicyError as exc:
-        return Denied((Reason("argument", str(exc), getattr(exc, "hint", "")),))
+    except BadValueError as exc:
+        return Denied((Reason("argument", exc.message, exc.hint),))
     except Exception as exc:  # noqa: BLE001 - whatever goes wrong while deciding is a denial, never a pass
         what = f"the decision on {quoted(request.name)} failed: `{type(exc).__name__}`"
         return Denied((Reason("command", what, "this is a defect; please report it"),))

@@ -107,3 +107,13 @@ def test_an_error_that_a_value_causes_is_told_with_its_own_words_and_mend() -> N
     decision = decided(policy, act("act", arguments={"to": value}))
 
     assert decision == Denied((Reason("argument", "values are nested deeper than 8", "a plain list"),))
+
+
+def test_whatever_goes_wrong_while_deciding_is_a_denial_that_names_the_action() -> None:
+    policy = policy_of("commands: {allow: [g a], rules: [{command: g a, max_calls: 1}]}", grant="[]")
+
+    decision = decided(policy, act("g", "a"), calls=None)
+
+    what = "the decision on `g a` failed: `AttributeError`"
+    assert decision == Denied((Reason("command", what, "this is a defect; please report it"),))
+    assert isinstance(decided(policy, act("g", "a"), calls={}), Allowed)
