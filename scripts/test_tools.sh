@@ -23,6 +23,9 @@ everyday /usr/bin/docker-registry docker-registry
 everyday /usr/share/doc/musl musl
 long /usr/bin/chromium chromium
 long /usr/bin/npm npm
+long /usr/bin/curl curl
+long /usr/bin/go golang-go
+long /usr/bin/javac default-jdk-headless
 long /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 long /usr/sbin/sshd openssh-server
 long /usr/sbin/ip iproute2
