@@ -8,6 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
+from typer.testing import CliRunner
+
+from agent_runner.cli.commands import COMMANDS, app_of
 from agent_runner.cli.reference import every_command, reference
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -22,6 +25,7 @@ except SystemExit:
     pass
 print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
 """
+MODULES: Final = HELP.replace('partition(".")[0] for name in sys.modules', "strip() for name in sys.modules")
 LIGHT: Final = {"click", "typer"}
 
 
@@ -40,6 +44,28 @@ def test_every_command_says_what_it_does_and_every_option_what_it_is_for() -> No
     ]
 
     assert (silent, unexplained) == ([], [])
+
+
+def test_the_help_that_imports_no_command_is_that_of_all_of_them() -> None:
+    """`pairlock --help` names each command by a line that stands apart from it."""
+    runner = CliRunner()
+
+    quick = runner.invoke(app_of([]), ["--help"])
+    whole = runner.invoke(app_of(None), ["--help"])
+
+    assert quick.exit_code == whole.exit_code == 0
+    assert quick.output == whole.output
+    assert all(name in whole.output for name in COMMANDS)
+
+
+def test_help_imports_no_command_and_a_command_no_other() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", MODULES], capture_output=True, text=True, check=True
+    ).stderr
+
+    assert "agent_runner.cli.main" in loaded
+    assert "agent_runner.cli.run" not in loaded
+    assert "agent_runner.cli.audit" not in loaded
 
 
 def test_help_loads_no_library_but_the_command_lines_own() -> None:
