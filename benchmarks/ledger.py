@@ -1,7 +1,8 @@
 """Measure the ledger beside its floors, in one run: an event, verifying, a query."""
 
 # Run it with `python -m benchmarks.ledger`; it prints floor, ours and ratio, and exits 1 when a gate does not
-# hold. Absolute times drift from machine to machine; the ratios are what is held.
+# hold. Absolute times drift from machine to machine; the ratios are what is held. BENCHMARK_ENTRIES says how
+# many entries are verified and asked.
 
 import asyncio
 import json
@@ -29,7 +30,7 @@ BY_TURNS = 50
 LINE_BYTES = 828
 PER_TASK = 150
 TASKS = 32
-ENTRIES = 100_000
+ENTRIES = int(os.environ.get("BENCHMARK_ENTRIES", "200000"))
 LARGEST_RATIO = 1.6
 FEWEST_VERIFIED = 250_000
 QUERY_SECONDS = 3.0
@@ -124,23 +125,34 @@ async def fill(state: Path, entries: int) -> str:
     return session
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return how many seconds of one core the work takes, at its best of three."""
+def spent() -> float:
+    """Return the seconds of processor time of this process and of those that it has started and awaited."""
+    now = os.times()
+    return now.user + now.system + now.children_user + now.children_system
+
+
+def timed(work: Callable[[], object], clock: Callable[[], float] = spent) -> float:
+    """Return how many seconds the work takes, at its best of three: by default of processor time."""
     best = float("inf")
     for _ in range(3):
-        begin = time.process_time()
+        begin = clock()
         work()
-        best = min(best, time.process_time() - begin)
+        best = min(best, clock() - begin)
     return best
 
 
-def bare_verify(path: Path) -> None:
-    """Do what any verifier must: hash each line, decode it, encode it, compare, hash one node."""
-    for line in path.read_bytes().splitlines():
+def least(paths: list[Path]) -> None:
+    """Do what no verifier can do without: hash each line and one node, decode each line once."""
+    for line in (line for path in paths for line in path.read_bytes().splitlines()):
         leaf = sha256(b"\0" + line).digest()
-        if orjson.dumps(orjson.loads(line)) != line:
-            raise SystemExit("a line is not as it was written")
+        orjson.loads(line)
         sha256(b"\1" + leaf + leaf).digest()
+
+
+def hashed(paths: list[Path]) -> None:
+    """Do what no query that verifies can do without: hash each line."""
+    for line in (line for path in paths for line in path.read_bytes().splitlines()):
+        sha256(b"\0" + line).digest()
 
 
 def rows(folder: Path) -> list[Row]:
@@ -158,15 +170,22 @@ def rows(folder: Path) -> list[Row]:
         Row(f"{TASKS} tasks", 1e6 / floor, together, "entries/s", None),
     ]
     session = asyncio.run(fill(state, ENTRIES))
-    log = state / "sessions" / session / "events.jsonl"
-    total = sum(part.stat().st_size for part in log.parent.glob("events.jsonl*")) // len(line)
-    bare = total / timed(lambda: [bare_verify(part) for part in log.parent.glob("events.jsonl*")])
+    parts = sorted((state / "sessions" / session).glob("events.jsonl*"))
+    total = sum(part.read_bytes().count(b"\n") for part in parts)
+    floor = total / timed(lambda: least(parts))
     verified = total / timed(lambda: verify_session(state, session).check())
     fast_enough = verified >= FEWEST_VERIFIED
-    found.append(Row("verify, a core's second", bare, verified, "entries/s", fast_enough))
+    found.append(Row("verify, a core's second", floor, verified, "entries/s", fast_enough))
     wanted = parse_filter("type=action.intended argv~nowhere")
-    asked = total / timed(lambda: list(query_session(state, session, wanted)))
-    found.append(Row("query, every entry read", bare, asked, "entries/s", asked >= 1_000_000 / QUERY_SECONDS))
+
+    def ask() -> None:
+        if list(query_session(state, session, wanted)):
+            raise SystemExit("something was found that is not there")
+
+    floor = total / timed(lambda: hashed(parts))
+    found.append(Row("query, a core's second", floor, total / timed(ask), "entries/s", None))
+    asked = total / timed(ask, time.perf_counter)
+    found.append(Row("query, all cores", floor, asked, "entries/s", asked >= 1_000_000 / QUERY_SECONDS))
     return found
 
 
