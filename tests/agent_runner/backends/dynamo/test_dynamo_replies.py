@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
@@ -9,12 +10,14 @@ import pytest
 
 from agent_runner.backends.anthropic_messages import AnthropicBackend
 from agent_runner.backends.backend import ModelMessage, ObservationMessage, SystemMessage, UserMessage
+from agent_runner.backends.chat_completions import OpenAIBackend
 from agent_runner.backends.dynamo import Dynamo
+from agent_runner.backends.retry import Patience
 from agent_runner.backends.server import Server
 from cli_tools.action import ToolProposal
 from policies.units import Count
 from tests.agent_runner.backends.dynamo.conversing import LIST, TALK, backend, cached_share
-from tests.agent_runner.backends.dynamo.deployment import MODEL, aggregated
+from tests.agent_runner.backends.dynamo.deployment import MODEL, WAIT_SECONDS, aggregated
 from tests.agent_runner.backends.dynamo.passer import passing
 from tests.agent_runner.backends.test_cli_model import configure, pairlock
 
@@ -99,23 +102,34 @@ async def test_what_it_thinks_aloud_is_apart_from_what_it_says(dynamo: Deploymen
     assert reply.reasoning == "I must not use the network."
 
 
-async def test_a_session_stays_with_one_worker_and_sessions_spread_over_both(dynamo: Deployment) -> None:
-    """Each question is new to the caches: without the header the router would choose anew each time."""
-    kept, spread = [], set()
+async def test_a_session_stays_with_its_worker_however_busy_that_is(dynamo: Deployment) -> None:
+    """The twin is a question without the header: it goes to the other worker, which is idle."""
     async with passing(dynamo.port) as passer:
-        for session in range(6):
-            asked = backend(passer.url, output_tokens=2)
-            for turn in range(5):
-                await asked.ask((UserMessage(text=f"{session} {turn} " + "new " * turn * 20),), ())
-            await asked.close()
-            kept.append(set(passer.workers[-5:]))
-            spread |= kept[-1]
-        names = passer.sessions
+        sticky = backend(passer.url, output_tokens=2)
+        await sticky.ask((UserMessage(text="first"),), ())
+        busy = backend(passer.url, output_tokens=3000)
+        busy.talk._session = sticky.talk._session
+        occupying = asyncio.create_task(busy.ask((UserMessage(text="busy " * 2000),), ()))
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(passer.asked) < 2 or not await asyncio.to_thread(dynamo.at_work):  # noqa: ASYNC110 - its figure
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(1)  # its router hears of the load
+        for number in range(3):
+            await sticky.ask((UserMessage(text=f"again {number}"),), ())
+        plain = Server(base_url=passer.url, model=MODEL, output_tokens=2)
+        free = OpenAIBackend(plain, name="free", patience=Patience(attempts=1))
+        for number in range(3):
+            await free.ask((UserMessage(text=f"free {number}"),), ())
+        occupying.cancel()
+        await asyncio.gather(occupying, return_exceptions=True)
+        for each in (sticky, busy, free):
+            await each.close()
 
-    assert [len(workers) for workers in kept] == [1] * 6
-    assert len(spread) == 2, "both workers had sessions"
-    assert len(set(names)) == 6
-    assert all(len(set(names[start : start + 5])) == 1 for start in range(0, 30, 5))
+    home, kept, elsewhere = passer.workers[0], passer.workers[1:4], passer.workers[4:7]
+    assert kept == [home] * 3
+    assert set(elsewhere) - {home}, "without the header the idle worker has its share"
+    assert len(set(passer.sessions[:5])) == 1
+    assert passer.sessions[5:8] == [""] * 3
 
 
 async def test_hints_reach_it_and_it_takes_them(dynamo: Deployment) -> None:
