@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from audit.chain import Chain, Entry, genesis, leaf_hash, read
+from audit.chain import Chain, Entry, encode_rest, genesis, leaf_hash, read
 from audit.encode import Encoder
 from audit.errors import BadEventError, MalformedLineError
 from audit.event import SESSION_EVENTS
@@ -197,3 +197,9 @@ def test_an_unknown_type_is_told_and_not_guessed() -> None:
 
 def test_the_beginning_of_a_log_is_bound_to_its_name() -> None:
     assert genesis("pairlock/session/0123456789ab") != genesis("pairlock/session/0123456789ac")
+
+
+def test_a_value_that_no_mark_stands_for_is_refused_and_not_written_as_null() -> None:
+    """Whoever hands the writer something unmarked has a fault of their own, which must not lose a field."""
+    with pytest.raises(TypeError):
+        encode_rest(at="", mono_us=0, kind="x", version=1, body={"field": object()})
