@@ -45,11 +45,13 @@ class Start:
     Attributes:
         seconds: From the request to the first turn, what the model says included, which is a file's.
         scan_seconds: The one walk of the workspace, and the writing of its record.
+        cpu_seconds: Processor time of this process meanwhile, which other work on the machine lengthens less.
         strategy: How the workspace was held.
     """
 
     seconds: float
     scan_seconds: float
+    cpu_seconds: float
     strategy: str
 
     @property
@@ -76,10 +78,11 @@ class FirstTurn:
     """Notes when the session's first turn began: then it had started."""
 
     at: float = 0.0
+    cpu_at: float = 0.0
 
     def said(self, turn: int, reply: Reply) -> None:  # noqa: ARG002 - a Watcher
         """Note the first turn."""
-        self.at = self.at or time.monotonic()
+        self.at, self.cpu_at = self.at or time.monotonic(), self.cpu_at or time.process_time()
 
     def saw(self, observation: Observation) -> None:
         """Take no note."""
@@ -88,7 +91,7 @@ class FirstTurn:
 async def start(folder: Path, state: Path) -> Start:
     """Run one session that does nothing on a workspace."""
     script = Script.model_validate({"version": 1, "turns": [{"actions": ["finish --status done"]}]})
-    watcher, begun = FirstTurn(), time.monotonic()
+    watcher, begun, cpu_begun = FirstTurn(), time.monotonic(), time.process_time()
     result = await run_session(
         SessionRequest(
             task="nothing",
@@ -106,7 +109,8 @@ async def start(folder: Path, state: Path) -> Start:
     )
     if result.error is not None or result.plan is None:
         raise SystemExit(f"the session failed: {result.reason}")
-    return Start(watcher.at - begun, result.plan.facts.scan_seconds, type(result.plan).__name__)
+    facts, cpu = result.plan.facts, watcher.cpu_at - cpu_begun
+    return Start(watcher.at - begun, facts.scan_seconds, cpu, type(result.plan).__name__)
 
 
 def median_of(starts: list[Start]) -> Start:
@@ -132,6 +136,11 @@ def measure(top: Path, state: Path) -> int:
             f"{files:>7} files  start {each.seconds:.3f} s, of it the scan {each.scan_seconds:.3f} s, "
             f"the rest {each.rest:.3f} s  {each.strategy}"
         )
+    cpu = {name: statistics.median(each.cpu_seconds for each in starts) for name, starts in runs.items()}
+    print(
+        f"processor time {cpu['few']:.3f} s and {cpu['many']:.3f} s, "
+        f"{(cpu['many'] - cpu['few']) / (MANY - FEW) * 1e6:.1f} microseconds for each further file"
+    )
     holds = ratio <= LARGEST_RATIO and taken == {"Overlay"}
     verdict = "holds" if holds else "DOES NOT HOLD"
     print(f"ratio without the scans {ratio:.2f}, at most {LARGEST_RATIO}: {verdict}")
