@@ -1,0 +1,149 @@
+"""Agents and SDKs from npm, unmodified, inside `pairlock exec` without `network`, by the variables alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent_runner.backends.backend import Call, ObservationMessage, Reply, Usage
+from agent_runner.gateway.command import Ran, run_command
+from agent_runner.gateway.terminal import record
+from agent_runner.request import SessionRequest
+from cli_tools.action import ToolProposal
+from policies.source import parse_policy
+from sandbox.docker_engine import DockerEngine
+from sandbox.runtime.node import ready_node
+from sandbox.workspace import open_workspace
+from tests.agent_runner.gateway.installed_agents import NPM_SDKS, QWEN_CODE, npm_packages
+from tests.agent_runner.gateway.screen import Screen
+from tests.agent_runner.people import SilentPerson
+from tests.agent_runner.stand import Eyes, Model, quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from agent_runner.backends.backend import Message
+
+pytestmark = [pytest.mark.engine, pytest.mark.long]
+POLICY = "version: 1\nname: x\ngrant: [files, exec]\nfiles: {access: read, hide_defaults: false}\n"
+NODE = "exec: {image: pairlock/starter-node}\n"
+ROOM = "isolation: {memory: 3GiB, scratch: 512MiB}\nbudget: {wall_time: 10m}\n"
+USAGE = Usage(input_tokens=20, output_tokens=5)
+
+
+async def ran(
+    state: Path, folder: Path, answer: Callable[[Sequence[Message], int], Reply], *argv: str, more: str = ""
+) -> tuple[Ran, Screen, Model]:
+    """Run an agent whose model says what a test has it say; its packages are the read-only workspace."""
+    model, screen = Model(answer), Screen(told=[record(b"e")])
+    request = SessionRequest(
+        task="an agent",
+        policy=parse_policy(POLICY + ROOM + more, origin="test.yaml"),
+        policy_origin="test.yaml",
+        workspace=open_workspace(folder, state=state),
+        backend=model,
+        state=state,
+        headless=True,
+        task_is_origin=False,
+        approver=SilentPerson(),
+        watcher=Eyes(),
+        progress=quiet,
+    )
+    done = await run_command(request, argv, screen)
+    assert done.code == 0, (done.result.reason, screen.shown[-3000:], screen.errors[-3000:])
+    return done, screen, model
+
+
+def calling(tool: str, **arguments: Any) -> Reply:
+    """Return a reply that calls one tool of the agent's."""
+    proposal = ToolProposal(tool=tool, arguments=json.dumps(arguments))
+    return Reply(text="I act.", calls=(Call(call_id=f"call_{tool}", proposal=proposal),), usage=USAGE)
+
+
+def results(messages: Sequence[Message]) -> list[str]:
+    """Return what the agent told the model of its calls."""
+    return [message.text for message in messages if isinstance(message, ObservationMessage)]
+
+
+@pytest.fixture
+async def with_node(new_state: Callable[[], Path]) -> Path:
+    """Return a state folder for which there is an image with Node.js."""
+    state = new_state()
+    engine = await DockerEngine.connect()
+    try:
+        await ready_node(engine, state=state, progress=quiet)
+    finally:
+        await engine.close()
+    return state
+
+
+async def test_qwen_code_from_npm_writes_a_file(with_node: Path) -> None:
+    def answer(messages: Sequence[Message], _: int) -> Reply:
+        if not results(messages):
+            return calling("write_file", file_path="/tmp/project/answer.txt", content="42\n")
+        return Reply(text="It is written.", usage=USAGE)
+
+    script = (
+        "mkdir /tmp/project && cd /tmp/project && HOME=/tmp node "
+        "/workspace/node_modules/@qwen-code/qwen-code/cli.js --auth-type openai --yolo "
+        "-p 'write 42 to answer.txt' && cat answer.txt"
+    )
+    _, screen, model = await ran(with_node, npm_packages(*QWEN_CODE), answer, "sh", "-c", script, more=NODE)
+
+    assert screen.shown.decode().rstrip().endswith("It is written.\n42")
+    assert len(model.heard) >= 2
+
+
+SDKS = """
+import OpenAI from "openai";
+import Anthropic from "@anthropic-ai/sdk";
+const parameters = {type: "object", properties: {city: {type: "string"}}};
+const say = (value) => console.log(JSON.stringify(value));
+const openai = new OpenAI();
+const talk = [{role: "user", content: "How is the weather?"}];
+const tools = [{type: "function", function: {name: "weather", parameters}}];
+const chunks = await openai.chat.completions.create(
+  {model: "main", messages: talk, tools, stream: true});
+let called = "";
+for await (const chunk of chunks)
+  called += chunk.choices[0]?.delta?.tool_calls?.[0]?.function?.arguments ?? "";
+say(called);
+const stream = openai.responses.stream({model: "main", input: "x", store: false,
+  tools: [{type: "function", name: "weather", parameters, strict: false}]});
+let kinds = [];
+for await (const event of stream) kinds.push(event.type);
+say([kinds[0], kinds.at(-1), (await stream.finalResponse()).output.at(-1).arguments]);
+const anthropic = new Anthropic();
+const message = await anthropic.messages.stream({model: "small", max_tokens: 50, messages: talk,
+  tools: [{name: "weather", input_schema: parameters}]}).finalMessage();
+say([message.stop_reason, message.content.at(-1).input, message.usage.output_tokens]);
+say((await anthropic.messages.countTokens({model: "main", messages: talk})).input_tokens > 0);
+try { await openai.chat.completions.create({model: "gpt-9", messages: talk}); }
+catch (error) { say(error.status); }
+"""
+
+
+async def test_the_sdks_from_npm_read_each_stream_to_its_end(with_node: Path) -> None:
+    _, screen, _ = await ran(
+        with_node,
+        npm_packages(*NPM_SDKS),
+        lambda _, __: calling("weather", city="Basel"),
+        *(
+            "sh",
+            "-c",
+            'cd /tmp && ln -s /workspace/node_modules . && echo "$0" > sdks.mjs && node sdks.mjs',
+            SDKS,
+        ),
+        more=NODE,
+    )
+
+    assert [json.loads(line) for line in screen.shown.decode().splitlines()] == [
+        '{"city": "Basel"}',
+        ["response.created", "response.completed", '{"city": "Basel"}'],
+        ["tool_use", {"city": "Basel"}, 5],
+        True,
+        404,
+    ]
