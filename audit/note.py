@@ -8,6 +8,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -188,12 +189,18 @@ def open_note(note: str, key: VerifierKey) -> str:
         if name != key.name or packed[:4] != key.key_id:
             continue
         try:
-            Ed25519PublicKey.from_public_bytes(key.raw).verify(packed[4:], body.encode("utf-8"))
+            _public(key.raw).verify(packed[4:], body.encode("utf-8"))
         except InvalidSignature as error:
             raise BadSignatureError(f"the signature of `{key.name}` is wrong") from error
         return body
     signers = escape_line(", ".join(sorted({name for name, _ in signatures})), width=80)
     raise BadSignatureError(f"not signed by `{key.name}`, but by {signers}")
+
+
+@lru_cache(maxsize=16)
+def _public(raw: bytes) -> Ed25519PublicKey:
+    """Return the key of those bytes, made once: a log has thousands of seals by one key."""
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 def open_checkpoint(note: str, key: VerifierKey) -> Checkpoint:
