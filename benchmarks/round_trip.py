@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import docker
 
-from agent_runner.approvals import NobodyApprover
-from agent_runner.container import place, sandbox_for
+from agent_runner.approvals import NobodyApprover, RecordedApprover
+from agent_runner.container import Placement, sandbox_for
 from agent_runner.housing import Order
 from agent_runner.ids import new_session_id
 from audit.journal import Journal, Registration
@@ -131,30 +131,25 @@ async def opened(state: Path, workspace: Path) -> AsyncIterator[tuple[Sandbox, G
             journal=journal,
             progress=_quiet,
         )
-        placement = await place(order)
-        try:
-            async with sandbox_for(placement, made=_noted) as sandbox:
-                yield (
-                    sandbox,
-                    Gate(
-                        policy=policy,
-                        facts=SessionFacts(grant=Grant.FILES_EXEC),
-                        catalogue=built_in(),
-                        sandbox=sandbox,
-                        egress=None,
-                        record=Record(journal, session),
-                        approver=NobodyApprover(),
-                    ),
-                )
-        finally:
-            await placement.finish()
+        async with sandbox_for(order, made=_noted) as (_, sandbox):
+            record = Record(journal, session)
+            gate = Gate(
+                policy=policy,
+                facts=SessionFacts(grant=Grant.FILES_EXEC),
+                catalogue=built_in(),
+                sandbox=sandbox,
+                egress=None,
+                record=record,
+                approver=RecordedApprover(journal, record, session, NobodyApprover()),
+            )
+            yield sandbox, gate
 
 
 def _quiet(message: str, /, *, done: int, total: int) -> None:
     pass
 
 
-async def _noted(container_id: str) -> None:
+async def _noted(placement: Placement, container_id: str) -> None:
     pass
 
 
