@@ -13,6 +13,8 @@ from agent_runner.backends.backend import Usage, UserMessage
 from agent_runner.budget import Budget, Used
 from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget, spelled
 from agent_runner.errors import InvalidInputError
+from agent_runner.traffic import Traffic
+from audit.event import LimitHit
 from tests.agent_runner.stand import FINISH, Model, lines
 
 if TYPE_CHECKING:
@@ -152,3 +154,26 @@ def test_the_pot_that_a_child_emptied_is_empty_for_its_parent() -> None:
     child.count(Usage(output_tokens=1000))
 
     assert [budget.exceeded().name for budget in (top, child) if budget.exceeded()] == ["tokens", "tokens"]  # type: ignore[union-attr]
+
+
+def test_the_model_is_warned_of_what_crosses_the_gate_which_ends_no_session_by_itself() -> None:
+    crossed = Used(sent_bytes=80, received_bytes=1, requests=3)
+    budget = Budget(replace(LIMITS, sent_bytes=100, received_bytes=100, requests=3))
+    budget.watch_egress(lambda: crossed)
+
+    warned = budget.warnings()
+
+    assert [line.split(" of ")[2].partition(":")[0] for line in warned] == ["bytes sent", "requests"]
+    assert budget.exceeded() is None
+
+
+def test_only_a_spent_budget_of_the_gate_counts_as_one() -> None:
+    """A bound on connections at once gives way when one ends; bytes and requests do not come back."""
+    passing, spent = Traffic(), Traffic()
+
+    passing.take(LimitHit(limit="egress.connections", bound=1, observed=2, unit="connections"))
+    spent.take(LimitHit(limit="egress.rule.sent_bytes", bound=1, observed=2, unit="bytes"))
+
+    assert passing.spent is None
+    assert spent.spent is not None
+    assert spent.spent.unit == "bytes"
