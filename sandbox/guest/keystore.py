@@ -6,7 +6,7 @@ a password and all of it, which Java checks only where it is given the password.
 
 from __future__ import annotations
 
-from _sha1 import sha1
+from _sha1 import sha1  # type: ignore[import-not-found,unused-ignore]
 from binascii import Error, a2b_base64
 from struct import pack
 
@@ -35,7 +35,8 @@ def java_keystore(pem: bytes) -> bytes:
         pieces.append(pack(">IH", _TRUSTED, len(alias)) + alias + bytes(8))  # 8 bytes: when it was added
         pieces.append(pack(">H", 5) + b"X.509" + pack(">I", len(certificate)) + certificate)
     content = b"".join(pieces)
-    return content + sha1(_PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + content).digest()
+    check: bytes = sha1(_PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + content).digest()
+    return content + check
 
 
 def _certificates(pem: bytes) -> Iterator[bytes]:
