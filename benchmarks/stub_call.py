@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from agent_runner.approvals import NobodyApprover
+from agent_runner.approvals import NobodyApprover, RecordedApprover
 from agent_runner.container import sandbox_for
 from agent_runner.housing import Order
 from agent_runner.ids import new_session_id
@@ -100,7 +100,7 @@ async def main() -> None:
                         sandbox=sandbox,
                         egress=None,
                         record=record,
-                        approver=NobodyApprover(),
+                        approver=RecordedApprover(journal, record, session, NobodyApprover()),
                     )
                     stubs = Stubs(gate, built_in(), policy, record)
                     await sandbox.put_on_path(stubs.names, stubs)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sandbox.egress.events import Decided
 from tests.cli_tools.answering import TOKEN
 from tests.cli_tools.slack.slack_server import CI, Slack
 from tests.cli_tools.slack.stand import Hostile, standing
@@ -44,7 +45,7 @@ async def test_no_more_pages_are_asked_for_than_are_shown(place: Path, authority
 
 async def test_history_finds_a_channel_by_its_whole_name(place: Path, authority: Authority) -> None:
     """`ci` is not `ci-archive`, whatever the order."""
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"ts": "2.000001", "user": "U2", "text": "two\nlines", "reply_count": 3, "thread_ts": "2.000001"},
         {"ts": "1.000001", "username": "robot", "text": "one", "files": [{"name": "a.txt"}]},
     ]
@@ -163,6 +164,6 @@ async def test_every_request_is_told_with_host_and_path_and_without_its_query(
     async with standing(place, authority) as stand:
         await stand.door.line("slack search needle")
 
-    decided = [event for event in stand.opened.events if hasattr(event, "verdict")]
+    decided = [event for event in stand.opened.events if isinstance(event, Decided)]
     assert [(event.verdict, event.path) for event in decided] == [("allowed", "/api/search.messages")]
     assert "needle" not in repr(stand.opened.events)
