@@ -9,7 +9,7 @@ from policies.request import Reason
 from policies.wording import listed, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from policies.errors import RuleAt
     from policies.network_block import EgressRule
@@ -35,7 +35,7 @@ def egress_rules(policy: Policy, host: str, port: int) -> tuple[EgressRule, ...]
     return tuple(rule for rule in network.allow if port in rule.ports and rule.host.matches(host))
 
 
-def matching_rules(policy: Policy, method: str, target: Target) -> tuple[EgressRule, ...]:
+def matching_rules(policy: Policy, method: str, target: Target) -> tuple[EgressRule, ...] | Reason:
     """Find every rule that allows a request.
 
     Args:
@@ -44,22 +44,7 @@ def matching_rules(policy: Policy, method: str, target: Target) -> tuple[EgressR
         target: Where it goes.
 
     Returns:
-        The rules that match name, port, method and path.
-    """
-    rules = egress_rules(policy, target.host, target.port)
-    return tuple(rule for rule in rules if method in rule.effective_methods and rule.allows_path(target.path))
-
-
-def decide_http(policy: Policy, method: str, target: Target) -> EgressRule | Reason:
-    """Decide on one request.
-
-    Args:
-        policy: The policy in force.
-        method: The method, in capitals.
-        target: Where it goes.
-
-    Returns:
-        The rule that allows it, or the reason why not.
+        The rules that match name, port, method and path, at least one; or the reason why it is denied.
     """
     rules = egress_rules(policy, target.host, target.port)
     if not rules:
@@ -73,7 +58,7 @@ def decide_http(policy: Policy, method: str, target: Target) -> EgressRule | Rea
             "the policy's `methods:` names what may be used",
             rules[0].at,
         )
-    matching = matching_rules(policy, method, target)
+    matching = tuple(rule for rule in by_method if rule.allows_path(target.path))
     if not matching:
         return Reason(
             "path",
@@ -81,22 +66,33 @@ def decide_http(policy: Policy, method: str, target: Target) -> EgressRule | Rea
             "the policy's `paths:` names what may be asked for",
             by_method[0].at,
         )
-    return _one_of(matching, target)
-
-
-def _one_of(rules: Sequence[EgressRule], target: Target) -> EgressRule | Reason:
-    named = sorted({rule.credential for rule in rules if rule.credential is not None})
+    named = {rule.credential for rule in matching if rule.credential is not None}
     if len(named) > 1:
         return Reason(
             "host",
-            f"rules for `{target.host}` name different credentials: {listed(named)}",
+            f"rules for `{target.host}` name different credentials: {listed(sorted(named))}",
             "make the rules' `methods:` or `paths:` disjoint",
-            rules[0].at,
+            matching[0].at,
         )
-    return preferred(rules)
+    return matching
 
 
-def preferred(rules: Iterable[EgressRule]) -> EgressRule:
+def decide_http(policy: Policy, method: str, target: Target) -> EgressRule | Reason:
+    """Decide on one request.
+
+    Args:
+        policy: The policy in force.
+        method: The method, in capitals.
+        target: Where it goes.
+
+    Returns:
+        The rule that allows it, or the reason why not.
+    """
+    rules = matching_rules(policy, method, target)
+    return rules if isinstance(rules, Reason) else preferred(rules)
+
+
+def preferred(rules: Sequence[EgressRule]) -> EgressRule:
     """Choose the rule that holds among several that match, so that the order of a file says nothing.
 
     Args:
@@ -105,7 +101,7 @@ def preferred(rules: Iterable[EgressRule]) -> EgressRule:
     Returns:
         The one that asks, has the credential, has no wildcard, reaches private addresses, bounds more.
     """
-    return min(rules, key=_precedence)
+    return rules[0] if len(rules) == 1 else min(rules, key=_precedence)
 
 
 def _precedence(rule: EgressRule) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policies.capability import Capability
-from policies.egress import decide_http, matching_rules
+from policies.egress import matching_rules, preferred
 from policies.errors import BadValueError
 from policies.leaves import READING
 from policies.request import Reason, SinkUse
@@ -47,14 +47,14 @@ def http_reasons(
         except BadValueError as exc:
             yield Reason("host", exc.message, exc.hint, policy.place("network.allow"))
             continue
-        found = decide_http(policy, use.method, target)
-        if isinstance(found, Reason):
-            yield found
+        rules = matching_rules(policy, use.method, target)
+        if isinstance(rules, Reason):
+            yield rules
             continue
+        found = preferred(rules)
         egress.append(found)
         if found.ask:
             asks.append(_approval(found, session))
-        rules = matching_rules(policy, use.method, target)
         if not _sinks_count(policy, session) or any(rule.fixes(use.method, target.path) for rule in rules):
             continue
         with_path = use.method not in READING

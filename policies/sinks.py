@@ -6,8 +6,10 @@ ASCII where names are ASCII) is no destination at all, and so never fixed.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, assert_never
 
 from policies.errors import BadValueError
@@ -137,7 +139,13 @@ def named_in(task: str | None, kind: SinkKind, value: str) -> bool:
         return False
     if kind in {"account", "text"}:
         return len(value) >= _SHORTEST_TEXT and _stands_whole(unicodedata.normalize("NFC", task), value)
-    return any(_is_same(kind, word, value) for word in words_of(task, lists=kind != "url"))
+    return value in _named(task, kind)
+
+
+@lru_cache(maxsize=64)  # a session asks of one task again and again, and a task can be long
+def _named(task: str, kind: SinkKind) -> frozenset[str]:
+    words = words_of(task, lists=kind != "url")
+    return frozenset(named for word in words if (named := _destination(kind, word)) is not None)
 
 
 def url_named_in(task: str | None, target: Target, *, with_path: bool) -> bool:
@@ -151,16 +159,19 @@ def url_named_in(task: str | None, target: Target, *, with_path: bool) -> bool:
     Returns:
         True when one word of the text is a URL of the same scheme, host and port, and path where that counts.
     """
-    for word in words_of(task or "", lists=False):
+    named = _urls(task or "")
+    return any(one.origin == target.origin and (one.path == target.path or not with_path) for one in named)
+
+
+@lru_cache(maxsize=64)
+def _urls(task: str) -> tuple[Target, ...]:
+    found: dict[Target, None] = {}
+    for word in words_of(task, lists=False):
         if not word.lower().startswith(("http://", "https://")):
             continue
-        try:
-            named = canonical_url(word)
-        except BadValueError:
-            continue
-        if named.origin == target.origin and (named.path == target.path or not with_path):
-            return True
-    return False
+        with contextlib.suppress(BadValueError):
+            found[canonical_url(word)] = None
+    return tuple(found)
 
 
 def words_of(text: str, *, lists: bool) -> Iterator[str]:
@@ -178,15 +189,15 @@ def words_of(text: str, *, lists: bool) -> Iterator[str]:
             yield trimmed
 
 
-def _is_same(kind: SinkKind, word: str, value: str) -> bool:
+def _destination(kind: SinkKind, word: str) -> str | None:
     if kind == "channel" and word[0] not in "#@" and not _CHANNEL_ID.fullmatch(word):
-        return False  # `general` in a sentence is not the channel `#general`
+        return None  # `general` in a sentence is not the channel `#general`
     if kind == "address" and "@" not in word:
-        return False
+        return None
     try:
-        return canonical_sink(kind, word) == value
+        return canonical_sink(kind, word)
     except BadValueError:
-        return False
+        return None
 
 
 def _stands_whole(text: str, value: str) -> bool:
