@@ -28,22 +28,35 @@ def run_tests(
 ) -> None:
     """Run policies' own expectations, and name the rules that none of them touches."""
     from agent_runner.policy_file import policies_meant
-    from policies.expectation_report import as_plain, junit_xml, report_lines
+    from policies.expectation_report import as_plain, report_lines
 
     results = [_run(reference) for reference in policies_meant(policies)]
-    if junit is not None:
-        junit.write_text(junit_xml(results), encoding="utf-8")
     if as_json:
         print_json(as_plain(results))
     else:
         for result in results:
             for line in report_lines(result):
                 typer.echo(escape_line(line))
+    if junit is not None:
+        _write_junit(junit, results)
     if any(result.run is None for result in results):
         say("a file that is no valid policy has no expectations")
         raise typer.Exit(Exit.USAGE)
     if any(result.run.failures for result in results if result.run):
         raise typer.Exit(Exit.FAILED)
+
+
+def _write_junit(target: Path, results: list[FileRun]) -> None:
+    from agent_runner.errors import InvalidInputError
+    from policies.expectation_report import junit_xml
+
+    try:
+        target.write_text(junit_xml(results), encoding="utf-8")
+    except OSError as error:
+        why = (error.strerror or "unknown error").lower()
+        raise InvalidInputError(
+            f"`{target}` cannot be written: {why}", hint="`--junit` names a file in a folder that exists"
+        ) from error
 
 
 def _run(reference: str) -> FileRun:

@@ -132,6 +132,22 @@ def test_a_file_that_is_no_policy_is_an_error_of_its_own(tmp_path: Path) -> None
     assert (suites.get("tests"), suites.get("errors")) == ("3", "1")
 
 
+@pytest.mark.parametrize("place", ["missing/junit.xml", "file/junit.xml", "."])
+def test_junit_that_cannot_be_written_is_exit_2_in_one_line_after_the_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    policy = written(tmp_path, "good.yaml", POLICY + EXPECT)
+    written(tmp_path, "file", "")
+
+    result = pairlock("test", policy, "--junit", tmp_path / place)
+
+    assert result.exit_code == 2
+    assert result.stdout.startswith(f"{policy}: 2 of 2 met")
+    told, hint = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"pairlock: `{tmp_path / place}` cannot be written: ")
+    assert hint == "hint: `--junit` names a file in a folder that exists"
+
+
 def test_a_policy_of_the_library_can_be_tested_by_its_name() -> None:
     result = pairlock("test", *library_names())
 

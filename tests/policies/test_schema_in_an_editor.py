@@ -73,6 +73,13 @@ class Editor:
         self.ask("initialize", {"processId": os.getpid(), "rootUri": None, "capabilities": {}})
         self.tell("initialized", {})
         self.tell("workspace/didChangeConfiguration", {"settings": {"yaml": self.settings}})
+        self._wait_for_the_schema()
+
+    def _wait_for_the_schema(self) -> None:
+        """The server reads its settings when it likes, and until then underlines and offers nothing."""
+        uri = self.open("before.yaml", "nonsense: 1\n")
+        while not self.found.get(uri):
+            self._receive()
 
     def _send(self, message: dict[str, Any]) -> None:
         body = json.dumps({"jsonrpc": "2.0", **message}).encode()
