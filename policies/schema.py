@@ -30,11 +30,24 @@ def json_schema(document: Document) -> Mapping[str, Plain]:
     Returns:
         A JSON Schema of draft 2020-12, as plain values.
     """
-    schema = _models()[document].model_json_schema(mode="validation", schema_generator=_Generator)
+    return schema_of(_models()[document], title=f"pairlock {document}")
+
+
+def schema_of(model: type[BaseModel], *, title: str) -> Mapping[str, Plain]:
+    """Make the schema of a file that is a model.
+
+    Args:
+        model: What the file has to be.
+        title: What the schema calls it.
+
+    Returns:
+        A JSON Schema of draft 2020-12, as plain values.
+    """
+    schema = model.model_json_schema(mode="validation", schema_generator=_Generator)
     return {
         "$schema": _DIALECT,
         **{key: _tidied(item) for key, item in schema.items()},
-        "title": f"pairlock {document}",
+        "title": title,
     }
 
 

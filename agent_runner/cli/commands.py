@@ -96,6 +96,12 @@ COMMANDS: Final[dict[str, Place]] = {
         "Remove containers and stages of sessions that have ended; ledgers and unreviewed changes stay.",
     ),
     "policy": Place("policy", "app", "Write and check policies.", is_group=True),
+    "ci": Place(
+        "ci",
+        "app",
+        "Run agent tasks beside a project's tests, each in its own sandbox, and check what came of them.",
+        is_group=True,
+    ),
     "audit": Place(
         "audit", "app", "Read the ledger; everything that reads it verifies it on the way.", is_group=True
     ),

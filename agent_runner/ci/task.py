@@ -1,0 +1,153 @@
+"""The model of a task file: what an agent is to do, under which policy, and what is checked afterwards.
+
+Closed and strict, as a policy is. What a task file names is read in `reading`; nothing here touches a file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from policies.block import Block
+from policies.errors import BadValueError
+from policies.leaves import (
+    CountField,
+    DurationField,
+    GlobField,
+    NameField,
+    SizeField,
+    VersionField,
+    is_program,
+)
+from policies.units import Bytes, Count, Seconds
+from policies.wording import quoted
+
+MINUTE: Final = 60
+LONGEST_CHECK: Final = 3600
+"""Seconds; the longest that one command of an agent's may take, too."""
+MOST_CHECKS: Final = 50
+MOST_WORDS: Final = 200
+LONGEST_PROMPT: Final = 32_000
+"""Characters."""
+
+
+def _plain_path(text: str) -> str:
+    parts = text.split("/")
+    if not text.isprintable() or any(part in {"", ".", ".."} for part in parts):
+        raise BadValueError(
+            f"{quoted(text)} is no path of a workspace",
+            hint="relative, without `.` and `..`, as in `src/app.py`",
+        )
+    return text
+
+
+def _words(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not words:
+        raise BadValueError("the command is empty", hint="a program and its arguments, as in `[pytest, -q]`")
+    if len(words) > MOST_WORDS:
+        raise BadValueError(f"the command has {len(words)} words; expected at most {MOST_WORDS}")
+    if not is_program(words[0]) or words[0].startswith("-"):
+        raise BadValueError(f"{quoted(words[0])} is no program", hint="as in `[pytest, -q]`")
+    if any("\0" in word for word in words):
+        raise BadValueError("the command holds a NUL")
+    return tuple(map(str, words))
+
+
+def _check_time(seconds: Seconds) -> Seconds:
+    if not 1 <= seconds <= LONGEST_CHECK:
+        raise BadValueError(f"a check may take 1s to 1h, not `{seconds.text}`")
+    return seconds
+
+
+def _something(text: str) -> str:
+    if not text.strip():
+        raise BadValueError("the text is empty", hint="say what the agent is to do")
+    return text
+
+
+class CommandCheck(Block):
+    """A command that has to end with 0, in a fresh sandbox, on what the agent left."""
+
+    run: Annotated[tuple[str, ...], AfterValidator(_words)] = Field(
+        description="a program of the check policy's image, and its arguments; no shell is involved"
+    )
+    timeout: Annotated[DurationField, AfterValidator(_check_time)] = Field(
+        default=Seconds(10 * MINUTE), description="how long it may take, 1s to 1h; longer is a failure"
+    )
+
+
+class FileCheck(Block):
+    """A file that has to be there."""
+
+    path: Annotated[str, AfterValidator(_plain_path)] = Field(
+        description="relative to the workspace, or to the kept outputs of a task without `files`"
+    )
+    contains: str | None = Field(
+        default=None, description="a text that has to be in it, as it stands", min_length=1, max_length=4000
+    )
+
+
+class ChangeLimits(Block):
+    """How much an agent may have changed."""
+
+    files: CountField = Field(
+        default=Count(10**9), description="changed files, links and folders; 0 is none at all"
+    )
+    patch: SizeField = Field(default=Bytes(2**40), description="the patch of them; `0B` is none at all")
+
+
+class Checks(Block):
+    """What is looked at after the agent has ended, out of its reach. A task passes if every check does."""
+
+    policy: str | None = Field(
+        default=None,
+        description="under which `commands` run: files + exec; absent is the task's own policy",
+        max_length=1000,
+    )
+    commands: tuple[CommandCheck, ...] = Field(
+        default=(), description="each in a sandbox of its own", max_length=MOST_CHECKS
+    )
+    files: tuple[FileCheck, ...] = Field(
+        default=(), description="files that have to be there", max_length=MOST_CHECKS
+    )
+    unchanged: tuple[GlobField, ...] = Field(
+        default=(), description="what the agent must not have changed, made or removed"
+    )
+    changes: ChangeLimits | None = Field(default=None, description="how much may have changed")
+    max_denials: CountField | None = Field(
+        default=None, description="most actions that were denied; absent is as many as the budget allows"
+    )
+    no_egress: bool = Field(default=False, description="whether nothing may have crossed the egress gate")
+
+
+class TaskFile(Block):
+    """A task of an agent's, as it is written."""
+
+    version: VersionField = Field(description="the version of this format: 1")
+    name: NameField = Field(description="what people call it; one of its kind in a run")
+    description: str | None = Field(
+        default=None, description="one sentence on what it is for", max_length=300
+    )
+    policy: str = Field(
+        description="a policy file, relative to this one, or a name of the library",
+        min_length=1,
+        max_length=1000,
+    )
+    workspace: str | None = Field(
+        default=None,
+        description="a folder, relative to this file; exactly when the policy holds `files`",
+        min_length=1,
+        max_length=1000,
+    )
+    prompt: Annotated[str, AfterValidator(_something)] = Field(
+        description="what the agent is to do", max_length=LONGEST_PROMPT
+    )
+    model: str | None = Field(
+        default=None,
+        description="a model of the operator's configuration, or scripted:FILE; absent is its `default`",
+        min_length=1,
+        max_length=1000,
+    )
+    tags: tuple[NameField, ...] = Field(default=(), description="words by which `--filter` finds it")
+    checks: Checks = Field(default=Checks(), description="what has to hold afterwards")
