@@ -79,6 +79,16 @@ class SessionRecord:
         self.learn(event.size, event.root, seq)
         self.closed_at_size = None
 
+    def seal(self, size: int, root: str, head: str, seq: int) -> None:
+        """Take in that the session's log had this root, and this last entry, at this size.
+
+        Raises:
+            BrokenLedgerError: When it is known to have had others.
+        """
+        self.learn(size, root, seq)
+        if self.heads.setdefault(size, bytes.fromhex(head)) != bytes.fromhex(head):
+            raise BrokenLedgerError(f"two heads of one session at {size} entries")
+
     def learn(self, size: int, root: str, seq: int) -> None:
         """Take in that the session's log had this root at this size.
 
@@ -242,9 +252,8 @@ class _Reading:
                 "closed": bool(closed),
             }:
                 record = self._record(session)
-                record.learn(size, root, entry.seq)
+                record.seal(size, root, head, entry.seq)
                 record.sealed_epoch = max(record.sealed_epoch, epoch)
-                record.heads[size] = bytes.fromhex(head)
                 record.closed_at_size = size if closed else None
             case _:
                 raise BrokenLedgerError("a seal is malformed", path=self._files.log, seq=entry.seq)

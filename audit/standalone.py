@@ -247,7 +247,7 @@ class Host:
     def session(self, session: str) -> Fields:
         """Return what is known of a session."""
         return self.sessions.setdefault(
-            session, {"keys": {}, "roots": {}, "size": 0, "epoch": 0, "pruned": None, "end": 0}
+            session, {"keys": {}, "roots": {}, "heads": {}, "size": 0, "epoch": 0, "pruned": None, "end": 0}
         )
 
     def _learn(self, log: Log, kind: str, body: Fields) -> None:
@@ -276,6 +276,8 @@ class Host:
             known["end"] = body["size"] if body.get("closed") else 0
         if kind == "session.sealed":
             known["epoch"] = max(known["epoch"], body["epoch"])
+            if known["heads"].setdefault(body["size"], body["head"]) != body["head"]:
+                raise BadLogError("a session is sealed with two heads at one size", place)
 
     def _prune(self, known: Fields, body: Fields, place: int) -> None:
         root = Tree(body["size"], tuple(bytes.fromhex(peak) for peak in body["peaks"])).root().hex()

@@ -77,7 +77,7 @@ async def test_a_session_sealed_once_more_as_it_never_was_is_found(
     assert RolledBack not in found
 
 
-@pytest.mark.parametrize("what", ["registered", "sealed", "reopened", "pruned"])
+@pytest.mark.parametrize("what", ["registered", "sealed", "sealed behind another line", "reopened", "pruned"])
 async def test_a_line_that_contradicts_an_earlier_one_is_named(
     kept: tuple[str, str], state: Path, tmp_path: Path, what: str
 ) -> None:
@@ -86,9 +86,11 @@ async def test_a_line_that_contradicts_an_earlier_one_is_named(
     size = max(record.roots)
     head, root = record.heads[size].hex(), record.roots[size].hex()
     second = {"session": SESSION, "epoch": 1, "vkey": STRANGER}
+    seal = {"session": SESSION, "epoch": 1, "size": size, "closed": True}
     lines = {
         "registered": SessionRegistered(**second, grant="none", workspace=None, owner_uid=0),
-        "sealed": SessionSealed(session=SESSION, epoch=1, size=size, root="0" * 64, head=head, closed=True),
+        "sealed": SessionSealed(**seal, root="0" * 64, head=head),
+        "sealed behind another line": SessionSealed(**seal, root=root, head="0" * 64),
         "reopened": SessionReopened(**second, size=size, root=root),
         "pruned": SegmentPruned(
             session=SESSION, size=size, peaks=("0" * 64,) * size.bit_count(), head=head, epoch=1, why="x"
