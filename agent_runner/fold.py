@@ -108,7 +108,6 @@ def read_past(state: Path, session: str) -> Past:
     fold = _Fold(reader)
     for entry, happened in reader.events():
         fold.take(entry, happened)
-        fold.traffic.take(happened)
     return fold.past()
 
 
