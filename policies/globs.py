@@ -1,10 +1,11 @@
 """The one meaning of a glob over workspace paths, for policies and the stage. URL paths are in `urls`.
 
 A pattern and a path are compared in a folded form: Unicode NFC, case folded, invisible characters dropped,
-so that `.ENV`, an NFD name and a name with a zero-width joiner are what they look like. `*` is any run of
-characters within one name (a leading dot included), `?` is one character, `**` as a whole name is any number
-of names, also none. A pattern with a `/` inside is anchored at the workspace's root; one without matches at
-any depth. A slash at the end says nothing. What matches a folder matches everything beneath it.
+so that `.ENV`, an NFD name and a name with a zero-width joiner are what they look like; a name of invisible
+characters alone stays a name. `*` is any run of characters within one name (a leading dot included), `?` is
+one character, `**` as a whole name is any number of names, also none. A pattern with a `/` inside is anchored
+at the workspace's root; one without matches at any depth. A slash at the end says nothing. What matches a
+folder matches everything beneath it.
 """
 
 from __future__ import annotations
@@ -34,11 +35,18 @@ def folded(text: str) -> str:
         text: A name, path or pattern.
 
     Returns:
-        NFC, case folded, without format characters.
+        NFC, case folded, without format characters; a name of nothing else keeps them.
     """
     if text.isascii():
         return text.casefold()
-    visible = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    return "/".join(map(_folded_name, text.split("/")))
+
+
+def _folded_name(name: str) -> str:
+    if name.isascii():
+        return name.casefold()
+    # A name must not vanish: `a//b` has a part that no `*` and no `**` covers, and what is below it is meant.
+    visible = "".join(character for character in name if unicodedata.category(character) != "Cf") or name
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", visible).casefold())
 
 

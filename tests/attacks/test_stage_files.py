@@ -222,7 +222,18 @@ def test_b08_renaming_around_what_is_hidden_or_protected(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize(
-    "spelling", [".env", ".ENV", ".Env", ".e\u200dnv", "sub/.ENV", "vault/", "VAULT/key"]
+    "spelling",
+    [
+        ".env",
+        ".ENV",
+        ".Env",
+        ".e\u200dnv",
+        "sub/.ENV",
+        "vault/",
+        "VAULT/key",
+        "\u200b/.env",
+        "a/\u200b\u2060/.env",
+    ],
 )
 def test_b09_b10_other_spellings_of_a_hidden_name_are_hidden(yard: Yard, spelling: str) -> None:
     """Case, invisible characters, a trailing slash in the pattern."""
