@@ -40,6 +40,7 @@ class SessionRecord:
         size: The largest size known.
         closed_at_size: The size at which it was sealed as closed; None when it was not, or goes on.
         pruned: What was deleted on purpose; None when nothing was.
+        pruned_at: The host's entry that told of it; -1 when nothing was.
         withheld: Commitments whose openings were deleted on purpose.
         sealed_epoch: The last epoch that has sealed; 0 when none has.
     """
@@ -53,6 +54,7 @@ class SessionRecord:
     size: int = 0
     closed_at_size: int | None = None
     pruned: SegmentPruned | None = None
+    pruned_at: int = -1
     withheld: set[str] = field(default_factory=set)
     sealed_epoch: int = 0
 
@@ -101,7 +103,7 @@ class SessionRecord:
         self.sealed.setdefault(size, seq)
         self.size = max(self.size, size)
 
-    def prune(self, event: SegmentPruned) -> None:
+    def prune(self, event: SegmentPruned, seq: int) -> None:
         """Take in what was deleted on purpose.
 
         Raises:
@@ -112,7 +114,7 @@ class SessionRecord:
         before = 0 if self.pruned is None else self.pruned.size
         if self.roots.get(event.size, root) != root or not root or event.size < before:
             raise BrokenLedgerError(f"what is pruned of `{event.session}` is not what was sealed")
-        self.pruned = event
+        self.pruned, self.pruned_at = event, seq
 
 
 @dataclass(slots=True)
@@ -229,7 +231,7 @@ class _Reading:
             case SessionReopened():
                 self._record(event.session).reopen(event, entry.seq)
             case SegmentPruned():
-                self._record(event.session).prune(event)
+                self._record(event.session).prune(event, entry.seq)
             case OpeningWithheld():
                 self._record(event.session).withheld.add(event.commitment)
             case KeyRotated() if before is not None:

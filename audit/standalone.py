@@ -222,6 +222,7 @@ class Host:
         self.roots: dict[int, bytes] = {}
         self.origin = ""
         self.size = 0
+        self.anchored: int | None = None
 
     def read(self) -> None:
         """Read and verify the host's log."""
@@ -284,7 +285,7 @@ class Host:
         smaller = known["pruned"] and body["size"] < known["pruned"]["size"]
         if smaller or known["roots"].get(body["size"], root) != root:
             raise BadLogError("what is pruned is not what was sealed", place)
-        known["pruned"] = body
+        known["pruned"], known["pruned_at"] = body, place
 
 
 class Session:
@@ -329,7 +330,9 @@ class Session:
         if end and end < size:
             raise BadLogError("it stands behind the session's sealed end", end)
         state = "closed" if self.last == "session.closed" and self.sealed == size else "no end recorded"
-        return f"ok: {size} entries, {self.sealed} sealed, {state}"
+        pruned = self.known["pruned"]
+        gone = f", the first {pruned['size']} of them deleted on purpose" if pruned else ""
+        return f"ok: {size} entries{gone}, {self.sealed} sealed, {state}"
 
     def _begin(self, body: Fields, seq: int) -> None:
         if body["session"] != self.session or body["epoch"] != self.epoch + 1:
@@ -385,7 +388,8 @@ def main() -> int:
     folders = {path.name: path for path in (options.folder / "sessions").glob("*") if path.is_dir()}
     for session in [*host.sessions, *sorted(set(folders) - set(host.sessions))]:
         try:
-            say(session, _session_words(options.folder, session, host, folders))
+            words = _session_words(options.folder, session, host, folders)
+            say(session, words + _since(host, session))
         except BadLogError as error:
             place = "" if error.place is None else f" at entry {error.place}"
             say(session, f"BROKEN{place}: {error}")
@@ -410,6 +414,13 @@ def _session_words(folder: pathlib.Path, session: str, host: Host, folders: dict
     return check_session(folders[session], session, known)
 
 
+def _since(host: Host, session: str) -> str:
+    """Say whether entries were deleted that were there when the checkpoint kept elsewhere was made."""
+    known = host.session(session)
+    since = host.anchored is not None and known["pruned"] and known["pruned_at"] >= host.anchored
+    return "; pruned after that checkpoint" if since else ""
+
+
 def _check_trust(host: Host, key: str | None, against: pathlib.Path | None) -> None:
     if key is not None and key.strip() not in host.keys:
         raise BadLogError("the host's log is not signed by the pinned key")
@@ -426,6 +437,7 @@ def _check_trust(host: Host, key: str | None, against: pathlib.Path | None) -> N
             raise BadLogError(
                 f"rolled back or rewritten: it does not contain the checkpoint of {size} entries"
             )
+        host.anchored = int(size)
         return
     raise BadLogError("the checkpoint that was kept elsewhere is signed by an unknown key")
 

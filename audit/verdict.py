@@ -14,14 +14,17 @@ class Intact:
     Attributes:
         entries: How many there are.
         unsealed: How many at the end no seal covers: held by the chain only.
+        pruned: How many at the beginning were deleted on purpose: of them only the proof is there.
     """
 
     entries: int
     unsealed: int
+    pruned: int = 0
 
     def __str__(self) -> str:
+        gone = f", the first {self.pruned} of them deleted on purpose" if self.pruned else ""
         tail = f", the last {self.unsealed} not sealed" if self.unsealed else ""
-        return f"ok: {self.entries} entries{tail}"
+        return f"ok: {self.entries} entries{gone}{tail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +211,16 @@ class Anchored:
     Attributes:
         through: Entries of this log that it covers.
         host_size: Entries of the host's log that it covers.
+        pruned_since: Whether entries were deleted on purpose that were there when it was made.
     """
 
     through: int
     host_size: int
+    pruned_since: bool = False
 
     def __str__(self) -> str:
-        return f"anchored through {self.through} entries by a checkpoint kept elsewhere"
+        since = "; pruned after that checkpoint" if self.pruned_since else ""
+        return f"anchored through {self.through} entries by a checkpoint kept elsewhere{since}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,14 +218,15 @@ def _never_begun(found: Authenticity, walk: Walk, record: SessionRecord) -> Auth
 
 def _walked(walk: Walk, lines: Lines) -> tuple[Integrity, int]:
     """Return what became of the walk, and how many entries there are, with those behind a broken one."""
-    there, broken = walk.chain.size, None
+    pruned, broken = walk.chain.size, None
+    there = pruned
     try:
         for block in lines.blocks():
             there += len(block)
             broken = broken or _fed(walk, block)
     except BrokenLedgerError as error:
         broken = broken or Broken(walk.chain.size, walk.chain.size, str(error), walk.sealed_size)
-    return broken or Intact(walk.chain.size, walk.chain.size - walk.sealed_size), there
+    return broken or Intact(walk.chain.size, walk.chain.size - walk.sealed_size, pruned), there
 
 
 def _fed(walk: Walk, block: list[bytes]) -> Broken | None:
@@ -288,7 +289,8 @@ def _session_freshness(evidence: Evidence, record: SessionRecord) -> Freshness:
     match evidence.freshness:
         case Anchored(host_size=host_size):
             covered = [size for size, seq in record.sealed.items() if seq < host_size]
-            return Anchored(max(covered, default=0), host_size)
+            since = record.pruned_at >= host_size
+            return Anchored(max(covered, default=0), host_size, pruned_since=since)
         case other:
             return other
 

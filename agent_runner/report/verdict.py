@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from audit.verdict import Anchored, Forged, Open, Pinned, SelfClaimed, Unsigned
+from audit.verdict import Anchored, Forged, Intact, Open, Pinned, SelfClaimed, Unsigned
 
 if TYPE_CHECKING:
     from audit.index import HostIndex
@@ -63,26 +63,39 @@ def _words(found: Verification, *, bad: bool) -> tuple[Literal["good", "unsure",
     if bad:
         told = "Something was changed, cut off or cannot be vouched for. Do not rely on this session."
         return "bad", "The ledger does not verify", told
-    running = " The session is still running." if isinstance(found.completeness, Open) else ""
+    besides = _besides(found)
     match found.authenticity:
         case Pinned(key=name):
             anchored = (
                 " and fits the checkpoint kept elsewhere" if isinstance(found.freshness, Anchored) else ""
             )
             told = f"Every entry holds, and the host's log is signed by the pinned key {name}{anchored}."
-            return "good", "The ledger verifies", f"{told}{running}"
+            return "good", "The ledger verifies", f"{told}{besides}"
         case SelfClaimed(key=name):
             told = (
                 f"Every entry holds, and the log is signed by {name}, the key that lay beside it. Nobody had "
-                f"pinned that key, so this shows no more than that nothing was changed without it.{running}"
+                f"pinned that key, so this shows no more than that nothing was changed without it.{besides}"
             )
             return "unsure", "The ledger agrees with itself", told
         case Unsigned(why=why) | Forged(why=why):
             return (
                 "unsure",
                 "The ledger agrees with itself",
-                f"No signature stands behind it: {why}.{running}",
+                f"No signature stands behind it: {why}.{besides}",
             )
+
+
+def _besides(found: Verification) -> str:
+    """Say what the verdict alone would let a reader overlook: more is to come, or something is gone."""
+    told = " The session is still running." if isinstance(found.completeness, Open) else ""
+    match found.integrity, found.freshness:
+        case Intact(pruned=pruned), Anchored(pruned_since=True) if pruned:
+            return (
+                f"{told} The first {pruned} entries were deleted on purpose, after that checkpoint was made."
+            )
+        case Intact(pruned=pruned), _ if pruned:
+            return f"{told} The first {pruned} entries were deleted on purpose."
+    return told
 
 
 def _commands(session: str, key: str) -> tuple[str, ...]:

@@ -16,10 +16,10 @@ from audit.note import SignerKey
 from audit.schema import event_of
 from audit.state import StateFiles
 from audit.verdict import Broken, RolledBack
-from audit.verify import verify_all
+from audit.verify import verify_all, verify_session
 from tests.audit import attacker, third_party
-from tests.audit.forger import OTHER
-from tests.audit.samples import SESSION, Recorder
+from tests.audit.forger import OTHER, Forger
+from tests.audit.samples import SESSION, Recorder, Samples
 
 STRANGER = str(SignerKey.make(f"pairlock/session/{SESSION}/1", b"s" * 32).verifier)
 
@@ -47,8 +47,8 @@ def all_find(state: Path, kept: tuple[str, str], folder: Path) -> dict[str, bool
     }
 
 
-def standalone_says(state: Path, key: str) -> str:
-    command = [sys.executable, "-I", standalone.__file__, str(state), "--key", key]
+def standalone_says(state: Path, key: str, *more: str) -> str:
+    command = [sys.executable, "-I", standalone.__file__, str(state), "--key", key, *more]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
@@ -121,3 +121,36 @@ async def test_what_a_host_lawfully_says_again_contradicts_nothing(
             host.append(SessionReopened(session=SESSION, epoch=2, vkey=str(key), size=size, root=root))
 
     assert all_find(state, kept, tmp_path) == NONE
+
+
+async def test_who_deletes_all_and_writes_on_behind_it_is_told_of(
+    kept: tuple[str, str], state: Path, tmp_path: Path
+) -> None:
+    """All that the checkpoint covers was deleted after it was made: both verifiers say so of that session."""
+    forger, samples = Forger(state), Samples()
+    before, head = forger.chain.copy(), forger.chain.head.hex()
+    size, peaks = before.size, tuple(peak.hex() for peak in before.frontier.peaks)
+    reopened = SessionReopened(
+        session=SESSION,
+        epoch=2,
+        vkey=str(forger.key.verifier),
+        size=size,
+        root=before.frontier.root().hex(),
+    )
+    with HostLog(state) as host:
+        host.append(reopened)
+        host.append(SegmentPruned(session=SESSION, size=size, peaks=peaks, head=head, epoch=1, why="x"))
+    for event in (forger.recovered(), samples.intended(7), samples.finished(7), samples.closed()):
+        forger.add(event)
+    forger.add(forger.seal())
+    attacker.write_lines(forger.path, forger.lines[size:])
+
+    found = verify_session(state, SESSION, pinned_vkey=kept[0], against=kept[1])
+
+    gone = f"ok: {size + 5} entries, the first {size} of them deleted on purpose"
+    assert str(found.integrity) == gone
+    assert str(found.freshness).endswith("; pruned after that checkpoint")
+    (tmp_path / "anchor").write_text(kept[1])
+    told = standalone_says(state, kept[0], "--against", str(tmp_path / "anchor")).splitlines()
+    said = f"{SESSION}: {gone}, {size + 5} sealed, closed; pruned after that checkpoint"
+    assert (said in told, sum("pruned after" in line for line in told)) == (True, 1)

@@ -82,7 +82,7 @@ async def test_old_segments_are_pruned_and_the_rest_still_proves_itself(
 ) -> None:
     await segmented(recorder, samples)
     session = StateFiles(state).session(SESSION)
-    before = len(session.segments())
+    before, size = len(session.segments()), read_index(StateFiles(state)).session(SESSION).size
 
     with HostLog(state) as host:
         gone = prune(host, SESSION, why="older than a year", keep_segments=1)
@@ -90,15 +90,35 @@ async def test_old_segments_are_pruned_and_the_rest_still_proves_itself(
     assert (before > 2, len(session.segments()), gone > 0) == (True, 1, True)
     found = verify_session(state, SESSION)
     assert found.faults() == {}
+    assert str(found.integrity) == f"ok: {size} entries, the first {gone} of them deleted on purpose"
     assert found.completeness == Closed()
     assert SessionReader(state, SESSION).openings.digests()
     pack(state, tmp_path / "b.tar.gz")
-    assert verify_there(unpack(tmp_path / "b.tar.gz", tmp_path), "--key", str(key_of(state)))[0] == 0
+    code, told = verify_there(unpack(tmp_path / "b.tar.gz", tmp_path), "--key", str(key_of(state)))
+    sealed = f"{size} sealed, closed"
+    assert (code, told.splitlines()[1]) == (0, f"{SESSION}: {found.integrity}, {sealed}")
     attacker.write_lines(
         session.segments()[0][1],
         [attacker.edited(line) for line in attacker.read_lines(session.segments()[0][1])][:-1],
     )
     assert verify_session(state, SESSION).faults() != {}
+
+
+async def test_a_prune_is_told_as_later_than_a_checkpoint_or_not(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    """What the checkpoint covered was there when it was made: a reader may ask where it went."""
+    await segmented(recorder, samples)
+    files = StateFiles(state)
+    before = files.checkpoint.read_text()
+
+    with HostLog(state) as host:
+        prune(host, SESSION, why="older than a year", keep_segments=1)
+
+    after = files.checkpoint.read_text()
+    words = [str(verify_session(state, SESSION, against=note).freshness) for note in (before, after)]
+    assert [said.partition("elsewhere")[2] for said in words] == ["; pruned after that checkpoint", ""]
+    assert verify_session(state, SESSION, against=before).faults() == {}
 
 
 async def test_a_session_pruned_whole_is_told_from_one_that_was_deleted(

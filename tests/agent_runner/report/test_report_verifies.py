@@ -19,7 +19,7 @@ from audit.keys import host_vkey
 from audit.openings import without
 from audit.reader import SessionReader
 from audit.state import StateFiles
-from audit.withhold import redact
+from audit.withhold import prune, redact
 from tests.agent_runner.report.reading import Page, page_of, report_of, told
 from tests.agent_runner.report.story import SESSION, begin, ordinary
 
@@ -74,6 +74,25 @@ async def test_a_checkpoint_kept_elsewhere_is_held_against_the_ledger(tmp_path: 
 
     assert same.verdicts["freshness"].startswith("anchored through")
     assert (rolled.level, list(rolled.faults)) == ("bad", ["freshness"])
+
+
+async def test_entries_that_were_deleted_on_purpose_are_told_beside_the_verdict(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    story = begin(state, segment_bytes=20_000)
+    async with story.journal:
+        await story.open("Say it often.")
+        for number in range(60):
+            await story.message("user", f"{number} times")
+    note = report_of(state).verdict.checkpoint
+    with HostLog(state) as host:
+        gone = prune(host, SESSION, why="old", keep_segments=1)
+
+    plain, anchored = report_of(state).verdict, report_of(state, against=note).verdict
+
+    said = f" The first {gone} entries were deleted on purpose"
+    assert gone > 0
+    assert plain.explanation.endswith(f"{said}.")
+    assert anchored.explanation.endswith(f"{said}, after that checkpoint was made.")
 
 
 async def test_an_edited_entry_is_told_on_top_and_in_its_place_and_nothing_behind_it(tmp_path: Path) -> None:
