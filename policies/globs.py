@@ -161,14 +161,15 @@ def _expression(text: str) -> str:
     anchored = len(names) > 1
     chunks = _chunks(names if anchored else ["**", names[0]])
     leading = chunks[0]
-    parts = ["/".join(_segment(name) for name in leading) + "(?=/|$)" if leading else ""]
+    # The very end: `$` would stand before a last newline too, and `.env\n` is another file than `.env`.
+    parts = ["/".join(_segment(name) for name in leading) + r"(?=/|\Z)" if leading else ""]
     for chunk in chunks[1:]:
         if not chunk:
             continue  # a trailing `**`: what is beneath is covered anyway
         body = "/".join(_segment(name) for name in chunk)
         opening = "/" if parts[-1] else ""
         # Atomic: the leftmost place is as good as any later one, so nothing is ever tried twice.
-        parts.append(f"{opening}(?>(?:[^/]+/)*?{body}(?=/|$))")
+        parts.append(rf"{opening}(?>(?:[^/]+/)*?{body}(?=/|\Z))")
     return "".join(parts)
 
 

@@ -64,6 +64,11 @@ TABLE = [
     ("a+b", "a+b", True),
     ("a.b", "axb", False),
     ("a$", "a$", True),
+    (".env", ".env\n", False),
+    ("a/*.pem", "a/x.pem\n", False),
+    (".env*", ".env\n", True),
+    (".env?", ".env\n", True),
+    ("**/.env", "a\n/.env", True),
 ]
 
 

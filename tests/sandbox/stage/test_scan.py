@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sandbox.stage.layout import PathMatcher
 
 NAMES = st.text(
-    alphabet=st.sampled_from(string.ascii_letters[:3] + "AÉé.k\u200d\u0301\u0130ß"), min_size=1, max_size=5
+    alphabet=st.sampled_from(string.ascii_letters[:3] + "AÉé.k\u200d\u0301\u0130ß\n"), min_size=1, max_size=5
 ).filter(lambda name: name not in {".", ".."})
 PATTERN_NAMES = st.text(alphabet=st.sampled_from("abAEÉé.k*?ß"), min_size=1, max_size=5) | st.just("**")
 
@@ -62,6 +62,8 @@ def meant_by(matcher: PathMatcher, path: str) -> bool:
 @example(patterns=["\u00e9*"], path="e\u0301a")
 @example(patterns=["a*k?b"], path="akkb")
 @example(patterns=["ss"], path="\u00df")
+@example(patterns=["a.k"], path="a.k\n")
+@example(patterns=["*k"], path="\u200d/ak\n")
 def test_no_name_is_ruled_out_that_a_glob_means(patterns: list[str], path: str) -> None:
     """A path that belongs to a set has a part, itself or above, which the quick test does not rule out."""
     try:
