@@ -43,7 +43,7 @@ class AppendFile:
             raise spoken(error, path) from error
         self._name = str(path)
         self.size = found.st_size
-        self._identity = (found.st_dev, found.st_ino)
+        self._device, self._inode = found.st_dev, found.st_ino
         self._reserved_to = 0
 
     def append(self, content: bytes, *, closing: bool = False) -> None:
@@ -59,7 +59,7 @@ class AppendFile:
         """
         if self._dead is not None:
             raise LedgerDeadError(f"`{self.path.name}` is no longer written: {self._dead}")
-        if not closing:
+        if not closing and self.size + len(content) + self._reserve_bytes > self._reserved_to:
             self._reserve(len(content))
         try:
             self._write(content)
@@ -140,15 +140,17 @@ class AppendFile:
         )
 
     def _check_place(self) -> None:
-        """Check that the bytes went to the file that bears the name, and that nobody else wrote there."""
-        held = os.fstat(self._descriptor)
+        """Check that the bytes went to the file that bears the name, and that nobody else wrote there.
+
+        While the name leads to the very file that is open, its size is that of the open one.
+        """
         try:
             named = os.lstat(self._name)
         except OSError as error:
             raise self._died(LedgerLostError(f"`{self.path.name}` was unlinked under its writer")) from error
-        if (named.st_dev, named.st_ino) != self._identity:
+        if named.st_ino != self._inode or named.st_dev != self._device:
             raise self._died(LedgerLostError(f"`{self.path.name}` was replaced under its writer"))
-        if held.st_size != self.size:
+        if named.st_size != self.size:
             raise self._died(LedgerLostError(f"`{self.path.name}` was changed by another writer"))
 
     def _died(self, error: LedgerError) -> LedgerError:

@@ -22,6 +22,9 @@ class Urgency(Enum):
     CLOSING = "closing"
 
 
+_LAZY = Urgency.LAZY  # asking an enumeration for a member takes time, at every entry
+
+
 @dataclass(slots=True, kw_only=True)
 class Waiting:
     """A line that waits to be written.
@@ -45,7 +48,8 @@ class Batch:
     """What waits, in order; put in by one thread, taken out by another."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._lines: list[Waiting] = []
         self._size = 0
         self._urgent = False
@@ -59,13 +63,13 @@ class Batch:
             line: The line.
             wake: Whether to wake whoever waits; False when the caller is about to take it out itself.
         """
-        with self._changed:
+        with self._lock:
             first = not self._lines
             if first:
                 self._since = time.monotonic()
             self._lines.append(line)
             self._size += len(line.rest)
-            self._urgent = self._urgent or line.urgency is not Urgency.LAZY
+            self._urgent = self._urgent or line.urgency is not _LAZY
             if wake and (first or self._is_due()):
                 self._changed.notify()
 
@@ -101,7 +105,7 @@ class Batch:
         Args:
             lazy_too: Whether lines that could wait a little longer are taken as well.
         """
-        with self._changed:
+        with self._lock:
             if not lazy_too and not self._is_due():
                 return []
             lines, self._lines = self._lines, []

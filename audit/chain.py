@@ -85,8 +85,28 @@ def encode_rest(*, at: str, mono_us: int, kind: str, version: int, body: object)
         version: The version of the type's schema.
         body: Fields that ``hostile.mark`` has been over.
     """
-    fields = {"at": at, "mono": mono_us, "type": kind, "v": version, "body": body}
-    return orjson.dumps(fields, default=_fields_within, option=orjson.OPT_STRICT_INTEGER)
+    return b"%b%b}" % (line_start(at=at, mono_us=mono_us, kind=kind, version=version), encode_body(body))
+
+
+def line_start(*, at: str, mono_us: int, kind: str, version: int) -> bytes:
+    """Return what stands between a line's predecessor and its body, as the beginning of an object.
+
+    Args:
+        at: The wall clock, spelled: no character of it needs an escape.
+        mono_us: The monotonic clock, in microseconds.
+        kind: The entry's type: a name of the schema, of which no character needs an escape either.
+        version: The version of the type's schema.
+    """
+    return f'{{"at":"{at}","mono":{mono_us},"type":"{kind}","v":{version},"body":'.encode("ascii")
+
+
+def encode_body(body: object) -> bytes:
+    """Return the fields of an event, encoded.
+
+    Args:
+        body: Fields that ``hostile.mark`` has been over, or that need no mark.
+    """
+    return orjson.dumps(body, default=_fields_within, option=orjson.OPT_STRICT_INTEGER)
 
 
 def _fields_within(value: object) -> object:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import orjson
 
-from audit.chain import LONGEST_LINE, encode_rest
+from audit.chain import LONGEST_LINE, encode_body, line_start
 from audit.clock import Clock, spell
 from audit.fields import Event, Part
 from audit.hostile import Own, is_plain, mark
@@ -45,24 +45,21 @@ class Encoder:
         Args:
             event: What to remember; no value in it can make this fail.
         """
-        at, mono_us = self._spelled(self._clock.wall_us()), self._clock.monotonic_us()
-
-        def rest_with(body: object) -> bytes:
-            return encode_rest(at=at, mono_us=mono_us, kind=event.kind, version=event.version, body=body)
-
-        body: object = None
-        rest = _quickly(rest_with, event)
-        if rest is None:
-            body = mark(_fields_of(event))
-            rest = rest_with(body)
-        if self._redactor is not None and self._redactor.touches(rest):
-            body = self._redactor.marked(mark(_fields_of(event)))
-            rest = rest_with(body)
-        if len(rest) + _ROOM_FOR_OPENING <= LONGEST_LINE:
-            return rest, None
-        raw = orjson.dumps(mark(_fields_of(event)) if body is None else body)
-        opening = commit(raw, random=self._random)
-        return rest_with({OVERFLOW: opening.commitment.model_dump()}), opening
+        start = line_start(
+            at=self._spelled(self._clock.wall_us()),
+            mono_us=self._clock.monotonic_us(),
+            kind=event.kind,
+            version=event.version,
+        )
+        body = _quickly(event)
+        if body is None:
+            body = encode_body(mark(_fields_of(event)))
+        if self._redactor is not None and self._redactor.touches(body):
+            body = encode_body(self._redactor.marked(mark(_fields_of(event))))
+        if len(start) + len(body) + _ROOM_FOR_OPENING <= LONGEST_LINE:
+            return b"%b%b}" % (start, body), None
+        opening = commit(body, random=self._random)
+        return b"%b%b}" % (start, encode_body({OVERFLOW: opening.commitment.model_dump()})), opening
 
     def _spelled(self, wall_us: int) -> str:
         """Return the time, spelling its whole second only when that has changed."""
@@ -72,18 +69,18 @@ class Encoder:
         return f"{self._second_spelled}{wall_us % 1_000_000:06d}Z"
 
 
-def _quickly(rest_with: Callable[[object], bytes], event: Event) -> bytes | None:
-    """Return the encoded rest of an event that needs no marks; None when it may need some.
+def _quickly(event: Event) -> bytes | None:
+    """Return the encoded body of an event that needs no marks; None when it may need some.
 
     The schema's own fields are text, small integers and groups of them; only what is declared as `Values` can
     hold anything else.
     """
     fields = event.__dict__
     for value in fields.values():
-        if not (type(value) in _SURE or isinstance(value, Part) or is_plain(value)):
+        if type(value) not in _SURE and not isinstance(value, Part) and not is_plain(value):
             return None
     try:
-        return rest_with(fields)
+        return encode_body(fields)
     except orjson.JSONEncodeError:
         return None  # a lone surrogate, or an integer too large
 

@@ -29,6 +29,7 @@ from audit.writer import Writer
 __all__ = ["Journal", "Receipt", "Registration"]
 
 _MOST_LAZY = 1024
+_SYNC, _CLOSING = Urgency.SYNC, Urgency.CLOSING  # looked at for every entry
 
 
 class Journal:
@@ -171,7 +172,7 @@ class Journal:
         Raises:
             LedgerError: When it cannot be written. Nothing further may be done, then.
         """
-        return await self._sent(event, Urgency.SYNC)
+        return await self._sent(event, _SYNC)
 
     async def close(self, event: SessionClosed) -> Receipt:
         """Remember the session's end and seal it; on a full disk this still finds room.
@@ -184,7 +185,7 @@ class Journal:
         """
         had_ended = self._ended
         try:
-            return await self._sent(event, Urgency.CLOSING)
+            return await self._sent(event, _CLOSING)
         except LedgerError:
             self._ended = had_ended
             raise
@@ -202,13 +203,13 @@ class Journal:
         """
         self._lazy += 1
         if self._lazy >= _MOST_LAZY:
-            await self._sent(event, Urgency.SYNC)
+            await self._sent(event, _SYNC)
             return
         self._writer(closing=False).put(self._waiting_line(event, Urgency.LAZY))
         await asyncio.sleep(0)
 
     async def _sent(self, event: Event, urgency: Urgency) -> Receipt:
-        writer = self._writer(closing=urgency is Urgency.CLOSING)
+        writer = self._writer(closing=urgency is _CLOSING)
         self._lazy = 0
         line = self._waiting_line(event, urgency)
         if not self._waiting:
@@ -233,7 +234,7 @@ class Journal:
         writer = self._opened().writer
         if self._ended:
             raise LedgerDeadError("nothing more is recorded: the session has recorded its end")
-        refusal = writer.refusal(closing=closing)
+        refusal = None if writer.error is None else writer.refusal(closing=closing)
         if refusal is not None:
             raise LedgerDeadError(f"nothing more is recorded: {refusal}") from refusal
         self._ended = closing  # INVARIANT: nothing is put in behind the end, not even while that is written
@@ -246,12 +247,9 @@ class Journal:
 
 
 async def _written(writer: Writer, line: Waiting) -> Receipt:
-    """Return the receipt of a line that was put in, once it is durable.
+    """Return the receipt of a line that was put in, once it is durable; raise why it was not written.
 
     All that is put in during one turn of the loop goes into one write, which the first to come back does.
-
-    Raises:
-        LedgerError: When it was not written.
     """
     try:
         await asyncio.sleep(0)

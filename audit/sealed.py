@@ -111,16 +111,21 @@ class SealedFile:
         self._table.close()
         self._file.close()
 
+    @property
+    def is_sealed(self) -> bool:
+        """Tell whether a seal covers every line."""
+        return not self._unsealed
+
     def seal_at(self) -> float | None:
         """Return the time of the monotonic clock at which a seal is due; None when all is sealed."""
         return self._sealed_at + self._sealing.seconds if self._unsealed else None
 
     def seal_is_due(self) -> bool:
         """Tell whether enough is unsealed, or has been for long enough."""
-        if not self._unsealed:
-            return False
-        late = time.monotonic() >= self._sealed_at + self._sealing.seconds
-        return late or self._unsealed >= self._sealing.entries
+        sealing = self._sealing
+        if self._unsealed >= sealing.entries:
+            return True
+        return self._unsealed > 0 and time.monotonic() >= self._sealed_at + sealing.seconds
 
     def write(self, lines: list[Waiting], *, closing: bool = False) -> list[Receipt]:
         """Write lines, and a seal where one is due, with one write and one sync.
@@ -135,7 +140,7 @@ class SealedFile:
             LedgerError: When it cannot be written.
         """
         self._keep_openings(lines)
-        seq, head = self._size, self._chain.head
+        seq, head = self._chain.size + len(self._leaves), self._chain.head
         out: list[bytes] = []
         leaves: list[bytes] = []
         for line in lines:
@@ -169,10 +174,6 @@ class SealedFile:
         self._file.append(draft.add(self._seal(draft)) + b"\n", closing=True)
         self._chain, self._leaves = draft, []
         self._sealed(draft, closed=self._closed)
-
-    @property
-    def _size(self) -> int:
-        return self._chain.size + len(self._leaves)
 
     def _drafted(self, leaves: list[bytes]) -> Chain:
         """Return the chain with everything written so far, and with leaves that are about to be."""

@@ -21,6 +21,7 @@ from audit.host import HostLog, Receipt
 from audit.host_seals import HostSeals
 from audit.sealed import End, SealedFile, Sealing
 
+_LAZY, _CLOSING = Urgency.LAZY, Urgency.CLOSING  # looked at for every entry
 QUICK_SECONDS = 0.025
 WARY_TIMES = 40.0
 """How many times as long as a slow write took nobody then writes in their own turn: while a disk is slow, a
@@ -80,7 +81,7 @@ class Writer:
 
     def put(self, line: Waiting) -> None:
         """Hand a line over, for `write_now` or the thread to write; a lazy one has time."""
-        self._batch.put(line, wake=line.urgency is Urgency.LAZY)
+        self._batch.put(line, wake=line.urgency is _LAZY)
 
     def write_now(self) -> bool:
         """Write what waits in this thread, if the disk was quick of late and nobody else is at it.
@@ -92,7 +93,7 @@ class Writer:
             self._batch.wake()
             return False
         try:
-            was_sealed = self.file.seal_at() is None
+            was_sealed = self.file.is_sealed
             self._flush(self._batch.take())
         finally:
             self._turn.release()
@@ -133,24 +134,26 @@ class Writer:
         return self.file.seal_at() if self.error is None else None
 
     def _flush(self, lines: list[Waiting]) -> None:
-        closing = [line for line in lines if line.urgency is Urgency.CLOSING]
-        ordinary = [line for line in lines if line.urgency is not Urgency.CLOSING]
+        closing = [line for line in lines if line.urgency is _CLOSING]
+        if not closing:
+            self._attempt(lines)
+            return
+        ordinary = [line for line in lines if line.urgency is not _CLOSING]
         try:
-            if ordinary or not closing:
+            if ordinary:
                 self._attempt(ordinary)
         finally:
-            if closing:
-                self._attempt(closing, closing=True)
+            self._attempt(closing, closing=True)
 
     def _attempt(self, lines: list[Waiting], *, closing: bool = False) -> None:
-        refusal = self.refusal(closing=closing)
-        answers: list[Receipt | LedgerError]
+        refusal = None if self.error is None else self.refusal(closing=closing)
+        answers: Sequence[Receipt | LedgerError]
         if refusal is not None:
             answers = [refusal] * len(lines)
         else:
             began = time.monotonic()
             try:
-                answers = [*self.file.write(lines, closing=closing)]
+                answers = self.file.write(lines, closing=closing)
             except (LedgerError, OSError) as error:
                 self._failed(error)
                 answers = [self.error or LedgerDeadError("the ledger has failed")] * len(lines)
@@ -158,21 +161,22 @@ class Writer:
                 self._failed(LedgerDeadError(f"a write was broken off by {type(error).__name__}"))
                 self._answer(lines, [self.error or LedgerDeadError("the ledger has failed")] * len(lines))
                 raise
-            self._look_at_the_clock(began)
+            now = time.monotonic()
+            if now - began >= QUICK_SECONDS:
+                self._be_wary(now, now - began)
         self._answer(lines, answers)
 
     def _answer(self, lines: list[Waiting], answers: Sequence[Receipt | LedgerError]) -> None:
+        asked = []
         for line, answer in zip(lines, answers, strict=True):
-            line.answer = answer
-        asked = [line for line in lines if line.asker is not None]
+            line.answer = answer  # before anybody looks for the asker
+            if line.asker is not None:
+                asked.append(line)
         if asked:
             self._tell.answered(asked)
 
-    def _look_at_the_clock(self, began: float) -> None:
-        now = time.monotonic()
-        took = now - began
-        if took >= QUICK_SECONDS:
-            self._in_turn_from = max(self._in_turn_from, now + min(WARY_SECONDS, WARY_TIMES * took))
+    def _be_wary(self, now: float, took: float) -> None:
+        self._in_turn_from = max(self._in_turn_from, now + min(WARY_SECONDS, WARY_TIMES * took))
 
     def _seal_the_rest(self) -> None:
         if self.refusal(closing=True) is not None:
