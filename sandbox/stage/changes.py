@@ -149,8 +149,8 @@ class _Comparison:
         try:
             if kind is EntryKind.FILE:
                 digest = self.stage.base_digest(path)
-            elif kind is EntryKind.SYMLINK and (source := self.stage.base_source(path)) is not None:
-                target = source.readlink(path)
+            elif kind is EntryKind.SYMLINK:
+                target = self.stage.base_target(path)
         except PathRefusedError:  # the user put something else there: a conflict, told below
             pass
         return Side(kind=kind, mode=seen.permissions, size=seen.size, digest=digest, target=target)

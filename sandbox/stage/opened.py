@@ -59,10 +59,24 @@ class OpenStage:
         if known := self.hashes.get(path):
             return known
         source = self.base_source(path)
-        if source is None:
+        digest = "" if source is None else digest_of(source, path)
+        if not self._stood_still(path, source):
             return ""
-        self.hashes[path] = digest_of(source, path)
-        return self.hashes[path]
+        self.hashes[path] = digest
+        return digest
+
+    def base_target(self, path: str) -> str:
+        """Return where a symlink pointed when the session started; `""` where nobody knows it."""
+        source = self.base_source(path)
+        target = "" if source is None else source.readlink(path)
+        return target if self._stood_still(path, source) else ""
+
+    def _stood_still(self, path: str, source: Beneath | None) -> bool:
+        """Tell whether what was read from `source` is the base: a user may have saved just before."""
+        if source is not self.live:
+            return source is not None
+        now = self.live_seen(path)
+        return now is not None and untouched(self.record[path], now)
 
     def base_source(self, path: str) -> Beneath | None:
         """Return the folder that still holds `path` as it was; None when the user changed it."""

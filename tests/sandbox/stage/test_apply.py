@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sandbox.stage.apply import apply_changes
+from sandbox.stage.beneath import Beneath
 from sandbox.stage.changes import Change, ChangeKind, compute_changes
 from sandbox.stage.layout import MatchNothing
 from sandbox.stage.opened import open_stage
@@ -14,6 +16,7 @@ from sandbox.stage.verdict import Refusal, decide
 from tests.sandbox.stage.applying import apply, names, reasons, staged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from conftest import Yard
@@ -207,6 +210,55 @@ def test_what_the_user_changed_after_the_review_is_a_conflict(yard: Yard) -> Non
     assert reasons(result) == {"a": "conflict", "n": "conflict"}
     assert result.applied == ("b",)
     assert [(yard.workspace / name).read_text() for name in "abn"] == ["user", "agent", "user"]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedInto(Beneath):
+    """The user's folder, where the user saves just when the content of a path is about to be read."""
+
+    save: Callable[[str], None] = field(kw_only=True)
+
+    @contextmanager
+    def file(self, path: str) -> Iterator[int]:
+        """Open it after the user's save."""
+        self.save(path)
+        with Beneath.file(self, path) as descriptor:
+            yield descriptor
+
+    def readlink(self, path: str) -> str:
+        """Read it after the user's save."""
+        self.save(path)
+        return Beneath.readlink(self, path)
+
+
+def test_a_save_while_the_base_is_read_is_a_conflict_and_not_the_base(yard: Yard) -> None:
+    """The content read was the user's new one: taken for the base, it would be overwritten without a word."""
+    yard.fill({"a": "1", "b": "1"})
+    (yard.workspace / "link").symlink_to("a")
+
+    def agent(inside: Path) -> None:
+        yard.fill({"a": "agent", "b": "agent"}, below=inside)
+        (inside / "link").unlink()
+        (inside / "link").symlink_to("agent")
+
+    def save(path: str) -> None:
+        if path == "a":
+            yard.fill({"a": "user"})
+        if path == "link":
+            (yard.workspace / "link").unlink()
+            (yard.workspace / "link").symlink_to("user")
+
+    staged(yard, agent)
+    with open_stage(yard.session) as stage:
+        live = SavedInto(stage.live.root, stage.live.name, save=save)
+        shown = {c.path: c.conflict for c in compute_changes(replace(stage, live=live)).changes}
+
+    result = apply(yard)
+
+    assert shown == {"a": "it was changed meanwhile", "b": "", "link": "it was changed meanwhile"}
+    assert reasons(result) == {"a": "conflict", "link": "conflict"}
+    assert ((yard.workspace / "a").read_text(), (yard.workspace / "b").read_text()) == ("user", "agent")
+    assert (yard.workspace / "link").readlink().name == "user"
 
 
 def test_a_change_in_conflict_is_refused_before_anything_is_prepared() -> None:

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from policies.errors import BadValueError
+from policies.files_block import FilesBlock
 from policies.globs import Glob
-from policies.policy import FilesBlock
 from sandbox.stage.base import load_record
 from sandbox.stage.lastnames import LastNames
 from sandbox.stage.matching import Globs, HiddenBy
