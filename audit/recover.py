@@ -95,8 +95,11 @@ def kept_segments(files: SessionFiles, record: SessionRecord) -> list[tuple[int,
 
 def _first_place(path: Path) -> int:
     """Return the place that a file's first line claims; that of no entry where it claims none."""
-    with opened(path) as file:
-        claimed = _PLACE.match(file.read(_PLACE_BYTES))
+    try:
+        with opened(path) as file:
+            claimed = _PLACE.match(file.read(_PLACE_BYTES))
+    except BrokenLedgerError:
+        return sys.maxsize  # it counts as kept, and whoever reads on from there tells what it is
     return int(claimed[1]) if claimed else sys.maxsize
 
 

@@ -73,8 +73,7 @@ def seen(
         BrokenLedgerError: At the first line that does not hold.
     """
     if processes is None:
-        large = sum(path.stat().st_size for path in paths) > LARGE_BYTES
-        processes = helpers() if large else 1
+        processes = helpers() if _are_large(paths) else 1
     done, passed = 0, -1
     if processes > 1 and len(paths) > 1 and search.record.vkeys:
         for found in ahead(search, skim, paths, processes):
@@ -86,6 +85,14 @@ def seen(
     for found in search.through(Lines(paths[done:]), skim):
         if found[0] > passed:
             yield found
+
+
+def _are_large(paths: Sequence[Path]) -> bool:
+    """Tell whether helpers are worth their start; where a file is odd, whoever reads it tells so."""
+    try:
+        return sum(path.lstat().st_size for path in paths) > LARGE_BYTES
+    except OSError:
+        return False
 
 
 def ahead(search: Search, skim: Skim, paths: Sequence[Path], processes: int) -> Iterator[Seen | None]:

@@ -1,20 +1,25 @@
 """Whatever reads the log verifies it; a query finds what is there, and nothing hides from it."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from audit import search
 from audit.chain import Entry
 from audit.compare import compare
 from audit.errors import BadFilterError, BrokenLedgerError, UnknownSessionError
 from audit.event import ActionIntended, SessionOpened
+from audit.host import HostLog
 from audit.index import read_index
 from audit.keys import redaction_key
 from audit.query import Found, parse_filter, query, query_session, with_secret
 from audit.reader import BrokenEntry, SessionReader, resolve_id
-from audit.state import StateFiles
+from audit.state import SessionFiles, StateFiles
+from audit.verify import verify_all
+from audit.withhold import prune
 from tests.audit import attacker
 from tests.audit.samples import SECRET, SESSION, Recorder, Samples
 
@@ -69,6 +74,42 @@ async def test_a_query_stops_at_a_broken_entry_too(recorder: Recorder, state: Pa
     *_, last = query_session(state, SESSION, parse_filter("type=session.closed"))
 
     assert isinstance(last, BrokenEntry)
+
+
+def dangling(session: SessionFiles) -> None:
+    """Let a link to nowhere lie beside the session's file."""
+    session.folder.joinpath("events.jsonl.1").symlink_to("/nowhere")
+
+
+def pruned_and_dangling(session: SessionFiles) -> None:
+    """Let a link to nowhere lie where a pruned session's file was."""
+    with HostLog(session.folder.parent.parent) as host:
+        prune(host, SESSION, why="old")
+    dangling(session)
+
+
+@pytest.mark.parametrize("large_bytes", [search.LARGE_BYTES, 0])
+@pytest.mark.parametrize("attack", [dangling, pruned_and_dangling])
+async def test_a_link_among_a_sessions_files_is_told_and_keeps_nobody_from_other_sessions(
+    recorder: Recorder,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    attack: Callable[[SessionFiles], None],
+    large_bytes: int,
+) -> None:
+    await recorder.whole(actions=3)
+    await recorder.whole(OTHER, actions=3)
+    monkeypatch.setattr(search, "LARGE_BYTES", large_bytes)
+
+    attack(StateFiles(state).session(SESSION))
+
+    asked = [*query(state, parse_filter("type=session.closed"))]
+    told = [one.entry for one in asked if one.session == SESSION]
+    others = [one.entry for one in asked if one.session == OTHER]
+    assert isinstance(told[-1], BrokenEntry)
+    assert told[-1].why == "`events.jsonl.1` is a symbolic link"
+    assert [isinstance(entry, Entry) for entry in others] == [True]
+    assert [bool(found.faults()) for found in verify_all(state)] == [False, True, False]
 
 
 async def test_filters(recorder: Recorder, state: Path, samples: Samples) -> None:
