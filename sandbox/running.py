@@ -99,6 +99,8 @@ class Running:
         """
         async with self._link.open("process.spawn", self._arguments) as stream:
             self._stream = stream
+            if self._is_stopped:  # before it was started
+                stream.cancel()
             return await carry_out(
                 stream,
                 body=self._stdin,
@@ -110,5 +112,5 @@ class Running:
     def stop(self) -> None:
         """Have it ended, with everything that it started: SIGTERM, and SIGKILL a second later."""
         if self._stream is not None and not self._is_stopped:
-            self._is_stopped = True
             self._stream.cancel()
+        self._is_stopped = True

@@ -88,10 +88,16 @@ class Job:
 
     async def stop(self) -> None:
         """End it, with everything that it started."""
-        if self._running is not None and self.is_running:
-            self.was_stopped = True
-            self._running.stop()
+        if self.request_stop():
             await self.wait(STOP_SECONDS)
+
+    def request_stop(self) -> bool:
+        """Have it ended without waiting, and say whether there was anything to end."""
+        if self._running is None or not self.is_running:
+            return False
+        self.was_stopped = True
+        self._running.stop()
+        return True
 
     async def _to_its_end(self, running: Running) -> None:
         try:
@@ -152,27 +158,30 @@ class Jobs:
             raise ActionError(
                 "busy", f"{MOST_RUNNING} programs run in the background already", hint="`run stop` ends one"
             )
+        # INVARIANT: counted and numbered before anything is waited for, so that starts at once neither
+        # are more than may run nor share a number, and `stop_all` finds each.
         job = Job(self._last + 1, argv, self._monotonic)
         job.start(running(job.take))
+        self._last = job.number
+        self._jobs[job.number] = job
         try:
             await job.wait(START_SECONDS)
-        except asyncio.CancelledError:
-            self._jobs[job.number] = job  # so that `stop_all` finds it
+        except asyncio.CancelledError:  # whoever started it has gone, and nobody was told its number
+            job.request_stop()
             raise
-        if isinstance(job.error, OperationFailedError):
-            raise ActionError(job.error.code, job.error.reason) from job.error
         if job.error is not None:
+            self._jobs.pop(job.number, None)
+            if isinstance(job.error, OperationFailedError):
+                raise ActionError(job.error.code, job.error.reason) from job.error
             raise job.error
-        self._remember(job)
+        self._forget()
         return job
 
     async def stop_all(self) -> None:
         """End those that run, with everything that they started."""
         await asyncio.gather(*(job.stop() for job in self._jobs.values()))
 
-    def _remember(self, job: Job) -> None:
-        self._last = job.number
-        self._jobs[job.number] = job
+    def _forget(self) -> None:
         ended = [known.number for known in self.all if not known.is_running]
         for number in ended[: max(0, len(self._jobs) - MOST_KEPT)]:
             del self._jobs[number]

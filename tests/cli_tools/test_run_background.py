@@ -140,6 +140,52 @@ async def test_at_most_eight_run_and_only_the_end_of_an_output_is_kept(
     assert "bytes 0 to 4000 are no longer kept" in kept.text
 
 
+async def sleeping(door: Door) -> int:
+    """Return how many programs sleep inside."""
+    seen = await door.tool("run", argv=["sh", "-c", "cat /proc/[0-9]*/comm | grep -c sleep; true"])
+    return int(seen.text.splitlines()[0])
+
+
+async def test_programs_started_at_once_have_numbers_of_their_own_a_bound_and_an_end(place: Path) -> None:
+    """Programs call `run --background` as many at once as they like; the end of a session ends each."""
+    async with open_door(place, POLICY) as door:
+        seen = await asyncio.gather(*(door.tool("run", **background("sleep", "300")) for _ in range(12)))
+        before = await sleeping(door)
+        await door.gate.close()
+        after = await sleeping(door)
+
+    started = [one.text.split()[1] for one in seen if one.kind == "done"]
+    assert sorted(started) == [str(number) for number in range(1, 9)]
+    assert [one.code for one in seen if one.kind != "done"] == ["busy"] * 4
+    assert (before, after) == (8, 0)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 200])
+async def test_a_program_whose_caller_goes_while_it_starts_is_ended_and_the_next_one_is_not(
+    place: Path, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """Gone before the guest is told, while it is, and once the program runs."""
+    async with open_door(place, POLICY) as door:
+        kept, sandbox = door.gate._jobs, door.sandbox
+        monkeypatch.setattr(jobs, "START_SECONDS", 60.0)
+        argv = ("sleep", "300")
+        starting = asyncio.create_task(kept.start(argv, lambda take: sandbox.running(argv, take=take)))
+        for _ in range(turns + 1):
+            await asyncio.sleep(0.001 if turns > 3 else 0)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        monkeypatch.setattr(jobs, "START_SECONDS", 0.2)
+        twin = await door.tool("run", **background("sleep", "301"))
+        await until(door, "run status 1", "was stopped")
+        standing = await door.line("run status")
+        left = await sleeping(door)
+
+    assert starting.cancelled()
+    assert twin.text.splitlines()[0] == "job 2 was started in the background"
+    assert standing.text.splitlines()[1].endswith("runs: sleep 301")
+    assert left == 1
+
+
 async def test_output_of_background_programs_counts_towards_the_sessions_bound_at_once(place: Path) -> None:
     """No action in the foreground, not even a look at the job, has to come in between."""
     async with open_door(place, POLICY) as door:
