@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from agent_runner.errors import InvalidInputError
 from policies.errors import PolicyError
 from policies.units import parse_count, parse_duration, parse_size
+from sandbox.egress.rules import Limits, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from policies.network_block import EgressRule
     from policies.policy import Policy
+    from sandbox.egress.rules import Crossed
 
 _MICROS: Final = 1_000_000
 _DOLLARS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
@@ -105,6 +108,32 @@ def policy_of_limits(policy: Policy, limits: BudgetLimits) -> Policy:
         }
         changed["network"] = policy.network.model_copy(update={"limits": across.model_copy(update=crossing)})
     return policy.replaced(**changed)
+
+
+def less_crossed(policy: Policy, crossed: Mapping[str, Crossed]) -> Policy:
+    """Return a policy whose egress rules have what is left of their own limits.
+
+    Args:
+        policy: The policy.
+        crossed: Rule -> what went through under it already.
+    """
+    if policy.network is None:
+        return policy
+    allow = tuple(_rule_left(rule, crossed) for rule in policy.network.allow)
+    return policy.replaced(network=policy.network.model_copy(update={"allow": allow}))
+
+
+def _rule_left(rule: EgressRule, crossed: Mapping[str, Crossed]) -> EgressRule:
+    through = crossed.get(Rule.of(rule, Limits()).name)
+    if through is None:
+        return rule
+    bounds = ((name, getattr(rule.limits, name)) for name in ("sent_bytes", "received_bytes", "requests"))
+    left = {
+        name: type(bound)(max(0, bound - getattr(through, name)))
+        for name, bound in bounds
+        if bound is not None
+    }
+    return rule.model_copy(update={"limits": rule.limits.model_copy(update=left)})
 
 
 def parse_budget(words: str) -> BudgetLimits:

@@ -10,7 +10,7 @@ from cli_tools.gate import Gate
 from cli_tools.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections import Counter
 
     from agent_runner.backends.backend import Call
     from agent_runner.fold import Past, Unsettled
@@ -34,16 +34,16 @@ class ContinuedRecord(Record):
 
 
 class ContinuedGate(Gate):
-    """Count calls from where they were: a `max_calls` holds for the session's whole life.
+    """Count calls from where they were: a `max_calls` holds for a session's whole life and those below it.
 
     Args:
-        calls: Command -> how often it was allowed before.
+        calls: Command -> how often it was allowed before; those of sessions below count there too.
         rooms: As for `Gate`.
     """
 
-    def __init__(self, *, calls: Mapping[str, int], **rooms: Any) -> None:
+    def __init__(self, *, calls: Counter[str], **rooms: Any) -> None:
         super().__init__(**rooms)
-        self._calls.update(calls)
+        self._calls = calls
 
 
 async def settle(journal: Journal, transcript: Transcript, past: Past) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from agent_runner.budget import Used
-from agent_runner.budget_limits import limits_of_policy, policy_of_limits
+from agent_runner.budget_limits import less_crossed, limits_of_policy, policy_of_limits
 from agent_runner.descent import Descent, line_of
 from agent_runner.errors import RunnerError
 from agent_runner.ids import new_session_id
@@ -26,16 +26,19 @@ from policies.source import parse_policy
 from sandbox.stage.errors import StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections import Counter
+    from collections.abc import Awaitable, Callable, Mapping
 
     from agent_runner.approvals import Asker
     from agent_runner.budget import Budget
     from agent_runner.budget_limits import BudgetLimits
     from agent_runner.request import SessionRequest, SessionResult
+    from agent_runner.traffic import Traffic
     from agent_runner.transcript import Watcher
     from audit.journal import Journal
     from cli_tools.delegate import Errand
     from policies.policy import Policy
+    from sandbox.egress.rules import Crossed
 
 DEEPEST: Final = 2
 """Sessions above one another below the one that a person started."""
@@ -60,6 +63,8 @@ class Delegating:
         session: Its id.
         journal: Its ledger.
         budget: Its budget.
+        calls: How often its commands were allowed, there and below.
+        traffic: What crossed its gates, and those below.
         asker: Who answers its questions, and those of the sessions below it.
         start: Runs a session to its end.
     """
@@ -71,6 +76,8 @@ class Delegating:
         journal: Journal,
         budget: Budget,
         *,
+        calls: Counter[str],
+        traffic: Traffic,
         asker: Asker,
         start: Callable[[SessionRequest], Awaitable[SessionResult]],
     ) -> None:
@@ -78,6 +85,8 @@ class Delegating:
         self._session = session
         self._journal = journal
         self._budget = budget
+        self._calls = calls
+        self._traffic = traffic
         self._asker = asker
         self._start = start
 
@@ -90,7 +99,9 @@ class Delegating:
             audit.errors.LedgerError: When it cannot be written down.
         """
         descent = self._descent()
-        policy = policy_below(self._request.policy, errand, self._budget.left)
+        policy = policy_below(
+            self._request.policy, errand, self._budget.left, self._traffic.by_rule(self._session)
+        )
         child = self._below(errand, policy, descent)
         await self._journal.record(
             event.SessionDelegated(
@@ -120,7 +131,14 @@ class Delegating:
         if self._budget.sessions >= MOST_SESSIONS:
             raise ActionError("delegation", f"{MOST_SESSIONS} sessions were delegated to, which is the most")
         line = line_of(request.policy.grant, above)
-        return Descent(parent=self._session, line=line, depth=depth, budget=self._budget)
+        return Descent(
+            parent=self._session,
+            line=line,
+            depth=depth,
+            budget=self._budget,
+            calls=self._calls,
+            traffic=self._traffic,
+        )
 
     def _below(self, errand: Errand, policy: Policy, descent: Descent) -> SessionRequest:
         request, session = self._request, new_session_id()
@@ -139,12 +157,21 @@ class Delegating:
         )
 
 
-def policy_below(policy: Policy, errand: Errand, left: BudgetLimits) -> Policy:
+def policy_below(
+    policy: Policy, errand: Errand, left: BudgetLimits, crossed: Mapping[str, Crossed]
+) -> Policy:
     """Return what a delegated session runs under: the policy above, narrowed, and what is left of its budget.
+
+    Args:
+        policy: The policy above.
+        errand: What the session above asks for.
+        left: What is left of its budget.
+        crossed: Rule -> what went through under it already.
 
     Raises:
         ActionError: When it would be wider, or nothing is left.
     """
+    policy = less_crossed(policy, crossed)
     narrowed = _granting(policy, policy.grant if errand.grant is None else _granted(policy, errand.grant))
     if errand.policy:
         narrowed = _joined(narrowed, errand.policy)

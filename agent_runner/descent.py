@@ -11,9 +11,11 @@ from policies.grant import Grant
 from policies.lineage import exercised_below
 
 if TYPE_CHECKING:
+    from collections import Counter
     from pathlib import Path
 
     from agent_runner.budget import Budget
+    from agent_runner.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,10 @@ class Descent:
     """How many sessions are above; 1 for the child of one that a person started."""
     budget: Budget
     """That session's, which counts what this one uses."""
+    calls: Counter[str]
+    """Command -> how often that session and those below it were allowed it; this one counts there too."""
+    traffic: Traffic
+    """That session's, which is told at the end what crossed under which rule."""
 
 
 def line_of(grant: Grant, descent: Descent | None) -> Grant:

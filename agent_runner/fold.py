@@ -85,7 +85,7 @@ class Past:
     traffic: Traffic
     """What went through its egress gates, which counts in their budgets."""
     allowed: Counter[str]
-    """Command -> how often it was allowed."""
+    """Command -> how often it was allowed; below it too, once their ledgers were read."""
     entries: int
     """Length of the log."""
     children: tuple[str, ...] = ()

@@ -124,7 +124,7 @@ def with_below(past: Past, state: Path) -> Past:
         audit.errors.BrokenLedgerError: When one of them does not hold.
     """
     known = read_index(StateFiles(state)).sessions
-    below = Used()
+    below, allowed = Used(), past.allowed
     for child in past.children:
         if child not in known:
             continue  # the runner ended, or lineage refused it, before it was registered
@@ -133,7 +133,9 @@ def with_below(past: Past, state: Path) -> Past:
         except InvalidInputError:
             continue  # it ended before it began
         below = below.beside(used.used).beside(used.below)
-    return replace(past, below=below)
+        allowed = allowed + used.allowed
+        past.traffic.add_below(used.traffic, child)
+    return replace(past, below=below, allowed=allowed)
 
 
 def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -165,6 +166,7 @@ class SessionRun:
         self._approver = RecordedApprover(journal, self._record, session, self._asker)
         self._housed: Housed | None = None
         self._traffic = past.traffic if past else Traffic()
+        self._calls = request.descent.calls if request.descent else Counter(past.allowed if past else ())
         self._interrupted = False
 
     async def to_its_end(self) -> SessionResult:
@@ -196,6 +198,8 @@ class SessionRun:
         unfinished = end is not None and end.status == "unfinished"
         totals = self._totals()
         self._budget.close()
+        if self._request.descent is not None:
+            self._request.descent.traffic.add_below(self._traffic, self._session)
         try:
             await self._close(status, reason, totals, unfinished=unfinished)
         except LedgerError as broken:
@@ -334,7 +338,7 @@ class SessionRun:
         """Return the session's gate; programs inside may call what it lets through."""
         request = self._request
         gate = ContinuedGate(
-            calls=self._past.allowed if self._past else {},
+            calls=self._calls,
             policy=request.policy,
             facts=SessionFacts(
                 grant=request.policy.grant,
@@ -368,7 +372,14 @@ class SessionRun:
         if not request.may_delegate or (request.descent and request.descent.depth >= DEEPEST):
             return None
         return Delegating(
-            request, self._session, self._journal, self._budget, asker=self._asker, start=run_session
+            request,
+            self._session,
+            self._journal,
+            self._budget,
+            calls=self._calls,
+            traffic=self._traffic,
+            asker=self._asker,
+            start=run_session,
         )
 
     async def _go_on(self, past: Past) -> None:

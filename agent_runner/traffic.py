@@ -9,6 +9,8 @@ from audit import event
 from sandbox.egress.rules import Crossed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from audit.fields import Event
 
 
@@ -23,6 +25,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self._crossed: dict[tuple[str, str], Crossed] = {}
+        self._below: dict[str, Crossed] = {}
         self.spent: event.LimitHit | None = None
         """The last budget of a gate that was found spent; a bound on connections at once is none."""
 
@@ -42,12 +45,24 @@ class Traffic:
 
     def of(self, owner: str) -> Crossed:
         """Return what one gate has let through in all."""
-        parts = self.under(owner)
-        return Crossed(
-            sent_bytes=sum(part.sent_bytes for part in parts),
-            received_bytes=sum(part.received_bytes for part in parts),
-            requests=sum(part.requests for part in parts),
-        )
+        return _sum("", self.under(owner))
+
+    def by_rule(self, owner: str) -> dict[str, Crossed]:
+        """Return what one gate, and those of the sessions below, have let through under each rule."""
+        both = dict(self._below)
+        for each in self.under(owner):
+            both[each.rule] = _sum(each.rule, (each, both.get(each.rule, Crossed())))
+        return both
+
+    def add_below(self, below: Traffic, owner: str) -> None:
+        """Count what a session below, and those below it, have let through.
+
+        Args:
+            below: Its traffic.
+            owner: Its id.
+        """
+        for rule, each in below.by_rule(owner).items():
+            self._below[rule] = _sum(rule, (each, self._below.get(rule, Crossed())))
 
     def take(self, happened: Event) -> None:
         """Count what has ended; a tunnel that was read counts by its requests."""
@@ -63,6 +78,15 @@ class Traffic:
             received_bytes=before.received_bytes + happened.received_bytes,
             requests=before.requests + requests_of(happened),
         )
+
+
+def _sum(rule: str, parts: Iterable[Crossed]) -> Crossed:
+    sent, received, requests = 0, 0, 0
+    for part in parts:
+        sent += part.sent_bytes
+        received += part.received_bytes
+        requests += part.requests
+    return Crossed(rule=rule, sent_bytes=sent, received_bytes=received, requests=requests)
 
 
 def requests_of(ended: event.EgressClosed) -> int:

@@ -4,34 +4,83 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent_runner.backends.backend import ModelMessage, UserMessage
+from agent_runner.budget_limits import less_crossed, limits_of_policy
+from agent_runner.delegation import policy_below
+from agent_runner.errors import BackendError
 from agent_runner.fold import read_past
-from audit.event import EgressClosed
+from agent_runner.resume import with_below
+from agent_runner.traffic import Traffic
+from audit.event import ActionIntended, EgressClosed
 from audit.journal import Journal
+from audit.reader import SessionReader
+from cli_tools.delegate import Errand
+from policies.source import parse_policy
 from sandbox.egress.rules import Crossed
-from tests.agent_runner.stand import SESSION, lines, saying
+from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent_runner.backends.backend import Message, Reply
     from tests.agent_runner.stand import Stand
+
+
+THRICE = (
+    "version: 1\nname: x\ngrant: [files]\n"
+    'commands: {allow: ["files *", delegate], rules: [{command: files read, max_calls: 3}]}\n'
+)
+POSTS = (
+    "version: 1\nname: x\ngrant: [network]\n"
+    "network:\n  allow:\n"
+    "    - {host: a.example, methods: [POST], paths: [/x], limits: {sent_bytes: 100B, requests: 2}}\n"
+    "    - {host: b.example}\n"
+)
+
+
+def reading(*parent: Reply) -> Model:
+    """Return a model whose sessions below read a file twice."""
+    child = (lines("files read a", "files read b"), FINISH)
+
+    def answer(messages: Sequence[Message], _: int) -> Reply:
+        turn = sum(isinstance(message, ModelMessage) for message in messages)
+        task = next(message.text for message in messages if isinstance(message, UserMessage))
+        replies = parent if task == "a test" else child
+        if turn == len(replies):
+            raise BackendError("the model has nothing more to say")
+        return replies[turn]
+
+    return Model(answer)
+
+
+def verdicts(stand: Stand, session: str) -> list[str]:
+    """Return what was decided of each `files read` of a session."""
+    entries = (entry for _, entry in SessionReader(stand.state, session).events())
+    intended = (entry for entry in entries if isinstance(entry, ActionIntended))
+    return [entry.verdict for entry in intended if entry.command == "files read"]
+
+
+def closed(connection: str, *, sent_bytes: int, rule: str = "") -> EgressClosed:
+    """Return the end of a connection over which one request went."""
+    return EgressClosed(
+        connection=connection,
+        sent_bytes=sent_bytes,
+        received_bytes=7,
+        requests=1,
+        duration_ms=3,
+        why="done",
+        host="a.example",
+        port=443,
+        address="1.1.1.1",
+        rule=rule,
+    )
 
 
 async def cross(stand: Stand, session: str, *, sent_bytes: int, rule: str = "", part: str = "") -> None:
     """Write into a session's ledger that something crossed its gate."""
     owner = f"{session}/{part}" if part else session
     async with Journal.reopen(stand.state, session) as journal:
-        await journal.record(
-            EgressClosed(
-                connection=f"{owner}/c1",
-                sent_bytes=sent_bytes,
-                received_bytes=7,
-                requests=1,
-                duration_ms=3,
-                why="done",
-                host="a.example",
-                port=443,
-                address="1.1.1.1",
-                rule=rule,
-            )
-        )
+        await journal.record(closed(f"{owner}/c1", sent_bytes=sent_bytes, rule=rule))
 
 
 async def test_what_crossed_counts_once_after_a_resume(stand: Stand) -> None:
@@ -41,3 +90,44 @@ async def test_what_crossed_counts_once_after_a_resume(stand: Stand) -> None:
 
     crossed = Crossed(sent_bytes=5, received_bytes=7, requests=1)
     assert read_past(stand.state, SESSION).traffic.of(SESSION) == crossed
+
+
+async def test_a_child_has_what_is_left_of_the_calls_above_it_and_not_its_own(stand: Stand) -> None:
+    """Three reads are three, whichever of the sessions makes them, and after a resume too."""
+    for name in "ab":
+        (stand.folder / name).write_text("content")
+    model = reading(lines("delegate look"), lines("delegate look"), lines("files read a"))
+
+    await stand.run(model, THRICE, may_delegate=True)
+    first, second = read_past(stand.state, SESSION).children
+    again = saying(lines("files read b"), FINISH)
+    await stand.resume(again)
+
+    assert verdicts(stand, first) == ["allowed", "allowed"]
+    assert verdicts(stand, second) == ["allowed", "denied"]
+    assert verdicts(stand, SESSION) == ["denied", "denied"]
+    assert with_below(read_past(stand.state, SESSION), stand.state).allowed["files read"] == 3
+
+
+def test_a_child_has_what_is_left_under_each_rule() -> None:
+    """What crossed above and in earlier children is taken off; a rule without limits stays without."""
+    policy = parse_policy(POSTS, origin="test.yaml")
+    assert policy.network is not None
+    rule = str(policy.network.allow[0].at)
+    above, earlier = Traffic(), Traffic()
+    above.take(closed(f"{SESSION}/c1", sent_bytes=30, rule=rule))
+    earlier.take(closed("child/c1", sent_bytes=60, rule=rule))
+    above.add_below(earlier, "child")
+
+    below = policy_below(
+        policy,
+        Errand(action="", task="t", grant=None, policy="", turns=None),
+        limits_of_policy(policy),
+        above.by_rule(SESSION),
+    )
+
+    assert below.network is not None
+    limits = below.network.allow[0].limits
+    assert (limits.sent_bytes, limits.requests) == (10, 0)
+    assert below.network.allow[1] == policy.network.allow[1]
+    assert less_crossed(policy, {}).network == policy.network
