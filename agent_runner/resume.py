@@ -132,10 +132,15 @@ def with_below(past: Past, state: Path) -> Past:
             used = with_below(read_past(state, child), state)
         except InvalidInputError:
             continue  # it ended before it began
-        below = below.beside(used.used).beside(used.below)
+        below = below.beside(used.used).beside(used.below).beside(_crossed(used))
         allowed = allowed + used.allowed
         past.traffic.add_below(used.traffic, child)
     return replace(past, below=below, allowed=allowed)
+
+
+def _crossed(past: Past) -> Used:
+    total = past.traffic.total()
+    return Used(sent_bytes=total.sent_bytes, received_bytes=total.received_bytes, requests=total.requests)
 
 
 def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:

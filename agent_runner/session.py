@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from agent_runner.budget_limits import BudgetLimits
     from agent_runner.connectors import SessionConnectors
     from agent_runner.fold import Past
     from cli_tools.action import Catalogue
@@ -254,7 +255,7 @@ class SessionRun:
         async with self._request.housing.house(order) as housed:
             self._housed = housed
             sandbox = housed.sandbox
-            in_force = policy_of_limits(order.policy, self._budget.limits)  # with what people added
+            in_force = policy_of_limits(order.policy, self._limits_of_gates())
             ways = way_out(
                 in_force,
                 self._journal,
@@ -271,6 +272,15 @@ class SessionRun:
                 end = await watched(work, housed.watch, stop=housed.stop, failed=self._journal.failed)
                 await self._keep_outputs(sandbox)
                 return end
+
+    def _limits_of_gates(self) -> BudgetLimits:
+        """Return the bounds with what people added, less what earlier sessions below sent and received."""
+        limits, past = self._budget.limits, self._past
+        if past is None:
+            return limits
+        names = ("sent_bytes", "received_bytes", "requests")
+        left = {name: max(0, getattr(limits, name) - getattr(past.below, name)) for name in names}
+        return replace(limits, **left)
 
     async def _keep_outputs(self, sandbox: Sandbox) -> None:
         policy, tell = self._request.policy, self._request.progress

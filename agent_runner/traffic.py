@@ -64,6 +64,10 @@ class Traffic:
         for rule, each in below.by_rule(owner).items():
             self._below[rule] = _sum(rule, (each, self._below.get(rule, Crossed())))
 
+    def total(self) -> Crossed:
+        """Return what all gates of the session have let through: its own and its connectors'."""
+        return _sum("", self._crossed.values())
+
     def take(self, happened: Event) -> None:
         """Count what has ended; a tunnel that was read counts by its requests."""
         if isinstance(happened, event.LimitHit) and happened.limit.endswith(_BUDGETS):

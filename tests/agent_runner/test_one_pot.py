@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from agent_runner.backends.backend import ModelMessage, UserMessage
 from agent_runner.budget_limits import less_crossed, limits_of_policy
 from agent_runner.delegation import policy_below
@@ -131,3 +133,35 @@ def test_a_child_has_what_is_left_under_each_rule() -> None:
     assert (limits.sent_bytes, limits.requests) == (10, 0)
     assert below.network.allow[1] == policy.network.allow[1]
     assert less_crossed(policy, {}).network == policy.network
+
+
+async def test_what_crossed_below_counts_after_a_resume_and_is_taken_off_what_the_gate_lets_out(
+    stand: Stand,
+) -> None:
+    await stand.run(reading(lines("delegate look")), THRICE, may_delegate=True)
+    (child,) = read_past(stand.state, SESSION).children
+    await cross(stand, child, sent_bytes=5)
+
+    past = with_below(read_past(stand.state, SESSION), stand.state)
+
+    assert (past.below.sent_bytes, past.below.received_bytes, past.below.requests) == (5, 7, 1)
+
+
+@pytest.mark.parametrize(("requests", "told"), [(1, "budget"), (2, "address")])
+async def test_after_a_resume_the_gate_lets_out_what_earlier_sessions_below_left(
+    stand: Stand, requests: int, told: str
+) -> None:
+    """Where one request is left, it comes as far as the address, which is private and so refused."""
+    policy = (
+        "version: 1\nname: x\ngrant: [network]\n"
+        'commands: {allow: ["http *", delegate]}\n'
+        f"network: {{allow: [{{host: localhost}}], limits: {{requests: {requests}}}}}\n"
+    )
+    await stand.run(reading(lines("delegate look")), policy, may_delegate=True)
+    (child,) = read_past(stand.state, SESSION).children
+    await cross(stand, child, sent_bytes=5)
+
+    await stand.resume(saying(lines("http get https://localhost/"), FINISH))
+
+    (seen,) = [each for each in stand.eyes.seen if each.command == "http get"]
+    assert seen.code == told
