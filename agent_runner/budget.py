@@ -210,7 +210,7 @@ class Budget:
         )
 
     def watch_egress(self, crossed: Callable[[], Crossing]) -> None:
-        """Look at what crosses the session's own gate, which bounds it.
+        """Look at what crosses the session's gates, its own and its connectors', which bound it.
 
         Args:
             crossed: Tells how much it was in the session's whole life.

@@ -318,7 +318,7 @@ class SessionRun:
         if past is not None:
             await self._go_on(past)
         self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: sandbox.output_bytes)
-        self._budget.watch_egress(lambda: self._traffic.of(self._session))
+        self._budget.watch_egress(self._traffic.total)
         if isinstance(request.watcher, BudgetWatcher):
             request.watcher.follow(self._budget.states)
         await self._transcript.begin(system_prompt(request.policy.grant), request.task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.budget import Budget
@@ -138,6 +138,5 @@ def _budgets(files: SessionFiles, state: Path, traffic: Traffic) -> list[BudgetE
         return []
     limits = limits_of_policy(read_policy(files.folder)).plus(past.added)
     budget = Budget(limits, used=past.used, below=past.below, monotonic=lambda: 0.0)
-    crossed = traffic.of(files.folder.name)
-    budget.watch_egress(lambda: replace(crossed))
+    budget.watch_egress(traffic.total)
     return budget.states()

@@ -12,10 +12,13 @@ from agent_runner.delegation import policy_below
 from agent_runner.errors import BackendError
 from agent_runner.fold import read_past
 from agent_runner.resume import with_below
+from agent_runner.review import read_policy
+from agent_runner.shown import shown
 from agent_runner.traffic import Traffic
 from audit.event import ActionIntended, EgressClosed
 from audit.journal import Journal
 from audit.reader import SessionReader
+from audit.state import StateFiles
 from cli_tools.delegate import Errand
 from policies.source import parse_policy
 from sandbox.egress.rules import Crossed
@@ -165,3 +168,22 @@ async def test_after_a_resume_the_gate_lets_out_what_earlier_sessions_below_left
 
     (seen,) = [each for each in stand.eyes.seen if each.command == "http get"]
     assert seen.code == told
+
+
+async def test_what_a_connector_sent_is_no_longer_left_for_a_child(stand: Stand) -> None:
+    policy = (
+        "version: 1\nname: x\ngrant: [network]\ncommands: {allow: [delegate]}\n"
+        "network: {allow: [{host: localhost}], limits: {requests: 5}}\n"
+    )
+    await stand.run(reading(), policy, may_delegate=True)
+    await cross(stand, SESSION, sent_bytes=9, part="slack")
+    files = StateFiles(stand.state).session(SESSION)
+
+    told = {each.name: each.observed for each in shown(files, stand.state).budgets}
+    await stand.resume(reading(lines("delegate look")))
+
+    (child,) = read_past(stand.state, SESSION).children
+    below = read_policy(stand.state / "sessions" / child).network
+    assert (told["bytes sent"], told["requests"]) == (9, 1)
+    assert below is not None
+    assert below.limits.requests == 4
