@@ -109,12 +109,22 @@ class SessionRecord:
         Raises:
             BrokenLedgerError: When what would be proved from there on is not what was sealed.
         """
-        peaks = [bytes.fromhex(peak) for peak in event.peaks]
-        root = Frontier(event.size, peaks).root() if len(peaks) == event.size.bit_count() else b""
-        before = 0 if self.pruned is None else self.pruned.size
-        if self.roots.get(event.size, root) != root or not root or event.size < before:
+        if event.epoch not in self.vkeys or not self._can_end(event.size) or not self._is_known(event):
             raise BrokenLedgerError(f"what is pruned of `{event.session}` is not what was sealed")
         self.pruned, self.pruned_at = event, seq
+
+    def _can_end(self, size: int) -> bool:
+        """Tell whether a pruned part may end there: behind what is pruned already, not behind the end."""
+        before = 1 if self.pruned is None else self.pruned.size
+        return before <= size and (self.closed_at_size is None or size <= self.closed_at_size)
+
+    def _is_known(self, event: SegmentPruned) -> bool:
+        """Tell whether a pruned part ends as it was sealed there, where a seal of that size is known."""
+        peaks, head = [bytes.fromhex(peak) for peak in event.peaks], bytes.fromhex(event.head)
+        if len(peaks) != event.size.bit_count() or self.heads.get(event.size, head) != head:
+            return False
+        root = Frontier(event.size, peaks).root()
+        return self.roots.get(event.size, root) == root
 
 
 @dataclass(slots=True)

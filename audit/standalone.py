@@ -247,9 +247,16 @@ class Host:
 
     def session(self, session: str) -> Fields:
         """Return what is known of a session."""
-        return self.sessions.setdefault(
-            session, {"keys": {}, "roots": {}, "heads": {}, "size": 0, "epoch": 0, "pruned": None, "end": 0}
-        )
+        fresh: Fields = {
+            "keys": {},
+            "roots": {},
+            "heads": {},
+            "size": 0,
+            "epoch": 0,
+            "pruned": None,
+            "end": 0,
+        }
+        return self.sessions.setdefault(session, fresh | {"registered": False})
 
     def _learn(self, log: Log, kind: str, body: Fields) -> None:
         if kind in _OF_SESSIONS:
@@ -261,8 +268,10 @@ class Host:
 
     def _of_session(self, known: Fields, kind: str, body: Fields, place: int) -> None:
         """Take in what is said of a session; nothing that was said is unsaid by a later line."""
-        if kind == "session.registered" and known["keys"]:
-            raise BadLogError("a session is registered a second time", place)
+        if kind == "session.registered":
+            if known["registered"]:
+                raise BadLogError("a session is registered a second time", place)
+            known["registered"] = True
         if kind == "session.reopened" and body["epoch"] <= known["epoch"]:
             raise BadLogError("an epoch that has sealed gets another key", place)
         if kind == "session.pruned":
@@ -281,9 +290,13 @@ class Host:
                 raise BadLogError("a session is sealed with two heads at one size", place)
 
     def _prune(self, known: Fields, body: Fields, place: int) -> None:
-        root = Tree(body["size"], tuple(bytes.fromhex(peak) for peak in body["peaks"])).root().hex()
-        smaller = known["pruned"] and body["size"] < known["pruned"]["size"]
-        if smaller or known["roots"].get(body["size"], root) != root:
+        size, head, peaks = body["size"], body["head"], body["peaks"]
+        before = known["pruned"]["size"] if known["pruned"] else 1
+        formed = len(peaks) == size.bit_count() and body["epoch"] in known["keys"]
+        if not formed or not before <= size <= (known["end"] or size):
+            raise BadLogError("what is pruned is not what was sealed", place)
+        root = Tree(size, tuple(bytes.fromhex(peak) for peak in peaks)).root().hex()
+        if (known["roots"].get(size, root), known["heads"].get(size, head)) != (root, head):
             raise BadLogError("what is pruned is not what was sealed", place)
         known["pruned"], known["pruned_at"] = body, place
 

@@ -79,7 +79,8 @@ def prune(host: HostLog, session_id: str, *, why: str, keep_segments: int = 0) -
         doomed = there[: max(0, len(there) - keep_segments)]
         if doomed:
             walk = _verified(files, session_id, index.session(session_id), len(doomed))
-            host.append(_record(session_id, walk, why))
+            if walk.chain.size:
+                host.append(_record(session_id, walk, why))
         return _delete(host.files, session_id)
     finally:
         lock.release()
@@ -98,6 +99,10 @@ def _record(session_id: str, gone: Walk, why: str) -> SegmentPruned:
 
 def _verified(files: SessionFiles, session_id: str, record: SessionRecord, doomed: int) -> Walk:
     """Verify the whole session, and return the walk over its first files."""
+    if not record.vkeys:
+        raise BrokenLedgerError(
+            f"the host's log holds no key of `{session_id}`, by which to prove what is left"
+        )
     paths = [path for _, path in kept_segments(files, record)]
     walk = walk_of(session_id, record, collect=False)
     for block in Lines(paths[:doomed]).blocks():

@@ -12,6 +12,7 @@ from audit.chain import leaf_hash, read
 from audit.host import HostLog
 from audit.host_event import SegmentPruned, SessionRegistered, SessionReopened, SessionSealed
 from audit.index import read_index
+from audit.merkle import EMPTY_ROOT
 from audit.note import SignerKey
 from audit.schema import event_of
 from audit.state import StateFiles
@@ -104,6 +105,53 @@ async def test_a_line_that_contradicts_an_earlier_one_is_named(
     assert isinstance(host_verdict, Broken)
     assert host_verdict.first == seq
     assert standalone_says(state, kept[0]).startswith("host: BROKEN: ")
+
+
+PRUNED_ODDLY: dict[str, dict[str, object]] = {
+    "an epoch that never was": {"epoch": 9},
+    "behind its sealed end": {"size": 1 << 20, "peaks": ("0" * 64,)},
+    "another last entry": {"head": "0" * 64},
+    "a peak too few": {"peaks": ()},
+    "nothing": {"size": 0, "peaks": ()},
+}
+
+
+@pytest.mark.parametrize("what", PRUNED_ODDLY)
+async def test_a_pruned_part_that_cannot_have_been_is_named(
+    kept: tuple[str, str], state: Path, what: str
+) -> None:
+    chain = Forger(state).chain
+    peaks = tuple(peak.hex() for peak in chain.frontier.peaks)
+    pruned = SegmentPruned(
+        session=SESSION, size=chain.size, peaks=peaks, head=chain.head.hex(), epoch=1, why="x"
+    )
+
+    with HostLog(state) as host:
+        seq = host.append(pruned.model_copy(update=PRUNED_ODDLY[what])).seq
+
+    broken = read_index(StateFiles(state)).broken
+    assert broken is not None
+    assert (broken.seq, str(broken)) == (seq, f"what is pruned of `{SESSION}` is not what was sealed")
+    said = "host: BROKEN: what is pruned is not what was sealed"
+    assert standalone_says(state, kept[0]).splitlines()[0] == said
+
+
+async def test_who_was_taken_up_first_and_registered_later_is_judged_alike(
+    kept: tuple[str, str], state: Path
+) -> None:
+    """A second registration is one that follows a registration, for both verifiers."""
+    key = {"session": "yyyyyyyyyyyy", "vkey": STRANGER}
+    registered = SessionRegistered(**key, epoch=1, grant="none", workspace=None, owner_uid=0)
+
+    with HostLog(state) as host:
+        host.append(SessionReopened(**key, epoch=2, size=0, root=EMPTY_ROOT.hex()))
+        host.append(registered)
+        assert read_index(StateFiles(state)).broken is None
+        assert standalone_says(state, kept[0]).startswith("host: ok")
+        host.append(registered)
+
+    assert read_index(StateFiles(state)).broken is not None
+    assert standalone_says(state, kept[0]).startswith("host: BROKEN")
 
 
 async def test_what_a_host_lawfully_says_again_contradicts_nothing(

@@ -1,5 +1,6 @@
 """What is deleted on purpose is told from what was made away with, and is gone."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from audit.event import ActionFinished
 from audit.fields import FileUse
 from audit.follow import Follower
 from audit.host import HostLog
+from audit.host_event import SessionRegistered
 from audit.index import read_index
+from audit.note import SignerKey
 from audit.openings import without
 from audit.reader import SessionReader
 from audit.state import SessionFiles, StateFiles
@@ -208,6 +211,30 @@ async def test_what_a_moved_out_body_commits_to_is_pruned_with_it(
     assert found.faults() == {}
     assert isinstance(found.disclosure, Disclosed)
     assert found.disclosure.opened == len(reader.openings.digests()) > 0
+
+
+async def test_nothing_is_recorded_as_pruned_that_verifiers_would_refuse(
+    recorder: Recorder, state: Path, tmp_path: Path
+) -> None:
+    """A session of which the host's log holds no key, and one that has no line yet."""
+    await recorder.whole(actions=3)
+    stranger, empty = StateFiles(state).session(OTHER), StateFiles(state).session("yyyyyyyyyyyy")
+    await Recorder(tmp_path / "elsewhere").whole(OTHER, actions=3)
+    shutil.copytree(tmp_path / "elsewhere" / "sessions" / OTHER, stranger.folder)
+    empty.folder.mkdir()
+    empty.events.touch()
+    key = SignerKey.make("pairlock/session/yyyyyyyyyyyy/1", b"y" * 32).verifier
+    fields = {"epoch": 1, "vkey": str(key), "grant": "none", "workspace": None, "owner_uid": 0}
+
+    with HostLog(state) as host:
+        host.append(SessionRegistered(session="yyyyyyyyyyyy", **fields))
+        with pytest.raises(BrokenLedgerError, match="holds no key"):
+            prune(host, OTHER, why="old")
+        gone = prune(host, "yyyyyyyyyyyy", why="old")
+
+    index = read_index(StateFiles(state))
+    assert (gone, index.broken, stranger.events.exists(), empty.events.exists()) == (0, None, True, True)
+    assert index.session("yyyyyyyyyyyy").pruned is None
 
 
 @pytest.mark.parametrize("keep", [2, 50])
