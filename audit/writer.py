@@ -3,6 +3,7 @@
 While the disk answers quickly, whoever records writes at once, and spares every entry two changes of thread;
 what was put in meanwhile goes along. Nothing tells beforehand that a sync will take long, so that one slow
 write may hold up the caller's loop; for a while after it a thread writes, and holds up only those who wait.
+Time in which the writing thread waited for a processor is not the disk's.
 Where programs can make the disk slow whenever they like, the thread always writes. It also does what has to
 be done when nobody records.
 """
@@ -19,6 +20,7 @@ from audit.encode import Encoder
 from audit.errors import AuditError, LedgerDeadError, LedgerError, LedgerFullError
 from audit.host import HostLog, Receipt
 from audit.host_seals import HostSeals
+from audit.runqueue import RunQueue
 from audit.sealed import End, SealedFile, Sealing
 
 _LAZY, _CLOSING = Urgency.LAZY, Urgency.CLOSING  # looked at for every entry
@@ -71,6 +73,8 @@ class Writer:
         self._tell = tell
         self._batch = Batch()
         self._turn = threading.Lock()
+        self._callers: RunQueue | None = None
+        self._queue: RunQueue | None = None  # of whoever has the turn
         self._in_turn_from = 0.0 if in_turn else math.inf  # of the monotonic clock
         self._thread = threading.Thread(target=self._run, name=f"ledger-{sealing.session}", daemon=True)
 
@@ -94,6 +98,9 @@ class Writer:
             return False
         try:
             was_sealed = self.file.is_sealed
+            if self._callers is None:
+                self._callers = RunQueue()
+            self._queue = self._callers
             self._flush(self._batch.take())
         finally:
             self._turn.release()
@@ -112,6 +119,8 @@ class Writer:
             self._thread.join()
         self._host.stop()
         self.file.close()
+        if self._callers is not None:
+            self._callers.close()
 
     def refusal(self, *, closing: bool = False) -> LedgerError | None:
         """Return why nothing is written any more; on a full disk the closing lines still are."""
@@ -120,10 +129,18 @@ class Writer:
         return self.error
 
     def _run(self) -> None:
+        own = RunQueue()
+        try:
+            self._take_turns(own)
+        finally:
+            own.close()
+
+    def _take_turns(self, own: RunQueue) -> None:
         stopping = False
         while not stopping:
             stopping = self._batch.wait(self._seal_at)
             with self._turn:
+                self._queue = own
                 lines = self._batch.take(lazy_too=stopping)
                 if lines or (self.error is None and self.file.seal_is_due()):
                     self._flush(lines)
@@ -151,7 +168,7 @@ class Writer:
         if refusal is not None:
             answers = [refusal] * len(lines)
         else:
-            began = time.monotonic()
+            queued, began = self._queue.now() if self._queue is not None else b"", time.monotonic()
             try:
                 answers = self.file.write(lines, closing=closing)
             except (LedgerError, OSError) as error:
@@ -163,7 +180,7 @@ class Writer:
                 raise
             now = time.monotonic()
             if now - began >= QUICK_SECONDS:
-                self._be_wary(now, now - began)
+                self._be_wary(now, now - began, queued)
         self._answer(lines, answers)
 
     def _answer(self, lines: list[Waiting], answers: Sequence[Receipt | LedgerError]) -> None:
@@ -175,8 +192,11 @@ class Writer:
         if asked:
             self._tell.answered(asked)
 
-    def _be_wary(self, now: float, took: float) -> None:
-        self._in_turn_from = max(self._in_turn_from, now + min(WARY_SECONDS, WARY_TIMES * took))
+    def _be_wary(self, now: float, took: float, queued: bytes) -> None:
+        if self._queue is not None:
+            took -= self._queue.seconds_since(queued)  # a busy processor makes no disk slow
+        if took >= QUICK_SECONDS:
+            self._in_turn_from = max(self._in_turn_from, now + min(WARY_SECONDS, WARY_TIMES * took))
 
     def _seal_the_rest(self) -> None:
         if self.refusal(closing=True) is not None:

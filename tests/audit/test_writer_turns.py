@@ -17,6 +17,7 @@ from audit.errors import LedgerError
 from audit.host import HostLog, Receipt
 from audit.keys import session_key
 from audit.recover import session_origin
+from audit.runqueue import RunQueue
 from audit.sealed import End, SealedFile, Sealing
 from audit.state import make_private_folder
 from audit.writer import Writer
@@ -148,6 +149,34 @@ def test_a_disk_that_was_slow_once_is_trusted_again_in_time(
     desk.writer.put(desk.line(2))
 
     assert seen(desk.writer.write_now)
+
+
+@pytest.mark.parametrize(("queued_seconds", "in_turn"), [(0.0, False), (0.06, False), (0.09, True)])
+def test_time_spent_waiting_for_a_processor_makes_no_disk_slow(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, queued_seconds: float, *, in_turn: bool
+) -> None:
+    """What is left of a long write when the waiting for a processor is taken off it is the disk's."""
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
+    assert seen(lambda: desk.seals() == 1)
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 0.025)
+    monkeypatch.setattr(writing, "WARY_TIMES", 1e6)
+    monkeypatch.setattr(RunQueue, "seconds_since", lambda *_: queued_seconds)
+    clock, sync = time.monotonic, os.fdatasync
+    late = 0.0
+
+    def slow(descriptor: int) -> None:
+        nonlocal late
+        sync(descriptor)
+        late += 0.1
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + late)
+    desk.writer.put(desk.line(1))
+    assert desk.writer.write_now()
+    monkeypatch.setattr(os, "fdatasync", sync)
+    desk.writer.put(desk.line(2))
+
+    assert desk.writer.write_now() is in_turn
 
 
 @pytest.mark.parametrize("programs", [False, True])
