@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent_runner.review import opened
+from agent_runner.review import files_block, opened
 from audit.lock import is_held
 from sandbox.stage import render_diff
 from sandbox.stage.feeding import aside_for_git
@@ -26,7 +26,7 @@ class Look:
     patch: Diff
     """Empty unless it was asked for."""
     caution: str
-    """What a person should know of it, one line; empty when the session has ended."""
+    """What a person should know of it, one line; empty when the session has ended, and nothing was lost."""
 
 
 def look_at(session: SessionFiles, *, with_patch: bool, for_program: bool = False) -> Look:
@@ -49,11 +49,23 @@ def look_at(session: SessionFiles, *, with_patch: bool, for_program: bool = Fals
 
     if not is_held(session.lock):
         changes, patch = read()
-        return Look(changes=changes, patch=patch, caution="")
+        return Look(changes=changes, patch=patch, caution=lost_copy(session))
     (changes, patch), steady = read_steadily(folder, read)
     return Look(
         changes=changes, patch=patch, caution=_caution(session.folder.name, steady=steady, out=is_out(folder))
     )
+
+
+def lost_copy(session: SessionFiles) -> str:
+    """Return what a person should know of an ended session whose copy never came back; empty for all others.
+
+    What was only read comes back never, and nothing of it is lost.
+    """
+    writable = files_block(session.folder).access == "stage"
+    if not (writable and is_out(StageFolder(session.folder.resolve() / "stage"))):
+        return ""
+    name = session.folder.name
+    return f"session {name} ended before its copy came back: what it changed there since is lost"
 
 
 def _nothing_aside(_: Change) -> str:

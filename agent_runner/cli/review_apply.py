@@ -88,11 +88,12 @@ def _check_options(
 
 def _shown(files: SessionFiles) -> ChangeSet:
     """Show every change in one line, and return them."""
+    from agent_runner.looking import lost_copy
     from agent_runner.review import opened
     from sandbox.stage import summary
 
     with opened(files.folder) as (_, changes):
-        for line in (summary.headline(changes), *summary.stat_lines(changes)):
+        for line in (lost_copy(files), summary.headline(changes), *summary.stat_lines(changes)):
             if line:
                 say(line)
         return changes

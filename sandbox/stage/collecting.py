@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,11 +13,10 @@ from sandbox.stage import kernel
 from sandbox.stage.beneath import Beneath, check_relative, split
 from sandbox.stage.discard import remove_tree
 from sandbox.stage.errors import PathRefusedError, StageLimitError
-from sandbox.stage.layout import write_private
 from sandbox.stage.opened import READ_BYTES
-from sandbox.stage.parcel import Sent, load_sent, sent_file
+from sandbox.stage.parcel import Sent, load_sent
 from sandbox.stage.tars import TarEntry, TarError, TarKind, read_tar
-from sandbox.stage.upper import load_deleted
+from sandbox.stage.upper import finish_deleted, load_deleted, note_deleted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -72,9 +70,9 @@ def collect(  # noqa: PLR0913 - the stream's bounds and its witness, from one ca
         vouch()
         gone_before = load_deleted(stage.folder.deleted)
         gone = sorted(path for path in stage.record if path and collection.is_gone(path, gone_before))
+        note_deleted(stage.folder, fresh, gone)
         _exchange(fresh, stage.folder.upper)
-        write_private(stage.folder.deleted, json.dumps(gone).encode())
-        sent_file(stage).unlink()
+        finish_deleted(stage.folder)
     return collection.entries
 
 

@@ -86,6 +86,16 @@ class StageFolder:
         return self.path / "deleted.json"
 
     @property
+    def deleted_next(self) -> Path:
+        """The same for an upper folder that is about to take the other's place, and which folder that is."""
+        return self.path / "upper.new.deleted"
+
+    @property
+    def sent(self) -> Path:
+        """What was sent as a copy; it is there until that has come back."""
+        return self.path / "sent.json"
+
+    @property
     def record(self) -> Path:
         """What the workspace held when the session started."""
         return self.path / "record"

@@ -14,6 +14,7 @@ from sandbox.stage.base import Seen, load_hashes, load_record, untouched
 from sandbox.stage.beneath import Beneath
 from sandbox.stage.errors import PathRefusedError, StageBrokenError, StageError
 from sandbox.stage.layout import StageFolder
+from sandbox.stage.upper import finish_deleted
 from sandbox.workspace import WorkspaceIdentity, birth_ns, shown
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def open_stage(session_folder: Path, *, moved_to: Path | None = None) -> Iterato
     """
     folder = StageFolder(session_folder.resolve() / "stage")
     about = _about(folder)
+    finish_deleted(folder)
     try:
         identity = WorkspaceIdentity(**about["workspace"])
         strategy, absent = str(about["strategy"]), frozenset(map(str, about["absent"]))

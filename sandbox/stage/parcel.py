@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.stage.base import Seen, save_hashes, untouched
 from sandbox.stage.errors import PathRefusedError, StageBrokenError
@@ -20,14 +20,10 @@ from sandbox.stage.upper import read_upper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sandbox.stage.beneath import Beneath
     from sandbox.stage.layout import StageFolder
     from sandbox.stage.opened import OpenStage
-
-_SENT: Final = "sent.json"
-"""Name of the file in a stage's folder that says what was sent; it is there until that has come back."""
 
 
 class Sent(NamedTuple):
@@ -110,17 +106,12 @@ def _content(descriptor: int, size: int, digest: hashlib._Hash, path: str) -> It
 
 
 def _note_what_was_sent(stage: OpenStage, sent: dict[str, Sent]) -> None:
-    write_private(sent_file(stage), json.dumps(sent).encode())
+    write_private(stage.folder.sent, json.dumps(sent).encode())
     for path, item in sent.items():
         now = stage.live_seen(path) if item.own and item.kind == "file" else None
         if now is not None and untouched(stage.record[path], now):
             stage.hashes[path] = item.content
     save_hashes(stage.folder.hashes, stage.hashes)
-
-
-def sent_file(stage: OpenStage) -> Path:
-    """Return the file that says what was sent, and that is there until it has come back."""
-    return stage.folder.path / _SENT
 
 
 def load_sent(stage: OpenStage) -> dict[str, Sent]:
@@ -130,7 +121,7 @@ def load_sent(stage: OpenStage) -> dict[str, Sent]:
         StageBrokenError: When nobody knows.
     """
     try:
-        told = json.loads(sent_file(stage).read_bytes())
+        told = json.loads(stage.folder.sent.read_bytes())
         return {str(path): Sent(*item) for path, item in told.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StageBrokenError(f"what was sent to the session cannot be read: {error}") from error
@@ -138,4 +129,4 @@ def load_sent(stage: OpenStage) -> dict[str, Sent]:
 
 def is_out(folder: StageFolder) -> bool:
     """Tell whether what was sent has not come back: what was changed in it is lost with its container."""
-    return (folder.path / _SENT).exists()
+    return folder.sent.exists()

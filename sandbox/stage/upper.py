@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox.stage.base import Seen
 from sandbox.stage.beneath import MAX_DEPTH, MAX_PATH_BYTES, Beneath
 from sandbox.stage.errors import PathRefusedError, StageBrokenError, StageLimitError
+from sandbox.stage.layout import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +123,35 @@ def load_deleted(source: Path) -> set[str]:
         return set()
     except (OSError, ValueError, TypeError) as error:
         raise StageBrokenError(f"the stage's deletions `{source}` cannot be read: {error}") from error
+
+
+def note_deleted(folder: StageFolder, fresh: Path, gone: list[str]) -> None:
+    """Write down the deletions of an upper folder that is about to take the place of the stage's."""
+    told = {"upper": fresh.stat().st_ino, "deleted": gone}
+    write_private(folder.deleted_next, json.dumps(told).encode())
+
+
+def finish_deleted(folder: StageFolder) -> None:
+    """Bring in the deletions of an upper folder that has taken its place; a kill may have come between.
+
+    Deletions of one that never took it are left: the next that comes back writes its own.
+
+    Raises:
+        StageBrokenError: When the list is damaged.
+    """
+    try:
+        told = json.loads(folder.deleted_next.read_bytes())
+        if folder.upper.stat().st_ino != int(told["upper"]):
+            return
+        write_private(folder.deleted, json.dumps(list(map(str, told["deleted"]))).encode())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StageBrokenError(
+            f"the stage's deletions `{folder.deleted_next}` cannot be read: {error}"
+        ) from error
+    folder.sent.unlink(missing_ok=True)
+    folder.deleted_next.unlink(missing_ok=True)
 
 
 def _is_opaque(descriptor: int) -> bool:

@@ -11,6 +11,7 @@ from audit.state import StateFiles
 from sandbox.stage.layout import StageFolder
 from sandbox.stage.parcel import is_out
 from sandbox.stage.steady import TRIES, read_steadily
+from tests.review.made import POLICY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +87,28 @@ def test_a_copy_that_is_out_is_told_as_such(made: Made) -> None:
     assert look.caution == (
         f"session {session.folder.name} is running on a copy: what it changes there shows when it has ended"
     )
+
+
+def test_a_copy_that_never_came_back_is_told_as_lost_and_not_as_no_changes(made: Made) -> None:
+    """Its runner was killed: by `diff`, and by `apply`, which would say that there is nothing to take."""
+    made.fill({"a": "1\n"})
+    session = made.session(lambda _: None)
+    fine = [made.pairlock("diff", session).err, made.pairlock("apply", session, "--yes").err]
+    (StateFiles(made.state).session(session).folder / "stage/sent.json").write_text("{}")
+
+    diff, applied = made.pairlock("diff", session), made.pairlock("apply", session, "--yes")
+
+    lost = f"session {session} ended before its copy came back: what it changed there since is lost\n"
+    assert (diff.err, applied.err) == (lost + "no changes\n", lost + "no changes\n")
+    assert fine == ["no changes\n"] * 2
+
+
+def test_of_a_copy_that_was_only_read_nothing_is_lost(made: Made) -> None:
+    policy = POLICY + "files: {access: read}\n"
+    session = made.session(lambda _: None, policy=policy)
+    (StateFiles(made.state).session(session).folder / "stage/sent.json").write_text("{}")
+
+    assert made.pairlock("diff", session).err == "no changes\n"
 
 
 def test_two_may_look_at_once(made: Made) -> None:

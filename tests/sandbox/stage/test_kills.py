@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,14 +13,11 @@ from sandbox.stage import kernel
 from sandbox.stage.apply import apply_changes, recover
 from sandbox.stage.changes import compute_changes
 from sandbox.stage.opened import open_stage
+from tests.sandbox.stage.killing import die_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conftest import Yard
 
-CALLS = ("mkdir", "rmdir", "unlink", "fchmod", "fsync", "symlink", "open", "rename", "replace", "write")
-"""What of `os` an apply changes a disk with; `renameat2` comes beside."""
 MOST_CALLS = 400
 
 
@@ -66,24 +62,6 @@ def killed_before(yard: Yard, number: int) -> bool:
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
-def die_at(number: int) -> None:
-    left = number
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            nonlocal left
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
-            return real(*arguments, **named)
-
-        return call
-
-    for name in CALLS:
-        setattr(os, name, counted(getattr(os, name)))
-    kernel.renameat2 = counted(kernel.renameat2)
 
 
 def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,11 @@ from sandbox.stage.apply import apply_changes
 from sandbox.stage.changes import compute_changes
 from sandbox.stage.collecting import collect
 from sandbox.stage.errors import StageLimitError
+from sandbox.stage.layout import StageFolder
 from sandbox.stage.opened import open_stage
-from sandbox.stage.parcel import pack
+from sandbox.stage.parcel import is_out, pack
 from sandbox.stage.tars import TarError, read_tar
+from tests.sandbox.stage.killing import die_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,6 +125,42 @@ def test_changes_come_back_as_from_an_overlay(yard: Yard) -> None:
     assert result.complete
     assert (yard.workspace / "new").read_text() == "again"
     assert (yard.workspace / "linked").read_text() == "4"
+
+
+def come_back_and_die(yard: Yard, inside: Path, number: int) -> bool:
+    """Take a copy back in a child that kills itself before that call after the last byte; tell if it did."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with open_stage(yard.session) as stage:
+                collect(
+                    stage, packed(inside), limit_bytes=GIB, limit_entries=99, prefix="workspace",
+                    vouch=lambda: die_at(number),
+                )  # fmt: skip
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_a_copy_whose_runner_is_killed_has_come_back_whole_or_not_at_all(yard: Yard) -> None:
+    """What was deleted and what was written are one thing, at whichever call the kill comes."""
+    before, after = [("deleted", "first")], [("added", "new"), ("deleted", "first"), ("deleted", "second")]
+    outcomes = []
+    for number in range(99):
+        one = yard.again()
+        one.fill({"first": "1", "second": "2"})
+        copied(one, lambda inside: (inside / "first").unlink())
+        inside = out(one)
+        one.fill({"new": "3"}, below=inside)
+        (inside / "second").unlink()
+        if not come_back_and_die(one, inside, number):
+            break
+        found = sorted(names(one))
+        assert (found, is_out(StageFolder(one.session / "stage"))) in ((before, True), (after, False)), number
+        outcomes.append(found == after)
+
+    assert outcomes == sorted(outcomes)
+    assert set(outcomes) == {True, False}
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
