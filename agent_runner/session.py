@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.approvals import NobodyApprover, OneAtATime, RecordedApprover
-from agent_runner.budget import Budget
+from agent_runner.budget import Budget, Used
 from agent_runner.budget_limits import limits_of_policy, policy_of_limits
 from agent_runner.ceiling import read_ceiling
 from agent_runner.commands import known_commands
@@ -44,6 +44,7 @@ from audit.fields import Totals
 from audit.journal import Journal, Registration
 from audit.state import StateFiles
 from cli_tools import schema
+from cli_tools.errors import ActionError
 from cli_tools.offer import offers
 from cli_tools.record import Record
 from cli_tools.stubs import Stubs
@@ -364,9 +365,19 @@ class SessionRun:
             connectors=connectors,
             delegation=delegation,
         )
-        stubs = Stubs(gate, catalogue, request.policy, self._record)
+        stubs = Stubs(gate, catalogue, request.policy, self._record, spend=self._spend_action)
         await sandbox.put_on_path(stubs.names, stubs)
         return gate
+
+    def _spend_action(self) -> None:
+        """Count an action of a program inside as the loop counts the model's.
+
+        Raises:
+            ActionError: When the budget of actions has nothing left.
+        """
+        if (spent := self._budget.out_of_actions()) is not None:
+            raise ActionError("budget", spent.reason)
+        self._budget.add(Used(actions=1))
 
     def _for_want_of_egress(self, end: LoopEnd) -> LoopEnd:
         """Tell a task that failed once the gate was spent as a budget that ran out, to which can be added."""

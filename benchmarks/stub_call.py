@@ -102,7 +102,7 @@ async def main() -> None:
                         record=record,
                         approver=RecordedApprover(journal, record, session, NobodyApprover()),
                     )
-                    stubs = Stubs(gate, built_in(), policy, record)
+                    stubs = Stubs(gate, built_in(), policy, record, spend=lambda: None)
                     await sandbox.put_on_path(stubs.names, stubs)
                     started, called, acted = await measured(gate)
         finally:

@@ -53,12 +53,16 @@ class Stubs:
         catalogue: The commands that exist.
         policy: What the session offers.
         record: Where it is written down that they have called too often.
+        spend: Counts one action against the session's budget, or says that none is left (`ActionError`).
     """
 
-    def __init__(self, gate: Gate, catalogue: Catalogue, policy: Policy, record: Record) -> None:
+    def __init__(
+        self, gate: Gate, catalogue: Catalogue, policy: Policy, record: Record, *, spend: Callable[[], None]
+    ) -> None:
         self._gate = gate
         self._catalogue = catalogue
         self._record = record
+        self._spend = spend
         offered = {offer.command.path[0] for offer in offers(catalogue, policy)}
         self.names = tuple(sorted(offered - {*_NOT_ON_PATH}))
         """What stands on PATH inside."""
@@ -122,6 +126,7 @@ class Stubs:
         parent = claimed if self._gate.has_started(claimed) else ""
         if command is None or not (command.program or command.starts):
             async with self._room:
+                self._spend()
                 return await self._gate.act(proposal, parent=parent)
         if self._starting >= MOST_STARTING:
             raise ActionError(
@@ -129,6 +134,7 @@ class Stubs:
                 f"{MOST_STARTING} programs that commands started run already, the most at once",
                 hint="start the program itself: this is the container that it would run in",
             )
+        self._spend()
         self._starting += 1
         try:
             return await self._gate.act(proposal, parent=parent)

@@ -22,7 +22,7 @@ from sandbox.session import Sandbox
 from tests.sandbox.guest.launch import running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from cli_tools.action import Action
@@ -101,6 +101,7 @@ async def open_door(  # noqa: PLR0913 - a door in all its parts
     secrets: dict[str, str] | None = None,
     connectors: Connectors = NONE,
     egress: EgressGate | None = None,
+    spend: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Door]:
     """Open a gate before a guest at `place/workspace`; somebody can be asked when `answer` is given."""
     folder, state = place / "workspace", place / "state"
@@ -133,5 +134,5 @@ async def open_door(  # noqa: PLR0913 - a door in all its parts
             approver=approver,
             connectors=connectors,
         )
-        stubs = Stubs(gate, known, parsed, record)
+        stubs = Stubs(gate, known, parsed, record, spend=spend)
         yield Door(gate, folder, state, approver, sandbox, stubs)

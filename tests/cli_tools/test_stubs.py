@@ -16,13 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli_tools import stubs
+from cli_tools.errors import ActionError
 from policies.request import Allowed
 from sandbox.guest import doors
 from sandbox.guest.frames import COMMAND
 from tests.cli_tools.door import Door, open_door
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     import pytest
 
@@ -40,13 +41,18 @@ SPEAKS = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect('\\0pair
 
 
 @contextlib.asynccontextmanager
-async def calling(place: Path, rules: str = "ask: []", answer: Allowed | None = None) -> AsyncIterator[Door]:
+async def calling(
+    place: Path,
+    rules: str = "ask: []",
+    answer: Allowed | None = None,
+    spend: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Door]:
     """Open a door whose programs find the stubs in a folder of the workspace."""
     folder = place / "workspace" / "bin"
     folder.mkdir()
     for name in ("files", "run", "shell", "finish", "output", "http"):
         shutil.copy2(STUB, folder / name)
-    async with open_door(place, POLICY.replace("RULES", rules), answer=answer) as door:
+    async with open_door(place, POLICY.replace("RULES", rules), answer=answer, spend=spend) as door:
         door.sandbox.link.accept(door.stubs, operation=COMMAND)
         door.sandbox.way_out = {"PATH": "/usr/bin:/bin:/workspace/bin:" + str(folder)}
         yield door
@@ -282,3 +288,24 @@ async def test_words_arrive_in_the_program_byte_for_byte(place: Path) -> None:
 
     printed = [ast.literal_eval(line) for line in seen.text.splitlines()]
     assert printed == [[os.fsencode(word).hex() for word in words] for words in sent]
+
+
+async def test_a_call_beyond_the_sessions_budget_of_actions_is_refused_with_its_code(place: Path) -> None:
+    left = [None, None]
+
+    def spend() -> None:
+        if not left:
+            raise ActionError("budget", "the budget of actions ran out")
+        left.pop()
+
+    async with calling(place, spend=spend) as door:
+        seen = await script(
+            door, "for n in 1 2 3; do files list >/dev/null 2>err; echo code $?; done; cat err"
+        )
+
+    assert seen.text.splitlines() == [
+        "code 0",
+        "code 0",
+        "code 105",
+        "error (budget): the budget of actions ran out",
+    ]

@@ -1,0 +1,64 @@
+"""Actions that programs call inside a session: of the same budget as the model's."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from contextlib import asynccontextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent_runner.backends.backend import Call, Reply
+from cli_tools.action import LineProposal
+from sandbox.guest import doors
+from sandbox.guest.frames import COMMAND
+from sandbox.session import Sandbox
+from tests.agent_runner.stand import FINISH, GuestHousing, saying
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from agent_runner.housing import Housed, Order
+    from sandbox.connection import Relay
+    from tests.agent_runner.stand import Stand
+
+STUB = Path(doors.__file__).parent / "stub" / platform.machine()
+POLICY = (
+    "version: 1\nname: x\ngrant: [files, exec]\nexec: {programs: any}\n"
+    'commands: {allow: ["files *", shell]}\nbudget: {actions: 3}\n'
+)
+
+
+class WithStubs(Sandbox):
+    """A sandbox whose programs find `files` in its workspace, where there is no container for it."""
+
+    async def put_on_path(self, names: Sequence[str], relay: Relay) -> None:  # noqa: ARG002 - one is enough
+        """Serve calls."""
+        self.link.accept(relay, operation=COMMAND)
+
+
+class StubHousing(GuestHousing):
+    """Give a guest whose programs can call commands."""
+
+    @asynccontextmanager
+    async def house(self, order: Order) -> AsyncIterator[Housed]:
+        """Give a sandbox."""
+        async with super().house(order) as housed:
+            parts = {part.name: getattr(housed.sandbox, part.name) for part in fields(housed.sandbox)}
+            yield replace(housed, sandbox=WithStubs(**parts))
+
+
+async def test_what_programs_call_counts_in_the_budget_of_actions_while_the_session_runs(
+    stand: Stand,
+) -> None:
+    shutil.copy2(STUB, stand.folder / "files")
+    housing = StubHousing(stand.folder)
+    script = b"for n in 1 2 3 4; do ./files list >/dev/null 2>&1; echo code $?; done"
+    call = Call(call_id="c", proposal=LineProposal(line="shell", body=script))
+
+    result = await stand.run(saying(Reply(text="", calls=(call,)), FINISH), POLICY, housing=housing)
+
+    assert stand.eyes.seen[0].text.splitlines() == ["code 0", "code 0", "code 105", "code 105"]
+    assert (result.exit_code, result.reason) == (5, "the budget of actions ran out: 3 of 3 actions")
+    assert len(stand.entries("action.intended")) == 3
