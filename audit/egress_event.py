@@ -69,7 +69,7 @@ class EgressClosed(Event):
     status: Count = 0
     """The answer's status; 0 when none was seen."""
     rule: Text = ""
-    """The rule that allowed it."""
+    """The rule that allowed it, by what it counts under: its host and a digest of what it allows."""
     method: Text = ""
     path: Text = ""
     """Without its query."""

@@ -36,7 +36,7 @@ class Border:
     def __init__(self, rules: RuleSet, outside: Outside, *, crossed: tuple[Crossed, ...] = ()) -> None:
         self.rules = rules
         self.secrets = outside.secrets
-        self.budget = Budget(rules.limits, crossed)
+        self.budget = Budget(rules.limits, crossed, rules=rules.rules)
         self._outside = outside
         self._numbers = count(1)
         self._refusals = 0
@@ -131,7 +131,7 @@ class Border:
             case Allowed():
                 if not decision.ask:
                     query = None
-                return await self._open(wanted, replace(event, rule=decision.rule.name), decision, query)
+                return await self._open(wanted, replace(event, rule=decision.rule.place), decision, query)
             case _:
                 assert_never(decision)
 

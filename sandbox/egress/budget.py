@@ -145,13 +145,18 @@ class Budget:
 
     Args:
         limits: The session's bounds.
-        crossed: What counts already, because the session goes on.
+        crossed: What counts already, because the session goes on. What crossed under none of the rules in
+            force counts under each of them.
+        rules: The rules in force.
     """
 
-    def __init__(self, limits: Limits, crossed: Iterable[Crossed] = ()) -> None:
+    def __init__(
+        self, limits: Limits, crossed: Iterable[Crossed] = (), *, rules: Iterable[Rule] = ()
+    ) -> None:
         self.session = Account("the session", limits)
         self._rules: dict[Rule, Account] = {}
         self._crossed = tuple(crossed)
+        self._names = frozenset(rule.name for rule in rules)
         self.session.add(self._crossed)
 
     def share(self, rule: Rule | None) -> Share:
@@ -160,8 +165,8 @@ class Budget:
             return Share((self.session,))
         own = self._rules.get(rule)
         if own is None:
-            own = self._rules[rule] = Account(f"rule `{rule.name}`", rule.limits, is_rules=True)
-            own.add(each for each in self._crossed if each.rule == rule.name)
+            own = self._rules[rule] = Account(f"rule `{rule.place}`", rule.limits, is_rules=True)
+            own.add(each for each in self._crossed if each.rule == rule.name or each.rule not in self._names)
         return Share((own, self.session))
 
 

@@ -53,7 +53,7 @@ class Closed:
     """`done`, the code of what ended it, `gone` when the container went away, `cancelled` or `lost`."""
     action: str = ""
     rule: str = ""
-    """The rule that allowed it, as `origin:line:column` or its host."""
+    """The name under which it counts: the rule's host and a digest of what the rule allows."""
     method: str = ""
     """Empty for a tunnel."""
     path: str = ""

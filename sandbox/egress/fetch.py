@@ -122,7 +122,7 @@ async def _response(exchange: Exchange, crossing: Crossing, wanted: Fetch, targe
         bytes_sent=crossing.share.sent_bytes,
         bytes_received=crossing.share.received_bytes,
         address=crossing.address,
-        rule=crossing.rule.name,
+        rule=crossing.rule.place,
         url=target.origin + target.path,
     )
 

@@ -4,8 +4,10 @@ Hosts, methods and paths are decided by `policies.egress`, as for an action's ow
 added here is what only the gate can see: tunnels, and credentials over plain http.
 """
 
+import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
 from typing import Literal, Self, assert_never
 
 from policies.egress import decide_http, egress_rules, preferred
@@ -71,9 +73,18 @@ class Rule:
     """Bounds of this rule alone; None leaves the session's, which hold in any case."""
 
     @property
-    def name(self) -> str:
+    def place(self) -> str:
         """Where the rule was written, or else the host that it names."""
         return str(self.host.at) if self.host.at else self.host.text
+
+    @property
+    def name(self) -> str:
+        """What is counted under it: its host, and a digest of what it allows.
+
+        It is the same in every file that the rule is written in, and whatever its limits are. Rules that
+        allow the same have one name, so what crosses under one counts for each.
+        """
+        return _name(self)
 
     @classmethod
     def of(cls, written: EgressRule, session: Limits) -> Self:
@@ -129,6 +140,20 @@ class RuleSet:
         )
         rules = tuple(Rule.of(rule, limits) for rule in block.allow)
         return cls(rules=rules, deny=block.deny, limits=limits)
+
+
+@lru_cache(maxsize=1024)
+def _name(rule: Rule) -> str:
+    allows = (
+        sorted(rule.ports),
+        None if rule.methods is None else sorted(rule.methods),
+        sorted({tuple(sorted({path.text for path in group})) for group in rule.paths}),
+        rule.credential,
+        rule.protocol,
+        rule.allow_private,
+        rule.ask,
+    )
+    return f"{rule.host.text}#{sha256(json.dumps(allows).encode()).hexdigest()[:16]}"
 
 
 def _own_limits(written: RuleLimits, session: Limits) -> Limits | None:
@@ -234,7 +259,7 @@ def _request(rules: RuleSet, wanted: Wanted) -> Allowed | Denied:
             code="credential",
             message=f"credential `{rule.credential}` is not sent over plain http",
             hint=f"ask for https://{wanted.host}",
-            rule=rule.name,
+            rule=rule.place,
         )
     return Allowed(rule=rule, ask=rule.ask)
 

@@ -12,12 +12,19 @@ import pytest
 
 from agent_runner.approvals import Answer, Question
 from agent_runner.egress_approval import EgressApproval
+from agent_runner.traffic import Traffic
+from agent_runner.way_out import written
 from audit.event import EgressClosed, EgressOpened, LimitHit, ProcessStarted
 from audit.journal import Journal, Registration
+from policies.source import parse_policy
+from sandbox.egress.errors import EgressDeniedError
+from sandbox.egress.rules import RuleSet
 from tests.sandbox.egress.ground import Server, gate_for, loopback_proxy, rule, rules, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from policies.policy import Policy
 
 SESSION = "0123456789ab"
 
@@ -35,6 +42,45 @@ class Person:
         if self.verdict == "silence":
             await asyncio.Event().wait()
         return Answer(verdict=self.verdict, by="tester", via="test")  # type: ignore[arg-type]
+
+
+POLICY = """\
+version: 1
+name: bounded
+grant: [network]
+network:
+  allow:
+    - {{host: 127.0.0.1, ports: [{port}], private: true, limits: {{requests: 2}}, methods: [POST, GET]}}
+    - {{host: 127.0.0.1, ports: [{port}], private: true, limits: {{requests: 4}}, methods: [DELETE]}}
+commands: {{allow: [http]}}
+"""
+
+
+async def spend(policy: Policy, port: int, traffic: Traffic, methods: str) -> list[str]:
+    """Ask until the words are through, in one part of a session; return what came of each."""
+    seen = []
+    async with gate_for(RuleSet.of(policy.network), crossed=traffic.under(SESSION)) as kept:
+        for method in methods.split():
+            try:
+                seen.append(str((await kept.gate.request(method, f"http://127.0.0.1:{port}/")).status))
+            except EgressDeniedError as denied:
+                seen.append(denied.code)
+    for happened in kept.events:
+        traffic.take(written(happened, SESSION))
+    return seen
+
+
+async def test_a_rules_own_limits_go_on_where_a_resume_reads_the_policy_that_was_written() -> None:
+    """Its rules stand elsewhere there, and in another order; each keeps what crossed under it."""
+    traffic = Traffic()
+    async with serving(Server()) as server:
+        first = parse_policy(POLICY.format(port=server.port), origin="pairlock.yaml")
+        again = parse_policy("# written\n" + first.as_yaml(), origin="sessions/1/policy.yaml", resolved=True)
+        before = await spend(first, server.port, traffic, "GET DELETE")
+        after = await spend(again, server.port, traffic, "GET POST DELETE DELETE DELETE DELETE")
+
+    assert before == ["200", "200"]
+    assert after == ["200", "budget", "200", "200", "200", "budget"]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from audit.reader import SessionReader
 from audit.state import StateFiles
 from cli_tools.delegate import Errand
 from policies.source import parse_policy
-from sandbox.egress.rules import Crossed
+from sandbox.egress.rules import Crossed, Limits, Rule
 from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def test_a_child_has_what_is_left_under_each_rule() -> None:
     """What crossed above and in earlier children is taken off; a rule without limits stays without."""
     policy = parse_policy(POSTS, origin="test.yaml")
     assert policy.network is not None
-    rule = str(policy.network.allow[0].at)
+    rule = Rule.of(policy.network.allow[0], Limits()).name
     above, earlier = Traffic(), Traffic()
     above.take(closed(f"{SESSION}/c1", sent_bytes=30, rule=rule))
     earlier.take(closed("child/c1", sent_bytes=60, rule=rule))

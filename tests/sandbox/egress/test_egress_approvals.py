@@ -126,13 +126,11 @@ async def test_a_rules_own_budget_runs_out_and_the_others_go_on() -> None:
 
 
 async def test_what_is_told_of_a_connection_names_rule_action_path_and_status() -> None:
-    async with (
-        serving(Server()) as server,
-        gate_for(rules(rule("127.0.0.1", server.port)), proxy=True) as kept,
-        loopback_proxy(kept) as port,
-    ):
-        with kept.gate.during("0123456789ab/7"):
-            await asked_through(port, server.port, "/page?secret=1")
+    async with serving(Server()) as server:
+        own = rule("127.0.0.1", server.port)
+        async with gate_for(rules(own), proxy=True) as kept, loopback_proxy(kept) as port:
+            with kept.gate.during("0123456789ab/7"):
+                await asked_through(port, server.port, "/page?secret=1")
 
     (opened,), (closed,) = kept.decided, kept.closed
     assert (opened.host, opened.method, opened.path, opened.rule, opened.action) == (
@@ -144,7 +142,7 @@ async def test_what_is_told_of_a_connection_names_rule_action_path_and_status() 
     )
     assert (closed.address, closed.rule, closed.method, closed.path, closed.status, closed.why) == (
         "127.0.0.1",
-        "127.0.0.1",
+        own.name,
         "GET",
         "/page",
         200,

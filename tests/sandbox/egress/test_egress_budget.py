@@ -66,16 +66,27 @@ def test_what_one_account_refuses_is_counted_in_none() -> None:
 @pytest.mark.parametrize("limit", ["sent_bytes", "received_bytes", "requests"])
 def test_what_crossed_before_counts_for_the_session_and_for_its_own_rule(limit: str) -> None:
     """The twin of each is another rule, or the same budget with less in it."""
-    before = (Crossed(rule=FEW.name, **{limit: 10}), Crossed(rule="another", **{limit: 90}))
+    other = Rule(host=HostPattern.parse("b.example.com"))
+    before = (Crossed(rule=FEW.name, **{limit: 10}), Crossed(rule=other.name, **{limit: 90}))
 
     with pytest.raises(EgressDeniedError, match="the session is spent: 100"):
         Budget(Limits(**{limit: 100}), before).share(None).open()
     own = Rule(host=FEW.host, limits=Limits(**{limit: 10}))
     with pytest.raises(EgressDeniedError, match=r"rule `a.example.com` is spent: 10"):
-        Budget(Limits(**{limit: 101}), before).share(own).open()
+        Budget(Limits(**{limit: 101}), before, rules=(own, other)).share(own).open()
 
     Budget(Limits(**{limit: 101}), before).share(None).open()
-    Budget(Limits(**{limit: 101}), before[1:]).share(own).open()
+    Budget(Limits(**{limit: 101}), before[1:], rules=(own, other)).share(own).open()
+
+
+def test_what_crossed_under_a_rule_that_is_not_in_force_counts_under_each_that_is() -> None:
+    """Nobody can say any more which of them it was, so it is every one."""
+    before = (Crossed(rule="pairlock.yaml:7:14", received_bytes=10),)
+
+    with pytest.raises(EgressDeniedError, match=r"rule `a.example.com` is spent: 10"):
+        Budget(Limits(), before, rules=(FEW,)).share(FEW).open()
+
+    Budget(Limits(), rules=(FEW,)).share(FEW).open()
 
 
 def test_a_bound_that_is_reached_is_news_once() -> None:
