@@ -6,7 +6,7 @@ else, and when anything at all is odd, the file is looked through again, in its 
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,7 @@ class Search:
 
 def seen(
     search: Search, skim: Skim, paths: Sequence[Path], *, processes: int | None = None
-) -> Iterator[Seen]:
+) -> Generator[Seen, None, None]:
     """Yield the lines of a log that may be wanted, in their order.
 
     Args:

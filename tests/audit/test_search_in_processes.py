@@ -3,17 +3,20 @@
 import asyncio
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from audit.apart import Apart
 from audit.chain import Entry, read
 from audit.errors import AuditError
 from audit.filters import Filter, lacks_tag, matches, parse_filter
@@ -66,19 +69,19 @@ def files_of(state: Path) -> list[Path]:
     return [path for _, path in StateFiles(state).session(SESSION).segments()]
 
 
-def found(state: Path, wanted: Filter, *, processes: int) -> list[object]:
+def found(state: Path, wanted: Filter, *, processes: int) -> tuple[list[tuple[int, bytes]], object]:
     """Return what fits, and how the looking ended: where it stands, or with which error."""
     record = read_index(StateFiles(state)).session(SESSION)
     search = Search(SESSION, record, wanted)
-    skim, hits = search.skim(), list[object]()
+    skim, hits = search.skim(), list[tuple[int, bytes]]()
     try:
         for seq, line, leaf in seen(search, skim, files_of(state), processes=processes):
             entry = read(line, leaf)
             if not lacks_tag(wanted, entry) and matches(wanted, entry):
                 hits.append((seq, line))
     except AuditError as error:
-        return [*hits, str(error)]
-    return [*hits, skim.standing()]
+        return hits, str(error)
+    return hits, skim.standing()
 
 
 def some_filters() -> list[Filter]:
@@ -92,7 +95,7 @@ def test_processes_find_what_one_finds_and_what_a_reader_reads(state: Path) -> N
     for wanted in some_filters():
         one = found(state, wanted, processes=1)
         assert found(state, wanted, processes=PROCESSES) == one
-        assert [seq for seq, _ in one[:-1]] == [entry.seq for entry in entries if matches(wanted, entry)]
+        assert [seq for seq, _ in one[0]] == [entry.seq for entry in entries if matches(wanted, entry)]
 
 
 def test_every_file_of_a_log_that_holds_is_left_to_helpers(state: Path) -> None:
@@ -172,7 +175,7 @@ def test_a_helper_that_is_killed_costs_nothing_but_time(state: Path) -> None:
     wanted = parse_filter("type=action.intended")
     record = read_index(StateFiles(state)).session(SESSION)
     search = Search(SESSION, record, wanted)
-    skim, hits = search.skim(), []
+    skim, hits = search.skim(), list[int]()
 
     for seq, _, _ in seen(search, skim, files_of(state), processes=PROCESSES):
         if not hits:
@@ -180,7 +183,7 @@ def test_a_helper_that_is_killed_costs_nothing_but_time(state: Path) -> None:
                 os.kill(child, signal.SIGKILL)
         hits.append(seq)
 
-    assert hits == [seq for seq, _ in found(state, wanted, processes=1)[:-1]]
+    assert hits == [seq for seq, _ in found(state, wanted, processes=1)[0]]
 
 
 def test_who_stops_asking_leaves_no_process(state: Path) -> None:
@@ -236,6 +239,52 @@ def test_no_helper_outlives_who_asked(state: Path, how: signal.Signals, says: st
     while helpers & {int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()}:
         assert time.monotonic() < patience
         time.sleep(0.05)
+
+
+@contextmanager
+def descriptors_left(number: int) -> Iterator[None]:
+    """Let this process, and those that it starts, open no more than so many files."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = max(int(name) for name in os.listdir("/proc/self/fd")) + number + 1
+    taken = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        for descriptor in taken[len(taken) - number :]:
+            os.close(descriptor)
+        del taken[len(taken) - number :]
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+def test_many_files_take_no_more_descriptors_and_processes_than_few() -> None:
+    tasks = [lambda number=number: iter([number]) for number in range(60)]
+    before = children(os.getpid())
+
+    with descriptors_left(20), Apart(tasks, processes=PROCESSES) as apart:
+        done = [list(apart.results(number)) for number in range(60)]
+        during = children(os.getpid())
+
+    assert done == [[number] for number in range(60)]
+    assert during == before
+
+
+def test_where_no_process_can_be_started_this_one_does_the_work(state: Path) -> None:
+    record, wanted = read_index(StateFiles(state)).session(SESSION), parse_filter("argv~app")
+    search, paths = Search(SESSION, record, wanted), files_of(state)
+
+    with descriptors_left(3):
+        assert list(ahead(search, search.skim(), paths, PROCESSES)) == []
+        few = list(seen(search, search.skim(), paths, processes=PROCESSES))
+        with (Path("/dev/null").open("rb"), Path("/dev/null").open("rb"), Path("/dev/null").open("rb")):
+            pass  # none was left open
+
+    assert few == list(seen(search, search.skim(), paths, processes=1)) != []
 
 
 def children(parent: int) -> set[int]:
