@@ -41,46 +41,69 @@ class Apart(Generic[T]):
     def __init__(self, tasks: Sequence[Callable[[], Iterator[T]]], *, processes: int) -> None:
         self._tasks = tasks
         self._processes = processes
-        self._started: list[tuple[ForkProcess, Connection]] = []
+        self._started = 0
+        self._at_work: dict[int, tuple[ForkProcess, Connection]] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        for process, pipe in self._started:
-            pipe.close()
+        for process, _ in self._at_work.values():
             process.kill()
-        for process, _ in self._started:
-            process.join()
-            process.close()
-        self._started.clear()
+        for number in list(self._at_work):
+            self._end(number)
 
     def results(self, number: int) -> Iterator[T]:
         """Yield what a task yields, as it comes.
 
         Raises:
-            LostHelperError: When its process ended before it was done.
+            LostHelperError: When its process ended before it was done, or one could not be started.
         """
-        for task in self._tasks[len(self._started) : number + self._processes]:
+        for task in self._tasks[self._started : number + self._processes]:
             self._start(task)
-        _, pipe = self._started[number]
+        _, pipe = self._at_work[number]
         try:
             while (result := pipe.recv()) is not _DONE:
                 yield result
         except (EOFError, OSError) as error:
             raise LostHelperError("a process that was to help has ended") from error
+        self._end(number)
 
     def _start(self, task: Callable[[], Iterator[T]]) -> None:
-        context = get_context("fork")
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(task, theirs, os.getpid()), daemon=True)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            self._at_work[self._started] = _begun(task)
+        except OSError as error:
+            raise LostHelperError("a process that was to help cannot be started") from error
+        self._started += 1
+
+    def _end(self, number: int) -> None:
+        """End a task's process, and keep nothing of it: a log may have thousands of files."""
+        process, pipe = self._at_work.pop(number)
+        pipe.close()
+        process.kill()
+        process.join()
+        process.close()
+
+
+def _begun(task: Callable[[], Iterator[T]]) -> tuple["ForkProcess", Connection]:
+    """Start a task's process, and return it with the pipe from which its results come.
+
+    Raises:
+        OSError: When there may be no further process or descriptor.
+    """
+    context = get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(task, theirs, os.getpid()), daemon=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        process.start()
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        self._started.append((process, ours))
+    return process, ours
 
 
 def _work(task: Callable[[], Iterator[T]], pipe: Connection, parent: int) -> None:

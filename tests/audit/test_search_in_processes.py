@@ -245,7 +245,7 @@ def test_no_helper_outlives_who_asked(state: Path, how: signal.Signals, says: st
 def descriptors_left(number: int) -> Iterator[None]:
     """Let this process, and those that it starts, open no more than so many files."""
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = max(int(name) for name in os.listdir("/proc/self/fd")) + number + 1
+    limit = max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + number + 1
     taken = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
     try:
@@ -281,7 +281,7 @@ def test_where_no_process_can_be_started_this_one_does_the_work(state: Path) -> 
     with descriptors_left(3):
         assert list(ahead(search, search.skim(), paths, PROCESSES)) == []
         few = list(seen(search, search.skim(), paths, processes=PROCESSES))
-        with (Path("/dev/null").open("rb"), Path("/dev/null").open("rb"), Path("/dev/null").open("rb")):
+        with Path("/dev/null").open("rb"), Path("/dev/null").open("rb"), Path("/dev/null").open("rb"):
             pass  # none was left open
 
     assert few == list(seen(search, search.skim(), paths, processes=1)) != []
