@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
+
+from policies.globs import folded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -14,6 +17,25 @@ _PARTS: Final = (("objects", "refs"), ("commondir",))
 Git asks for no more than this, and on some filesystems it finds these names in any case.
 """
 _NAMES: Final = frozenset(name for names in _PARTS for name in names)
+
+_DOT_GIT: Final = re.compile(r"(\.git|git~1)[ .]*(:.*)?", re.DOTALL)
+"""What some filesystem takes for `.git`, folded (git's path.c: is_ntfs_dotgit; utf8.c: is_hfs_dotgit)."""
+_BETWEEN: Final = re.compile(r"[/\\]")
+"""What ends a name on some filesystem."""
+
+
+def is_dot_git(path: str) -> bool:
+    """Tell whether a path is, or lies in, what git takes for a folder `.git` on some filesystem."""
+    return any(map(_DOT_GIT.fullmatch, _BETWEEN.split(folded(path))))
+
+
+def as_dot_git(path: str) -> tuple[str, ...]:
+    """Return what a path with another spelling of `.git` is where that is `.git`; nothing for all others."""
+    if not is_dot_git(path):
+        return ()
+    parts = _BETWEEN.split(path)
+    spelled = "/".join(".git" if _DOT_GIT.fullmatch(folded(part)) else part for part in parts)
+    return (spelled,) if spelled != path else ()
 
 
 def git_folders(*trees: Collection[str]) -> frozenset[str]:

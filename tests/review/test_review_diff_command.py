@@ -87,6 +87,49 @@ def test_a_program_is_fed_nothing_that_apply_would_refuse(made: Made) -> None:
     assert "fsmonitor = evil" in on_screen
 
 
+DOT_GIT = [
+    "x\\.git",
+    "a\\.git\\hooks\\x",
+    "git~1",
+    "GIT~1 /a",
+    ".git::$INDEX_ALLOCATION/config",
+    ".gi\u200ct/a",
+]
+MODULES = [
+    ".gitmodules",
+    "d/.GitModules .",
+    "gitmod~1",
+    "gi7eba~9",
+    "gi7e~123",
+    "x\\gitmod~4",
+    ".gitmodules:x",
+]
+
+
+def test_no_name_that_git_refuses_takes_the_rest_of_the_patch_with_it(made: Made) -> None:
+    """Its protection of NTFS holds on every system: one such path, and git applies nothing at all."""
+    made.fill({"mod": "1\n", "gi7eba~2": "file\n"})
+    (made.workspace / "gitmod~2").symlink_to("mod")
+    subprocess.run(["/usr/bin/git", "init", "-q", made.workspace], check=True)
+
+    def act(inside: Path) -> None:
+        made.fill(
+            {"mod": "agent\n", "gi7eba~2": "agent\n", "git~2": "fine\n", "a\\b": "fine\n"}, below=inside
+        )
+        made.fill(dict.fromkeys(DOT_GIT, "evil\n"), below=inside)
+        (inside / "gitmod~2").unlink()
+        (inside / "d").mkdir()
+        for name in (*MODULES, "gitmod~5"):
+            (inside / name).symlink_to("mod")
+
+    said = made.pairlock("diff", made.session(act))
+    subprocess.run(["/usr/bin/git", "apply", "-"], cwd=made.workspace, input=said.out.encode(), check=True)
+
+    there = {path.name for path in made.workspace.iterdir()}
+    assert there == {".git", "mod", "gi7eba~2", "gitmod~2", "gitmod~5", "git~2", "a\\b"}
+    assert {(made.workspace / name).read_text() for name in ("mod", "gi7eba~2")} == {"agent\n"}
+
+
 def test_what_is_counted_as_run_later_are_files(made: Made) -> None:
     session = made.session(
         lambda inside: made.fill({".husky/pre-commit": "x", "Makefile": "x"}, below=inside)
