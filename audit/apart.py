@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from audit.errors import AuditError, LostHelperError
+from audit.errors import LostHelperError
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
@@ -118,5 +118,5 @@ def _work(task: Callable[[], Iterator[T]], pipe: Connection, parent: int) -> Non
         for result in task():
             pipe.send(result)
         pipe.send(_DONE)
-    except (AuditError, OSError):
-        return  # whoever takes the results sees that they end too early, and does the work again
+    except Exception:  # noqa: BLE001 - it is not for a helper to tell: who asked sees that the results end
+        return  # too early, and does the work again

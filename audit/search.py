@@ -163,7 +163,7 @@ def _claimed(skim: Skim, path: Path) -> Standing:
             break
     else:
         marker = None
-    match orjson.loads(marker or b"null"):
+    match _fields_of(marker or b"null"):
         case {"type": "log.sealed", "body": {"epoch": int(epoch)}}:
             pass
         case {"type": "session.recovered", "body": {"epoch": int(later)}}:
@@ -173,3 +173,10 @@ def _claimed(skim: Skim, path: Path) -> Standing:
     if head is None:
         raise AuditError("the file does not say where it begins")
     return skim.claimed(int(head[1]), bytes.fromhex(head[2].decode()), epoch)
+
+
+def _fields_of(line: bytes) -> object:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise AuditError("the file's first seal is not JSON") from error

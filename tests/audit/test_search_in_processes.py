@@ -18,7 +18,7 @@ import pytest
 
 from audit.apart import Apart
 from audit.chain import Entry, read
-from audit.errors import AuditError
+from audit.errors import AuditError, LostHelperError
 from audit.filters import Filter, lacks_tag, matches, parse_filter
 from audit.index import read_index
 from audit.reader import SessionReader
@@ -154,6 +154,9 @@ ATTACKS: dict[str, Callable[[list[Path]], None]] = {
     "swapped": swap,
     "a link": link,
     "seals of another": change_lines(1, lambda lines: [line.replace(b"\\u2014", b"x") for line in lines]),
+    "half a seal": change_lines(
+        1, lambda lines: [line[: len(line) // 2] if b'"type":"log.' in line else line for line in lines]
+    ),
     "epochs of another": change_lines(
         1, lambda lines: [line.replace(b'"epoch":1', b'"epoch":2') for line in lines]
     ),
@@ -161,7 +164,7 @@ ATTACKS: dict[str, Callable[[list[Path]], None]] = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_processes_end_where_one_ends(state: Path, name: str) -> None:
+def test_processes_end_where_one_ends(state: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     paths = files_of(state)
 
     ATTACKS[name](paths)
@@ -169,6 +172,20 @@ def test_processes_end_where_one_ends(state: Path, name: str) -> None:
     for words in ("", "argv~app1", "type=action.finished"):
         wanted = parse_filter(words)
         assert found(state, wanted, processes=PROCESSES) == found(state, wanted, processes=1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_task_that_fails_unforeseen_counts_as_lost_and_says_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fails() -> Iterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    with Apart([fails], processes=1) as apart, pytest.raises(LostHelperError):
+        list(apart.results(0))
+
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_helper_that_is_killed_costs_nothing_but_time(state: Path) -> None:
