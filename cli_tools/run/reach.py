@@ -37,7 +37,7 @@ class Reach:
 
     refused: list[Decided]
     way_out: Mapping[str, str]
-    """Variables that point programs to the proxy; empty where there is none."""
+    """Variables that point programs to the proxy, where there is one, and to commands."""
 
     def told(self, outcome: Outcome) -> Outcome:
         """Return an outcome whose note says it too; one of a program that reached what it wanted stays."""
@@ -45,7 +45,7 @@ class Reach:
         if len(self.refused) > MOST_TOLD:
             words.append("further requests were refused, too")
         if not self.refused and outcome.exit_code and _NO_WAY.search(_end_of(outcome)):
-            words.append(_PROXY_ONLY if self.way_out else _NO_NETWORK)
+            words.append(_PROXY_ONLY if "HTTP_PROXY" in self.way_out else _NO_NETWORK)
         return replace(outcome, note="\nnote: ".join(filter(None, words)))
 
 

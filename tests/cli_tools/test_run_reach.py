@@ -8,7 +8,8 @@ from cli_tools.command import Outcome
 from cli_tools.run.reach import MOST_TOLD, Reach
 from sandbox.egress.events import Decided
 
-PROXY = {"HTTP_PROXY": "http://127.0.0.1:3128"}
+COMMANDS = {"PATH": "/usr/bin:/tmp/.pairlock-commands", "PAIRLOCK_COMMANDS": "/tmp/.pairlock-commands"}
+PROXY = {"HTTP_PROXY": "http://127.0.0.1:3128", **COMMANDS}
 
 
 def refusal(host: str) -> Decided:
@@ -35,6 +36,7 @@ def test_a_program_that_found_no_way_is_told_which_one_there_is(said: bytes) -> 
 
     assert "proxy of HTTP_PROXY" in Reach([], PROXY).told(failed).note
     assert "no `network`" in Reach([], {}).told(failed).note
+    assert "no `network`" in Reach([], COMMANDS).told(failed).note
 
 
 @pytest.mark.parametrize(
