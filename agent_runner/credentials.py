@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
@@ -35,6 +36,10 @@ _HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
 
 FRESH_SECONDS: Final = 600.0
 """For which what a command printed is used; tokens of Microsoft's last from 60 minutes on."""
+
+
+_FORMER: Final = 2
+"""Values of before that are kept out of answers: each for 20 minutes at the least after it was replaced."""
 
 
 class CredentialReference(KeyReference):
@@ -126,7 +131,9 @@ class Keyring:
         if value != self.values[name]:
             learn(name, value)
             self.values[name] = value
-            self._credentials[name] = reference.credential(value)
+            old = self._credentials[name]
+            former = (*old.former, old.value)[-_FORMER:]
+            self._credentials[name] = replace(reference.credential(value), former=former)
 
 
 EMPTY: Final = Keyring({}, {})

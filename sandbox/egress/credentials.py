@@ -1,7 +1,7 @@
 """Put a credential into a request on the host, and take its echoes out of the answer."""
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from audit.redact import spellings
@@ -18,6 +18,8 @@ class Credential:
     kind: Literal["bearer", "basic", "header"] = "bearer"
     header: str = "authorization"
     """The header that carries it; only `header` may have another than `authorization`."""
+    former: tuple[str, ...] = field(default=(), repr=False)
+    """Values that it had before, which servers may still hold; they are not sent, and must not come back."""
 
     def headers(self) -> Headers:
         """Return the headers that carry it, names in small letters."""
@@ -31,6 +33,10 @@ class Credential:
 
     def echoes(self) -> frozenset[bytes]:
         """Return the spellings that must not come back."""
+        former = (replace(self, value=value, former=()).echoes() for value in self.former)
+        return self._own_echoes().union(*former)
+
+    def _own_echoes(self) -> frozenset[bytes]:
         secrets = {self.value, *(self.value.split(":", 1) if self.kind == "basic" else ())}
         carried = {value.rpartition(" ")[2] for _, value in self.headers()}
         texts = {form for secret in secrets | carried if len(secret) >= 6 for form in spellings(secret)}

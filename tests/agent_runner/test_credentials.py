@@ -11,7 +11,7 @@ from agent_runner.credentials import EMPTY, FRESH_SECONDS, Keyring, keyring_for
 from agent_runner.errors import InvalidInputError
 from agent_runner.models import configured_credentials
 from policies.source import parse_policy
-from sandbox.egress.credentials import Credential
+from sandbox.egress.credentials import Credential, Mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,8 +166,33 @@ async def test_a_token_that_a_command_prints_is_fetched_again_when_it_is_old(
     kept = await keyring.find("github")
 
     assert young == Credential(value=f"{SECRET}-1")
-    assert old == kept == Credential(value=f"{SECRET}-2")
+    assert old == kept == Credential(value=f"{SECRET}-2", former=(f"{SECRET}-1",))
     assert learnt == [("github", f"{SECRET}-2")]
+
+
+async def test_the_two_values_of_before_stay_out_of_answers_and_of_what_is_printed(
+    config: Path, tmp_path: Path
+) -> None:
+    """A server may send a token back that was replaced while it worked; one long gone is forgotten."""
+    token, hours = tmp_path / "token", iter(FRESH_SECONDS * hour for hour in range(9))
+    token.write_text(f"{SECRET}-0")
+    write(config, f"command: [cat, {token}], {BOUND}, kind: basic, user: me")
+    fetched = await keyring_for(policy(), configured_credentials)
+    first = configured_credentials()["github"].credential(f"{SECRET}-0")
+    keyring = Keyring(
+        {"github": first}, fetched.values, configured_credentials(), monotonic=lambda: next(hours)
+    )
+    keyring.told_to(lambda _name, _value: None)
+    for number in range(1, 4):
+        token.write_text(f"{SECRET}-{number}")
+        found = await keyring.find("github")
+
+    assert found is not None
+    mask = Mask(found.echoes())
+    shown = [mask.whole(f"{SECRET}-{number}".encode()) for number in range(4)]
+    assert [set(text) == {ord("*")} for text in shown] == [False, True, True, True]
+    assert found.headers() == first.__class__(value=f"me:{SECRET}-3", kind="basic").headers()
+    assert SECRET not in repr(found)
 
 
 async def test_nothing_is_fetched_again_where_nobody_would_learn_of_it(config: Path, tmp_path: Path) -> None:
