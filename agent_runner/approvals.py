@@ -211,6 +211,8 @@ class TerminalApprover:
 class FirstAnswer:
     """Ask in several places at once; the first answer counts, and the others are no longer asked.
 
+    A place whose time is over has not answered: the others go on until theirs is.
+
     Args:
         askers: The places.
     """
@@ -219,11 +221,16 @@ class FirstAnswer:
         self._askers = askers
 
     async def ask(self, question: Question) -> Answer:
-        """Return the first answer."""
+        """Return the first answer; `timed_out` when no place has one."""
         asked = [asyncio.ensure_future(asker.ask(question)) for asker in self._askers]
         try:
-            done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-            return next(task for task in asked if task in done).result()
+            waiting = set(asked)
+            while True:
+                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                ended = [task.result() for task in asked if task not in waiting]
+                said = [answer for answer in ended if answer.verdict != "timed_out"]
+                if said or not waiting:
+                    return (said or ended)[0]
         finally:
             for task in asked:
                 task.cancel()

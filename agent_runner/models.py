@@ -189,6 +189,18 @@ def configured_webhook(notice: Callable[[str], None] = _silent) -> WebhookAsker 
     return WebhookAsker(configured=configured, notice=notice) if configured else None
 
 
+def approval_seconds() -> float:
+    """Return how long an answer may take, wherever it comes from: the webhook's time, if that is longer.
+
+    Raises:
+        InvalidInputError: When the configuration is not valid.
+    """
+    from agent_runner.approvals import WAIT_SECONDS  # noqa: PLC0415 - only a runner that may ask needs it
+
+    configured = read_configuration(configuration_path()).approvals
+    return max(WAIT_SECONDS, float(configured.wait)) if configured else WAIT_SECONDS
+
+
 def configured_connectors() -> ConfiguredConnectors:
     """Return the operator's connectors.
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, assert_never
 
 from agent_runner.egress_approval import EgressApproval
+from agent_runner.models import approval_seconds
 from audit import event
 from audit.fields import Reason
 from policies.capability import Capability
@@ -60,7 +61,7 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
 
     programs = policy.grant is Grant.NETWORK_EXEC
     rules = RuleSet.of(policy.network)
-    approval = EgressApproval(journal, session, asker)
+    approval = EgressApproval(journal, session, asker, wait_seconds=approval_seconds())
     started = EgressGate.start(
         rules,
         journal=write,

@@ -19,10 +19,11 @@ from agent_runner.errors import InvalidInputError, RunnerError
 from agent_runner.session import SessionRun
 from audit.journal import Journal, Registration
 from policies.request import Reason
-from tests.agent_runner.people import DecidedPerson, SleepingPerson
+from tests.agent_runner.people import DecidedPerson, SilentPerson, SleepingPerson
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying
 
 if TYPE_CHECKING:
+    from agent_runner.approvals import Answer
     from tests.agent_runner.stand import Stand
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -149,6 +150,20 @@ async def test_the_first_answer_counts_and_the_other_question_is_withdrawn() -> 
 
     assert answer.verdict == "denied"
     assert asleep.withdrawn
+
+
+async def test_a_place_whose_time_is_over_does_not_cut_off_the_others() -> None:
+    """Each waits its own time; only when all have waited it out has nobody answered."""
+
+    class Later(DecidedPerson):
+        async def ask(self, question: Question) -> Answer:
+            await asyncio.sleep(0.05)
+            return await super().ask(question)
+
+    late = await FirstAnswer(SilentPerson(), Later("approved")).ask(QUESTION)
+    silence = await FirstAnswer(SilentPerson(), SilentPerson()).ask(QUESTION)
+
+    assert (late.verdict, silence.verdict) == ("approved", "timed_out")
 
 
 async def test_of_two_questions_at_once_an_answer_counts_for_the_one_that_is_shown() -> None:
