@@ -122,7 +122,7 @@ class WebhookAsker:
         import httpx2  # noqa: PLC0415 - only who configured a webhook pays for it
 
         try:
-            headers = await _authorised(self.configured.key)
+            headers = {"Accept-Encoding": "identity", **await _authorised(self.configured.key)}
         except RunnerError as error:
             self.notice(f"approval by webhook: {error.message}")
             await asyncio.Event().wait()  # until the time is over: somebody else may answer
@@ -147,8 +147,8 @@ class WebhookAsker:
 
     async def _post(self, client: httpx2.AsyncClient, question: Question, number: str) -> None:
         shown = question_shown(question, number, float(self.configured.wait))
-        answer = await client.post(self.configured.ask, json=shown)
-        answer.raise_for_status()
+        async with client.stream("POST", self.configured.ask, json=shown) as answer:
+            answer.raise_for_status()  # its body says nothing that counts, and may have no end
 
     async def _fetched(self, client: httpx2.AsyncClient, number: str) -> bytes | None:
         """Return what lies where the answer has to be; None while nothing does."""
@@ -156,8 +156,10 @@ class WebhookAsker:
             if answer.status_code in (204, 404):
                 return None
             answer.raise_for_status()
+            if encoding := answer.headers.get("Content-Encoding"):
+                raise ForgedAnswerError(f"an answer in `{encoding}`, expected it as it is")
             body = b""
-            async for piece in answer.aiter_bytes():
+            async for piece in answer.aiter_raw():
                 body += piece
                 if len(body) > ANSWER_BYTES:
                     raise ForgedAnswerError(f"an answer of more than {ANSWER_BYTES} bytes")

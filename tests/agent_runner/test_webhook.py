@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent_runner import models
 from agent_runner.approvals import Question, digest_of
 from agent_runner.backends.configuration import read_configuration
 from agent_runner.backends.key import KeyReference
@@ -54,6 +56,10 @@ class Server:
     fetched: list[str] = field(default_factory=list)
     failing_posts: int = 0
     port: int = 0
+    endless: bool = False
+    """Whether what it answers to a question has no end."""
+    encoding: str = ""
+    """What it says that its answers are packed in."""
 
     def configured(self, seconds: int = 30, **more: Any) -> ConfiguredApprovals:
         """Return the configuration that leads here."""
@@ -61,6 +67,15 @@ class Server:
         return ConfiguredApprovals(
             ask=f"{at}/ask", answers=f"{at}/answers", public_key=PUBLIC, wait=Seconds(seconds), **more
         )
+
+
+def without_end(handler: BaseHTTPRequestHandler) -> None:
+    """Answer until whoever asked has gone."""
+    handler.send_response(202)
+    handler.end_headers()
+    with suppress(OSError):
+        while True:
+            handler.wfile.write(bytes(64 * 1024))
 
 
 @contextmanager
@@ -75,7 +90,10 @@ def serving(answer: Callable[[dict[str, Any]], Said], *, failing_posts: int = 0)
             server.failing_posts -= 1
             if server.failing_posts < 0:
                 server.posts.append(json.loads(body))
-            self._reply(500 if server.failing_posts >= 0 else 202, b"")
+            if server.endless:
+                without_end(self)
+            else:
+                self._reply(500 if server.failing_posts >= 0 else 202, b"")
 
         def do_GET(self) -> None:
             server.fetched.append(self.path)
@@ -89,6 +107,8 @@ def serving(answer: Callable[[dict[str, Any]], Said], *, failing_posts: int = 0)
             self.send_response(status)
             if status == 302:
                 self.send_header("Location", f"http://127.0.0.1:{server.port}/answers/elsewhere")
+            if server.encoding:
+                self.send_header("Content-Encoding", server.encoding)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -128,6 +148,25 @@ async def test_what_is_posted_is_what_will_run_and_a_signed_answer_counts(verdic
     assert shown["argv"] == ["files", "write", "a\\x1b[2J\\u202e"]
     assert shown["body"] == "new\\x1b[0m"
     assert server.fetched == [f"/answers/{shown['number']}"]
+
+
+async def test_what_a_server_says_to_a_question_is_not_read_and_may_have_no_end() -> None:
+    with serving(lambda shown: signed_answer(shown, "approved", by="ada", key=KEY)) as server:
+        server.endless = True
+        answer = await asker(server.configured()).ask(QUESTION)
+
+    assert answer.verdict == "approved"
+
+
+async def test_a_packed_answer_is_refused_before_it_is_unpacked() -> None:
+    """A few bytes could become gigabytes; its twin, as it is, counts above."""
+    notices: list[str] = []
+    with serving(lambda shown: gzip.compress(signed_answer(shown, "approved", by="a", key=KEY))) as server:
+        server.encoding = "gzip"
+        answer = await asker(server.configured(seconds=2), notices).ask(QUESTION)
+
+    assert answer.verdict == "timed_out"
+    assert notices == ["approval by webhook: an answer in `gzip`, expected it as it is"]
 
 
 def changed(**parts: str) -> Callable[[dict[str, Any]], bytes]:
@@ -286,3 +325,18 @@ def test_a_way_of_asking_that_others_could_read_or_answer_is_refused(tmp_path: P
     assert accepted is not None
     with pytest.raises(InvalidInputError, match="expected"):
         read_configuration(file)
+
+
+@pytest.mark.parametrize(("wait", "seconds"), [("20m", 1200.0), ("1m", 300.0)])
+def test_what_leaves_waits_as_long_as_the_place_with_the_longest_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: str, seconds: float
+) -> None:
+    """A short time of the webhook's does not cut the person at the terminal short."""
+    path = tmp_path / "config.yaml"
+    at = "https://a.example"
+    path.write_text(
+        f"version: 1\napprovals: {{ask: {at}, answers: {at}, public_key: '{PUBLIC}', wait: {wait}}}\n"
+    )
+    monkeypatch.setattr(models, "configuration_path", lambda: path)
+
+    assert models.approval_seconds() == seconds
