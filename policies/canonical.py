@@ -14,8 +14,11 @@ from policies.capability import in_order
 from policies.grant import Grant
 from policies.leaves import Programs
 from policies.units import Bytes, Count, Seconds
+from policies.wording import is_unseen
 
 if TYPE_CHECKING:
+    from ruamel.yaml.nodes import ScalarNode
+
     from policies.policy import Policy
 
 Plain = str | int | float | bool | None | list["Plain"] | dict[str, "Plain"]
@@ -100,17 +103,34 @@ def canonical_text(policy: Policy) -> str:
     Returns:
         Text that parses to an equal policy.
     """
-    from ruamel.yaml import YAML  # noqa: PLC0415 - only who writes a policy pays for the emitter
-
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the library's types say None only
-    yaml.width = 100
     fields = {
         name: item
         for name, item in _fields(policy).items()
         if name not in {"extends", "expect"} and item not in ([], {})
     }
+    text = _as_yaml(fields, with_letters=True)
+    # What a reviewer cannot see is refused when it stands in a file, and read when it is escaped.
+    unseen = any(is_unseen(character) for character in text.replace("\n", ""))
+    return _as_yaml(fields, with_letters=False) if unseen else text
+
+
+def _as_yaml(fields: dict[str, Plain], *, with_letters: bool) -> str:
+    from ruamel.yaml import YAML  # noqa: PLC0415 - only who writes a policy pays for the emitter
+    from ruamel.yaml.representer import SafeRepresenter  # noqa: PLC0415 - likewise
+
+    class Representer(SafeRepresenter):
+        def represent_str(self, data: str) -> ScalarNode:
+            # In `[?a]` the library's own scanner takes the `?` for the beginning of a key.
+            style = "'" if data.startswith("?") else None
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    Representer.add_representer(str, Representer.represent_str)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = Representer
+    yaml.allow_unicode = with_letters
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the library's types say None only
+    yaml.width = 100
     out = io.StringIO()
     yaml.dump(fields, out)
     return out.getvalue()

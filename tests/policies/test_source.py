@@ -3,11 +3,15 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from policies.canonical import canonical_bytes
-from policies.errors import ForbiddenGrantError, PolicyError, PolicyFileError, RuleAt
+from policies.commands import ValuePattern
+from policies.errors import BadValueError, ForbiddenGrantError, PolicyError, PolicyFileError, RuleAt
 from policies.globs import Glob
 from policies.grant import Grant
 from policies.library import library_names, library_policy
@@ -79,6 +83,36 @@ def test_the_resolved_text_parses_to_an_equal_policy() -> None:
 
     assert canonical_bytes(again) == canonical_bytes(policy)
     assert again == policy
+
+
+def _written_down(hide: tuple[Glob, ...], value: ValuePattern | None) -> None:
+    policy = parse_policy(FULL, origin="p.yaml")
+    assert policy.files is not None
+    rule = policy.commands.rules[0]
+    arguments = {"channel": (value or rule.arguments["channel"][0],)}
+    rules = (rule.model_copy(update={"arguments": arguments}),)
+    wrote = policy.replaced(
+        files=policy.files.model_copy(update={"hide": hide}),
+        commands=policy.commands.model_copy(update={"rules": rules}),
+    )
+
+    assert parse_policy(wrote.as_yaml(), origin="again", resolved=True) == wrote
+
+
+@given(st.text(min_size=1, max_size=12) | st.text("?-:,#&*!|>'\"%@`~ =<.0a1e", min_size=1, max_size=5))
+@example("\ud7fc\u200b")
+@example("\u202e a")
+@settings(max_examples=60, deadline=None)
+def test_whatever_a_value_or_glob_is_the_resolved_text_says_the_same(text: str) -> None:
+    with suppress(BadValueError):
+        _written_down((), ValuePattern(text))
+    with suppress(BadValueError):
+        _written_down((Glob(text),), None)
+
+
+@pytest.mark.parametrize("text", ["?", "?x", "??*", "? x", "-?", "x?"])
+def test_a_question_mark_in_front_is_written_down_as_text(text: str) -> None:
+    _written_down((Glob(text), Glob("b")), ValuePattern(text))
 
 
 @pytest.mark.parametrize("name", library_names())
