@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox.stage.changes import ChangeKind
 from sandbox.stage.errors import PathRefusedError, StageError
+from sandbox.stage.feeding import refused_by_git
 from sandbox.stage.layout import MatchNothing
 from sandbox.stage.opened import content_of
 from sandbox.stage.sides import EntryKind, Side
@@ -125,7 +126,7 @@ def commit_to_branch(  # noqa: PLR0913 - one call from one command; each is a ch
 
 
 def _refusal(change: Change, include: PathMatcher) -> NotApplied | None:
-    if ".git" in change.path.lower().split("/"):
+    if refused_by_git(change):
         return NotApplied(path=change.path, code=Refusal.PROTECTED, reason="git does not commit it")
     return decide(change, include)
 

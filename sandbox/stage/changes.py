@@ -13,7 +13,7 @@ from sandbox.stage.errors import PathRefusedError
 from sandbox.stage.later import DefaultLater
 from sandbox.stage.layout import MatchNothing
 from sandbox.stage.renames import with_renames
-from sandbox.stage.repositories import as_git_names, git_folders
+from sandbox.stage.repositories import as_dot_git, as_git_names, git_folders
 from sandbox.stage.sides import EntryKind, Side, at_or_below, conflict_of, entry_kind, side_of
 from sandbox.stage.upper import Trouble, read_upper
 
@@ -185,8 +185,8 @@ class _Comparison:
             yield Concern.LEADS_OUT
 
     def _names(self, path: str) -> tuple[str, ...]:
-        """Return a path, and what it would be called if every git folder were called `.git`."""
-        return (path, *as_git_names(path, self.repositories))
+        """Return a path, and what it would be called if every git folder were called `.git`, and only so."""
+        return (path, *as_dot_git(path), *as_git_names(path, self.repositories))
 
 
 def compute_changes(

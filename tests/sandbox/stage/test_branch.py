@@ -148,10 +148,21 @@ def test_a_workspace_inside_a_repository_commits_below_its_folder(yard: Yard) ->
 
 def test_nothing_is_ever_committed_under_a_name_of_gits(yard: Yard) -> None:
     repository(yard)
+    names = [
+        "sub/.git/hooks/x",
+        "a/.GIT/y",
+        "git~1/config",
+        ".git./config",
+        "b/.git::$INDEX_ALLOCATION/config",
+    ]
+    names += [".gi\u200ct/x", "c\\.git"]
 
-    result = commit(
-        yard, lambda inside: yard.fill({"sub/.git/hooks/x": "1", "a/.GIT/y": "1", "f": "1"}, below=inside)
-    )
+    def agent(inside: Path) -> None:
+        yard.fill(dict.fromkeys([*names, "f", "git~2"], "1"), below=inside)
+        (inside / ".gitmodules").symlink_to("f")
 
-    assert result.committed == ("f",)
+    result = commit(yard, agent)
+
+    assert result.committed == ("f", "git~2")
+    assert {item.path for item in result.not_committed} >= {*names, ".gitmodules"}
     assert {item.code.value for item in result.not_committed} == {"protected"}

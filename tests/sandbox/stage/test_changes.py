@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from policies.files_block import FilesBlock
+from sandbox.stage.apply import apply_changes
 from sandbox.stage.changes import ChangeKind, Concern, compute_changes, leads_out
 from sandbox.stage.errors import StageError
 from sandbox.stage.later import DefaultLater
 from sandbox.stage.layout import StageFolder
+from sandbox.stage.matching import ProtectedBy
 from sandbox.stage.opened import open_stage
 from sandbox.stage.summary import diff_for_terminal, headline, name_lines, stat_lines, to_json
 from sandbox.stage.upper import read_upper
@@ -156,6 +159,29 @@ def test_protected_paths_are_marked_at_any_depth_and_in_any_spelling(yard: Yard)
     marked = {c.path for c in found.changes if Concern.PROTECTED in c.concerns}
     assert marked >= set(names) - {"src/ok", "\u200b/ok"}
     assert not marked & {"src/ok", "src", "a", "a/b", "\u200b", "\u200b/ok"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["git~1/config", "a/GIT~1/hooks/x", ".git./config", ".git::$INDEX_ALLOCATION/config", "a\\.git\\config"],
+)
+def test_what_another_filesystem_takes_for_dot_git_is_protected_and_runs_later(yard: Yard, name: str) -> None:
+    """A folder that is copied or mounted there has git obey it."""
+
+    def act(inside: Path) -> None:
+        yard.fill({name: "x", "git~2/config": "x", "x.git/config": "x"}, below=inside)
+
+    with yard.mounted(yard.plan()) as inside:
+        act(inside)
+    with open_stage(yard.session) as stage:
+        found = compute_changes(stage, protect=ProtectedBy(FilesBlock())).changes
+        result = apply_changes(stage, found)
+
+    concerns = {change.path: change.concerns for change in found}
+    assert concerns[name] == {Concern.PROTECTED, Concern.RUNS_LATER}
+    assert concerns["git~2/config"] == concerns["x.git/config"] == frozenset()
+    assert name not in result.applied
+    assert {"git~2/config", "x.git/config"} <= set(result.applied)
 
 
 def test_what_the_user_changed_meanwhile_is_a_conflict_by_content(yard: Yard) -> None:
