@@ -35,12 +35,33 @@ _TRUST_NAMES: Final = (
     "AWS_CA_BUNDLE",
 )
 
+_CHOICES: Final = frozenset({_JAVA, *_NODE, *_TRUST_NAMES})
+
 
 def proxy_environment() -> Mapping[str, str]:
     """Return what points programs to the loopback proxy; some read capital names, some small ones."""
     names = {**dict.fromkeys(_PROXY_NAMES, PROXY), "NO_PROXY": _DIRECT}
     small = {name.lower(): value for name, value in names.items()}
     return {**names, **small, **_NODE, _JAVA: f"{_JAVA_PROXY} {_JAVA_DIRECT}"}
+
+
+def program_environment(given: Mapping[str, str], ways: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the variables that a program has beside its usual ones.
+
+    Those that only spare it an option, such as its authorities, are its own to set, and Java's options are
+    added to, or left out when they are given empty; where its proxy and its commands are is no choice.
+
+    Args:
+        given: What it is to be started with.
+        ways: What points programs to the proxy and to commands.
+    """
+    chosen = {name: value for name, value in given.items() if name in _CHOICES}
+    if chosen.get(_JAVA) and _JAVA in ways:
+        chosen[_JAVA] = f"{ways[_JAVA]} {chosen[_JAVA]}"
+    whole = {**given, **ways, **chosen}
+    if not whole.get(_JAVA):
+        whole.pop(_JAVA, None)  # Java tells on stderr of an empty one as well
+    return whole
 
 
 def trust_environment(bundle: str) -> Mapping[str, str]:

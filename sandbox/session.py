@@ -24,7 +24,7 @@ from sandbox.errors import (
 from sandbox.guest.frames import COMMAND
 from sandbox.limits import MIB, Limits
 from sandbox.link import Link
-from sandbox.proxied import BUNDLE, proxy_environment, trust_environment
+from sandbox.proxied import BUNDLE, program_environment, proxy_environment, trust_environment
 from sandbox.running import ENVIRONMENT, LONGEST_SECONDS, NOTHING, ProcessResult, Running, process_result
 from sandbox.spec import RUNTIME, SCRATCH, ContainerSpec
 
@@ -195,7 +195,7 @@ class Sandbox:
         return {
             "argv": list(argv),
             "cwd": cwd,
-            "env": {**ENVIRONMENT, **environment, **self.way_out},
+            "env": {**ENVIRONMENT, **program_environment(environment, self.way_out)},
             "timeout_seconds": seconds,
             "output_bytes": max(1, output_bytes),
             "file_bytes": self.limits.file_bytes,

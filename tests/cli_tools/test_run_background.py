@@ -253,6 +253,21 @@ async def test_variables_are_set_beside_the_usual_ones(place: Path) -> None:
     assert said.text.startswith("7\n")
 
 
+async def test_a_variable_wins_over_the_ones_that_only_spare_an_option(place: Path) -> None:
+    async with open_door(place, POLICY) as door:
+        door.sandbox.way_out = {
+            "SSL_CERT_FILE": "ours",
+            "CURL_CA_BUNDLE": "ours",
+            "JAVA_TOOL_OPTIONS": "-Da=b",
+        }
+        given = "--env SSL_CERT_FILE=/opt/ca.pem --env JAVA_TOOL_OPTIONS=-Xmx1g"
+        seen = await door.line(
+            f"run {given} sh -c 'echo \"$SSL_CERT_FILE|$CURL_CA_BUNDLE|$JAVA_TOOL_OPTIONS\"'"
+        )
+
+    assert seen.text == "/opt/ca.pem|ours|-Da=b -Xmx1g"
+
+
 @pytest.mark.parametrize(
     "variable",
     ["LD_PRELOAD=x", "PATH=/workspace", "BASH_ENV=x", "ENV=x", "BASH_FUNC_ls%%=x", "GLIBC_TUNABLES=x",
