@@ -360,14 +360,28 @@ class Session:
         self.sealed = seq + 1
 
 
-def check_session(folder: pathlib.Path, session: str, known: Fields) -> str:
-    """Verify one session and return what to say of it."""
-    reading = Session(session, known)
+def files_of(folder: pathlib.Path, known: Fields) -> list[pathlib.Path]:
+    """Return a session's files, oldest first, but for those that a prune has recorded and not yet deleted."""
     found = [
         path for path in folder.glob("events.jsonl*") if path.suffix == ".jsonl" or path.suffix[1:].isdigit()
     ]
     found.sort(key=lambda path: int(path.suffix[1:]) if path.suffix != ".jsonl" else 0)
-    for line in lines_of(found):
+    while found and known["pruned"] and first_place(found[0]) < known["pruned"]["size"]:
+        del found[0]
+    return found
+
+
+def first_place(path: pathlib.Path) -> int:
+    """Return the place that a file's first line claims; that of no entry where it claims none."""
+    with path.open("rb") as file:
+        claimed = re.match(rb'\{"seq":(\d{1,16}),', file.read(32))
+    return int(claimed[1]) if claimed else sys.maxsize
+
+
+def check_session(files: list[pathlib.Path], session: str, known: Fields) -> str:
+    """Verify one session and return what to say of it."""
+    reading = Session(session, known)
+    for line in lines_of(files):
         reading.take(line)
     return reading.end()
 
@@ -415,7 +429,7 @@ def main() -> int:
 
 def _session_words(folder: pathlib.Path, session: str, host: Host, folders: dict[str, pathlib.Path]) -> str:
     known = host.session(session)
-    there = session in folders and any(folders[session].glob("events.jsonl*"))
+    there = files_of(folders[session], known) if session in folders else []
     if not there and known["pruned"] and known["pruned"]["size"] >= known["size"]:
         return "pruned on purpose"
     if not there and (folder / "left-out").exists():
@@ -423,8 +437,8 @@ def _session_words(folder: pathlib.Path, session: str, host: Host, folders: dict
     if not there:
         raise BadLogError("missing: the session's log is gone")
     if not known["keys"]:
-        return "unsigned, " + check_session(folders[session], session, known)
-    return check_session(folders[session], session, known)
+        return "unsigned, " + check_session(there, session, known)
+    return check_session(there, session, known)
 
 
 def _since(host: Host, session: str) -> str:

@@ -22,7 +22,7 @@ from audit.verify import verify_session
 from audit.withhold import prune, redact
 from tests.audit import attacker
 from tests.audit.samples import SESSION, Recorder, Samples
-from tests.audit.unpacked import OTHER, key_of, pack, unpack, verify_there
+from tests.audit.unpacked import OTHER, key_of, pack, unpack, verify_state, verify_there
 
 
 async def test_a_body_withheld_on_purpose_is_accounted_for(recorder: Recorder, state: Path) -> None:
@@ -301,7 +301,10 @@ async def test_a_prune_that_was_killed_leaves_a_session_that_verifies_and_is_fin
     session = await killed_while_pruning(recorder, state, samples, after=after)
     first = next(SessionReader(state, SESSION).entries())
 
-    assert verify_session(state, SESSION).faults() == {}
+    told = verify_session(state, SESSION)
+    assert told.faults() == {}
+    code, said = verify_state(state)
+    assert (code, f"{SESSION}: {told.integrity}, " in said) == (0, True)
     assert Follower(state, SESSION).poll()[0] == first
     pack(state, tmp_path / "b.tar.gz")
     assert verify_there(unpack(tmp_path / "b.tar.gz", tmp_path), "--key", str(key_of(state)))[0] == 0
@@ -312,6 +315,21 @@ async def test_a_prune_that_was_killed_leaves_a_session_that_verifies_and_is_fin
     assert (found.faults(), found.completeness) == ({}, Closed())
     assert isinstance(found.disclosure, Disclosed)
     assert found.disclosure.opened == len(SessionReader(state, SESSION).openings.digests())
+
+
+async def test_a_whole_session_of_which_a_killed_prune_left_a_file_is_gone_for_every_verifier(
+    recorder: Recorder, state: Path
+) -> None:
+    log = await recorder.whole(actions=30)
+    before = log.read_bytes()
+
+    with HostLog(state) as host:
+        gone = prune(host, SESSION, why="old")
+    log.write_bytes(before)
+
+    assert verify_session(state, SESSION).completeness == Pruned(gone)
+    code, said = verify_state(state)
+    assert (code, said.splitlines()[1]) == (0, f"{SESSION}: pruned on purpose")
 
 
 async def test_a_large_body_whose_line_is_gone_goes_with_the_next_prune(

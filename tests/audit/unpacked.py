@@ -5,6 +5,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+from audit import standalone
 from audit.bundle import write_bundle
 from audit.keys import host_vkey
 from audit.note import VerifierKey
@@ -36,7 +37,16 @@ def unpack(bundle: Path, folder: Path) -> Path:
 
 def verify_there(folder: Path, *arguments: str) -> tuple[int, str]:
     """Verify with the bundle's own verifier, in a Python without our packages."""
-    command = [sys.executable, "-I", "-S", str(folder / "verify.py"), *arguments]
+    return _verified(folder / "verify.py", folder, *arguments)
+
+
+def verify_state(state: Path, *arguments: str) -> tuple[int, str]:
+    """Verify a state folder with the verifier that goes into bundles."""
+    return _verified(Path(standalone.__file__), state, str(state), *arguments)
+
+
+def _verified(verifier: Path, folder: Path, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-I", "-S", str(verifier), *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env={})
     assert done.stderr == ""
     return done.returncode, done.stdout
