@@ -28,6 +28,7 @@ from agent_runner.request import SessionRequest, SessionResult
 from agent_runner.review import read_policy, refuse_running
 from agent_runner.session import SessionRun
 from audit import event
+from audit.errors import UnknownSessionError
 from audit.index import read_index
 from audit.journal import Journal
 from audit.segments import Lines
@@ -121,6 +122,7 @@ def with_below(past: Past, state: Path) -> Past:
     """Return a past that knows what sessions below it used, from their own ledgers: there is one pot.
 
     Raises:
+        RefusedError: When one of them was pruned, or is gone: nobody knows what it used.
         audit.errors.BrokenLedgerError: When one of them does not hold.
     """
     known = read_index(StateFiles(state)).sessions
@@ -128,14 +130,25 @@ def with_below(past: Past, state: Path) -> Past:
     for child in past.children:
         if child not in known:
             continue  # the runner ended, or lineage refused it, before it was registered
+        if known[child].pruned is not None:
+            raise _unknown_use(child)
         try:
             used = with_below(read_past(state, child), state)
         except InvalidInputError:
             continue  # it ended before it began
+        except UnknownSessionError as error:
+            raise _unknown_use(child) from error
         below = below.beside(used.used).beside(used.below).beside(_crossed(used))
         allowed = allowed + used.allowed
         past.traffic.add_below(used.traffic, child)
     return replace(past, below=below, allowed=allowed)
+
+
+def _unknown_use(child: str) -> RefusedError:
+    return RefusedError(
+        f"session `{child}`, which this one delegated to, was pruned or is gone, so what it used is unknown",
+        hint="start another session; this one's ledger and changes are as they were",
+    )
 
 
 def _crossed(past: Past) -> Used:

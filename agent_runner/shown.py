@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.budget import Budget
 from agent_runner.budget_limits import limits_of_policy
-from agent_runner.errors import InvalidInputError
+from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import read_past
 from agent_runner.listing import status_of
 from agent_runner.outputs import output_names
@@ -17,6 +17,7 @@ from agent_runner.review import read_policy
 from agent_runner.traffic import Traffic
 from agent_runner.waiting import changes_waiting
 from audit import event
+from audit.errors import AuditError
 from audit.openings import Gone
 from audit.reader import SessionReader
 from audit.summary import spelled_argv
@@ -131,10 +132,14 @@ def _take(found: Shown, happened: Event) -> None:
 
 
 def _budgets(files: SessionFiles, state: Path, traffic: Traffic) -> list[BudgetExceeded]:
-    """Return how much of each budget is used; none for a command that a person ran, whose agent counts."""
+    """Return how much of each budget is used, as far as it is known.
+
+    Nothing is told of a command that a person ran, whose agent counts, and of a session of which, or of one
+    below which, something was withheld or pruned.
+    """
     try:
         past = with_below(read_past(state, files.folder.name), state)
-    except InvalidInputError:
+    except (InvalidInputError, RefusedError, AuditError):
         return []
     limits = limits_of_policy(read_policy(files.folder)).plus(past.added)
     budget = Budget(limits, used=past.used, below=past.below, monotonic=lambda: 0.0)
