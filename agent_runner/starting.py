@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.configuration import read_configuration
-from agent_runner.errors import InvalidInputError
+from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.models import configuration_path
 from agent_runner.policy_file import load_policy, read_closure
 from agent_runner.trust import trust
@@ -94,6 +94,7 @@ def start_policy(plan: Plan, state: Path) -> Path:
 
     Raises:
         InvalidInputError: When there is one already, or it cannot be written.
+        RefusedError: When what lies there was changed since it was written; nothing is trusted then.
     """
     path = plan.folder / FILE
     try:
@@ -107,7 +108,14 @@ def start_policy(plan: Plan, state: Path) -> Path:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(plan.text)
     prepare(state)
-    trust(state, read_closure(path))
+    closure = read_closure(path)
+    # INVARIANT: what is trusted is what was written. Whoever else writes in the folder chooses nothing.
+    if closure.texts[0].text != plan.text:
+        raise RefusedError(
+            f"`{path}` was changed while it was written, and is not trusted",
+            hint="`pairlock policy trust pairlock.yaml` shows what it says",
+        )
+    trust(state, closure)
     return path
 
 

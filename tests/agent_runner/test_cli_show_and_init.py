@@ -6,22 +6,30 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent_runner import starting
 from agent_runner.bench.row import Row, table
 from agent_runner.cli.bars import amount, bar
 from agent_runner.cli.show import shown_lines
-from agent_runner.policy_file import load_policy
+from agent_runner.errors import RefusedError
+from agent_runner.policy_file import load_policy, read_closure
 from agent_runner.shown import shown
 from agent_runner.starting import plan_for
+from agent_runner.trust import is_trusted
+from audit.host import HostLog
+from audit.openings import without
 from audit.state import StateFiles
+from audit.withhold import prune
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying
 from tests.agent_runner.test_delegation import children, family
 
 if TYPE_CHECKING:
+    from agent_runner.policy_file import ReadClosure
     from tests.agent_runner.stand import Stand
 
 POLICY = (
@@ -118,6 +126,50 @@ def test_init_writes_a_policy_that_runs_and_replaces_none(tmp_path: Path) -> Non
     assert [done.returncode for done in (second, over, asked)] == [2, 2, 2]
     assert not (tmp_path / "elsewhere.yaml").exists()
     assert "hint: `--yes`" in asked.stderr
+
+
+def test_init_trusts_what_it_wrote_and_nothing_that_came_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever else writes in the folder may be quick."""
+    state, plan = tmp_path / "state", plan_for(tmp_path, None)
+
+    def changed_meanwhile(path: Path) -> ReadClosure:
+        path.write_text("version: 1\nname: project\nextends: fix-tests\n")
+        return read_closure(path)
+
+    monkeypatch.setattr(starting, "read_closure", changed_meanwhile)
+
+    with pytest.raises(RefusedError, match="was changed while it was written"):
+        starting.start_policy(plan, state)
+
+    assert not is_trusted(state, read_closure(tmp_path / "pairlock.yaml").digest)
+
+
+async def test_show_tells_what_is_left_of_a_session_after_a_body_was_withheld(stand: Stand) -> None:
+    await stand.run(saying(lines("files list"), FINISH))
+    files = StateFiles(stand.state).session(SESSION)
+    without(files, {stand.entries("action.finished")[0]["body"]["digest"]})
+
+    found = shown(files, stand.state)
+
+    assert (found.status, found.actions, found.budgets) == ("done", 2, [])
+
+
+async def test_of_a_pruned_child_show_says_so_and_resume_names_it(stand: Stand) -> None:
+    """What it used is not known, so what is left of the one pot is not either."""
+    model = family([lines("delegate look")], [FINISH])
+    with suppress(IndexError):
+        await stand.run(model, POLICY, may_delegate=True, task="a test")
+    (child,) = children(stand)
+    with HostLog(stand.state, writer="test") as host:
+        prune(host, child, why="old")
+
+    found = shown(StateFiles(stand.state).session(SESSION), stand.state)
+
+    assert (found.children, found.budgets) == ([(child, "pruned")], [])
+    with pytest.raises(RefusedError, match=f"session `{child}`, which this one delegated to, was pruned"):
+        await stand.resume(saying(FINISH))
 
 
 def test_bench_prints_floor_ours_and_ratio_and_leaves_nothing(tmp_path: Path) -> None:
