@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
@@ -148,6 +149,19 @@ def endorse(state: Path, workspace: WorkspaceIdentity, shown: Iterable[Unreviewe
                 pass
             case unknown:
                 assert_never(unknown)
+
+
+def removed(state: Path, folder: WorkspaceIdentity) -> None:
+    """Take the label off a folder of pairlock's own that was removed with everything in it.
+
+    Raises:
+        InvalidInputError: When it is still there.
+    """
+    if os.path.lexists(folder.path):
+        raise InvalidInputError(f"`{folder.path}` is still there, and keeps its label")
+    labels, why = labels_of(state), "the folder was removed"
+    sessions = frozenset(part.session for part in labels.read(folder).contributions)
+    labels.lower(folder, sessions, noted=lambda change: _record(state, change, why=why))
 
 
 def _leave(state: Path, folder: WorkspaceIdentity, *, why: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as ET
 
-from policies.wording import escaped
+from policies import junit
+from policies.junit import Case, Suite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,39 +113,19 @@ def junit_xml(results: Sequence[FileRun]) -> str:
     Returns:
         XML.
     """
-    root = ET.Element("testsuites", name="pairlock policy test")
-    for result in results:
-        _suite(root, result)
-    for key in ("tests", "failures", "errors"):
-        root.set(key, str(sum(int(suite.get(key, "0")) for suite in root)))
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return junit.junit_xml("pairlock policy test", [_suite(result) for result in results])
 
 
-def _suite(root: ET.Element, result: FileRun) -> None:
-    outcomes = result.run.outcomes if result.run else ()
-    failures = result.run.failures if result.run else ()
-    numbers = {"tests": len(outcomes) or int(result.run is None), "failures": len(failures)}
-    suite = ET.SubElement(root, "testsuite", name=escaped(result.file), errors=str(int(result.run is None)))
-    for key, number in numbers.items():
-        suite.set(key, str(number))
+def _suite(result: FileRun) -> Suite:
     if result.run is None:
-        case = ET.SubElement(suite, "testcase", classname=escaped(result.file), name="is a valid policy")
-        ET.SubElement(case, "error", message=_one_line(result.error))
-    for outcome in outcomes:
-        name = f"{outcome.expected}: {escaped(outcome.line)}"
-        case = ET.SubElement(suite, "testcase", classname=escaped(result.file), name=name)
-        if outcome.at:
-            case.set("file", escaped(outcome.at.origin))
-            case.set("line", str(outcome.at.line))
-        if not outcome.is_met:
-            ET.SubElement(case, "failure", message=_one_line(_said(outcome)))
-    if result.run and result.run.untouched:
-        lines = (f"{rule.at}: no expectation touches {rule.what}" for rule in result.run.untouched)
-        ET.SubElement(suite, "system-out").text = "\n".join(
-            escaped(line).replace("\\u{60}", "`") for line in lines
+        return Suite(name=result.file, cases=[Case(name="is a valid policy", error=result.error)])
+    cases = [
+        Case(
+            name=f"{outcome.expected}: {outcome.line}",
+            failure="" if outcome.is_met else _said(outcome),
+            at=outcome.at,
         )
-
-
-def _one_line(text: str) -> str:
-    return escaped(text.replace("\n", "; ")).replace("\\u{60}", "`")
+        for outcome in result.run.outcomes
+    ]
+    output = [f"{rule.at}: no expectation touches {rule.what}" for rule in result.run.untouched]
+    return Suite(name=result.file, cases=cases, output=output)

@@ -47,7 +47,9 @@ def mistakes(line: str) -> list[str]:
     for rest in re.split(r"(?<![\w./~-])pairlock (?=[a-z])", line)[1:]:
         name, words = "pairlock", re.split(r" -- |[|#]|&&", rest)[0].split()
         while words and isinstance(COMMANDS[name], TyperGroup):
-            name = f"{name} {words.pop(0).strip(',.:;)')}"
+            group, name = name, f"{name} {words.pop(0).strip(',.:;)')}"
+            if name not in COMMANDS:
+                name = getattr(COMMANDS[group], "otherwise", None) or name
             if name not in COMMANDS:
                 return [*found, name]
         known = {option for parameter in COMMANDS[name].params for option in parameter.opts} | {"--help"}

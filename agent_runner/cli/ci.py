@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from agent_runner.cli.talk import say
 
+if TYPE_CHECKING:
+    from agent_runner.ci.keeping import Kept
+    from agent_runner.ci.one import Bench
+    from agent_runner.ci.outcome import TaskResult
+    from agent_runner.ci.reading import Task
+
 
 class TaskGroup(TyperGroup):
     """Take whatever is no command of the group for a task, so that `pairlock ci tasks/` runs them."""
+
+    otherwise = "pairlock ci run"
+    """The command that is meant where none is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Name `run` where nothing else is named."""
@@ -28,6 +37,122 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 Tasks = Annotated[list[str], typer.Argument(metavar="TASK|DIR...", help="Task files, or folders of them.")]
+
+
+@app.command("run")
+def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
+    tasks: Tasks,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, max=256, help="Tasks at once; one for each processor."),
+    ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="A name, a tag, or a pattern with `*`; may be given again."),
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Start no other task once one failed.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="A new folder for what comes of them."),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML there.")
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option("--summary", metavar="FILE", help="Also write the Markdown summary there.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what came of them as one JSON object.")
+    ] = False,
+) -> None:
+    """Run tasks, each in its own sandbox, and their checks on what it left; `run` may be left out.
+
+    0 when every task passed; else the exit code that the failed ones have in common, or 1; 6 when a ledger
+    does not verify.
+    """
+    import json
+    import tempfile
+
+    from agent_runner.ci.all import jobs_for
+    from agent_runner.ci.keeping import new_folder
+    from agent_runner.ci.outcome import code_of_all
+    from agent_runner.ci.summary import as_plain, junit_xml, markdown, result_lines
+
+    chosen, bench = _chosen(tasks, filters or [])
+    kept = new_folder(output or Path(tempfile.mkdtemp(prefix="pairlock-ci-")), chosen)
+    at_once = jobs_for(chosen, jobs)
+    say(f"{len(chosen)} tasks, {at_once} at once; results in {kept.folder}")
+    results = _run(chosen, bench, kept, jobs=at_once, fail_fast=fail_fast)
+    told = json.dumps(as_plain(results), indent=2)
+    for name, text, also in (
+        ("results.json", told + "\n", None),
+        ("junit.xml", junit_xml(results), junit),
+        ("summary.md", markdown(results), summary),
+    ):
+        kept.write(name, text)
+        if also is not None:
+            also.write_text(text, encoding="utf-8", errors="backslashreplace")
+    typer.echo(told if as_json else "\n".join(result_lines(results)))
+    if code := code_of_all(results):
+        raise typer.Exit(code)
+
+
+def _chosen(references: list[str], filters: list[str]) -> tuple[list[Task], Bench]:
+    """Return the tasks that are to run, after everything that can be found out before one does."""
+    import asyncio
+
+    from agent_runner.ci.filters import filtered
+    from agent_runner.ci.one import Bench, request_of
+    from agent_runner.ci.reading import read_tasks, tasks_meant
+    from agent_runner.ci.trust import require_trusted
+    from agent_runner.cli.talk import Progress
+    from agent_runner.state import state_folder
+    from audit.escape import escape_line
+
+    bench = Bench(
+        state=state_folder().resolve(),
+        tell=lambda line: say(escape_line(line, width=200)),
+        progress=Progress(),
+        explained=_explained,
+    )
+    tasks = filtered(read_tasks(tasks_meant(references)), filters)
+    for task in tasks:
+        require_trusted(task, state=bench.state)
+        asyncio.run(request_of(task, bench).backend.close())
+    return tasks, bench
+
+
+def _run(
+    tasks: list[Task], bench: Bench, kept: Kept, *, jobs: int, fail_fast: bool
+) -> tuple[TaskResult, ...]:
+    import asyncio
+    from dataclasses import replace
+
+    from agent_runner.ci.all import run_tasks
+    from agent_runner.cli.interrupting import interruptible
+
+    async def ended(result: TaskResult) -> TaskResult:
+        try:
+            await asyncio.to_thread(kept.task, result, bench.state)
+        except Exception as error:  # noqa: BLE001 - what came of one task, and cannot be kept, fails it alone
+            code, why = _explained(error)
+            result = replace(result, code=result.code or code, reason=f"{result.reason}; not kept: {why}")
+        bench.tell(f"{result.name}: {result.verdict}")
+        return result
+
+    return interruptible(run_tasks(tasks, bench, jobs=jobs, fail_fast=fail_fast, ended=ended))
+
+
+def _explained(error: BaseException) -> tuple[int, str]:
+    """Return an error's exit code and its words; a fault of our own is named as one."""
+    from agent_runner.cli.exits import Exit, exit_code, explain
+
+    code = exit_code(error)
+    if code is not None:
+        return code, explain(error)
+    return Exit.FAILED, f"a fault of pairlock's own: {type(error).__name__}: {explain(error)}"
 
 
 @app.command("init")

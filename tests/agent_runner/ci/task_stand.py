@@ -62,7 +62,7 @@ def project_in(folder: Path) -> Project:
     project = Project(folder)
     project.write("policies/mend.yaml", POLICY)
     project.write("project/app.txt", "broken\n")
-    project.write("project/tests/test_app.txt", "mended\n")
+    project.write("project/tests/test_app.txt", "mended")
     return project
 
 

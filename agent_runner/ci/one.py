@@ -1,0 +1,218 @@
+"""Run one task from its session to its last check, and keep what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent_runner.approvals import NobodyApprover
+from agent_runner.ci.command_checks import command_check, name_of_command
+from agent_runner.ci.declared_checks import Found, declared_checks
+from agent_runner.ci.outcome import FAILED, INTERRUPTED, CheckResult, TaskResult, code_of_task
+from agent_runner.ci.result_tree import result_tree
+from agent_runner.looking import look_at
+from agent_runner.models import choose_backend
+from agent_runner.outputs import FOLDER as OUTPUTS
+from agent_runner.place import Place
+from agent_runner.policy_file import LoadedPolicy
+from agent_runner.policy_unseen import hiding
+from agent_runner.session import run_session
+from agent_runner.waiting import changes_waiting
+from audit import event
+from audit.errors import AuditError
+from audit.reader import SessionReader
+from audit.state import StateFiles
+from audit.verify import verify_session
+from sandbox.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent_runner.backends.backend import Reply
+    from agent_runner.ci.reading import Task
+    from agent_runner.request import SessionRequest, SessionResult
+    from audit.state import SessionFiles
+    from cli_tools.observation import Observation
+    from sandbox.runtime.engine import Progress
+
+_CROSSED = (event.EgressOpened, event.EgressRequested)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where tasks run, and who is told."""
+
+    state: Path
+    tell: Callable[[str], None]
+    """Told one line of what goes on; not escaped."""
+    progress: Progress
+    explained: Callable[[BaseException], tuple[int, str]]
+    """Says with which exit code an error ends, and in which words."""
+
+
+async def run_task(task: Task, bench: Bench) -> TaskResult:
+    """Run one task to its end; whatever goes wrong is told in the result.
+
+    When this is cancelled, the session is closed in order, and the result says that it was interrupted.
+    """
+    began = time.monotonic()
+    blank = _blank(task)
+    try:
+        done = await _run(task, bench, blank)
+    except asyncio.CancelledError:
+        done = replace(blank, agent_code=INTERRUPTED, code=INTERRUPTED, reason="interrupted")
+    return replace(done, seconds=time.monotonic() - began)
+
+
+def skipped(task: Task, why: str) -> TaskResult:
+    """Return the result of a task that was never started."""
+    return replace(_blank(task), reason=why, is_skipped=True, checks=_unmade(task, why))
+
+
+def failed(task: Task, code: int, why: str) -> TaskResult:
+    """Return the result of a task that something else than its session ended."""
+    return replace(
+        _blank(task), agent_code=code, code=code, reason=why, checks=_unmade(task, "the task failed")
+    )
+
+
+def request_of(task: Task, bench: Bench) -> SessionRequest:
+    """Return what a task's session is started with: nobody to ask, and no destination from its prompt.
+
+    Raises:
+        InvalidInputError: When its model is not to be had.
+        sandbox.workspace.WorkspaceError: When its folder cannot be a workspace.
+    """
+    workspace = open_workspace(task.workspace, state=bench.state) if task.workspace else None
+    own = (Path(text.origin) for text in task.closure.texts[1:] if text.origin.startswith("/"))
+    policy = hiding(task.policy, own, workspace.path if workspace else None)
+    place = Place(
+        loaded=LoadedPolicy(policy=policy, origin=task.policy.name, path=None),
+        workspace=workspace,
+        state=bench.state,
+        headless=True,
+        approver=NobodyApprover(),
+        progress=bench.progress,
+    )
+    backend = choose_backend(task.model, notice=bench.tell)
+    return replace(
+        place.request(task.file.prompt, backend, _Unseen()), model_reference=task.model or "default"
+    )
+
+
+async def _run(task: Task, bench: Bench, blank: TaskResult) -> TaskResult:
+    request = request_of(task, bench)
+    try:
+        result = await run_session(request)
+    finally:
+        await request.backend.close()
+    bench.tell(f"{task.name}: session {result.session} {result.status}: {result.reason}")
+    files = StateFiles(bench.state).session(result.session)
+    told = replace(_told(blank, result), model=request.backend.model)
+    if told.agent_code:
+        checks: tuple[CheckResult, ...] = _unmade(task, "the agent's session failed")
+    else:
+        checks = await _checked(task, bench, files, result)
+    task_now = asyncio.current_task()
+    interrupted = task_now is not None and task_now.cancelling() > 0
+    agent = told.agent_code or (INTERRUPTED if interrupted else 0)
+    faults = await asyncio.to_thread(_faults, bench.state, (result.session, *(c.session for c in checks)))
+    return replace(
+        told,
+        checks=checks,
+        faults=faults,
+        code=code_of_task(agent, checks, faults),
+        changes=changes_waiting(bench.state, result.session) if result.plan is not None else 0,
+    )
+
+
+def _told(blank: TaskResult, result: SessionResult) -> TaskResult:
+    totals = result.totals
+    unsaid = "; it stopped without saying that it was done" if result.unfinished else ""
+    return replace(
+        blank,
+        session=result.session,
+        status=result.status,
+        agent_code=result.exit_code or (FAILED if result.unfinished else 0),
+        reason=f"{result.reason}{unsaid}",
+        turns=totals.turns,
+        actions=totals.actions,
+        denials=totals.denials,
+        tokens=totals.input_tokens + totals.output_tokens,
+    )
+
+
+async def _checked(
+    task: Task, bench: Bench, files: SessionFiles, result: SessionResult
+) -> tuple[CheckResult, ...]:
+    """Make every check: those that only look first, then each command in a sandbox of its own."""
+    crossings = await asyncio.to_thread(_crossings, bench.state, result)
+    found = Found(tree=None, changes=None, patch=None, denials=result.totals.denials, crossings=crossings)
+    checks = task.file.checks
+    if task.policy.files is None or task.policy.files.access != "stage":
+        tree = files.folder / OUTPUTS
+        return tuple(declared_checks(checks, replace(found, tree=tree if tree.is_dir() else None)))
+    look = await asyncio.to_thread(look_at, files, with_patch=True, for_program=True)
+    async with result_tree(files, bench.state) as left:
+        found = replace(found, tree=left.folder, changes=look.changes, patch=look.patch)
+        made = [*declared_checks(checks, found)]
+        if task.check_policy is not None:
+            workspace = open_workspace(left.folder, state=bench.state)
+            for command in checks.commands:
+                bench.tell(f"{task.name}: {name_of_command(command)}")
+                made.append(
+                    await command_check(
+                        command, task.check_policy, workspace, state=bench.state, progress=bench.progress
+                    )
+                )
+    return tuple(made)
+
+
+def _crossings(state: Path, result: SessionResult) -> int:
+    """Return how often anything was to cross: what was refused counts, too."""
+    events = SessionReader(state, result.session).events()
+    asked = sum(isinstance(happened, _CROSSED) for _, happened in events)
+    return max(asked, int(result.totals.sent_bytes + result.totals.received_bytes > 0))
+
+
+def _faults(state: Path, sessions: Sequence[str]) -> tuple[str, ...]:
+    """Return what does not verify, a line each."""
+    found: list[str] = []
+    for session in filter(None, sessions):
+        try:
+            faults = verify_session(state, session).faults()
+        except AuditError as error:
+            faults = {"ledger": str(error)}
+        found += [f"{session}: {name} {words}" for name, words in faults.items()]
+    return tuple(found)
+
+
+def _blank(task: Task) -> TaskResult:
+    return TaskResult(
+        name=task.name,
+        origin=task.origin,
+        policy=task.policy.name,
+        grant=task.policy.grant.label,
+        model=task.model or "default",
+    )
+
+
+def _unmade(task: Task, why: str) -> tuple[CheckResult, ...]:
+    """Return the checks that were not made."""
+    nothing = Found(tree=None, changes=None, patch=None, denials=0, crossings=0)
+    names = [check.name for check in declared_checks(task.file.checks, nothing)]
+    names += [name_of_command(command) for command in task.file.checks.commands]
+    return tuple(CheckResult(name=name, why=why, is_skipped=True) for name in names)
+
+
+class _Unseen:
+    """Look away: the ledger tells it."""
+
+    def said(self, turn: int, reply: Reply) -> None:
+        """Take no note."""
+
+    def saw(self, observation: Observation) -> None:
+        """Take no note."""

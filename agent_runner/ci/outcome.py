@@ -1,0 +1,114 @@
+"""What came of tasks: of each check, of each task, of all of them. Values alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Verdict = Literal["passed", "failed", "skipped"]
+FAILED: Final = 1
+LEDGER: Final = 6
+INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What came of one check."""
+
+    name: str
+    """What was checked, as the task file has it; not escaped."""
+    code: int = 0
+    """0 when it holds, else an exit code of the command line's."""
+    why: str = ""
+    """What was found instead, one line, not escaped; empty when it holds."""
+    output: str = ""
+    """What a command wrote, its end alone where it is long; neutralised, not escaped."""
+    session: str = ""
+    """The session that it ran in; empty for what no program looked at."""
+    seconds: float = 0.0
+    """How long it took."""
+    is_skipped: bool = False
+    """Whether it was not made, because the agent's session failed."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what came of it in one word."""
+        if self.is_skipped:
+            return "skipped"
+        return "failed" if self.code else "passed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResult:
+    """What came of one task."""
+
+    name: str
+    origin: str
+    """The task file as it was named."""
+    policy: str
+    """The policy's name."""
+    grant: str
+    """Its grant's label."""
+    model: str
+    session: str = ""
+    """The agent's session; empty when there was none."""
+    status: str = ""
+    """How that ended; empty when there was none."""
+    agent_code: int = 0
+    """The same for the agent's session alone; 1 when it stopped without saying that it was done."""
+    code: int = 0
+    """0 when the task passed, else an exit code of the command line's."""
+    reason: str = ""
+    """Why the agent's session ended, or why there was none; one line, not escaped."""
+    checks: tuple[CheckResult, ...] = ()
+    faults: tuple[str, ...] = ()
+    """What does not verify in its ledgers; one line each, not escaped."""
+    turns: int = 0
+    actions: int = 0
+    denials: int = 0
+    tokens: int = 0
+    """In and out."""
+    changes: int = 0
+    """Changed paths that wait for a review."""
+    seconds: float = 0.0
+    """From its start to the end of its last check."""
+    is_skipped: bool = False
+    """Whether it was never started."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what came of it in one word."""
+        if self.is_skipped:
+            return "skipped"
+        return "failed" if self.code else "passed"
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        """Return every session of the task's, the agent's own first."""
+        return tuple(each for each in (self.session, *(check.session for check in self.checks)) if each)
+
+
+def code_of_task(agent: int, checks: Sequence[CheckResult], faults: Sequence[str]) -> int:
+    """Return the exit code that stands for a task.
+
+    Args:
+        agent: That of the agent's session; 1 when it stopped without saying that it was done.
+        checks: What was checked.
+        faults: What does not verify; a ledger that does not is never outweighed.
+    """
+    if faults:
+        return LEDGER
+    codes = (agent, *(check.code for check in checks))
+    return next((code for code in codes if code), 0)
+
+
+def code_of_all(results: Sequence[TaskResult]) -> int:
+    """Return what a run ends with: what its failed tasks have in common, else 1; 6 where a ledger is bad."""
+    codes = {result.code for result in results if result.code}
+    for weighty in (LEDGER, INTERRUPTED):
+        if weighty in codes:
+            return weighty
+    return codes.pop() if len(codes) == 1 else FAILED if codes else 0

@@ -1,0 +1,146 @@
+"""Make the folder that a task's changes lead to: what the agent saw of the workspace, and what it changed.
+
+It is a copy, this user's alone, and goes away again. What `pairlock apply` would refuse is not in it, so that
+what is checked is what can be taken. It is labelled before anything is in it: programs run on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.exercised import exercised
+from agent_runner.lineage import labels_of, removed, wrote_unreviewed
+from agent_runner.lineage_places import near
+from agent_runner.review import opened, read_policy
+from policies.grant import Grant
+from sandbox.stage import ChangeSet, MatchNothing
+from sandbox.stage.basecopy import copy_base
+from sandbox.stage.beneath import Beneath, parents_of
+from sandbox.stage.discard import remove_tree
+from sandbox.stage.errors import PathRefusedError
+from sandbox.stage.sides import EntryKind
+from sandbox.stage.verdict import decide
+from sandbox.workspace import identity_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from audit.state import SessionFiles
+    from sandbox.stage import Change, OpenStage
+    from sandbox.stage.sides import Side
+    from sandbox.workspace import WorkspaceIdentity
+
+_CHUNK_BYTES: Final = 1024 * 1024
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTree:
+    """What a task's changes lead to."""
+
+    folder: Path
+    changes: ChangeSet
+    """Everything that the agent changed, what would be refused among it."""
+
+
+@asynccontextmanager
+async def result_tree(session: SessionFiles, state: Path) -> AsyncIterator[ResultTree]:
+    """Give the folder that a session's changes lead to, and take it away at the end.
+
+    Args:
+        session: The agent's, over, with a stage.
+        state: The state folder.
+
+    Raises:
+        sandbox.stage.errors.StageError: When the stage or the workspace cannot be read.
+    """
+    around = _new_folder()
+    identity = identity_of(around)
+    try:
+        making = asyncio.ensure_future(
+            asyncio.to_thread(_make, around / "workspace", identity, session, state)
+        )
+        try:
+            yield await asyncio.shield(making)
+        finally:
+            await asyncio.wait((making,))  # a thread cannot be cancelled: it must not write behind our back
+    finally:
+        await asyncio.to_thread(_take_away, around, identity, state)
+
+
+def _new_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="pairlock-result-")).resolve()
+
+
+def _make(folder: Path, identity: WorkspaceIdentity, session: SessionFiles, state: Path) -> ResultTree:
+    with opened(session.folder) as (stage, changes):
+        kept = [change for change in changes.changes if decide(change, MatchNothing()) is None]
+        _label(identity, session, state, stage.workspace)
+        _copy_kept(stage, kept, folder)
+        for change in kept:
+            _put(stage.upper, change, folder)
+    return ResultTree(folder, changes)
+
+
+def _take_away(around: Path, identity: WorkspaceIdentity, state: Path) -> None:
+    remove_tree(around)
+    removed(state, identity)
+
+
+def _label(
+    identity: WorkspaceIdentity, session: SessionFiles, state: Path, workspace: WorkspaceIdentity
+) -> None:
+    """Let everything that counts for the workspace count there, and what the session exercised."""
+    why = "the result of a task, to be checked"
+    for part in near(labels_of(state), workspace).whole.contributions:
+        wrote_unreviewed(state, identity, part.session, Grant.of(part.exercised), why=why)
+    grant = exercised(session.folder, read_policy(session.folder).grant)
+    wrote_unreviewed(state, identity, session.folder.name, grant, why=why)
+
+
+def _copy_kept(stage: OpenStage, changes: list[Change], folder: Path) -> None:
+    """Copy what the agent saw and left as it was."""
+    other = {
+        change.path for change in changes if not (_is_folder(change.before) and _is_folder(change.after))
+    }
+    entries = {
+        path: seen
+        for path, seen in stage.record.items()
+        if path not in other and other.isdisjoint(parents_of(path))
+    }
+    copy_base(Path(stage.workspace.path), folder, entries, uid=os.getuid(), gid=os.getgid())
+
+
+def _is_folder(side: Side | None) -> bool:
+    return side is not None and side.kind is EntryKind.FOLDER
+
+
+def _put(upper: Beneath, change: Change, folder: Path) -> None:
+    """Write one change; nothing is ever written through a link, whatever the agent made of its parents."""
+    after, place = change.after, folder / change.path
+    if after is None:
+        return
+    for parent in reversed([*parents_of(change.path)]):
+        if (folder / parent).is_symlink() or not (folder / parent).is_dir():
+            raise PathRefusedError(
+                change.path, "a folder above it is not among the changes that can be taken"
+            )
+    match after.kind:
+        case EntryKind.FOLDER:
+            place.mkdir(exist_ok=True)
+            place.chmod(after.mode & 0o777 | 0o700)
+        case EntryKind.SYMLINK:
+            place.symlink_to(after.target)
+        case EntryKind.FILE:
+            with upper.file(change.path) as source, os.fdopen(os.open(place, _NEW, 0o600), "wb") as out:
+                while chunk := os.read(source, _CHUNK_BYTES):
+                    out.write(chunk)
+            place.chmod(after.mode & 0o777)
+        case EntryKind.SPECIAL:
+            raise PathRefusedError(change.path, "it is a device, socket or pipe")
