@@ -7,7 +7,8 @@ entry of the ledger. What a policy's `network.deny` names stays denied, and its 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections import Counter
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +29,8 @@ from sandbox.egress.rules import RuleSet
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from agent_runner.connectors_configured import ConfiguredConnectors
     from agent_runner.housing import Order
@@ -44,12 +46,17 @@ if TYPE_CHECKING:
     from sandbox.egress.rules import Rule
     from sandbox.session import Sandbox
 
+    Contain = Callable[["Ordered", ConnectorContainer, EgressGate], AbstractAsyncContextManager[Sandbox]]
+
 LONGEST_WAIT_SECONDS: Final = 60.0
 """For one action, where the server asks to wait (RFC 6585, clause 4; RFC 9110, clause 10.2.3)."""
 USUAL_WAIT_SECONDS: Final = 5.0
 """Where it does not say how long."""
 SHORTEST_WAIT_SECONDS: Final = 1.0
 MOST_TRIES: Final = 6
+MOST_STARTS: Final = 16
+"""How often one connector is started in one session, failed starts included: an agent that has it fail, or
+ends it, gains no more."""
 _LONGEST_TOLD_SECONDS: Final = 1e9
 _TOO_MANY: Final = 429
 _UNAVAILABLE: Final = 503
@@ -198,41 +205,52 @@ def _pause(method: str, response: Response) -> float | None:
     return USUAL_WAIT_SECONDS if response.status == _TOO_MANY else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Started:
+    """A connector that was started, and what ends it."""
+
+    gate: EgressGate
+    sandbox: Sandbox | None
+    stack: AsyncExitStack
+
+
 class SessionConnectors:
-    """Start a session's connectors when they are first asked for.
+    """Start a session's connectors when they are first asked for, and again when they were lost.
+
+    A start is the session's: it goes on when the action that asked is given up, and the next action has it.
 
     Args:
         orders: Those that it may use.
-        start: Starts a connector's gate, open until the session ends.
+        stack: Ends what was started, at the session's end; `close` comes before it.
+        start: Starts a connector's gate.
         contain: Makes the container of one that is a program, behind its gate; None where none can be made.
     """
 
     def __init__(
         self,
         orders: Mapping[str, Ordered],
-        start: Callable[[Ordered], Awaitable[EgressGate]],
-        contain: Callable[[Ordered, ConnectorContainer, EgressGate], Awaitable[Sandbox]] | None = None,
+        stack: AsyncExitStack,
+        start: Callable[[Ordered], AbstractAsyncContextManager[EgressGate]],
+        contain: Contain | None = None,
     ) -> None:
         self._orders = orders
+        self._stack = stack
         self._start = start
         self._contain = contain
-        self._open: dict[str, EgressGate] = {}
-        self._containers: dict[str, Sandbox] = {}
-        self._starting = asyncio.Lock()
+        self._starting: dict[str, asyncio.Task[_Started]] = {}
+        self._starts: Counter[str] = Counter()
 
     async def open(self, name: str, *, action: str = "") -> Connector:
         """Return a connector.
 
         Raises:
-            ActionError: When the operator configured none of that name.
+            ActionError: When the operator configured none of that name, or it cannot be started.
         """
         order = self._orders.get(name)
-        if order is None:
+        if order is None or order.container is not None:
             raise _not_configured(name, f"{name}: {{credential: NAME}}")
-        async with self._starting:
-            if name not in self._open:
-                self._open[name] = await self._start(order)
-        return GatedConnector(order, self._open[name], action)
+        started = await self._started(order)
+        return GatedConnector(order, started.gate, action)
 
     async def contained(self, name: str) -> Sandbox:
         """Return the container of a connector that is a program.
@@ -241,12 +259,60 @@ class SessionConnectors:
             ActionError: When the operator configured none of that name, or it cannot be made.
         """
         order = self._orders.get(name)
-        if order is None or order.container is None or self._contain is None:
-            raise _not_configured(name, f"programs: {{{name}: {{image: NAME, network: […]}}}}")
-        async with self._starting:
-            if name not in self._containers:
-                self._containers[name] = await self._contain(order, order.container, await self._start(order))
-        return self._containers[name]
+        if order is not None and order.container is not None:
+            started = await self._started(order)
+            if started.sandbox is not None:
+                return started.sandbox
+        raise _not_configured(name, f"programs: {{{name}: {{image: NAME, network: […]}}}}")
+
+    async def close(self) -> None:
+        """Give up the starts that are under way; what was started ends with the session's stack."""
+        for task in self._starting.values():
+            task.cancel()
+        await asyncio.gather(*self._starting.values(), return_exceptions=True)
+
+    async def _started(self, order: Ordered) -> _Started:
+        task = self._starting.get(order.name)
+        if task is None or (task.done() and _is_over(task)):
+            if self._starts[order.name] >= MOST_STARTS:
+                raise ActionError("upstream", f"connector `{order.name}` was started {MOST_STARTS} times")
+            self._starts[order.name] += 1
+            task = self._starting[order.name] = asyncio.create_task(self._attempt(order, task))
+            # Whoever waits is told of a failure; nobody may.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(task)
+
+    async def _attempt(self, order: Ordered, before: asyncio.Task[_Started] | None) -> _Started:
+        if before is not None and not before.cancelled() and before.exception() is None:
+            with suppress(SandboxError, GateLostError):  # it was lost: so may its end be
+                await before.result().stack.aclose()
+        async with AsyncExitStack() as attempt:
+            gate, sandbox = await self._entered(order, attempt)
+            kept = attempt.pop_all()
+        self._stack.push_async_exit(kept)
+        return _Started(gate=gate, sandbox=sandbox, stack=kept)
+
+    async def _entered(self, order: Ordered, attempt: AsyncExitStack) -> tuple[EgressGate, Sandbox | None]:
+        try:
+            gate = await attempt.enter_async_context(self._start(order))
+        except (OSError, UnicodeError, GateLostError) as error:
+            why = f"connector `{order.name}` cannot be started: {error}"
+            raise ActionError("not-configured", why, hint="the operator looks at its `ca_file`") from error
+        if order.container is None or self._contain is None:
+            return gate, None
+        try:
+            return gate, await attempt.enter_async_context(self._contain(order, order.container, gate))
+        except (SandboxError, RunnerError) as error:
+            why = f"connector `{order.name}` cannot be started: {error.message}"
+            raise ActionError("not-configured", why, hint=error.hint) from error
+
+
+def _is_over(task: asyncio.Task[_Started]) -> bool:
+    """Say whether a start has failed, or what it started was lost."""
+    if task.cancelled() or task.exception() is not None:
+        return True
+    started = task.result()
+    return started.gate.is_lost or (started.sandbox is not None and started.sandbox.link.is_lost)
 
 
 def _not_configured(name: str, mend: str) -> ActionError:
@@ -276,7 +342,7 @@ async def connectors_of(
     bounds = RuleSet.of(policy.network)
     async with AsyncExitStack() as stack:
 
-        async def start(wanted: Ordered) -> EgressGate:
+        def start(wanted: Ordered) -> AbstractAsyncContextManager[EgressGate]:
             owner = f"{session}/{wanted.name}"
 
             async def write(happened: events.Event) -> None:
@@ -284,28 +350,23 @@ async def connectors_of(
                 traffic.take(told)
                 await journal.record(told)
 
-            rules = replace(bounds, rules=wanted.rules)
-            gate = EgressGate.start(
-                rules,
+            return EgressGate.start(
+                replace(bounds, rules=wanted.rules),
                 journal=write,
                 credentials=credentials,
                 ca_file=wanted.ca_file,
                 proxy=wanted.container is not None,
                 crossed=traffic.under(owner),
             )
-            try:
-                return await stack.enter_async_context(gate)
-            except (OSError, UnicodeError, GateLostError) as error:
-                why = f"connector `{wanted.name}` cannot be started: {error}"
-                raise ActionError(
-                    "not-configured", why, hint="the operator looks at its `ca_file`"
-                ) from error
 
-        async def contain(wanted: Ordered, container: ConnectorContainer, gate: EgressGate) -> Sandbox:
-            try:
-                return await stack.enter_async_context(contained(wanted.name, container, order, gate))
-            except (SandboxError, RunnerError) as error:
-                why = f"connector `{wanted.name}` cannot be started: {error.message}"
-                raise ActionError("not-configured", why, hint=error.hint) from error
+        def contain(
+            wanted: Ordered, container: ConnectorContainer, gate: EgressGate
+        ) -> AbstractAsyncContextManager[Sandbox]:
+            return contained(wanted.name, container, order, gate)
 
-        yield SessionConnectors({each.name: each for each in orders_of(policy)}, start, contain)
+        orders = {each.name: each for each in orders_of(policy)}
+        connectors = SessionConnectors(orders, stack, start, contain)
+        try:
+            yield connectors
+        finally:
+            await connectors.close()

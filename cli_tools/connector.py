@@ -5,11 +5,15 @@ The credential, the host and what may be asked there are the connector's own; a 
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cli_tools.errors import ActionError
+from sandbox.errors import SandboxLostError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from sandbox.egress.credentials import Headers
     from sandbox.egress.fetch import Response
     from sandbox.session import Sandbox
@@ -104,6 +108,25 @@ class NoConnectors:
     async def open(self, name: str, *, action: str = "") -> Connector:  # noqa: ARG002 - none of them
         """Refuse."""
         raise _none_of(name)
+
+
+@asynccontextmanager
+async def within(connectors: Connectors, name: str) -> AsyncIterator[Sandbox]:
+    """Give the container of a connector that is a program; when it is lost, its action fails and no more.
+
+    Args:
+        connectors: The session's.
+        name: The connector's.
+
+    Raises:
+        ActionError: When there is none of that name, it cannot be made, or it was lost.
+    """
+    sandbox = await connectors.contained(name)
+    try:
+        yield sandbox
+    except SandboxLostError as error:
+        await sandbox.link.close()  # of a guest that may yet answer, too: the next action has another
+        raise ActionError("upstream", f"connector `{name}` was lost: {error.message}") from error
 
 
 def _none_of(name: str) -> ActionError:

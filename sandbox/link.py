@@ -212,6 +212,11 @@ class Link:
         self._connections.accept(relay, operation)
         self.state.accept()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the guest, or the way there, is gone."""
+        return self._lost is not None
+
     async def close(self) -> None:
         """End the link, in seconds also where the guest reads no more; the guest then ends as well."""
         self._lose(LinkClosedError("the link was closed"))

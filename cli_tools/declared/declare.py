@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli_tools.command import Act, Body, Command, Outcome, Surroundings, command
+from cli_tools.connector import within
 from cli_tools.declared.argv import Form, Template, Word, word_of
 from cli_tools.declared.document import DeclaredArgument, DeclaredCommand, DeclaredGroup, read_declarations
 from cli_tools.declared.pattern import Pattern
@@ -18,8 +20,10 @@ from policies.errors import PolicyFileError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from policies.document import Document
+    from sandbox.session import Sandbox
 
 _STDIN = "stdin"
 
@@ -79,15 +83,13 @@ def _act(declared: DeclaredCommand, template: Template) -> Act:
     shows = Filter(declared.output)
 
     async def act(surroundings: Surroundings, /, **values: Any) -> Outcome:
-        sandbox = surroundings.sandbox
-        if declared.connector:
-            sandbox = await surroundings.connectors.contained(str(declared.connector))
-        reply = await sandbox.spawn(
-            template.written(values),
-            timeout_seconds=seconds,
-            stdin=surroundings.body,
-            environment=surroundings.variables,
-        )
+        async with _place(declared, surroundings) as sandbox:
+            reply = await sandbox.spawn(
+                template.written(values),
+                timeout_seconds=seconds,
+                stdin=surroundings.body,
+                environment=surroundings.variables,
+            )
         shown = await asyncio.to_thread(shows.shown, reply.output)  # the session's beats go on
         return Outcome(
             exit_code=reply.exit_code,
@@ -101,6 +103,13 @@ def _act(declared: DeclaredCommand, template: Template) -> Act:
 
     act.__doc__ = declared.summary
     return act
+
+
+def _place(declared: DeclaredCommand, surroundings: Surroundings) -> AbstractAsyncContextManager[Sandbox]:
+    """Return where a declared program runs: inside, or in its connector's container."""
+    if declared.connector:
+        return within(surroundings.connectors, str(declared.connector))
+    return nullcontext(surroundings.sandbox)
 
 
 def template_of(declared: DeclaredCommand) -> Template:

@@ -130,6 +130,11 @@ class EgressGate:
         """The process id of the egress process."""
         return self._process.pid
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the process is gone, so that nothing goes through any more."""
+        return bool(self._lost)
+
     @contextmanager
     def refusals(self) -> Iterator[list[Decided]]:
         """Yield a list to which what is refused inside the block is added, up to a bound."""

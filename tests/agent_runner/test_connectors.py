@@ -126,7 +126,7 @@ def silent(message: str, /, *, done: int, total: int) -> None:
     """Say nothing."""
 
 
-async def test_a_connector_whose_process_dies_fails_its_actions_and_not_the_session(
+async def test_a_connector_whose_process_dies_fails_that_action_and_the_next_has_another(
     stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, slack = make_authority(tmp_path), Slack()
@@ -145,9 +145,11 @@ async def test_a_connector_whose_process_dies_fails_its_actions_and_not_the_sess
 
     assert ended.status == "done"
     assert stand.eyes.seen[0].kind == "done"
-    for seen in stand.eyes.seen[1:3]:
-        assert seen.text.startswith("error (upstream): connector `slack`: the egress process is gone")
-    assert [closed["why"] for closed in stand.entries("egress.closed")] == ["done", "lost"]
+    assert stand.eyes.seen[1].text.startswith(
+        "error (upstream): connector `slack`: the egress process is gone"
+    )
+    assert stand.eyes.seen[2].kind == "done"
+    assert [closed["why"] for closed in stand.entries("egress.closed")] == ["done", "lost", "done"]
 
 
 def egress_process() -> int:

@@ -115,9 +115,8 @@ async def opened(  # noqa: PLR0913 - a connector in all its parts
 
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(order: Ordered) -> EgressGate:
+        def start(order: Ordered) -> contextlib.AbstractAsyncContextManager[EgressGate]:
             rules = RuleSet(rules=order.rules, limits=Limits(sent_bytes=sent_bytes))
-            gate = EgressGate.start(rules, journal=keep, credentials=find, ca_file=order.ca_file)
-            return await stack.enter_async_context(gate)
+            return EgressGate.start(rules, journal=keep, credentials=find, ca_file=order.ca_file)
 
-        yield Opened(SessionConnectors({name: order}, start), events)
+        yield Opened(SessionConnectors({name: order}, stack, start), events)
