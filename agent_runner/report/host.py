@@ -75,7 +75,8 @@ def _told(entry: Entry, session: str, workspace: str | None) -> str | None:  # n
             )
         case event.StageApplied() as applied if applied.session == session:
             refused = f", {len(applied.refused)} refused" if applied.refused else ""
-            return f"{len(applied.applied)} written to {applied.workspace}{refused}, by {applied.by}"
+            done = f"committed to branch {applied.branch} of" if applied.branch else "written to"
+            return f"{len(applied.applied)} {done} {applied.workspace}{refused}, by {applied.by}"
         case event.StageDiscarded() as discarded if discarded.session == session:
             return f"{discarded.why}, by {discarded.by}"
         case host_event.OpeningWithheld() as withheld if withheld.session == session:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sandbox.stage.beneath import parents_of
 from sandbox.stage.changes import ChangeKind
 from sandbox.stage.errors import PathRefusedError, StageError
 from sandbox.stage.feeding import refused_by_git
@@ -163,6 +164,12 @@ class _Repository:
         run("check-ref-format", f"refs/heads/{branch}")
         if run("for-each-ref", "--format=%(refname)", f"refs/heads/{branch}"):
             raise BranchError(f"branch `{branch}` exists already", hint="choose another name")
+        listed = run("for-each-ref", "--format=%(refname)", "refs/heads/").splitlines()
+        for parent in parents_of(branch):
+            if f"refs/heads/{parent}" in listed:
+                raise BranchError(
+                    f"branch `{parent}` exists, so git keeps none below it", hint="choose another name"
+                )
 
     def tree(self) -> dict[str, tuple[str, str]]:
         """Return mode and object of every path that HEAD has."""

@@ -9,6 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from agent_runner.lineage import labels_of
+from agent_runner.report.gather import Pins, gather_report
 from audit.event import StageApplied
 from audit.host import HostLog, Receipt
 from sandbox.stage import branch as branch_module
@@ -118,6 +119,30 @@ def test_a_branch_that_nobody_looked_at_says_so_and_labels_the_workspace(made: M
     assert said.code == 0, said.err
     assert "Pairlock-Unreviewed: files+network" in git(made.workspace, "log", "-1", "--format=%B", "agent")
     assert label(made) == {"files", "network"}
+    told = [row[3] for row in gather_report(made.state, session, Pins()).host if row[2] == "stage.applied"]
+    assert [line.partition(", by ")[0] for line in told] == [
+        f"1 committed to branch agent of {made.workspace}"
+    ]
+
+
+def test_a_branch_that_git_could_not_keep_is_refused_before_anything_is_recorded(made: Made) -> None:
+    """A branch `main/x` has no place beside `main`; a folder of branches is no branch."""
+    made.fill({"a": "1\n"})
+    git(made.workspace, "init", "-q", "-b", "main")
+    git(made.workspace, "add", "a")
+    git(made.workspace, "commit", "-qm", "start")
+    git(made.workspace, "branch", "team/one")
+    session = made.session(lambda inside: (inside / "a").write_text("2\n"))
+
+    refused = [
+        made.pairlock("apply", session, "--yes", "--to-branch", name)
+        for name in ("main/x", "main/x/y", "team")
+    ]
+    none, fine = entries(made), made.pairlock("apply", session, "--yes", "--to-branch", "team/two")
+
+    assert "branch `main` exists, so git keeps none below it" in refused[0].err
+    assert (none, fine.code) == ([], 0)
+    assert [said.code for said in refused] == [4, 4, 4]
 
 
 def test_what_nobody_looked_at_labels_the_workspace(made: Made) -> None:
