@@ -189,6 +189,24 @@ def configured_webhook(notice: Callable[[str], None] = _silent) -> WebhookAsker 
     return WebhookAsker(configured=configured, notice=notice) if configured else None
 
 
+def context_tokens(reference: str) -> int | None:
+    """Return how many tokens a model takes in, as configured; of a route, the least of its models.
+
+    Args:
+        reference: As `SessionRequest.model_reference`; empty for a backend that no name stands for.
+
+    Raises:
+        InvalidInputError: When the configuration is not valid.
+    """
+    if not reference or reference.startswith((SCRIPTED, OPENAI, REPLAY)):
+        return None
+    configured = read_configuration(configuration_path()).models
+    found = configured.get(reference)
+    meant = [configured.get(name) for name in found.models] if isinstance(found, RoutedModel) else [found]
+    told = [each.context for each in meant if isinstance(each, OpenAIModel | AnthropicModel)]
+    return min((int(context) for context in told if context is not None), default=None)
+
+
 def approval_seconds() -> float:
     """Return how long an answer may take, wherever it comes from: the webhook's time, if that is longer.
 

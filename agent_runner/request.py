@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from agent_runner.compaction import LONG_CHARACTERS
 from agent_runner.errors import InvalidInputError
 from agent_runner.housing import ContainerHousing, Housing
 from audit.escape import escape_line
@@ -85,8 +84,9 @@ class SessionRequest:
     """Whether the same calls may be made any number of times in a row: a program makes them, and no model."""
     may_delegate: bool = False
     """Whether it may start sessions below it, where its policy allows the command."""
-    long_characters: int = LONG_CHARACTERS
-    """From which length on the conversation is shortened; about four characters are a token."""
+    long_characters: int | None = None
+    """From which length on the conversation is shortened, about four characters to a token; None for what the
+    configuration says that the model takes in."""
     descent: Descent | None = None
     """What a delegated session has from the one above; None for one that a person started."""
 

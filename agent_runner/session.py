@@ -15,6 +15,7 @@ from agent_runner.budget import Budget, Used
 from agent_runner.budget_limits import limits_of_policy, policy_of_limits
 from agent_runner.ceiling import read_ceiling
 from agent_runner.commands import known_commands
+from agent_runner.compaction import long_characters
 from agent_runner.connectors import connectors_of, rules_of
 from agent_runner.continuing import ContinuedGate, ContinuedRecord, settle
 from agent_runner.credentials import EMPTY, Keyring, keyring_for
@@ -26,7 +27,7 @@ from agent_runner.ids import new_session_id
 from agent_runner.lineage import require_lineage, require_lineage_beside, wrote_unreviewed
 from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import Meta, write_meta
-from agent_runner.models import configured_credentials
+from agent_runner.models import configured_credentials, context_tokens
 from agent_runner.outputs import keep_outputs
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
@@ -154,7 +155,11 @@ class SessionRun:
         self._keyring = keyring
         self._record = Record(journal, session) if past is None else ContinuedRecord(journal, session, past)
         self._transcript = Transcript(
-            journal, self._record, request.watcher, long_characters=request.long_characters
+            journal,
+            self._record,
+            request.watcher,
+            long_characters=request.long_characters
+            or long_characters(context_tokens(request.model_reference)),
         )
         limits = limits_of_policy(request.policy)
         self._budget = Budget(

@@ -95,6 +95,8 @@ class _ServedModel(_Strict):
     """How often to try; 1 tries once."""
     output_tokens: CountField | None = None
     """The longest reply."""
+    context: CountField | None = None
+    """Tokens that the model takes in; None where nobody says."""
     stream: bool = True
     parallel_calls: bool = True
     proxy: ServerUrl | None = None

@@ -215,7 +215,12 @@ class Stand:
         return await run_session(self.request(backend, policy, **changes))
 
     async def resume(
-        self, backend: Backend, *, added: BudgetLimits | None = None, session: str = SESSION
+        self,
+        backend: Backend,
+        *,
+        added: BudgetLimits | None = None,
+        session: str = SESSION,
+        model_reference: str = "",
     ) -> SessionResult:
         """Go on with a session."""
         more = {"added": added} if added else {}
@@ -229,6 +234,7 @@ class Stand:
                 watcher=self.eyes,
                 progress=quiet,
                 housing=self.housing,
+                model_reference=model_reference,
                 **more,
             )
         )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_runner import models
 from agent_runner.backends.backend import (
     Call,
     ModelMessage,
@@ -25,6 +26,7 @@ from tests.agent_runner.stand import FINISH, SESSION, Model, lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from agent_runner.backends.backend import Message
     from tests.agent_runner.stand import Stand
@@ -131,3 +133,51 @@ async def test_a_shortened_session_goes_on_with_the_same_conversation(stand: Sta
 
     assert stand.entries("transcript.compacted")
     assert model.heard[14][: len(stopped)] == stopped
+
+
+CONTEXT = """version: 1
+models:
+  large: {backend: openai, model: a, context: 200k}
+  small: {backend: anthropic, model: b, context: 2k}
+  silent: {backend: openai, model: c}
+  either: {backend: route, models: [large, small, silent]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("reference", "tokens"),
+    [
+        ("large", 200_000),
+        ("either", 2000),
+        ("silent", None),
+        ("scripted:x", None),
+        ("", None),
+        ("gone", None),
+    ],
+)
+def test_the_configuration_says_what_a_model_takes_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: str, tokens: int | None
+) -> None:
+    """Of a route it is the least: any of its models may be asked next."""
+    (tmp_path / "config.yaml").write_text(CONTEXT)
+    monkeypatch.setattr(models, "configuration_path", lambda: tmp_path / "config.yaml")
+
+    assert models.context_tokens(reference) == tokens
+
+
+async def test_a_session_of_a_small_model_is_shortened_before_a_resume_and_after(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONTEXT)
+    monkeypatch.setattr(models, "configuration_path", lambda: tmp_path / "config.yaml")
+    (stand.folder / "big").write_text("".join(f"{n} line of a file\n" for n in range(100)))
+    policy = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"]}\nbudget: {turns: 7}\n'
+
+    await stand.run(reading(24), policy, model_reference="small")
+    before = len(stand.entries("transcript.compacted"))
+    await stand.resume(reading(24), added=parse_budget("turns=7"), model_reference="small")
+
+    after = stand.entries("transcript.compacted")
+    assert before >= 1
+    assert len(after) > before
+    assert {entry["most_characters"] for entry in after} == {3000}
