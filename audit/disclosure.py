@@ -37,7 +37,7 @@ def disclosure_of(walk: Walk, files: SessionFiles, withheld: set[str]) -> Disclo
     for digest in waiting:  # a body that was moved out holds more of them, which are put behind it
         try:
             value = openings.value(Commitment(digest=digest, size=openings.size_of(digest)))
-            within = _within(value) - known if digest in walk.moved else set()
+            within = commitments_within(value) - known if digest in walk.moved else set()
         except BrokenLedgerError:
             changed.append(digest)
             continue
@@ -56,7 +56,7 @@ def disclosure_of(walk: Walk, files: SessionFiles, withheld: set[str]) -> Disclo
     return Disclosed(opened, accounted, proofs)
 
 
-def _within(value: bytes | Gone) -> set[str]:
+def commitments_within(value: bytes | Gone) -> set[str]:
     """Return the commitments in a body that was moved out; what is no body of a writer's holds none.
 
     Raises:

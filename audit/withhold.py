@@ -4,10 +4,12 @@ Each deletion is an entry of the host's log, durable before anything is deleted.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
 
+from audit.disclosure import commitments_within
 from audit.errors import BrokenLedgerError, UnknownSessionError
 from audit.escape import escape_line
 from audit.fields import Commitment
@@ -15,7 +17,7 @@ from audit.host import HostLog
 from audit.host_event import OpeningWithheld, SegmentPruned
 from audit.index import SessionRecord, read_index
 from audit.lock import WriterLock
-from audit.openings import Gone, Openings, without
+from audit.openings import Openings, without
 from audit.recover import kept_segments, no_ledger, walk_of
 from audit.schema import OVERFLOW
 from audit.segments import Lines
@@ -130,7 +132,7 @@ def _delete(state: StateFiles, session_id: str) -> int:
     kept = [path for _, path in kept_segments(files, record)]
     gone = [path for _, path in files.segments() if path not in kept]
     openings = Openings(files)
-    bodies = _committed(gone, openings) - _committed(kept, openings) if kept else openings.digests()
+    bodies = _left_over(gone, openings) - _committed(kept, openings) if kept else openings.digests()
     without(files, bodies | _blobs_alone(files, openings))
     for path in gone:
         path.unlink()
@@ -143,18 +145,51 @@ def _blobs_alone(files: SessionFiles, openings: Openings) -> set[str]:
     return {path.name.removesuffix(".gz") for path in files.blobs.glob("*.gz")} - openings.digests()
 
 
+def _left_over(paths: Sequence[Path], openings: Openings) -> set[str]:
+    """Return every commitment in files that are recorded as gone; what is odd in them holds none.
+
+    Nobody verifies them any more, and what somebody writes into them keeps no prune from its end.
+    """
+    found: set[str] = set()
+    moved: set[str] = set()
+    for path in paths:
+        with suppress(BrokenLedgerError):
+            for line in Lines([path]):
+                with suppress(BrokenLedgerError):
+                    _gather(line, found, moved)
+    for digest in moved:
+        with suppress(BrokenLedgerError):
+            found |= _within(digest, openings)
+    return found | moved
+
+
 def _committed(paths: Sequence[Path], openings: Openings) -> set[str]:
-    """Return every commitment in some files, those within bodies that were moved out among them."""
+    """Return every commitment in some files, those within bodies that were moved out among them.
+
+    Raises:
+        BrokenLedgerError: When a line holds no body, or a body is not what was committed to.
+    """
     found: set[str] = set()
     moved: set[str] = set()
     for line in Lines(paths):
-        body = orjson.loads(line)["body"]
-        gather_commitments(body, moved if body.keys() == {OVERFLOW} else found)
-    for digest in moved:
-        value = openings.value(Commitment(digest=digest, size=openings.size_of(digest)))
-        if not isinstance(value, Gone):
-            gather_commitments(orjson.loads(value), found)
-    return found | moved
+        _gather(line, found, moved)
+    return moved.union(found, *(_within(digest, openings) for digest in moved))
+
+
+def _gather(line: bytes, found: set[str], moved: set[str]) -> None:
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise BrokenLedgerError("a line of the log is not JSON") from error
+    match fields:
+        case {"body": dict(body)}:
+            gather_commitments(body, moved if body.keys() == {OVERFLOW} else found)
+        case _:
+            raise BrokenLedgerError("a line of the log holds no body")
+
+
+def _within(digest: str, openings: Openings) -> set[str]:
+    return commitments_within(openings.value(Commitment(digest=digest, size=openings.size_of(digest))))
 
 
 def _whole_digest(files: SessionFiles, digest: str) -> str:

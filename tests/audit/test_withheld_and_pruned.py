@@ -1,6 +1,8 @@
 """What is deleted on purpose is told from what was made away with, and is gone."""
 
+import gzip
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -315,6 +317,52 @@ async def test_a_prune_that_was_killed_leaves_a_session_that_verifies_and_is_fin
     assert (found.faults(), found.completeness) == ({}, Closed())
     assert isinstance(found.disclosure, Disclosed)
     assert found.disclosure.opened == len(SessionReader(state, SESSION).openings.digests())
+
+
+def garbage(session: SessionFiles) -> None:
+    path = session.segments()[0][1]
+    attacker.write_lines(
+        path, [*attacker.read_lines(path)[:1], b"garbage", b"[]", b'{"body":[]}', b'{"body":']
+    )
+
+
+def a_line_without_an_end(session: SessionFiles) -> None:
+    path = session.segments()[0][1]
+    path.write_bytes(path.read_bytes() + b"x" * 100_000)
+
+
+def a_changed_body(session: SessionFiles) -> None:
+    for blob in session.blobs.iterdir():
+        blob.write_bytes(gzip.compress(b"another body"))
+
+
+@pytest.mark.parametrize("attack", [garbage, a_line_without_an_end, a_changed_body])
+async def test_nothing_in_what_a_killed_prune_has_left_keeps_the_next_from_its_end(
+    recorder: Recorder, state: Path, samples: Samples, attack: Callable[[SessionFiles], None]
+) -> None:
+    session = await killed_while_pruning(recorder, state, samples, after=0)
+
+    attack(session)
+
+    with HostLog(state) as host:
+        prune(host, SESSION, why="to finish", keep_segments=1)
+    assert len(session.segments()) == 1
+    assert verify_session(state, SESSION).faults() == {}
+
+
+async def test_a_prune_is_not_finished_where_what_stays_is_no_log(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    """What it names could not be told from what nothing names any more."""
+    session = await killed_while_pruning(recorder, state, samples, after=0)
+    path = session.segments()[-1][1]
+    attacker.write_lines(path, [*attacker.read_lines(path)[:1], b"garbage"])
+    before = attacker.fingerprint(session.folder)
+
+    with HostLog(state) as host, pytest.raises(BrokenLedgerError, match="is not JSON"):
+        prune(host, SESSION, why="to finish", keep_segments=1)
+
+    assert attacker.fingerprint(session.folder) == before
 
 
 async def test_a_whole_session_of_which_a_killed_prune_left_a_file_is_gone_for_every_verifier(
