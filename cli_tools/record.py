@@ -92,6 +92,8 @@ class Record:
         verdict = _VERDICTS[type(decision)]
         if isinstance(decision, Denied):
             self.denials += 1
+        else:
+            self._started[number] = self._monotonic()  # before it is durable: who asked may go meanwhile
         await self._journal.record(
             event.ActionIntended(
                 action=number,
@@ -103,7 +105,6 @@ class Record:
                 **self._asked(parent),
             )
         )
-        self._started[number] = self._monotonic()
 
     async def started(self, number: str, action: Action) -> None:
         """Write down that a program is about to be started, without waiting; its intent is durable."""
@@ -125,7 +126,9 @@ class Record:
             await self._finished(number, "denied", detail="; ".join(r.message for r in decision.reasons))
 
     async def cancelled(self, number: str) -> None:
-        """Write down that the program that had asked did not wait."""
+        """Write down that the program that had asked did not wait, unless its action's end is told."""
+        if number not in self._started:
+            return
         await self._finished(number, "cancelled", detail="the program that called it has gone")
 
     async def failure(self, number: str, error: ActionError | OperationError) -> None:

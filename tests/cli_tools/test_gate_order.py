@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,9 @@ import click
 import pytest
 
 from audit.errors import LedgerError
-from cli_tools.action import Catalogue, LineProposal
+from audit.event import ActionFinished, ActionIntended
+from audit.journal import Journal
+from cli_tools.action import Catalogue, LineProposal, WordsProposal
 from cli_tools.catalogue import built_in
 from cli_tools.command import Outcome, Surroundings, command
 from cli_tools.errors import ActionError
@@ -18,6 +21,9 @@ from tests.cli_tools.door import BOTH, FILES, open_door
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from audit.fields import Event
+    from audit.journal import Receipt
 
 ASKING = "version: 1\nname: x\ngrant: [files]\ncommands: {allow: [files read], ask: [files write]}\n"
 
@@ -250,3 +256,44 @@ async def test_a_command_that_fails_with_its_own_error_is_told_with_code_and_hin
         seen = await door.propose(LineProposal(line="files fail so"))
 
     assert seen.text == "error (odd): it was `so`\nhint: do something else"
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "outcomes"),
+    [
+        ("files look", ActionFinished, ["ok"]),
+        ("files look", ActionIntended, ["cancelled"]),
+        ("run true", ActionIntended, []),
+    ],
+    ids=["as its outcome is written", "as its intent is", "denied"],
+)
+async def test_an_action_whose_caller_goes_as_it_is_written_down_has_one_end_at_most(
+    place: Path, monkeypatch: pytest.MonkeyPatch, line: str, kind: type, outcomes: list[str]
+) -> None:
+    """A program that is killed just then; what was denied never began, and has no end."""
+
+    @command("files look", examples=("files look",))
+    async def look(_: Surroundings) -> Outcome:
+        """Look."""
+        return Outcome(exit_code=0)
+
+    catalogue = Catalogue((look, *(each for each in built_in().commands if each.name == "run")))
+    async with open_door(place, FILES, catalogue=catalogue) as door:
+        record = Journal.record
+
+        async def going(journal: Journal, event: Event) -> Receipt:
+            if isinstance(event, kind):
+                acting.cancel()
+            return await record(journal, event)
+
+        monkeypatch.setattr(Journal, "record", going)
+        words = tuple(line.split())
+        acting = asyncio.create_task(door.gate.act(WordsProposal(words=words, body=None), parent=""))
+        await asyncio.gather(acting, return_exceptions=True)
+        monkeypatch.undo()
+        await door.line("files look")  # what was written before is durable with it
+        told = [(entry["action"], entry["outcome"]) for entry in door.entries("action.finished")]
+
+    ends = [outcome for number, outcome in told if number.endswith("/1")]
+    assert acting.cancelled()
+    assert ends == outcomes
