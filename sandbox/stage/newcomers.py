@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
+from sandbox.stage.listing import AGAIN, listed, settled
 from sandbox.stage.quota import LOOK_EVERY_SECONDS
 from sandbox.stage.sides import at_or_below
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from sandbox.stage.layout import PathMatcher
 
-_SETTLED_NS: Final = 2_000_000_000
-"""A folder changed more recently than this is listed again next time: two changes can share one mtime."""
-_AGAIN: Final = -1
 _VISIBLE: Final = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 
 
@@ -83,11 +81,9 @@ class NewcomerWatch:
         if status is None or not stat.S_ISDIR(status.st_mode):
             self.folders.pop(folder, None)
             return
-        settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
-        self.folders[folder] = status.st_mtime_ns if settled else _AGAIN
+        self.folders[folder] = settled(status.st_mtime_ns)
         try:
-            with os.scandir(self.workspace / folder) as listing:
-                entries = list(listing)
+            entries = listed(self.workspace / folder)
         except FileNotFoundError:
             return
         except OSError:  # nobody knows what it holds: as in the scan before the start
@@ -104,7 +100,7 @@ class NewcomerWatch:
         if self.hide.matches(path) or kind not in _VISIBLE:
             yield path
         elif kind == stat.S_IFDIR and path not in self.folders:
-            self.folders[path] = _AGAIN
+            self.folders[path] = AGAIN
             pending.append(path)
 
     def _stat(self, path: str) -> os.stat_result | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sandbox.stage.base import RecordLines, facts_of, packed_record, unpacked_record
 from sandbox.stage.errors import StageError
 from sandbox.stage.layout import YARD_PREFIX
+from sandbox.stage.listing import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,7 +44,7 @@ class Scan:
     special: tuple[str, ...]
     """Sockets, pipes and devices: ways out of the sandbox, or traps; always hidden."""
     unreadable: tuple[str, ...]
-    """Folders that this user cannot list, so that nobody knows what they hold; always hidden."""
+    """Folders that this user cannot list or look into, so that nobody knows what they hold; always hidden."""
     other_mounts: tuple[str, ...]
     """Folders on which another filesystem is mounted; the agent sees them empty."""
     foreign: int
@@ -109,10 +110,7 @@ class _Walk:
             for entry in listing:  # 100,000 times: what is the same for each is decided above
                 name = entry.name
                 path = prefix + name
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
+                status = entry.stat(follow_symlinks=False)
                 wary = folder.wary or suspect(name)
                 if (wary and matches(path)) or (not prefix and name.startswith(YARD_PREFIX)):
                     self._hide(path, entry.path, status)
@@ -143,8 +141,7 @@ class _Walk:
 
     def _listing(self, folder: _Folder) -> list[os.DirEntry[str]] | None:
         try:
-            with os.scandir(folder.absolute) as listing:
-                return list(listing)
+            return listed(folder.absolute)
         except FileNotFoundError:
             return []
         except OSError as error:

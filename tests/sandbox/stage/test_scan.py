@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import string
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from policies.errors import BadValueError
 from policies.files_block import FilesBlock
 from policies.globs import Glob
 from sandbox.stage.base import load_record
+from sandbox.stage.errors import StageError
 from sandbox.stage.lastnames import LastNames
 from sandbox.stage.matching import Globs, HiddenBy
 from sandbox.stage.scan import scan
@@ -124,3 +126,36 @@ def test_a_pattern_of_wildcards_alone_is_asked_of_every_name() -> None:
 
     assert [names.may_match(name) for name in ("x", "", "B")] == [True, True, True]
     assert not LastNames.of(Globs.parse(["a/*b*/**"]).globs.globs).may_match("a")
+
+
+def test_a_folder_that_can_be_listed_and_not_looked_into_is_hidden_and_stops_nothing(yard: Yard) -> None:
+    """Mode 0600 on a folder gives its names and not what they are: one such folder, and nothing started."""
+    yard.fill({"blind/.env": "secret", "blind/sub/a": "x", "seen/.env": "secret", "seen/a": "x"})
+    (yard.workspace / "blind").chmod(0o604)
+
+    def look() -> str:
+        found = scan(yard.workspace, Globs.parse([".env"]), uid=65534)
+        return json.dumps([found.unreadable, found.hidden, sorted(found.entries()), sorted(found.folders)])
+
+    unreadable, hidden, entries, folders = json.loads(yard.as_user(65534, look))
+
+    assert (unreadable, hidden) == (["blind"], ["seen/.env"])
+    assert (entries, folders) == (["", "seen", "seen/a"], ["", "seen"])
+
+
+def test_a_workspace_that_can_be_listed_and_not_looked_into_is_refused(yard: Yard) -> None:
+    yard.fill({"a": "x"})
+    yard.as_user(65534, lambda: "")
+    yard.workspace.chmod(0o604)
+
+    def look() -> str:
+        try:
+            scan(yard.workspace, Globs.parse([".env"]), uid=65534)
+        except StageError as error:
+            return str(error)
+        return "scanned"
+
+    said = yard.as_user(65534, look)
+    yard.workspace.chmod(0o755)
+
+    assert said.partition("` ")[2] == "cannot be listed: permission denied"

@@ -52,6 +52,22 @@ def test_what_appears_in_a_new_folder_is_told(yard: Yard) -> None:
     assert newcomers.look() == ("a/b/c/.env",)
 
 
+def test_a_new_folder_that_cannot_be_looked_into_is_told(yard: Yard) -> None:
+    """Names without what they are: nobody knows what of it must be hidden."""
+    yard.fill({"a": "1"})
+
+    def act() -> str:
+        newcomers = NewcomerWatch.start(
+            yard.workspace, hide=yard.patterns(".env"), absent=(), folders={"": 0}
+        )
+        return str(newcomers.look())
+
+    yard.fill({"blind/a": "1", "seen/a": "1"})
+    (yard.workspace / "blind").chmod(0o604)
+
+    assert yard.as_user(65534, act) == "('blind',)"
+
+
 def test_a_socket_that_appears_is_told(yard: Yard) -> None:
     newcomers = watch(yard)
 
