@@ -2,7 +2,46 @@
 
 from dataclasses import dataclass
 
+from audit.completeness import (
+    Closed,
+    Completeness,
+    Crashed,
+    Endless,
+    Missing,
+    Open,
+    Pruned,
+    Truncated,
+    Unknown,
+)
 from audit.errors import BrokenLedgerError
+
+__all__ = [
+    "Anchored",
+    "Authenticity",
+    "Broken",
+    "Closed",
+    "Completeness",
+    "Crashed",
+    "Disclosed",
+    "Disclosure",
+    "Endless",
+    "Forged",
+    "Freshness",
+    "Intact",
+    "Integrity",
+    "Missing",
+    "Open",
+    "Pinned",
+    "Pruned",
+    "RolledBack",
+    "SelfClaimed",
+    "Truncated",
+    "Unanchored",
+    "Undisclosed",
+    "Unknown",
+    "Unsigned",
+    "Verification",
+]
 
 # Integrity: does every line hold?
 
@@ -46,100 +85,6 @@ class Broken:
     def __str__(self) -> str:
         place = f"entry {self.first}" if self.first == self.last else f"entry {self.first} to {self.last}"
         return f"broken at {place}: {self.why}; {self.good} entries before it are sealed and good"
-
-
-# Completeness: is the end the end?
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The session recorded its end, and a seal covers it."""
-
-    def __str__(self) -> str:
-        return "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A writer holds the log at this moment."""
-
-    def __str__(self) -> str:
-        return "open: a writer is at work"
-
-
-@dataclass(frozen=True, slots=True)
-class Endless:
-    """The host's log, which is never closed: a checkpoint covers it to its last line."""
-
-    def __str__(self) -> str:
-        return "whole up to its checkpoint; the host's log has no end"
-
-
-@dataclass(frozen=True, slots=True)
-class Crashed:
-    """No writer, and no end: the runner died, or the tail is gone where no seal could tell.
-
-    Attributes:
-        torn_bytes: Bytes of a last line that was never finished.
-    """
-
-    torn_bytes: int
-
-    def __str__(self) -> str:
-        torn = f", {self.torn_bytes} bytes of a torn line" if self.torn_bytes else ""
-        return f"crashed: no end is recorded{torn}"
-
-
-@dataclass(frozen=True, slots=True)
-class Truncated:
-    """The host's log knows of more entries than there are.
-
-    Attributes:
-        found: Entries that are there.
-        known: Entries that the host's log knows of.
-    """
-
-    found: int
-    known: int
-
-    def __str__(self) -> str:
-        return f"truncated: {self.found} entries of at least {self.known}"
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """The host's log knows the session, and its file is gone.
-
-    Attributes:
-        known: Entries that the host's log knows of.
-    """
-
-    known: int
-
-    def __str__(self) -> str:
-        return f"missing: the session's log of at least {self.known} entries is gone"
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """Everything was deleted on purpose, as the host's log records.
-
-    Attributes:
-        entries: How many entries are gone.
-    """
-
-    entries: int
-
-    def __str__(self) -> str:
-        return f"pruned: {self.entries} entries were deleted on purpose"
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """As many entries are there as have to be, and one that does not hold stands before the end."""
-
-    def __str__(self) -> str:
-        return "not known: what stands behind a broken entry is not believed"
 
 
 # Authenticity: who says so?
@@ -284,7 +229,6 @@ class Undisclosed:
 
 
 Integrity = Intact | Broken
-Completeness = Closed | Open | Endless | Crashed | Truncated | Missing | Pruned | Unknown
 Authenticity = Pinned | SelfClaimed | Unsigned | Forged
 Freshness = Anchored | Unanchored | RolledBack
 Disclosure = Disclosed | Undisclosed

@@ -4,18 +4,17 @@ The verdicts are in ``verdict``; how a line is held against what binds it, in ``
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from audit.disclosure import disclosure_of
-from audit.errors import AuditError, BrokenLedgerError, UnknownSessionError
-from audit.index import HostIndex, SessionRecord, read_index
-from audit.keys import pinned
+from audit.errors import BrokenLedgerError, UnknownSessionError
+from audit.evidence import Evidence, gather
+from audit.index import SessionRecord, read_index
 from audit.lock import is_held
-from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
 from audit.recover import kept_segments, walk_of
 from audit.segments import Lines
-from audit.state import SessionFiles, StateFiles, check_format
+from audit.state import SessionFiles
 from audit.verdict import (
     Anchored,
     Authenticity,
@@ -33,10 +32,7 @@ from audit.verdict import (
     Open,
     Pinned,
     Pruned,
-    RolledBack,
-    SelfClaimed,
     Truncated,
-    Unanchored,
     Unknown,
     Unsigned,
     Verification,
@@ -45,52 +41,6 @@ from audit.walk import BrokenWalkError, Walk
 
 HOST = "host"
 _UNKNOWN = "the host's log does not know this session"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What every verification of one state folder rests on.
-
-    Attributes:
-        state: The state's files.
-        index: The host's log, read.
-        authenticity: Who signed the host's log.
-        freshness: Whether an anchor fits the host's log.
-        anchor: The anchor, where one was given and is what it claims to be.
-    """
-
-    state: StateFiles
-    index: HostIndex
-    authenticity: Authenticity
-    freshness: Freshness
-    anchor: Checkpoint | None
-
-
-def gather(state: Path, *, pinned_vkey: str | None = None, against: str | None = None) -> Evidence:
-    """Read the host's log once, for any number of sessions.
-
-    Args:
-        state: The state folder.
-        pinned_vkey: The host's public key as it came from elsewhere; None takes the one pinned in the state
-            folder, if there is one.
-        against: A checkpoint that was kept elsewhere, as a signed note.
-
-    Raises:
-        BadKeyError: When the key is none.
-        MalformedLineError: When the checkpoint is none.
-    """
-    files = StateFiles(state)
-    check_format(files)
-    key = VerifierKey.parse(pinned_vkey) if pinned_vkey is not None else pinned(files)
-    anchor = unverified_checkpoint(against) if against is not None else None
-    index = read_index(files, anchor_size=anchor.size if anchor else None)
-    return Evidence(
-        state=files,
-        index=index,
-        authenticity=_authenticity(index, key),
-        freshness=_freshness(index, against, anchor, key),
-        anchor=anchor,
-    )
 
 
 def verify_session(
@@ -251,38 +201,10 @@ def _completeness(
     return Crashed(torn_bytes)
 
 
-def _authenticity(index: HostIndex, key: VerifierKey | None) -> Authenticity:
-    if index.broken is not None:
-        return Forged(f"the host's log does not hold: {index.broken}")
-    if not index.keys:
-        return Unsigned("there is no host's log") if key is None else Forged("there is no host's log")
-    if key is None:
-        return SelfClaimed(index.keys[-1].name)
-    if key in index.keys:
-        return Pinned(key.name)
-    return Forged(f"the host's log is signed by `{index.keys[-1].name}`, not by the pinned `{key.name}`")
-
-
 def _session_authenticity(evidence: Evidence, *, known: bool) -> Authenticity:
     if known or isinstance(evidence.authenticity, Forged):
         return evidence.authenticity
     return Forged(_UNKNOWN) if isinstance(evidence.authenticity, Pinned) else Unsigned(_UNKNOWN)
-
-
-def _freshness(
-    index: HostIndex, note: str | None, anchor: Checkpoint | None, key: VerifierKey | None
-) -> Freshness:
-    if anchor is None or note is None:
-        return Unanchored()
-    if not _signed_by_any(note, [*index.keys, *([key] if key else [])]):
-        return RolledBack("the checkpoint is signed by a key that this log does not know")
-    if anchor.origin != index.origin:
-        return RolledBack(f"the checkpoint is of `{anchor.origin}`")
-    if anchor.size > index.size:
-        return RolledBack(f"the checkpoint covers {anchor.size} entries, the host's log holds {index.size}")
-    if anchor.root != index.anchor_root:
-        return RolledBack(f"the first {anchor.size} entries of the host's log are not what they were")
-    return Anchored(anchor.size, anchor.size)
 
 
 def _session_freshness(evidence: Evidence, record: SessionRecord) -> Freshness:
@@ -293,13 +215,3 @@ def _session_freshness(evidence: Evidence, record: SessionRecord) -> Freshness:
             return Anchored(max(covered, default=0), host_size, pruned_since=since)
         case other:
             return other
-
-
-def _signed_by_any(note: str, keys: list[VerifierKey]) -> bool:
-    for key in keys:
-        try:
-            open_checkpoint(note, key)
-        except AuditError:
-            continue
-        return True
-    return False

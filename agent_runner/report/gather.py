@@ -13,11 +13,12 @@ from agent_runner.report.fold import SessionFold
 from agent_runner.report.host import host_facts
 from agent_runner.review import read_policy
 from audit.errors import AuditError
+from audit.evidence import gather
 from audit.keys import pinned
 from audit.lock import is_held
 from audit.reader import BrokenEntry, SessionReader
 from audit.state import StateFiles
-from audit.verify import gather, verify_with
+from audit.verify import verify_with
 from policies.errors import PolicyError
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from audit.errors import BrokenLedgerError
+from audit.evidence import gather
 from audit.host import HostLog
 from audit.index import read_index
 from audit.note import SignerKey, sign
@@ -26,7 +27,7 @@ from audit.verdict import (
     Unanchored,
     Unsigned,
 )
-from audit.verify import gather, verify_all, verify_host, verify_session
+from audit.verify import verify_all, verify_host, verify_session
 from tests.audit import attacker
 from tests.audit.forger import OTHER, host_key_of, host_lines
 from tests.audit.samples import SESSION, Recorder

@@ -260,6 +260,7 @@ SHIM = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 static int calls;
@@ -273,7 +274,8 @@ ssize_t write(int fd, const void *bytes, size_t size) {
     static ssize_t (*real)(int, const void *, size_t);
     static int writes;
     if (!real) real = dlsym(RTLD_NEXT, "write");
-    if (getenv("SHORT_AT") && fd > 2 && size > 200 && ++writes == atoi(getenv("SHORT_AT")))
+    int grows = fd > 2 && (fcntl(fd, F_GETFL) & O_APPEND);  /* whole files are written on, and lose nothing */
+    if (getenv("SHORT_AT") && grows && size > 200 && ++writes == atoi(getenv("SHORT_AT")))
         return real(fd, bytes, size - 7);
     return real(fd, bytes, size);
 }
