@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from agent_runner.ci.command_checks import command_check, name_of_command
 from agent_runner.ci.declared_checks import Found, declared_checks
 from agent_runner.ci.outcome import FAILED, INTERRUPTED, CheckResult, TaskResult, code_of_task
 from agent_runner.ci.result_tree import result_tree
+from agent_runner.errors import InvalidInputError
 from agent_runner.looking import look_at
 from agent_runner.models import choose_backend
 from agent_runner.outputs import FOLDER as OUTPUTS
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from audit.state import SessionFiles
     from cli_tools.observation import Observation
     from sandbox.runtime.engine import Progress
+    from sandbox.workspace import Workspace
 
 _CROSSED = (event.EgressOpened, event.EgressRequested)
 
@@ -86,7 +89,7 @@ def request_of(task: Task, bench: Bench) -> SessionRequest:
         InvalidInputError: When its model is not to be had.
         sandbox.workspace.WorkspaceError: When its folder cannot be a workspace.
     """
-    workspace = open_workspace(task.workspace, state=bench.state) if task.workspace else None
+    workspace = _workspace(task.workspace, bench.state) if task.workspace else None
     own = (Path(text.origin) for text in task.closure.texts[1:] if text.origin.startswith("/"))
     policy = hiding(task.policy, own, workspace.path if workspace else None)
     place = Place(
@@ -101,6 +104,17 @@ def request_of(task: Task, bench: Bench) -> SessionRequest:
     return replace(
         place.request(task.file.prompt, backend, _Unseen()), model_reference=task.model or "default"
     )
+
+
+def _workspace(named: Path, state: Path) -> Workspace:
+    """Open the folder that a task names, where no link leads elsewhere: what is looked at may hold links."""
+    workspace = open_workspace(named, state=state)
+    if str(workspace.path) != os.path.normpath(named):
+        raise InvalidInputError(
+            f"workspace `{named}` is reached through a symlink",
+            hint=f"name `{workspace.path}` if it is meant",
+        )
+    return workspace
 
 
 async def _run(task: Task, bench: Bench, blank: TaskResult) -> TaskResult:

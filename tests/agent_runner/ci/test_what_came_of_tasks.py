@@ -13,7 +13,7 @@ from agent_runner.ci.all import jobs_for, run_tasks
 from agent_runner.ci.declared_checks import Found, declared_checks
 from agent_runner.ci.filters import filtered
 from agent_runner.ci.keeping import new_folder
-from agent_runner.ci.one import Bench
+from agent_runner.ci.one import Bench, request_of
 from agent_runner.ci.outcome import CheckResult, TaskResult, code_of_all, code_of_task
 from agent_runner.ci.reading import read_task
 from agent_runner.ci.summary import as_plain, junit_xml, markdown, result_lines
@@ -181,6 +181,25 @@ def test_no_more_tasks_run_at_once_than_the_memory_holds(project: Project) -> No
     assert jobs_for(tasks, 3) == 1
     assert jobs_for(small * 2, 2) == 2
     assert jobs_for(small, 9) == 1
+
+
+def test_a_workspace_behind_a_link_is_refused_and_the_folder_itself_taken(
+    project: Project, tmp_path: Path
+) -> None:
+    """A change that is looked at may put a link in the place of a folder that a trusted task names."""
+    project.script('["finish --status done"]')
+    (tmp_path / "state").mkdir(mode=0o700)
+    task = read_task(project.task())
+    bench = Bench(state=tmp_path / "state", tell=lambda _: None, progress=quiet, explained=lambda _: (1, ""))
+
+    plain = request_of(task, bench)
+    project.workspace.rename(tmp_path / "private")
+    project.workspace.symlink_to(tmp_path / "private")
+    with pytest.raises(InvalidInputError, match="is reached through a symlink"):
+        request_of(task, bench)
+
+    assert plain.workspace is not None
+    assert plain.workspace.path == project.workspace
 
 
 def test_a_fault_in_one_task_fails_it_alone_and_fail_fast_starts_no_other(
