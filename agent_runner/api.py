@@ -20,6 +20,7 @@ from agent_runner.gateway.command import run_command as arun_command
 from agent_runner.gateway.terminal import HostTerminal
 from agent_runner.models import choose_backend
 from agent_runner.policy_file import load_policy
+from agent_runner.policy_unseen import kept_unseen
 from agent_runner.request import SessionRequest, SessionResult, require_task
 from agent_runner.resume import ResumeRequest
 from agent_runner.resume import resume_session as aresume_session
@@ -112,7 +113,7 @@ def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its
     require_trust(loaded, opened.path if opened else None, state=folder_of_state)
     return SessionRequest(
         task=task,
-        policy=loaded.policy,
+        policy=kept_unseen(loaded, opened.path if opened else None).policy,
         policy_origin=loaded.origin,
         workspace=opened,
         backend=choose_backend(model) if model is None or isinstance(model, str) else model,

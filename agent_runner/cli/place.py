@@ -27,6 +27,7 @@ def place_for(policy: str | None, workspace: Path | None) -> Place:
     from agent_runner.approvals import NobodyApprover, TerminalApprover
     from agent_runner.errors import InvalidInputError
     from agent_runner.place import Place
+    from agent_runner.policy_unseen import kept_unseen
     from agent_runner.state import state_folder
     from agent_runner.trust import require_trust
     from policies.capability import Capability
@@ -44,7 +45,7 @@ def place_for(policy: str | None, workspace: Path | None) -> Place:
     require_trust(loaded, folder.path if folder else None, state=state)
     headless = nobody_is_there()
     return Place(
-        loaded=loaded,
+        loaded=kept_unseen(loaded, folder.path if folder else None),
         workspace=folder,
         state=state,
         headless=headless,
