@@ -34,9 +34,9 @@ def folded(line: str, *, columns: int, indent: int) -> Iterator[str]:
     """Yield the pieces of a line, each but the first indented; joined without that they are the line."""
     begin, lead, room = 0, "", columns
     while (fits := _fitting(line, begin, room)) < len(line):
-        at_space = line.rfind(" ", begin + room // 2, fits + 1)
+        at_space = line.rfind(" ", begin + room // 2, fits)
         end = at_space + 1 if at_space >= 0 else fits
-        yield lead + line[begin:end].rstrip(" ")
+        yield lead + line[begin:end]
         begin, lead, room = end, " " * indent, columns - indent
     yield lead + line[begin:]
 

@@ -24,7 +24,7 @@ ENTRY = "    8  14:13:22.643  action.intended    allowed  run pytest -q tests/a/
 def test_a_long_line_is_folded_at_a_space_and_stands_in() -> None:
     first, second = folded(ENTRY, columns=80, indent=9)
 
-    assert first == "    8  14:13:22.643  action.intended    allowed  run pytest -q"
+    assert first == "    8  14:13:22.643  action.intended    allowed  run pytest -q "
     assert second == "         tests/a/long/path/of/a/test_module.py"
 
 
@@ -36,9 +36,17 @@ def test_nothing_is_cut_and_no_piece_is_wider_than_the_terminal(line: str, colum
     first, *more = folded(line, columns=columns, indent=9)
 
     assert all(piece.startswith(" " * 9) for piece in more)
-    together = "".join([first, *(piece[9:] for piece in more)])
-    assert together.replace(" ", "") == line.replace(" ", "")
+    assert "".join([first, *(piece[9:] for piece in more)]) == line
     assert all(len(piece) <= columns for piece in [first, *more])
+
+
+def test_spaces_at_a_fold_are_shown_as_many_as_there_are() -> None:
+    """A name with spaces at its end is another name."""
+    line = "x" * 60 + "rm -r a" + " " * 20 + "b"
+
+    first, second = folded(line, columns=80, indent=9)
+
+    assert first + second[9:] == line
 
 
 def test_wide_letters_take_two_columns() -> None:
