@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sandbox.stage.base import RecordLines, facts_of, packed_record, unpacked_record
 from sandbox.stage.errors import StageError
 from sandbox.stage.layout import YARD_PREFIX
-from sandbox.stage.listing import listed
+from sandbox.stage.listing import listed, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ class Scan:
     count: int
     """How many there are, the workspace itself among them."""
     folders: Mapping[str, int]
-    """The folders among them, and the mtime of each, nanoseconds since 1970; the workspace itself is `""`."""
+    """The folders among them, and the mtime of each (`listing.settled`); the workspace itself is `""`."""
     hidden: tuple[str, ...]
     """Paths that match `hide`, and what an interrupted apply left; a folder hidden as a whole is one path."""
     linked: tuple[str, ...]
@@ -104,7 +104,7 @@ class _Walk:
             listing = self._listing(folder)
             if listing is None:
                 continue
-            self.folders[folder.path] = folder.mtime_ns
+            self.folders[folder.path] = settled(folder.mtime_ns)
             prefix = folder.path + "/" if folder.path else ""
             lines = [folder.line]
             for entry in listing:  # 100,000 times: what is the same for each is decided above

@@ -20,6 +20,7 @@ from sandbox.stage import (
     fall_back_to_copy,
 )
 from sandbox.stage.base import load_record
+from sandbox.stage.listing import AGAIN
 from sandbox.stage.scan import scan
 from sandbox.stage.summary import hidden_line
 
@@ -281,10 +282,14 @@ def test_the_folders_of_a_stage_are_those_of_its_record(yard: Yard) -> None:
     yard.fill({"a/b/c": "x", "4": "x", "40755 x/y": "x", "é/z": "x"})
     (yard.workspace / "a").chmod(0o1700)
     (yard.workspace / "l").symlink_to("a")
+    for path in (yard.workspace, *yard.workspace.rglob("*/")):
+        os.utime(path, (10**9, 10**9))
+    (yard.workspace / "é/new").write_text("x")
 
     facts = yard.plan().facts
 
     whole = load_record(facts.folder.record)
-    assert facts.folders == {path: seen.mtime_ns for path, seen in whole.items() if seen.is_folder}
+    known = {path: seen.mtime_ns for path, seen in whole.items() if seen.is_folder}
+    assert facts.folders == {**known, "é": AGAIN}
     assert set(facts.folders) == {"", "a", "a/b", "40755 x", "é"}
     assert facts.entries == len(whole) - 1

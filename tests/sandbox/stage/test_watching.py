@@ -95,6 +95,18 @@ def test_a_file_that_was_hidden_at_the_start_may_be_rewritten(yard: Yard) -> Non
     assert newcomers.look() == ()
 
 
+def test_what_appears_in_the_tick_of_a_folders_last_change_before_the_scan_is_told(yard: Yard) -> None:
+    """The user's program writes one file after the other while a session starts, and they share one mtime."""
+    yard.fill({"d/a": "1"})
+    newcomers = watch(yard, ".env")
+    stamp = (yard.workspace / "d").stat().st_mtime_ns
+    yard.fill({"d/.env": "secret"})
+    os.utime(yard.workspace / "d", ns=(stamp, stamp))
+
+    assert newcomers.look() == ("d/.env",)
+    assert newcomers.look() == ()
+
+
 def test_a_rename_over_a_folders_old_mtime_is_still_seen(yard: Yard) -> None:
     """Two changes within one tick share an mtime; a fresh folder is listed again."""
     newcomers = watch(yard, ".env")
