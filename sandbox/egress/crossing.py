@@ -55,7 +55,7 @@ class Crossing:
             rule=self.rule.name,
             method=self.event.method,
             path=self.event.path,
-            requests=self.requests,
+            requests=self.requests if self.by_request or self._opened else 0,
         )
 
     @property

@@ -83,6 +83,31 @@ async def test_a_rules_own_limits_go_on_where_a_resume_reads_the_policy_that_was
     assert after == ["200", "budget", "200", "200", "200", "budget"]
 
 
+async def test_a_tunnel_whose_server_never_answered_is_one_request_before_a_resume_and_after() -> None:
+    """Its end tells of no request, which is how a tunnel that was read and dialled nothing is told from it."""
+    traffic = Traffic()
+    async with serving(Server()) as server:
+        pass
+    once = rules(rule("127.0.0.1", server.port), requests=1)
+    tunnel = f"CONNECT 127.0.0.1:{server.port} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+    answers = []
+    for part in (1, 2):
+        async with (
+            gate_for(once, proxy=True, crossed=traffic.under(SESSION)) as kept,
+            loopback_proxy(kept) as port,
+        ):
+            for _ in range(3 - part):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(tunnel)
+                answers.append((await asyncio.wait_for(reader.read(), 60)).split()[1])
+                writer.close()
+        for happened in kept.events:
+            traffic.take(written(happened, SESSION))
+
+    assert answers == [b"502", b"403", b"403"]
+    assert traffic.of(SESSION).requests == 1
+
+
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     """Return a state folder."""
