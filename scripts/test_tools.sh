@@ -28,7 +28,7 @@ long /usr/bin/go golang-go
 long /usr/bin/javac default-jdk-headless
 long /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 long /usr/sbin/sshd openssh-server
-long /usr/sbin/ip iproute2
+everyday /usr/sbin/ip iproute2
 long /usr/bin/gcc gcc
 long /usr/include/stdio.h libc6-dev
 long /usr/bin/strace strace
