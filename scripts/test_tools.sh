@@ -21,6 +21,7 @@ everyday /usr/bin/git git
 everyday /bin/busybox busybox-static
 everyday /usr/bin/docker-registry docker-registry
 everyday /usr/share/doc/musl musl
+everyday /usr/sbin/ip iproute2
 long /usr/bin/chromium chromium
 long /usr/bin/npm npm
 long /usr/bin/curl curl
@@ -28,7 +29,6 @@ long /usr/bin/go golang-go
 long /usr/bin/javac default-jdk-headless
 long /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 long /usr/sbin/sshd openssh-server
-everyday /usr/sbin/ip iproute2
 long /usr/bin/gcc gcc
 long /usr/include/stdio.h libc6-dev
 long /usr/bin/strace strace

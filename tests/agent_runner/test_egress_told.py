@@ -84,7 +84,7 @@ async def test_a_rules_own_limits_go_on_where_a_resume_reads_the_policy_that_was
 
 
 async def test_a_tunnel_whose_server_never_answered_is_one_request_before_a_resume_and_after() -> None:
-    """Its end tells of no request, which is how a tunnel that was read and dialled nothing is told from it."""
+    """Its end tells of no request; that is what tells it from a tunnel that was read, and dialled nothing."""
     traffic = Traffic()
     async with serving(Server()) as server:
         pass
