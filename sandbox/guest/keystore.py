@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _END = b"-----END CERTIFICATE-----"
+_SEQUENCE = b"\x30"
+"""What every certificate begins with in DER (X.690 8.9, RFC 5280 4.1)."""
 _MAGIC = 0xFEEDFEED
 _VERSION = 2
 _TRUSTED = 2
@@ -26,7 +28,8 @@ def java_keystore(pem: bytes) -> bytes:
     """Return a keystore that trusts the certificates of a PEM file, each once.
 
     Args:
-        pem: Certificates; whatever stands between them is left out, and so is one that is not base64.
+        pem: Certificates; whatever stands between them is left out, and so is what is not base64, or of which
+            the first byte is not that of a certificate.
     """
     certificates = list(dict.fromkeys(_certificates(pem)))
     pieces = [pack(">III", _MAGIC, _VERSION, len(certificates))]
@@ -44,6 +47,8 @@ def _certificates(pem: bytes) -> Iterator[bytes]:
     while (begin := pem.find(_BEGIN, at)) >= 0 and (end := pem.find(_END, begin)) >= 0:
         at = end
         try:
-            yield a2b_base64(pem[begin + len(_BEGIN) : end])
+            found = a2b_base64(pem[begin + len(_BEGIN) : end])
         except Error:
             continue
+        if found.startswith(_SEQUENCE):  # Java reads no keystore at all in which one is no certificate
+            yield found

@@ -14,7 +14,7 @@ from tests.sandbox.guest.launch import running
 if TYPE_CHECKING:
     from pathlib import Path
 
-OURS = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+OURS = b"-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n"
 
 
 async def test_the_images_authorities_come_first_and_the_sessions_are_whole(tmp_path: Path) -> None:
@@ -29,11 +29,11 @@ async def test_the_images_authorities_come_first_and_the_sessions_are_whole(tmp_
 
 def test_a_keystore_holds_each_certificate_once_and_leaves_out_what_is_none() -> None:
     """Whether Java reads it is tried with Java: tests/promises/test_clients_tls.py."""
-    broken = OURS.replace(b"AAAA", b"A")
+    broken, other = OURS.replace(b"MAAA", b"A"), OURS.replace(b"MAAA", b"AAAA")
 
-    store = java_keystore(b"# words\n" + OURS + broken + OURS + b"-----BEGIN CERTIFICATE-----\nAA")
+    store = java_keystore(b"# words\n" + OURS + broken + other + OURS + b"-----BEGIN CERTIFICATE-----\nAA")
 
-    entry = b"\0\0\0\2\0\x010" + bytes(8) + b"\0\x05X.509\0\0\0\3" + bytes(3)
+    entry = b"\0\0\0\2\0\x010" + bytes(8) + b"\0\x05X.509\0\0\0\3\x30" + bytes(2)
     assert store[:-20] == b"\xfe\xed\xfe\xed\0\0\0\2\0\0\0\1" + entry
 
 
