@@ -7,12 +7,10 @@ import orjson
 from audit.errors import BrokenLedgerError
 from audit.fields import Commitment
 from audit.openings import Gone, Openings
+from audit.schema import LARGEST_BODY
 from audit.state import SessionFiles
 from audit.verdict import Disclosed, Disclosure, Undisclosed
 from audit.walk import Walk, gather_commitments
-
-LARGEST_BODY = 64 * 1024 * 1024
-"""Bytes of a body that was moved out of its line, as far as it is searched for more commitments."""
 
 
 def disclosure_of(walk: Walk, files: SessionFiles, withheld: set[str]) -> Disclosure:

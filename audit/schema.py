@@ -16,6 +16,8 @@ from audit.hostile import unmark
 
 OVERFLOW = "overflow"
 """The only key of a body that was too long for its line: it holds the commitment to the whole body."""
+LARGEST_BODY = 64 * 1024 * 1024
+"""Bytes of a body that was moved out of its line, as far as it is read: decoded, it takes many times that."""
 
 
 @cache
@@ -56,12 +58,17 @@ def commitment_of(entry: Entry) -> Commitment:
     """Return the commitment to a body that was moved out.
 
     Raises:
-        BadEventError: When the entry holds none in its place.
+        BadEventError: When the entry holds none in its place, or the body is longer than any writer's.
     """
     try:
-        return Commitment.model_validate(entry.body[OVERFLOW])
+        commitment = Commitment.model_validate(entry.body[OVERFLOW])
     except ValidationError as error:
         raise BadEventError(f"entry {entry.seq} holds no commitment to its body") from error
+    if commitment.size > LARGEST_BODY:
+        raise BadEventError(
+            f"the body of entry {entry.seq} has {commitment.size} bytes, more than {LARGEST_BODY}"
+        )
+    return commitment
 
 
 def moved_body(entry: Entry, value: bytes) -> dict[str, object]:

@@ -1,15 +1,18 @@
 """A body too long for its line lies elsewhere, and what it commits to is held to it all the same."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 
-from audit.errors import BrokenLedgerError
+from audit.errors import BadEventError, BrokenLedgerError
 from audit.event import ActionFinished
 from audit.export import View, viewed
 from audit.fields import FileUse
 from audit.openings import without
+from audit.query import parse_filter, query_session
+from audit.reader import BrokenEntry, SessionReader
 from audit.state import StateFiles
 from audit.verdict import Disclosed, Undisclosed
 from audit.verify import verify_session
@@ -44,6 +47,24 @@ def test_a_value_deleted_behind_a_body_that_was_moved_out_is_missing(state: Path
     without(StateFiles(state).session(SESSION), {shown})
 
     assert verify_session(state, SESSION).disclosure == Undisclosed((shown,), ())
+
+
+def test_a_body_longer_than_any_writers_is_not_read(
+    state: Path, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write a log could let its readers decode hundreds of megabytes."""
+    reader = SessionReader(state, SESSION)
+    assert shown in {event.body.digest for _, event in reader.events() if isinstance(event, ActionFinished)}
+    for blob in StateFiles(state).session(SESSION).blobs.iterdir():
+        blob.unlink()
+        os.mkfifo(blob)  # to open it is told with other words
+
+    monkeypatch.setattr("audit.schema.LARGEST_BODY", 30_000)
+
+    with pytest.raises(BadEventError, match=r"the body of entry 1 has \d+ bytes, more than 30000"):
+        list(reader.events())
+    told = [*query_session(state, SESSION, parse_filter("type=action.finished"))]
+    assert [one.why.split(",")[-1] for one in told if isinstance(one, BrokenEntry)] == [" more than 30000"]
 
 
 @pytest.fixture

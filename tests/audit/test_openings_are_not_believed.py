@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from audit.disclosure import LARGEST_BODY
 from audit.event import ModelAsked
 from audit.hostile import unmark
 from audit.openings import LARGEST_BLOB
 from audit.reader import SessionReader
+from audit.schema import LARGEST_BODY
 from audit.verdict import Disclosed, Undisclosed
 from audit.verify import verify_session
 from tests.audit.samples import SESSION, Recorder, Samples
