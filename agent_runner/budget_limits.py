@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sandbox.egress.rules import Crossed
 
 _MICROS: Final = 1_000_000
+_SHORTEST_MICROS: Final = 100
+"""Of a cost in a policy: smaller amounts are written with an exponent, as in `9e-05`, which none knows."""
 _DOLLARS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
 _BOUNDED_BY_TOKENS: Final = 10**12
 
@@ -98,9 +100,8 @@ def policy_of_limits(policy: Policy, limits: BudgetLimits) -> Policy:
     counts = ("turns", "tokens", "input_tokens", "output_tokens", "cached_tokens", "actions")
     budget = {name: type(getattr(own, name))(getattr(limits, name)) for name in counts}
     budget["wall_time"] = type(own.wall_time)(int(limits.wall_seconds))
-    changed: dict[str, object] = {
-        "budget": own.model_copy(update={**budget, "cost_usd": limits.cost_micros / _MICROS})
-    }
+    micros = limits.cost_micros // _SHORTEST_MICROS * _SHORTEST_MICROS
+    changed: dict[str, object] = {"budget": own.model_copy(update={**budget, "cost_usd": micros / _MICROS})}
     if policy.network is not None:
         across = policy.network.limits
         crossing = {

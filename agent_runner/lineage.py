@@ -17,6 +17,7 @@ from audit.host import HostLog
 from audit.lock import is_held
 from audit.state import StateFiles
 from policies.capability import in_order
+from policies.errors import PolicyError
 from policies.lineage import Contribution, Label, decide_lineage
 from policies.request import Allowed, Denied
 from policies.source import parse_policy
@@ -89,6 +90,11 @@ def _running(folder: Path) -> tuple[WorkspaceIdentity, Grant, bool] | None:
         policy = parse_policy(text, origin=str(folder / POLICY), resolved=True)
     except (NoFactsError, OSError):
         return None  # it has only begun: it will look for us when it has registered
+    except PolicyError as error:
+        raise RefusedError(
+            f"session `{folder.name}` is running, and what it may do cannot be read: {error}",
+            hint=f"`pairlock stop {folder.name}`, then try again",
+        ) from error
     if meta.workspace is None or policy.files is None:
         return None
     place = WorkspaceIdentity(device=0, inode=0, birth_ns=0, path=meta.workspace)

@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 
 from agent_runner.backends.backend import Usage, UserMessage
 from agent_runner.budget import Budget, Used
-from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget, spelled
+from agent_runner.budget_limits import (
+    NOTHING,
+    BudgetLimits,
+    limits_of_policy,
+    parse_budget,
+    policy_of_limits,
+    spelled,
+)
 from agent_runner.errors import InvalidInputError
 from agent_runner.traffic import Traffic
 from audit.event import LimitHit
+from policies.source import parse_policy
 from tests.agent_runner.stand import FINISH, Model, lines
 
 if TYPE_CHECKING:
@@ -177,3 +185,13 @@ def test_only_a_spent_budget_of_the_gate_counts_as_one() -> None:
     assert passing.spent is None
     assert spent.spent is not None
     assert spent.spent.unit == "bytes"
+
+
+@given(micros=st.integers(0, 10**9))
+def test_what_is_left_of_a_cost_is_written_so_that_it_is_read_back_and_never_more(micros: int) -> None:
+    policy = parse_policy(CHEAP, origin="test.yaml")
+
+    left = policy_of_limits(policy, replace(limits_of_policy(policy), cost_micros=micros))
+
+    read = limits_of_policy(parse_policy(left.as_yaml(), origin="kept.yaml", resolved=True)).cost_micros
+    assert micros - 100 < read <= micros

@@ -17,9 +17,9 @@ import pytest
 from agent_runner.backends.backend import ModelMessage, ObservationMessage, Usage, UserMessage
 from agent_runner.budget_limits import NOTHING, parse_budget
 from agent_runner.descent import kept_line
-from agent_runner.errors import InvalidInputError
+from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import read_past
-from agent_runner.lineage import labels_of, wrote_unreviewed
+from agent_runner.lineage import labels_of, require_lineage_beside, wrote_unreviewed
 from agent_runner.resume import with_below
 from agent_runner.review import read_policy
 from audit.index import read_index
@@ -246,6 +246,26 @@ async def test_no_line_exercises_all_three_through_a_narrow_child(stand: Stand) 
     assert refused["outcome"] == "failed"
     assert "that makes three" in told(model.heard[-1])
     assert read_index(StateFiles(stand.state)).sessions.keys() == {SESSION}
+
+
+async def test_beside_a_running_session_whose_policy_cannot_be_read_none_starts(stand: Stand) -> None:
+    """What it holds is not known, so nothing says that the two together stay lawful."""
+    refused: list[str] = []
+
+    def beside(_messages: Sequence[Message], _turn: int) -> Reply:
+        path = stand.state / "sessions" / SESSION / "policy.yaml"
+        path.write_text(path.read_text().replace("cost_usd: 3", "cost_usd: 7e-06"))
+        workspace = open_workspace(stand.folder, state=stand.state)
+        with pytest.raises(RefusedError) as caught:
+            require_lineage_beside(stand.state, workspace.identity, "z" * 12, Grant.FILES, writes=True)
+        refused.append(caught.value.message)
+        return FINISH
+
+    await stand.run(Model(beside), FILES)
+
+    assert [text.partition(":")[0] for text in refused] == [
+        f"session `{SESSION}` is running, and what it may do cannot be read"
+    ]
 
 
 async def test_stopping_the_parent_stops_the_child_and_both_ledgers_are_closed(stand: Stand) -> None:
