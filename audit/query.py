@@ -13,6 +13,7 @@ from audit.reader import BrokenEntry, distrust, require_whole
 from audit.recover import kept_segments
 from audit.schema import OVERFLOW, commitment_of, moved_body
 from audit.search import Search, seen
+from audit.skim import Seen
 from audit.state import SessionFiles, StateFiles
 from audit.walk import BrokenWalkError
 
@@ -58,29 +59,61 @@ def query_session(
         index: The host's log, where it has been read already.
     """
     files = StateFiles(state)
-    index = index or read_index(files)
-    record = index.session(session_id)
-    segments = kept_segments(files.session(session_id), record)
-    search = Search(session_id, record, wanted)
-    skim, bodies = search.skim(), _Bodies(files.session(session_id))
-    try:
-        for one in seen(search, skim, [path for _, path in segments]):
+    look = _Look(files, index or read_index(files), session_id, wanted)
+    yield from look.entries()
+    if look.end is not None and (newer := read_index(files)).size > look.index.size:
+        look = _Look(files, newer, session_id, wanted, passed=look.passed)
+        yield from look.entries()
+    if look.end is not None:
+        yield look.end
+
+
+class _Look:
+    """One look through a session; `end` then says what it ended at, where that is not the log's end.
+
+    Where the host's log has grown since it was read, the session may have been taken up again meanwhile, with
+    a key that was not yet known: a second look, with what is known now, goes on behind `passed`.
+    """
+
+    def __init__(
+        self, files: StateFiles, index: HostIndex, session_id: str, wanted: Filter, *, passed: int = -1
+    ) -> None:
+        self.index = index
+        self.end: BrokenEntry | None = None
+        self.passed = passed
+        self._files = files.session(session_id)
+        self._search = Search(session_id, index.session(session_id), wanted)
+
+    def entries(self) -> Iterator[Entry | BrokenEntry]:
+        """Yield what fulfils the filter, and what holds and cannot be read."""
+        skim, record = self._search.skim(), self._search.record
+        segments = kept_segments(self._files, record)
+        try:
+            yield from self._fitting(seen(self._search, skim, [path for _, path in segments]))
+        except BrokenWalkError as error:
+            self.end = BrokenEntry(error.first, str(error), b"")
+            return
+        except MalformedLineError as error:
+            self.end = BrokenEntry(skim.size if error.seq is None else error.seq, str(error), b"")
+            return
+        except AuditError as error:
+            self.end = BrokenEntry(skim.size, str(error), b"")
+            return
+        if segments and skim.size < record.size:
+            why = f"the log ends here, the host's log knows {record.size} entries"
+            self.end = BrokenEntry(skim.size, why, b"")
+        else:
+            yield from distrust(self.index, skim.size)
+
+    def _fitting(self, lines: Iterator[Seen]) -> Iterator[Entry | BrokenEntry]:
+        wanted, bodies = self._search.wanted, _Bodies(self._files)
+        for one in lines:
+            if one[0] <= self.passed:
+                continue
             entry = bodies.entry(*one)
             if isinstance(entry, BrokenEntry) or (not lacks_tag(wanted, entry) and matches(wanted, entry)):
+                self.passed = one[0]
                 yield entry
-    except BrokenWalkError as error:
-        yield BrokenEntry(error.first, str(error), b"")
-        return
-    except MalformedLineError as error:
-        yield BrokenEntry(skim.size if error.seq is None else error.seq, str(error), b"")
-        return
-    except AuditError as error:
-        yield BrokenEntry(skim.size, str(error), b"")
-        return
-    if segments and skim.size < record.size:
-        yield BrokenEntry(skim.size, f"the log ends here, the host's log knows {record.size} entries", b"")
-    else:
-        yield from distrust(index, skim.size)
 
 
 class _Bodies:

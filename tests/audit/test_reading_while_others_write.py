@@ -11,7 +11,8 @@ from audit.host_event import PolicyTrusted
 from audit.index import read_index
 from audit.journal import Journal
 from audit.proof import check, prove
-from audit.reader import BrokenEntry
+from audit.query import parse_filter, query_session
+from audit.reader import BrokenEntry, SessionReader
 from audit.state import StateFiles
 from audit.verify import verify_session
 from tests.audit import attacker
@@ -111,3 +112,39 @@ async def test_a_follower_stops_at_what_does_not_hold(recorder: Recorder, state:
 
     assert isinstance(last, BrokenEntry)
     assert follower.poll() == []
+
+
+async def test_a_query_sees_a_session_whole_that_is_taken_up_again_meanwhile(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    """What was read of the host's log before does not name the new key, nor that the end is no end."""
+    await recorder.whole(actions=20)
+    before = read_index(StateFiles(state))
+    async with Journal.reopen(state, SESSION) as journal:
+        await journal.record(samples.intended(100))
+        await journal.close(samples.closed())
+
+    asked = list(query_session(state, SESSION, parse_filter("type!=log.sealed"), index=before))
+
+    whole = [entry.seq for entry in SessionReader(state, SESSION).entries() if entry.type != "log.sealed"]
+    assert [entry.seq for entry in asked if isinstance(entry, Entry)] == whole
+    assert len(asked) == len(whole)
+
+
+async def test_a_query_stops_at_what_does_not_hold_however_the_hosts_log_grows(
+    recorder: Recorder, state: Path
+) -> None:
+    await recorder.whole(actions=100)
+    before = read_index(StateFiles(state))
+    attacker.change_session(state, attacker.edit, recomputed=True)
+    with HostLog(state) as host:
+        host.append(PolicyTrusted(origin="p", digest="0" * 64, by="a test"))
+
+    asked = list(query_session(state, SESSION, parse_filter(""), index=before))
+
+    seqs = [entry.seq for entry in asked if isinstance(entry, Entry)]
+    assert seqs == list(range(len(seqs)))
+    assert [entry.why for entry in asked if isinstance(entry, BrokenEntry)] == [
+        "between entry 0 and entry 64: the seal signs another log"
+    ]
+    assert isinstance(asked[-1], BrokenEntry)
