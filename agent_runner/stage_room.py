@@ -78,8 +78,7 @@ class CopyRoom:
         """As `OverlayRoom.admit`."""
         path = _path(arguments, "path")
         if operation == "files.remove":
-            below = path + "/"
-            self.written = {name: n for name, n in self.written.items() if not (name + "/").startswith(below)}
+            self._forget(path, with_all=arguments.get("recursive") is True)
         if operation not in _WRITING:
             return
         more, after = _in_pages(size), dict(self.written)
@@ -90,6 +89,15 @@ class CopyRoom:
         # What a file is replaced with stands beside it first.
         _require(self.limits, sum(self.written.values()) + more, len(after))
         self.written = after
+
+    def _forget(self, path: str, *, with_all: bool) -> None:
+        """Take off what is removed: a folder that is not empty stays unless all that is in it is to go."""
+        below = path + "/"
+        self.written = {
+            name: n
+            for name, n in self.written.items()
+            if name != path and not (with_all and name.startswith(below))
+        }
 
     def told(self, error: OperationError) -> OperationError:
         """Return the error, that of a full copy with the limits that made it so small."""
