@@ -67,8 +67,9 @@ def ours_finds(state: Path) -> bool:
 def standalone_finds(state: Path) -> bool:
     host = standalone.Host(state)
     host.read()
+    known = host.session(SESSION)
     try:
-        standalone.check_session(state / "sessions" / SESSION, SESSION, host.session(SESSION))
+        standalone.check_session(standalone.files_of(state / "sessions" / SESSION, known), SESSION, known)
     except standalone.BadLogError:
         return True
     return False
