@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -34,6 +35,19 @@ pytestmark = [pytest.mark.engine, pytest.mark.long]
 ROOT: Final = Path(sandbox.__file__).parent.parent
 HERE, ELSEWHERE = "named.test", "elsewhere.test"
 PAGE = "hello from outside"
+
+
+def node_reads_variables() -> bool:
+    """Tell whether this machine's Node, which is put into the image, reads the variables for the proxy."""
+    node = shutil.which("node")
+    if node is None:
+        return False
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    major, minor = map(int, said.strip().removeprefix("v").split(".")[:2])
+    return major >= 24 or (major == 22 and minor >= 21)
+
+
+NODE: Final = node_reads_variables()
 CLIENTS: Final = {
     "curl": PAGE,
     "git": "from the repository",
@@ -47,11 +61,12 @@ CLIENTS: Final = {
     "go": PAGE,
     "java": PAGE,
     "java.net.http": PAGE,
+    **({"node": PAGE} if NODE else {}),
 }
 """What each prints when it got what it asked for; client_code/client.sh has how it is called."""
 FETCHES: Final = tuple(name for name, printed in CLIENTS.items() if printed == PAGE)
-DIRECT: Final = ("node", "aiohttp-direct", "curl-direct", "socket")
-"""Those that read no variable for the proxy; Node's `fetch` did not before 22.21."""
+DIRECT: Final = (*(() if NODE else ("node",)), "aiohttp-direct", "curl-direct", "socket")
+"""Those that read no variable for the proxy; Node's `fetch` reads them from 22.21 and 24.0 on."""
 TRUSTING: Final = (
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
