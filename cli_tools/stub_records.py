@@ -5,12 +5,13 @@ What is read comes from a program of the agent's, or from whoever poses as a stu
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from cli_tools.command import MAXIMUM_BODY_BYTES
-from cli_tools.errors import UsageError
+from cli_tools.errors import ActionError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,6 +21,8 @@ LONGEST_WORDS_BYTES: Final = 256 * 1024
 """Of all the words of one call; what is longer belongs on its standard input."""
 LONGEST_PARENT_BYTES: Final = 64
 LARGEST_PIECE_BYTES: Final = 64 * 1024
+SILENT_SECONDS: Final = 60.0
+"""Without a piece of standard input; a pipe from a program that takes longer goes by way of a file."""
 OUT: Final = b"o"
 ERRORS: Final = b"e"
 SEND_INPUT: Final = b"r"
@@ -71,20 +74,32 @@ class Caller:
         Raises:
             EOFError: When the caller has gone.
             UsageError: When it is more than a body may be, or something else.
+            ActionError: When nothing came for too long.
         """
         content = bytearray()
         while True:
-            kind, length = await self._head()
-            if kind == b"z" and length == 0:
+            piece = await self._piece()
+            if piece is None:
                 return bytes(content)
-            if kind != b"d":
-                raise _no_call()
-            content += await self._body(length, LARGEST_PIECE_BYTES)
+            content += piece
             if len(content) > MAXIMUM_BODY_BYTES:
                 raise UsageError(
                     "too-long",
                     f"standard input is longer than {MAXIMUM_BODY_BYTES} bytes, the most that is read",
                 )
+
+    async def _piece(self) -> bytes | None:
+        try:
+            async with asyncio.timeout(SILENT_SECONDS):
+                kind, length = await self._head()
+                if kind == b"z" and length == 0:
+                    return None
+                if kind != b"d":
+                    raise _no_call()
+                return await self._body(length, LARGEST_PIECE_BYTES)
+        except TimeoutError as error:
+            why = f"no standard input came in {SILENT_SECONDS:.0f} s"
+            raise ActionError("timeout", why, hint="`< /dev/null` where there is none") from error
 
     async def gone(self) -> None:
         """Wait until the caller has gone; one that goes on speaking is taken for gone."""

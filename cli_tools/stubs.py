@@ -23,17 +23,21 @@ if TYPE_CHECKING:
     from cli_tools.gate import Gate
     from cli_tools.observation import Observation
     from cli_tools.record import Record
+    from cli_tools.stub_records import Call
     from policies.policy import Policy
 
 MOST_CALLS: Final = 10_000
 """Of one runner's life: each is written down twice, and the ledger is not a program's to fill."""
+MOST_WORDS_BYTES: Final = 64 * 1024 * 1024
+"""Of all its calls' words, for the same reason; a character of theirs may take six in the ledger."""
 MOST_AT_ONCE: Final = 16
 """Calls that act at once; more of them wait."""
 MOST_STARTING: Final = 16
 """Calls at once that start programs, which may call again, so that none of these waits for another. Programs
 within programs count, and so are bounded in depth."""
 MOST_READING: Final = 4
-"""Callers at once whose standard input is read: each may send 16 MiB."""
+"""Callers at once whose standard input is read or acted upon: each may send 16 MiB. Programs that start
+with theirs count in `MOST_STARTING`."""
 CALL_SECONDS: Final = 30.0
 """For a call to arrive, once a program has connected."""
 USAGE: Final = 102
@@ -67,6 +71,7 @@ class Stubs:
         self.names = tuple(sorted(offered - {*_NOT_ON_PATH}))
         """What stands on PATH inside."""
         self._left = MOST_CALLS
+        self._words_left = MOST_WORDS_BYTES
         self._starting = 0
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
         self._reading = asyncio.Semaphore(MOST_READING)
@@ -92,18 +97,32 @@ class Stubs:
                 call = await caller.call()
             if call.words[0] in _NOT_ON_PATH:
                 raise UsageError("usage", f"`{call.words[0]}` is no command for programs")
-            if self._takes_input(call.words):
-                async with self._reading:
-                    await send(record(SEND_INPUT))
-                    body: bytes | None = await caller.standard_input()
-            else:
-                body = None
-            proposal = WordsProposal(words=call.words, body=body or None)
-            return await _while_wanted(self._acted(proposal, call.parent), caller)
+            self._count_words(call.words)
+            if not self._takes_input(call.words):
+                return await self._done(call, None, caller)
+            async with self._reading:
+                await send(record(SEND_INPUT))
+                body = await caller.standard_input()
+                # INVARIANT: what was read is kept only while it is counted: here, or among the programs that
+                # start, which are refused and do not wait. One of those holds no place that its own need.
+                if not self._starts(call.words):
+                    return await self._done(call, body, caller)
+            return await self._done(call, body, caller)
         except TimeoutError:
             return of_error(ActionError("timeout", f"no call came in {CALL_SECONDS:.0f} s"), action="")
         except ActionError as error:
             return of_error(error, action="")
+
+    async def _done(self, call: Call, body: bytes | None, caller: Caller) -> Observation:
+        proposal = WordsProposal(words=call.words, body=body or None)
+        return await _while_wanted(self._acted(proposal, call.parent), caller)
+
+    def _count_words(self, words: tuple[str, ...]) -> None:
+        size = sum(len(word.encode("utf-8", "surrogateescape")) + 1 for word in words)
+        if size > self._words_left:
+            why = f"the programs of this session have called commands with {MOST_WORDS_BYTES} bytes of words"
+            raise ActionError("budget", why, hint="what is long belongs on standard input")
+        self._words_left -= size
 
     async def _count(self) -> None:
         if self._left <= 0:
@@ -121,10 +140,14 @@ class Stubs:
             return False
         return True
 
+    def _starts(self, words: tuple[str, ...]) -> bool:
+        """Say whether the words mean a command that starts a program."""
+        command = self._catalogue.named(words)
+        return command is not None and bool(command.program or command.starts)
+
     async def _acted(self, proposal: WordsProposal, claimed: str) -> Observation:
-        command = self._catalogue.named(proposal.words)
         parent = claimed if self._gate.has_started(claimed) else ""
-        if command is None or not (command.program or command.starts):
+        if not self._starts(proposal.words):
             async with self._room:
                 self._spend()
                 return await self._gate.act(proposal, parent=parent)

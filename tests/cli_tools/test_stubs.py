@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli_tools import stubs
+from cli_tools import stub_records, stubs
 from cli_tools.errors import ActionError
-from policies.request import Allowed
+from policies.request import Allowed, Denied, NeedsApproval
 from sandbox.guest import doors
 from sandbox.guest.frames import COMMAND
 from tests.cli_tools.door import Door, open_door
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from cli_tools.action import Action
     from cli_tools.observation import Observation
 
 STUB = Path(doors.__file__).parent / "stub" / platform.machine()
@@ -309,3 +310,60 @@ async def test_a_call_beyond_the_sessions_budget_of_actions_is_refused_with_its_
         "code 105",
         "error (budget): the budget of actions ran out",
     ]
+
+
+async def test_input_is_counted_until_its_action_is_done_and_no_program_waits_for_its_own(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for a person holds its place; a program that was started with input holds none."""
+    monkeypatch.setattr(stubs, "MOST_READING", 1)
+    async with calling(place, 'ask: ["files write"]', Allowed()) as door:
+        nested = await script(door, "echo 'echo x | files write n.txt; echo code $?' | shell")
+        asked, most = 0, 0
+        approve = door.approver.approve
+
+        async def slow(number: str, action: Action, question: NeedsApproval) -> Allowed | Denied:
+            nonlocal asked, most
+            asked += 1
+            most = max(most, asked)
+            await asyncio.sleep(0.5)
+            asked -= 1
+            return await approve(number, action, question)
+
+        monkeypatch.setattr(door.approver, "approve", slow)
+        seen = await script(door, "for n in 1 2 3; do echo $n | files write w$n & done; wait; cat w1 w2 w3")
+
+    assert nested.text.splitlines()[-1] == "code 0"
+    assert seen.text.splitlines()[-3:] == ["1", "2", "3"]
+    assert most == 1
+
+
+async def test_input_that_never_comes_is_given_up_and_the_next_is_read(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stubs, "MOST_READING", 1)
+    monkeypatch.setattr(stub_records, "SILENT_SECONDS", 1.0)
+    async with calling(place) as door:
+        seen = await script(
+            door,
+            "mkfifo p; sleep 300 > p & files write silent < p; echo code $?\n"
+            "echo x | files write spoken; echo code $?; kill $!",
+        )
+
+    assert "error (timeout): no standard input came in 1 s" in seen.text
+    assert [line for line in seen.text.splitlines() if line.startswith("code")] == ["code 101", "code 0"]
+
+
+async def test_the_words_of_all_calls_are_bounded_and_those_within_are_served(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stubs, "MOST_WORDS_BYTES", 4000)
+    async with calling(place) as door:
+        long = "x" * 1500
+        seen = await script(
+            door, f"for n in 1 2 3; do files stat {long} 2>&1; echo $?; done; files stat bin >&2"
+        )
+
+    assert [line for line in seen.text.splitlines() if line.isdigit()] == ["101", "101", "105"]
+    assert "the programs of this session have called commands with 4000 bytes of words" in seen.text
+    assert seen.exit_code == 0
