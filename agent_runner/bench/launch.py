@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import secrets
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sandbox.spec import ImageFacts
 
 ROUNDS: Final = 9
+SAYS_WITHIN_SECONDS: Final = 60.0
 # A static program for x86-64 that writes one byte and ends: mov eax,1; mov edi,eax; lea rsi,[rip+13];
 # mov edx,eax; syscall; mov eax,60; syscall; the byte. In front of it stand the headers of an ELF file.
 _CODE: Final = bytes.fromhex("b80100000089c7488d350b00000089c20f05b83c0000000f05") + b"x"
@@ -63,19 +65,36 @@ def image_tar(folder: Path) -> Path:
 
 
 async def first_byte(engine: DockerEngine, spec: ContainerSpec) -> float:
-    """Return the milliseconds from create to the static program's byte."""
+    """Return the milliseconds from create to the static program's byte; the container is gone then.
+
+    Raises:
+        sandbox.errors.SandboxError: When the program says something else, or nothing in time.
+    """
     begin = time.perf_counter()
     container = await engine.create(spec)
-    attachment = await engine.attach(container)
-    await engine.start(container)
-    byte = await attachment.reader.read(1)
-    taken = time.perf_counter() - begin
-    await attachment.close()
-    await engine.remove(container)
-    await engine.wait_gone(container, timeout_seconds=30)
+    try:
+        byte = await _said(engine, container)
+        taken = time.perf_counter() - begin
+    finally:
+        await engine.remove(container)
+        await engine.wait_gone(container, timeout_seconds=30)
     if byte != b"x":
         raise EngineUnfitError(f"a static program said `{byte!r}`, expected one byte")
     return taken * 1000
+
+
+async def _said(engine: DockerEngine, container: str) -> bytes:
+    attachment = await engine.attach(container)
+    try:
+        await engine.start(container)
+        async with asyncio.timeout(SAYS_WITHIN_SECONDS):
+            return await attachment.reader.read(1)
+    except TimeoutError as error:
+        raise EngineUnfitError(
+            f"a static program said nothing in {SAYS_WITHIN_SECONDS:.0f} s, expected one byte"
+        ) from error
+    finally:
+        await attachment.close()
 
 
 async def first_action(engine: DockerEngine, spec: ContainerSpec) -> float:
@@ -100,19 +119,10 @@ async def launch_rows(state: Path, progress: Progress) -> list[Row]:
             return []  # the floor's program is one of x86-64
         with tempfile.TemporaryDirectory(prefix="pairlock-bench-") as folder:
             image = await engine.import_image(image_tar(Path(folder)), tag=name)
-        volume = await ready_runtime(engine, state=state, progress=progress)
-        facts = await engine.image_facts(image)
-        if facts is None:
-            raise EngineUnfitError("the image that was just made has gone")
-        floors, ours = [], []
-        for _ in range(ROUNDS):
-            floors.append(
-                await first_byte(
-                    engine, replace(_spec(about, facts, volume, state), entrypoint=("/first-byte",))
-                )
-            )
-            ours.append(await first_action(engine, _spec(about, facts, volume, state)))
-        await engine.remove_image(name)
+        try:
+            floors, ours = await _measured(engine, about, image, state, progress)
+        finally:
+            await engine.remove_image(name)
     finally:
         await engine.close()
     return [
@@ -124,6 +134,23 @@ async def launch_rows(state: Path, progress: Progress) -> list[Row]:
             most_ratio=1.5,
         )
     ]
+
+
+async def _measured(
+    engine: DockerEngine, about: EngineFacts, image: str, state: Path, progress: Progress
+) -> tuple[list[float], list[float]]:
+    """Return the milliseconds of the static program, and ours, in turn."""
+    volume = await ready_runtime(engine, state=state, progress=progress)
+    facts = await engine.image_facts(image)
+    if facts is None:
+        raise EngineUnfitError("the image that was just made has gone")
+    floors, ours = [], []
+    for _ in range(ROUNDS):
+        floors.append(
+            await first_byte(engine, replace(_spec(about, facts, volume, state), entrypoint=("/first-byte",)))
+        )
+        ours.append(await first_action(engine, _spec(about, facts, volume, state)))
+    return floors, ours
 
 
 def _spec(about: EngineFacts, image: ImageFacts, volume: RuntimeVolume, state: Path) -> ContainerSpec:
