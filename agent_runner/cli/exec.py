@@ -108,11 +108,12 @@ def _request(
     from agent_runner.approvals import NobodyApprover
     from agent_runner.errors import InvalidInputError
     from agent_runner.ids import new_session_id
-    from agent_runner.models import choose_backend
+    from agent_runner.models import choose_backend, configured_webhook
 
     if not command:
         raise InvalidInputError("there is no command", hint="`pairlock exec --policy P -- COMMAND …`")
     place = place_for(policy, workspace)
     request = place.request(shlex.join(command), choose_backend(model, notice=say), SilentWatcher())
     # The command has the terminal; whoever sits there answers from another one (`pairlock approve`).
-    return replace(request, approver=NobodyApprover(), session=new_session_id())
+    headless = place.headless and not configured_webhook()
+    return replace(request, headless=headless, approver=NobodyApprover(), session=new_session_id())
