@@ -70,24 +70,42 @@ class Mask:
         self._echoes = sorted(echoes, key=lambda echo: (-len(echo), echo))
         self._overlap = max((len(echo) for echo in self._echoes), default=1) - 1
         self._held = b""
+        self._begun = 0  # of what is held, the bytes of an echo that began before it
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes in and return those that no later byte can turn into an echo."""
         if not self._echoes:
             return data
-        whole = self.whole(self._held + data)
-        cut = max(len(whole) - self._overlap, 0)
-        self._held = whole[cut:]
-        return whole[:cut]
+        raw = self._held + data
+        cut = max(len(raw) - self._overlap, 0)
+        found = [(0, self._begun), *self._found(raw)]
+        self._held = raw[cut:]
+        self._begun = max(0, max(end for start, end in found if start <= cut) - cut)
+        return _starred(raw, found)[:cut]
 
     def end(self) -> bytes:
         """Return what was held back."""
-        held, self._held = self._held, b""
-        return held
+        rest = _starred(self._held, [(0, self._begun), *self._found(self._held)])
+        self._held, self._begun = b"", 0
+        return rest
 
     def whole(self, data: bytes) -> bytes:
         """Mask bytes that are complete in themselves."""
+        return _starred(data, self._found(data))
+
+    def _found(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where echoes begin and end; those of different spellings may overlap."""
+        found = []
         for echo in self._echoes:
-            if echo in data:
-                data = data.replace(echo, b"*" * len(echo))
-        return data
+            at = data.find(echo)
+            while at >= 0:
+                found.append((at, at + len(echo)))
+                at = data.find(echo, at + len(echo))
+        return found
+
+
+def _starred(data: bytes, places: list[tuple[int, int]]) -> bytes:
+    masked = bytearray(data)
+    for start, end in places:
+        masked[start:end] = b"*" * (end - start)
+    return bytes(masked)

@@ -186,6 +186,22 @@ def test_an_echo_is_masked_however_the_bytes_arrive(cuts: list[int], before: int
     assert out == whole.replace(secret, b"*" * len(secret))
 
 
+@given(st.lists(st.integers(1, 20), max_size=8))
+def test_echoes_that_overlap_are_masked_both_however_the_bytes_arrive(cuts: list[int]) -> None:
+    """What is masked of the one is still looked at for the other."""
+    whole = b"<abcdefgh12345678><gh12345678>" * 2
+    mask = Mask(frozenset({b"abcdefgh12", b"gh12345678", b"678><gh1"}))
+
+    out, at = b"", 0
+    for cut in cuts:
+        out += mask.feed(whole[at : at + cut])
+        at += cut
+    out += mask.feed(whole[at:]) + mask.end()
+
+    assert out == (b"<" + b"*" * 28 + b">") * 2
+    assert mask.whole(whole) == out
+
+
 def test_the_spellings_of_a_secret_are_masked() -> None:
     credential = Credential(value="user:p4ss-w0rd!", kind="basic")
     mask = Mask(credential.echoes())
