@@ -18,10 +18,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from audit.chain import Chain
 from audit.event import ActionIntended
 from audit.fields import Reason, Rule
 from audit.journal import Journal, Registration
+from audit.keys import session_key
+from audit.note import open_checkpoint, sign
 from audit.query import parse_filter, query_session
 from audit.verify import verify_session
 
@@ -31,6 +35,8 @@ LINE_BYTES = 828
 PER_TASK = 150
 TASKS = 32
 ENTRIES = int(os.environ.get("BENCHMARK_ENTRIES", "200000"))
+SEALED_BYTES = 160
+SIGNATURES = 2000
 LARGEST_RATIO = 1.6
 FEWEST_VERIFIED = 250_000
 QUERY_SECONDS = 3.0
@@ -142,11 +148,43 @@ def timed(work: Callable[[], object], clock: Callable[[], float] = spent) -> flo
 
 
 def least(paths: list[Path]) -> None:
-    """Do what no verifier can do without: hash each line and one node, decode each line once."""
+    """Do what no verifier can do without: hash and decode lines, hash nodes, check the seals' signatures."""
+    check = a_signature()
     for line in (line for path in paths for line in path.read_bytes().splitlines()):
         leaf = sha256(b"\0" + line).digest()
-        orjson.loads(line)
+        fields = orjson.loads(line)
         sha256(b"\1" + leaf + leaf).digest()
+        if fields["type"] == "log.sealed":
+            check()
+
+
+def a_signature() -> Callable[[], None]:
+    """Return what checks one signature over as many bytes as a seal signs."""
+    key = Ed25519PrivateKey.generate()
+    text = b"x" * SEALED_BYTES
+    public, signature = key.public_key(), key.sign(text)
+    return lambda: public.verify(signature, text)
+
+
+def a_seal() -> Callable[[], None]:
+    """Return what checks a seal's note as verifying does: taken apart, signature checked, spelled again."""
+    key, origin = session_key("0" * 12, 1), "pairlock/session/000000000000"
+    note, public = sign(Chain.start(origin).checkpoint(origin).text(), [key]), key.verifier
+
+    def check() -> None:
+        open_checkpoint(note, public)
+
+    return check
+
+
+def often_us(work: Callable[[], None]) -> float:
+    """Return the microseconds of processor time that the work takes, done many times."""
+
+    def many() -> None:
+        for _ in range(SIGNATURES):
+            work()
+
+    return timed(many) / SIGNATURES * 1e6
 
 
 def hashed(paths: list[Path]) -> None:
@@ -176,6 +214,7 @@ def rows(folder: Path) -> list[Row]:
     verified = total / timed(lambda: verify_session(state, session).check())
     fast_enough = verified >= FEWEST_VERIFIED
     found.append(Row("verify, a core's second", floor, verified, "entries/s", fast_enough))
+    found.append(Row("a seal's signature and note", often_us(a_signature()), often_us(a_seal()), "us", None))
     wanted = parse_filter("type=action.intended argv~nowhere")
 
     def ask() -> None:
