@@ -218,6 +218,7 @@ def test_who_stops_asking_leaves_no_process(state: Path) -> None:
 
 
 ASKING = """
+    import signal
     import sys
     from pathlib import Path
     from audit.filters import parse_filter
@@ -225,6 +226,7 @@ ASKING = """
     from audit.search import Search, ahead, seen
     from audit.state import StateFiles
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs in the background ignores it
     files = StateFiles(Path(sys.argv[1]))
     search = Search(sys.argv[2], read_index(files).session(sys.argv[2]), parse_filter(""))
     paths = [path for _, path in files.session(sys.argv[2]).segments()]

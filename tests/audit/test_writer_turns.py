@@ -151,14 +151,15 @@ def test_a_disk_that_was_slow_once_is_trusted_again_in_time(
     assert seen(desk.writer.write_now)
 
 
-@pytest.mark.parametrize(("queued_seconds", "in_turn"), [(0.0, False), (0.06, False), (0.09, True)])
+@pytest.mark.parametrize(("queued_seconds", "in_turn"), [(0.0, False), (90.0, False), (99.0, True)])
 def test_time_spent_waiting_for_a_processor_makes_no_disk_slow(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, queued_seconds: float, *, in_turn: bool
 ) -> None:
     """What is left of a long write when the waiting for a processor is taken off it is the disk's."""
     monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
     assert seen(lambda: desk.seals() == 1)
-    monkeypatch.setattr(writing, "QUICK_SECONDS", 0.025)
+    with desk.writer._turn:  # the seal is in the file a little before the thread lets go
+        monkeypatch.setattr(writing, "QUICK_SECONDS", 5.0)
     monkeypatch.setattr(writing, "WARY_TIMES", 1e6)
     monkeypatch.setattr(RunQueue, "seconds_since", lambda *_: queued_seconds)
     clock, sync = time.monotonic, os.fdatasync
@@ -167,16 +168,16 @@ def test_time_spent_waiting_for_a_processor_makes_no_disk_slow(
     def slow(descriptor: int) -> None:
         nonlocal late
         sync(descriptor)
-        late += 0.1
+        late += 100.0
 
     monkeypatch.setattr(os, "fdatasync", slow)
     monkeypatch.setattr(time, "monotonic", lambda: clock() + late)
     desk.writer.put(desk.line(1))
-    assert desk.writer.write_now()
+    assert seen(desk.writer.write_now)  # the thread may be at a seal
     monkeypatch.setattr(os, "fdatasync", sync)
     desk.writer.put(desk.line(2))
 
-    assert desk.writer.write_now() is in_turn
+    assert seen(desk.writer.write_now) if in_turn else not desk.writer.write_now()
 
 
 @pytest.mark.parametrize("programs", [False, True])
