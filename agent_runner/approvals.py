@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from cli_tools.record import Record
 
 WAIT_SECONDS: Final = 300.0
+PAUSE_SECONDS: Final = 1.0
+"""At the terminal, before a question that follows a withdrawn one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,14 +197,31 @@ def digest_of(argv: Sequence[str], body: bytes | None) -> str:
 class TerminalApprover:
     """Ask at the terminal."""
 
+    def __init__(self) -> None:
+        self._is_withdrawn = False
+
     async def ask(self, question: Question) -> Answer:
-        """Show the whole command line and wait for `yes`, typed after it was shown."""
+        """Show the whole command line and wait for `yes`, typed after it was shown.
+
+        A question that follows one that was withdrawn comes after a pause: what is being typed is no answer.
+        """
+        if self._is_withdrawn:
+            await asyncio.sleep(PAUSE_SECONDS)
+            self._is_withdrawn = False
         if sys.stdin.isatty():
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
         for line in question_lines(question):
             print(line, file=sys.stderr)
         print("type yes to allow it once: ", end="", file=sys.stderr, flush=True)
-        said = await _line_within(WAIT_SECONDS)
+        try:
+            said = await _line_within(WAIT_SECONDS)
+        except asyncio.CancelledError:
+            self._is_withdrawn = True
+            print(
+                "\n(withdrawn: the program that asked has gone, or it was answered elsewhere)",
+                file=sys.stderr,
+            )
+            raise
         if said is None:
             return Answer(verdict="timed_out", by="nobody", via="clock")
         return Answer(verdict="approved" if said.strip() == "yes" else "denied", by=who(), via="terminal")

@@ -12,6 +12,7 @@ from cli_tools import connector, observation
 from cli_tools.command import Surroundings
 from cli_tools.earlier import EarlierOutput
 from cli_tools.errors import ActionError, UsageError
+from cli_tools.questions import ProgramQuestions
 from cli_tools.run.jobs import Jobs
 from policies.decide import decide, spent_calls
 from policies.request import ActionRequest, Allowed, Denied, NeedsApproval, SessionFacts
@@ -73,6 +74,7 @@ class Gate:
         self._egress = egress
         self._record = record
         self._approver = approver
+        self._program_questions = ProgramQuestions(approver)
         self._connectors = connectors
         self._delegation = delegation
         self._calls: Counter[str] = Counter()
@@ -115,7 +117,8 @@ class Gate:
         for rule, bound, done in spent_calls(self._policy, facts, request):
             await self._record.calls_spent(number, rule.command.text, bound=bound, observed=done)
         if isinstance(decision, NeedsApproval):
-            decision = await self._approver.approve(number, action, decision)
+            approver = self._approver if parent is None else self._program_questions
+            decision = await approver.approve(number, action, decision)
             await self._record.answer(number, decision)
         match decision:
             case Denied():

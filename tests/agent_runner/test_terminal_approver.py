@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner import approvals
 from agent_runner.approvals import Question, TerminalApprover, digest_of
 
 if TYPE_CHECKING:
@@ -46,3 +47,28 @@ async def test_only_what_is_typed_after_the_question_was_shown_answers_it(
         answer = await asyncio.wait_for(asking, 60)
 
     assert (answer.verdict, answer.via) == (verdict, "terminal")
+
+
+async def test_a_question_in_the_place_of_a_withdrawn_one_is_not_answered_by_what_was_being_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program asks something harmless, ends, and another asks what it wanted, as the person types."""
+    monkeypatch.setattr(approvals, "PAUSE_SECONDS", 0.5)
+    with terminal(monkeypatch) as keyboard:
+        approver = TerminalApprover()
+        first = asyncio.create_task(approver.ask(QUESTION))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        said = capsys.readouterr().err
+        second = asyncio.create_task(approver.ask(QUESTION))
+        await asyncio.sleep(0.05)
+        os.write(keyboard, b"yes\n")  # to the first
+        await asyncio.sleep(1)
+        was_answered = second.done()
+        os.write(keyboard, b"yes\n")
+        answer = await asyncio.wait_for(second, 60)
+
+    assert "(withdrawn: the program that asked has gone, or it was answered elsewhere)" in said
+    assert not was_answered
+    assert answer.verdict == "approved"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli_tools import stub_records, stubs
+from cli_tools import questions, stub_records, stubs
 from cli_tools.errors import ActionError
-from policies.request import Allowed, Denied, NeedsApproval
+from policies.request import Allowed, Denied, NeedsApproval, Reason
 from sandbox.guest import doors
 from sandbox.guest.frames import COMMAND
 from tests.cli_tools.door import Door, open_door
@@ -367,3 +367,25 @@ async def test_the_words_of_all_calls_are_bounded_and_those_within_are_served(
     assert [line for line in seen.text.splitlines() if line.isdigit()] == ["101", "101", "105"]
     assert "the programs of this session have called commands with 4000 bytes of words" in seen.text
     assert seen.exit_code == 0
+
+
+async def test_programs_have_one_question_open_and_are_not_asked_for_after_too_many_refusals(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model's own questions are put all the same."""
+    monkeypatch.setattr(questions, "MOST_REFUSED", 3)
+    no = Denied((Reason("command", "not approved: a person said no"),))
+    async with calling(place, 'ask: ["files write"]', Allowed()) as door:
+        allowed = await script(
+            door, "for n in 1 2 3 4; do echo x | files write ok$n; done >/dev/null; echo $?"
+        )
+        door.approver.answer = no
+        seen = await script(door, "for n in 1 2 3 4 5; do echo x | files write no$n 2>&1 & done; wait")
+        by_programs = len(door.approver.asked)
+        door.approver.answer = Allowed()
+        by_model = await door.line("files write model", "x")
+
+    assert allowed.text == "0"
+    assert by_programs == 4 + 3
+    assert seen.text.count("3 questions of programs were refused or withdrawn already") == 2
+    assert by_model.kind == "done"
