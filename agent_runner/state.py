@@ -8,7 +8,8 @@ from typing import Final
 
 import platformdirs
 
-from agent_runner.errors import InvalidInputError
+from agent_runner.errors import InvalidInputError, NoFactsError
+from agent_runner.meta import read_meta
 from audit.index import read_index
 from audit.reader import resolve_id
 from audit.state import SessionFiles, StateFiles
@@ -34,7 +35,8 @@ def session_files(given: str, state: Path) -> SessionFiles:
     """Return the files of the session that a person means.
 
     Args:
-        given: An id, a prefix of at least 4 characters, `last` or `last:FOLDER`.
+        given: An id, a prefix of at least 4 characters, `last` or `last:FOLDER`, which is the newest that a
+            person started.
         state: The state folder.
 
     Raises:
@@ -42,4 +44,18 @@ def session_files(given: str, state: Path) -> SessionFiles:
     """
     files = StateFiles(state)
     folder = str(Path(given.removeprefix("last:")).resolve()) if given.startswith("last:") else None
-    return files.session(resolve_id(read_index(files), given, owner_uid=os.getuid(), folder=folder))
+    session = resolve_id(
+        read_index(files),
+        given,
+        owner_uid=os.getuid(),
+        folder=folder,
+        is_delegated=lambda session: _is_delegated(files.session(session).folder),
+    )
+    return files.session(session)
+
+
+def _is_delegated(folder: Path) -> bool:
+    try:
+        return bool(read_meta(folder).parent)
+    except NoFactsError:
+        return False

@@ -3,7 +3,7 @@
 A broken entry is handed out as what it is, with the reason, and ends the reading; it is never hidden.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,7 +188,14 @@ class SessionReader:
             ) from error
 
 
-def resolve_id(index: HostIndex, given: str, *, owner_uid: int, folder: str | None = None) -> str:
+def resolve_id(
+    index: HostIndex,
+    given: str,
+    *,
+    owner_uid: int,
+    folder: str | None = None,
+    is_delegated: Callable[[str], bool] = lambda _: False,
+) -> str:
     """Return the whole id that a person's short form means.
 
     Args:
@@ -196,6 +203,7 @@ def resolve_id(index: HostIndex, given: str, *, owner_uid: int, folder: str | No
         given: An id, a prefix of at least 4 characters, `last`, or `last:FOLDER`.
         owner_uid: Whose sessions `last` chooses from.
         folder: The resolved folder, where `given` is `last:FOLDER` and the caller has resolved it.
+        is_delegated: Tells which sessions another one started; `last` chooses none of these.
 
     Raises:
         UnknownSessionError: When nothing, or more than one session, answers to it.
@@ -203,7 +211,7 @@ def resolve_id(index: HostIndex, given: str, *, owner_uid: int, folder: str | No
     """
     if given == "last" or given.startswith("last:"):
         wanted = folder if folder is not None else given.removeprefix("last").removeprefix(":") or None
-        return _newest(index, owner_uid, wanted)
+        return _newest(index, owner_uid, wanted, is_delegated)
     if given in index.sessions:
         return given
     long_enough = len(given) >= SHORTEST_PREFIX
@@ -219,12 +227,12 @@ def resolve_id(index: HostIndex, given: str, *, owner_uid: int, folder: str | No
     raise UnknownSessionError(f"no session `{shown}`", hint="at least 4 characters of an id, or `last`")
 
 
-def _newest(index: HostIndex, owner_uid: int, folder: str | None) -> str:
+def _newest(index: HostIndex, owner_uid: int, folder: str | None, is_delegated: Callable[[str], bool]) -> str:
     for session, record in reversed(index.sessions.items()):
         known = record.registered
         if known is None or known.owner_uid != owner_uid:
             continue
-        if folder is None or known.workspace == folder:
+        if (folder is None or known.workspace == folder) and not is_delegated(session):
             return session
     require_whole(index)
     raise UnknownSessionError("no session yet" if folder is None else "no session on that folder yet")

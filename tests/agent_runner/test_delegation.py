@@ -22,6 +22,7 @@ from agent_runner.fold import read_past
 from agent_runner.lineage import labels_of, require_lineage_beside, wrote_unreviewed
 from agent_runner.resume import with_below
 from agent_runner.review import read_policy
+from agent_runner.state import session_files
 from audit.index import read_index
 from audit.state import StateFiles
 from audit.verify import verify_session
@@ -266,6 +267,17 @@ async def test_beside_a_running_session_whose_policy_cannot_be_read_none_starts(
     assert [text.partition(":")[0] for text in refused] == [
         f"session `{SESSION}` is running, and what it may do cannot be read"
     ]
+
+
+async def test_last_is_the_session_that_a_person_started_and_not_its_child(stand: Stand) -> None:
+    """Of the folder, too; the child, which is newer, has its id."""
+    model = family([lines("delegate look"), FINISH], [FINISH])
+    await stand.run(model, FILES, may_delegate=True)
+    (child,) = children(stand)
+
+    meant = [session_files(given, stand.state) for given in ("last", f"last:{stand.folder}", child)]
+
+    assert [files.folder.name for files in meant] == [SESSION, SESSION, child]
 
 
 async def test_stopping_the_parent_stops_the_child_and_both_ledgers_are_closed(stand: Stand) -> None:
