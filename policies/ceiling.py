@@ -16,8 +16,8 @@ from policies.ceiling_blocks import (
     CeilingNetwork,
 )
 from policies.document import read_document
-from policies.errors import BadValueError, CeilingError, PolicyFileError, Problem, RuleAt
-from policies.faults import problems_of
+from policies.errors import BadValueError, CeilingError, ForbiddenGrantError, PolicyFileError, Problem, RuleAt
+from policies.faults import problems_of, settings_without_value
 from policies.files_block import FilesBlock
 from policies.globs import canonical_path
 from policies.lawful import unlawful
@@ -164,6 +164,11 @@ def parse_ceiling(text: str, *, origin: str) -> Ceiling:
         ceiling = Ceiling.model_validate(document.value)
     except ValidationError as exc:
         raise PolicyFileError(problems_of(exc, document, Ceiling)) from None
+    except ForbiddenGrantError as exc:
+        at = document.at(("grants",))
+        raise ForbiddenGrantError(exc.capabilities, splits=exc.splits, at=at) from None
+    if empty := settings_without_value(document, below=0):
+        raise PolicyFileError(empty)
     ceiling._places = {".".join(map(str, path)): at for path, at in document.values_at.items()}  # noqa: SLF001 - its own maker
     return ceiling
 

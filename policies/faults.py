@@ -12,7 +12,7 @@ from policies.errors import BadValueError, Problem
 from policies.wording import listed, nearest, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
@@ -26,6 +26,38 @@ _WANTED = {
     "int_type": ("a whole number", "without quotes, as in `443`"),
     "bool_type": ("true or false", "YAML 1.2 knows only `true` and `false`"),
 }
+
+
+def settings_without_value(document: Document, *, below: int) -> list[Problem]:
+    """List settings that are written and say nothing, which might otherwise be read as no bound at all.
+
+    Args:
+        document: The document that was validated.
+        below: How deep a key may stand and still have no value: 1 for a file's blocks, 0 for none.
+
+    Returns:
+        One problem for each.
+    """
+    return [
+        Problem(
+            document.keys_at.get(path, document.at(path)),
+            f"{quoted(path[-1])} has no value",
+            "write one, or leave the key out",
+        )
+        for path in _empty(document.value, ())
+        if len(path) > below
+    ]
+
+
+def _empty(value: object, path: Path) -> Iterator[Path]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if item is None:
+                yield (*path, str(key))
+            yield from _empty(item, (*path, str(key)))
+    elif isinstance(value, tuple | list):
+        for place, item in enumerate(value):
+            yield from _empty(item, (*path, place))
 
 
 def problems_of(exc: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from policies.document import Document, read_document
 from policies.errors import ForbiddenGrantError, PolicyFileError, Problem, RuleAt
 from policies.exec_block import ExecBlock
-from policies.faults import problems_of
+from policies.faults import problems_of, settings_without_value
 from policies.files_block import FilesBlock
 from policies.join import ImageConflictError, join
 from policies.lawful import BLOCKS, unlawful
@@ -92,11 +92,14 @@ def _validate(document: Document) -> Policy:
         )
         raise PolicyFileError([problem])
     try:
-        return Policy.model_validate(document.value)
+        policy = Policy.model_validate(document.value)
     except ValidationError as exc:
         raise PolicyFileError(problems_of(exc, document, Policy)) from None
     except ForbiddenGrantError as exc:
         raise ForbiddenGrantError(exc.capabilities, splits=exc.splits, at=document.at(("grant",))) from None
+    if empty := settings_without_value(document, below=1):
+        raise PolicyFileError(empty)
+    return policy
 
 
 def _written_by_joining(written: Policy, document: Document) -> Iterator[Problem]:

@@ -59,6 +59,57 @@ def test_b31_an_absent_or_empty_allowlist_is_no_host(network: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("network: {allow: [{host: a.com, paths: }]}", "p.yaml:4:33: `paths` has no value"),
+        ("network: {allow: [{host: a.com, methods: null}]}", "p.yaml:4:33: `methods` has no value"),
+        (
+            "network:\n  allow:\n    - host: a.com\n      paths:\n        # - /x\n",
+            "p.yaml:7:7: `paths` has no value",
+        ),
+        ("network: {allow: [{host: a.com, limits: {requests: ~}}]}", "p.yaml:4:42: `requests` has no value"),
+        (
+            "commands: {allow: [http get], rules: [{command: http get, max_calls: }]}",
+            "p.yaml:4:59: `max_calls` has no value",
+        ),
+    ],
+)
+def test_b31_a_bound_without_a_value_is_refused_and_never_no_bound(rest: str, said: str) -> None:
+    with pytest.raises(PolicyFileError) as refused:
+        _policy(f"grant: [network]\n{rest}\n")
+
+    assert [str(problem) for problem in refused.value.problems] == [
+        f"{said}; hint: write one, or leave the key out"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "grants:",
+        "grants: null",
+        "grants:\n  # - [files]",
+        "network: {hosts: }",
+        "network: {methods: ~}",
+        "network:",
+        "files: {access: }",
+        "exec: {images: null}",
+        "budget: {turns: }",
+    ],
+)
+def test_b31_a_ceiling_with_a_setting_without_value_is_refused(text: str) -> None:
+    with pytest.raises(PolicyFileError) as refused:
+        parse_ceiling(f"version: 1\n{text}\n", origin="c")
+
+    assert all(problem.at.line >= 2 for problem in refused.value.problems)
+
+
+def test_twin_a_ceiling_without_the_setting_is_read_and_an_empty_list_is_no_grant() -> None:
+    assert parse_ceiling("version: 1\n", origin="c").grants is None
+    assert parse_ceiling("version: 1\ngrants: []\n", origin="c").grants == ()
+
+
+@pytest.mark.parametrize(
     "network",
     [
         "network: {allow: null}",
@@ -125,7 +176,7 @@ def test_b33_a_trusted_policy_whose_base_was_changed_is_untrusted_again() -> Non
     changed = closure("version: 1\nname: b\ngrant: [files, exec]\n")
 
     with pytest.raises(UntrustedPolicyError) as refused:
-        verify_trust("repo/p.yaml", changed, [trusted])  # type: ignore[arg-type]  # made above
+        verify_trust("repo/p.yaml", changed, [trusted])  # type: ignore[arg-type, list-item]  # made above
     assert refused.value.changed == ("policy as resolved", "repo/base.yaml")
 
 
