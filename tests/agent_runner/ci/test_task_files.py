@@ -14,7 +14,7 @@ from agent_runner.cli.exits import explain
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.trust import trust
 from policies.errors import PolicyFileError
-from tests.agent_runner.ci.task_stand import TASK, Project, pairlock
+from tests.agent_runner.ci.task_stand import POLICY, TASK, Project, pairlock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,11 +144,14 @@ def test_a_folder_means_its_tasks_and_an_empty_one_is_told(project: Project, tmp
 @pytest.mark.parametrize(("file", "old", "new"), [
     ("tasks/mend.yaml", "mend it", "carry it off"),
     ("policies/mend.yaml", "[sh, python3]", "any"),
+    ("policies/checking.yaml", "[sh, python3]", "any"),
 ])  # fmt: skip
 def test_a_task_counts_only_as_it_was_trusted_with_the_policies_that_it_names(
     project: Project, tmp_path: Path, file: str, old: str, new: str
 ) -> None:
-    path, state = project.task(), tmp_path / "state"
+    project.write("policies/checking.yaml", POLICY)
+    checks = "checks: {policy: ../policies/checking.yaml, commands: [{run: [sh]}]}\n"
+    path, state = project.task(checks), tmp_path / "state"
 
     with pytest.raises(RefusedError) as unknown:
         require_trusted(read_task(path), state=state)
