@@ -88,6 +88,7 @@ class Parsing:
             process = self._process = await EgressProcess.start(module=MODULE)
             process.send(Begin(models=tuple(self._models)))
             self._listener = asyncio.create_task(self._listen(process))
+            self._listener.add_done_callback(_taken)  # its end is seen by whoever connects next
             return process
 
     async def _ended(self) -> None:
@@ -122,12 +123,17 @@ class Parsing:
                 if asked.model not in self._models:
                     raise WireError("it asks a model that is none of the session's")
                 asking = self._questions[number] = asyncio.create_task(self._ask(process, number, asked))
-                asking.add_done_callback(lambda _: self._questions.pop(number, None))
+                asking.add_done_callback(lambda done: self._asked(number, done))
             case GivenUp(id=number):
                 if task := self._questions.get(number):
                     task.cancel()
             case _:
                 assert_never(message)
+
+    def _asked(self, number: int, done: asyncio.Task[None]) -> None:
+        """Forget a question; what failed was told to the process as far as it could be told."""
+        self._questions.pop(number, None)
+        _taken(done)
 
     async def _ask(self, process: EgressProcess, number: int, asked: Asked) -> None:
         try:
@@ -140,6 +146,12 @@ class Parsing:
             raise
         else:
             await process.tell(Replied(id=number), reply_bytes(reply))
+
+
+def _taken(done: asyncio.Task[None]) -> None:
+    """Take the exception of a task that nobody waits for, so that none is printed."""
+    if not done.cancelled():
+        done.exception()
 
 
 async def _silent(listener: asyncio.Task[None]) -> None:

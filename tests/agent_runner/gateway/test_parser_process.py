@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -103,6 +104,23 @@ async def test_it_starts_with_the_first_connection_and_ends_with_the_session() -
     assert [asked.messages for asked in book.asked] == [(UserMessage(text="hello"),)]
     assert pid is not None
     assert await asyncio.to_thread(_ends, pid)
+
+
+async def test_a_question_that_the_runner_fails_is_answered_so_and_prints_no_traceback() -> None:
+    class Failing(Noted):
+        async def ask(self, _: object, asked: Asked) -> Reply:
+            raise LookupError(asked.model)
+
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    parser = parsing_for(Failing())
+
+    answered = await said_to(parser, post(ASK))
+    await parser.close()
+    gc.collect()
+
+    assert answered.startswith(b"HTTP/1.1 500 ")
+    assert told == []
 
 
 async def test_taken_over_it_reaches_no_network_no_state_and_no_program(tmp_path: Path) -> None:
