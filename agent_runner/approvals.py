@@ -117,7 +117,10 @@ class RecordedApprover:
         self._session = session
         self._asker = asker
         self._monotonic = monotonic
+        self._open = 0
+        self._since = 0.0
         self.waited_seconds = 0.0
+        """While at least one question was open."""
 
     async def approve(self, number: str, action: Action, question: NeedsApproval) -> Allowed | Denied:
         """Return what the person said of this very action."""
@@ -128,11 +131,15 @@ class RecordedApprover:
             digest=digest_of(action.argv, action.body),
             reasons=question.reasons,
         )
-        start = self._monotonic()
+        if not self._open:
+            self._since = self._monotonic()
+        self._open += 1
         try:
             why_not = await ask_and_record(self._journal, self._asker, asked, monotonic=self._monotonic)
         finally:
-            self.waited_seconds += self._monotonic() - start
+            self._open -= 1
+            if not self._open:
+                self.waited_seconds += self._monotonic() - self._since
         if not why_not:
             return Allowed(egress=question.egress)
         return Denied((Reason(question.reasons[0].code, f"not approved: {why_not}"),))
