@@ -18,7 +18,8 @@ PAGES: Final = sorted(
     if not any(part.startswith(".") or part in {"build", "dist"} for part in path.relative_to(ROOT).parts)
 )
 COMMANDS: Final = dict(every_command())
-NO_COMMANDS: Final = ("pairlock ledger 1", "pairlock host", "pairlock guest")  # what is hashed, in a format
+NO_COMMANDS: Final = ("pairlock ledger 1", "pairlock approval 1", "pairlock host", "pairlock guest")
+"""What is hashed or signed, in a format."""
 
 
 def links(name: str) -> list[tuple[Path, str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,16 +22,16 @@ from tests.agent_runner.gateway.installed_agents import NPM_SDKS, QWEN_CODE, npm
 from tests.agent_runner.gateway.screen import Screen
 from tests.agent_runner.people import SilentPerson
 from tests.agent_runner.stand import Eyes, Model, quiet
+from tests.sandbox.live import docker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from agent_runner.backends.backend import Message
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 POLICY = "version: 1\nname: x\ngrant: [files, exec]\nfiles: {access: read, hide_defaults: false}\n"
-NODE = "exec: {image: pairlock/starter-node}\n"
 ROOM = "isolation: {memory: 3GiB, scratch: 512MiB}\nbudget: {wall_time: 10m}\n"
 USAGE = Usage(input_tokens=20, output_tokens=5)
 
@@ -68,19 +70,29 @@ def results(messages: Sequence[Message]) -> list[str]:
     return [message.text for message in messages if isinstance(message, ObservationMessage)]
 
 
+@dataclass(frozen=True)
+class WithNode:
+    """A state folder, and what a policy says to have an image with Node.js."""
+
+    state: Path
+    image: str
+
+
 @pytest.fixture
-async def with_node(new_state: Callable[[], Path]) -> Path:
-    """Return a state folder for which there is an image with Node.js."""
-    state = new_state()
+async def with_node(new_state: Callable[[], Path]) -> AsyncIterator[WithNode]:
+    """Make an image with Node.js under a name that no other test moves."""
+    state, name = new_state(), f"pairlock-test-node:{secrets.token_hex(4)}"
     engine = await DockerEngine.connect()
     try:
-        await ready_node(engine, state=state, progress=quiet)
+        made = await ready_node(engine, state=state, progress=quiet)
+        await engine.tag_image(made.image, name)
+        yield WithNode(state, f"exec: {{image: '{name}'}}\n")
+        await docker("rmi", "--no-prune", name)
     finally:
         await engine.close()
-    return state
 
 
-async def test_qwen_code_from_npm_writes_a_file(with_node: Path) -> None:
+async def test_qwen_code_from_npm_writes_a_file(with_node: WithNode) -> None:
     def answer(messages: Sequence[Message], _: int) -> Reply:
         if not results(messages):
             return calling("write_file", file_path="/tmp/project/answer.txt", content="42\n")
@@ -91,7 +103,9 @@ async def test_qwen_code_from_npm_writes_a_file(with_node: Path) -> None:
         "/workspace/node_modules/@qwen-code/qwen-code/cli.js --auth-type openai --yolo "
         "-p 'write 42 to answer.txt' && cat answer.txt"
     )
-    _, screen, model = await ran(with_node, npm_packages(*QWEN_CODE), answer, "sh", "-c", script, more=NODE)
+    _, screen, model = await ran(
+        with_node.state, npm_packages(*QWEN_CODE), answer, "sh", "-c", script, more=with_node.image
+    )
 
     assert screen.shown.decode().rstrip().endswith("It is written.\n42")
     assert len(model.heard) >= 2
@@ -126,7 +140,7 @@ catch (error) { say(error.status); }
 """
 
 
-async def test_the_sdks_from_npm_read_each_stream_to_its_end(with_node: Path) -> None:
+async def test_the_sdks_from_npm_read_each_stream_to_its_end(with_node: WithNode) -> None:
     _, screen, _ = await ran(
         with_node,
         npm_packages(*NPM_SDKS),
@@ -137,7 +151,7 @@ async def test_the_sdks_from_npm_read_each_stream_to_its_end(with_node: Path) ->
             'cd /tmp && ln -s /workspace/node_modules . && echo "$0" > sdks.mjs && node sdks.mjs',
             SDKS,
         ),
-        more=NODE,
+        more=with_node.image,
     )
 
     assert [json.loads(line) for line in screen.shown.decode().splitlines()] == [
