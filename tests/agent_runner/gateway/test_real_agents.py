@@ -142,7 +142,7 @@ catch (error) { say(error.status); }
 
 async def test_the_sdks_from_npm_read_each_stream_to_its_end(with_node: WithNode) -> None:
     _, screen, _ = await ran(
-        with_node,
+        with_node.state,
         npm_packages(*NPM_SDKS),
         lambda _, __: calling("weather", city="Basel"),
         *(
