@@ -14,6 +14,7 @@ from sandbox.egress.rules import Limits, Rule
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from agent_runner.budget import Used
     from policies.network_block import EgressRule
     from policies.policy import Policy
     from sandbox.egress.rules import Crossed
@@ -109,6 +110,14 @@ def policy_of_limits(policy: Policy, limits: BudgetLimits) -> Policy:
         }
         changed["network"] = policy.network.model_copy(update={"limits": across.model_copy(update=crossing)})
     return policy.replaced(**changed)
+
+
+def less_egress(limits: BudgetLimits, below: Used | None) -> BudgetLimits:
+    """Return the bounds less what earlier sessions below sent and received."""
+    if below is None:
+        return limits
+    left = {name: max(0, getattr(limits, name) - getattr(below, name)) for name in (*_SIZES, "requests")}
+    return replace(limits, **left)
 
 
 def less_crossed(policy: Policy, crossed: Mapping[str, Crossed]) -> Policy:

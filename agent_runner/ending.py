@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.errors import BackendError, RefusedError, RunnerError
@@ -63,3 +64,12 @@ def limit_hit(error: StageExceededError) -> event.LimitHit:
     return event.LimitHit(
         limit=f"stage.{exceeded.limit}", bound=exceeded.allowed, observed=exceeded.found, unit=unit
     )
+
+
+def for_want_of_egress(end: LoopEnd, spent: event.LimitHit | None) -> LoopEnd:
+    """Tell a task that failed once the gate was spent as a budget that ran out, to which can be added."""
+    if end.status != "failed" or spent is None:
+        return end
+    name = spent.limit.removeprefix("egress.").replace("_", " ")
+    ran_out = f"the budget of egress ran out: {name}, {spent.observed} of {spent.bound} {spent.unit}"
+    return replace(end, status="budget", reason=f"{ran_out}; the model said: {end.reason}")

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from agent_runner.descent import kept_line
+from agent_runner.descent import kept_line, line_of
 from agent_runner.errors import InvalidInputError, NoFactsError, RefusedError
 from agent_runner.lineage_places import Place, joined, moved_here, near, overlap
 from agent_runner.meta import POLICY, read_meta
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_runner.lineage_places import Unreviewed
+    from agent_runner.request import SessionRequest
     from policies.grant import Grant
     from sandbox.workspace import Workspace
 
@@ -53,6 +54,24 @@ def require_lineage(state: Path, workspace: Workspace, grant: Grant) -> None:
     if isinstance(decide_lineage(grant, known.most), Denied):  # only then is it worth to look for moved ones
         moved = joined(found.label for found in moved_here(known, identity))
         _refuse(decide_lineage(grant, known.whole.joined(moved)))
+
+
+def hold_lineage(request: SessionRequest, session: str) -> None:
+    """Look at what runs beside a session, now that others can see it; label what it writes at once.
+
+    Raises:
+        RefusedError: When it would, with what runs beside or was left in its workspace, hold all three.
+    """
+    files, workspace = request.policy.files, request.workspace
+    if workspace is None or files is None:
+        return
+    writes = files.access == "direct"
+    grant = line_of(request.policy.grant, request.descent)
+    require_lineage_beside(request.state, workspace.identity, session, grant, writes=writes)
+    require_lineage(request.state, workspace, grant)
+    if writes:
+        why = "the session writes in the workspace directly"
+        wrote_unreviewed(request.state, workspace.identity, session, grant, why=why)
 
 
 def require_lineage_beside(

@@ -16,7 +16,7 @@ from agent_runner.budget_limits import (
     spelled,
 )
 from agent_runner.ceiling import read_ceiling
-from agent_runner.connectors import rules_of
+from agent_runner.connectors_ordered import rules_of
 from agent_runner.credentials import keyring_for
 from agent_runner.errors import BackendError, InvalidInputError, RefusedError
 from agent_runner.fold import BUDGET_ADDED, Past, read_past

@@ -6,28 +6,36 @@ import asyncio
 import os
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.approvals import NobodyApprover, OneAtATime, RecordedApprover
 from agent_runner.budget import Budget, Used
-from agent_runner.budget_limits import limits_of_policy, policy_of_limits
+from agent_runner.budget_limits import less_egress, limits_of_policy, policy_of_limits
 from agent_runner.ceiling import read_ceiling
 from agent_runner.commands import known_commands
 from agent_runner.compaction import long_characters
-from agent_runner.connectors import connectors_of, rules_of
+from agent_runner.connectors import connectors_of
+from agent_runner.connectors_ordered import rules_of
 from agent_runner.continuing import ContinuedGate, ContinuedRecord, settle
 from agent_runner.credentials import EMPTY, Keyring, keyring_for
 from agent_runner.delegation import DEEPEST, Delegating
 from agent_runner.descent import line_of
-from agent_runner.ending import FORESEEN, limit_hit, reason_of, status_of_end, status_of_error
+from agent_runner.ending import (
+    FORESEEN,
+    for_want_of_egress,
+    limit_hit,
+    reason_of,
+    status_of_end,
+    status_of_error,
+)
 from agent_runner.housing import Housed, Order
 from agent_runner.ids import new_session_id
-from agent_runner.lineage import require_lineage, require_lineage_beside, wrote_unreviewed
+from agent_runner.interruption import note_of
+from agent_runner.lineage import hold_lineage, require_lineage
 from agent_runner.loop import LoopEnd, run_loop
-from agent_runner.meta import Meta, write_meta
+from agent_runner.meta import write_meta
 from agent_runner.models import configured_credentials, context_tokens
+from agent_runner.opening import meta_of, opened
 from agent_runner.outputs import keep_outputs
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
@@ -57,7 +65,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from agent_runner.budget_limits import BudgetLimits
     from agent_runner.connectors import SessionConnectors
     from agent_runner.fold import Past
     from cli_tools.action import Catalogue
@@ -67,17 +74,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXIT_CODES", "SessionRequest", "SessionResult", "SessionRun", "Status", "run_session"]
 
-RESUMED: Final = (
-    "note: the session was interrupted and goes on in a fresh sandbox: the workspace is as it was left, the "
-    "scratch folder is empty, and no program runs any more"
-)
-COPY_LOST: Final = (
-    "note: the session was interrupted and goes on in a fresh sandbox: its workspace was a copy, and what "
-    "you changed there since the last sandbox started is lost: look before you go on; the scratch folder is "
-    "empty, and no program runs any more"
-)
 DELEGATE: Final = ("delegate",)
-UNFINISHED: Final = "note: go on with the task; when it is done, or cannot be done, call `finish`"
 
 
 async def run_session(
@@ -115,7 +112,7 @@ async def run_session(
     async with journal:
         folder = StateFiles(request.state).session(session).folder
         try:
-            write_meta(folder, _meta(request, session), request.policy.as_yaml())
+            write_meta(folder, meta_of(request, session), request.policy.as_yaml())
         except OSError as error:
             raise spoken(error, folder) from error
         run = (kind or SessionRun)(request, session, journal, folder, keyring=keyring)
@@ -231,11 +228,11 @@ class SessionRun:
     async def _run(self) -> LoopEnd:
         request, past = self._request, self._past
         if past is None:
-            await self._journal.record(self._opening())
+            await self._journal.record(opened(request, self._session, self._journal))
         elif past.finished is not None:
             status, summary = past.finished
             return LoopEnd(status=status, reason=summary, turns=past.used.turns)
-        self._hold_lineage()
+        hold_lineage(request, self._session)
         order = Order(
             session=self._session,
             policy=request.policy,
@@ -261,7 +258,8 @@ class SessionRun:
         async with self._request.housing.house(order) as housed:
             self._housed = housed
             sandbox = housed.sandbox
-            in_force = policy_of_limits(order.policy, self._limits_of_gates())
+            below = self._past.below if self._past else None
+            in_force = policy_of_limits(order.policy, less_egress(self._budget.limits, below))
             ways = way_out(
                 in_force,
                 self._journal,
@@ -279,15 +277,6 @@ class SessionRun:
                 await self._keep_outputs(sandbox)
                 return end
 
-    def _limits_of_gates(self) -> BudgetLimits:
-        """Return the bounds with what people added, less what earlier sessions below sent and received."""
-        limits, past = self._budget.limits, self._past
-        if past is None:
-            return limits
-        names = ("sent_bytes", "received_bytes", "requests")
-        left = {name: max(0, getattr(limits, name) - getattr(past.below, name)) for name in names}
-        return replace(limits, **left)
-
     async def _keep_outputs(self, sandbox: Sandbox) -> None:
         policy, tell = self._request.policy, self._request.progress
         kept = await keep_outputs(sandbox, policy, self._folder, self._request.state)
@@ -295,19 +284,6 @@ class SessionRun:
             tell(f"{kept.files} files kept: `pairlock outputs {self._session}`", done=0, total=0)
             for line in kept.left_out:
                 tell(f"not kept: {escape_line(line, width=120)}", done=0, total=0)
-
-    def _hold_lineage(self) -> None:
-        """Look at what runs beside, now that others can see this session; label what it writes at once."""
-        files, workspace = self._request.policy.files, self._request.workspace
-        if workspace is None or files is None:
-            return
-        state, writes = self._request.state, files.access == "direct"
-        grant = line_of(self._request.policy.grant, self._request.descent)
-        require_lineage_beside(state, workspace.identity, self._session, grant, writes=writes)
-        require_lineage(state, workspace, grant)
-        if writes:
-            why = "the session writes in the workspace directly"
-            wrote_unreviewed(state, workspace.identity, self._session, grant, why=why)
 
     async def _loop(
         self, sandbox: Sandbox, egress: EgressGate | None, connectors: SessionConnectors
@@ -337,7 +313,7 @@ class SessionRun:
                 self._budget,
                 may_repeat=request.may_repeat,
             )
-            return self._for_want_of_egress(end)
+            return for_want_of_egress(end, self._traffic.spent)
         finally:
             with suppress(SandboxLostError):
                 await gate.close()  # before the result is collected: nothing writes meanwhile
@@ -384,15 +360,6 @@ class SessionRun:
             raise ActionError("budget", spent.reason)
         self._budget.add(Used(actions=1))
 
-    def _for_want_of_egress(self, end: LoopEnd) -> LoopEnd:
-        """Tell a task that failed once the gate was spent as a budget that ran out, to which can be added."""
-        spent = self._traffic.spent
-        if end.status != "failed" or spent is None:
-            return end
-        name = spent.limit.removeprefix("egress.").replace("_", " ")
-        ran_out = f"the budget of egress ran out: {name}, {spent.observed} of {spent.bound} {spent.unit}"
-        return replace(end, status="budget", reason=f"{ran_out}; the model said: {end.reason}")
-
     def _delegation(self) -> Delegating | None:
         request = self._request
         if not request.may_delegate or (request.descent and request.descent.depth >= DEEPEST):
@@ -413,24 +380,7 @@ class SessionRun:
         self._transcript.go_on(past.messages, past.calls, turn=past.used.turns, model_seconds=seconds)
         await settle(self._journal, self._transcript, past)
         if past.used.turns:
-            self._transcript.remind(_note(past))
-
-    def _opening(self) -> event.SessionOpened:
-        request = self._request
-        return event.SessionOpened(
-            session=self._session,
-            task=self._journal.commit(request.task.encode("utf-8", "surrogateescape")),
-            task_is_origin=request.task_is_origin,
-            grant=request.policy.grant.label,
-            policy_origin=request.policy_origin,
-            policy_digest=request.policy.digest,
-            workspace=str(request.workspace.path) if request.workspace else None,
-            model=request.backend.model,
-            backend=request.backend.kind,
-            pairlock_version=pairlock_version(),
-            headless=request.headless,
-            parent=request.descent.parent if request.descent else None,
-        )
+            self._transcript.remind(note_of(past))
 
     async def _close(self, status: Status, reason: str, totals: Totals, *, unfinished: bool) -> None:
         if self._sandbox is not None and status != "ledger_failed":
@@ -463,27 +413,3 @@ class SessionRun:
             sent_bytes=self._traffic.sent_bytes,
             received_bytes=self._traffic.received_bytes,
         )
-
-
-def _note(past: Past) -> str:
-    """Return what the model is told of the time between two runners."""
-    if past.copy_lost:
-        return COPY_LOST
-    return UNFINISHED if past.closed is not None and past.closed.unfinished else RESUMED
-
-
-def _meta(request: SessionRequest, session: str) -> Meta:
-    return Meta(
-        session=session,
-        policy=request.policy.name,
-        policy_origin=request.policy_origin,
-        policy_digest=request.policy.digest,
-        grant=request.policy.grant.label,
-        workspace=str(request.workspace.path) if request.workspace else None,
-        model=request.backend.model,
-        model_reference=request.model_reference,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        process=os.getpid(),
-        parent=request.descent.parent if request.descent else "",
-        line=line_of(request.policy.grant, request.descent).label if request.descent else "",
-    )

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner import models
-from agent_runner.connectors import GatedConnector, Ordered, connectors_of
+from agent_runner.connectors import connectors_of
+from agent_runner.connectors_gated import GatedConnector
+from agent_runner.connectors_ordered import Ordered
 from agent_runner.errors import InvalidInputError
 from agent_runner.housing import Order
 from agent_runner.traffic import Traffic

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from agent_runner import connectors as connectors_module
-from agent_runner.connectors import GatedConnector, Ordered, SessionConnectors
+from agent_runner.connectors import SessionConnectors
 from agent_runner.connectors_container import ConnectorContainer
+from agent_runner.connectors_gated import GatedConnector
+from agent_runner.connectors_ordered import Ordered
 from cli_tools.connector import within
 from cli_tools.errors import ActionError
 from sandbox.egress.gate import EgressGate, no_credentials

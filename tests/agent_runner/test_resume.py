@@ -12,7 +12,7 @@ from agent_runner.backends.backend import ObservationMessage, Reply, Usage, User
 from agent_runner.budget_limits import NOTHING
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import read_past
-from agent_runner.session import COPY_LOST, RESUMED, UNFINISHED
+from agent_runner.interruption import COPY_LOST, RESUMED, UNFINISHED
 from audit.errors import BrokenLedgerError
 from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog

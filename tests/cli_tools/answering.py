@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from agent_runner.connectors import Ordered, SessionConnectors
+from agent_runner.connectors import SessionConnectors
+from agent_runner.connectors_ordered import Ordered
 from sandbox.egress.credentials import Credential
 from sandbox.egress.gate import EgressGate
 from sandbox.egress.rules import Limits, RuleSet

@@ -1,0 +1,52 @@
+"""Say of a session that begins what it was started with: its first entry, and its file of facts. Pure."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from agent_runner.descent import line_of
+from agent_runner.meta import Meta
+from agent_runner.package import pairlock_version
+from audit import event
+
+if TYPE_CHECKING:
+    from agent_runner.request import SessionRequest
+    from audit.journal import Journal
+
+
+def opened(request: SessionRequest, session: str, journal: Journal) -> event.SessionOpened:
+    """Return the first entry of a session's ledger."""
+    return event.SessionOpened(
+        session=session,
+        task=journal.commit(request.task.encode("utf-8", "surrogateescape")),
+        task_is_origin=request.task_is_origin,
+        grant=request.policy.grant.label,
+        policy_origin=request.policy_origin,
+        policy_digest=request.policy.digest,
+        workspace=str(request.workspace.path) if request.workspace else None,
+        model=request.backend.model,
+        backend=request.backend.kind,
+        pairlock_version=pairlock_version(),
+        headless=request.headless,
+        parent=request.descent.parent if request.descent else None,
+    )
+
+
+def meta_of(request: SessionRequest, session: str) -> Meta:
+    """Return the facts of a session that stand beside its ledger."""
+    return Meta(
+        session=session,
+        policy=request.policy.name,
+        policy_origin=request.policy_origin,
+        policy_digest=request.policy.digest,
+        grant=request.policy.grant.label,
+        workspace=str(request.workspace.path) if request.workspace else None,
+        model=request.backend.model,
+        model_reference=request.model_reference,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        process=os.getpid(),
+        parent=request.descent.parent if request.descent else "",
+        line=line_of(request.policy.grant, request.descent).label if request.descent else "",
+    )
