@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 READY: Final = "document.documentElement.dataset.ready === 'yes'"
 WIDE: Final = (1280, 860)
 PHONE: Final = (390, 844)
-WAIT_SECONDS: Final = 60
+WAIT_SECONDS: Final = 180
 CHECKS: Final = Path(__file__).with_name("checks.js")
 
 

@@ -1,44 +1,50 @@
-"""Install agents and SDKs that nobody here wrote, once, outside of the checkout."""
+"""Install agents and SDKs that nobody here wrote, once, outside of the checkout, as they are locked here."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
-import sys
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from tests.agent_runner.cached_folder import cached
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+LOCKED: Final = Path(__file__).parent / "npm"
+QWEN_CODE: Final = "qwen-code"
+NPM_SDKS: Final = "sdks"
 _INSTALL_SECONDS: Final = 900
-QWEN_CODE: Final = ("@qwen-code/qwen-code@0.15.10",)
-NPM_SDKS: Final = ("openai@6.49.0", "@anthropic-ai/sdk@1.12.0")
+_FILES: Final = ("package.json", "package-lock.json")
+_VARIABLES: Final = ("PATH", "HOME", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 
 
-def npm_packages(*packages: str) -> Path:
-    """Return a folder in which `node_modules` holds them and what they need."""
+def npm_packages(name: str) -> Path:
+    """Return a folder in which `node_modules` holds a locked set; no package's own script is run for it.
+
+    Args:
+        name: The set: a folder with `package.json` and its lock file.
+    """
+    locked = [LOCKED / name / file for file in _FILES]
 
     def install(folder: Path) -> None:
-        (folder / "package.json").write_text(json.dumps({"private": True, "type": "module"}))
+        for file in locked:
+            shutil.copy(file, folder)
         npm = shutil.which("npm")
         assert npm, "npm is needed to install the agents"
-        _run(npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--silent", *packages)
+        _run(npm, "ci", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
 
-    return cached(_name("npm", packages), install)
-
-
-def _name(kind: str, packages: tuple[str, ...]) -> str:
-    digest = hashlib.sha256("\n".join((*packages, sys.version)).encode()).hexdigest()
-    return f"agents-{kind}-{digest[:16]}"
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in locked)).hexdigest()
+    return cached(f"agents-npm-{digest[:16]}", install)
 
 
 def _run(*command: str) -> None:
+    known = {
+        key: value
+        for key, value in os.environ.items()
+        if key in _VARIABLES or key.lower().startswith("npm_config_")
+    }
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False, env=os.environ
+        command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False, env=known
     )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"

@@ -104,7 +104,7 @@ async def test_qwen_code_from_npm_writes_a_file(with_node: WithNode) -> None:
         "-p 'write 42 to answer.txt' && cat answer.txt"
     )
     _, screen, model = await ran(
-        with_node.state, npm_packages(*QWEN_CODE), answer, "sh", "-c", script, more=with_node.image
+        with_node.state, npm_packages(QWEN_CODE), answer, "sh", "-c", script, more=with_node.image
     )
 
     assert screen.shown.decode().rstrip().endswith("It is written.\n42")
@@ -143,7 +143,7 @@ catch (error) { say(error.status); }
 async def test_the_sdks_from_npm_read_each_stream_to_its_end(with_node: WithNode) -> None:
     _, screen, _ = await ran(
         with_node.state,
-        npm_packages(*NPM_SDKS),
+        npm_packages(NPM_SDKS),
         lambda _, __: calling("weather", city="Basel"),
         *(
             "sh",

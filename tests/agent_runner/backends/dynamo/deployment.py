@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 MODEL: Final = "acme/tiny"
 """With a slash, as models of a hub have one."""
 WAIT_SECONDS: Final = 120.0
+_PORTS: Final = range(20_000, 30_000)
+"""Below those that Linux gives out by itself (`ip_local_port_range`)."""
 _HOSTS: Final = ("HTTP", "TCP_RPC", "TCP_RESPONSE_STREAM", "EVENT_PLANE", "SYSTEM", "HTTP_RPC")
 Part = Literal["aggregated", "prefill", "decode"]
 
@@ -129,7 +132,13 @@ class Deployment:
         log = (self.folder / f"{name}.log").open("wb")
         self.logs.append(log)
         self.processes[name] = subprocess.Popen(
-            [python(), *words],
+            [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                python(),
+                *words,
+            ],  # they end with the tests, however those end
             cwd=self.folder,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
@@ -155,12 +164,18 @@ class Deployment:
         }
 
 
+def _free_port() -> int:
+    """Return a port that is free, and given to nobody who asks for any: Dynamo binds it seconds later."""
+    for port in random.SystemRandom().sample(_PORTS, 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port of a hundred is free")
+
+
 @contextmanager
 def deployed(folder: Path) -> Iterator[Deployment]:
     """Give a deployment of which nothing runs yet, and end what was started."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    deployment = Deployment(folder, port)
+    deployment = Deployment(folder, _free_port())
     try:
         yield deployment
     finally:
