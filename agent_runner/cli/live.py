@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.cli.bars import amount, budget_line
-from agent_runner.cli.talk import PlainWatcher
+from agent_runner.cli.talk import PlainWatcher, fall_silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,9 +53,12 @@ class LiveWatcher(PlainWatcher):
 
     def close(self) -> None:
         """Take the footer away; what was said stays."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        live, self._live = self._live, None
+        if live is not None:
+            try:
+                live.stop()
+            except OSError:  # the terminal was closed, and took it away
+                fall_silent()
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -82,8 +85,12 @@ class LiveWatcher(PlainWatcher):
             redirect_stdout=False,
             vertical_overflow="crop",
         )
-        self._live.start()
-        console.show_cursor(show=True)  # whoever kills this leaves a terminal that can be typed in
+        try:
+            self._live.start()
+            console.show_cursor(show=True)  # whoever kills this leaves a terminal that can be typed in
+        except OSError:  # the terminal was closed
+            self.close()
+            fall_silent()
 
     def _footer(self) -> Text:
         from rich.text import Text

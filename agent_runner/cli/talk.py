@@ -24,8 +24,13 @@ def say(text: str = "") -> None:
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:  # a closed terminal, a pipe without a reader, a full disk
-        with suppress(OSError, ValueError):  # else Python tries again at exit, and leaves with 120
-            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stderr.fileno())
+        fall_silent()
+
+
+def fall_silent() -> None:
+    """Write to stderr no more: nobody reads it, and Python would try again at exit, and leave with 120."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stderr.fileno())
 
 
 class Progress:

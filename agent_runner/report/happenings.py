@@ -38,9 +38,8 @@ def happening(moment: Moment, happened: Event) -> Step | None:
             return _of_the_ledger(moment, happened)
         case event.SandboxCreated() | event.SandboxAttested() | event.SandboxClosed() | event.SafetyNoted():
             return _of_the_sandbox(moment, happened)
-        case event.LimitHit():
-            told = f"{number(happened.observed)} of {number(happened.bound)} {happened.unit}"
-            return step(moment, "limit", happened.limit, told, tags=["failed"])
+        case event.LimitHit() | event.SessionDelegated() | event.TranscriptCompacted():
+            return _of_the_runner(moment, happened)
         case event.StageApplied() | event.StageDiscarded() | event.LabelChanged():
             return _of_a_person(moment, happened)
         case event.SessionClosed():
@@ -121,6 +120,21 @@ def _created(created: event.SandboxCreated) -> Table:
     return Table(
         label="how it was made", head=("what", "value"), rows=[row for row in rows if row[1]], folded=True
     )
+
+
+def _of_the_runner(
+    moment: Moment, happened: event.LimitHit | event.SessionDelegated | event.TranscriptCompacted
+) -> Step:
+    match happened:
+        case event.LimitHit():
+            told = f"{number(happened.observed)} of {number(happened.bound)} {happened.unit}"
+            return step(moment, "limit", happened.limit, told, tags=["failed"])
+        case event.SessionDelegated():
+            return step(moment, "ledger", "delegated", f"to session {happened.child}: {happened.grant}")
+        case event.TranscriptCompacted():
+            before, after = number(happened.characters_before), number(happened.characters_after)
+            told = f"{before} characters became {after}; the last {happened.kept_turns} turns stand whole"
+            return step(moment, "ledger", "conversation shortened", told)
 
 
 def _of_a_person(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent_runner.report.charts import gauges, lanes
-from agent_runner.report.happenings import step
+from agent_runner.report.happenings import happening, step
 from agent_runner.report.moment import Moment
 from agent_runner.report.steps import Steps
 from agent_runner.report.times import Span, drawn
@@ -21,6 +21,8 @@ from tests.agent_runner.report.story import DENIED, SESSION, begin, ordinary
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from audit.fields import Event
 
 POLICY = "version: 1\nname: fix\ngrant: [files, exec]\nbudget: {turns: 6, tokens: 8000, wall_time: 60s}\n"
 
@@ -320,3 +322,31 @@ def test_a_long_curve_is_thinned_and_keeps_its_end() -> None:
     assert len(curve.points) <= 2 * MOST_POINTS
     assert curve.points[-1] == (99_999, 200_000) == (99_999, curve.total)
     assert curve.points == sorted(curve.points)
+
+
+@pytest.mark.parametrize(
+    ("happened", "name", "title"),
+    [
+        (
+            event.SessionDelegated(action="a4", child="0123456789cd", grant="files", policy_digest="0" * 64),
+            "delegated",
+            "to session 0123456789cd: files",
+        ),
+        (
+            event.TranscriptCompacted(
+                turn=40,
+                kept_turns=6,
+                most_characters=200_000,
+                characters_before=401_000,
+                characters_after=90_500,
+            ),
+            "conversation shortened",
+            "401,000 characters became 90,500; the last 6 turns stand whole",
+        ),
+    ],
+)
+def test_what_the_runner_does_beside_the_turns_is_a_step(happened: Event, name: str, title: str) -> None:
+    told = happening(Moment(seq=1, at="", ms=0), happened)
+
+    assert told is not None
+    assert (told.name, told.title) == (name, title)
