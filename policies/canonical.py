@@ -120,8 +120,8 @@ def _as_yaml(fields: dict[str, Plain], *, with_letters: bool) -> str:
 
     class Representer(SafeRepresenter):
         def represent_str(self, data: str) -> ScalarNode:
-            # In `[?a]` the library's own scanner takes the `?` for the beginning of a key.
-            style = "'" if data.startswith("?") else None
+            # In `[?a]` and `[: a]` the library's own scanner takes the first character for a mark of its own.
+            style = None if data[:1].isalnum() else "'"
             return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     Representer.add_representer(str, Representer.represent_str)

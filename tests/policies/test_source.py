@@ -102,6 +102,7 @@ def _written_down(hide: tuple[Glob, ...], value: ValuePattern | None) -> None:
 @given(st.text(min_size=1, max_size=12) | st.text("?-:,#&*!|>'\"%@`~ =<.0a1e", min_size=1, max_size=5))
 @example("\ud7fc\u200b")
 @example("\u202e a")
+@example(": 0")
 @settings(max_examples=60, deadline=None)
 def test_whatever_a_value_or_glob_is_the_resolved_text_says_the_same(text: str) -> None:
     with suppress(BadValueError):
