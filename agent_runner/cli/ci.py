@@ -63,6 +63,12 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     summary: Annotated[
         Path | None, typer.Option("--summary", metavar="FILE", help="Also write the Markdown summary there.")
     ] = None,
+    sarif: Annotated[
+        Path | None, typer.Option("--sarif", metavar="FILE", help="Also write SARIF 2.1.0 there.")
+    ] = None,
+    annotations: Annotated[
+        bool, typer.Option("--annotations", help="Print annotations for GitHub outside of its steps, too.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what came of them as one JSON object.")
     ] = False,
@@ -72,29 +78,25 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     0 when every task passed; else the exit code that the failed ones have in common, or 1; 6 when a ledger
     does not verify.
     """
-    import json
     import tempfile
 
     from agent_runner.ci.all import jobs_for
+    from agent_runner.ci.findings import findings_of
     from agent_runner.ci.keeping import new_folder
     from agent_runner.ci.outcome import code_of_all
-    from agent_runner.ci.summary import as_plain, junit_xml, markdown, result_lines
+    from agent_runner.cli.ci_written import Copies, print_annotations, print_results, write_results
 
+    copies = Copies(junit=junit, sarif=sarif, summary=summary)
+    copies.require_usable()
     chosen, bench = _chosen(tasks, filters or [])
     kept = new_folder(output or Path(tempfile.mkdtemp(prefix="pairlock-ci-")), chosen)
     at_once = jobs_for(chosen, jobs)
     say(f"{len(chosen)} tasks, {at_once} at once; results in {kept.folder}")
     results = _run(chosen, bench, kept, jobs=at_once, fail_fast=fail_fast)
-    told = json.dumps(as_plain(results), indent=2)
-    for name, text, also in (
-        ("results.json", told + "\n", None),
-        ("junit.xml", junit_xml(results), junit),
-        ("summary.md", markdown(results), summary),
-    ):
-        kept.write(name, text)
-        if also is not None:
-            also.write_text(text, encoding="utf-8", errors="backslashreplace")
-    typer.echo(told if as_json else "\n".join(result_lines(results)))
+    findings = findings_of(results, bench.state)
+    write_results(results, findings, kept, copies)
+    print_results(results, as_json=as_json)
+    print_annotations(findings, asked=annotations)
     if code := code_of_all(results):
         raise typer.Exit(code)
 
@@ -103,17 +105,17 @@ def _chosen(references: list[str], filters: list[str]) -> tuple[list[Task], Benc
     """Return the tasks that are to run, after everything that can be found out before one does."""
     import asyncio
 
+    from agent_runner.ci.annotations import log_line
     from agent_runner.ci.filters import filtered
     from agent_runner.ci.one import Bench, request_of
     from agent_runner.ci.reading import read_tasks, tasks_meant
     from agent_runner.ci.trust import require_trusted
     from agent_runner.cli.talk import Progress
     from agent_runner.state import state_folder
-    from audit.escape import escape_line
 
     bench = Bench(
         state=state_folder().resolve(),
-        tell=lambda line: say(escape_line(line, width=200)),
+        tell=lambda line: say(log_line(line, width=200)),
         progress=Progress(),
         explained=_explained,
     )

@@ -1,0 +1,100 @@
+"""Write what came of a run of tasks: into its folder, where the caller wants copies, and into a CI's log."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from agent_runner.ci.annotations import annotation_lines, plain_line, wanted
+from agent_runner.ci.sarif import sarif
+from agent_runner.ci.source_tree import source_tree
+from agent_runner.ci.summary import as_plain, junit_xml, markdown, result_lines
+from agent_runner.errors import InvalidInputError
+from agent_runner.package import pairlock_version
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from agent_runner.ci.findings import Finding
+    from agent_runner.ci.keeping import Kept
+    from agent_runner.ci.outcome import TaskResult
+    from policies.canonical import Plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copies:
+    """Where second copies are written; None for none."""
+
+    junit: Path | None
+    sarif: Path | None
+    summary: Path | None
+
+    def require_usable(self) -> None:
+        """Refuse a file that could not be written once everything has run.
+
+        Raises:
+            InvalidInputError: When its folder is not there, or it is a folder itself.
+        """
+        for path in (self.junit, self.sarif, self.summary):
+            if path is not None and (path.is_dir() or not path.parent.is_dir()):
+                raise InvalidInputError(
+                    f"`{path}` cannot be written", hint="name a file in a folder that is there"
+                )
+
+
+def write_results(
+    results: Sequence[TaskResult], findings: Sequence[Finding], kept: Kept, copies: Copies
+) -> None:
+    """Write every form of what came of tasks.
+
+    Args:
+        results: What came of them.
+        findings: What was found in them.
+        kept: The run's folder.
+        copies: Where else.
+    """
+    alerts = sarif(findings, version=pairlock_version(), tree=source_tree(os.environ))
+    for name, text, also in (
+        ("results.json", _json(as_plain(results)), None),
+        ("results.sarif", _json(alerts), copies.sarif),
+        ("junit.xml", junit_xml(results), copies.junit),
+        ("summary.md", markdown(results), copies.summary),
+    ):
+        kept.write(name, text)
+        if also is not None:
+            also.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def print_results(results: Sequence[TaskResult], *, as_json: bool) -> None:
+    """Print what came of tasks: lines for a person, or JSON; no runner takes any of it for a command.
+
+    Args:
+        results: What came of them.
+        as_json: Whether it is asked for as JSON.
+    """
+    if as_json:  # two hashes stand in texts alone, where JSON may spell the second
+        typer.echo(_json(as_plain(results)).replace("##", "#\\u0023"), nl=False)
+        return
+    for line in result_lines(results):
+        typer.echo(plain_line(line))
+
+
+def print_annotations(findings: Sequence[Finding], *, asked: bool) -> None:
+    """Print annotations on stderr where they are asked for, or GitHub's runner reads them.
+
+    Args:
+        findings: What was found.
+        asked: Whether a person asked.
+    """
+    if asked or wanted(os.environ):
+        for line in annotation_lines(findings, tree=source_tree(os.environ)):
+            typer.echo(line, err=True)
+
+
+def _json(value: dict[str, Plain]) -> str:
+    return json.dumps(value, indent=2) + "\n"
