@@ -53,12 +53,34 @@ class ApprovalAnswered(Event):
 
 
 class ProcessStarted(Event):
-    """A program is about to be started in the container; `action.finished` says what came of it."""
+    """A program is about to be started in the container; `action.finished` says what came of it.
+
+    Of one that goes on in the background it says that it was started, and `process.ended` what came of it.
+    """
 
     kind = "process.started"
     action: str
     argv: tuple[Text, ...]
     folder: Text
+
+
+class ProcessEnded(Event):
+    """A program in the background has ended, or its session ended it."""
+
+    kind = "process.ended"
+    action: str
+    """The action that started it."""
+    outcome: Literal["ok", "failed", "timed_out", "cancelled", "sandbox_failed"]
+    """`cancelled`: it was stopped by `run stop`, by whoever had started it, or with its session."""
+    exit_code: int | None
+    """Of the program; None when it was stopped, was lost, or never ran."""
+    duration_ms: Count
+    output_bytes: Count
+    """What it said until then; the ledger holds what `run output` showed of it."""
+    truncated_bytes: Count = 0
+    """Output that it made and nobody took."""
+    detail: Text = ""
+    """Why, where the outcome alone does not say it."""
 
 
 class ActionOutput(Event):

@@ -10,6 +10,7 @@ from audit.action_event import (
     ActionOutput,
     ApprovalAnswered,
     ApprovalRequested,
+    ProcessEnded,
     ProcessStarted,
 )
 from audit.egress_event import EgressClosed, EgressOpened, EgressRequested
@@ -45,6 +46,7 @@ __all__ = [
     "ModelAnswered",
     "ModelAsked",
     "ModelFailed",
+    "ProcessEnded",
     "ProcessStarted",
     "SafetyNoted",
     "SandboxAttested",
@@ -70,6 +72,7 @@ SESSION_EVENTS: tuple[type[Event], ...] = (
     SafetyNoted,
     ActionIntended,
     ProcessStarted,
+    ProcessEnded,
     ActionOutput,
     ActionFinished,
     MessageAdded,

@@ -134,6 +134,7 @@ _TOLD: dict[str, Callable[[Body], str]] = {
     "action.intended": _action,
     "process.started": _action,
     "action.finished": _finished,
+    "process.ended": _finished,
     "action.output": lambda body: f"{body.get('stream')}, {_size(body, 'content')}",
     "approval.answered": lambda body: f"{body.get('answer')} by {body.get('by')} via {body.get('via')}",
     "egress.opened": lambda body: f"{body.get('scheme')}://{body.get('host')}:{body.get('port')}",

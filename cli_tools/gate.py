@@ -79,7 +79,7 @@ class Gate:
         self._delegation = delegation
         self._calls: Counter[str] = Counter()
         self._earlier = EarlierOutput()
-        self._jobs = Jobs()
+        self._jobs = Jobs(record.program_ended)
         self._programs: set[str] = set()
         self._pages = isinstance(decide(policy, facts, _OUTPUT_LAST), Allowed)
 

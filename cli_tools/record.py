@@ -12,6 +12,7 @@ from audit.fields import Reason as WrittenReason
 from audit.fields import Rule as WrittenRule
 from cli_tools.action import Action, LineProposal, Proposal, ToolProposal, WordsProposal
 from cli_tools.command import MAXIMUM_WORDS
+from cli_tools.run.ends import end_of
 from policies.request import Allowed, Decision, Denied, NeedsApproval, Reason
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cli_tools.command import FileTouched, Outcome
     from cli_tools.errors import ActionError
     from cli_tools.observation import Observation
+    from cli_tools.run.jobs import Job
     from sandbox.errors import OperationError
 
 _SHOWN_CHARACTERS: Final = 2000
@@ -114,10 +116,25 @@ class Record:
         folder = str(action.parameters.get("cwd") or ".")
         await self._journal.record_lazily(event.ProcessStarted(action=number, argv=argv, folder=folder))
 
+    async def program_ended(self, job: Job) -> None:
+        """Write down how a program in the background came out."""
+        if job.result is not None and job.result.timed_out:
+            bound, elapsed = int(job.allowed_seconds * 1000), int(job.seconds * 1000)
+            await self._limit(job.action, "action.time", bound=bound, observed=elapsed, unit="ms")
+        if job.result is not None and (dropped := job.result.truncated_bytes):
+            kept = job.total_bytes
+            await self._limit(job.action, "action.output", bound=kept, observed=kept + dropped, unit="bytes")
+        await self._journal.record(end_of(job))
+
     async def calls_spent(self, number: str, command: str, *, bound: int, observed: int) -> None:
         """Write down that a command has been called as often as the policy lets it be."""
         limit = f"calls of {command}"
         await self._limit(number, limit, bound=bound, observed=observed, unit="calls")
+
+    async def words_spent(self, *, bound: int, observed: int) -> None:
+        """Write down that programs have called commands with as many words as they may."""
+        limit = "words of commands by programs"
+        await self._limit("", limit, bound=bound, observed=observed, unit="bytes")
 
     async def answer(self, number: str, decision: Allowed | Denied) -> None:
         """Write down that an action which needed a person was not allowed after all."""

@@ -72,6 +72,7 @@ class Stubs:
         """What stands on PATH inside."""
         self._left = MOST_CALLS
         self._words_left = MOST_WORDS_BYTES
+        self._words_told = False
         self._starting = 0
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
         self._reading = asyncio.Semaphore(MOST_READING)
@@ -97,7 +98,7 @@ class Stubs:
                 call = await caller.call()
             if call.words[0] in _NOT_ON_PATH:
                 raise UsageError("usage", f"`{call.words[0]}` is no command for programs")
-            self._count_words(call.words)
+            await self._count_words(call.words)
             if not self._takes_input(call.words):
                 return await self._done(call, None, caller)
             async with self._reading:
@@ -117,9 +118,13 @@ class Stubs:
         proposal = WordsProposal(words=call.words, body=body or None)
         return await _while_wanted(self._acted(proposal, call.parent), caller)
 
-    def _count_words(self, words: tuple[str, ...]) -> None:
+    async def _count_words(self, words: tuple[str, ...]) -> None:
         size = sum(len(word.encode("utf-8", "surrogateescape")) + 1 for word in words)
         if size > self._words_left:
+            if not self._words_told:
+                self._words_told = True
+                observed = MOST_WORDS_BYTES - self._words_left + size
+                await self._record.words_spent(bound=MOST_WORDS_BYTES, observed=observed)
             why = f"the programs of this session have called commands with {MOST_WORDS_BYTES} bytes of words"
             raise ActionError("budget", why, hint="what is long belongs on standard input")
         self._words_left -= size

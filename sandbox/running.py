@@ -90,6 +90,12 @@ class Running:
         self._stream: Stream | None = None
         self._is_stopped = False
 
+    @property
+    def allowed_seconds(self) -> float:
+        """Return the seconds until it is ended."""
+        seconds = self._arguments["timeout_seconds"]
+        return float(seconds) if isinstance(seconds, int | float) else 0.0
+
     async def to_its_end(self) -> CallResult:
         """Start it and wait for it.
 

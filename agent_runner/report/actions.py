@@ -78,6 +78,18 @@ class Actions:
             Words(label=f"started in {started.folder}", words=self._bodies.words(started.argv))
         )
 
+    def ended(self, moment: Moment, ended: event.ProcessEnded) -> None:
+        """Take in how a program in the background came out."""
+        found = self._of(moment, ended.action)
+        code = "" if ended.exit_code is None else f", exit code {ended.exit_code}"
+        dropped = f", {size(ended.truncated_bytes)} dropped" if ended.truncated_bytes else ""
+        told = (
+            f"{ended.outcome.replace('_', ' ')}{code} after {duration(ended.duration_ms)}, "
+            f"{size(ended.output_bytes)} of output{dropped}"
+        )
+        detail = f"\n{ended.detail}" if ended.detail else ""
+        found.parts.append(Prose(label="the program in the background", text=told + detail))
+
     def output(self, moment: Moment, output: event.ActionOutput) -> None:
         """Take in a piece of output."""
         found = self._of(moment, output.action)

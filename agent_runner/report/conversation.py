@@ -54,6 +54,8 @@ class Conversation:
                 self._actions.intended(moment, happened)
             case event.ProcessStarted():
                 self._actions.started(moment, happened)
+            case event.ProcessEnded():
+                self._actions.ended(moment, happened)
             case event.ActionOutput():
                 self._actions.output(moment, happened)
             case event.ApprovalRequested():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from cli_tools.errors import ActionError
@@ -11,7 +12,7 @@ from sandbox.errors import OperationFailedError, SandboxError, SandboxLostError
 from sandbox.running import ProcessResult, process_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable
 
     from sandbox.link_call import Consumer
     from sandbox.running import Running
@@ -25,22 +26,32 @@ START_SECONDS: Final = 0.2
 """How long a start is watched, so that a program that is not there is told at once."""
 STOP_SECONDS: Final = 15.0
 
+Told = Callable[["Job"], "Awaitable[None]"]
+
 
 class Job:
     """One program in the background.
 
     Args:
         number: Its number in the session, from 1.
+        action: The action that starts it.
         argv: What it is.
+        told: Told once of its end, or that it had not ended when the session did.
         monotonic: A clock in seconds.
     """
 
-    def __init__(self, number: int, argv: tuple[str, ...], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, number: int, action: str, argv: tuple[str, ...], told: Told, monotonic: Callable[[], float]
+    ) -> None:
         self.number = number
+        self.action = action
         self.argv = argv
+        self.allowed_seconds = 0.0
+        """Until it is ended; 0 before it was started."""
         self.result: ProcessResult | None = None
         self.error: SandboxError | None = None
         self.was_stopped = False
+        self._told: Told | None = told
         self._kept = bytearray()
         self._dropped = 0
         self._monotonic = monotonic
@@ -52,7 +63,10 @@ class Job:
     def start(self, running: Running) -> None:
         """Start the program."""
         self._running = running
+        self.allowed_seconds = running.allowed_seconds
         self._task = asyncio.create_task(self._to_its_end(running))
+        # A ledger that cannot be written fails the session's next entry; nobody waits for this one.
+        self._task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     @property
     def is_running(self) -> bool:
@@ -106,16 +120,25 @@ class Job:
             self.error = error
         finally:
             self._ended = self._monotonic()
+            await self.tell()
+
+    async def tell(self) -> None:
+        """Tell of it as it is, once in its life."""
+        told, self._told = self._told, None
+        if told is not None:
+            await told(self)
 
 
 class Jobs:
     """The jobs of one session.
 
     Args:
+        told: Told of each one's end.
         monotonic: A clock in seconds.
     """
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, told: Told, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._told = told
         self._monotonic = monotonic
         self._jobs: dict[int, Job] = {}
         self._last = 0
@@ -144,10 +167,11 @@ class Jobs:
             raise ActionError("not-found", f"no job {number} runs or ran", hint=f"there are: {known}")
         return job
 
-    async def start(self, argv: tuple[str, ...], running: Callable[[Consumer], Running]) -> Job:
+    async def start(self, action: str, argv: tuple[str, ...], running: Callable[[Consumer], Running]) -> Job:
         """Start a program, and return once it runs.
 
         Args:
+            action: The action that starts it.
             argv: What it is.
             running: Makes it ready to run, given who takes its output.
 
@@ -160,7 +184,7 @@ class Jobs:
             )
         # INVARIANT: counted and numbered before anything is waited for, so that starts at once neither
         # are more than may run nor share a number, and `stop_all` finds each.
-        job = Job(self._last + 1, argv, self._monotonic)
+        job = Job(self._last + 1, action, argv, self._told, self._monotonic)
         job.start(running(job.take))
         self._last = job.number
         self._jobs[job.number] = job
@@ -178,8 +202,10 @@ class Jobs:
         return job
 
     async def stop_all(self) -> None:
-        """End those that run, with everything that they started."""
+        """End those that run, with everything that they started, and have the end of each told."""
         await asyncio.gather(*(job.stop() for job in self._jobs.values()))
+        for job in self._jobs.values():
+            await job.tell()
 
     def _forget(self) -> None:
         ended = [known.number for known in self.all if not known.is_running]

@@ -67,6 +67,7 @@ async def run_program(  # noqa: PLR0913 - one for each option
     if surroundings.jobs is None:
         raise ActionError("busy", "nothing can run in the background here")
     job = await surroundings.jobs.start(
+        surroundings.action,
         argv,
         lambda take: surroundings.sandbox.running(
             argv,

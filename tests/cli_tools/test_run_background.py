@@ -169,7 +169,7 @@ async def test_a_program_whose_caller_goes_while_it_starts_is_ended_and_the_next
         kept, sandbox = door.gate._jobs, door.sandbox
         monkeypatch.setattr(jobs, "START_SECONDS", 60.0)
         argv = ("sleep", "300")
-        starting = asyncio.create_task(kept.start(argv, lambda take: sandbox.running(argv, take=take)))
+        starting = asyncio.create_task(kept.start("x/1", argv, lambda take: sandbox.running(argv, take=take)))
         for _ in range(turns + 1):
             await asyncio.sleep(0.001 if turns > 3 else 0)
         starting.cancel()

@@ -361,12 +361,16 @@ async def test_the_words_of_all_calls_are_bounded_and_those_within_are_served(
     async with calling(place) as door:
         long = "x" * 1500
         seen = await script(
-            door, f"for n in 1 2 3; do files stat {long} 2>&1; echo $?; done; files stat bin >&2"
+            door, f"for n in 1 2 3 4; do files stat {long} 2>&1; echo $?; done; files stat bin >&2"
         )
+        limits = door.entries("limit.hit")
 
-    assert [line for line in seen.text.splitlines() if line.isdigit()] == ["101", "101", "105"]
+    assert [line for line in seen.text.splitlines() if line.isdigit()] == ["101", "101", "105", "105"]
     assert "the programs of this session have called commands with 4000 bytes of words" in seen.text
     assert seen.exit_code == 0
+    (limit,) = limits
+    assert (limit["limit"], limit["unit"]) == ("words of commands by programs", "bytes")
+    assert (limit["bound"], limit["observed"]) == (4000, 4536)
 
 
 async def test_programs_have_one_question_open_and_are_not_asked_for_after_too_many_refusals(
