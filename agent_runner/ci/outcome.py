@@ -46,8 +46,19 @@ class TaskResult:
     """What came of one task."""
 
     name: str
+    """The case's: the task's, with what its matrix and repetition add."""
     origin: str
     """The task file as it was named."""
+    task: str = ""
+    """The name in the task file; cases that share it and `variant` are repetitions of each other."""
+    variant: str = ""
+    """What of the task's matrix this is, as in `small.strict.seed-1`; empty where there is none."""
+    seed: int | None = None
+    """The model's seed; None where the task names none."""
+    attempts: int = 1
+    """How often it was tried; more than once only after failures that another try may mend."""
+    departure: str = ""
+    """Where a replay was no longer the recorded session: turn, action, expected, got; lines, escaped."""
     policy: str
     """The policy's name."""
     grant: str
@@ -71,6 +82,8 @@ class TaskResult:
     denials: int = 0
     tokens: int = 0
     """In and out."""
+    cost_micros: int = 0
+    """Millionths of a US dollar, by the operator's price; 0 where there is none."""
     changes: int = 0
     """Changed paths that wait for a review."""
     seconds: float = 0.0

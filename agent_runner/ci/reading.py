@@ -57,11 +57,20 @@ class Task:
     """As `choose_backend` takes it."""
     closure: ReadClosure
     """Everything that its meaning rests on: what is trusted is what runs."""
+    policies: tuple[tuple[str, Policy], ...]
+    """What it may run under, as its matrix names them; one where there is no matrix."""
+    variant: str = ""
+    """Which case of its matrix it is; empty where there is none."""
+    seed: int | None = None
+    """The model's; None where the task names none."""
+    repetition: int = 0
+    """Counted from 1; 0 where it runs once."""
 
     @property
     def name(self) -> str:
-        """Return what people call it."""
-        return self.file.name
+        """Return what people call it: the file's name, and what makes it this case."""
+        repetition = f"run-{self.repetition}" if self.repetition else ""
+        return ".".join(filter(None, (self.file.name, self.variant, repetition)))
 
 
 def tasks_meant(references: Sequence[str]) -> list[Path]:
@@ -109,26 +118,44 @@ def read_task(path: Path) -> Task:
     text = read_owned_file(path, what="task")
     file = parse_task(text, origin=str(path))
     folder = resolved(path).parent
-    own = _closure(file.policy, folder)
-    checking = _closure(file.checks.policy, folder) if file.checks.policy else own
-    _require_sense(str(path), file, own.policy, checking.policy)
+    policies = {name: _closure(name, folder) for name in _policies(str(path), file)}
+    own = policies[file.policy]
+    checking = _closure(file.checks.policy, folder) if file.checks.policy else None
+    for each in policies.values():
+        _require_sense(str(path), file, each.policy, (checking or each).policy)
     source = SourceText(str(resolved(path)), text)
-    others: set[Member] = {member_of(source), *own.members.members, *checking.members.members}
+    named = [*policies.values(), *([checking] if checking else [])]
+    others: set[Member] = {member_of(source), *(one for each in named for one in each.members.members)}
     closure = ReadClosure(
         policy=own.policy,
         origin=source.origin,
         members=closure_of(own.policy, others=others),
-        texts=tuple(dict.fromkeys((source, *own.texts, *checking.texts))),
+        texts=tuple(dict.fromkeys((source, *(one for each in named for one in each.texts)))),
     )
     return Task(
         file=file,
         origin=str(path),
         policy=own.policy,
-        check_policy=checking.policy if file.checks.commands else None,
+        check_policy=(checking or own).policy if file.checks.commands else None,
         workspace=folder / file.workspace if file.workspace else None,
-        model=_model(file.model, folder),
+        model=model_meant(file.model, folder),
         closure=closure,
+        policies=tuple((name, each.policy) for name, each in policies.items()),
     )
+
+
+def _policies(origin: str, file: TaskFile) -> tuple[str, ...]:
+    """Return the policies that are named, the task's own among them; its model is held to the same."""
+    for key, own, named in (
+        ("policy", file.policy, file.matrix.policies),
+        ("model", file.model, file.matrix.models),
+    ):
+        if own is not None and named and own not in named:
+            raise InvalidInputError(
+                f"task `{origin}`: `{key}` {quoted(own)} is none of its matrix, so it would be ignored",
+                hint="add it to the matrix, or name one of those",
+            )
+    return file.matrix.policies or (file.policy,)
 
 
 def parse_task(text: str, *, origin: str) -> TaskFile:
@@ -157,7 +184,8 @@ def _closure(reference: str, folder: Path) -> ReadClosure:
     return ReadClosure(policy, known.origin, members, (known, *declared))
 
 
-def _model(model: str | None, folder: Path) -> str | None:
+def model_meant(model: str | None, folder: Path) -> str | None:
+    """Return a model as `choose_backend` takes it; a script lies relative to the task's folder."""
     if model is not None and model.startswith(SCRIPTED):
         return f"{SCRIPTED}{folder / model.removeprefix(SCRIPTED)}"
     return model

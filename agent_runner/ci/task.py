@@ -28,6 +28,10 @@ LONGEST_CHECK: Final = 3600
 """Seconds; the longest that one command of an agent's may take, too."""
 MOST_CHECKS: Final = 50
 MOST_WORDS: Final = 200
+MOST_VALUES: Final = 20
+MOST_RETRIES: Final = 5
+LARGEST_SEED: Final = 2**31 - 1
+"""What every server takes that takes a seed at all."""
 LONGEST_PROMPT: Final = 32_000
 """Characters."""
 
@@ -121,6 +125,46 @@ class Checks(Block):
     no_egress: bool = Field(default=False, description="whether nothing may have crossed the egress gate")
 
 
+def _seed(count: Count) -> Count:
+    if count > LARGEST_SEED:
+        raise BadValueError(f"a seed is at most {LARGEST_SEED}, not `{count.text}`")
+    return count
+
+
+def _retries(count: Count) -> Count:
+    if count > MOST_RETRIES:
+        raise BadValueError(f"a task is tried again at most {MOST_RETRIES} times, not `{count.text}`")
+    return count
+
+
+def _different(values: tuple[object, ...]) -> tuple[object, ...]:
+    if len(set(values)) < len(values):
+        raise BadValueError("the list names something twice")
+    return values
+
+
+class Matrix(Block):
+    """What the task is run with, each with each: a case for every combination."""
+
+    models: Annotated[tuple[str, ...], AfterValidator(_different)] = Field(
+        default=(),
+        description="as `model` names them; `model` is one of them",
+        max_length=MOST_VALUES,
+    )
+    policies: Annotated[tuple[str, ...], AfterValidator(_different)] = Field(
+        default=(),
+        description="as `policy` names them; `policy` is one of them",
+        max_length=MOST_VALUES,
+    )
+    seeds: Annotated[tuple[Annotated[CountField, AfterValidator(_seed)], ...], AfterValidator(_different)] = (
+        Field(
+            default=(),
+            description="for models of the backend `openai`",
+            max_length=MOST_VALUES,
+        )
+    )
+
+
 class TaskFile(Block):
     """A task of an agent's, as it is written."""
 
@@ -148,6 +192,11 @@ class TaskFile(Block):
         description="a model of the operator's configuration, or scripted:FILE; absent is its `default`",
         min_length=1,
         max_length=1000,
+    )
+    matrix: Matrix = Field(default=Matrix(), description="what it is run with, each with each")
+    retries: Annotated[CountField, AfterValidator(_retries)] = Field(
+        default=Count(0),
+        description=f"how often it is tried again after a failure, at most {MOST_RETRIES}",
     )
     tags: tuple[NameField, ...] = Field(default=(), description="words by which `--filter` finds it")
     checks: Checks = Field(default=Checks(), description="what has to hold afterwards")

@@ -43,7 +43,10 @@ def test_a_task_is_read_with_what_it_names(project: Project) -> None:
     ("more", "line", "said"),
     [
         ("promt: x\n", 7, "key `promt` is not known; hint: did you mean `prompt`?"),
-        ("matrix: {models: [a]}\n", 7, "key `matrix` is not known"),
+        ("matrix: {model: [a]}\n", 7, "key `model` is not known in `matrix`"),
+        ("matrix: {models: [a, a]}\n", 7, "the list names something twice"),
+        ("matrix: {seeds: [2147483648]}\n", 7, "a seed is at most 2147483647"),
+        ("retries: 6\n", 7, "a task is tried again at most 5 times"),
         (
             "checks: {comands: []}\n",
             7,
