@@ -111,6 +111,20 @@ def read_past(state: Path, session: str) -> Past:
     return fold.past()
 
 
+def read_conversation(state: Path, session: str) -> tuple[Message, ...]:
+    """Return everything that was said in a session, each entry verified on the way; nothing is shortened.
+
+    Raises:
+        audit.errors.BrokenLedgerError: When the log does not hold, or a body was withheld.
+    """
+    reader = SessionReader(state, session)
+    fold = _Fold(reader)
+    for entry, happened in reader.events():
+        if not isinstance(happened, event.TranscriptCompacted):
+            fold.take(entry, happened)
+    return tuple(fold.messages)
+
+
 @dataclass
 class _Fold:
     reader: SessionReader

@@ -45,7 +45,7 @@ class ConversationDepartedError(BackendError):
         super().__init__(
             f"message {place} is not what session `{session}` recorded",
             hint="a replay answers only the same conversation; ask a model where it has to differ",
-            detail=_difference(recorded, found),
+            detail=difference(recorded, found),
         )
         self.session = session
         self.place = place
@@ -173,7 +173,7 @@ def _call(proposal: object) -> str:
     return str(proposal)
 
 
-def _difference(recorded: str, found: str) -> str:
+def difference(recorded: str, found: str) -> str:
     """Return the lines that differ, each escaped; a session's text is nobody's to trust."""
     lines = list(
         difflib.unified_diff(recorded.splitlines(), found.splitlines(), "recorded", "now", lineterm="", n=1)
