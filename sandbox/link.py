@@ -145,12 +145,16 @@ class Link:
         return greeted.facts
 
     @contextlib.asynccontextmanager
-    async def open(self, operation: str, arguments: Object) -> AsyncIterator[Stream]:
+    async def open(
+        self, operation: str, arguments: Object, *, whole_body: bytes | None = None
+    ) -> AsyncIterator[Stream]:
         """Start an operation; leaving the block before it has answered cancels it.
 
         Args:
             operation: one of those in docs/architecture.md.
             arguments: its arguments.
+            whole_body: all that it is fed, where that fits into the first credit: it goes with the opening,
+                in one write. None for a body that the stream is given piece by piece.
 
         Raises:
             SandboxLostError: when the link is lost.
@@ -166,6 +170,10 @@ class Link:
             raise OperationFailedError(operation, "arguments", str(error)) from error
         stream = Stream(self, number, operation)
         self._streams[number] = stream
+        if whole_body:
+            data += self.state.body(number, whole_body)
+        if whole_body is not None:
+            data += self.state.end(number)
         self.write(data)
         try:
             yield stream
@@ -197,9 +205,14 @@ class Link:
             AnswerTooLargeError: when there was more than `limit_bytes`.
             SandboxLostError: when the link is lost.
         """
-        async with self.open(operation, arguments) as stream:
+        whole = body if isinstance(body, bytes) and len(body) <= frames.INITIAL_CREDIT_BYTES else None
+        async with self.open(operation, arguments, whole_body=whole) as stream:
             return await carry_out(
-                stream, body=body, on_body=on_body, on_errors=on_errors, limit_bytes=limit_bytes
+                stream,
+                body=body if whole is None else None,
+                on_body=on_body,
+                on_errors=on_errors,
+                limit_bytes=limit_bytes,
             )
 
     def accept(self, relay: Relay, *, operation: str = frames.CONNECT) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sandbox.errors import AnswerTooLargeError, GuestProtocolError
-from sandbox.guest import frames
 from sandbox.link_events import BodyReceived
 
 if TYPE_CHECKING:
@@ -53,13 +52,13 @@ class CallResult:
 async def carry_out(
     stream: Stream,
     *,
-    body: bytes | AsyncIterator[bytes],
+    body: bytes | AsyncIterator[bytes] | None,
     on_body: Consumer | None,
     on_errors: Consumer | None,
     limit_bytes: int,
 ) -> CallResult:
-    """Do what `Link.call` says, on a stream that was just opened."""
-    feeder = _feed(stream, body)
+    """Do what `Link.call` says, on a stream that was just opened; with no body where that went along."""
+    feeder = None if body is None else _feed(stream, body)
     try:
         kept_body, kept_errors = await _collect(stream, on_body, on_errors, limit_bytes)
         return CallResult(result=await stream.result(), body=kept_body, errors=kept_errors)
@@ -68,11 +67,8 @@ async def carry_out(
             await _stop(feeder)
 
 
-def _feed(stream: Stream, body: bytes | AsyncIterator[bytes]) -> asyncio.Task[None] | None:
-    """Send the body; in a task of its own when it does not fit into the first credit."""
-    if isinstance(body, bytes) and len(body) <= frames.INITIAL_CREDIT_BYTES:
-        stream.send_first(body)
-        return None
+def _feed(stream: Stream, body: bytes | AsyncIterator[bytes]) -> asyncio.Task[None]:
+    """Send the body in a task of its own: it may have to wait for credit."""
     feeder = asyncio.create_task(_send_all(stream, body))
     feeder.add_done_callback(
         lambda done: None if done.cancelled() or not done.exception() else stream.cancel()

@@ -78,12 +78,6 @@ class Stream:
             view = view[count:]
             await self._link.drain()
 
-    def send_first(self, data: bytes) -> None:
-        """Send a body that fits into the first credit, and its end, at once."""
-        if data:
-            self._link.write(self._link.state.body(self.number, data))
-        self.end()
-
     def end(self) -> None:
         """Say that no more body bytes follow."""
         self._link.write(self._link.state.end(self.number))

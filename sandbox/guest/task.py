@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .objects import Object
 
 CHUNK_BYTES = 64 * 1024
+_HELD_BYTES = 16 * 1024
 _DESCRIPTORS = 3
 _CLOSE_ON_EXEC = 0x40000000  # MSG_CMSG_CLOEXEC, linux/socket.h: no name in Python
 _ANCILLARY_BYTES = _socket.CMSG_SPACE(_DESCRIPTORS * 4)
@@ -29,6 +30,7 @@ class Channel:
         self._wire = wire
         self._decoder = Decoder()
         self._waiting: list[Frame] = []
+        self._held = b""
         self.descriptors: list[int] = []
 
     def fileno(self) -> int:
@@ -58,9 +60,14 @@ class Channel:
             self._waiting = self._decoder.feed(data)
         return self._waiting.pop(0)
 
-    def send(self, kind: int, stream: int, payload: bytes = b"") -> None:
-        """Send one frame, whole."""
-        data = memoryview(frames.encode(kind, stream, payload))
+    def send(self, kind: int, stream: int, payload: bytes = b"", *, soon: bool = False) -> None:
+        """Send one frame, whole; one that another follows `soon` may wait for that one."""
+        encoded = self._held + frames.encode(kind, stream, payload)
+        if soon and len(encoded) <= _HELD_BYTES:
+            self._held = encoded
+            return
+        self._held = b""
+        data = memoryview(encoded)
         while data:
             data = data[self._wire.send(data) :]
 
@@ -88,7 +95,7 @@ class Task:
     def send_body(self, data: bytes) -> None:
         """Send part of the result's body, at most `CHUNK_BYTES`."""
         if data:
-            self.channel.send(frames.BODY, self.stream, data)
+            self.channel.send(frames.BODY, self.stream, data, soon=True)
 
     def receive_body(self) -> bytes:
         """Return the next part of the request's body; empty when it has ended.
