@@ -4,28 +4,23 @@ For reading, not judging: what is handed on is to be read strictly by whoever ta
 """
 
 from binascii import hexlify
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice, repeat
 
 import orjson
 
 from audit.chain import Chain
-from audit.note import Checkpoint, VerifierKey
+from audit.errors import AuditError
+from audit.note import Checkpoint, VerifierKey, open_note, unverified_checkpoint
+from audit.sift import could_hold, types_of
 from audit.spelling import ACTING
 from audit.walk import BEHIND_THE_END, Bound, BrokenWalkError, Walk
 
 Seen = tuple[int, bytes, bytes]
 """A line that was seen to follow: its place, the line, its leaf."""
 _AT_ONCE = 512
-_LONGEST_MOVED = 1024  # bytes of a line whose body was moved out: it holds a commitment and no more
-_TYPE = b'"type":"'
-_TYPE_BEHIND, _TYPE_BEFORE = 100, 180  # where a line that a writer wrote says its type
 _MARKERS = (b'"type":"log.', b'"type":"session.recovered')
-_BANG = ord("!")
-_IS_MARKED = b'{"!":'
-_IS_MOVED_OUT = b'"body":{"overflow":{'
 _BEGINNING = b'{"seq":%d,"prev":"%b",'
 
 
@@ -51,8 +46,9 @@ class Standing:
 class Skim(Walk):
     """A walk for reading, not judging: the chain and every seal, but neither the tree nor the spelling.
 
-    A seal signs the leaf of the last line, and that leaf stands for everything before it; what is handed on
-    is to be read strictly by whoever takes it.
+    A seal signs the leaf of the last line, and that leaf stands for everything before it, earlier seals and
+    their signatures too: of a row of lines it is enough to check the last signature of each epoch. Where
+    anything is amiss, the row is taken again with each in its turn.
 
     Args:
         bound: What is known from outside.
@@ -66,6 +62,8 @@ class Skim(Walk):
         self.size = chain.size
         self._heads = heads
         self._head = chain.head
+        self._each = False
+        self._unopened = ""
 
     def standing(self) -> Standing:
         """Return where the skim stands."""
@@ -88,7 +86,8 @@ class Skim(Walk):
 
         Args:
             lines: Raw lines.
-            wanted: Pieces of bytes that a line must hold to be of interest, unless it holds a mark.
+            wanted: Pieces of bytes, none with a newline, that a line must hold to be of interest, unless it
+                keeps text otherwise.
             kind: How the line's type is spelled, where only one is of interest.
 
         Raises:
@@ -98,40 +97,65 @@ class Skim(Walk):
             yield from self._skim(lines[start : start + _AT_ONCE], wanted, kind)
 
     def _skim(self, lines: Sequence[bytes], wanted: Sequence[bytes], kind: bytes) -> Iterator[Seen]:
-        """Take a row of lines: hashed all at once, looked at one by one where there is something to do."""
-        first, leaves = self.size, [sha256(b"\x00" + line).digest() for line in lines]
-        before, types = [self._head, *leaves], _types_of(lines)
-        seen = zip(range(first, first + len(lines)), lines, leaves, types, strict=True)
-        done = 0
+        """Take a row of lines, then yield what is wanted of those that hold."""
+        leaves, types = [sha256(b"\x00" + line).digest() for line in lines], types_of(lines)
+        first, problem = self.size, self._problem(lines, leaves, types)
+        for place in could_hold(lines[: self.size - first], types[: self.size - first], wanted, kind):
+            yield first + place, lines[place], leaves[place]
+        if problem is not None:
+            raise problem
+
+    def _problem(
+        self, lines: Sequence[bytes], leaves: Sequence[bytes], types: Sequence[bytes]
+    ) -> BrokenWalkError | None:
+        """Take a row of lines, as far as they hold; return why they do not any further."""
+        standing, vkey = self.standing(), self._vkey
+        try:
+            self._take_row(lines, leaves, types)
+            self._open_last()
+        except BrokenWalkError:
+            self.go_on_from(standing)
+            self._vkey, self._unopened, self._each = vkey, "", True
+        else:
+            return None
+        try:
+            self._take_row(lines, leaves, types)
+        except BrokenWalkError as error:
+            return error
+        finally:
+            self._each = False
+        return None
+
+    def _take_row(self, lines: Sequence[bytes], leaves: Sequence[bytes], types: Sequence[bytes]) -> None:
+        """Take lines whose leaves are known, one by one only where there is something to do."""
+        first, before = self.size, [self._head, *leaves]
         for stop in self._stops(lines, before, types):
-            yield from _wanted(islice(seen, stop - done), wanted, kind)
-            self.size, self._head, done = first + stop, before[stop], stop
+            self.size, self._head = first + stop, before[stop]
             self._take(lines[stop], leaves[stop], types[stop])
-        yield from _wanted(seen, wanted, kind)
         self.size, self._head = first + len(lines), before[-1]
 
-    def _stops(self, lines: Sequence[bytes], before: Sequence[bytes], types: Sequence[int]) -> list[int]:
+    def _stops(self, lines: Sequence[bytes], before: Sequence[bytes], types: Sequence[bytes]) -> list[int]:
         """Return the places in a row where a line does not follow, is a marker, or is the host's to know."""
-        first, heads, last = self.size, self._heads, self.bound.last_size()
+        first, last = self.size, self.bound.last_size()
         numbers = range(first, first + len(lines))
-        beginnings = map(_BEGINNING.__mod__, zip(numbers, map(hexlify, before), strict=False))
-        follow = list(map(bytes.startswith, lines, beginnings))
-        marks = map(bytes.startswith, lines, repeat(_MARKERS), types)
-        found = {place for place, is_marker in enumerate(marks) if is_marker}
-        found.update(seq - first for seq in numbers if seq + 1 in heads)
+        heads = hexlify(b"".join(before[:-1]), b",", len(self._head)).split(b",")
+        follow = list(map(bytes.startswith, lines, map(_BEGINNING.__mod__, zip(numbers, heads, strict=True))))
+        markers = {kind for kind in set(types) if kind.startswith(_MARKERS)}
+        found = {place for place, kind in enumerate(types) if kind in markers}
+        found.update(seq - first for seq in numbers if seq + 1 in self._heads)
         found.update(range(max(0, last - first), len(lines)))
         if not all(follow):
             found.add(follow.index(False))
         return sorted(found)
 
-    def _take(self, line: bytes, leaf: bytes, type_at: int) -> None:
+    def _take(self, line: bytes, leaf: bytes, kind: bytes) -> None:
         """Take one line, held against everything."""
         seq = self.size
         if seq >= self.bound.last_size():
             raise BrokenWalkError(seq, seq, BEHIND_THE_END)
         if not line.startswith(_BEGINNING % (seq, hexlify(self._head))):
             raise self._unlinked(line, seq)
-        if line.startswith(_MARKERS, type_at):
+        if kind.startswith(_MARKERS):
             self._take_marker(line, seq)
         self.size, self._head = seq + 1, leaf
         if self.size in self._heads:
@@ -148,6 +172,39 @@ class Skim(Walk):
         if kind in ACTING:
             self._take_special(kind, fields.get("body"), seq)
 
+    def _begin_epoch(self, session: str, epoch: int, vkey: str, seq: int) -> None:
+        self._open_last()
+        super()._begin_epoch(session, epoch, vkey, seq)
+
+    def _take_seal(self, epoch: int, note: str, seq: int) -> None:
+        if self._each or epoch != self.epoch or not self._says_so(note, seq):
+            super()._take_seal(epoch, note, seq)
+        else:
+            self.sealed_size, self._unopened = seq + 1, note
+
+    def _says_so(self, note: str, seq: int) -> bool:
+        """Tell whether a seal is of what stands before it, whoever signed it."""
+        try:
+            return self._is_signed(unverified_checkpoint(note), seq)
+        except AuditError:
+            return False
+
+    def _open_last(self) -> None:
+        """Check the last signature that waits to be.
+
+        Raises:
+            BrokenWalkError: When it is not the epoch's key's.
+        """
+        if not self._unopened:
+            return
+        if self._vkey is None:
+            raise BrokenWalkError(self.size, self.size, "no key is known")
+        try:
+            open_note(self._unopened, self._vkey)
+        except AuditError as error:
+            raise BrokenWalkError(self.size, self.size, str(error)) from error
+        self._unopened = ""
+
     def _is_signed(self, found: Checkpoint, seq: int) -> bool:
         claimed = (found.origin, found.size, found.extension("head"))
         return claimed == (self.bound.origin, seq, self._head.hex())
@@ -155,35 +212,4 @@ class Skim(Walk):
 
 def marker_in(line: bytes) -> bytes | None:
     """Return a line that is a seal, or begins an epoch; None for any other."""
-    return line if line.startswith(_MARKERS, _types_of([line])[0]) else None
-
-
-def _types_of(lines: Sequence[bytes]) -> list[int]:
-    """Return where each line says its type.
-
-    No time of ours has so many digits that it is not where it is first looked for; whoever wrote such a line
-    hides nothing by it.
-    """
-    found = [line.find(_TYPE, _TYPE_BEHIND, _TYPE_BEFORE) for line in lines]
-    if -1 in found:
-        return [line.find(_TYPE) if place < 0 else place for line, place in zip(lines, found, strict=True)]
-    return found
-
-
-def _wanted(
-    lines: Iterable[tuple[int, bytes, bytes, int]], wanted: Sequence[bytes], kind: bytes
-) -> Iterator[Seen]:
-    """Yield the lines of a type that could hold every wanted piece."""
-    for seq, line, leaf, type_at in lines:
-        if line.startswith(kind, type_at) and _may_hold(line, wanted):
-            yield seq, line, leaf
-
-
-def _may_hold(line: bytes, wanted: Sequence[bytes]) -> bool:
-    """Tell whether a line holds every piece, or keeps text where a piece of bytes does not find it."""
-    for piece in wanted:
-        if piece not in line:
-            if _BANG in line and _IS_MARKED in line:  # most lines have none: one character is found fastest
-                return True
-            return len(line) <= _LONGEST_MOVED and line.endswith(b"}}}") and _IS_MOVED_OUT in line
-    return True
+    return line if types_of([line])[0].startswith(_MARKERS) else None
