@@ -1,94 +1,166 @@
-"""Run tasks beside each other, as many at once as the machine holds, and end all of them in order."""
+"""Run cases beside each other, as many at once as the machine holds, and end all of them in order."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.ci.one import failed, run_task, skipped
+from agent_runner.ci.handing import Order, read_result, write_result
+from agent_runner.ci.one import failed, faults_of, skipped
+from agent_runner.ci.outcome import FAILED, INTERRUPTED, LEDGER
+from agent_runner.ci.process import run_process, tidied
+from agent_runner.ids import new_session_id
+from audit.errors import AuditError
+from audit.state import StateFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
-    from agent_runner.ci.one import Bench
     from agent_runner.ci.outcome import TaskResult
+    from agent_runner.ci.plan import Begun
+    from agent_runner.ci.process import Ended
     from agent_runner.ci.reading import Task
+    from agent_runner.ci.telling import Onlooker
 
 _MEMORY: Final = Path("/proc/meminfo")
+RUNNER_BYTES: Final = 96 * 1024 * 1024
+"""What the process of a task takes beside its sandbox: about 75 MB, measured while it renders a report."""
+_FINAL: Final = frozenset({0, 2, 3, LEDGER, INTERRUPTED})
+"""Exit codes after which another try would come to the same, or must not be made."""
 
 
-async def run_tasks(
-    tasks: Sequence[Task],
-    bench: Bench,
-    *,
-    jobs: int,
-    fail_fast: bool,
-    ended: Callable[[TaskResult], Awaitable[TaskResult]],
-) -> tuple[TaskResult, ...]:
-    """Run tasks; when this is cancelled, those that run are closed in order, and no other one is started.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How cases are run."""
 
-    Args:
-        tasks: The tasks.
-        bench: Where they run.
-        jobs: How many run at once.
-        fail_fast: Whether none is started any more once one failed.
-        ended: Told of each that was started, as soon as it has ended; returns its result.
+    state: Path
+    begun: Begun
+    onlooker: Onlooker
+    jobs: int
+    """How many run at once."""
+    fail_fast: bool = False
+    """Whether none is started any more once one failed."""
+    repeat: int = 1
+    """How many repetitions the cases were made with."""
+    record: Path | None = None
+    """Where the model's side is recorded."""
+    replay: Path | None = None
+    """Where recordings are that answer in a model's place."""
+    live: bool = False
+    """Whether a model goes on where a replay departs."""
+
+
+async def run_cases(cases: Sequence[Task], run: Run) -> tuple[TaskResult, ...]:
+    """Run cases; when this is cancelled, those that run are closed in order, and no other one is started.
 
     Returns:
-        A result for each task, in their order.
+        A result for each case, in their order; what an earlier run came to is taken as it is.
     """
-    places, stop = asyncio.Semaphore(jobs), asyncio.Event()
+    places, stop = asyncio.Semaphore(run.jobs), asyncio.Event()
 
-    async def one(task: Task) -> TaskResult:
+    async def one(case: Task) -> TaskResult:
+        before = run.begun.done.get(case.name)
+        if before is not None and not _again(before, case):
+            return before
         async with places:
             if stop.is_set():
-                return skipped(task, "not started")
-            result = await ended(await _guarded(task, bench))
-            if fail_fast and result.code:
+                return skipped(case, "not started")
+            run.onlooker.began(case.name)
+            result = await _tried(case, run, before)
+            run.onlooker.ended(result)
+            if run.fail_fast and result.code:
                 stop.set()
             return result
 
-    running = [asyncio.ensure_future(one(task)) for task in tasks]
+    under_way = [asyncio.ensure_future(one(case)) for case in cases]
     try:
-        await asyncio.wait(running)
+        await asyncio.wait(under_way)
     except asyncio.CancelledError:
         stop.set()
-        for each in running:
+        for each in under_way:
             each.cancel()
-        await asyncio.wait(running)
+        await asyncio.wait(under_way)
     return tuple(
-        skipped(task, "not started") if each.cancelled() else each.result()
-        for task, each in zip(tasks, running, strict=True)
+        skipped(case, "not started") if each.cancelled() else each.result()
+        for case, each in zip(cases, under_way, strict=True)
     )
 
 
-async def _guarded(task: Task, bench: Bench) -> TaskResult:
-    """Run one; a fault of ours in it is its own failure, and nobody else's."""
+async def _tried(case: Task, run: Run, before: TaskResult | None) -> TaskResult:
+    """Try a case until it passes, or no try is left; what came of each try is kept."""
+    result = before
+    while result is None or _again(result, case):
+        attempt = 1
+        if result is not None:
+            run.begun.kept.set_aside(case.name, result.attempts)
+            attempt = result.attempts + 1
+            run.onlooker.said(case.name, f"attempt {attempt} of {case.file.retries + 1}")
+        result = await _attempted(case, run, attempt)
+    return result
+
+
+def _again(result: TaskResult, case: Task) -> bool:
+    """Tell whether another try may come to something else, and is left; what departed would depart again."""
+    return result.code not in _FINAL and not result.departure and result.attempts <= case.file.retries
+
+
+async def _attempted(case: Task, run: Run, attempt: int) -> TaskResult:
+    folder = run.begun.kept.folder
+    order = Order(
+        file=case.origin,
+        case=case.name,
+        digest=case.closure.digest,
+        repeat=run.repeat,
+        attempt=attempt,
+        session=new_session_id(),
+        state=str(run.state),
+        results=str(folder),
+        record=str(run.record or ""),
+        replay=str(run.replay or ""),
+        live=run.live,
+    )
+    ended = await run_process(order, run.onlooker, lock=run.begun.lock)
+    result = await asyncio.to_thread(read_result, folder, case.name)
+    return result if result is not None else await _killed(case, run, order, ended)
+
+
+async def _killed(case: Task, run: Run, order: Order, ended: Ended) -> TaskResult:
+    """Return the result of a case whose process left none, and keep what its ledger tells."""
+    why = await tidied(run.state, ended.sessions)
+    reason = f"{ended.how}; not cleaned up: {why}" if why else ended.how
+    code, reason = (INTERRUPTED, "interrupted") if ended.interrupted else (FAILED, reason)
+    result = replace(failed(case, code, reason), attempts=order.attempt)
+    if order.session in ended.sessions and StateFiles(run.state).session(order.session).events.exists():
+        faults = await asyncio.to_thread(faults_of, run.state, (order.session,))
+        result = replace(result, session=order.session, faults=faults, code=LEDGER if faults else code)
     try:
-        return await run_task(task, bench)
-    except Exception as error:  # noqa: BLE001 - the one place where a task's error ends
-        return failed(task, *bench.explained(error))
+        await asyncio.to_thread(run.begun.kept.task, result, run.state)
+    except (OSError, AuditError) as error:
+        result = replace(result, reason=f"{result.reason}; not kept: {error}")
+    await asyncio.to_thread(write_result, run.begun.kept.folder, result)
+    return result
 
 
-def jobs_for(tasks: Sequence[Task], asked: int | None) -> int:
-    """Return how many tasks may run at once.
+def jobs_for(cases: Sequence[Task], asked: int | None) -> int:
+    """Return how many cases may run at once.
 
     Args:
-        tasks: The tasks.
+        cases: The cases.
         asked: What a person asked for; None for one for each processor.
 
     Returns:
-        As many as were asked for, and no more than have the memory that their sandboxes may take.
+        As many as were asked for, and no more than have the memory that their sandboxes and runners may take.
     """
-    most = max((_memory_bytes(task) for task in tasks), default=1)
-    return max(1, min(asked or len(os.sched_getaffinity(0)), len(tasks), _available_bytes() // most))
+    most = max((_memory_bytes(case) for case in cases), default=1)
+    return max(1, min(asked or len(os.sched_getaffinity(0)), len(cases), _available_bytes() // most))
 
 
-def _memory_bytes(task: Task) -> int:
-    policies = [task.policy, *([task.check_policy] if task.check_policy else [])]
-    return max(policy.isolation.memory + policy.isolation.scratch for policy in policies)
+def _memory_bytes(case: Task) -> int:
+    policies = [case.policy, *([case.check_policy] if case.check_policy else [])]
+    return RUNNER_BYTES + max(policy.isolation.memory + policy.isolation.scratch for policy in policies)
 
 
 def _available_bytes() -> int:

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import shlex
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.approvals import NobodyApprover
 from agent_runner.backends.scripted import Script, ScriptedBackend, Turn
 from agent_runner.ci.outcome import FAILED, CheckResult
 from agent_runner.ci.reading import line_of_check
+from agent_runner.ids import new_session_id
 from agent_runner.place import Place
 from agent_runner.policy_file import LoadedPolicy
 from agent_runner.session import run_session
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from agent_runner.backends.backend import Reply
+    from agent_runner.ci.one import Bench
     from agent_runner.ci.task import CommandCheck
     from agent_runner.request import SessionResult
     from cli_tools.observation import Observation
     from policies.policy import Policy
-    from sandbox.runtime.engine import Progress
     from sandbox.workspace import Workspace
 
 OUTPUT_CHARACTERS: Final = 4000
@@ -34,7 +34,7 @@ OUTPUT_CHARACTERS: Final = 4000
 
 
 async def command_check(
-    check: CommandCheck, policy: Policy, workspace: Workspace, *, state: Path, progress: Progress
+    check: CommandCheck, policy: Policy, workspace: Workspace, bench: Bench
 ) -> CheckResult:
     """Run one command and say what came of it.
 
@@ -42,8 +42,7 @@ async def command_check(
         check: The command.
         policy: Under which; files + exec, and its changes are never taken.
         workspace: What the agent's changes lead to.
-        state: The state folder.
-        progress: Told what takes long.
+        bench: Where it runs.
 
     Raises:
         RefusedError: When what was left in the workspace would, with the check, make three.
@@ -54,13 +53,15 @@ async def command_check(
     place = Place(
         loaded=LoadedPolicy(policy=policy, origin=policy.name, path=None),
         workspace=workspace,
-        state=state,
+        state=bench.state,
         headless=True,
         approver=NobodyApprover(),
-        progress=progress,
+        progress=bench.progress,
     )
-    eyes = _FirstSeen()
-    result = await run_session(place.request(f"check: {line}", backend, eyes))
+    eyes, session = _FirstSeen(), new_session_id()
+    bench.began(session)
+    request = replace(place.request(f"check: {line}", backend, eyes), session=session)
+    result = await run_session(request)
     code, why = _verdict(eyes.first, result)
     return CheckResult(
         name=name_of_command(check),

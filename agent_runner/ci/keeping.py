@@ -7,22 +7,21 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.ci.handing import result_path
 from agent_runner.ci.summary import task_as_plain
-from agent_runner.errors import InvalidInputError
 from agent_runner.looking import look_at
 from agent_runner.report.gather import Pins, gather_report
 from agent_runner.report.page import render
 from agent_runner.review import label_lines
 from audit.bundle import write_bundle
-from audit.state import StateFiles
+from audit.state import StateFiles, write_private
+from sandbox.stage.discard import remove_tree
 from sandbox.stage.errors import StageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from agent_runner.ci.outcome import TaskResult
-    from agent_runner.ci.reading import Task
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -41,37 +40,23 @@ class Kept:
             audit.errors.AuditError: When a ledger cannot be read.
         """
         place = self.folder / result.name
+        remove_tree(place)  # what a killed process half kept
         place.mkdir(mode=0o700)
         if result.session:
             _keep_sessions(place, result, state)
         self.write(f"{result.name}/result.json", json.dumps(task_as_plain(result), indent=2) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """Write one file of the folder, this user's alone."""
-        _write(self.folder / name, text.encode("utf-8", "backslashreplace"))
+        """Write one file of the folder, this user's alone; what an interrupted run left of it is replaced."""
+        write_private(self.folder / name, text.encode("utf-8", "backslashreplace"))
 
-
-def new_folder(folder: Path, tasks: Sequence[Task]) -> Kept:
-    """Make the folder of a run's results, or take one that is empty.
-
-    Raises:
-        InvalidInputError: When it holds something, or lies in a workspace, where agents would see it.
-    """
-    place = folder.resolve()
-    for task in tasks:
-        if task.workspace is not None and place.is_relative_to(task.workspace.resolve()):
-            raise InvalidInputError(
-                f"output folder `{folder}` lies in the workspace of task `{task.name}`",
-                hint="name one outside of it",
-            )
-    try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(place.iterdir()):
-            raise InvalidInputError(f"output folder `{folder}` is not empty", hint="name a new one")
-    except OSError as error:
-        what = str(error.strerror).lower()
-        raise InvalidInputError(f"output folder `{folder}` cannot be used: {what}") from error
-    return Kept(place)
+    def set_aside(self, case: str, attempt: int) -> None:
+        """Make room for another attempt at a case; what came of this one stays beside it."""
+        aside = self.folder / f"{case}.attempt-{attempt}"
+        remove_tree(aside)
+        if (self.folder / case).exists():
+            (self.folder / case).rename(aside)
+        result_path(self.folder, case).unlink(missing_ok=True)
 
 
 def _keep_sessions(place: Path, result: TaskResult, state: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,10 @@ from agent_runner.approvals import NobodyApprover
 from agent_runner.ci.command_checks import command_check, name_of_command
 from agent_runner.ci.declared_checks import Found, declared_checks
 from agent_runner.ci.outcome import FAILED, INTERRUPTED, CheckResult, TaskResult, code_of_task
+from agent_runner.ci.replay import RecordedModel
 from agent_runner.ci.result_tree import result_tree
 from agent_runner.errors import InvalidInputError
+from agent_runner.fold import read_conversation
 from agent_runner.looking import look_at
 from agent_runner.models import choose_backend
 from agent_runner.outputs import FOLDER as OUTPUTS
@@ -33,11 +36,11 @@ from sandbox.workspace import open_workspace
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agent_runner.backends.backend import Reply
+    from agent_runner.backends.backend import Backend
     from agent_runner.ci.reading import Task
-    from agent_runner.request import SessionRequest, SessionResult
+    from agent_runner.request import SessionResult
+    from agent_runner.transcript import Watcher
     from audit.state import SessionFiles
-    from cli_tools.observation import Observation
     from sandbox.runtime.engine import Progress
     from sandbox.workspace import Workspace
 
@@ -52,19 +55,26 @@ class Bench:
     tell: Callable[[str], None]
     """Told one line of what goes on; not escaped."""
     progress: Progress
-    explained: Callable[[BaseException], tuple[int, str]]
-    """Says with which exit code an error ends, and in which words."""
+    watcher: Watcher
+    began: Callable[[str], None]
+    """Told the id of each session before it begins."""
 
 
-async def run_task(task: Task, bench: Bench) -> TaskResult:
-    """Run one task to its end; whatever goes wrong is told in the result.
+async def run_task(task: Task, bench: Bench, backend: Backend, *, session: str) -> TaskResult:
+    """Run one task to its end; whatever goes wrong in its session is told in the result.
 
     When this is cancelled, the session is closed in order, and the result says that it was interrupted.
+
+    Args:
+        task: The task.
+        bench: Where it runs.
+        backend: Who is asked; closed at the end.
+        session: The id that the agent's session gets.
     """
     began = time.monotonic()
     blank = _blank(task)
     try:
-        done = await _run(task, bench, blank)
+        done = await _run(task, bench, blank, backend, session)
     except asyncio.CancelledError:
         done = replace(blank, agent_code=INTERRUPTED, code=INTERRUPTED, reason="interrupted")
     return replace(done, seconds=time.monotonic() - began)
@@ -82,27 +92,32 @@ def failed(task: Task, code: int, why: str) -> TaskResult:
     )
 
 
-def request_of(task: Task, bench: Bench) -> SessionRequest:
-    """Return what a task's session is started with: nobody to ask, and no destination from its prompt.
+def backend_of(task: Task, *, tell: Callable[[str], None]) -> Backend:
+    """Return who is asked.
 
     Raises:
-        InvalidInputError: When its model is not to be had.
+        InvalidInputError: When the model is not to be had, or takes no seed.
+    """
+    return choose_backend(task.model, notice=tell)
+
+
+def place_of(task: Task, bench: Bench) -> Place:
+    """Return where a task's session runs: nobody to ask, and no destination from its prompt.
+
+    Raises:
+        InvalidInputError: When its folder is reached through a link.
         sandbox.workspace.WorkspaceError: When its folder cannot be a workspace.
     """
     workspace = _workspace(task.workspace, bench.state) if task.workspace else None
     own = (Path(text.origin) for text in task.closure.texts[1:] if text.origin.startswith("/"))
     policy = hiding(task.policy, own, workspace.path if workspace else None)
-    place = Place(
+    return Place(
         loaded=LoadedPolicy(policy=policy, origin=task.policy.name, path=None),
         workspace=workspace,
         state=bench.state,
         headless=True,
         approver=NobodyApprover(),
         progress=bench.progress,
-    )
-    backend = choose_backend(task.model, notice=bench.tell)
-    return replace(
-        place.request(task.file.prompt, backend, _Unseen()), model_reference=task.model or "default"
     )
 
 
@@ -117,15 +132,20 @@ def _workspace(named: Path, state: Path) -> Workspace:
     return workspace
 
 
-async def _run(task: Task, bench: Bench, blank: TaskResult) -> TaskResult:
-    request = request_of(task, bench)
+async def _run(task: Task, bench: Bench, blank: TaskResult, backend: Backend, session: str) -> TaskResult:
     try:
-        result = await run_session(request)
+        request = place_of(task, bench).request(task.file.prompt, backend, bench.watcher)
+        # A replay goes on as its recording does, and a configuration that it does not have changes nothing.
+        reference = "" if isinstance(backend, RecordedModel) else task.model or "default"
+        bench.began(session)
+        result = await run_session(replace(request, session=session, model_reference=reference))
     finally:
-        await request.backend.close()
-    bench.tell(f"{task.name}: session {result.session} {result.status}: {result.reason}")
+        await backend.close()
+    bench.tell(f"session {result.session} {result.status}: {result.reason}")
     files = StateFiles(bench.state).session(result.session)
-    told = replace(_told(blank, result), model=request.backend.model)
+    told = replace(_told(blank, result), model=backend.model, cost_micros=_cost(bench.state, session))
+    if isinstance(backend, RecordedModel):
+        told = _compared(told, backend, bench.state)
     if told.agent_code:
         checks: tuple[CheckResult, ...] = _unmade(task, "the agent's session failed")
     else:
@@ -133,7 +153,7 @@ async def _run(task: Task, bench: Bench, blank: TaskResult) -> TaskResult:
     task_now = asyncio.current_task()
     interrupted = task_now is not None and task_now.cancelling() > 0
     agent = told.agent_code or (INTERRUPTED if interrupted else 0)
-    faults = await asyncio.to_thread(_faults, bench.state, (result.session, *(c.session for c in checks)))
+    faults = await asyncio.to_thread(faults_of, bench.state, (result.session, *(c.session for c in checks)))
     return replace(
         told,
         checks=checks,
@@ -141,6 +161,28 @@ async def _run(task: Task, bench: Bench, blank: TaskResult) -> TaskResult:
         code=code_of_task(agent, checks, faults),
         changes=changes_waiting(bench.state, result.session) if result.plan is not None else 0,
     )
+
+
+def _compared(told: TaskResult, model: RecordedModel, state: Path) -> TaskResult:
+    """Return what came of a replay, which fails where it departed from its recording and no model went on."""
+    with suppress(AuditError):  # a ledger that does not hold is told of on its own
+        model.look_back(read_conversation(state, told.session))
+    if model.departure is None:
+        return told
+    if not model.goes_on:
+        turn = model.departure.turn
+        reason = f"departed from its recording at turn {turn}: {model.departure.what}"
+        told = replace(told, agent_code=FAILED, reason=reason)
+    return replace(told, departure=model.departure.text())
+
+
+def _cost(state: Path, session: str) -> int:
+    """Return what a session cost, in millionths of a US dollar."""
+    try:
+        told = [happened for _, happened in SessionReader(state, session).events()]
+    except AuditError:
+        return 0  # a ledger that does not hold is told of on its own
+    return sum(happened.cost_micros for happened in told if isinstance(happened, event.ModelAnswered))
 
 
 def _told(blank: TaskResult, result: SessionResult) -> TaskResult:
@@ -176,12 +218,8 @@ async def _checked(
         if task.check_policy is not None:
             workspace = open_workspace(left.folder, state=bench.state)
             for command in checks.commands:
-                bench.tell(f"{task.name}: {name_of_command(command)}")
-                made.append(
-                    await command_check(
-                        command, task.check_policy, workspace, state=bench.state, progress=bench.progress
-                    )
-                )
+                bench.tell(name_of_command(command))
+                made.append(await command_check(command, task.check_policy, workspace, bench))
     return tuple(made)
 
 
@@ -192,7 +230,7 @@ def _crossings(state: Path, result: SessionResult) -> int:
     return max(asked, int(result.totals.sent_bytes + result.totals.received_bytes > 0))
 
 
-def _faults(state: Path, sessions: Sequence[str]) -> tuple[str, ...]:
+def faults_of(state: Path, sessions: Sequence[str]) -> tuple[str, ...]:
     """Return what does not verify, a line each."""
     found: list[str] = []
     for session in filter(None, sessions):
@@ -211,6 +249,9 @@ def _blank(task: Task) -> TaskResult:
         policy=task.policy.name,
         grant=task.policy.grant.label,
         model=task.model or "default",
+        task=task.file.name,
+        variant=task.variant,
+        seed=task.seed,
     )
 
 
@@ -220,13 +261,3 @@ def _unmade(task: Task, why: str) -> tuple[CheckResult, ...]:
     names = [check.name for check in declared_checks(task.file.checks, nothing)]
     names += [name_of_command(command) for command in task.file.checks.commands]
     return tuple(CheckResult(name=name, why=why, is_skipped=True) for name in names)
-
-
-class _Unseen:
-    """Look away: the ledger tells it."""
-
-    def said(self, turn: int, reply: Reply) -> None:
-        """Take no note."""
-
-    def saw(self, observation: Observation) -> None:
-        """Take no note."""

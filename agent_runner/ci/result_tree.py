@@ -7,9 +7,10 @@ what is checked is what can be taken. It is labelled before anything is in it: p
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from agent_runner.exercised import exercised
 from agent_runner.lineage import labels_of, removed, wrote_unreviewed
 from agent_runner.lineage_places import near
 from agent_runner.review import opened, read_policy
+from agent_runner.state_label import state_label
 from policies.grant import Grant
 from sandbox.stage import ChangeSet, MatchNothing
 from sandbox.stage.basecopy import copy_base
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from sandbox.stage.sides import Side
     from sandbox.workspace import WorkspaceIdentity
 
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK_BYTES: Final = 1024 * 1024
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -60,7 +63,7 @@ async def result_tree(session: SessionFiles, state: Path) -> AsyncIterator[Resul
     Raises:
         sandbox.stage.errors.StageError: When the stage or the workspace cannot be read.
     """
-    around = _new_folder()
+    around, held = _new_folder(state)
     identity = identity_of(around)
     try:
         making = asyncio.ensure_future(
@@ -71,11 +74,48 @@ async def result_tree(session: SessionFiles, state: Path) -> AsyncIterator[Resul
         finally:
             await asyncio.wait((making,))  # a thread cannot be cancelled: it must not write behind our back
     finally:
-        await asyncio.to_thread(_take_away, around, identity, state)
+        try:
+            await asyncio.to_thread(_take_away, around, identity, state)
+        finally:
+            os.close(held)
 
 
-def _new_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="pairlock-result-")).resolve()
+def sweep_trees(state: Path) -> int:
+    """Take away what killed processes of this state folder left of such folders; return how many there were.
+
+    A folder in use is locked by whoever uses it.
+    """
+    swept, prefix = 0, _prefix(state)
+    for entry in os.scandir(tempfile.gettempdir()):
+        if not entry.name.startswith(prefix):
+            continue
+        with suppress(OSError):  # another user's, or it has just gone
+            held = os.open(entry.path, _FOLDER)
+            try:
+                if os.fstat(held).st_uid == os.getuid():
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    folder = Path(entry.path).resolve()
+                    _take_away(folder, identity_of(folder), state)
+                    swept += 1
+            finally:
+                os.close(held)
+    return swept
+
+
+def _prefix(state: Path) -> str:
+    return f"pairlock-result-{state_label(state)}-"
+
+
+def _new_folder(state: Path) -> tuple[Path, int]:
+    """Make the folder, and hold its lock; whoever sweeps may be quicker, and then it is made again."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(state))).resolve()
+        with suppress(FileNotFoundError):
+            held = os.open(folder, _FOLDER)
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, held
+            os.close(held)
 
 
 def _make(folder: Path, identity: WorkspaceIdentity, session: SessionFiles, state: Path) -> ResultTree:

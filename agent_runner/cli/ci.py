@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from agent_runner.cli.talk import say
-
-if TYPE_CHECKING:
-    from agent_runner.ci.keeping import Kept
-    from agent_runner.ci.one import Bench
-    from agent_runner.ci.outcome import TaskResult
-    from agent_runner.ci.reading import Task
 
 
 class TaskGroup(TyperGroup):
@@ -57,6 +51,28 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="A new folder for what comes of them."),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in `--output`: only what it did not come to.")
+    ] = False,
+    repeat: Annotated[
+        int,
+        typer.Option("--repeat", min=1, max=100, help="Run each so often; say how often it passes."),
+    ] = 1,
+    shard: Annotated[
+        str, typer.Option("--shard", metavar="I/N", help="Run the I-th of N parts alone, as in `1/4`.")
+    ] = "",
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="DIR", help="Keep the model's side of sessions there."),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option("--replay", metavar="DIR", help="Ask no model: the recordings there answer."),
+    ] = None,
+    replay_until_different: Annotated[
+        bool,
+        typer.Option("--replay-until-different", help="Go on with a model where a recording no longer fits."),
+    ] = False,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML there.")
     ] = None,
@@ -80,81 +96,36 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     """
     import tempfile
 
-    from agent_runner.ci.all import jobs_for
+    from agent_runner.ci.cases import Shard
     from agent_runner.ci.findings import findings_of
-    from agent_runner.ci.keeping import new_folder
     from agent_runner.ci.outcome import code_of_all
+    from agent_runner.ci.plan import begun
+    from agent_runner.cli.ci_running import Wanted, chosen_cases, run_chosen
     from agent_runner.cli.ci_written import Copies, print_annotations, print_results, write_results
+    from agent_runner.errors import InvalidInputError
 
     copies = Copies(junit=junit, sarif=sarif, summary=summary)
     copies.require_usable()
-    chosen, bench = _chosen(tasks, filters or [])
-    kept = new_folder(output or Path(tempfile.mkdtemp(prefix="pairlock-ci-")), chosen)
-    at_once = jobs_for(chosen, jobs)
-    say(f"{len(chosen)} tasks, {at_once} at once; results in {kept.folder}")
-    results = _run(chosen, bench, kept, jobs=at_once, fail_fast=fail_fast)
-    findings = findings_of(results, bench.state)
-    write_results(results, findings, kept, copies)
+    if resume and output is None:
+        raise InvalidInputError("`--resume` needs `--output`", hint="name the folder of the run")
+    wanted = Wanted(
+        references=tuple(tasks),
+        filters=tuple(filters or ()),
+        repeat=repeat,
+        shard=Shard.parse(shard) if shard else None,
+        record=record,
+        replay=replay,
+        live=replay_until_different,
+    )
+    cases, state = chosen_cases(wanted)
+    with begun(output or Path(tempfile.mkdtemp(prefix="pairlock-ci-")), cases, resume=resume) as run_begun:
+        results = run_chosen(cases, wanted, run_begun, state=state, jobs=jobs, fail_fast=fail_fast)
+        findings = findings_of(results, state)
+        write_results(results, findings, run_begun.kept, copies)
     print_results(results, as_json=as_json)
     print_annotations(findings, asked=annotations)
     if code := code_of_all(results):
         raise typer.Exit(code)
-
-
-def _chosen(references: list[str], filters: list[str]) -> tuple[list[Task], Bench]:
-    """Return the tasks that are to run, after everything that can be found out before one does."""
-    import asyncio
-
-    from agent_runner.ci.annotations import log_line
-    from agent_runner.ci.filters import filtered
-    from agent_runner.ci.one import Bench, request_of
-    from agent_runner.ci.reading import read_tasks, tasks_meant
-    from agent_runner.ci.trust import require_trusted
-    from agent_runner.cli.talk import Progress
-    from agent_runner.state import state_folder
-
-    bench = Bench(
-        state=state_folder().resolve(),
-        tell=lambda line: say(log_line(line, width=200)),
-        progress=Progress(),
-        explained=_explained,
-    )
-    tasks = filtered(read_tasks(tasks_meant(references)), filters)
-    for task in tasks:
-        require_trusted(task, state=bench.state)
-        asyncio.run(request_of(task, bench).backend.close())
-    return tasks, bench
-
-
-def _run(
-    tasks: list[Task], bench: Bench, kept: Kept, *, jobs: int, fail_fast: bool
-) -> tuple[TaskResult, ...]:
-    import asyncio
-    from dataclasses import replace
-
-    from agent_runner.ci.all import run_tasks
-    from agent_runner.cli.interrupting import interruptible
-
-    async def ended(result: TaskResult) -> TaskResult:
-        try:
-            await asyncio.to_thread(kept.task, result, bench.state)
-        except Exception as error:  # noqa: BLE001 - what came of one task, and cannot be kept, fails it alone
-            code, why = _explained(error)
-            result = replace(result, code=result.code or code, reason=f"{result.reason}; not kept: {why}")
-        bench.tell(f"{result.name}: {result.verdict}")
-        return result
-
-    return interruptible(run_tasks(tasks, bench, jobs=jobs, fail_fast=fail_fast, ended=ended))
-
-
-def _explained(error: BaseException) -> tuple[int, str]:
-    """Return an error's exit code and its words; a fault of our own is named as one."""
-    from agent_runner.cli.exits import Exit, exit_code, explain
-
-    code = exit_code(error)
-    if code is not None:
-        return code, explain(error)
-    return Exit.FAILED, f"a fault of pairlock's own: {type(error).__name__}: {explain(error)}"
 
 
 @app.command("init")

@@ -77,6 +77,14 @@ def explain(error: BaseException) -> str:
     return "\n".join(escape(line) for line in lines)
 
 
+def explained(error: BaseException) -> tuple[int, str]:
+    """Return an error's exit code and its words; a fault of our own is named as one."""
+    code = exit_code(error)
+    if code is not None:
+        return code, explain(error)
+    return Exit.FAILED, f"a fault of pairlock's own: {type(error).__name__}: {explain(error)}"
+
+
 def _told(error: BaseException) -> list[tuple[str, str]]:
     """Return messages, each with its hint, which the text of some errors holds already."""
     from policies.errors import PolicyError

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from agent_runner.ci.all import jobs_for, run_tasks
+from agent_runner.ci.all import jobs_for
 from agent_runner.ci.declared_checks import Found, declared_checks
 from agent_runner.ci.filters import filtered
-from agent_runner.ci.keeping import new_folder
-from agent_runner.ci.one import Bench, request_of
+from agent_runner.ci.one import Bench, place_of
 from agent_runner.ci.outcome import CheckResult, TaskResult, code_of_all, code_of_task
+from agent_runner.ci.plan import begun
 from agent_runner.ci.reading import read_task
 from agent_runner.ci.summary import as_plain, junit_xml, markdown, result_lines
 from agent_runner.ci.task import ChangeLimits, Checks, FileCheck
+from agent_runner.cli.talk import SilentWatcher
 from agent_runner.errors import InvalidInputError
 from policies.globs import Glob
 from policies.units import Bytes, Count
@@ -160,13 +160,16 @@ def test_results_are_kept_in_an_empty_folder_outside_of_every_workspace(
 ) -> None:
     tasks = [read_task(project.task())]
 
-    kept = new_folder(tmp_path / "new/results", tasks)
-    with pytest.raises(InvalidInputError, match="lies in the workspace of task `mend`"):
-        new_folder(project.workspace / "results", tasks)
-    with pytest.raises(InvalidInputError, match="is not empty"):
-        new_folder(project.folder, tasks)
+    with begun(tmp_path / "new/results", tasks, resume=False) as made:
+        mode = made.kept.folder.stat().st_mode & 0o777
+    for folder, said in (
+        (project.workspace / "results", "lies in the workspace of task `mend`"),
+        (project.folder, "is not empty"),
+    ):
+        with pytest.raises(InvalidInputError, match=said), begun(folder, tasks, resume=False):
+            pass
 
-    assert kept.folder.stat().st_mode & 0o777 == 0o700
+    assert mode == 0o700
     assert not (project.workspace / "results").exists()
 
 
@@ -190,37 +193,13 @@ def test_a_workspace_behind_a_link_is_refused_and_the_folder_itself_taken(
     project.script('["finish --status done"]')
     (tmp_path / "state").mkdir(mode=0o700)
     task = read_task(project.task())
-    bench = Bench(state=tmp_path / "state", tell=lambda _: None, progress=quiet, explained=lambda _: (1, ""))
+    bench = Bench(state=tmp_path / "state", tell=print, progress=quiet, watcher=SilentWatcher(), began=print)
 
-    plain = request_of(task, bench)
+    plain = place_of(task, bench)
     project.workspace.rename(tmp_path / "private")
     project.workspace.symlink_to(tmp_path / "private")
     with pytest.raises(InvalidInputError, match="is reached through a symlink"):
-        request_of(task, bench)
+        place_of(task, bench)
 
     assert plain.workspace is not None
     assert plain.workspace.path == project.workspace
-
-
-def test_a_fault_in_one_task_fails_it_alone_and_fail_fast_starts_no_other(
-    project: Project, tmp_path: Path
-) -> None:
-    """Without a script neither session can begin; each is told, and the second is not started."""
-    tasks = [read_task(project.task(name=name)) for name in ("one", "two")]
-    bench = Bench(
-        state=tmp_path / "state",
-        tell=lambda _: None,
-        progress=quiet,
-        explained=lambda error: (2, type(error).__name__),
-    )
-
-    async def ended(result: TaskResult) -> TaskResult:
-        return await asyncio.sleep(0, result)
-
-    def ran(*, fail_fast: bool) -> list[tuple[str, int, str]]:
-        work = run_tasks(tasks, bench, jobs=1, fail_fast=fail_fast, ended=ended)
-        return [(result.verdict, result.code, result.reason) for result in asyncio.run(work)]
-
-    broken = ("failed", 2, "InvalidInputError")
-    assert ran(fail_fast=False) == [broken, broken]
-    assert ran(fail_fast=True) == [broken, ("skipped", 0, "not started")]

@@ -1,0 +1,153 @@
+"""Begin a run in a folder for its results, or go on with one that was ended half-way; one run at a time.
+
+The folder's `.run` says which cases there are, each with the digest of what it rests on, and what came of
+those that have ended. Its lock is held by the run and by every process of a task: none of them writes behind
+the back of a run that goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.ci.handing import FOLDER, read_result
+from agent_runner.ci.keeping import Kept
+from agent_runner.ci.outcome import INTERRUPTED
+from agent_runner.errors import InvalidInputError
+from audit.state import write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from agent_runner.ci.outcome import TaskResult
+    from agent_runner.ci.reading import Task
+
+VERSION: Final = 1
+WAIT_SECONDS: Final = 60.0
+"""For processes of a run that was killed, which close their sessions in order."""
+_FILE: Final = "plan.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A run that may start its cases."""
+
+    kept: Kept
+    lock: int
+    """A descriptor; whoever has it open keeps other runs out."""
+    done: dict[str, TaskResult]
+    """What came of cases before, by name."""
+
+
+@contextmanager
+def begun(folder: Path, cases: Sequence[Task], *, resume: bool) -> Iterator[Begun]:
+    """Hold a folder for the results of these cases.
+
+    Args:
+        folder: A new or empty one; with `resume`, that of a run of the same cases.
+        cases: What is to run.
+        resume: Whether what has ended there already is taken as it is.
+
+    Raises:
+        InvalidInputError: When it holds something else, lies in a workspace, where agents would see it, or
+            another run is under way in it.
+    """
+    place = folder.resolve()
+    _require_outside(folder, place, cases)
+    _make(folder, place, resume=resume)
+    lock = _lock(folder, place / FOLDER)
+    try:
+        plan: dict[str, int | dict[str, str]] = {
+            "version": VERSION,
+            "cases": {case.name: _digest(case) for case in cases},
+        }
+        if resume:
+            _require_same(folder, place, plan)
+        else:
+            write_private(place / FOLDER / _FILE, json.dumps(plan, indent=1).encode() + b"\n")
+        yield Begun(kept=Kept(place), lock=lock, done=_done(place, cases) if resume else {})
+    finally:
+        os.close(lock)
+
+
+def _require_outside(folder: Path, place: Path, cases: Sequence[Task]) -> None:
+    for task in cases:
+        if task.workspace is not None and place.is_relative_to(task.workspace.resolve()):
+            raise InvalidInputError(
+                f"output folder `{folder}` lies in the workspace of task `{task.name}`",
+                hint="name one outside of it",
+            )
+
+
+def _make(folder: Path, place: Path, *, resume: bool) -> None:
+    try:
+        if resume:
+            if not (place / FOLDER / _FILE).is_file():
+                raise InvalidInputError(
+                    f"`{folder}` holds no run that could go on", hint="start it without `--resume`"
+                )
+            return
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(place.iterdir()):
+            raise InvalidInputError(
+                f"output folder `{folder}` is not empty",
+                hint="name a new one, or go on with the run in it with `--resume`",
+            )
+        (place / FOLDER).mkdir(mode=0o700)
+    except OSError as error:
+        what = str(error.strerror).lower()
+        raise InvalidInputError(f"output folder `{folder}` cannot be used: {what}") from error
+
+
+def _lock(folder: Path, inside: Path) -> int:
+    """Return the lock, once the last process of a run that was killed has let go of it."""
+    lock = os.open(inside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise InvalidInputError(f"a run is under way in `{folder}`", hint="wait for it") from None
+            time.sleep(0.2)
+        else:
+            return lock
+
+
+def _require_same(folder: Path, place: Path, plan: dict[str, int | dict[str, str]]) -> None:
+    try:
+        before = json.loads((place / FOLDER / _FILE).read_bytes())
+    except ValueError as error:
+        raise InvalidInputError(f"`{folder}` holds no run that could go on") from error
+    if before == plan:
+        return
+    then, now = _cases(before), _cases(plan)
+    other = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    raise InvalidInputError(
+        f"the run in `{folder}` is another one: `{other[0] if other else _FILE}` is not as it was",
+        hint="go on with the same tasks, filters, shard and repetitions, or name a new folder",
+    )
+
+
+def _cases(plan: object) -> dict[str, object]:
+    cases = plan.get("cases") if isinstance(plan, dict) else None
+    return dict(cases) if isinstance(cases, dict) else {}
+
+
+def _digest(case: Task) -> str:
+    told = json.dumps([case.closure.digest, case.policy.digest, case.model, case.seed])
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _done(place: Path, cases: Sequence[Task]) -> dict[str, TaskResult]:
+    """Return what came of the cases that have ended; one that was interrupted has not."""
+    found = ((case.name, read_result(place, case.name)) for case in cases)
+    return {name: result for name, result in found if result is not None and result.code != INTERRUPTED}

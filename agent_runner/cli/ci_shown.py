@@ -1,0 +1,151 @@
+"""Show the cases of a run: a table that lives in a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.ci.annotations import plain_line
+from agent_runner.cli.bars import amount
+from agent_runner.cli.talk import fall_silent, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.live import Live
+    from rich.table import Table
+
+    from agent_runner.ci.outcome import TaskResult
+    from agent_runner.ci.reading import Task
+    from agent_runner.ci.telling import Onlooker
+
+REFRESHES_A_SECOND: Final = 2
+
+
+class Lines:
+    """Say a line of everything that happens; `agent_runner.ci.telling.Onlooker`."""
+
+    def began(self, case: str) -> None:
+        """Say that a case was started."""
+        _line(f"{case}: started")
+
+    def said(self, case: str, line: str) -> None:
+        """Say a line about a case."""
+        _line(f"{case}: {line}")
+
+    def does(self, case: str, turn: int, action: str) -> None:
+        """Say nothing: the ledger and the report tell each action."""
+
+    def ended(self, result: TaskResult) -> None:
+        """Say what came of a case."""
+        _line(f"{result.name}: {result.verdict}")
+
+
+class LiveTable:
+    """Show each case that runs as a row, and how many wait, passed and failed; failures stay as lines.
+
+    Args:
+        total: How many cases there are.
+        monotonic: A clock in seconds.
+    """
+
+    def __init__(self, total: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._total = total
+        self._monotonic = monotonic
+        self._rows: dict[str, tuple[float, str, str]] = {}
+        self._ended: Counter[str] = Counter()
+        self._live: Live | None = None
+
+    def began(self, case: str) -> None:
+        """Show a row."""
+        self._rows[case] = (self._monotonic(), "", "starting")
+
+    def said(self, case: str, line: str) -> None:
+        """Show a line in its row."""
+        began, turn, _ = self._rows.get(case, (self._monotonic(), "", ""))
+        self._rows[case] = (began, turn, line)
+
+    def does(self, case: str, turn: int, action: str) -> None:
+        """Show what its agent asks for in its row."""
+        began, _, _ = self._rows.get(case, (self._monotonic(), "", ""))
+        self._rows[case] = (began, str(turn), action)
+
+    def ended(self, result: TaskResult) -> None:
+        """Take the row away; what failed stays to be read."""
+        self._rows.pop(result.name, None)
+        self._ended[result.verdict] += 1
+        if result.code and self._live is not None:
+            self._live.console.print(plain_line(f"{result.name}: {result.verdict}"))
+
+    def start(self) -> None:
+        """Show the table from now on."""
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._live = Live(
+            get_renderable=self.table,
+            console=console,
+            transient=True,
+            refresh_per_second=REFRESHES_A_SECOND,
+            redirect_stdout=False,
+            vertical_overflow="crop",
+        )
+        try:
+            self._live.start()
+            console.show_cursor(show=True)  # whoever kills this leaves a terminal that can be typed in
+        except OSError:  # the terminal was closed
+            self.stop()
+            fall_silent()
+
+    def stop(self) -> None:
+        """Take the table away."""
+        live, self._live = self._live, None
+        if live is not None:
+            try:
+                live.stop()
+            except OSError:  # the terminal was closed, and took it away
+                fall_silent()
+
+    def table(self) -> Table:
+        """Return what is shown now."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, title=self._sum(), title_justify="left", title_style="")
+        for heading in ("task", "time", "turn", "does"):
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="")
+        for case, (began, turn, does) in self._rows.items():
+            elapsed = amount(int(self._monotonic() - began), "seconds")
+            table.add_row(*(Text(plain_line(cell)) for cell in (case, elapsed, turn, does)))
+        return table
+
+    def _sum(self) -> str:
+        ended = sum(self._ended.values())
+        waiting = self._total - ended - len(self._rows)
+        return (
+            f"{self._ended['passed']} passed, {self._ended['failed']} failed, {len(self._rows)} running, "
+            f"{waiting} waiting"
+        )
+
+
+@contextmanager
+def onlooker_for_terminal(cases: Sequence[Task]) -> Iterator[Onlooker]:
+    """Give who shows cases: a live table where stderr is a terminal that can show one, else plain lines."""
+    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        yield Lines()
+        return
+    table = LiveTable(len(cases))
+    table.start()
+    try:
+        yield table
+    finally:
+        table.stop()
+
+
+def _line(text: str) -> None:
+    say(plain_line(text))
