@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from agent_runner.backends.aloud import Aloud
 from agent_runner.backends.messages_wire import (
     MessagesReader,
     Wire,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from anthropic import AsyncAnthropic
 
+    from agent_runner.backends.aloud import Tell
     from agent_runner.backends.backend import Message, Reply, Usage
     from agent_runner.backends.server import Server
     from cli_tools.schema import Tool
@@ -63,8 +65,17 @@ class AnthropicBackend:
         Raises:
             agent_runner.backends.failure.ModelServerError: When no reply could be had.
         """
+        return await self.ask_aloud(messages, tools, None)
+
+    async def ask_aloud(self, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None) -> Reply:
+        """Return the model's next words, and tell them as they come; `aloud.AloudBackend`.
+
+        Raises:
+            agent_runner.backends.failure.ModelServerError: When no whole reply could be had.
+        """
         request = messages_request(self.talk.server, messages, tools)
         taken = known_ids(messages)
+        aloud = Aloud(taken, tell)
         sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds
         parts = [request["messages"], request.get("system"), request.get("tools")]
         sent = len(json.dumps(parts, ensure_ascii=False))
@@ -73,12 +84,12 @@ class AnthropicBackend:
             reader = MessagesReader()
             answer = await sdk.messages.create(**cast("dict[str, Any]", request))
             if request["stream"]:
-                await self.talk.read(cast("Stream", answer), reader)
+                await self.talk.read(cast("Stream", answer), reader, aloud)
             else:
                 whole(reader, answer)
             return reader.pieces.reply(taken, sent_characters=sent)
 
-        return await self.talk.replied(attempt)
+        return await self.talk.replied(attempt, aloud)
 
     async def list_models(self) -> list[Mapping[str, object]]:
         """Return what the server says of its models."""

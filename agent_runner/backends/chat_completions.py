@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from agent_runner.backends.aloud import Aloud
 from agent_runner.backends.chat_wire import ChatReader, Wire, wire_message, wire_tool
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.server import Stream, Talk, whole
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI
 
+    from agent_runner.backends.aloud import Tell
     from agent_runner.backends.backend import Message, Reply, Usage
     from agent_runner.backends.server import Server
     from cli_tools.schema import Tool
@@ -56,8 +58,17 @@ class OpenAIBackend:
         Raises:
             agent_runner.backends.failure.ModelServerError: When no reply could be had.
         """
+        return await self.ask_aloud(messages, tools, None)
+
+    async def ask_aloud(self, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None) -> Reply:
+        """Return the model's next words, and tell them as they come; `aloud.AloudBackend`.
+
+        Raises:
+            agent_runner.backends.failure.ModelServerError: When no whole reply could be had.
+        """
         request = chat_request(self.talk.server, messages, tools)
         taken = known_ids(messages)
+        aloud = Aloud(taken, tell)
         sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds
         sent = len(json.dumps([request["messages"], request.get("tools")], ensure_ascii=False))
 
@@ -66,12 +77,12 @@ class OpenAIBackend:
             reader = ChatReader()
             answer = await sdk.chat.completions.create(**cast("dict[str, Any]", _as_the_sdk_takes(request)))
             if request["stream"]:
-                await self.talk.read(cast("Stream", answer), reader)
+                await self.talk.read(cast("Stream", answer), reader, aloud)
             else:
                 whole(reader, answer)
             return reader.pieces.reply(taken, sent_characters=sent)
 
-        return await self.talk.replied(attempt)
+        return await self.talk.replied(attempt, aloud)
 
     async def list_models(self) -> list[Mapping[str, object]]:
         """Return what the server says of its models."""

@@ -38,11 +38,13 @@ class Failure:
     """The HTTP status; 0 when there was none."""
     retry_after_seconds: float | None = None
     """How long the server asked to wait; None when it did not."""
+    told: bool = False
+    """Whether some of the reply was passed on before it failed."""
 
     @property
     def worth_another_try(self) -> bool:
         """Say whether the same request may succeed later."""
-        return self.kind in _RETRIED
+        return self.kind in _RETRIED and not self.told
 
 
 class ModelServerError(BackendError):

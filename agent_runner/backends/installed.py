@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.backends.aloud import asked_aloud
 from agent_runner.backends.backend import Backend, Reply
 from agent_runner.backends.failure import one_line
 from agent_runner.errors import BackendError, InvalidInputError
@@ -17,6 +18,7 @@ from agent_runner.errors import BackendError, InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent_runner.backends.aloud import Tell
     from agent_runner.backends.backend import Message
     from agent_runner.backends.configuration import InstalledModel, Price
     from cli_tools.schema import Tool
@@ -54,8 +56,16 @@ class InstalledBackend:
         Raises:
             BackendError: When the backend raised anything, or returned what is no reply.
         """
+        return await self.ask_aloud(messages, tools, None)
+
+    async def ask_aloud(self, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None) -> Reply:
+        """Return the model's next words, told as they come where the backend does so.
+
+        Raises:
+            BackendError: As `ask` does.
+        """
         try:
-            reply = await self._inner.ask(messages, tools)
+            reply = await asked_aloud(self._inner, messages, tools, tell)
         except BackendError:
             raise
         except Exception as error:

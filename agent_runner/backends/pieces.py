@@ -37,7 +37,8 @@ class Pieces:
     """Gather text, reasoning, calls and usage."""
 
     def __init__(self) -> None:
-        self._text: list[str] = []
+        self.text: list[str] = []
+        """What the model said so far, in the pieces in which it came."""
         self._reasoning: list[str] = []
         self._text_left = MAXIMUM_TEXT
         self._arguments_left = MAXIMUM_ARGUMENTS
@@ -56,7 +57,7 @@ class Pieces:
     @property
     def is_empty(self) -> bool:
         """Say whether nothing of the model's own has come yet."""
-        return not (self._text or self._reasoning or self.calls)
+        return not (self.text or self._reasoning or self.calls)
 
     def look_for_first(self) -> None:
         """Take note of how long it took until something of the model's own was there."""
@@ -71,7 +72,7 @@ class Pieces:
 
     def add_text(self, text: object) -> None:
         """Take a piece of what the model says."""
-        self._add(self._text, text)
+        self._add(self.text, text)
 
     def add_reasoning(self, text: object) -> None:
         """Take a piece of what the model thinks aloud."""
@@ -116,9 +117,9 @@ class Pieces:
             taken: The ids of all calls of the conversation so far.
             sent_characters: Length of what was sent, from which tokens are estimated if nobody counted them.
         """
-        text = "".join(self._text)
+        text = "".join(self.text)
         if self.cut:
-            text = f"{text}\n[the reply was cut here: {self.cut}]".lstrip()
+            text = f"{text}\n" * bool(text) + f"[the reply was cut here: {self.cut}]"
         ids = unique_ids([call.call_id for call in self.calls], taken)
         calls = tuple(
             Call(

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent_runner.backends.aloud import asked_aloud
 from agent_runner.backends.backend import PricedBackend, Tried
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.errors import BackendError
@@ -13,6 +14,7 @@ from agent_runner.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from agent_runner.backends.aloud import Tell
     from agent_runner.backends.backend import Backend, Message, Reply, Usage
     from agent_runner.backends.configuration import Role
     from cli_tools.schema import Tool
@@ -75,13 +77,22 @@ class RouteBackend:
         Raises:
             agent_runner.errors.BackendError: The last one's, when none answered.
         """
+        return await self.ask_aloud(messages, tools, None)
+
+    async def ask_aloud(self, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None) -> Reply:
+        """Return the next words of the first model that has any, and tell them as they come.
+
+        Raises:
+            agent_runner.errors.BackendError: The last one's, when none answered to the end.
+        """
         tried: list[Tried] = []
         last: BackendError | None = None
         for name in self._order():
             try:
-                reply = await self._models[name].ask(messages, tools)
+                reply = await asked_aloud(self._models[name], messages, tools, tell)
             except BackendError as error:
-                if isinstance(error, ModelServerError) and error.failure.kind == "capability":
+                if isinstance(error, ModelServerError) and _is_final(error):
+                    error.tried = tuple(tried)
                     raise
                 last = error
                 tried.append(Tried(model=self._called(name), error=error.message))
@@ -125,6 +136,11 @@ def _drawn(weights: Mapping[str, int], names: list[str], chance: float) -> str:
             return name
         left -= weight
     return names[0]
+
+
+def _is_final(error: ModelServerError) -> bool:
+    """Say whether no other model is asked: the request may not leave, or a reply was told in part."""
+    return error.failure.kind == "capability" or error.failure.told
 
 
 def _none_answered(last: BackendError, tried: list[Tried]) -> BackendError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx2
@@ -27,6 +27,7 @@ from agent_runner.backends.wire import Door, client_through
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+    from agent_runner.backends.aloud import Aloud
     from agent_runner.backends.backend import Reply, Usage
     from agent_runner.backends.closed import Api
     from agent_runner.backends.configuration import Price
@@ -150,9 +151,12 @@ class Talk:
         answer = await client.get(self.server.base_url + ready_path(self.server.model))
         require_ready(self.server.where, answer.status_code, _json_or_text(answer.content))
 
-    async def replied(self, attempt: Callable[[], Awaitable[Reply]]) -> Reply:
-        """Return the reply that an attempt returns, and what it cost; otherwise as `tried`."""
-        reply = await self.tried(attempt)
+    async def replied(self, attempt: Callable[[], Awaitable[Reply]], aloud: Aloud) -> Reply:
+        """Return the reply that an attempt returns, and what it cost; otherwise as `tried`.
+
+        An attempt of which something was told is the last one: nobody can take back what was told.
+        """
+        reply = await self.tried(attempt, lambda: aloud.begun)
         price = self.server.price
         return reply if price is None else price.counted(reply)
 
@@ -169,15 +173,19 @@ class Talk:
 
         return await self.tried(attempt)
 
-    async def tried(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def tried(self, attempt: Callable[[], Awaitable[T]], told: Callable[[], bool] = bool) -> T:
         """Return what an attempt returns; each has its time, and all that goes wrong has one kind of error.
+
+        Args:
+            attempt: Asks once.
+            told: Says whether something of a reply was told, so that this was the last attempt.
 
         Raises:
             ModelServerError: When no attempt gave a reply.
         """
-        return await with_retries(lambda: self._once(attempt), self._patience)
+        return await with_retries(lambda: self._once(attempt, told), self._patience)
 
-    async def _once(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _once(self, attempt: Callable[[], Awaitable[T]], told: Callable[[], bool]) -> T:
         limit = self.server.timeout_seconds
         try:
             async with asyncio.timeout(limit) as deadline:
@@ -185,15 +193,17 @@ class Talk:
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
                 message = f"{self.server.where} did not finish its reply within {limit:g} s"
-                raise ModelServerError(message, failure=Failure(kind="timeout")) from error
-            raise self._named(error) from error
+                failure = Failure(kind="timeout", told=told())
+                raise ModelServerError(message, failure=failure) from error
+            raise self._named(error, told=told()) from error
 
-    def _named(self, error: Exception) -> ModelServerError:
+    def _named(self, error: Exception, *, told: bool) -> ModelServerError:
         found = _from_chain(error, self.server)
         hidden = self._key.hidden_from if self._key else str
-        return ModelServerError(hidden(found.message), failure=found.failure, hint=found.hint)
+        failure = replace(found.failure, told=told)
+        return ModelServerError(hidden(found.message), failure=failure, hint=found.hint)
 
-    async def read(self, stream: Stream, reader: Reader) -> None:
+    async def read(self, stream: Stream, reader: Reader, aloud: Aloud) -> None:
         """Read a reply to its end or to a bound; the connection is closed in each case.
 
         INVARIANT: however this ends, by cancellation too, the stream is closed, so that the server stops.
@@ -206,6 +216,7 @@ class Talk:
                 async for chunk in stream:
                     reader.take(plain(chunk))
                     reader.pieces.look_for_first()
+                    await aloud.more(reader.pieces)
                     if reader.pieces.is_full:
                         return
         finally:

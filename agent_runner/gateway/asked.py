@@ -10,19 +10,21 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import Call, ModelMessage, Reply
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from agent_runner.backends.backend import Message
 
 MOST_MESSAGES: Final = 20_000
 MOST_TOOLS: Final = 512
+MOST_STOPS: Final = 16
+STOP_CHARACTERS: Final = 256
 _NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _CALL_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _CHARACTERS_PER_TOKEN: Final = 4
@@ -55,30 +57,6 @@ class Asked:
     stream: bool = False
     stops: tuple[str, ...] = ()
     """Texts before which the reply is cut."""
-
-
-class Api(Protocol):
-    """One of the APIs that an agent may speak."""
-
-    def read(self, body: object) -> Asked:
-        """Return what a request asks for.
-
-        Raises:
-            RefusedRequestError: When it holds anything that the closed schema does not.
-        """
-        ...
-
-    def whole(self, asked: Asked, reply: Reply, name: str) -> object:
-        """Return a reply in one piece; `name` is fresh, for its id."""
-        ...
-
-    def pieces(self, asked: Asked, reply: Reply, name: str) -> Iterator[bytes]:
-        """Yield a reply as an event stream."""
-        ...
-
-    def error(self, error: RefusedRequestError) -> object:
-        """Return an error as this API tells it."""
-        ...
 
 
 def capability(what: str) -> RefusedRequestError:
@@ -194,6 +172,18 @@ def tools(given: Mapping[str, object], read: Callable[[object], Tool]) -> tuple[
     if choice not in ("auto", "none"):
         raise RefusedRequestError("`tool_choice` is `auto` or `none` here", code="unsupported")
     return listed if choice == "auto" else ()
+
+
+def stops(value: object, where: str) -> tuple[str, ...]:
+    """Return the texts before which a reply is cut.
+
+    Raises:
+        RefusedRequestError: When they are too many or too long: each piece of a reply is searched for them.
+    """
+    listed = tuple(text(each, where) for each in items(value, where, most=MOST_STOPS))
+    if any(len(stop) > STOP_CHARACTERS for stop in listed):
+        raise RefusedRequestError(f"a text of `{where}` has more than {STOP_CHARACTERS} characters")
+    return listed
 
 
 def openai_error(error: RefusedRequestError) -> object:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import orjson
 
+from agent_runner.backends.aloud import asked_aloud
 from agent_runner.backends.backend import (
     Message,
     ModelMessage,
@@ -23,6 +24,7 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.errors import BackendError
 from agent_runner.gateway.asked import RefusedRequestError, estimated, named_calls
+from agent_runner.gateway.telling import Telling
 from agent_runner.hearing import bounded
 from agent_runner.transcript import write_tried
 from audit import event
@@ -32,6 +34,7 @@ from cli_tools.action import ToolProposal
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from agent_runner.backends.aloud import Step, Tell
     from agent_runner.backends.backend import Backend, Call
     from agent_runner.budget import Budget, BudgetExceeded
     from agent_runner.gateway.asked import Asked
@@ -75,8 +78,14 @@ class Book:
         self.kept_bytes = 0
         """Written into the ledger's openings: every byte of it is of the agent's making."""
 
-    async def ask(self, backend: Backend, asked: Asked) -> Reply:
+    async def ask(self, backend: Backend, asked: Asked, tell: Tell | None = None) -> Reply:
         """Return the model's reply.
+
+        Args:
+            backend: Whom to ask.
+            asked: What.
+            tell: Told each step of the reply, where the backend tells them as they come, else at its end;
+                None where nobody listens.
 
         Raises:
             RefusedRequestError: When the budget has run out, code `budget`, or the model gave no reply.
@@ -87,15 +96,18 @@ class Book:
             messages = tuple(map(self._redacted, asked.messages))
             tools = tuple(map(self._redacted_tool, asked.tools))
             await self._write_asked(backend, messages, tools)
+            telling = Telling(tell or _silent, asked.stops)
             start = self._monotonic()
             try:
-                reply = bounded(await backend.ask(messages, tools))
+                reply = bounded(await asked_aloud(backend, messages, tools, tell and telling.heard))
             except BackendError as error:
-                self._count_unanswered(backend, messages, tools)
+                self._count_unanswered(backend, messages, tools, telling.words)
+                await self._write_broken_off(telling.words)
                 await self._write_failed(backend, error, self._monotonic() - start)
                 raise RefusedRequestError(error.message, status=502, code="model_failed") from error
             except asyncio.CancelledError:
-                self._count_unanswered(backend, messages, tools)
+                self._count_unanswered(backend, messages, tools, telling.words)
+                await self._write_broken_off(telling.words)
                 await self._journal.record_lazily(self._failed(backend, _HUNG_UP, self._monotonic() - start))
                 raise
             elapsed = self._monotonic() - start
@@ -103,7 +115,14 @@ class Book:
             self._budget.count(reply.usage)
             await write_tried(self._journal, self._budget.turns, backend, reply.tried)
             await self._write_answered(backend, reply, elapsed)
+            await self._tell_rest(telling, reply)
             return reply
+
+    async def _tell_rest(self, telling: Telling, reply: Reply) -> None:
+        try:
+            await telling.rest(reply)
+        except BackendError as error:
+            raise RefusedRequestError(error.message, status=502, code="model_failed") from error
 
     def _require_budget(self) -> None:
         exceeded = self._budget.exceeded()
@@ -111,9 +130,12 @@ class Book:
             self._spent(exceeded)
             raise RefusedRequestError(exceeded.reason, status=403, code="budget")
 
-    def _count_unanswered(self, backend: Backend, messages: Sequence[Message], tools: Sequence[Tool]) -> None:
-        """Count a question without an answer: neither failing nor hanging up is a way around a budget."""
-        usage = Usage(input_tokens=estimated(messages, tools), estimated=True)
+    def _count_unanswered(
+        self, backend: Backend, messages: Sequence[Message], tools: Sequence[Tool], told: str
+    ) -> None:
+        """Count a question without a whole answer: failing and hanging up are no ways around a budget."""
+        said = estimated([UserMessage(text=told)], [])
+        usage = Usage(input_tokens=estimated(messages, tools), output_tokens=said, estimated=True)
         self._budget.count(backend.priced(usage) if isinstance(backend, PricedBackend) else usage)
 
     def _redacted(self, message: Message) -> Message:
@@ -166,6 +188,12 @@ class Book:
             self._known.add(digest)
         return digest.hex()
 
+    async def _write_broken_off(self, told: str) -> None:
+        """Write down what the agent was told of a reply that never became whole."""
+        if told:
+            content = self._kept(_bytes(f"of a reply that was not whole, the agent was told:\n{told}"))
+            await self._journal.record_lazily(event.MessageAdded(role="system", content=content))
+
     def _kept(self, content: bytes) -> Commitment:
         self.kept_bytes += len(content)
         return self._journal.commit(content)
@@ -208,6 +236,10 @@ class Book:
             duration_ms=int(elapsed * 1000),
             will_retry=False,
         )
+
+
+async def _silent(_: Step) -> None:
+    pass
 
 
 def _told(message: Message) -> tuple[Role, str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import (
@@ -15,9 +14,10 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.gateway import asked as schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError
+from agent_runner.gateway.chat_events import ChatEvents, finish_reason, usage_told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from cli_tools.schema import Tool
 
@@ -77,21 +77,12 @@ class ChatApi:
         calls = _calls(reply)
         if calls:
             message["tool_calls"] = calls
-        choice = {"index": 0, "message": message, "finish_reason": _finish(reply), "logprobs": None}
-        return {**_head(asked, name, "chat.completion"), "choices": [choice], "usage": _usage(reply)}
+        choice = {"index": 0, "message": message, "finish_reason": finish_reason(reply), "logprobs": None}
+        return {**_head(asked, name, "chat.completion"), "choices": [choice], "usage": usage_told(reply)}
 
-    def pieces(self, asked: Asked, reply: Reply, name: str) -> Iterator[bytes]:
-        """Yield a reply as an event stream."""
-        head = _head(asked, name, "chat.completion.chunk")
-        deltas: list[dict[str, object]] = [{"role": "assistant", "content": ""}]
-        if words := schema.cut(reply.text, asked.stops):
-            deltas.append({"content": words})
-        deltas += [{"tool_calls": [{"index": place, **call}]} for place, call in enumerate(_calls(reply))]
-        for delta in deltas:
-            yield _event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-        yield _event({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": _finish(reply)}]})
-        yield _event({**head, "choices": [], "usage": _usage(reply)})
-        yield b"data: [DONE]\n\n"
+    def events(self, asked: Asked, name: str) -> ChatEvents:
+        """Return what tells one reply as a stream."""
+        return ChatEvents(_head(asked, name, "chat.completion.chunk"))
 
     def error(self, error: RefusedRequestError) -> object:
         """Return an error as OpenAI's API tells it."""
@@ -144,8 +135,7 @@ def _require_function(given: Mapping[str, object]) -> None:
 
 
 def _stops(value: object) -> tuple[str, ...]:
-    listed = [value] if isinstance(value, str) else schema.items(value, "stop", most=16)
-    return tuple(schema.text(each, "stop") for each in listed)
+    return schema.stops([value] if isinstance(value, str) else value, "stop")
 
 
 def _head(asked: Asked, name: str, kind: str) -> dict[str, object]:
@@ -157,21 +147,3 @@ def _calls(reply: Reply) -> list[dict[str, object]]:
         {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
         for call_id, name, arguments in schema.named_calls(reply)
     ]
-
-
-def _finish(reply: Reply) -> str:
-    return "tool_calls" if reply.calls else "stop"
-
-
-def _usage(reply: Reply) -> dict[str, object]:
-    usage = reply.usage
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    }
-
-
-def _event(value: object) -> bytes:
-    return b"data: " + json.dumps(value).encode() + b"\n\n"

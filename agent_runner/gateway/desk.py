@@ -10,17 +10,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from agent_runner.gateway.asked import Api, Asked, RefusedRequestError, capability, estimated
+from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, estimated
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.http import HttpAnswer, HttpRequest
+from agent_runner.gateway.inbox import Inbox
 from agent_runner.gateway.messages_api import MessagesApi
 from agent_runner.gateway.responses_api import ResponsesApi
 from cli_tools.strict_json import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
+    from agent_runner.backends.aloud import Step
     from agent_runner.backends.backend import Reply
+    from agent_runner.gateway.api import Api, Events
 
 PING_SECONDS: Final = 10.0
 """How long a stream may be silent: what an agent's client waits for a byte is not known here."""
@@ -41,8 +44,8 @@ _BETA_HEADERS: Final = ("anthropic-beta", "openai-beta")
 class Asker(Protocol):
     """Asks a model."""
 
-    async def ask(self, asked: Asked) -> Reply:
-        """Return its reply.
+    async def ask(self, asked: Asked, hear: Callable[[Step], None]) -> Reply:
+        """Return its reply; where a stream is asked for, each of its steps was heard by then.
 
         Raises:
             RefusedRequestError: When it gave none.
@@ -91,7 +94,7 @@ class Desk:
         if api is None:
             return _json(200, {"input_tokens": estimated(asked.messages, asked.tools)})
         if not asked.stream:
-            reply = await self.asker.ask(asked)
+            reply = await self.asker.ask(asked, _unheard)
             return _json(200, api.whole(asked, reply, secrets.token_hex(12)))
         return await self._streamed(api, asked)
 
@@ -121,37 +124,47 @@ class Desk:
         return _json(200, {"object": "list", "data": listed, **ends})
 
     async def _streamed(self, api: Api, asked: Asked) -> HttpAnswer:
-        """Return a stream; a failure that comes soon is still told by its status."""
-        asking = asyncio.create_task(self.asker.ask(asked))
+        """Return a stream; a failure that comes soon, and first, is still told by its status."""
+        inbox = Inbox()
+        asking = asyncio.create_task(self.asker.ask(asked, inbox.put))
+        asking.add_done_callback(lambda _: inbox.wake())
         try:
-            done, _ = await asyncio.wait({asking}, timeout=PING_SECONDS)
+            await inbox.filled(PING_SECONDS)
         except asyncio.CancelledError:
             await _cancelled(asking)
             raise
-        if done:
+        if asking.done() and inbox.is_empty:
             asking.result()
         return HttpAnswer(
             status=200,
             content_type="text/event-stream",
-            body=_pieces(api, asked, asking),
+            body=_told(api.events(asked, secrets.token_hex(12)), inbox, asking),
             headers=(("cache-control", "no-cache"),),
         )
 
 
-async def _pieces(api: Api, asked: Asked, asking: asyncio.Task[Reply]) -> AsyncGenerator[bytes, None]:
+async def _told(events: Events, inbox: Inbox, asking: asyncio.Task[Reply]) -> AsyncGenerator[bytes, None]:
+    """Yield each step as it comes, a comment where none does for long, and the end."""
     try:
-        while not asking.done():
-            yield b": the model is asked\n\n"
-            await asyncio.wait({asking}, timeout=PING_SECONDS)
+        while not (is_last := asking.done()) or not inbox.is_empty:
+            for step in inbox.taken():
+                for piece in events.step(step):
+                    yield piece
+            if not is_last and not await inbox.filled(PING_SECONDS):
+                yield b": the model is asked\n\n"
         try:
             reply = asking.result()
         except RefusedRequestError as error:
-            yield b"event: error\ndata: " + json.dumps(api.error(error)).encode() + b"\n\n"
+            yield events.broken(error)
             return
-        for piece in api.pieces(asked, reply, secrets.token_hex(12)):
+        for piece in events.end(reply):
             yield piece
     finally:
         await _cancelled(asking)
+
+
+def _unheard(_: Step) -> None:
+    pass
 
 
 async def _cancelled(asking: asyncio.Task[Reply]) -> None:

@@ -96,9 +96,8 @@ async def serve(
             async with room:
                 request = await arrivals.whole(head)
                 answer = await inlet.unless_gone(answerer.answer(request))
-                if answer is None:
+                if answer is None or not await inlet.unless_gone(_answered(connection, send, answer)):
                     return
-                await _answered(connection, send, answer)
             if connection.our_state is h11.MUST_CLOSE:
                 return
             connection.start_next_cycle()
@@ -220,7 +219,8 @@ class _Arrivals:
 
 async def _answered(
     connection: h11.Connection, send: Send, answer: HttpAnswer, *, last: bool = False
-) -> None:
+) -> bool:
+    """Send an answer; return that it was sent to its end."""
     body = answer.body
     shape = (
         [("content-length", str(len(body)))]
@@ -237,6 +237,7 @@ async def _answered(
             async for piece in pieces:
                 await _sent(connection, send, h11.Data(data=piece))
     await _sent(connection, send, h11.EndOfMessage())
+    return True
 
 
 async def _sent(connection: h11.Connection, send: Send, event: h11.Event) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import (
@@ -17,6 +16,7 @@ from agent_runner.backends.backend import (
 from agent_runner.backends.wording import called_arguments
 from agent_runner.gateway import asked as schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError
+from agent_runner.gateway.messages_events import MessagesEvents, error_told, stop_reason, usage_told
 from cli_tools.action import ToolProposal
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _LEFT: Final = frozenset(
 )
 _TEXT: Final = frozenset({"text"})
 _CACHE: Final = frozenset({"cache_control"})
-_ERRORS: Final = {404: "not_found_error", 403: "permission_error", 503: "overloaded_error", 502: "api_error"}
 
 
 class MessagesApi:
@@ -49,13 +48,12 @@ class MessagesApi:
         tools = [
             _tool(each) for each in schema.items(given.get("tools", []), "tools", most=schema.MOST_TOOLS)
         ]
-        stops = schema.items(given.get("stop_sequences", []), "stop_sequences", most=16)
         return Asked(
             model=schema.model_name(given.get("model")),
             messages=tuple(messages),
             tools=tuple(tools) if _offers_tools(given.get("tool_choice", {"type": "auto"})) else (),
             stream=given.get("stream", False) is True,
-            stops=tuple(schema.text(each, "stop_sequences") for each in stops),
+            stops=schema.stops(given.get("stop_sequences", []), "stop_sequences"),
         )
 
     def whole(self, asked: Asked, reply: Reply, name: str) -> object:
@@ -63,34 +61,18 @@ class MessagesApi:
         return {
             **_head(asked, name),
             "content": _content(asked, reply),
-            "stop_reason": _stop(reply),
-            "usage": {**_sent(reply), "output_tokens": reply.usage.output_tokens},
+            "stop_reason": stop_reason(reply),
+            "usage": usage_told(reply),
         }
 
-    def pieces(self, asked: Asked, reply: Reply, name: str) -> Iterator[bytes]:
-        """Yield a reply as an event stream."""
-        usage = {**_sent(reply), "output_tokens": 0}
-        start = {**_head(asked, name), "content": [], "stop_reason": None, "usage": usage}
-        yield _event({"type": "message_start", "message": start})
-        for index, block in enumerate(_content(asked, reply)):
-            is_text = block["type"] == "text"
-            empty = {**block, "text": ""} if is_text else {**block, "input": {}}
-            words = block["text"] if is_text else json.dumps(block["input"])
-            kind, member = ("text_delta", "text") if is_text else ("input_json_delta", "partial_json")
-            yield _event({"type": "content_block_start", "index": index, "content_block": empty})
-            yield _event(
-                {"type": "content_block_delta", "index": index, "delta": {"type": kind, member: words}}
-            )
-            yield _event({"type": "content_block_stop", "index": index})
-        delta = {"stop_reason": _stop(reply), "stop_sequence": None}
-        end = {"output_tokens": reply.usage.output_tokens}
-        yield _event({"type": "message_delta", "delta": delta, "usage": end})
-        yield _event({"type": "message_stop"})
+    def events(self, asked: Asked, name: str) -> MessagesEvents:
+        """Return what tells one reply as a stream."""
+        tokens = schema.estimated(asked.messages, asked.tools)
+        return MessagesEvents(_head(asked, name), input_tokens=tokens)
 
     def error(self, error: RefusedRequestError) -> object:
         """Return an error as Anthropic's API tells it."""
-        kind = _ERRORS.get(error.status, "invalid_request_error")
-        return {"type": "error", "error": {"type": kind, "message": error.message}}
+        return error_told(error)
 
 
 def _messages(value: object) -> list[Message]:
@@ -180,20 +162,3 @@ def _content(asked: Asked, reply: Reply) -> list[dict[str, object]]:
         given = called_arguments(ToolProposal(tool=name, arguments=arguments))
         blocks.append({"type": "tool_use", "id": call_id, "name": name, "input": given})
     return blocks
-
-
-def _stop(reply: Reply) -> str:
-    return "tool_use" if reply.calls else "end_turn"
-
-
-def _sent(reply: Reply) -> dict[str, object]:
-    usage = reply.usage
-    return {
-        "input_tokens": usage.input_tokens - usage.cached_tokens,
-        "cache_read_input_tokens": usage.cached_tokens,
-        "cache_creation_input_tokens": 0,
-    }
-
-
-def _event(value: Mapping[str, object]) -> bytes:
-    return f"event: {value['type']}\ndata: {json.dumps(value)}\n\n".encode()

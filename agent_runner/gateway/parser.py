@@ -24,6 +24,7 @@ from agent_runner.gateway.wire import (
     Replied,
     question_bytes,
     reply_of,
+    step_of,
     to_parser,
 )
 from sandbox.egress.confine import LockdownError, confine_without_network
@@ -31,8 +32,9 @@ from sandbox.egress.streams import Streams
 from sandbox.egress.wire import WireError, encoded, received
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from agent_runner.backends.aloud import Step
     from agent_runner.backends.backend import Reply
 
 _READ_BYTES: Final = 65536
@@ -48,17 +50,17 @@ class Runner:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[Reply], Callable[[Step], None]]] = {}
 
-    async def ask(self, asked: Asked) -> Reply:
-        """Return the model's reply.
+    async def ask(self, asked: Asked, hear: Callable[[Step], None]) -> Reply:
+        """Return the model's reply, once it is whole and each of its steps was heard.
 
         Raises:
             RefusedRequestError: When it gave none.
         """
         number = next(self._numbers)
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
+        self._waiting[number] = answer, hear
         try:
             self._writer.write(encoded(Asking(id=number), question_bytes(asked)))
             await self._writer.drain()
@@ -78,14 +80,16 @@ class Runner:
         message = to_parser(head)
         if isinstance(message, Begin):
             raise WireError("`begin` came twice")
-        waiting = self._waiting.get(message.id)
-        if waiting is None or waiting.done():
+        waiting, hear = self._waiting.get(message.id, (None, None))
+        if waiting is None or hear is None or waiting.done():
             return
         match message:
             case Replied():
                 waiting.set_result(reply_of(blob))
             case Refusal(status=status, code=code, message=words):
                 waiting.set_exception(RefusedRequestError(words, status=status, code=code))
+            case _:
+                hear(step_of(message))
 
 
 class Connections:

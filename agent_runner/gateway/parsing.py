@@ -16,6 +16,7 @@ from agent_runner.gateway.wire import (
     question_of,
     reply_bytes,
     to_runner,
+    told,
 )
 from sandbox.egress.errors import GateLostError
 from sandbox.egress.process import EgressProcess
@@ -25,6 +26,7 @@ from sandbox.egress.wire import WireError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from agent_runner.backends.aloud import Step
     from agent_runner.backends.backend import Backend
     from agent_runner.gateway.asked import Asked
     from agent_runner.gateway.book import Book
@@ -136,8 +138,11 @@ class Parsing:
         _taken(done)
 
     async def _ask(self, process: EgressProcess, number: int, asked: Asked) -> None:
+        async def tell(step: Step) -> None:
+            await process.tell(told(number, step))
+
         try:
-            reply = await self._book.ask(self._models[asked.model], asked)
+            reply = await self._book.ask(self._models[asked.model], asked, tell if asked.stream else None)
         except RefusedRequestError as error:
             refusal = Refusal(id=number, status=error.status, code=error.code, message=error.message)
             await process.tell(refusal)

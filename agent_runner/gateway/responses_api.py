@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import (
@@ -17,6 +16,7 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.gateway import asked as schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError
+from agent_runner.gateway.responses_events import ResponsesEvents, call_item, response, text_item
 
 if TYPE_CHECKING:
     from cli_tools.schema import Tool
@@ -68,14 +68,14 @@ class ResponsesApi:
 
     def whole(self, asked: Asked, reply: Reply, name: str) -> object:
         """Return a reply in one piece."""
-        return _response(asked, reply, name, output=_output(reply, name), status="completed")
+        said = [text_item(f"msg_{name}_0", reply.text)] if reply.text else []
+        made = enumerate(schema.named_calls(reply), start=len(said))
+        calls = [call_item(f"fc_{name}_{place}", *call, status="completed") for place, call in made]
+        return response(asked.model, name, [*said, *calls], status="completed", reply=reply)
 
-    def pieces(self, asked: Asked, reply: Reply, name: str) -> Iterator[bytes]:
-        """Yield a reply as an event stream."""
-        numbered = enumerate(_events(asked, reply, name))
-        for number, event in numbered:
-            value = {**event, "sequence_number": number}
-            yield f"event: {event['type']}\ndata: {json.dumps(value)}\n\n".encode()
+    def events(self, asked: Asked, name: str) -> ResponsesEvents:
+        """Return what tells one reply as a stream."""
+        return ResponsesEvents(asked.model, name)
 
     def error(self, error: RefusedRequestError) -> object:
         """Return an error as OpenAI's API tells it."""
@@ -155,90 +155,3 @@ def _tool(value: object) -> Tool:
         left=frozenset({"strict"}),
     )
     return schema.function_tool(given.get("name"), given.get("description"), given.get("parameters"))
-
-
-def _response(
-    asked: Asked, reply: Reply, name: str, *, output: list[object], status: str
-) -> dict[str, object]:
-    usage = reply.usage
-    return {
-        "id": f"resp_{name}",
-        "object": "response",
-        "created_at": 0,
-        "status": status,
-        "model": asked.model,
-        "output": output,
-        "error": None,
-        "incomplete_details": None,
-        "instructions": None,
-        "metadata": {},
-        "parallel_tool_calls": True,
-        "temperature": None,
-        "top_p": None,
-        "tool_choice": "auto",
-        "tools": [],
-        "usage": {
-            "input_tokens": usage.input_tokens,
-            "input_tokens_details": {"cached_tokens": usage.cached_tokens},
-            "output_tokens": usage.output_tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": usage.input_tokens + usage.output_tokens,
-        },
-    }
-
-
-def _output(reply: Reply, name: str) -> list[object]:
-    said = [_said(reply.text, name)] if reply.text else []
-    return [*said, *_calls(reply, name)]
-
-
-def _said(words: str, name: str) -> dict[str, object]:
-    part = {"type": "output_text", "text": words, "annotations": []}
-    head = {"type": "message", "id": f"msg_{name}", "role": "assistant", "status": "completed"}
-    return {**head, "content": [part]}
-
-
-def _calls(reply: Reply, name: str) -> list[dict[str, object]]:
-    return [
-        {
-            "type": "function_call",
-            "id": f"fc_{name}_{place}",
-            "call_id": call_id,
-            "name": called,
-            "arguments": arguments,
-            "status": "completed",
-        }
-        for place, (call_id, called, arguments) in enumerate(schema.named_calls(reply))
-    ]
-
-
-def _events(asked: Asked, reply: Reply, name: str) -> Iterator[dict[str, object]]:
-    begun = _response(asked, reply, name, output=[], status="in_progress")
-    yield {"type": "response.created", "response": {**begun, "usage": None}}
-    yield {"type": "response.in_progress", "response": {**begun, "usage": None}}
-    index = 0
-    if reply.text:
-        yield from _text_events(_said(reply.text, name), reply.text)
-        index = 1
-    for place, item in enumerate(_calls(reply, name), start=index):
-        where = {"item_id": item["id"], "output_index": place}
-        empty = {**item, "arguments": "", "status": "in_progress"}
-        yield {"type": "response.output_item.added", "output_index": place, "item": empty}
-        yield {"type": "response.function_call_arguments.delta", **where, "delta": item["arguments"]}
-        done = {"arguments": item["arguments"], "name": item["name"]}
-        yield {"type": "response.function_call_arguments.done", **where, **done}
-        yield {"type": "response.output_item.done", "output_index": place, "item": item}
-    whole = _response(asked, reply, name, output=_output(reply, name), status="completed")
-    yield {"type": "response.completed", "response": whole}
-
-
-def _text_events(item: dict[str, object], words: str) -> Iterator[dict[str, object]]:
-    where = {"item_id": item["id"], "output_index": 0, "content_index": 0}
-    part = {"type": "output_text", "text": "", "annotations": []}
-    empty = {**item, "content": [], "status": "in_progress"}
-    yield {"type": "response.output_item.added", "output_index": 0, "item": empty}
-    yield {"type": "response.content_part.added", **where, "part": part}
-    yield {"type": "response.output_text.delta", **where, "delta": words, "logprobs": []}
-    yield {"type": "response.output_text.done", **where, "text": words, "logprobs": []}
-    yield {"type": "response.content_part.done", **where, "part": {**part, "text": words}}
-    yield {"type": "response.output_item.done", "output_index": 0, "item": item}

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
 from agent_runner.backends.backend import (
     Call,
     Message,
@@ -19,7 +20,14 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.backends.wording import safe_text
-from agent_runner.gateway.asked import MOST_MESSAGES, MOST_TOOLS, Asked, named_calls
+from agent_runner.gateway.asked import (
+    MOST_MESSAGES,
+    MOST_STOPS,
+    MOST_TOOLS,
+    STOP_CHARACTERS,
+    Asked,
+    named_calls,
+)
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
 from sandbox.egress.wire import WireError
@@ -79,10 +87,15 @@ class ToolOffered(_Closed):
 Said = Annotated[SystemSaid | UserSaid | ModelSaid | ResultSeen, Field(discriminator="kind")]
 
 
+Stop = Annotated[str, Field(max_length=STOP_CHARACTERS)]
+
+
 class Question(_Closed):
     """One question, rebuilt."""
 
     model: Annotated[str, Field(max_length=256)]
+    stream: bool = False
+    stops: Annotated[tuple[Stop, ...], Field(max_length=MOST_STOPS)] = ()
     messages: Annotated[tuple[Said, ...], Field(max_length=MOST_MESSAGES)]
     tools: Annotated[tuple[ToolOffered, ...], Field(max_length=MOST_TOOLS)]
 
@@ -104,8 +117,33 @@ class Begin(_Closed):
     models: tuple[str, ...]
 
 
+class MoreText(_Closed):
+    """The model says more text."""
+
+    kind: Literal["text"] = "text"
+    id: int
+    text: str
+
+
+class NextCall(_Closed):
+    """The model begins a call."""
+
+    kind: Literal["call"] = "call"
+    id: int
+    call_id: str
+    name: str
+
+
+class MoreArguments(_Closed):
+    """The model says more of that call."""
+
+    kind: Literal["arguments"] = "arguments"
+    id: int
+    text: str
+
+
 class Replied(_Closed):
-    """The model said something; the blob is `ReplyTold`."""
+    """The model has said it all; where steps are told, each of them was. The blob is `ReplyTold`."""
 
     kind: Literal["replied"] = "replied"
     id: int
@@ -135,7 +173,8 @@ class GivenUp(_Closed):
     id: Annotated[int, Field(ge=1)]
 
 
-ToParser = Begin | Replied | Refusal
+Told = MoreText | NextCall | MoreArguments
+ToParser = Begin | Told | Replied | Refusal
 ToRunner = Asking | GivenUp
 _TO_PARSER: Final[TypeAdapter[ToParser]] = TypeAdapter(Annotated[ToParser, Field(discriminator="kind")])
 _TO_RUNNER: Final[TypeAdapter[ToRunner]] = TypeAdapter(Annotated[ToRunner, Field(discriminator="kind")])
@@ -169,6 +208,8 @@ def question_bytes(asked: Asked) -> bytes:
     """Return a question as it crosses; halves of UTF-16 pairs, which no server takes, become escapes."""
     question = Question(
         model=asked.model,
+        stream=asked.stream,
+        stops=tuple(map(safe_text, asked.stops)),
         messages=tuple(map(_told, asked.messages)),
         tools=tuple(
             ToolOffered(name=tool.name, description=tool.description, parameters=dict(tool.parameters))
@@ -192,7 +233,39 @@ def question_of(blob: bytes) -> Asked:
         Tool(name=each.name, description=each.description, parameters=each.parameters)
         for each in question.tools
     )
-    return Asked(model=question.model, messages=tuple(map(_heard, question.messages)), tools=tuple(tools))
+    return Asked(
+        model=question.model,
+        messages=tuple(map(_heard, question.messages)),
+        tools=tuple(tools),
+        stream=question.stream,
+        stops=question.stops,
+    )
+
+
+def told(number: int, step: Step) -> Told:
+    """Return a step of the reply to a question as it crosses."""
+    match step:
+        case TextTold(text=text):
+            return MoreText(id=number, text=text)
+        case CallTold(call_id=call_id, name=name):
+            return NextCall(id=number, call_id=call_id, name=name)
+        case ArgumentsTold(text=text):
+            return MoreArguments(id=number, text=text)
+        case _:
+            assert_never(step)
+
+
+def step_of(message: Told) -> Step:
+    """Return the step that crossed."""
+    match message:
+        case MoreText(text=text):
+            return TextTold(text=text)
+        case NextCall(call_id=call_id, name=name):
+            return CallTold(call_id=call_id, name=name)
+        case MoreArguments(text=text):
+            return ArgumentsTold(text=text)
+        case _:
+            assert_never(message)
 
 
 def reply_bytes(reply: Reply) -> bytes:

@@ -217,7 +217,7 @@ class Slow:
     def __init__(self) -> None:
         self.begun = asyncio.Event()
 
-    async def ask(self, _: Asked) -> Reply:
+    async def ask(self, _: Asked, __: object) -> Reply:
         """Return the reply."""
         await self.begun.wait()
         return Reply(text="Hi.", calls=(CALL,))

@@ -15,7 +15,7 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
-from agent_runner.gateway.asked import Api, Asked, RefusedRequestError
+from agent_runner.gateway.asked import Asked, RefusedRequestError
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.messages_api import MessagesApi
 from agent_runner.gateway.responses_api import ResponsesApi
@@ -24,6 +24,8 @@ from cli_tools.schema import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from agent_runner.gateway.api import Api
 
 URL = "https://evil.example/x"
 PARAMETERS = {"type": "object", "properties": {"path": {"type": "string"}}}

@@ -115,7 +115,7 @@ class Never:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
 
-    async def ask(self, asked: Asked) -> Reply:
+    async def ask(self, asked: Asked, _: object) -> Reply:
         """Answer."""
         self.asked.append(asked)
         return Reply(text="hi")

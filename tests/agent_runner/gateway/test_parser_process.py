@@ -51,7 +51,7 @@ class Noted:
         self.given_up = 0
         self.hangs = False
 
-    async def ask(self, _: object, asked: Asked) -> Reply:
+    async def ask(self, _: object, asked: Asked, __: object = None) -> Reply:
         """Answer, or never."""
         self.asked.append(asked)
         if self.hangs:
@@ -108,7 +108,7 @@ async def test_it_starts_with_the_first_connection_and_ends_with_the_session() -
 
 async def test_a_question_that_the_runner_fails_is_answered_so_and_prints_no_traceback() -> None:
     class Failing(Noted):
-        async def ask(self, _: object, asked: Asked) -> Reply:
+        async def ask(self, _: object, asked: Asked, __: object = None) -> Reply:
             raise LookupError(asked.model)
 
     told: list[object] = []
