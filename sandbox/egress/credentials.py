@@ -1,10 +1,11 @@
 """Put a credential into a request on the host, and take its echoes out of the answer."""
 
 import base64
+import html
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from audit.redact import spellings
+from audit.redact import SHORTEST_SECRET, spellings
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -39,8 +40,9 @@ class Credential:
     def _own_echoes(self) -> frozenset[bytes]:
         secrets = {self.value, *(self.value.split(":", 1) if self.kind == "basic" else ())}
         carried = {value.rpartition(" ")[2] for _, value in self.headers()}
-        texts = {form for secret in secrets | carried if len(secret) >= 6 for form in spellings(secret)}
-        return frozenset(text.encode("utf-8", "surrogatepass") for text in texts)
+        long = {secret for secret in secrets | carried if len(secret) >= SHORTEST_SECRET}
+        texts = {form for secret in long for form in spellings(secret) | _throughout(secret)}
+        return frozenset(text.encode("utf-8", "surrogatepass") for text in texts).union(*map(_wide, long))
 
 
 class Secrets(Protocol):
@@ -53,6 +55,17 @@ class Secrets(Protocol):
             EgressDeniedError: With code `credential`, when there is none.
         """
         ...
+
+
+def _throughout(text: str) -> set[str]:
+    """Return a text with every character escaped, as JSON and as HTML can, and with those that HTML must."""
+    codes = [ord(char) for char in text]
+    forms = {f"\\u{{:04{digit}}}" for digit in "xX"} | {f"&#x{{:{digit}}};" for digit in "xX"} | {"&#{};"}
+    return {"".join(form.format(code) for code in codes) for form in forms} | {html.escape(text)}
+
+
+def _wide(text: str) -> set[bytes]:
+    return {text.encode(f"utf-16-{order}", "surrogatepass") for order in ("le", "be")}
 
 
 def _base64(text: str) -> str:
@@ -69,6 +82,7 @@ class Mask:
     def __init__(self, echoes: frozenset[bytes] = frozenset()) -> None:
         self._echoes = sorted(echoes, key=lambda echo: (-len(echo), echo))
         self._overlap = max((len(echo) for echo in self._echoes), default=1) - 1
+        self._beginnings = frozenset(echo[:end] for echo in self._echoes for end in range(1, len(echo)))
         self._held = b""
         self._begun = 0  # of what is held, the bytes of an echo that began before it
 
@@ -77,7 +91,7 @@ class Mask:
         if not self._echoes:
             return data
         raw = self._held + data
-        cut = max(len(raw) - self._overlap, 0)
+        cut = len(raw) - self._begins_within(raw)
         found = [(0, self._begun), *self._found(raw)]
         self._held = raw[cut:]
         self._begun = max(0, max(end for start, end in found if start <= cut) - cut)
@@ -92,6 +106,11 @@ class Mask:
     def whole(self, data: bytes) -> bytes:
         """Mask bytes that are complete in themselves."""
         return _starred(data, self._found(data))
+
+    def _begins_within(self, data: bytes) -> int:
+        """Return how many of the last bytes may be an echo's beginning; a stream is not held up by others."""
+        most = min(self._overlap, len(data))
+        return next((count for count in range(most, 0, -1) if data[-count:] in self._beginnings), 0)
 
     def _found(self, data: bytes) -> list[tuple[int, int]]:
         """Return where echoes begin and end; those of different spellings may overlap."""

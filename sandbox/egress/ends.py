@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from sandbox.egress.errors import EgressDeniedError
+from sandbox.egress.framing import check_beginning
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -107,7 +108,7 @@ class Inlet:
         """Return bytes up to an empty line, and the line; empty when nothing came at all.
 
         Raises:
-            EgressDeniedError: When it is too long, or does not come in time.
+            EgressDeniedError: When it is too long, no request's, or does not come in time.
             GoneError: When it is cut off.
         """
         data = b""
@@ -122,6 +123,7 @@ class Inlet:
                     if not more:
                         raise GoneError
                     data += more
+                    check_beginning(data)
         except TimeoutError:
             if not data:
                 raise GoneError from None

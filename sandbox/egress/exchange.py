@@ -40,7 +40,28 @@ HOP_BY_HOP: Final = frozenset(
 )
 """Headers of one connection, RFC 9110 7.6.1; they are never handed on."""
 _OURS: Final = frozenset({"host", "content-length", "expect"})
+_OVERRIDING: Final = frozenset(
+    {
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-forwarded-host",
+        "x-forwarded-uri",
+        "x-host",
+        "x-http-host-override",
+        "forwarded",
+    }
+)
+"""Headers by which servers let a request be another than its first line and `Host` say."""
+_PARTS: Final = frozenset({"range", "if-range"})
+_FORGED: Final = "x-pairlock-"
+MOST_INTERIM: Final = 100
+"""Interim answers, as 103, before the one that counts."""
 _BODYLESS_STATUS: Final = frozenset({204, 304})
+_PARTIAL: Final = 206
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +107,8 @@ def checked_headers(headers: Headers) -> Headers:
     """Return what is handed on of a request's headers: end to end ones, names in small letters.
 
     Raises:
-        EgressDeniedError: When a name or value is none, or there are too many.
+        EgressDeniedError: When a name or value is none, when there are too many, or when one of them asks for
+            something else than what is decided.
     """
     if len(headers) > MOST_HEADERS:
         raise EgressDeniedError("protocol", f"{len(headers)} headers; at most {MOST_HEADERS} are sent")
@@ -94,7 +116,25 @@ def checked_headers(headers: Headers) -> Headers:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise EgressDeniedError("protocol", f"header `{_shown(name)}` is not well formed")
     small = [(name.lower(), value.strip(" \t")) for name, value in headers]
+    _check_meaning(small)
     return _end_to_end(small, also=_OURS)
+
+
+def _check_meaning(headers: list[tuple[str, str]]) -> None:
+    """Refuse a request that a server could take for another; gateways of servers read `_` as `-`."""
+    for name, value in headers:
+        if name.replace("_", "-") in _OVERRIDING:
+            raise EgressDeniedError(
+                "protocol",
+                f"header `{name}` asks for another method, path or host than the request itself",
+                hint="leave it out: what is decided is the request line and `Host`",
+            )
+        if name == "upgrade" and "websocket" in value.lower():
+            raise EgressDeniedError(
+                "protocol",
+                "a WebSocket is not carried where requests are read",
+                hint="inside TLS it is, under a rule without methods, paths and credential",
+            )
 
 
 def _end_to_end(headers: list[tuple[str, str]], *, also: frozenset[str] = frozenset()) -> Headers:
@@ -160,27 +200,31 @@ class Exchange:
     def _end_to_end(self) -> Headers:
         """Return the request's headers, the credential in place of what the agent wrote."""
         put_in = self._credential.headers() if self._credential else ()
-        replaced = {name for name, _ in put_in} | ({"authorization", "accept-encoding"} if put_in else set())
+        replaced = {name for name, _ in put_in}
+        if put_in:  # an echo that comes in parts or compressed could not be found
+            replaced |= {"authorization", "accept-encoding", *_PARTS}
         kept = [(name, value) for name, value in self._head.headers if name not in replaced]
-        encoding = (
-            [("accept-encoding", "identity")] if put_in else []
-        )  # else an echo could hide in a compressed body
+        encoding = [("accept-encoding", "identity")] if put_in else []
         return (*kept, *put_in, *encoding)
 
     def _as_answer(self, status: int, reason: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Answer:
         self._crossing.status = status
         raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+        if len(raw) > MOST_HEADERS or sum(len(name) + len(value) for name, value in raw) > HEAD_BYTES:
+            raise self._broken(f"has a head of more than {MOST_HEADERS} headers, or {HEAD_BYTES} bytes")
         if self._credential and any(
             name == "content-encoding" and value.strip().lower() != "identity" for name, value in raw
         ):
-            raise self._broken("compressed its answer, so that an echoed credential could not be found")
+            raise self._broken("is compressed, so that an echoed credential could not be found")
+        if self._credential and status == _PARTIAL:
+            raise self._broken("is a part, so that an echoed credential could not be found")
         lengths = {value for name, value in raw if name == "content-length"}
         chunked = any(name == "transfer-encoding" for name, _ in raw)
         masked = [(self._masked_name(name), self._masked(value)) for name, value in raw]
         return Answer(
             status=status,
             reason=self._mask.whole(reason).decode("latin-1"),
-            headers=tuple(pair for pair in _end_to_end(masked) if pair[0] != "content-length"),
+            headers=tuple(pair for pair in _end_to_end(masked) if not _is_gates_own(pair[0])),
             length=None if chunked else self._length(lengths),
         )
 
@@ -201,6 +245,11 @@ class Exchange:
 
     def _broken(self, what: str) -> UpstreamError:
         return UpstreamError("upstream", f"the answer of `{self._crossing.wanted.host}` {what}")
+
+
+def _is_gates_own(name: str) -> bool:
+    """Tell whether a header of an answer is the gate's to write: its length, and the marks of a refusal."""
+    return name == "content-length" or name.startswith(_FORGED)
 
 
 async def credential_for(border: Border, crossing: Crossing) -> Credential | None:

@@ -13,9 +13,23 @@ from sandbox.egress.errors import EgressDeniedError
 
 HEAD_BYTES: Final = 64 * 1024
 MOST_LINES: Final = 129
+_BEGINNING: Final = re.compile(rb"[A-Z][A-Z-]{0,31}( .*)?", re.DOTALL)
 _REQUEST: Final = re.compile(rb"[A-Z][A-Z-]{0,31} [!-~]{1,8192} HTTP/1\.[01]")
 _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}):[ \t]*([\t\x20-\x7e\x80-\xff]{0,16384})")
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
+
+
+def check_beginning(raw: bytes) -> None:
+    """Refuse what cannot become a request, whatever follows, so that nobody waits for the rest of it.
+
+    Args:
+        raw: At least one byte.
+
+    Raises:
+        EgressDeniedError: With code `protocol`.
+    """
+    if not _BEGINNING.fullmatch(raw):
+        raise _refused("what came is no request of HTTP/1.1")
 
 
 def check_head(raw: bytes) -> None:

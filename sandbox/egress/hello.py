@@ -1,6 +1,8 @@
 """Read the server's name out of a TLS ClientHello, put together from its records. Pure: bytes in, a name out.
 
-RFC 8446 4.1.2 (ClientHello), 5.1 (records); RFC 6066 3 (server_name); RFC 9849 (encrypted_client_hello).
+RFC 8446 4.1.2 (ClientHello), 4.1.3 (HelloRetryRequest), 5.1 (records); RFC 6066 3 (server_name); RFC 9849
+(encrypted_client_hello). A client that has no key sends the same extension with random bytes ("GREASE", 6.2),
+made so that nobody on the way can tell the two apart: both are refused where TLS passes through.
 """
 
 from __future__ import annotations
@@ -16,7 +18,12 @@ LARGEST_HELLO_BYTES: Final = 16 * 1024
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
-_ENCRYPTED_CLIENT_HELLO: Final = 0xFE0D
+_SERVER_HELLO: Final = 2
+_HIDING: Final = frozenset({0xFE0D, *range(0xFE08, 0xFE0D), 0xFF02, 0xFFCE})
+"""encrypted_client_hello, also as drafts numbered it; encrypted_server_name of the first ones."""
+_RETRY: Final = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+"""The random of a ServerHello that asks for another ClientHello."""
+_RANDOM_ENDS_AT: Final = 38
 _HINT: Final = "speak TLS with the host's name, or plain HTTP to it"
 
 
@@ -27,7 +34,9 @@ class ClientHello:
     server_name: str | None
     """Canonical; None when it names none."""
     encrypted: bool
-    """Whether the name that counts is in an encrypted part."""
+    """Whether the name that counts may be in an encrypted part."""
+    record_bytes: int
+    """Length of the records that it came in; nothing else is in them."""
 
 
 def is_tls(first: bytes) -> bool:
@@ -47,11 +56,12 @@ def parse_hello(data: bytes) -> ClientHello | None:
     Raises:
         EgressDeniedError: With code `protocol`, when it is none, is too long or contradicts itself.
     """
-    message = _message(data)
-    if message is None:
+    found = _message(data)
+    if found is None:
         return None
+    message, record_bytes = found
     try:
-        return _hello(_Cursor(message))
+        return _hello(_Cursor(message), record_bytes)
     except (IndexError, BadValueError, UnicodeDecodeError) as error:
         raise _refused("the TLS ClientHello is not well formed") from error
 
@@ -94,8 +104,30 @@ class _Cursor:
         return _Cursor(self.take(self.number(size)))
 
 
-def _message(data: bytes) -> bytes | None:
-    """Put the handshake message together; None when it is not whole."""
+def asks_again(data: bytes) -> bool | None:
+    """Tell whether a server's first words ask for another ClientHello.
+
+    Args:
+        data: Everything that the server has sent so far.
+
+    Returns:
+        Whether they do; None when more bytes are needed.
+    """
+    message = b""
+    at = 0
+    while at < len(data) and len(message) < _RANDOM_ENDS_AT:
+        if data[at] != _HANDSHAKE:
+            return False
+        end = at + 5 + int.from_bytes(data[at + 3 : at + 5])
+        message += data[at + 5 : end]
+        at = end
+    if len(message) < _RANDOM_ENDS_AT:
+        return None
+    return message[0] == _SERVER_HELLO and message[6:_RANDOM_ENDS_AT] == _RETRY
+
+
+def _message(data: bytes) -> tuple[bytes, int] | None:
+    """Put the handshake message together, and tell where its records end; None when it is not whole."""
     message = bytearray()
     at = 0
     while len(data) - at >= 5:
@@ -108,20 +140,22 @@ def _message(data: bytes) -> bytes | None:
             needed = 4 + int.from_bytes(message[1:4])
             if message[0] != _CLIENT_HELLO or needed > LARGEST_HELLO_BYTES:
                 raise _refused("the tunnel's first bytes are not a TLS ClientHello, or one that is too long")
-            if len(message) >= needed:
-                return bytes(message[:needed])
+            if len(message) + max(at - len(data), 0) > needed:
+                raise _refused("something stands behind the TLS ClientHello in its record")
+            if len(message) == needed:
+                return bytes(message), at
     if len(data) > LARGEST_HELLO_BYTES + 1024 or (data and data[0] != _HANDSHAKE):
         raise _refused("the tunnel's first bytes are not a TLS ClientHello, or one that is too long")
     return None
 
 
-def _hello(message: _Cursor) -> ClientHello:
+def _hello(message: _Cursor, record_bytes: int) -> ClientHello:
     message.take(4 + 2 + 32)  # the message's head, legacy_version, random
     message.vector(1)  # legacy_session_id
     message.vector(2)  # cipher_suites
     message.vector(1)  # legacy_compression_methods
     if not message.data:
-        return ClientHello(server_name=None, encrypted=False)
+        return ClientHello(server_name=None, encrypted=False, record_bytes=record_bytes)
     extensions = message.vector(2)
     if message.data:
         raise IndexError
@@ -132,7 +166,7 @@ def _hello(message: _Cursor) -> ClientHello:
             raise IndexError(kind)
         found[kind] = extensions.vector(2)
     name = _server_name(found[_SERVER_NAME]) if _SERVER_NAME in found else None
-    return ClientHello(server_name=name, encrypted=_ENCRYPTED_CLIENT_HELLO in found)
+    return ClientHello(server_name=name, encrypted=bool(_HIDING & found.keys()), record_bytes=record_bytes)
 
 
 def _server_name(extension: _Cursor) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from sandbox.egress.errors import EgressDeniedError
-from sandbox.egress.exchange import HEAD_BYTES, Answer, Exchange, Head
+from sandbox.egress.exchange import HEAD_BYTES, MOST_INTERIM, Answer, Exchange, Head
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,12 +50,13 @@ class Http1Exchange(Exchange):
         Raises:
             UpstreamError: When it is not HTTP.
         """
-        while True:
+        for _ in range(MOST_INTERIM + 1):
             event = await self._next()
             if isinstance(event, h11.Response):
                 return self._as_answer(event.status_code, bytes(event.reason), event.headers)
             if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
                 raise self._broken("changed the protocol or closed without an answer")
+        raise self._broken(f"is preceded by more than {MOST_INTERIM} interim ones")
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the body of the answer, echoes masked.

@@ -11,6 +11,7 @@ from h2.connection import H2Connection
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
+    InformationalResponseReceived,
     ResponseReceived,
     StreamEnded,
     StreamReset,
@@ -19,7 +20,7 @@ from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 
 from sandbox.egress.errors import EgressDeniedError
-from sandbox.egress.exchange import HEAD_BYTES, Answer, Exchange, Head
+from sandbox.egress.exchange import HEAD_BYTES, MOST_INTERIM, Answer, Exchange, Head
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -48,6 +49,7 @@ class Http2Exchange(Exchange):
         self._over = False
         """Whether the server has ended, maybe without waiting for the rest of the request's body."""
         self._events: deque[_Kept] = deque()
+        self._interim = 0
 
     async def send_head(self) -> None:
         """Begin the connection, and send the request's head."""
@@ -151,6 +153,8 @@ class Http2Exchange(Exchange):
             raise self._broken("is not well formed HTTP/2") from None
         if len(self._events) > MOST_WAITING:
             raise self._broken("came in too many frames")
+        if self._interim > MOST_INTERIM:
+            raise self._broken(f"is preceded by more than {MOST_INTERIM} interim ones")
         await self._flush()
 
     def _keep(self, events: Iterable[Event]) -> None:
@@ -160,6 +164,7 @@ class Http2Exchange(Exchange):
                 continue
             if isinstance(event, _Kept):
                 self._events.append(event)
+            self._interim += isinstance(event, InformationalResponseReceived)
             self._over = self._over or isinstance(event, StreamEnded | StreamReset | ConnectionTerminated)
 
     async def _flush(self) -> None:

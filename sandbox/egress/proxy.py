@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 from typing import TYPE_CHECKING, Final, Literal
@@ -13,20 +12,21 @@ from policies.urls import canonical_url
 from sandbox.egress.ends import GoneError, Inlet, PlainEnd, TlsEnd
 from sandbox.egress.errors import EgressDeniedError, EgressError, UpstreamError
 from sandbox.egress.framing import HEAD_BYTES, check_head
-from sandbox.egress.hello import check_hello, is_tls, parse_hello
+from sandbox.egress.hello import is_tls
+from sandbox.egress.passing import decision_deadline, judged_hello, pass_through
 from sandbox.egress.requests import Origin, error_answer, serve_requests
 from sandbox.egress.rules import Wanted
 from sandbox.egress.splice import splice
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    import asyncio
+    from collections.abc import Awaitable, Callable
 
     from sandbox.egress.authority import SessionAuthority
     from sandbox.egress.border import Border
     from sandbox.egress.crossing import Crossing
 
 FIRST_SECONDS: Final = 20.0
-HELLO_SECONDS: Final = 5.0
 _SOCKS5: Final = 5
 _CONNECT: Final = b"CONNECT "
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -116,7 +116,7 @@ class _Served:
             await inlet.write(_socks_refusal(error))
 
         try:
-            async with _deadline(FIRST_SECONDS):
+            async with decision_deadline(FIRST_SECONDS):
                 host, port = await _socks_target(inlet)
         except EgressDeniedError as denial:
             await self._border.refuse(denial, scheme="tunnel", action=self._action)
@@ -151,7 +151,7 @@ class _Served:
         if crossing.rule.protocol == "tcp" and not crossing.by_request:
             await splice(inlet, crossing)
             return
-        async with _deadline(HELLO_SECONDS):
+        async with decision_deadline():
             first = await inlet.read()
         if not first:
             return
@@ -159,12 +159,11 @@ class _Served:
         if not is_tls(first):
             await self._plain(inlet, crossing)
             return
-        data = await _whole_hello(inlet, host=crossing.wanted.host, ends_here=crossing.by_request)
-        inlet.push_back(data)
         if crossing.by_request:
+            inlet.push_back(await judged_hello(inlet, host=crossing.wanted.host, ends_here=True))
             await self._end_tls(inlet, crossing)
         else:
-            await splice(inlet, crossing)
+            await pass_through(inlet, crossing)
 
     async def _plain(self, inlet: Inlet, crossing: Crossing) -> None:
         """Read requests that are not in TLS: each is decided, whatever the tunnel was for."""
@@ -190,21 +189,10 @@ async def _first(inlet: Inlet) -> bytes:
     """Return enough of what comes first to tell the protocol, and keep it; less when there is no more."""
     data = b""
     with contextlib.suppress(EgressDeniedError):
-        async with _deadline(FIRST_SECONDS):
+        async with decision_deadline(FIRST_SECONDS):
             while len(data) < len(_CONNECT) and data[:1] != bytes([_SOCKS5]) and (more := await inlet.read()):
                 data += more
     inlet.push_back(data)
-    return data
-
-
-async def _whole_hello(inlet: Inlet, *, host: str, ends_here: bool) -> bytes:
-    data = b""
-    async with _deadline(HELLO_SECONDS):
-        while (hello := parse_hello(data)) is None:
-            if not (more := await inlet.read()):
-                raise GoneError
-            data += more
-    check_hello(hello, host=host, ends_here=ends_here)
     return data
 
 
@@ -272,14 +260,3 @@ def _socks_refusal(error: EgressError) -> bytes:
     if isinstance(error, UpstreamError):
         code = {"resolve": 4, "connect": 5}.get(error.code, 1)
     return bytes([5, code]) + _SOCKS_DONE[2:]
-
-
-@contextlib.asynccontextmanager
-async def _deadline(seconds: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise EgressDeniedError(
-            "protocol", f"nothing that can be decided came within {seconds:.0f} s"
-        ) from None

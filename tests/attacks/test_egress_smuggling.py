@@ -135,49 +135,115 @@ async def test_b74_no_second_protocol_begins_inside_a_carried_request() -> None:
     ):
         at = f"127.0.0.1:{server.port}".encode()
         get = b"GET http://%b/1 HTTP/1.1\r\nHost: %b\r\n" % (at, at)
-        upgrade = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        upgraded = await say(port, get + upgrade)
+        socket = b"Connection: Upgrade, close\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        assert told(await say(port, get + socket)) == "protocol"
+        two = (
+            b"Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+        )
+        upgraded = await say(port, get + two)
         for to in (at, b"evil.com:443"):
             behind = await say(port, get + b"\r\nCONNECT %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (to, to) + EVIL)
             assert behind.count(b"HTTP/1.1 ") == 2
             assert b"HTTP/1.1 403" in behind
         connect = b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (at, at)
-        for line in (b"GET http://evil.com/", b"GET *", b"GET //evil.com/", b"GET evil.com:80", b"PRI *"):
+        lines = (b"GET http://evil.com/", b"GET *", b"GET //evil.com/", b"GET evil.com:80", b"PRI *")
+        for line in lines:
             inside = await say(port, connect, more=line + b" HTTP/1.1\r\nHost: %b\r\n\r\n" % at)
             assert told(inside.partition(b"established\r\n\r\n")[2]) == "protocol", line
+        again = await say(port, connect, more=connect)
+        assert told(again.partition(b"established\r\n\r\n")[2]) == "protocol"
+        knowing = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        assert told(await say(port, knowing)) == "protocol"
+        inside = await say(port, connect, more=knowing)
+        assert told(inside.partition(b"established\r\n\r\n")[2]) == "protocol"
 
     assert upgraded.startswith(b"HTTP/1.1 200")
     assert b"upgrade" not in server.heads[0].lower()
+    assert b"settings" not in server.heads[0].lower()
     assert {event.path for event in kept.decided if event.verdict == "allowed"} == {"/1", ""}
     assert len(server.heads) == 3
 
 
-@pytest.mark.parametrize(
-    ("answer", "seen"),
-    [
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 50 + OK, b"200"),
-        (b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" + OK, b"200"),
-        (OK + b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil", b"200"),
-        (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\nevil", b"502"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 9\r\n\r\nhelloevil", b"502"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx: a\0b\r\n\r\nhello", b"502"),
-        (b"HTTP/1.1 200 OK\r\nset-cookie: a\r\r\nevil: 1\r\ncontent-length: 5\r\n\r\nhello", b"502"),
-    ],
-)
-async def test_b74_an_answer_is_one_answer_however_a_server_frames_it(answer: bytes, seen: bytes) -> None:
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
+FRAMED = OK.partition(b"content-length")[0]
+"""The head of an answer, but for its framing."""
+CHUNKED = FRAMED + b"transfer-encoding: chunked\r\n"
+ANSWERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"HTTP/1.1 100 Continue\r\n\r\n" * 50 + OK, b"200"),
+    (INTERIM * 100 + OK, b"200"),
+    (INTERIM * 101 + OK, b"502"),
+    (INTERIM * 20_000, b"502"),
+    (OK + b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil", b"200"),
+    (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\nevil", b"502"),
+    (FRAMED + b"content-length: 5\r\ncontent-length: 9\r\n\r\nhelloevil", b"502"),
+    (FRAMED + b"content-length: 5\r\nx: a\0b\r\n\r\nhello", b"502"),
+    (FRAMED + b"set-cookie: a\r\r\nevil: 1\r\ncontent-length: 5\r\n\r\nhello", b"502"),
+    (FRAMED + b"transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", b"502"),
+    (FRAMED + b"x: y\r\n" * 130 + b"content-length: 5\r\n\r\nhello", b"502"),
+    (FRAMED + b"x: " + b"y" * 70_000 + b"\r\ncontent-length: 5\r\n\r\nhello", b"502"),
+    (CHUNKED + b"content-length: 40\r\n\r\n5\r\nhello\r\n0\r\n\r\nevil", b"200"),
+    (CHUNKED + b"\r\n5;evil=1\r\nhello\r\n0\r\nx-evil: 1\r\n\r\n", b"200"),
+    (FRAMED + b"x: a\r\n b\r\n\tc\r\ncontent-length: 5\r\n\r\nhello", b"200"),
+    (FRAMED + b"upgrade: evil\r\nconnection: upgrade\r\ncontent-length: 5\r\n\r\nhello", b"200"),
+    (FRAMED + b"x-pairlock-code: evil\r\ncontent-length: 5\r\n\r\nhello", b"200"),
+)  # fmt: skip
+
+
+@dataclass
+class Several(Server):
+    """A server with an answer for each path, a number."""
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request and close."""
+        try:
+            asked = await reader.readuntil(b"\r\n\r\n")
+            writer.write(ANSWERS[int(asked.split(b" ")[1][1:])][0])
+            await writer.drain()
+            writer.close()
+        except (asyncio.IncompleteReadError, OSError):
+            writer.transport.abort()
+
+
+async def test_b74_an_answer_is_one_answer_however_a_server_frames_it() -> None:
+    """Each comes through framed anew, on lines that are not folded, or not at all."""
     async with (
-        serving(Whole(answer)) as server,
+        serving(Several()) as server,
         gate_for(rules(rule("127.0.0.1", server.port)), proxy=True) as kept,
         loopback_proxy(kept) as port,
     ):
         at = f"127.0.0.1:{server.port}"
-        got = await say(
-            port, f"GET http://{at}/ HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n".encode()
-        )
+        head = f" HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n"
+        for number, (answer, seen) in enumerate(ANSWERS):
+            got = await say(port, f"GET http://{at}/{number}{head}".encode())
+            assert got.split(b" ")[1] == seen, answer[:200]
+            assert got.count(b"HTTP/1.1 ") == 1, answer[:200]
+            assert b"evil" not in got, answer[:200]
+            assert b"hello" in got or seen != b"200", answer[:200]
+            assert b"\r\n " not in got, answer[:200]
 
-    assert got.split(b" ")[1] == seen
-    assert got.count(b"HTTP/1.1 ") == 1
-    assert b"evil" not in got
+
+OVERRIDING = (
+    "X-HTTP-Method-Override: DELETE", "X_HTTP_METHOD_OVERRIDE: DELETE", "X-HTTP-Method: PUT",
+    "X-Method-Override: POST", "X-Original-URL: /admin", "X-Rewrite-Url: /admin",
+    "X-Forwarded-Host: evil.com", "X-Host: evil.com", "Forwarded: host=evil.com",
+)  # fmt: skip
+
+
+async def test_b74_b77_no_header_asks_a_server_for_another_request_than_the_one_decided() -> None:
+    async with (
+        serving(Server()) as server,
+        gate_for(rules(rule("127.0.0.1", server.port)), proxy=True) as kept,
+        loopback_proxy(kept) as port,
+    ):
+        at = f"127.0.0.1:{server.port}"
+        get = f"GET http://{at}/ HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n"
+        for header in OVERRIDING:
+            assert told(await say(port, f"{get}{header}\r\n\r\n".encode())) == "protocol", header
+        assert server.heads == []
+        twin = await say(port, f"{get}X-Requested-With: x\r\n\r\n".encode())
+
+    assert twin.startswith(b"HTTP/1.1 200")
+    assert b"x-requested-with: x" in server.heads[0]
 
 
 async def test_b75_socks_speaks_connect_only_and_judges_addresses_like_names(authority: Authority) -> None:

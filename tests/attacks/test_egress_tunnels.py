@@ -104,5 +104,6 @@ async def test_one_connection_at_once_is_enough_for_a_plain_request_inside_a_tun
     ):
         there = f"127.0.0.1:{server.port}"
         connect = f"CONNECT {there} HTTP/1.1\r\nHost: {there}\r\n\r\n".encode()
-        answer = await say(port, connect, more=f"GET / HTTP/1.1\r\nHost: {there}\r\n\r\n".encode())
+        get = f"GET / HTTP/1.1\r\nHost: {there}\r\nConnection: close\r\n\r\n".encode()
+        answer = await say(port, connect, more=get)
     assert answer.endswith(b"hello")

@@ -30,6 +30,11 @@ def hello_of(name: str | None) -> bytes:
     return out.read()
 
 
+def of(name: str | None, sent: bytes) -> ClientHello:
+    """Return what bytes say that are an open ClientHello and nothing else."""
+    return ClientHello(server_name=name, encrypted=False, record_bytes=len(sent))
+
+
 def with_extension(hello: bytes, kind: int, body: bytes) -> bytes:
     """Append an extension to a ClientHello of one record."""
     extension = kind.to_bytes(2) + len(body).to_bytes(2) + body
@@ -97,17 +102,21 @@ def test_the_name_of_a_real_client_hello_is_read_in_any_split_of_records() -> No
         for part in (handshake[at : at + 7] for at in range(0, len(handshake), 7))
     )
 
-    assert parse_hello(hello) == ClientHello(server_name="api.example.com", encrypted=False)
-    assert parse_hello(split) == parse_hello(hello)
-    assert parse_hello(hello_of(None)) == ClientHello(server_name=None, encrypted=False)
+    nameless = hello_of(None)
+
+    assert parse_hello(hello) == of("api.example.com", hello)
+    assert parse_hello(split) == of("api.example.com", split)
+    assert parse_hello(hello + b"\x17\3\3") == of("api.example.com", hello)
+    assert parse_hello(nameless) == of(None, nameless)
     for cut in range(len(hello)):
         assert parse_hello(hello[:cut]) is None
 
 
 def test_ech_is_seen_and_refused_unless_tls_ends_at_the_gate() -> None:
-    hidden = parse_hello(with_extension(hello_of("a.example"), 0xFE0D, b"\0" * 40))
+    hello = with_extension(hello_of("a.example"), 0xFE0D, b"\0" * 40)
+    hidden = parse_hello(hello)
 
-    assert hidden == ClientHello(server_name="a.example", encrypted=True)
+    assert hidden == ClientHello(server_name="a.example", encrypted=True, record_bytes=len(hello))
     check_hello(hidden, host="a.example", ends_here=True)
     with pytest.raises(EgressDeniedError) as denied:
         check_hello(hidden, host="a.example", ends_here=False)
