@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.ci.outcome import code_of_all
+from agent_runner.ci.rates import rate_as_plain, rate_lines, rates_markdown, rates_of
 from audit.escape import escape_line
 from audit.markdown import LARGEST_BYTES, inert
 from policies import junit
@@ -29,6 +30,9 @@ def result_lines(results: Sequence[TaskResult]) -> Iterator[str]:
                 yield f"           {escape_line(f'{check.name}: {check.why}', width=_LONGEST)}"
         for fault in result.faults:
             yield f"           the ledger does not verify: {escape_line(fault, width=_LONGEST)}"
+        if result.departure:
+            yield from (f"           {line}" for line in result.departure.splitlines())
+    yield from rate_lines(rates_of(results))
     yield _sum(results)
 
 
@@ -38,6 +42,7 @@ def as_plain(results: Sequence[TaskResult]) -> dict[str, Plain]:
         "version": 1,
         "exit_code": code_of_all(results),
         **_counts(results),
+        "rates": [rate_as_plain(rate) for rate in rates_of(results)],
         "tasks": [task_as_plain(result) for result in results],
     }
 
@@ -46,6 +51,10 @@ def task_as_plain(result: TaskResult) -> dict[str, Plain]:
     """Return one result as plain values for JSON."""
     return {
         "name": result.name,
+        "task": result.task,
+        "variant": result.variant,
+        "seed": result.seed,
+        "attempts": result.attempts,
         "file": result.origin,
         "verdict": result.verdict,
         "exit_code": result.code,
@@ -55,10 +64,12 @@ def task_as_plain(result: TaskResult) -> dict[str, Plain]:
         "session": result.session,
         "status": result.status,
         "reason": result.reason,
+        "departure": result.departure,
         "turns": result.turns,
         "actions": result.actions,
         "denials": result.denials,
         "tokens": result.tokens,
+        "cost_micros": result.cost_micros,
         "changes": result.changes,
         "seconds": round(result.seconds, 3),
         "verifies": not result.faults,
@@ -84,6 +95,7 @@ def markdown(results: Sequence[TaskResult], *, largest_bytes: int = LARGEST_BYTE
     used, left_out = sum(len(part.encode()) for part in parts), 0
     for part in (
         *map(_row, results),
+        *rates_markdown(rates_of(results)),
         *(text for result in results if result.code for text in _details(result)),
     ):
         if used + len(part.encode()) > largest_bytes - 200:
@@ -159,6 +171,8 @@ def _details(result: TaskResult) -> Iterator[str]:
     yield f"\n### {inert(result.name)}\n\n"
     for fault in result.faults:
         yield f"- the ledger does not verify: {inert(fault[:_LONGEST])}\n"
+    for line in result.departure.splitlines():
+        yield f"- {inert(line[:_LONGEST])}\n"
     for check in result.checks:
         if check.code:
             yield f"- {inert(check.name[:_LONGEST])}: {inert(check.why[:_LONGEST])}\n"
