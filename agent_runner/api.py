@@ -18,7 +18,7 @@ from agent_runner.errors import InvalidInputError
 from agent_runner.gateway.command import Ran
 from agent_runner.gateway.command import run_command as arun_command
 from agent_runner.gateway.terminal import HostTerminal
-from agent_runner.models import choose_backend
+from agent_runner.models import choose_backend, model_reference
 from agent_runner.policy_file import load_policy
 from agent_runner.policy_unseen import kept_unseen
 from agent_runner.request import SessionRequest, SessionResult, require_task
@@ -123,7 +123,7 @@ def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its
         approver=approver or NobodyApprover(),
         watcher=watcher or _Silent(),
         progress=_no_progress,
-        model_reference=model if isinstance(model, str) else "",
+        model_reference=model_reference(model) if model is None or isinstance(model, str) else "",
         may_delegate=True,
     )
 

@@ -189,6 +189,21 @@ def configured_webhook(notice: Callable[[str], None] = _silent) -> WebhookAsker 
     return WebhookAsker(configured=configured, notice=notice) if configured else None
 
 
+def model_reference(model: str | None) -> str:
+    """Return how a model is named so that another process, in another folder, finds the same one.
+
+    Args:
+        model: As `choose_backend` takes it.
+    """
+    if model is not None and model.startswith(SCRIPTED):
+        return f"{SCRIPTED}{Path(model.removeprefix(SCRIPTED)).resolve()}"
+    if model is not None and model.startswith(REPLAY):
+        from agent_runner.backends.replay import recorded_session  # noqa: PLC0415 - only a replay needs it
+
+        return f"{REPLAY}{recorded_session(model.removeprefix(REPLAY)).folder}"
+    return model or "default"
+
+
 def context_tokens(reference: str) -> int | None:
     """Return how many tokens a model takes in, as configured; of a route, the least of its models.
 

@@ -107,7 +107,7 @@ def _request(  # noqa: PLR0913 - the options of `run`, each once
     from agent_runner.cli.live import LiveWatcher, StillAsker, watcher_for_terminal
     from agent_runner.cli.talk import PlainWatcher
     from agent_runner.ids import new_session_id
-    from agent_runner.models import choose_backend, configured_webhook
+    from agent_runner.models import choose_backend, configured_webhook, model_reference
     from agent_runner.request import require_task
 
     require_task(task)
@@ -140,16 +140,3 @@ def account(result: SessionResult, *, as_json: bool) -> str:
     from agent_runner.account import account_json, account_lines
 
     return account_json(result) if as_json else "\n".join(account_lines(result))
-
-
-def model_reference(model: str | None) -> str:
-    """Return how a model is named so that another process, in another folder, finds the same one."""
-    from agent_runner.models import REPLAY, SCRIPTED
-
-    if model is not None and model.startswith(SCRIPTED):
-        return f"{SCRIPTED}{Path(model.removeprefix(SCRIPTED)).resolve()}"
-    if model is not None and model.startswith(REPLAY):
-        from agent_runner.backends.replay import recorded_session
-
-        return f"{REPLAY}{recorded_session(model.removeprefix(REPLAY)).folder}"
-    return model or "default"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import agent_runner
-from agent_runner import run_session, session_request
+from agent_runner import models, run_session, session_request
 from agent_runner.errors import InvalidInputError, RefusedError
 from tests.agent_runner.stand import FINISH, POLICY, lines, saying
 
@@ -38,6 +38,25 @@ async def test_a_session_is_run_with_a_backend_of_the_callers_own(stand: Stand, 
 
     assert (result.status, result.exit_code, result.totals.actions) == ("done", 0, 2)
     assert request.headless
+
+
+CONFIGURED = "version: 1\nmodels:\n  default: {backend: openai, model: a, context: 2k}\n"
+
+
+def test_the_model_of_a_request_has_the_reference_that_the_command_line_gives_it(
+    stand: Stand, policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what the configuration says of the default model, its `context` for one, would have no effect."""
+    (tmp_path / "config.yaml").write_text(CONFIGURED)
+    monkeypatch.setattr(models, "configuration_path", lambda: tmp_path / "config.yaml")
+
+    named, own = (
+        session_request("t", policy=policy, workspace=stand.folder, model=model, state=stand.state)
+        for model in (None, saying())
+    )
+
+    assert models.context_tokens(named.model_reference) == 2000
+    assert own.model_reference == ""
 
 
 def test_a_policy_with_files_needs_a_workspace_and_one_without_takes_none(

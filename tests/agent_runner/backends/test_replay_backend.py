@@ -9,10 +9,9 @@ import pytest
 from agent_runner import models
 from agent_runner.backends.backend import UserMessage
 from agent_runner.backends.replay import ConversationDepartedError, ReplayBackend, recorded_backend
-from agent_runner.cli.run import model_reference
 from agent_runner.errors import BackendError, InvalidInputError
 from agent_runner.fold import read_past
-from agent_runner.models import choose_backend
+from agent_runner.models import choose_backend, model_reference
 from audit.errors import AuditError
 from cli_tools.action import LineProposal
 from tests.agent_runner.careful import careful, prepare
