@@ -59,6 +59,11 @@ def result_path(results: Path, case: str) -> Path:
     return results / FOLDER / f"{case}.result.json"
 
 
+def outputs_path(results: Path, case: str) -> Path:
+    """Return where copies of a case's outputs wait until its folder is made."""
+    return results / FOLDER / f"{case}.outputs"
+
+
 def write_order(order: Order) -> Path:
     """Write an order, and return where."""
     path = order_path(Path(order.results), order.case)

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.ci.handing import result_path
+from agent_runner.ci.handing import outputs_path, result_path
 from agent_runner.ci.summary import task_as_plain
 from agent_runner.looking import look_at
 from agent_runner.report.gather import Pins, gather_report
@@ -44,6 +44,8 @@ class Kept:
         place.mkdir(mode=0o700)
         if result.session:
             _keep_sessions(place, result, state)
+        if (outputs := outputs_path(self.folder, result.name)).is_dir():
+            outputs.rename(place / "outputs")
         self.write(f"{result.name}/result.json", json.dumps(task_as_plain(result), indent=2) + "\n")
 
     def write(self, name: str, text: str) -> None:

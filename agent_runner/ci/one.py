@@ -16,6 +16,7 @@ from agent_runner.ci.declared_checks import Found, declared_checks
 from agent_runner.ci.outcome import FAILED, INTERRUPTED, CheckResult, TaskResult, code_of_task
 from agent_runner.ci.replay import RecordedModel
 from agent_runner.ci.result_tree import result_tree
+from agent_runner.ci.task_outputs import kept_outputs, name_of_output
 from agent_runner.errors import InvalidInputError
 from agent_runner.fold import read_conversation
 from agent_runner.looking import look_at
@@ -58,6 +59,8 @@ class Bench:
     watcher: Watcher
     began: Callable[[str], None]
     """Told the id of each session before it begins."""
+    outputs: Path | None = None
+    """Where copies of a task's outputs go, not there yet; None where no task is run."""
 
 
 async def run_task(task: Task, bench: Bench, backend: Backend, *, session: str) -> TaskResult:
@@ -207,14 +210,16 @@ async def _checked(
     """Make every check: those that only look first, then each command in a sandbox of its own."""
     crossings = await asyncio.to_thread(_crossings, bench.state, result)
     found = Found(tree=None, changes=None, patch=None, denials=result.totals.denials, crossings=crossings)
-    checks = task.file.checks
+    checks, outputs = task.file.checks, task.file.outputs
     if task.policy.files is None or task.policy.files.access != "stage":
-        tree = files.folder / OUTPUTS
-        return tuple(declared_checks(checks, replace(found, tree=tree if tree.is_dir() else None)))
+        kept = files.folder / OUTPUTS
+        tree = kept if kept.is_dir() else None
+        made = [*declared_checks(checks, replace(found, tree=tree))]
+        return (*made, *kept_outputs(outputs, tree, bench.outputs))
     look = await asyncio.to_thread(look_at, files, with_patch=True, for_program=True)
     async with result_tree(files, bench.state) as left:
         found = replace(found, tree=left.folder, changes=look.changes, patch=look.patch)
-        made = [*declared_checks(checks, found)]
+        made = [*declared_checks(checks, found), *kept_outputs(outputs, left.folder, bench.outputs)]
         if task.check_policy is not None:
             workspace = open_workspace(left.folder, state=bench.state)
             for command in checks.commands:
@@ -259,5 +264,6 @@ def _unmade(task: Task, why: str) -> tuple[CheckResult, ...]:
     """Return the checks that were not made."""
     nothing = Found(tree=None, changes=None, patch=None, denials=0, crossings=0)
     names = [check.name for check in declared_checks(task.file.checks, nothing)]
+    names += [name_of_output(path) for path in task.file.outputs]
     names += [name_of_command(command) for command in task.file.checks.commands]
     return tuple(CheckResult(name=name, why=why, is_skipped=True) for name in names)

@@ -212,9 +212,9 @@ def _require_sense(origin: str, file: TaskFile, policy: Policy, checking: Policy
         raise InvalidInputError(
             f"{named}: it checks changes, and its policy stages none", hint="`files: {access: stage}`"
         )
-    if checks.files and not staged and policy.outputs is None:
+    if (checks.files or file.outputs) and not staged and policy.outputs is None:
         raise InvalidInputError(
-            f"{named}: it checks files, and its policy keeps none", hint="`outputs: NAME`"
+            f"{named}: it asks for files, and its policy keeps none", hint="`outputs: NAME` in the policy"
         )
     if checks.commands:
         _require_lawful(named, grant, checking.grant)

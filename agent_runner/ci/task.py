@@ -193,6 +193,11 @@ class TaskFile(Block):
         min_length=1,
         max_length=1000,
     )
+    outputs: tuple[Annotated[str, AfterValidator(_plain_path)], ...] = Field(
+        default=(),
+        description="files that the agent has to leave, copied beside its results, as in `checks.files`",
+        max_length=MOST_CHECKS,
+    )
     matrix: Matrix = Field(default=Matrix(), description="what it is run with, each with each")
     retries: Annotated[CountField, AfterValidator(_retries)] = Field(
         default=Count(0),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_runner.ci.cases import cases_of
-from agent_runner.ci.handing import read_order, write_result
+from agent_runner.ci.handing import outputs_path, read_order, write_result
 from agent_runner.ci.keeping import Kept
 from agent_runner.ci.one import Bench, backend_of, failed, run_task
 from agent_runner.ci.reading import read_task
@@ -24,6 +24,7 @@ from agent_runner.ci.telling import Teller
 from agent_runner.cli.exits import explained
 from agent_runner.cli.interrupting import interruptible_by
 from agent_runner.errors import RefusedError
+from sandbox.stage.discard import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,12 +77,15 @@ def _case(order: Order) -> Task:
 
 
 async def _result(case: Task, order: Order, teller: Teller) -> TaskResult:
+    outputs = outputs_path(Path(order.results), order.case)
+    remove_tree(outputs)  # what a killed process left
     bench = Bench(
         state=Path(order.state),
         tell=teller.line,
         progress=teller,
         watcher=teller,
         began=teller.session,
+        outputs=outputs,
     )
     try:
         backend = _backend(case, order, teller)

@@ -1,4 +1,4 @@
-"""The action and the template: tasks, policies, configuration are the base branch's, whatever a change holds."""
+"""The action and the template: tasks, policies and configuration are the base branch's, never a change's."""
 
 from __future__ import annotations
 
