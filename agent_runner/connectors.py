@@ -194,6 +194,7 @@ async def connectors_of(
                 ca_file=wanted.ca_file,
                 proxy=wanted.container is not None,
                 crossed=traffic.under(owner),
+                numbered=traffic.numbered(owner),
             )
 
         def contain(

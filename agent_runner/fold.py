@@ -182,7 +182,7 @@ class _Fold:
         match happened:
             case event.SafetyNoted(code=code, message=message) if code == BUDGET_ADDED:
                 self._more_budget(message)
-            case event.EgressClosed() | event.LimitHit():
+            case event.EgressOpened() | event.EgressRequested() | event.EgressClosed() | event.LimitHit():
                 self.traffic.take(happened)
             case event.TranscriptCompacted(kept_turns=kept, most_characters=most):
                 self.messages = compacted(self.messages, kept_turns=kept, most_characters=most)

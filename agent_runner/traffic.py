@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _BUDGETS: Final = ("sent_bytes", "received_bytes", "requests")
+_MOST_DIGITS: Final = 15
 
 
 class Traffic:
@@ -26,6 +27,7 @@ class Traffic:
     def __init__(self) -> None:
         self._crossed: dict[tuple[str, str], Crossed] = {}
         self._below: dict[str, Crossed] = {}
+        self._numbered: dict[str, int] = {}
         self.spent: event.LimitHit | None = None
         """The last budget of a gate that was found spent; a bound on connections at once is none."""
 
@@ -42,6 +44,10 @@ class Traffic:
     def under(self, owner: str) -> tuple[Crossed, ...]:
         """Return what one gate has let through: the session's, or a connector's."""
         return tuple(each for (whose, _), each in self._crossed.items() if whose == owner)
+
+    def numbered(self, owner: str) -> int:
+        """Return the number of the last connection of one gate, and of those before it; 0 for none."""
+        return self._numbered.get(owner, 0)
 
     def of(self, owner: str) -> Crossed:
         """Return what one gate has let through in all."""
@@ -72,6 +78,10 @@ class Traffic:
         """Count what has ended; a tunnel that was read counts by its requests."""
         if isinstance(happened, event.LimitHit) and happened.limit.endswith(_BUDGETS):
             self.spent = happened
+        if isinstance(happened, event.EgressOpened):
+            self._number(happened.connection)
+        if isinstance(happened, event.EgressRequested):
+            self._number(happened.request)
         if not isinstance(happened, event.EgressClosed):
             return
         owner = happened.connection.rpartition("/")[0]
@@ -82,6 +92,11 @@ class Traffic:
             received_bytes=before.received_bytes + happened.received_bytes,
             requests=before.requests + requests_of(happened),
         )
+
+    def _number(self, connection: str) -> None:
+        owner, _, name = connection.rpartition("/c")
+        if name.isascii() and name.isdecimal() and len(name) <= _MOST_DIGITS:
+            self._numbered[owner] = max(self.numbered(owner), int(name))
 
 
 def _sum(rule: str, parts: Iterable[Crossed]) -> Crossed:

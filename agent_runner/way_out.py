@@ -69,6 +69,7 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
         approval=approval.ask,
         proxy=programs,
         crossed=traffic.under(session),
+        numbered=traffic.numbered(session),
     )
     async with started as gate:
         if programs:

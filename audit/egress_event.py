@@ -10,7 +10,7 @@ class EgressOpened(Event):
 
     kind = "egress.opened"
     connection: str
-    """`<session>/c<n>`."""
+    """`<session>/c<n>`, or `<session>/<connector>/c<n>`; no two of a session have the same."""
     host: Text
     port: Count
     scheme: str

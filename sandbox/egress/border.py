@@ -31,14 +31,17 @@ class Border:
         rules: What the session may reach; never changed.
         outside: The world.
         crossed: What counts in its budgets already.
+        numbered: The last number that a connection has already.
     """
 
-    def __init__(self, rules: RuleSet, outside: Outside, *, crossed: tuple[Crossed, ...] = ()) -> None:
+    def __init__(
+        self, rules: RuleSet, outside: Outside, *, crossed: tuple[Crossed, ...] = (), numbered: int = 0
+    ) -> None:
         self.rules = rules
         self.secrets = outside.secrets
         self.budget = Budget(rules.limits, crossed, rules=rules.rules)
         self._outside = outside
-        self._numbers = count(1)
+        self._numbers = count(numbered + 1)
         self._refusals = 0
         self._tunnels: dict[str, Crossing] = {}
         """Those whose TLS ends here, by their connection."""

@@ -157,7 +157,7 @@ async def _run(pipe: socket.socket, streams: socket.socket) -> None:
         secrets=parent,
         approver=parent,
     )
-    border = Border(start.rules, outside, crossed=start.crossed)
+    border = Border(start.rules, outside, crossed=start.crossed, numbered=start.numbered)
     authority = _authority(start) if start.proxy else None
     taken = Streams(streams, Proxy(border, authority)) if start.proxy else None
     if taken:

@@ -9,7 +9,7 @@ class Decided:
     """A connection or request was decided. An allowed one leaves only after this was written down."""
 
     connection: str
-    """`c<n>`, counted from 1 in each session. A later denial of the same connection ends it."""
+    """`c<n>`, counted from 1 through all of a session. A later denial of the same connection ends it."""
     scheme: str
     """`http`, `https`, or `tunnel` for bytes whose requests are not seen."""
     host: str

@@ -99,6 +99,7 @@ class EgressGate:
         ca_file: Path | None = None,
         proxy: bool = False,
         crossed: tuple[Crossed, ...] = (),
+        numbered: int = 0,
     ) -> AsyncIterator[Self]:
         """Start the process, and end it when the block is left.
 
@@ -110,6 +111,7 @@ class EgressGate:
             ca_file: Further authorities for servers, PEM, of the operator's; None for none.
             proxy: Whether the container has `exec`, and so a loopback proxy; see `relay`.
             crossed: What counts in the budgets already, because the session goes on.
+            numbered: The last number that a connection has already; those here go on from it.
 
         Raises:
             GateLostError: When the process does not start.
@@ -119,8 +121,9 @@ class EgressGate:
         process = await EgressProcess.start()
         gate = cls(process, Written(journal), credentials=credentials, approval=approval, rules=rules)
         listener = asyncio.create_task(gate._listen())
+        start = Start(rules=rules, authorities=authorities, proxy=proxy, crossed=crossed, numbered=numbered)
         try:
-            await gate._begin(Start(rules=rules, authorities=authorities, proxy=proxy, crossed=crossed))
+            await gate._begin(start)
             yield gate
         finally:
             await gate._end(listener)

@@ -41,6 +41,8 @@ class Start(Message):
     """Whether connections from the container are served."""
     crossed: tuple[Crossed, ...] = ()
     """What counts in the budgets already."""
+    numbered: int = 0
+    """The last number that a connection has already."""
 
 
 class FetchAsked(Message):

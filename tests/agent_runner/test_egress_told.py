@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,28 @@ async def test_a_rules_own_limits_go_on_where_a_resume_reads_the_policy_that_was
 
     assert before == ["200", "200"]
     assert after == ["200", "budget", "200", "200", "200", "budget"]
+
+
+async def test_connections_are_numbered_through_all_resumes_and_never_twice() -> None:
+    """Refused ones, and requests inside a tunnel, have numbers too; a connector's have their own."""
+    traffic, numbers = Traffic(), []
+    async with serving(Server()) as server:
+        allowed = rules(rule("127.0.0.1", server.port))
+        for _ in range(3):
+            async with gate_for(allowed, numbered=traffic.numbered(SESSION)) as kept:
+                await kept.gate.request("GET", f"http://127.0.0.1:{server.port}/")
+                with pytest.raises(EgressDeniedError):
+                    await kept.gate.request("POST", f"http://127.0.0.1:{server.port}/")
+            for happened in kept.events:
+                traffic.take(written(happened, SESSION))
+            numbers += [event.connection for event in kept.decided]
+        within = replace(kept.decided[0], connection="c90", within="c89")
+        traffic.take(written(within, SESSION))
+        traffic.take(written(within, f"{SESSION}/slack"))
+
+    assert numbers == ["c1", "c2", "c3", "c4", "c5", "c6"]
+    assert traffic.numbered(SESSION) == traffic.numbered(f"{SESSION}/slack") == 90
+    assert traffic.numbered("another") == 0
 
 
 async def test_a_tunnel_whose_server_never_answered_is_one_request_before_a_resume_and_after() -> None:

@@ -15,7 +15,7 @@ from agent_runner.resume import with_below
 from agent_runner.review import read_policy
 from agent_runner.shown import shown
 from agent_runner.traffic import Traffic
-from audit.event import ActionIntended, EgressClosed
+from audit.event import ActionIntended, EgressClosed, EgressOpened
 from audit.journal import Journal
 from audit.reader import SessionReader
 from audit.state import StateFiles
@@ -93,8 +93,14 @@ async def test_what_crossed_counts_once_after_a_resume(stand: Stand) -> None:
 
     await cross(stand, SESSION, sent_bytes=5, rule="a.example")
 
+    async with Journal.reopen(stand.state, SESSION) as journal:
+        await journal.record(
+            EgressOpened(connection=f"{SESSION}/c7", host="a", port=1, scheme="https", verdict="denied")
+        )
+
     crossed = Crossed(sent_bytes=5, received_bytes=7, requests=1)
     assert read_past(stand.state, SESSION).traffic.of(SESSION) == crossed
+    assert read_past(stand.state, SESSION).traffic.numbered(SESSION) == 7
 
 
 async def test_a_child_has_what_is_left_of_the_calls_above_it_and_not_its_own(stand: Stand) -> None:

@@ -115,6 +115,7 @@ async def gate_for(  # noqa: PLR0913 - settings with defaults
     approval: object = nobody,
     proxy: bool = False,
     crossed: tuple[Crossed, ...] = (),
+    numbered: int = 0,
 ) -> AsyncIterator[Kept]:
     """Start a real gate and keep its events."""
     events: list[Event] = []
@@ -130,6 +131,7 @@ async def gate_for(  # noqa: PLR0913 - settings with defaults
         ca_file=ca_file,
         proxy=proxy,
         crossed=crossed,
+        numbered=numbered,
     ) as gate:
         yield Kept(gate, events)
 
