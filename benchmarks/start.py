@@ -5,34 +5,27 @@
 # with the same flags, through the same API. Absolute times drift; the ratios are what is held.
 
 import asyncio
-import io
-import os
 import secrets
 import statistics
 import sys
-import tarfile
 import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from policies.grant import Grant
+from agent_runner.bench.first_byte import first_byte, image_tar
+from agent_runner.bench.launch import bare_spec, no_note
 from sandbox import attest, host_view
 from sandbox.docker_engine import DockerEngine
 from sandbox.limits import Limits
 from sandbox.link import Link
-from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
+from sandbox.runtime.volume import ready_runtime
 from sandbox.session import LEASE_SECONDS, open_sandbox
-from sandbox.spec import ContainerSpec, GuestStart, Identity, SessionLabels, container_spec
+from sandbox.spec import ContainerSpec
 
 ROUNDS = 15
 LARGEST_RATIO = 1.5
 ATTESTATION_MILLISECONDS = 30.0
-NOBODY = 65532
-
-# A static program for x86-64 that writes one byte and ends: mov eax,1; mov edi,eax; lea rsi,[rip+13];
-# mov edx,eax; syscall; mov eax,60; syscall; the byte. In front of it the two headers of an ELF file.
-_CODE = bytes.fromhex("b80100000089c7488d350b00000089c20f05b83c0000000f05") + b"x"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,47 +43,6 @@ class Row:
     floor: float
     ours: float
     holds: bool | None
-
-
-def static_program() -> bytes:
-    """Return the floor's program as an ELF file."""
-    address = 0x400000
-    size = 120 + len(_CODE)
-    word = lambda value, length: value.to_bytes(length, "little")  # noqa: E731 - a name for eight calls
-    head = b"\x7fELF\x02\x01\x01" + bytes(9) + word(2, 2) + word(62, 2) + word(1, 4) + word(address + 120, 8)
-    head += word(64, 8) + word(0, 8) + word(0, 4) + word(64, 2) + word(56, 2) + word(1, 2) + bytes(6)
-    segment = word(1, 4) + word(5, 4) + word(0, 8) + word(address, 8) * 2 + word(size, 8) * 2 + word(4096, 8)
-    return head + segment + _CODE
-
-
-def image_tar(folder: Path) -> Path:
-    """Write a root file system that holds the program and nothing else."""
-    path = folder / "image.tar"
-    content = static_program()
-    entry = tarfile.TarInfo("first-byte")
-    entry.size, entry.mode = len(content), 0o755
-    with tarfile.open(path, "w") as tar:
-        tar.addfile(entry, io.BytesIO(content))
-    return path
-
-
-async def no_note(container_id: str) -> None:
-    """Write nothing down."""
-
-
-async def floor(engine: DockerEngine, spec: ContainerSpec) -> float:
-    """Return the milliseconds until the static program's byte has come."""
-    start = time.perf_counter()
-    container = await engine.create(spec)
-    attachment = await engine.attach(container)
-    await engine.start(container)
-    byte = await attachment.reader.read(1)
-    taken = time.perf_counter() - start
-    if byte != b"x":
-        raise RuntimeError(f"the static program said {byte!r}")
-    await attachment.close()
-    await engine.wait_gone(container, timeout_seconds=30)
-    return taken * 1000
 
 
 async def guest(engine: DockerEngine, spec: ContainerSpec) -> float:
@@ -138,26 +90,11 @@ async def measure(state: Path) -> list[Row]:
 
         def spec() -> ContainerSpec:
             """Return the spec of one more container."""
-            return container_spec(
-                Grant.NONE,
-                limits=Limits(),
-                image=facts,
-                guest=GuestStart(
-                    volume=volume.name,
-                    argv=volume.argv_prefix,
-                    environment=volume.environment,
-                    cleared=CLEARED_ENVIRONMENT,
-                ),
-                workspace=None,
-                identity=Identity(uid=os.getuid() or NOBODY, gid=os.getgid() or NOBODY),
-                labels=SessionLabels(session=secrets.token_hex(6), owner=os.getuid(), state="benchmark"),
-                runtime=about.default_runtime,
-                architecture=about.architecture,
-            )
+            return bare_spec(about, facts, volume, "benchmark")
 
         floors, guests, starts = [], [], []
         for _ in range(ROUNDS):
-            floors.append(await floor(engine, replace(spec(), entrypoint=("/first-byte",))))
+            floors.append(await first_byte(engine, replace(spec(), entrypoint=("/first-byte",))))
             guests.append(await guest(engine, spec()))
             starts.append(await ours(engine, spec()))
     finally:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from agent_runner.bench import launch
+from agent_runner.bench import first_byte
 from sandbox.errors import EngineUnfitError
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ class OneContainer:
 async def test_a_container_that_says_nothing_or_does_not_start_is_removed_and_told(
     monkeypatch: pytest.MonkeyPatch, said: bytes, *, starts: bool, told: str
 ) -> None:
-    monkeypatch.setattr(launch, "SAYS_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr(first_byte, "SAYS_WITHIN_SECONDS", 0.05)
     engine = OneContainer(said, starts=starts)
 
     with pytest.raises(EngineUnfitError, match=told):
-        await launch.first_byte(cast("DockerEngine", engine), SPEC)
+        await first_byte.first_byte(cast("DockerEngine", engine), SPEC)
 
     assert engine.removed == ["c"]
 
@@ -77,7 +77,7 @@ async def test_a_container_that_says_nothing_or_does_not_start_is_removed_and_to
 async def test_a_container_that_says_its_byte_is_measured_and_removed() -> None:
     engine = OneContainer(b"x")
 
-    taken = await launch.first_byte(cast("DockerEngine", engine), SPEC)
+    taken = await first_byte.first_byte(cast("DockerEngine", engine), SPEC)
 
     assert taken >= 0
     assert engine.removed == ["c"]

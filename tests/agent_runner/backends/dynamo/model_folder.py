@@ -75,7 +75,7 @@ def sentences() -> list[str]:
         noun, verb = chance.choice(NOUNS), chance.choice(VERBS)
         made.append(f"The {noun} {verb} {chance.randint(0, 999)} {chance.choice(NOUNS)}s.")
         made.append(" ".join(chance.choice(words) for _ in range(12)))
-        made.append(json.dumps({"name": "read_file", "arguments": {"path": f"/work/{noun}.py"}}))
+        made.append(json.dumps({"name": "read_file", "arguments": {"path": f"/src/{noun}.py"}}))
     return made
 
 

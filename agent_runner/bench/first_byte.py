@@ -1,0 +1,80 @@
+"""Measure the floor of a launch: create, attach, start and the first byte of a static program."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+import time
+from typing import TYPE_CHECKING, Final
+
+from sandbox.errors import EngineUnfitError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.docker_engine import DockerEngine
+    from sandbox.spec import ContainerSpec
+
+SAYS_WITHIN_SECONDS: Final = 60.0
+# A static program for x86-64 that writes one byte and ends: mov eax,1; mov edi,eax; lea rsi,[rip+13];
+# mov edx,eax; syscall; mov eax,60; syscall; the byte. In front of it stand the headers of an ELF file.
+_CODE: Final = bytes.fromhex("b80100000089c7488d350b00000089c20f05b83c0000000f05") + b"x"
+
+
+def static_program() -> bytes:
+    """Return a program that says one byte, as an ELF file of x86-64 (System V ABI)."""
+    address, size = 0x400000, 120 + len(_CODE)
+    head = (
+        b"\x7fELF\x02\x01\x01" + bytes(9) + _word(2, 2) + _word(62, 2) + _word(1, 4) + _word(address + 120, 8)
+    )
+    head += _word(64, 8) + _word(0, 8) + _word(0, 4) + _word(64, 2) + _word(56, 2) + _word(1, 2) + bytes(6)
+    segment = _word(1, 4) + _word(5, 4) + _word(0, 8) + _word(address, 8) * 2
+    return head + segment + _word(size, 8) * 2 + _word(4096, 8) + _CODE
+
+
+def _word(value: int, length: int) -> bytes:
+    return value.to_bytes(length, "little")
+
+
+def image_tar(folder: Path) -> Path:
+    """Write a root file system that holds the program and nothing else."""
+    path, content = folder / "image.tar", static_program()
+    entry = tarfile.TarInfo("first-byte")
+    entry.size, entry.mode = len(content), 0o755
+    with tarfile.open(path, "w") as tar:
+        tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+async def first_byte(engine: DockerEngine, spec: ContainerSpec) -> float:
+    """Return the milliseconds from create to the static program's byte; the container is gone then.
+
+    Raises:
+        sandbox.errors.SandboxError: When the program says something else, or nothing in time.
+    """
+    begin = time.perf_counter()
+    container = await engine.create(spec)
+    try:
+        byte = await _said(engine, container)
+        taken = time.perf_counter() - begin
+    finally:
+        await engine.remove(container)
+        await engine.wait_gone(container, timeout_seconds=30)
+    if byte != b"x":
+        raise EngineUnfitError(f"a static program said `{byte!r}`, expected one byte")
+    return taken * 1000
+
+
+async def _said(engine: DockerEngine, container: str) -> bytes:
+    attachment = await engine.attach(container)
+    try:
+        await engine.start(container)
+        async with asyncio.timeout(SAYS_WITHIN_SECONDS):
+            return await attachment.reader.read(1)
+    except TimeoutError as error:
+        raise EngineUnfitError(
+            f"a static program said nothing in {SAYS_WITHIN_SECONDS:.0f} s, expected one byte"
+        ) from error
+    finally:
+        await attachment.close()
