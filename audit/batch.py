@@ -73,6 +73,10 @@ class Batch:
             if wake and (first or self._is_due()):
                 self._changed.notify()
 
+    def holds_any(self) -> bool:
+        """Tell whether something waits."""
+        return bool(self._lines)
+
     def wake(self) -> None:
         """Wake whoever waits, for what was put in without, or for another time to wait until."""
         with self._changed:

@@ -87,11 +87,14 @@ class Writer:
         """Hand a line over, for `write_now` or the thread to write; a lazy one has time."""
         self._batch.put(line, wake=line.urgency is _LAZY)
 
-    def write_now(self) -> bool:
+    def write_now(self, alone: Waiting | None = None) -> bool:
         """Write what waits in this thread, if the disk was quick of late and nobody else is at it.
 
+        Args:
+            alone: A line that was not put in, to be written if nothing waits before it.
+
         Returns:
-            Whether every line that was put in has its answer; else the thread is at it.
+            Whether every line that was put in has its answer, or the one alone has; else the thread is at it.
         """
         if time.monotonic() < self._in_turn_from or not self._turn.acquire(blocking=False):
             self._batch.wake()
@@ -101,7 +104,9 @@ class Writer:
             if self._callers is None:
                 self._callers = RunQueue()
             self._queue = self._callers
-            self._flush(self._batch.take())
+            if alone is not None and self._batch.holds_any():
+                return False
+            self._flush(self._batch.take() if alone is None else [alone])
         finally:
             self._turn.release()
         if was_sealed:  # the thread waits for nothing; from now on it has a seal to make in time

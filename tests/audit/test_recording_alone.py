@@ -1,0 +1,83 @@
+"""A caller that records alone writes at once; others keep their turns, their places and their batches."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from audit.chain import Entry
+from audit.reader import SessionReader
+from tests.audit.samples import SESSION, Recorder, Samples
+
+SECONDS = 0.1
+TASKS = 16
+EACH = 10
+
+
+async def test_who_records_alone_leaves_the_loop_its_turns(recorder: Recorder, samples: Samples) -> None:
+    turns, ended = 0, False
+
+    async def another() -> None:
+        nonlocal turns
+        while not ended:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with recorder.journal() as journal:
+        beside = asyncio.create_task(another())
+        until, records = time.monotonic() + SECONDS, 0
+        while time.monotonic() < until or records < TASKS:
+            await journal.record(samples.intended(records))
+            records += 1
+        taken, ended = turns, True
+        await beside
+
+    assert taken >= 2
+
+
+async def test_what_was_put_in_before_stays_before_what_is_written_at_once(
+    recorder: Recorder, samples: Samples, state: Path
+) -> None:
+    async with recorder.journal() as journal:
+        for number in range(0, 60, 2):
+            await journal.record_lazily(samples.intended(number))
+            await journal.record(samples.intended(number + 1))
+
+    actions = [entry.body["action"] for entry in read_intended(state)]
+    assert actions == [f"{SESSION}/{number}" for number in range(60)]
+
+
+def read_intended(state: Path) -> list[Entry]:
+    """Return the actions' entries, held against the chain."""
+    entries = SessionReader(state, SESSION).entries()
+    return [entry for entry in entries if isinstance(entry, Entry) and entry.type == "action.intended"]
+
+
+async def test_callers_beside_each_other_share_their_syncs(
+    recorder: Recorder, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin: alone, each entry is a sync; together, one sync is for all that wait."""
+    syncs, sync = [0], os.fdatasync
+
+    def counted(descriptor: int) -> None:
+        syncs[0] += 1
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
+    async with recorder.journal() as journal:
+
+        async def task() -> None:
+            for number in range(EACH):
+                await journal.record(samples.intended(number))
+
+        before = syncs[0]
+        for number in range(EACH):
+            await journal.record(samples.intended(number))
+        alone, before = syncs[0] - before, syncs[0]
+        await asyncio.gather(*(task() for _ in range(TASKS)))
+        together = syncs[0] - before
+
+    assert alone >= EACH
+    assert together <= TASKS * EACH // 2
