@@ -2,14 +2,14 @@
 
 The text is taken as bytes; nothing is decoded, and no line that the edit does not name changes. In a file
 whose every line ends with CR LF, an edit written with LF means CR LF. In a file that is too long to be held,
-a text is replaced as it stands.
+a text is replaced as it stands, and a hunk fits at the line that it names or nowhere.
 """
 
 from __future__ import annotations
 
 import os
 
-from . import hunks, replacing
+from . import hunks, placing, replacing
 from .arguments import Arguments
 from .beneath import shown
 from .files import open_file
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .beneath import Beneath
+    from .hunks import Diff
     from .objects import Object, Value
 
 MAX_FILE_BYTES = 64 << 20
@@ -40,16 +41,16 @@ def patch(task: Task, beneath: Beneath) -> Object:
     if form == "diff":
         found = hunks.parse(edit)
         hunks.require_about(found, path)
+        if not found.creates and (descriptor := _long_file(beneath, path)) is not None:
+            return _apply_streamed(task, beneath, descriptor, found, named)
         named["create_parents"] = found.creates
         content, facts = hunks.apply(_read(beneath, path, may_be_missing=found.creates), found)
     elif form == "replace":
         size = arguments.number("old_bytes", default=0, least=0, most=len(edit))
         old, new = edit[:size], edit[size:]
         every = arguments.flag("every")
-        descriptor = open_file(beneath, path)
-        if os.fstat(descriptor).st_size > MAX_FILE_BYTES:
+        if (descriptor := _long_file(beneath, path)) is not None:
             return _replace_streamed(task, beneath, descriptor, (old, new), named, every=every)
-        os.close(descriptor)
         content, facts = _replaced(_read(beneath, path), old, new, every=every)
     else:
         raise RefusedError("arguments", "argument `form` is wrong; expected `diff` or `replace`")
@@ -84,6 +85,27 @@ class _Streamed(Task):
         """
         self.require_wanted()
         return next((piece for piece in self._pieces if piece), b"")
+
+
+def _long_file(beneath: Beneath, path: bytes) -> int | None:
+    """Return a descriptor of a file that is too long to be held; None where it is not."""
+    descriptor = open_file(beneath, path)
+    if os.fstat(descriptor).st_size > MAX_FILE_BYTES:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _apply_streamed(task: Task, beneath: Beneath, descriptor: int, diff: Diff, named: Object) -> Object:
+    """Apply a diff to a long file; it is read while the new one is written beside it, never over it."""
+    try:
+        places = placing.placed(descriptor, diff)
+        pieces = placing.changed(descriptor, places)
+        told = write(_Streamed(task, named, pieces), beneath, in_place=False)
+    finally:
+        os.close(descriptor)
+    lines: list[Value] = [hunk.start for hunk in diff.hunks[: hunks.SHOWN_HUNKS]]
+    return {**told, "hunks": len(places), "lines": lines, "asked": lines}
 
 
 def _replace_streamed(  # noqa: PLR0913 (a file, an edit, and where they came from)

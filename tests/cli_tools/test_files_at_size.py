@@ -82,7 +82,7 @@ async def test_a_hundred_thousand_files_are_listed_in_pieces_and_searched_to_the
 
 @pytest.mark.long
 async def test_a_file_of_a_gigabyte_is_read_searched_and_changed_in_bounded_memory(place: Path) -> None:
-    """Half of it is one line, half are many; a diff, for which it would be held whole, is refused.
+    """Half of it is one line, half are many; a diff fits at the line that it names, or nowhere.
 
     A search that runs out of its time has told what it found until then, and that it stopped.
     """
@@ -101,24 +101,32 @@ async def test_a_file_of_a_gigabyte_is_read_searched_and_changed_in_bounded_memo
         answers = [await door.line(line) for line in _LINES]
         most = peak_bytes()
 
-    stated, read, searched, many, diff, patched, after, changed = answers
+    stated, read, searched, many, diff, twin, patched, after, changed = answers
     assert stated.text.splitlines()[1] == f"bytes: {size}"
     assert read.text.splitlines()[0] == "    10  some text of a line"
     assert searched.text.splitlines()[0] == f"large:{LINES_BEFORE + 1}: needle"
     assert many.text.startswith("error (many-matches): the text to replace is there")
-    assert diff.text.startswith("error (limit)")
+    assert diff.text == (
+        "error (no-match): hunk 1 does not fit at line 2; in so long a file it has to fit there"
+    )
+    assert twin.text == "applied 2 hunks to large"
     assert patched.text.startswith("replaced 1 in large, at line ")
-    assert after.text.splitlines()[1] == f"bytes: {size - 3}"
-    assert changed.text.splitlines()[0] == f"large:{LINES_BEFORE + 1}: pin"
+    assert after.text.splitlines()[1] == f"bytes: {size - 2}"
+    assert changed.text.splitlines()[0] == f"large:{LINES_BEFORE + 1}: pins"
     assert 1 << 20 < most < 300 << 20
 
 
+_TWO_HUNKS = (
+    "@@ -1 +1 @@\n-some text of a line\n+more text of a line\n"
+    f"@@ -{LINES_BEFORE + 1} +{LINES_BEFORE + 1} @@\n-needle\n+needles\n"
+)
 _LINES = (
     "files stat large",
     "files read large --lines 10-11",
     "files search --literal needle large",
     "files patch large --old 'some text' --new x",
-    "files patch large --diff '@@ -1 +1 @@\n-some text of a line\n+x'",
+    "files patch large --diff '@@ -2 +2 @@\n-other text of a line\n+x'",
+    f"files patch large --diff '{_TWO_HUNKS}'",
     "files patch large --old needle --new pin",
     "files stat large",
     "files search --literal pin large",
