@@ -19,8 +19,8 @@ from sandbox.spec import WORKSPACE
 from sandbox.stage.beneath import Beneath, parents_of
 from sandbox.stage.errors import PathRefusedError
 from sandbox.stage.quota import Exceeded, UpperUse, UpperWatch, judge
-from sandbox.stage.scan import PAGE_BYTES
 from sandbox.stage.sides import at_or_below
+from sandbox.stage.start import PAGE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ from sandbox.stage.collecting import collect
 from sandbox.stage.errors import StageError
 from sandbox.stage.opened import open_stage
 from sandbox.stage.parcel import pack
-from sandbox.stage.scan import PAGE_BYTES
+from sandbox.stage.start import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -106,7 +106,7 @@ def room_of(plan: stage.Copy, limits: Limits) -> Room:
     facts = plan.facts
     added = limits.file_bytes + min(limits.written_files, limits.copy_files) * PAGE_BYTES
     return Room(
-        content_bytes=min(limits.copy_bytes, facts.content_bytes + added),
+        content_bytes=min(limits.copy_bytes, plan.content_bytes + added),
         entries=min(limits.copy_files, facts.entries + limits.written_files + _SPARE_ENTRIES),
     )
 

@@ -1,7 +1,6 @@
 """Keep the workspace as the agent changes it: prepare it, read what changed, apply it, or throw it away."""
 
 from sandbox.stage.apply import ApplyResult, Recovery, apply_changes, recover
-from sandbox.stage.base import load_record
 from sandbox.stage.changes import Change, ChangeKind, ChangeSet, Concern, compute_changes
 from sandbox.stage.collecting import collect
 from sandbox.stage.diff import Diff, render_diff
@@ -16,6 +15,7 @@ from sandbox.stage.parcel import pack
 from sandbox.stage.plan import fall_back_to_copy, plan_stage, stage_of_tree
 from sandbox.stage.quota import Exceeded, StageLimits, UpperUse, UpperWatch
 from sandbox.stage.resume import resume_stage
+from sandbox.stage.start import load_record
 from sandbox.stage.strategy import (
     Access,
     Copy,

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from sandbox.stage.base import packed_record, save_hashes, save_record
-from sandbox.stage.errors import ApplyError
+from sandbox.stage.errors import ApplyError, PathRefusedError
 from sandbox.stage.journal import Journal, Phase, load_journal, save_journal
 from sandbox.stage.layout import YARD_PREFIX, MatchNothing
 from sandbox.stage.opened import digest_of
 from sandbox.stage.prepare import Preparation
+from sandbox.stage.start import save_record
 from sandbox.stage.verdict import NotApplied, Refusal, decide
 from sandbox.stage.yard import StepConflictError, Yard
 
@@ -206,19 +206,27 @@ def _take_note(stage: OpenStage, journal: Journal, applied: Sequence[str]) -> No
     The journal then holds those steps alone: once the yard is gone, what it names counts as done.
     """
     for path in applied:
-        now = stage.live_seen(path)
-        stage.hashes.pop(path, None)
-        if now is None:
-            stage.record.pop(path, None)
-            continue
-        stage.record[path] = now
-        if now.is_file:
-            stage.hashes[path] = digest_of(stage.live, path)
-    save_record(stage.folder.record, packed_record(stage.record))
-    save_hashes(stage.folder.hashes, stage.hashes)
+        _take_path(stage, path)
+    save_record(stage.folder.record, stage.record.start)
+    stage.keep_learnt()
     done = frozenset(applied)
     steps = tuple(step for step in journal.steps if step.path in done)
     save_journal(stage.folder.journal, replace(journal, steps=steps))
+
+
+def _take_path(stage: OpenStage, path: str) -> None:
+    stage.hashes.pop(path, None)
+    try:
+        now = stage.live_seen(path)
+        digest = digest_of(stage.live, path) if now is not None and now.is_file else ""
+    except PathRefusedError:  # what was a folder above it is a symlink now, or the user was there again
+        now = None
+    if now is None:
+        stage.record.drop(path)
+        return
+    stage.record.take(path, now)
+    if digest:
+        stage.hashes[path] = digest
 
 
 def _why(error: OSError) -> str:

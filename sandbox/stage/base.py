@@ -1,25 +1,21 @@
-"""Keep what the workspace held when a session started: one line a path, from the scan before the start."""
+"""Say what one lstat saw of a path, and keep what is learnt of the workspace as it was at the start."""
 
 from __future__ import annotations
 
 import json
-import os
 import stat
-import zlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.stage.errors import StageBrokenError
 from sandbox.stage.layout import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import os
     from pathlib import Path
-
-_HEADER: Final = b"pairlock-record 1\n"
 
 
 class Seen(NamedTuple):
-    """What one lstat said of a path; a tuple because there are 100,000 of them."""
+    """What one lstat said of a path; a tuple because there can be 100,000 of them."""
 
     mode: int
     """`st_mode`: type and permission bits."""
@@ -68,89 +64,31 @@ def untouched(before: Seen, now: Seen) -> bool:
     return before == now
 
 
-class RecordLines:
-    """A record in the making: one line for each path, packed as it comes and not kept as an object."""
+class Learnt(NamedTuple):
+    """What was learnt of the workspace as it was when the session started."""
 
-    def __init__(self) -> None:
-        self._packing = zlib.compressobj(level=1)
-        self._packed = bytearray()
-        self.count = 0
-
-    def add(self, lines: list[str]) -> None:
-        """Add lines as `facts_of` begins them, each with a space and its path at the end."""
-        if lines:
-            between = "\0" if self.count else ""
-            self._packed += self._packing.compress(os.fsencode(between + "\0".join(lines)))
-            self.count += len(lines)
-
-    def packed(self) -> bytes:
-        """Return the whole record; nothing can be added after."""
-        return bytes(self._packed + self._packing.flush())
+    hashes: dict[str, str]
+    """SHA-256 of files' content, hexadecimal, by path."""
+    facts: dict[str, Seen]
+    """What one lstat said, by path."""
 
 
-def facts_of(status: os.stat_result) -> str:
-    """Return a line of a record, all but its path."""
-    return f"{status.st_mode:o} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+def save_learnt(target: Path, learnt: Learnt) -> None:
+    """Write what is known of the workspace's own content."""
+    write_private(target, json.dumps(learnt._asdict()).encode())
 
 
-def packed_record(entries: Mapping[str, Seen]) -> bytes:
-    """Return a record of these paths; they are kept byte for byte."""
-    lines = RecordLines()
-    lines.add([f"{m:o} {s} {t} {c} {i} {path}" for path, (m, s, t, c, i) in entries.items()])
-    return lines.packed()
-
-
-def unpacked_record(packed: bytes) -> dict[str, Seen]:
-    """Return the paths of a record.
-
-    Raises:
-        zlib.error: When it is damaged.
-        ValueError: The same.
-    """
-    text = os.fsdecode(zlib.decompress(packed))
-    return dict(map(_entry, text.split("\0") if text else ()))
-
-
-def save_record(target: Path, packed: bytes) -> None:
-    """Write a record."""
-    write_private(target, _HEADER + packed)
-
-
-def load_record(source: Path) -> dict[str, Seen]:
-    """Read a record back.
-
-    Raises:
-        StageBrokenError: When it is missing or is not what `save_record` wrote.
-    """
-    try:
-        content = source.read_bytes()
-        if not content.startswith(_HEADER):
-            raise StageBrokenError(f"`{source}` is not a stage's record")
-        return unpacked_record(content[len(_HEADER) :])
-    except (OSError, zlib.error, ValueError) as error:
-        raise StageBrokenError(f"the stage's record `{source}` cannot be read: {error}") from error
-
-
-def _entry(line: str) -> tuple[str, Seen]:
-    mode, size, mtime, ctime, inode, path = line.split(" ", 5)
-    return path, Seen(int(mode, 8), int(size), int(mtime), int(ctime), int(inode))
-
-
-def save_hashes(target: Path, hashes: Mapping[str, str]) -> None:
-    """Write the known SHA-256 digests (hexadecimal) of the workspace's own content, by path."""
-    write_private(target, json.dumps(dict(hashes)).encode())
-
-
-def load_hashes(source: Path) -> dict[str, str]:
-    """Read the known digests; none when none were written yet.
+def load_learnt(source: Path) -> Learnt:
+    """Read it back; nothing when nothing was written yet.
 
     Raises:
         StageBrokenError: When the file is damaged.
     """
     try:
-        content = json.loads(source.read_bytes())
+        told = json.loads(source.read_bytes())
+        hashes = {str(path): str(digest) for path, digest in told["hashes"].items()}
+        return Learnt(hashes, {str(path): Seen(*map(int, seen)) for path, seen in told["facts"].items()})
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
+        return Learnt({}, {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StageBrokenError(f"the stage's hashes `{source}` cannot be read: {error}") from error
-    return {str(path): str(digest) for path, digest in dict(content).items()}

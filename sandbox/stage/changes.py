@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from sandbox.stage.base import save_hashes
 from sandbox.stage.errors import PathRefusedError
 from sandbox.stage.later import DefaultLater
 from sandbox.stage.layout import MatchNothing
@@ -211,7 +210,7 @@ def compute_changes(
         StageLimitError: When the agent's tree is too large to be read.
     """
     upper = read_upper(stage.folder)
-    known = len(stage.hashes)
+    known = stage.known
     comparison = _Comparison(
         stage,
         upper,
@@ -221,8 +220,8 @@ def compute_changes(
         git_folders(stage.record.keys(), upper.entries.keys()),
     )
     changes = sorted(comparison.all(), key=lambda change: change.path)
-    if len(stage.hashes) != known:
-        save_hashes(stage.folder.hashes, stage.hashes)
+    if stage.known != known:
+        stage.keep_learnt()
     troubles = (*upper.troubles, *comparison.troubles)
     return ChangeSet(
         changes=tuple(with_renames(changes)), troubles=tuple(sorted(troubles, key=lambda t: t.path))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -31,11 +31,11 @@ class PathMatcher(Protocol):
 class WalkMatcher(PathMatcher, Protocol):
     """A matcher that can be asked of 100,000 paths in one walk from the top."""
 
-    def suspects(self) -> Callable[[str], bool]:
-        """Return a quick test of a path's last name.
+    def suspects(self) -> Callable[[Sequence[str]], frozenset[str]]:
+        """Return a quick test of paths' last names, which returns those that must be asked.
 
-        It may say True of any name. It says False only of one with which no path belongs to the set, unless
-        what it says True of stands above it.
+        It may return any. It leaves out only a name with which no path belongs to the set, unless what it
+        returned stands above it.
         """
         ...
 
@@ -48,9 +48,9 @@ class MatchNothing:
         """Return False."""
         return False
 
-    def suspects(self) -> Callable[[str], bool]:
-        """Return a test that says False of each name."""
-        return self.matches
+    def suspects(self) -> Callable[[Sequence[str]], frozenset[str]]:
+        """Return a test that returns no name."""
+        return lambda _: frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,12 @@ def _is_there(entry: os.DirEntry[str]) -> bool:
     return True
 
 
-def settled(mtime_ns: int) -> int:
+def settled(mtime_ns: int, *, now_ns: int | None = None) -> int:
     """Return a folder's mtime as what it had when it was listed, or `AGAIN` when that says too little.
 
     Args:
         mtime_ns: Taken before it was listed, nanoseconds since 1970.
+        now_ns: When it was taken, or before; now unless told otherwise.
     """
-    return mtime_ns if time.time_ns() - mtime_ns > _SETTLED_NS else AGAIN
+    then_ns = time.time_ns() if now_ns is None else now_ns
+    return mtime_ns if then_ns - mtime_ns > _SETTLED_NS else AGAIN

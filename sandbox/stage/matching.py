@@ -13,7 +13,7 @@ from sandbox.stage.lastnames import LastNames
 from sandbox.stage.sides import at_or_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from policies.files_block import FilesBlock
 
@@ -28,10 +28,10 @@ class HiddenBy:
         """Tell whether the policy hides `path`."""
         return self.files.hidden_by(path) is not None
 
-    def suspects(self) -> Callable[[str], bool]:
+    def suspects(self) -> Callable[[Sequence[str]], frozenset[str]]:
         """Return the quick test of `WalkMatcher`; exceptions are not looked at."""
         defaults = default_globs("hide").globs if self.files.hide_defaults else ()
-        return LastNames.of((*self.files.hide, *defaults)).may_match
+        return LastNames.of((*self.files.hide, *defaults)).among
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class Globs:
         """Tell whether one of the patterns covers `path`."""
         return self.globs.find(path) is not None
 
-    def suspects(self) -> Callable[[str], bool]:
+    def suspects(self) -> Callable[[Sequence[str]], frozenset[str]]:
         """Return the quick test of `WalkMatcher`."""
-        return LastNames.of(self.globs.globs).may_match
+        return LastNames.of(self.globs.globs).among
 
 
 @dataclass(frozen=True, slots=True)

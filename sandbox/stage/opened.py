@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox.stage.base import Seen, load_hashes, load_record, untouched
+from sandbox.stage.base import Learnt, Seen, load_learnt, save_learnt, untouched
 from sandbox.stage.beneath import Beneath
 from sandbox.stage.errors import PathRefusedError, StageBrokenError, StageError
 from sandbox.stage.layout import StageFolder
+from sandbox.stage.record import Record
+from sandbox.stage.start import load_record
 from sandbox.stage.upper import finish_deleted
 from sandbox.workspace import WorkspaceIdentity, birth_ns, shown
 
@@ -35,7 +37,7 @@ class OpenStage:
     """Which folder the session started on."""
     absent: frozenset[str]
     """Paths that were hidden from the agent."""
-    record: dict[str, Seen]
+    record: Record
     """What the workspace held when the session started."""
     hashes: dict[str, str]
     """Digests of the workspace's content as it was, where they are known; grows as they are learnt."""
@@ -54,6 +56,15 @@ class OpenStage:
         """
         status = self.live.stat(path)
         return None if status is None else Seen.of(status)
+
+    @property
+    def known(self) -> tuple[int, int]:
+        """Return how much was learnt, to be compared."""
+        return len(self.hashes), len(self.record.learnt)
+
+    def keep_learnt(self) -> None:
+        """Write down what was learnt of the workspace as it was: it holds, whatever becomes of that."""
+        save_learnt(self.folder.hashes, Learnt(self.hashes, self.record.learnt))
 
     def base_digest(self, path: str) -> str:
         """Return the SHA-256 of a file as it was when the session started; `""` where nobody knows it."""
@@ -112,6 +123,7 @@ def open_stage(session_folder: Path, *, moved_to: Path | None = None) -> Iterato
         raise StageBrokenError(f"the stage `{folder.path}` does not say what it was made from") from error
     if moved_to is not None:
         identity = replace(identity, path=str(moved_to))
+    learnt = load_learnt(folder.hashes)
     with ExitStack() as stack:
         live = stack.enter_context(_open_workspace(identity))
         base = stack.enter_context(Beneath.open(folder.base)) if strategy == "OverlayOnCopy" else None
@@ -120,8 +132,8 @@ def open_stage(session_folder: Path, *, moved_to: Path | None = None) -> Iterato
             strategy=strategy,
             workspace=identity,
             absent=absent,
-            record=load_record(folder.record),
-            hashes=load_hashes(folder.hashes),
+            record=Record(load_record(folder.record), live, learnt.facts),
+            hashes=learnt.hashes,
             live=live,
             upper=stack.enter_context(Beneath.open(folder.upper)),
             base=base,

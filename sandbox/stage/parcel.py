@@ -11,7 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from sandbox.stage.base import Seen, save_hashes, untouched
+from sandbox.stage.base import Seen, untouched
 from sandbox.stage.errors import PathRefusedError, StageBrokenError
 from sandbox.stage.layout import write_private
 from sandbox.stage.opened import READ_BYTES
@@ -52,10 +52,10 @@ def pack(stage: OpenStage, *, uid: int, gid: int) -> Iterator[bytes]:
     """
     sent: dict[str, Sent] = {}
     upper = read_upper(stage.folder)
-    merged = {path: (stage.live, seen) for path, seen in stage.record.items() if path not in upper.deleted}
-    merged |= {path: (stage.upper, seen) for path, seen in upper.entries.items()}
+    merged = dict.fromkeys((path for path in stage.record if path not in upper.deleted), stage.live)
+    merged |= dict.fromkeys(upper.entries, stage.upper)
     for path in sorted(merged):
-        source, _ = merged[path]
+        source = merged[path]
         if path:
             try:
                 yield from _packed(source, path, own=source is stage.live, uid=uid, gid=gid, sent=sent)
@@ -111,7 +111,7 @@ def _note_what_was_sent(stage: OpenStage, sent: dict[str, Sent]) -> None:
         now = stage.live_seen(path) if item.own and item.kind == "file" else None
         if now is not None and untouched(stage.record[path], now):
             stage.hashes[path] = item.content
-    save_hashes(stage.folder.hashes, stage.hashes)
+    stage.keep_learnt()
 
 
 def load_sent(stage: OpenStage) -> dict[str, Sent]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from sandbox.stage import kernel
-from sandbox.stage.base import save_record, type_bits
+from sandbox.stage.base import type_bits
 from sandbox.stage.basecopy import copy_base
 from sandbox.stage.discard import remove_tree
 from sandbox.stage.errors import StageError
@@ -20,6 +20,7 @@ from sandbox.stage.hidden import (
 )
 from sandbox.stage.layout import MatchNothing, StageFolder, write_private
 from sandbox.stage.scan import scan
+from sandbox.stage.start import can_tell_later, foreign, load_record, save_record
 from sandbox.stage.strategy import (
     Access,
     Copy,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from sandbox.stage.layout import WalkMatcher
     from sandbox.stage.scan import Scan
+    from sandbox.stage.start import Start
     from sandbox.workspace import Workspace
 
 MAX_MOUNT_OPTIONS_BYTES: Final = 3800
@@ -77,17 +79,17 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
         raise StageError(f"session folder `{session_folder}` already holds a stage")
     folder.make()
     try:
-        begun = time.monotonic()
-        found = scan(workspace.path, hide, uid=uid)
-        save_record(folder.record, found.record)
-        found = replace(found, seconds=time.monotonic() - begun)
-        return _prepared(
-            _Draft(workspace, folder, found, access, uid, gid, executable),
-            engine_obstacle,
-        )
+        found = scan(workspace.path, hide)
+        draft = _Draft(workspace, folder, found, access, uid, gid, executable)
+        plan = _choose(draft, engine_obstacle)
+        copied = isinstance(plan, Copy | OverlayOnCopy)
+        tells = can_tell_later(workspace.path, found.start.folders)
+        save_record(folder.record, found.start if tells and not copied else draft.asked)
+        write_private(folder.about, about_plan(plan))
     except (StageError, OSError):
         remove_tree(folder.path)
         raise
+    return plan
 
 
 def stage_of_tree(workspace: Workspace, session_folder: Path, tree: Path, *, hide: WalkMatcher) -> None:
@@ -106,29 +108,22 @@ def stage_of_tree(workspace: Workspace, session_folder: Path, tree: Path, *, hid
     folder.make()
     uid, gid = os.geteuid(), os.getegid()
     try:
-        found = scan(workspace.path, hide, uid=uid)
-        save_record(folder.record, found.record)
+        found = scan(workspace.path, hide)
+        draft = _Draft(workspace, folder, found, Access.STAGE, uid, gid, executable=False)
+        save_record(folder.record, draft.asked)
         folder.upper.rmdir()
-        there = found.entries()
-        copied = scan(tree, MatchNothing(), uid=uid).entries()
+        there = draft.asked.known
+        copied = scan(tree, MatchNothing()).start.asked(tree).known
         copy_base(tree, folder.upper, copied, uid=uid, gid=gid)
         for path in sorted(copied, reverse=True):
             before = there.get(path)
             if before is not None and type_bits(before.mode) == type_bits(copied[path].mode):
                 (folder.upper / path).chmod(before.permissions)
-        draft = _Draft(workspace, folder, found, Access.STAGE, uid, gid, executable=False)
-        plan = Copy(facts=draft.facts("the outputs of a session without `files`"), writable=True)
+        plan = draft.copy("the outputs of a session without `files`")
         write_private(folder.about, about_plan(plan))
     except (StageError, OSError):
         remove_tree(folder.path)
         raise
-
-
-def _prepared(draft: _Draft, engine_obstacle: str) -> StagePlan:
-    folder = draft.folder
-    plan = _choose(draft, engine_obstacle)
-    write_private(folder.about, about_plan(plan))
-    return plan
 
 
 def fall_back_to_copy(plan: StagePlan, reason: str) -> Copy:
@@ -141,13 +136,15 @@ def fall_back_to_copy(plan: StagePlan, reason: str) -> Copy:
         raise StageError(
             f"the workspace cannot be mounted: {reason}", hint="use `access: stage`, which can be copied"
         )
-    writable = plan.facts.access is Access.STAGE
-    copy = Copy(facts=_replaced(plan.facts, reason), writable=writable)
-    write_private(plan.facts.folder.about, about_plan(copy))
+    facts = replace(plan.facts, reason=reason)
+    start = load_record(facts.folder.record).asked(facts.workspace.path)
+    save_record(facts.folder.record, start)
+    copy = Copy(facts=facts, writable=facts.access is Access.STAGE, content_bytes=start.content_bytes)
+    write_private(facts.folder.about, about_plan(copy))
     return copy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Draft:
     """What is known before the strategy is."""
 
@@ -159,7 +156,19 @@ class _Draft:
     gid: int
     executable: bool
 
-    def facts(self, reason: str, *, foreign: int | None = None) -> StageFacts:
+    @cached_property
+    def asked(self) -> Start:
+        """What there is, every path asked: for copies, and where files cannot tell later."""
+        return self.scan.start.asked(self.workspace.path)
+
+    def copy(self, reason: str) -> Copy:
+        return Copy(
+            facts=self.facts(reason),
+            writable=self.access is Access.STAGE,
+            content_bytes=self.asked.content_bytes,
+        )
+
+    def facts(self, reason: str) -> StageFacts:
         return StageFacts(
             workspace=self.workspace,
             folder=self.folder,
@@ -167,14 +176,12 @@ class _Draft:
             executable=self.executable,
             uid=self.uid,
             gid=self.gid,
-            entries=self.scan.count - 1,
-            folders=self.scan.folders,
-            content_bytes=self.scan.content_bytes,
+            entries=len(self.scan.start) - 1,
+            folders=self.scan.watched,
             hidden=tuple(sorted({*self.scan.hidden, *self.scan.linked})),
             special=self.scan.special,
             unreadable=self.scan.unreadable,
             other_mounts=self.scan.other_mounts,
-            foreign=self.scan.foreign if foreign is None else foreign,
             scan_seconds=self.scan.seconds,
             reason=reason,
         )
@@ -185,7 +192,7 @@ def _choose(draft: _Draft, engine_obstacle: str) -> StagePlan:
         return _direct(draft, engine_obstacle)
     obstacle = engine_obstacle or _obstacle(draft)
     if obstacle:
-        return Copy(facts=draft.facts(obstacle), writable=draft.access is Access.STAGE)
+        return draft.copy(obstacle)
     if _needs_owner(draft):
         return _on_copy(draft)
     lower = (*_hidden_layer(draft, draft.workspace.path), draft.workspace.path)
@@ -244,14 +251,14 @@ def _needs_owner(draft: _Draft) -> bool:
     """Tell whether the session's uid could not write what it sees; only root can do something about it."""
     if draft.workspace.owner_uid != draft.uid:
         return True
-    return draft.scan.foreign > 0 and os.geteuid() == 0
+    return os.geteuid() == 0 and foreign(draft.workspace.path, draft.scan.start, draft.uid)
 
 
 def _on_copy(draft: _Draft) -> OverlayOnCopy | ReadOnly:
     folder = draft.folder
-    copy_base(draft.workspace.path, folder.base, draft.scan.entries(), uid=draft.uid, gid=draft.gid)
+    copy_base(draft.workspace.path, folder.base, draft.asked.known, uid=draft.uid, gid=draft.gid)
     reason = f"the workspace's files belong to another uid than {draft.uid}, so a copy stands in for them"
-    facts = draft.facts(reason, foreign=0)
+    facts = draft.facts(reason)
     if draft.access is Access.READ:
         return ReadOnly(facts=facts, lower=(folder.base,))
     copy_folder_attributes(folder.base, folder.upper)
@@ -264,7 +271,3 @@ def _hidden_layer(draft: _Draft, workspace: Path) -> tuple[Path, ...]:
         return ()
     build_hidden_layer(draft.folder.hidden, workspace, draft.scan.absent)
     return (draft.folder.hidden,)
-
-
-def _replaced(facts: StageFacts, reason: str) -> StageFacts:
-    return replace(facts, reason=reason)

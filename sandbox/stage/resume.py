@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sandbox.stage.apply import recover
-from sandbox.stage.base import load_record, packed_record, save_record
+from sandbox.stage.base import Learnt, save_learnt
 from sandbox.stage.changes import compute_changes, removed_paths
 from sandbox.stage.discard import remove_tree
 from sandbox.stage.errors import StageError
@@ -16,6 +16,7 @@ from sandbox.stage.layout import StageFolder, write_private
 from sandbox.stage.opened import open_stage
 from sandbox.stage.plan import fall_back_to_copy
 from sandbox.stage.scan import Scan, scan
+from sandbox.stage.start import can_tell_later, save_record
 from sandbox.stage.strategy import Access, Copy, Overlay, OverlayOnCopy, StageFacts, StagePlan, about_plan
 from sandbox.stage.upper import read_upper
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sandbox.stage.apply import Recovery
     from sandbox.stage.base import Seen
     from sandbox.stage.layout import WalkMatcher
+    from sandbox.stage.opened import OpenStage
+    from sandbox.stage.start import Start
     from sandbox.workspace import Workspace
 
 
@@ -57,15 +60,15 @@ def resume_stage(
         recover(stage, noted=noted)
         if not stage.workspace.same_folder(workspace.identity):
             raise StageError("the session started on another workspace", hint="pass the one it started on")
-        changed = frozenset(change.path for change in compute_changes(stage).changes)
+        kept = _kept(stage)
     about = json.loads(folder.about.read_bytes())
     if about["access"] != Access.STAGE.value:
         raise StageError("only a session with `access: stage` leaves a stage to go on with")
-    found = scan(workspace.path, hide, uid=int(about["uid"]))
+    found = scan(workspace.path, hide)
     facts = _facts(workspace, folder, found, about, executable=executable)
-    plan = _plan(facts, str(about["strategy"]))
+    plan = _plan(facts, found.start, str(about["strategy"]))
     if not isinstance(plan, OverlayOnCopy):
-        _refresh_record(folder, found, changed)
+        _refresh_record(plan, found, kept)
     write_private(folder.about, about_plan(plan))
     return plan
 
@@ -80,14 +83,12 @@ def _facts(
         executable=executable,
         uid=int(str(about["uid"])),
         gid=int(str(about["gid"])),
-        entries=found.count - 1,
-        folders=found.folders,
-        content_bytes=found.content_bytes,
+        entries=len(found.start) - 1,
+        folders=found.watched,
         hidden=tuple(sorted({*found.hidden, *found.linked})),
         special=found.special,
         unreadable=found.unreadable,
         other_mounts=found.other_mounts,
-        foreign=found.foreign,
         scan_seconds=found.seconds,
         reason=f"the session goes on as it was: {str(about['reason']).removeprefix(_AGAIN)}",
     )
@@ -96,14 +97,13 @@ def _facts(
 _AGAIN = "the session goes on as it was: "
 
 
-def _plan(facts: StageFacts, strategy: str) -> StagePlan:
+def _plan(facts: StageFacts, start: Start, strategy: str) -> StagePlan:
     folder = facts.folder
     if strategy == Copy.__name__:
-        return Copy(facts=facts, writable=True)
+        return Copy(facts=facts, writable=True, content_bytes=start.asked(facts.workspace.path).content_bytes)
     if strategy == OverlayOnCopy.__name__:
         # The copy holds only what was visible at the start, and nothing was added to it since.
-        kept = replace(facts, foreign=0)
-        return OverlayOnCopy(facts=kept, lower=(folder.base,), upper=folder.upper, work=folder.work)
+        return OverlayOnCopy(facts=facts, lower=(folder.base,), upper=folder.upper, work=folder.work)
     remove_tree(folder.hidden)
     folder.hidden.mkdir(mode=0o700)
     lower: tuple[Path, ...] = (facts.workspace.path,)
@@ -119,11 +119,30 @@ def _plan(facts: StageFacts, strategy: str) -> StagePlan:
     return Overlay(facts=facts, lower=lower, upper=folder.upper, work=folder.work)
 
 
-def _refresh_record(folder: StageFolder, found: Scan, changed: frozenset[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a stage goes on to have as its base: of what the agent changed, what was there before it did."""
+
+    paths: frozenset[str]
+    """What the agent changed, wrote or removed."""
+    before: dict[str, Seen]
+    """What of it was there, and what it was."""
+    hashes: dict[str, str]
+    """Digests of that, where they are known."""
+
+
+def _kept(stage: OpenStage) -> _Kept:
+    changed = (change.path for change in compute_changes(stage).changes)
+    upper = read_upper(stage.folder)
+    mine = frozenset({*changed, *upper.entries, *removed_paths(stage.record, upper)})
+    before = {path: stage.record[path] for path in mine if path in stage.record}
+    return _Kept(mine, before, {path: stage.hashes[path] for path in mine if path in stage.hashes})
+
+
+def _refresh_record(plan: StagePlan, found: Scan, kept: _Kept) -> None:
     """Take what is there now as the base of everything that the agent has not changed."""
-    old = load_record(folder.record)
-    upper = read_upper(folder)
-    mine = changed | upper.entries.keys() | removed_paths(old, upper)
-    fresh: dict[str, Seen] = {path: seen for path, seen in found.entries().items() if path not in mine}
-    kept = {path: seen for path, seen in old.items() if path in mine}
-    save_record(folder.record, packed_record(fresh | kept))
+    folder, root = plan.facts.folder, plan.facts.workspace.path
+    tells = can_tell_later(root, found.start.folders) and not isinstance(plan, Copy)
+    start = found.start if tells else found.start.asked(root)
+    save_record(folder.record, start.with_base(kept.paths, kept.before))
+    save_learnt(folder.hashes, Learnt(kept.hashes, {}))

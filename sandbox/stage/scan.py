@@ -1,6 +1,7 @@
-"""Walk the workspace once, before a session starts: what is there, and what of it must be absent.
+"""Walk the workspace once, before a session starts: which names are there, and which must be absent.
 
-One lstat for each path; nothing is opened. What cannot be looked into is treated as hidden and told.
+One list of each folder; no file is opened, and none is asked what it is but those that are hidden, for their
+other names. What cannot be looked into is treated as hidden and told.
 """
 
 from __future__ import annotations
@@ -8,35 +9,30 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sandbox.stage.base import RecordLines, facts_of, packed_record, unpacked_record
+from sandbox.stage.base import Seen
 from sandbox.stage.errors import StageError
 from sandbox.stage.layout import YARD_PREFIX
-from sandbox.stage.listing import listed, settled
+from sandbox.stage.listing import settled
+from sandbox.stage.moment import Moment
+from sandbox.stage.start import Start, facts_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from sandbox.stage.base import Seen
     from sandbox.stage.layout import WalkMatcher
-
-PAGE_BYTES: Final = 4096
-"""The unit in which a memory file system holds files, on most machines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """What one walk of a workspace found."""
 
-    record: bytes
-    """Every path that the agent may see, and what one lstat said of it (`base.packed_record`)."""
-    count: int
-    """How many there are, the workspace itself among them."""
-    folders: Mapping[str, int]
-    """The folders among them, and the mtime of each (`listing.settled`); the workspace itself is `""`."""
+    start: Start
+    """What the agent may see, by name."""
     hidden: tuple[str, ...]
     """Paths that match `hide`, and what an interrupted apply left; a folder hidden as a whole is one path."""
     linked: tuple[str, ...]
@@ -47,10 +43,6 @@ class Scan:
     """Folders that this user cannot list or look into, so that nobody knows what they hold; always hidden."""
     other_mounts: tuple[str, ...]
     """Folders on which another filesystem is mounted; the agent sees them empty."""
-    foreign: int
-    """How many paths belong to another uid than the session's."""
-    content_bytes: int
-    """What the files of the record take in a memory file system, bytes: whole pages."""
     seconds: float
     """How long the walk took."""
 
@@ -59,9 +51,14 @@ class Scan:
         """Return every path that must not be there for the agent, sorted."""
         return tuple(sorted({*self.hidden, *self.linked, *self.special, *self.unreadable}))
 
-    def entries(self) -> dict[str, Seen]:
-        """Return every path that the agent may see, relative to the workspace; only copies need them."""
-        return unpacked_record(self.record)
+    @property
+    def watched(self) -> dict[str, int]:
+        """Return each folder's mtime, as far as it says what was listed (`listing.settled`)."""
+        then_ns = self.start.moment.wall_ns
+        return {path: settled(seen.mtime_ns, now_ns=then_ns) for path, seen in self.start.folders.items()}
+
+
+_Suspected = Callable[[Sequence[str]], frozenset[str]]
 
 
 class _Folder(NamedTuple):
@@ -69,9 +66,6 @@ class _Folder(NamedTuple):
 
     absolute: str
     path: str
-    line: str
-    """Its line of the record, written once it could be listed."""
-    mtime_ns: int
     wary: bool
     """Whether the quick test may not be trusted below it: it said True of a folder above."""
 
@@ -81,141 +75,120 @@ class _Walk:
     """The walk in progress."""
 
     hide: WalkMatcher
-    uid: int
     device: int
-    lines: RecordLines = field(default_factory=RecordLines)
-    folders: dict[str, int] = field(default_factory=dict)
+    folders: dict[str, Seen] = field(default_factory=dict)
+    names: dict[str, frozenset[str]] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)
     special: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     other_mounts: list[str] = field(default_factory=list)
-    hidden_folders: list[str] = field(default_factory=list)
-    shared: dict[int, list[str]] = field(default_factory=dict)
     hidden_inodes: set[int] = field(default_factory=set)
+    """Of hidden files that have more names than one."""
     pending: list[_Folder] = field(default_factory=list)
-    foreign: int = 0
-    content_pages: int = 0
 
     def run(self) -> None:
         """Look into every folder, and those found on the way."""
-        suspect, matches = self.hide.suspects(), self.hide.matches
+        suspected, matches = self.hide.suspects(), self.hide.matches
         while self.pending:
             folder = self.pending.pop()
-            listing = self._listing(folder)
-            if listing is None:
-                continue
-            self.folders[folder.path] = settled(folder.mtime_ns)
-            prefix = folder.path + "/" if folder.path else ""
-            lines = [folder.line]
-            for entry in listing:  # 100,000 times: what is the same for each is decided above
-                name = entry.name
-                path = prefix + name
-                status = entry.stat(follow_symlinks=False)
-                wary = folder.wary or suspect(name)
-                if (wary and matches(path)) or (not prefix and name.startswith(YARD_PREFIX)):
-                    self._hide(path, entry.path, status)
-                    continue
-                mode = status.st_mode
-                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
-                    self.special.append(path)
-                    continue
-                self.foreign += status.st_uid != self.uid
-                line = f"{facts_of(status)} {path}"
-                if stat.S_ISDIR(mode):
-                    self._folder(_Folder(entry.path, path, line, status.st_mtime_ns, wary), status.st_dev)
-                    continue
-                lines.append(line)
-                self.content_pages += -(-status.st_size // PAGE_BYTES)
-                if status.st_nlink > 1 and stat.S_ISREG(mode):
-                    self.shared.setdefault(status.st_ino, []).append(path)
-            self.lines.add(lines)
+            try:
+                self._folder(folder, suspected, matches)
+            except OSError as error:
+                if not folder.path:
+                    why = (error.strerror or "unknown").lower()
+                    raise StageError(f"workspace `{folder.absolute}` cannot be listed: {why}") from error
+                if not isinstance(error, FileNotFoundError):
+                    self.unreadable.append(folder.path)
 
-    def _folder(self, folder: _Folder, device: int) -> None:
-        """Put a folder on the list, unless another filesystem is mounted on it."""
-        if device == self.device:
-            self.pending.append(folder)
+    def _folder(self, folder: _Folder, suspected: _Suspected, matches: Callable[[str], bool]) -> None:
+        status = os.lstat(folder.absolute + "/.")  # needs `x` of the folder, as everything in it does
+        if status.st_dev != self.device:
+            self.other_mounts.append(folder.path)
+            self.folders[folder.path], self.names[folder.path] = Seen.of(status), frozenset()
             return
-        self.other_mounts.append(folder.path)
-        self.folders[folder.path] = folder.mtime_ns
-        self.lines.add([folder.line])
+        with os.scandir(folder.absolute) as listing:
+            entries = list(listing)
+        prefix = folder.path + "/" if folder.path else ""
+        names = [entry.name for entry in entries]
+        wary = frozenset(names) if folder.wary else suspected(names)
+        absent = {name for name in wary if matches(prefix + name)}
+        if not prefix:
+            absent.update(name for name in names if name.startswith(YARD_PREFIX))
+        for name in absent:
+            self._hide(prefix + name, f"{folder.absolute}/{name}")
+        shown = set(names) - absent
+        for entry in [entry for entry in entries if not entry.is_file(follow_symlinks=False)]:
+            if entry.name in shown and not entry.is_symlink():
+                shown.remove(entry.name)
+                self._other(entry, prefix + entry.name, wary=entry.name in wary)
+        self.folders[folder.path], self.names[folder.path] = Seen.of(status), frozenset(shown)
 
-    def _listing(self, folder: _Folder) -> list[os.DirEntry[str]] | None:
-        try:
-            return listed(folder.absolute)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            if not folder.path:
-                why = (error.strerror or "unknown").lower()
-                raise StageError(f"workspace `{folder.absolute}` cannot be listed: {why}") from error
-            self.unreadable.append(folder.path)
-            return None
+    def _other(self, entry: os.DirEntry[str], path: str, *, wary: bool) -> None:
+        """Take what is neither a file nor a symlink."""
+        if entry.is_dir(follow_symlinks=False):
+            self.pending.append(_Folder(entry.path, path, wary))
+        elif os.path.lexists(entry.path):
+            self.special.append(path)
 
-    def _hide(self, path: str, absolute: str, status: os.stat_result) -> None:
+    def _hide(self, path: str, absolute: str) -> None:
         self.hidden.append(path)
-        if stat.S_ISDIR(status.st_mode):
-            self.hidden_folders.append(absolute)
-        elif status.st_nlink > 1:
-            self.hidden_inodes.add(status.st_ino)
+        try:
+            status = os.lstat(absolute)
+        except OSError:
+            return
+        self.hidden_inodes.update(_other_names(absolute, status))
 
-    def record(self, without: tuple[str, ...]) -> tuple[bytes, int]:
-        """Return the record, but for some paths, and how many it has."""
-        packed = self.lines.packed()
-        if without:
-            entries = unpacked_record(packed)
-            for path in without:
-                del entries[path]
-            packed = packed_record(entries)
-        return packed, self.lines.count - len(without)
+    def linked(self, root: Path) -> tuple[str, ...]:
+        """Return visible hard links to hidden files; all files are asked, only where there can be any."""
+        if not self.hidden_inodes:
+            return ()
+        found: list[str] = []
+        for folder, names in self.names.items():
+            prefix = folder + "/" if folder else ""
+            facts = facts_now(root, (prefix + name for name in names))
+            linked = {path for path, seen in facts.items() if seen.inode in self.hidden_inodes}
+            self.names[folder] = names - {path.rpartition("/")[2] for path in linked}
+            found += linked
+        return tuple(sorted(found))
 
 
-def scan(root: Path, hide: WalkMatcher, *, uid: int) -> Scan:
+def scan(root: Path, hide: WalkMatcher) -> Scan:
     """Walk `root` and return what is there.
 
     Args:
         root: The workspace, resolved.
         hide: What the agent must not see; asked of each path that its quick test does not rule out.
-        uid: The session's uid; what belongs to another one is counted.
 
     Raises:
         StageError: When the workspace itself cannot be listed.
     """
-    begun = time.monotonic()
-    status = root.stat()
-    walk = _Walk(hide=hide, uid=uid, device=status.st_dev, foreign=int(status.st_uid != uid))
-    walk.pending.append(_Folder(str(root), "", f"{facts_of(status)} ", status.st_mtime_ns, wary=False))
+    begun, moment = time.monotonic(), Moment.now()
+    walk = _Walk(hide, root.stat().st_dev)
+    walk.pending.append(_Folder(str(root), "", wary=False))
     walk.run()
-    linked = tuple(sorted(_linked(walk)))
-    record, count = walk.record(linked)
+    linked = walk.linked(root)
     return Scan(
-        record=record,
-        count=count,
-        folders=walk.folders,
+        start=Start(moment=moment, folders=walk.folders, names=walk.names, known={}),
         hidden=tuple(sorted(walk.hidden)),
         linked=linked,
         special=tuple(sorted(walk.special)),
         unreadable=tuple(sorted(walk.unreadable)),
         other_mounts=tuple(sorted(walk.other_mounts)),
-        foreign=walk.foreign,
-        content_bytes=walk.content_pages * PAGE_BYTES,
         seconds=time.monotonic() - begun,
     )
 
 
-def _linked(walk: _Walk) -> Iterator[str]:
-    """Yield visible hard links to hidden files; hidden folders are looked into only when there can be any."""
-    if walk.shared:
-        for absolute in walk.hidden_folders:
-            for folder, _, names in os.walk(absolute):
-                walk.hidden_inodes.update(_inodes(folder, names))
-    for inode, paths in walk.shared.items():
-        if inode in walk.hidden_inodes:
-            yield from paths
-
-
-def _inodes(folder: str, names: list[str]) -> Iterator[int]:
-    for name in names:
-        try:
-            yield os.lstat(os.path.join(folder, name)).st_ino  # noqa: PTH118 - 100,000 times, as text
-        except OSError:
-            continue
+def _other_names(absolute: str, status: os.stat_result) -> Iterator[int]:
+    """Yield the inodes of files with other names, of a hidden file or of all that a hidden folder holds."""
+    if not stat.S_ISDIR(status.st_mode):
+        if status.st_nlink > 1:
+            yield status.st_ino
+        return
+    for folder, _, names in os.walk(absolute):
+        for name in names:
+            try:
+                below = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - 100,000 times, as text
+            except OSError:
+                continue
+            if below.st_nlink > 1:
+                yield below.st_ino

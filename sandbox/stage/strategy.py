@@ -47,8 +47,6 @@ class StageFacts:
     """How many paths the agent can see."""
     folders: Mapping[str, int]
     """The folders among them, and the mtime that each had, nanoseconds since 1970."""
-    content_bytes: int
-    """What their files take in a memory file system, bytes."""
     hidden: tuple[str, ...]
     """Paths that `hide` matched, and hard links to them."""
     special: tuple[str, ...]
@@ -57,10 +55,8 @@ class StageFacts:
     """Folders that could not be listed, hidden because nobody knows what they hold."""
     other_mounts: tuple[str, ...]
     """Folders with another filesystem on them; the agent sees them empty."""
-    foreign: int
-    """How many paths belong to another uid, and so cannot be changed by the agent (0 after a copy)."""
     scan_seconds: float
-    """How long the one walk of the workspace took, the writing of the record included."""
+    """How long the one walk of the workspace took."""
     reason: str
     """Why this strategy and no other, for `explain` and the ledger."""
 
@@ -114,6 +110,8 @@ class Copy:
     facts: StageFacts
     writable: bool
     """Whether the agent may change its copy."""
+    content_bytes: int
+    """What the workspace's files take in a memory file system, bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from sandbox.stage import (
     StageError,
     fall_back_to_copy,
 )
-from sandbox.stage.base import load_record
 from sandbox.stage.listing import AGAIN
 from sandbox.stage.scan import scan
+from sandbox.stage.start import load_record
 from sandbox.stage.summary import hidden_line
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_hidden_paths_are_absent_and_upper_stays_empty(yard: Yard) -> None:
             (inside / "vault/deep/key").read_text()
     assert seen == ["b", "src", "src/a"]
     assert names(plan.upper) == []
-    assert set(load_record(plan.facts.folder.record)) == {"", "src", "src/a", "b"}
+    assert set(load_record(plan.facts.folder.record).paths()) == {"", "src", "src/a", "b"}
 
 
 def test_a_hard_link_to_a_hidden_file_is_hidden_too(yard: Yard) -> None:
@@ -152,7 +152,6 @@ def test_a_workspace_of_another_uid_is_copied_and_never_chowned(yard: Yard) -> N
     plan = yard.plan(".env", uid=65532)
 
     assert type(plan) is OverlayOnCopy
-    assert plan.facts.foreign == 0
     with yard.mounted(plan) as inside:
         yard.as_user(65532, lambda: str((inside / "src/a").write_text("new")))
         assert names(inside / "src") == ["a"]
@@ -251,8 +250,8 @@ def test_a_folder_that_cannot_be_listed_is_hidden_and_told(yard: Yard) -> None:
     (yard.workspace / "locked").chmod(0o311)
 
     def look() -> str:
-        found = scan(yard.workspace, MatchNothing(), uid=0)
-        return f"{found.absent} {sorted(found.entries())}"
+        found = scan(yard.workspace, MatchNothing())
+        return f"{found.absent} {sorted(found.start.paths())}"
 
     said = yard.as_user(65534, look)
 
@@ -289,7 +288,7 @@ def test_the_folders_of_a_stage_are_those_of_its_record(yard: Yard) -> None:
     facts = yard.plan().facts
 
     whole = load_record(facts.folder.record)
-    known = {path: seen.mtime_ns for path, seen in whole.items() if seen.is_folder}
+    known = {path: seen.mtime_ns for path, seen in whole.folders.items()}
     assert facts.folders == {**known, "é": AGAIN}
     assert set(facts.folders) == {"", "a", "a/b", "40755 x", "é"}
     assert facts.entries == len(whole) - 1

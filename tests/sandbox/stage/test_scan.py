@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from policies.errors import BadValueError
 from policies.files_block import FilesBlock
 from policies.globs import Glob
-from sandbox.stage.base import load_record
 from sandbox.stage.errors import StageError
 from sandbox.stage.lastnames import LastNames
 from sandbox.stage.matching import Globs, HiddenBy
 from sandbox.stage.scan import scan
+from sandbox.stage.start import load_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from conftest import Yard
 
@@ -44,7 +44,7 @@ class Counting:
         self.asked.append(path)
         return self._matcher.matches(path)
 
-    def suspects(self) -> Callable[[str], bool]:
+    def suspects(self) -> Callable[[Sequence[str]], frozenset[str]]:
         """Hand out its own quick test."""
         return self._matcher.suspects()
 
@@ -76,7 +76,7 @@ def test_no_name_is_ruled_out_that_a_glob_means(patterns: list[str], path: str) 
 
     for glob in globs:
         if glob.matches(path):
-            assert any(map(names.may_match, path.split("/")))
+            assert names.among(path.split("/"))
 
 
 def test_an_ordinary_name_is_asked_of_no_glob(yard: Yard) -> None:
@@ -84,11 +84,11 @@ def test_an_ordinary_name_is_asked_of_no_glob(yard: Yard) -> None:
     yard.fill({"src/main.py": "x", "README": "x", "keys.py": "x", "server.key": "s", "config.json": "x"})
     matcher = Counting(HiddenBy(FilesBlock()))
 
-    found = scan(yard.workspace, matcher, uid=os.geteuid())
+    found = scan(yard.workspace, matcher)
 
     assert sorted(matcher.asked) == ["config.json", "server.key"]
     assert found.hidden == ("server.key",)
-    assert sorted(found.entries()) == ["", "README", "config.json", "keys.py", "src", "src/main.py"]
+    assert sorted(found.start.paths()) == ["", "README", "config.json", "keys.py", "src", "src/main.py"]
 
 
 def test_below_a_folder_that_an_exception_shows_everything_is_asked(yard: Yard) -> None:
@@ -98,23 +98,26 @@ def test_below_a_folder_that_an_exception_shows_everything_is_asked(yard: Yard) 
     )
     matcher = HiddenBy(FilesBlock())
 
-    found = scan(yard.workspace, matcher, uid=os.geteuid())
+    found = scan(yard.workspace, matcher)
 
     everything = {str(path.relative_to(yard.workspace)) for path in yard.workspace.rglob("*")}
-    assert set(found.entries()) == {"", *(path for path in everything if not meant_by(matcher, path))}
+    assert set(found.start.paths()) == {"", *(path for path in everything if not meant_by(matcher, path))}
     assert found.hidden == (".env.example/a", ".env.example/b", "d/.docker/config.json")
 
 
-def test_a_record_holds_every_visible_path_as_one_lstat_said(yard: Yard) -> None:
+def test_a_record_holds_every_visible_path_and_a_copys_what_one_lstat_said(yard: Yard) -> None:
     yard.fill({"a": "x", "d/b": "y", "d/e/c": "z", "gone.key": "s", "odd\nname \udcff": "x"})
     os.link(yard.workspace / "gone.key", yard.workspace / "d/other")
     (yard.workspace / "link").symlink_to("a")
     facts = yard.plan("*.key").facts
+    names = {"", "a", "d", "d/b", "d/e", "d/e/c", "link", "odd\nname \udcff"}
 
-    record = load_record(facts.folder.record)
+    start = load_record(facts.folder.record)
+    asked = start.asked(yard.workspace)
 
-    assert set(record) == {"", "a", "d", "d/b", "d/e", "d/e/c", "link", "odd\nname \udcff"}
-    for path, seen in record.items():
+    assert (set(start.paths()), set(start.known)) == (names, set())
+    assert set(asked.paths()) == set(asked.known) == names
+    for path, seen in asked.known.items():
         status = (yard.workspace / path).lstat()
         assert seen == (
             status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
@@ -124,8 +127,8 @@ def test_a_record_holds_every_visible_path_as_one_lstat_said(yard: Yard) -> None
 def test_a_pattern_of_wildcards_alone_is_asked_of_every_name() -> None:
     names = LastNames.of(Globs.parse(["?*", "a/*b*/**"]).globs.globs)
 
-    assert [names.may_match(name) for name in ("x", "", "B")] == [True, True, True]
-    assert not LastNames.of(Globs.parse(["a/*b*/**"]).globs.globs).may_match("a")
+    assert names.among(["x", "", "B"]) == {"x", "", "B"}
+    assert LastNames.of(Globs.parse(["a/*b*/**"]).globs.globs).among(["a", "ab"]) == {"ab"}
 
 
 def test_a_folder_that_can_be_listed_and_not_looked_into_is_hidden_and_stops_nothing(yard: Yard) -> None:
@@ -134,8 +137,10 @@ def test_a_folder_that_can_be_listed_and_not_looked_into_is_hidden_and_stops_not
     (yard.workspace / "blind").chmod(0o604)
 
     def look() -> str:
-        found = scan(yard.workspace, Globs.parse([".env"]), uid=65534)
-        return json.dumps([found.unreadable, found.hidden, sorted(found.entries()), sorted(found.folders)])
+        found = scan(yard.workspace, Globs.parse([".env"]))
+        return json.dumps(
+            [found.unreadable, found.hidden, sorted(found.start.paths()), sorted(found.start.folders)]
+        )
 
     unreadable, hidden, entries, folders = json.loads(yard.as_user(65534, look))
 
@@ -150,7 +155,7 @@ def test_a_workspace_that_can_be_listed_and_not_looked_into_is_refused(yard: Yar
 
     def look() -> str:
         try:
-            scan(yard.workspace, Globs.parse([".env"]), uid=65534)
+            scan(yard.workspace, Globs.parse([".env"]))
         except StageError as error:
             return str(error)
         return "scanned"

@@ -1,0 +1,160 @@
+"""What the workspace held is told by its files later; what they cannot tell is a conflict, never a guess."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.stage.base import Seen
+from sandbox.stage.changes import compute_changes
+from sandbox.stage.errors import StageBrokenError
+from sandbox.stage.matching import Globs
+from sandbox.stage.moment import Moment
+from sandbox.stage.opened import open_stage
+from sandbox.stage.scan import scan
+from sandbox.stage.start import Start, can_tell_later, load_record, save_record
+from tests.sandbox.stage.applying import apply, reasons, staged
+
+if TYPE_CHECKING:
+    from conftest import Yard
+
+
+def test_a_scan_asks_no_file(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """100,000 files cost their names alone: one lstat is made for each folder, and none for a file."""
+    yard.fill({f"d{n}/f{m}": "x" for n in range(3) for m in range(50)})
+    asked: list[str] = []
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path: asked.append(path) or lstat(path))
+
+    found = scan(yard.workspace, Globs.parse([".env"]))
+
+    assert sorted(asked) == [f"{yard.workspace}{part}/." for part in ("", "/d0", "/d1", "/d2")]
+    assert len(found.start) == 154
+
+
+def test_an_older_file_that_a_user_moves_in_with_its_folder_is_a_conflict(yard: Yard) -> None:
+    """Its own ctime is from before the start: that of its folder tells that it is another file."""
+    yard.fill({"d/sub/a": "base", "e/sub/a": "user", "kept/a": "base"})
+
+    def act(inside: Path) -> None:
+        (inside / "d/sub/a").write_text("agent")
+        (inside / "kept/a").write_text("agent")
+
+    staged(yard, act)
+    (yard.workspace / "d").rename(yard.workspace / "aside")
+    (yard.workspace / "e").rename(yard.workspace / "d")
+
+    result = apply(yard)
+
+    assert reasons(result) == {"d/sub/a": "conflict"}
+    assert (yard.workspace / "d/sub/a").read_text() == "user"
+    assert (yard.workspace / "kept/a").read_text() == "agent"
+
+
+def test_a_folder_that_went_away_and_came_back_tells_what_it_told(yard: Yard) -> None:
+    """The twin: the same folder under the same name again is the same files."""
+    yard.fill({"d/sub/a": "base"})
+    staged(yard, lambda inside: (inside / "d/sub/a").write_text("agent"))
+    (yard.workspace / "d").rename(yard.workspace / "aside")
+    (yard.workspace / "aside").rename(yard.workspace / "d")
+
+    result = apply(yard)
+
+    assert (reasons(result), (yard.workspace / "d/sub/a").read_text()) == ({}, "agent")
+
+
+@pytest.mark.parametrize(
+    ("ahead_seconds", "boot", "told"),
+    [(0, "", {}), (3600, "", {"a": "conflict"}), (0, "another", {}), (3600, "another", {"a": "conflict"})],
+    ids=["steady", "set back", "another boot", "another boot, in the past"],
+)
+def test_a_clock_that_was_set_back_makes_conflicts_and_no_loss(
+    yard: Yard, ahead_seconds: int, boot: str, told: dict[str, str]
+) -> None:
+    """Stamps made after the start could be earlier than it: nothing that they say counts then."""
+    yard.fill({"a": "base"})
+    staged(yard, lambda inside: (inside / "a").write_text("agent"))
+    record = yard.session / "stage" / "record"
+    start = load_record(record)
+    moment = replace(
+        start.moment,
+        wall_ns=start.moment.wall_ns + ahead_seconds * 10**9,
+        boot=boot or start.moment.boot,
+    )
+    save_record(record, replace(start, moment=moment))
+
+    assert reasons(apply(yard)) == told
+
+
+def test_what_a_file_told_once_holds_when_the_user_touches_it_later(yard: Yard) -> None:
+    """A conflict is one of content: what a look has learnt is kept, mode and all."""
+    yard.fill({"a": "base"})
+    (yard.workspace / "a").chmod(0o640)
+    staged(yard, lambda inside: (inside / "a").write_text("agent"))
+    with open_stage(yard.session) as stage:
+        compute_changes(stage)
+    os.utime(yard.workspace / "a")
+    with open_stage(yard.session) as stage:
+        (change,) = compute_changes(stage).changes
+
+    assert (change.conflict, change.before and change.before.mode) == ("", 0o640)
+
+
+def test_a_folder_replaced_by_a_symlink_is_applied_and_leaves_nothing_unfinished(yard: Yard) -> None:
+    """What lay below the folder is gone with it; looking for it there found a symlink, after the apply."""
+    yard.fill({"a/b": "base", "c": "kept"})
+
+    def act(inside: Path) -> None:
+        (inside / "a/b").unlink()
+        (inside / "a").rmdir()
+        (inside / "a").symlink_to("c")
+
+    staged(yard, act)
+
+    result = apply(yard)
+
+    assert (result.complete, (yard.workspace / "a").readlink().name) == (True, "c")
+    with open_stage(yard.session) as stage:
+        assert compute_changes(stage).changes == ()
+    assert not (yard.session / "stage" / "apply.json").exists()
+
+
+def test_a_filesystem_that_stamps_by_another_clock_is_asked_of_every_file(yard: Yard) -> None:
+    """Procfs stands for all that may not stamp every change; whole seconds are too coarse anywhere."""
+    folder = Seen.of(yard.workspace.stat())
+    whole = folder._replace(ctime_ns=folder.ctime_ns // 10**9 * 10**9)
+
+    assert can_tell_later(yard.workspace, {"": folder})
+    assert not can_tell_later(yard.workspace, {"": whole})
+    assert not can_tell_later(Path("/proc/self"), {"": folder})
+
+
+def test_a_record_keeps_names_byte_for_byte_and_a_damaged_one_is_told(yard: Yard) -> None:
+    names = frozenset({"a b", "odd\nname", "\udcff", "é" * 100})
+    seen = Seen.of(yard.workspace.stat())
+    start = Start(
+        moment=Moment.now(), folders={"": seen, "d e": seen}, names={"": names, "d e": frozenset()}, known={}
+    )
+    target = yard.session / "record"
+
+    save_record(target, start)
+
+    assert load_record(target) == start
+    target.write_bytes(target.read_bytes()[:-4])
+    with pytest.raises(StageBrokenError, match="cannot be read"):
+        load_record(target)
+
+
+def test_a_moment_is_after_all_that_was_stamped_before_and_before_all_that_comes(yard: Yard) -> None:
+    for _ in range(20):
+        yard.fill({"before": "x"})
+        moment = Moment.now()
+        yard.fill({"after": "x"})
+
+        stamps = [(yard.workspace / name).stat().st_ctime_ns for name in ("before", "after")]
+        assert stamps[0] < moment.wall_ns <= stamps[1]
+        assert moment.holds()
