@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import sys
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -27,11 +25,13 @@ from agent_runner.gateway.wire import (
     step_of,
     to_parser,
 )
-from sandbox.egress.confine import LockdownError, confine_without_network
+from sandbox.egress.confine import confine_without_network
+from sandbox.egress.locked import run_locked
 from sandbox.egress.streams import Streams
 from sandbox.egress.wire import WireError, encoded, received
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Callable
 
     from agent_runner.backends.aloud import Step
@@ -121,13 +121,7 @@ async def _pieces(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
             yield data
 
 
-def _say_nothing(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """Leave out what a loop says of tasks that failed: an agent could make it say much."""
-
-
-async def _run(pipe: socket.socket, streams: socket.socket) -> None:
-    asyncio.get_running_loop().set_exception_handler(_say_nothing)
-    reader, writer = await asyncio.open_connection(sock=pipe)
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, streams: socket.socket) -> None:
     first = await received(reader)
     if first is None:
         return
@@ -142,16 +136,4 @@ async def _run(pipe: socket.socket, streams: socket.socket) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the process; return its exit code."""
-    pipe, streams = (socket.socket(fileno=int(number)) for number in arguments)
-    try:
-        confine_without_network()
-    except (OSError, LockdownError) as error:
-        print(f"gateway: cannot lock itself down: {error}", file=sys.stderr)  # noqa: T201 - its only way to say so
-        return 4
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(pipe, streams))
-    except (WireError, OSError) as error:
-        print(f"gateway: {error}", file=sys.stderr)  # noqa: T201 - its only way to say so
-        return 3
-    return 0
+    return run_locked(arguments, _serve, lock=confine_without_network, name="gateway")

@@ -6,7 +6,7 @@ bounded, validated whole, and can be nothing but a conversation and tools for on
 
 from typing import Annotated, Final, Literal, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
 from agent_runner.backends.backend import (
@@ -30,7 +30,7 @@ from agent_runner.gateway.asked import (
 )
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
-from sandbox.egress.wire import WireError
+from sandbox.egress.wire import read_as
 
 
 class _Closed(BaseModel):
@@ -178,6 +178,7 @@ ToParser = Begin | Told | Replied | Refusal
 ToRunner = Asking | GivenUp
 _TO_PARSER: Final[TypeAdapter[ToParser]] = TypeAdapter(Annotated[ToParser, Field(discriminator="kind")])
 _TO_RUNNER: Final[TypeAdapter[ToRunner]] = TypeAdapter(Annotated[ToRunner, Field(discriminator="kind")])
+_QUESTION: Final = TypeAdapter(Question)
 
 
 def to_parser(head: bytes) -> ToParser:
@@ -186,10 +187,7 @@ def to_parser(head: bytes) -> ToParser:
     Raises:
         WireError: When it is none.
     """
-    try:
-        return _TO_PARSER.validate_json(head)
-    except ValidationError as error:
-        raise WireError(f"not a message for the parser: {error.error_count()} faults") from error
+    return read_as(_TO_PARSER, head, what="a message for the parser")
 
 
 def to_runner(head: bytes) -> ToRunner:
@@ -198,10 +196,7 @@ def to_runner(head: bytes) -> ToRunner:
     Raises:
         WireError: When it is none.
     """
-    try:
-        return _TO_RUNNER.validate_json(head)
-    except ValidationError as error:
-        raise WireError(f"not a message from the parser: {error.error_count()} faults") from error
+    return read_as(_TO_RUNNER, head, what="a message from the parser")
 
 
 def question_bytes(asked: Asked) -> bytes:
@@ -225,10 +220,7 @@ def question_of(blob: bytes) -> Asked:
     Raises:
         WireError: When it is none.
     """
-    try:
-        question = Question.model_validate_json(blob)
-    except ValidationError as error:
-        raise WireError(f"not a question: {error.error_count()} faults") from error
+    question = read_as(_QUESTION, blob, what="a question")
     tools = (
         Tool(name=each.name, description=each.description, parameters=each.parameters)
         for each in question.tools

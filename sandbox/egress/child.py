@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
-import socket
-import sys
-from typing import Final
+from typing import TYPE_CHECKING
 
 from sandbox.egress.authority import SessionAuthority
 from sandbox.egress.border import Border
-from sandbox.egress.confine import LockdownError, confine
+from sandbox.egress.confine import confine
 from sandbox.egress.dial import Dialler, tls_context
 from sandbox.egress.errors import EgressDeniedError, UpstreamError
 from sandbox.egress.fetch import Fetch, fetch
 from sandbox.egress.interfaces import host_networks
+from sandbox.egress.locked import run_locked
 from sandbox.egress.outside import Outside
 from sandbox.egress.parent import Parent
 from sandbox.egress.proxy import Proxy
@@ -41,7 +39,8 @@ from sandbox.egress.wire import (
     to_child,
 )
 
-LOST: Final = 3
+if TYPE_CHECKING:
+    import socket
 
 
 class Service:
@@ -135,13 +134,7 @@ class Service:
         await self._parent.tell(answered, response.body)
 
 
-def _say_nothing(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """Leave out what a loop says of tasks and callbacks that failed: a container could make it say much."""
-
-
-async def _run(pipe: socket.socket, streams: socket.socket) -> None:
-    asyncio.get_running_loop().set_exception_handler(_say_nothing)
-    reader, writer = await asyncio.open_connection(sock=pipe)
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, streams: socket.socket) -> None:
     first = await received(reader)
     if first is None:
         return
@@ -179,16 +172,4 @@ def _authority(start: Start) -> SessionAuthority | None:
 
 def main(arguments: list[str]) -> int:
     """Run the process; return its exit code."""
-    pipe, streams = (socket.socket(fileno=int(number)) for number in arguments)
-    try:
-        confine()
-    except (OSError, LockdownError) as error:
-        print(f"egress: cannot lock itself down: {error}", file=sys.stderr)  # noqa: T201 - its only way to say so
-        return 4
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(pipe, streams))
-    except (WireError, OSError) as error:
-        print(f"egress: {error}", file=sys.stderr)  # noqa: T201 - its only way to say so
-        return LOST
-    return 0
+    return run_locked(arguments, _serve, lock=confine, name="egress")

@@ -2,7 +2,7 @@
 
 import asyncio
 from struct import Struct
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -12,6 +12,7 @@ from sandbox.egress.events import Closed, Decided, Spent
 from sandbox.egress.rules import Crossed, RuleSet
 from sandbox.limits import MIB
 
+T = TypeVar("T")
 _LENGTHS: Final = Struct(">II")
 HEAD_BYTES: Final = 1 * MIB
 BLOB_BYTES: Final = 33 * MIB
@@ -195,16 +196,30 @@ async def received(reader: asyncio.StreamReader) -> tuple[bytes, bytes] | None:
         return None
 
 
+def read_as(kind: TypeAdapter[T], head: bytes, *, what: str) -> T:
+    """Read JSON that has crossed as one of a closed set of forms.
+
+    Args:
+        kind: The forms.
+        head: What crossed.
+        what: What was expected, for the message.
+
+    Raises:
+        WireError: When it is none of them.
+    """
+    try:
+        return kind.validate_json(head)
+    except ValidationError as error:
+        raise WireError(f"not {what}: {error.error_count()} faults") from error
+
+
 def to_child(head: bytes) -> ToChild:
     """Read a message as the process does.
 
     Raises:
         WireError: When it is none.
     """
-    try:
-        return _TO_CHILD.validate_json(head)
-    except ValidationError as error:
-        raise WireError(f"not a message for the egress process: {error.error_count()} faults") from error
+    return read_as(_TO_CHILD, head, what="a message for the egress process")
 
 
 def to_parent(head: bytes) -> ToParent:
@@ -213,7 +228,4 @@ def to_parent(head: bytes) -> ToParent:
     Raises:
         WireError: When it is none.
     """
-    try:
-        return _TO_PARENT.validate_json(head)
-    except ValidationError as error:
-        raise WireError(f"not a message from the egress process: {error.error_count()} faults") from error
+    return read_as(_TO_PARENT, head, what="a message from the egress process")
