@@ -177,7 +177,7 @@ class _Replay:
             self.calls[name] += 1
         elif isinstance(decision, NeedsApproval):
             self.asked[intended.action] = name
-        return _made(decision)
+        return ruling_of(decision)
 
     def _may_run_commands(self) -> Ruling:
         """Rule on what `pairlock exec` ran: its person chose the command, and only the grant decides."""
@@ -206,7 +206,8 @@ class _Replay:
         return None if isinstance(value, Gone) else value
 
 
-def _made(decision: Decision) -> Ruling:
+def ruling_of(decision: Decision) -> Ruling:
+    """Return a decision with its codes and words."""
     reasons = () if isinstance(decision, Allowed) else decision.reasons
     words = tuple(f"{one.message} ({one.rule})" if one.rule else one.message for one in reasons)
     return Ruling(_VERDICTS[type(decision)], tuple(one.code for one in reasons), words)

@@ -151,7 +151,7 @@ def recorded(state: Path, session: str, task: Task, *, model: str) -> Recording:
         session=session,
         system=_lines(system),
         prompt=_lines(prompt),
-        turns=tuple(_turns(messages)),
+        turns=tuple(turns_of(messages)),
     )
 
 
@@ -196,8 +196,8 @@ def read_recording(path: Path, case: str) -> Recording:
     return recording
 
 
-def _turns(messages: Sequence[Message]) -> Iterator[RecordedTurn]:
-    """Yield each reply with the answers to its calls, which follow it in their order."""
+def turns_of(messages: Sequence[Message]) -> Iterator[RecordedTurn]:
+    """Yield each reply of a conversation with the answers to its calls, which follow it in their order."""
     for place, message in enumerate(messages):
         if not isinstance(message, ModelMessage):
             continue

@@ -73,6 +73,14 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         bool,
         typer.Option("--replay-until-different", help="Go on with a model where a recording no longer fits."),
     ] = False,
+    policy_diff: Annotated[
+        str,
+        typer.Option(
+            "--policy-diff",
+            metavar="OLD",
+            help="Run nothing: tell which recorded actions are decided otherwise than under OLD.",
+        ),
+    ] = "",
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML there.")
     ] = None,
@@ -100,6 +108,7 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     from agent_runner.ci.findings import findings_of
     from agent_runner.ci.outcome import code_of_all
     from agent_runner.ci.plan import begun
+    from agent_runner.cli.ci_policies import show_policy_diff
     from agent_runner.cli.ci_running import Wanted, chosen_cases, run_chosen
     from agent_runner.cli.ci_written import Copies, print_annotations, print_results, write_results
     from agent_runner.errors import InvalidInputError
@@ -118,6 +127,9 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         live=replay_until_different,
     )
     cases, state = chosen_cases(wanted)
+    if policy_diff:
+        show_policy_diff(cases, wanted, policy_diff, as_json=as_json)
+        return
     with begun(output or Path(tempfile.mkdtemp(prefix="pairlock-ci-")), cases, resume=resume) as run_begun:
         results = run_chosen(cases, wanted, run_begun, state=state, jobs=jobs, fail_fast=fail_fast)
         findings = findings_of(results, state)
