@@ -65,27 +65,27 @@ async def test_b74_a_second_request_in_the_same_bytes_is_a_second_decision() -> 
     assert [(event.verdict, event.host) for event in kept.decided][1] == ("denied", "evil.com")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/ok/%2e%2e/no",
-        "/ok/../no",
-        "/ok//no",
-        "/ok/;x/no",
-        "/ok\\no",
-        "/ok/%252e%252e/no",
-        "/ok/%2f../no",
-        "/ok/.%2e/no",
-        "/no",
-    ],
+READ_IN_TWO_WAYS = (
+    "/ok/%2e%2e/no",
+    "/ok/../no",
+    "/ok//no",
+    "/ok/;x/no",
+    "/ok\\no",
+    "/ok/%252e%252e/no",
+    "/ok/%2f../no",
+    "/ok/.%2e/no",
+    "/no",
 )
-async def test_b77_a_path_that_servers_read_in_two_ways_is_refused(path: str) -> None:
+
+
+async def test_b77_a_path_that_servers_read_in_two_ways_is_refused() -> None:
     server = Server()
     async with serving(server), gate_for(rules(rule("localhost", server.port, paths=["/ok/**"]))) as kept:
-        with pytest.raises(EgressDeniedError) as denied:
-            await kept.gate.request("GET", f"http://localhost:{server.port}{path}")
+        for path in READ_IN_TWO_WAYS:
+            with pytest.raises(EgressDeniedError) as denied:
+                await kept.gate.request("GET", f"http://localhost:{server.port}{path}")
+            assert denied.value.code in {"path", "protocol"}, path
         await kept.gate.request("GET", f"http://localhost:{server.port}/ok/%7Eno")
-    assert denied.value.code in {"path", "protocol"}
     assert [head.split(b" ")[1] for head in server.heads] == [b"/ok/~no"]
 
 

@@ -169,6 +169,21 @@ async def test_what_crossed_before_a_session_went_on_counts_in_its_budgets() -> 
     assert response.status == 200
 
 
+@pytest.mark.parametrize("under", ["its own", "another"])
+async def test_what_crosses_another_gate_of_the_same_pot_counts_from_then_on(under: str) -> None:
+    """A rule that a session below had narrowed is none of those here, and counts under each."""
+    async with serving(Server()) as server:
+        own = rule("127.0.0.1", server.port, limits=Limits(requests=2))
+        async with gate_for(rules(own)) as kept:
+            url = f"http://127.0.0.1:{server.port}/"
+            response = await kept.gate.request("GET", url)
+            kept.gate.count_elsewhere(Crossed(rule=own.name if under == "its own" else "other", requests=1))
+            with pytest.raises(EgressDeniedError, match=r"rule `127.0.0.1` is spent: 2 requests"):
+                await kept.gate.request("GET", url)
+
+    assert response.status == 200
+
+
 async def test_what_is_refused_is_shown_to_who_watches_and_only_while_it_watches() -> None:
     async with serving(Server()) as server, gate_for(rules(rule("127.0.0.1", server.port))) as kept:
         with kept.gate.refusals() as refused:
@@ -179,3 +194,17 @@ async def test_what_is_refused_is_shown_to_who_watches_and_only_while_it_watches
             await kept.gate.request("GET", "http://later.example/")
 
     assert [(event.host, event.code) for event in refused] == [("elsewhere.example", "host")]
+
+
+async def test_the_budget_of_bytes_sent_counts_the_query_and_stops_before_a_byte_leaves() -> None:
+    async with (
+        serving(Server()) as server,
+        gate_for(rules(rule("127.0.0.1", server.port), sent_bytes=200)) as kept,
+    ):
+        url = f"http://127.0.0.1:{server.port}/"
+        await kept.gate.request("GET", url)
+        with pytest.raises(EgressDeniedError) as denied:
+            await kept.gate.request("GET", f"{url}?{'x' * 300}")
+
+    assert denied.value.code == "budget"
+    assert len(server.heads) == 1

@@ -33,6 +33,10 @@ class Http2Server:
     breaks: str = ""
     """`reset`, `garbage`, `close`, or `frames` without end before the request is; empty for an answer."""
     status: str = "200"
+    further: list[tuple[str, str]] = field(default_factory=list)
+    """Headers of its answers besides."""
+    interim: int = 0
+    """Interim answers before each."""
     seen: list[dict[str, str]] = field(default_factory=list)
     bodies: dict[int, int] = field(default_factory=dict)
     connections: int = 0
@@ -88,9 +92,10 @@ class Http2Server:
             if asked[":path"] == "/large"
             else f"{asked.get('authorization', '')} {self.bodies.get(stream, 0)}".encode()
         )
-        http.send_headers(
-            stream, [(":status", self.status), ("content-length", str(len(body))), ("x-sent", "yes")]
-        )
+        for _ in range(self.interim):
+            http.send_headers(stream, [(":status", "103")])
+        own = [(":status", self.status), ("content-length", str(len(body))), ("x-sent", "yes")]
+        http.send_headers(stream, [*own, *self.further])
         while body:
             room = min(http.local_flow_control_window(stream), http.max_outbound_frame_size)
             http.send_data(stream, body[:room]) if room > 0 else None
@@ -160,30 +165,58 @@ async def test_the_budget_of_bytes_received_ends_an_answer_over_http2(authority:
     assert kept.closed[0].why == "budget"
 
 
-@pytest.mark.parametrize("breaks", ["reset", "garbage", "close"])
-async def test_an_http2_server_that_breaks_off_is_a_failure(authority: Authority, breaks: str) -> None:
+async def test_an_http2_server_that_breaks_off_is_a_failure(authority: Authority) -> None:
+    server = Http2Server()
     async with (
-        two(Http2Server(breaks=breaks), authority) as port,
+        two(server, authority) as port,
         gate_for(rules(rule("localhost", port)), ca_file=authority.file) as kept,
     ):
-        with pytest.raises(UpstreamError) as failed:
-            await asyncio.wait_for(kept.gate.request("GET", f"https://localhost:{port}/"), 60)
+        for server.breaks in ("reset", "garbage", "close"):
+            with pytest.raises(UpstreamError) as failed:
+                await asyncio.wait_for(kept.gate.request("GET", f"https://localhost:{port}/"), 60)
+            assert failed.value.code == "upstream", server.breaks
 
-    assert failed.value.code == "upstream"
 
-
-@pytest.mark.parametrize("status", ["abc", "", "99999", "099", "2 0", "\u0662\u0660\u0660"])
-async def test_a_status_that_is_none_is_a_failure_over_http2(authority: Authority, status: str) -> None:
+async def test_a_status_that_is_none_is_a_failure_over_http2(authority: Authority) -> None:
+    server = Http2Server()
     async with (
-        two(Http2Server(status=status), authority) as port,
+        two(server, authority) as port,
         gate_for(rules(rule("localhost", port)), ca_file=authority.file) as kept,
     ):
-        with pytest.raises(UpstreamError) as failed:
-            await asyncio.wait_for(kept.gate.request("GET", f"https://localhost:{port}/"), 60)
+        for server.status in ("abc", "", "99999", "099", "2 0", "\u0662\u0660\u0660"):
+            with pytest.raises(UpstreamError) as failed:
+                await asyncio.wait_for(kept.gate.request("GET", f"https://localhost:{port}/"), 60)
+            assert failed.value.code == "upstream", server.status
+            assert failed.value.message.startswith("the answer of `localhost` "), server.status
+            assert kept.closed[-1].why == "upstream", server.status
 
-    assert failed.value.code == "upstream"
-    assert failed.value.message.startswith("the answer of `localhost` ")
-    assert kept.closed[0].why == "upstream"
+
+async def test_an_answers_headers_over_http2_are_bounded_and_hold_no_second_one(authority: Authority) -> None:
+    """Line ends in a value, names that are none, too many of them, interim answers without end."""
+    server = Http2Server()
+    async with (
+        two(server, authority) as port,
+        gate_for(rules(rule("localhost", port)), ca_file=authority.file) as kept,
+    ):
+        for server.further in (
+            [("x", "a\r\nset-cookie: evil=1")],
+            [("x", "a\nb")],
+            [("x", "a\0b")],
+            [("x\r\nevil", "1")],
+            [("x", "y")] * 130,
+        ):
+            with pytest.raises(UpstreamError) as failed:
+                await asyncio.wait_for(kept.gate.request("GET", f"https://localhost:{port}/"), 60)
+            assert failed.value.code == "upstream", server.further[:2]
+        server.further = [("x-pairlock-code", "evil"), ("x", "y")]
+        for server.interim in (101, 100):
+            outcome = asyncio.wait_for(kept.gate.request("GET", f"https://localhost:{port}/"), 60)
+            if server.interim == 101:
+                with pytest.raises(UpstreamError, match="interim"):
+                    await outcome
+        response = await outcome
+
+    assert (response.status, response.header("x"), response.header("x-pairlock-code")) == (200, "y", "")
 
 
 async def test_frames_that_come_while_a_body_waits_to_be_sent_are_bounded(authority: Authority) -> None:
