@@ -42,17 +42,22 @@ def configuration_path() -> Path:
     return Path(platformdirs.user_config_dir("pairlock", appauthor=False)) / "config.yaml"
 
 
-def choose_backend(model: str | None, *, notice: Callable[[str], None] = _silent) -> Backend:
+def choose_backend(
+    model: str | None, *, notice: Callable[[str], None] = _silent, seed: int | None = None
+) -> Backend:
     """Return the backend that a name stands for.
 
     Args:
         model: `scripted:FILE`, `openai:MODEL@URL` (a server that wants no key), `replay:SESSION`, a name of
             the configuration, or None for its `default`.
         notice: Told, in one line, when there is a wait before another try, or another model is asked.
+        seed: What the model draws with; None leaves it to its server.
 
     Raises:
-        InvalidInputError: When there is none; the hint says how to configure one.
+        InvalidInputError: When there is none, or it takes no seed; the hint says how to configure one.
     """
+    if seed is not None:
+        return _seeded(model, seed, notice)
     if model is not None and model.startswith(SCRIPTED):
         path = Path(model.removeprefix(SCRIPTED))
         return ScriptedBackend(load_script(path), name=f"{SCRIPTED}{path.name}")
@@ -67,6 +72,19 @@ def choose_backend(model: str | None, *, notice: Callable[[str], None] = _silent
         what = f"no model `{model}` is configured" if model else "no model is configured"
         raise InvalidInputError(what, hint=_how_to_configure(path))
     return _made(model or "default", found, configured, notice)
+
+
+def _seeded(model: str | None, seed: int, notice: Callable[[str], None]) -> Backend:
+    """Return the backend of a model whose server takes a seed: of those that are known, chat completions."""
+    if model is not None and model.startswith(OPENAI):
+        found: object = _from_line(model)
+    else:
+        found = read_configuration(configuration_path()).models.get(model or "default")
+    if not isinstance(found, OpenAIModel):
+        raise InvalidInputError(
+            f"model `{model or 'default'}` takes no seed", hint="models of the backend `openai` do"
+        )
+    return _served(model or "default", found, notice, seed=seed)
 
 
 def _from_line(line: str) -> OpenAIModel:
@@ -102,7 +120,13 @@ def _made(
             return _served(name, found, notice)
 
 
-def _served(name: str, found: OpenAIModel | AnthropicModel, notice: Callable[[str], None]) -> Backend:
+def _served(
+    name: str,
+    found: OpenAIModel | AnthropicModel,
+    notice: Callable[[str], None],
+    *,
+    seed: int | None = None,
+) -> Backend:
     from agent_runner.backends.anthropic_messages import AnthropicBackend  # noqa: PLC0415 - brings the HTTP library, which only these need
     from agent_runner.backends.chat_completions import OpenAIBackend  # noqa: PLC0415 - the same
     from agent_runner.backends.retry import Patience  # noqa: PLC0415 - the same
@@ -121,6 +145,7 @@ def _served(name: str, found: OpenAIModel | AnthropicModel, notice: Callable[[st
         proxy=found.proxy,
         price=found.price,
         dynamo=found.dynamo if isinstance(found, OpenAIModel) else None,
+        seed=seed,
     )
     patience = Patience(attempts=found.attempts, notice=notice)
     if isinstance(found, OpenAIModel):

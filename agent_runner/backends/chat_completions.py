@@ -136,6 +136,8 @@ def chat_request(server: Server, messages: Sequence[Message], tools: Sequence[To
         # OpenAI's reasoning models refuse the older name, and some other servers do not know the newer one.
         newer = f"//{_OPENAI}/" in server.base_url
         request["max_completion_tokens" if newer else "max_tokens"] = server.output_tokens
+    if server.seed is not None:
+        request["seed"] = server.seed
     if server.dynamo is not None:
         request["nvext"] = server.dynamo.beside()
     return request

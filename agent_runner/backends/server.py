@@ -61,6 +61,8 @@ class Server:
     """What its tokens cost; None where the operator does not say."""
     dynamo: Dynamo | None = None
     """What NVIDIA Dynamo is told beside the conversation; None for other servers."""
+    seed: int | None = None
+    """For what a server draws at random, where its API takes one; None leaves it to the server."""
 
     @property
     def where(self) -> str:

@@ -101,7 +101,7 @@ def backend_of(task: Task, *, tell: Callable[[str], None]) -> Backend:
     Raises:
         InvalidInputError: When the model is not to be had, or takes no seed.
     """
-    return choose_backend(task.model, notice=tell)
+    return choose_backend(task.model, notice=tell, seed=task.seed)
 
 
 def place_of(task: Task, bench: Bench) -> Place:
