@@ -254,14 +254,18 @@ class Budget:
     def exceeded(self) -> BudgetExceeded | None:
         """Return the first budget that has nothing left, before another turn is asked for.
 
-        What crosses the egress gate is not among them: the gate refuses, and the session goes on.
+        There is one pot: where a session above has nothing left, this one has not either. What crosses the
+        egress gate is not among them: the gate refuses, and the session goes on.
         """
-        return next((state for state in self._states() if state.observed >= state.bound), None)
+        own = next((state for state in self._states() if state.observed >= state.bound), None)
+        return own or (self._above.exceeded() if self._above is not None else None)
 
     def out_of_actions(self) -> BudgetExceeded | None:
         """Return the budget of actions when it has nothing left for another one."""
         state = self._actions_state()
-        return state if state.observed >= state.bound else None
+        if state.observed >= state.bound:
+            return state
+        return self._above.out_of_actions() if self._above is not None else None
 
     def out_of_time(self) -> BudgetExceeded:
         """Return the wall clock's budget, which has just run out."""

@@ -12,7 +12,7 @@ from policies.units import parse_count, parse_duration, parse_size
 from sandbox.egress.rules import Limits, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent_runner.budget import Used
     from policies.network_block import EgressRule
@@ -125,21 +125,25 @@ def less_crossed(policy: Policy, crossed: Mapping[str, Crossed]) -> Policy:
 
     Args:
         policy: The policy.
-        crossed: Rule -> what went through under it already.
+        crossed: Rule -> what went through under it already. What is none of the policy's rules, because a
+            session below had it narrowed, counts under each of them.
     """
     if policy.network is None:
         return policy
-    allow = tuple(_rule_left(rule, crossed) for rule in policy.network.allow)
+    names = {Rule.of(rule, Limits()).name for rule in policy.network.allow}
+    strays = [each for name, each in crossed.items() if name not in names]
+    allow = tuple(_rule_left(rule, crossed, strays) for rule in policy.network.allow)
     return policy.replaced(network=policy.network.model_copy(update={"allow": allow}))
 
 
-def _rule_left(rule: EgressRule, crossed: Mapping[str, Crossed]) -> EgressRule:
-    through = crossed.get(Rule.of(rule, Limits()).name)
-    if through is None:
+def _rule_left(rule: EgressRule, crossed: Mapping[str, Crossed], strays: Sequence[Crossed]) -> EgressRule:
+    own = crossed.get(Rule.of(rule, Limits()).name)
+    through = [*strays, *([own] if own is not None else [])]
+    if not through:
         return rule
     bounds = ((name, getattr(rule.limits, name)) for name in ("sent_bytes", "received_bytes", "requests"))
     left = {
-        name: type(bound)(max(0, bound - getattr(through, name)))
+        name: type(bound)(max(0, bound - sum(getattr(each, name) for each in through)))
         for name, bound in bounds
         if bound is not None
     }

@@ -169,7 +169,8 @@ class SessionRun:
         self._asker = OneAtATime(NobodyApprover() if request.headless else request.approver)
         self._approver = RecordedApprover(journal, self._record, session, self._asker)
         self._housed: Housed | None = None
-        self._traffic = past.traffic if past else Traffic()
+        pot = request.descent.traffic.pot if request.descent else None
+        self._traffic = past.traffic if past else Traffic(pot)
         self._calls = request.descent.calls if request.descent else Counter(past.allowed if past else ())
         self._interrupted = False
 

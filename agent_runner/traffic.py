@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +10,7 @@ from audit import event
 from sandbox.egress.rules import Crossed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from audit.fields import Event
 
@@ -18,13 +19,48 @@ _BUDGETS: Final = ("sent_bytes", "received_bytes", "requests")
 _MOST_DIGITS: Final = 15
 
 
+class Pot:
+    """The gates of a session and of those below it, which have their budgets in common.
+
+    What crosses one is told the others when its connection ends, so their sum is passed by what is open.
+    """
+
+    def __init__(self) -> None:
+        self._gates: dict[str, Callable[[Crossed], None]] = {}
+
+    @contextmanager
+    def shared(self, session: str, count: Callable[[Crossed], None]) -> Iterator[None]:
+        """Let a session's gate be told of the others while the block lasts."""
+        self._gates[session] = count
+        try:
+            yield
+        finally:
+            del self._gates[session]
+
+    def tell(self, session: str, ended: event.EgressClosed) -> None:
+        """Tell the other gates what crossed a session's."""
+        crossed = Crossed(
+            rule=ended.rule,
+            sent_bytes=ended.sent_bytes,
+            received_bytes=ended.received_bytes,
+            requests=requests_of(ended),
+        )
+        for other, count in self._gates.items():
+            if other != session:
+                count(crossed)
+
+
 class Traffic:
     """What a session's gates have let through, under which rule; connections that still run do not count.
 
     A runner that is killed tells no ends, so what was open then is not counted either.
+
+    Args:
+        pot: Shared with the sessions above; one of its own for a session that a person started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pot: Pot | None = None) -> None:
+        self.pot = pot or Pot()
         self._crossed: dict[tuple[str, str], Crossed] = {}
         self._below: dict[str, Crossed] = {}
         self._numbered: dict[str, int] = {}

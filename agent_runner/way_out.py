@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agent_runner.approvals import Asker
-    from agent_runner.traffic import Traffic
+    from agent_runner.traffic import Pot, Traffic
     from audit.journal import Journal
     from policies.policy import Policy
     from sandbox.egress.owner import CredentialSource
@@ -58,6 +58,8 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
         told = written(happened, session)
         traffic.take(told)
         await journal.record(told)
+        if isinstance(told, event.EgressClosed):
+            traffic.pot.tell(session, told)
 
     programs = policy.grant is Grant.NETWORK_EXEC
     rules = RuleSet.of(policy.network)
@@ -71,10 +73,16 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
         crossed=traffic.under(session),
         numbered=traffic.numbered(session),
     )
-    async with started as gate:
+    async with started as gate, _shared(gate, session, traffic.pot):
         if programs:
             await sandbox.let_out(gate.relay, authorities=gate.ca_certificate)
         yield gate
+
+
+@asynccontextmanager
+async def _shared(gate: EgressGate, session: str, pot: Pot) -> AsyncIterator[None]:
+    with pot.shared(session, gate.count_elsewhere):
+        yield
 
 
 def written(

@@ -155,7 +155,7 @@ class Budget:
     ) -> None:
         self.session = Account("the session", limits)
         self._rules: dict[Rule, Account] = {}
-        self._crossed = tuple(crossed)
+        self._crossed = list(crossed)
         self._names = frozenset(rule.name for rule in rules)
         self.session.add(self._crossed)
 
@@ -166,8 +166,19 @@ class Budget:
         own = self._rules.get(rule)
         if own is None:
             own = self._rules[rule] = Account(f"rule `{rule.place}`", rule.limits, is_rules=True)
-            own.add(each for each in self._crossed if each.rule == rule.name or each.rule not in self._names)
+            own.add(each for each in self._crossed if self._counts_under(rule, each))
         return Share((own, self.session))
+
+    def count_elsewhere(self, crossed: Crossed) -> None:
+        """Count what crossed another gate with which this one has its budgets in common."""
+        self._crossed.append(crossed)
+        self.session.add((crossed,))
+        for rule, own in self._rules.items():
+            if self._counts_under(rule, crossed):
+                own.add((crossed,))
+
+    def _counts_under(self, rule: Rule, crossed: Crossed) -> bool:
+        return crossed.rule == rule.name or crossed.rule not in self._names
 
 
 class Share:

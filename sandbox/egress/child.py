@@ -26,6 +26,7 @@ from sandbox.egress.wire import (
     Answered,
     ApprovalGiven,
     Cancelled,
+    Elsewhere,
     Failed,
     FetchAsked,
     Noted,
@@ -70,16 +71,24 @@ class Service:
                 case Cancelled(id=number):
                     if task := self._fetches.get(number):
                         task.cancel()
-                case Noted() as noted:
-                    self._parent.noted(noted)
-                case SecretGiven() as given:
-                    self._parent.given(given)
-                case ApprovalGiven() as said:
-                    self._parent.answered(said)
+                case Elsewhere(crossed=crossed):
+                    self._border.budget.count_elsewhere(crossed)
                 case Stop():
                     self._stopping = asyncio.create_task(self._stop())
                 case Start():
                     raise WireError("`start` came twice")
+                case Noted() | SecretGiven() | ApprovalGiven() as answer:
+                    self._answered(answer)
+
+    def _answered(self, answer: Noted | SecretGiven | ApprovalGiven) -> None:
+        """Take what the parent says to a question."""
+        match answer:
+            case Noted():
+                self._parent.noted(answer)
+            case SecretGiven():
+                self._parent.given(answer)
+            case ApprovalGiven():
+                self._parent.answered(answer)
 
     async def _stop(self) -> None:
         """End what runs; the events of its end are still answered, for messages go on being read."""

@@ -16,6 +16,7 @@ from sandbox.egress.wire import (
     Answered,
     ApprovalWanted,
     Cancelled,
+    Elsewhere,
     Failed,
     FetchAsked,
     Happened,
@@ -210,6 +211,10 @@ class EgressGate:
             raise
         finally:
             self._answers.forget(number)
+
+    def count_elsewhere(self, crossed: Crossed) -> None:
+        """Count what has crossed another gate with which this one has its budgets in common."""
+        self._process.send(Elsewhere(crossed=crossed))
 
     async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection to the proxy: what the container's loopback proxy accepted is copied into it.

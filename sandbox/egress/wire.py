@@ -72,6 +72,13 @@ class Cancelled(Message):
     id: int
 
 
+class Elsewhere(Message):
+    """So much has crossed another gate with which this one has a budget in common."""
+
+    kind: Literal["elsewhere"] = "elsewhere"
+    crossed: Crossed
+
+
 class Noted(Message):
     """An event was written down, or could not be."""
 
@@ -167,7 +174,7 @@ class Failed(Message):
     hint: str
 
 
-ToChild = Start | Stop | FetchAsked | Cancelled | Noted | SecretGiven | ApprovalGiven
+ToChild = Start | Stop | Elsewhere | FetchAsked | Cancelled | Noted | SecretGiven | ApprovalGiven
 ToParent = Ready | Happened | SecretWanted | ApprovalWanted | Answered | Refused | Failed
 _TO_CHILD: Final[TypeAdapter[ToChild]] = TypeAdapter(Annotated[ToChild, Field(discriminator="kind")])
 _TO_PARENT: Final[TypeAdapter[ToParent]] = TypeAdapter(Annotated[ToParent, Field(discriminator="kind")])

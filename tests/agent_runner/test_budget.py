@@ -32,6 +32,20 @@ LIMITS = BudgetLimits(turns=10, tokens=1000, wall_seconds=100.0, cost_micros=1_0
 CHEAP = "version: 1\nname: x\ngrant: [files]\nbudget: {cost_usd: 1}\n"
 
 
+def test_a_session_below_has_nothing_left_where_the_one_above_has_not() -> None:
+    """One pot: what the one above uses meanwhile, by programs in the background for one, is gone for both."""
+    above = Budget(LIMITS)
+    below = Budget(replace(LIMITS, turns=5), above=above)
+    fresh = below.exceeded(), below.out_of_actions()
+
+    above.add(Used(turns=10, actions=LIMITS.actions))
+
+    assert fresh == (None, None)
+    assert (below.exceeded(), below.out_of_actions()) == (above.exceeded(), above.out_of_actions())
+    assert above.exceeded() is not None
+    assert above.out_of_actions() is not None
+
+
 @given(
     turns=st.integers(0, 10**6),
     tokens=st.integers(0, 10**9),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -142,6 +144,65 @@ def test_a_child_has_what_is_left_under_each_rule() -> None:
     assert (limits.sent_bytes, limits.requests) == (10, 0)
     assert below.network.allow[1] == policy.network.allow[1]
     assert less_crossed(policy, {}).network == policy.network
+
+
+def test_what_crossed_under_a_rule_that_was_narrowed_below_counts_under_each() -> None:
+    """Else a policy of the library, which names a rule anew, would give each child the whole bound."""
+    policy = parse_policy(POSTS, origin="test.yaml")
+
+    below = less_crossed(policy, {"narrowed": Crossed(rule="narrowed", sent_bytes=60, requests=1)})
+
+    assert below.network is not None
+    limits = below.network.allow[0].limits
+    assert (limits.sent_bytes, limits.requests) == (40, 1)
+
+
+class Served:
+    """A server of the loopback that answers with nothing."""
+
+    def __init__(self) -> None:
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize(("most", "last"), [(2, "budget"), (3, "done")])
+async def test_what_a_child_sends_is_no_longer_left_for_the_gate_above(
+    stand: Stand, most: int, last: str
+) -> None:
+    """While both sessions run: one request above, one below, and the next above is one too many, or not."""
+    async with Served() as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        policy = (
+            'version: 1\nname: x\ngrant: [network]\ncommands: {allow: ["http *", delegate]}\n'
+            f"network: {{allow: [{{host: 127.0.0.1, ports: [{server.port}], private: true}}], "
+            f"limits: {{requests: {most}}}}}\n"
+        )
+        get = lines(f"http get {url}")
+        replies = {"a test": (get, lines("delegate look"), get), "look": (get, FINISH)}
+
+        def answer(messages: Sequence[Message], _: int) -> Reply:
+            turn = sum(isinstance(message, ModelMessage) for message in messages)
+            task = next(message.text for message in messages if isinstance(message, UserMessage))
+            return (*replies[task], FINISH)[turn]
+
+        await stand.run(Model(answer), policy, may_delegate=True)
+
+    seen = [each for each in stand.eyes.seen if each.command == "http get"]
+    assert [each.code or each.kind for each in seen] == ["done", last]
 
 
 async def test_what_crossed_below_counts_after_a_resume_and_is_taken_off_what_the_gate_lets_out(
