@@ -55,6 +55,7 @@ def _row(command: Command) -> str:
 def section(command: Command) -> str:
     """Return what the page says of one command."""
     lines = [f"## {command.name}", "", command.summary, "", f"    {usage(command)}", ""]
+    lines += [f"Needs: {needs_of(command)}. Sinks: {sinks_of(command)}. Acts in: {command.runs}.", ""]
     lines += [*_parameters(command), *([""] if command.parameters else [])]
     shown = (example.replace("\n", "\n    ") for example in command.examples)
     lines += ["For example:", "", *(f"    {example}" for example in shown), ""]

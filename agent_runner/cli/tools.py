@@ -32,6 +32,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_tools(policy: PolicyOption = None, as_json: JsonOption = False) -> None:
     """List what a policy offers, with capabilities and sinks; without a policy, every command there is."""
+    from agent_runner.cli.folding import tell
     from audit.escape import escape_line
     from cli_tools.reference import needs_of, sinks_of
 
@@ -45,7 +46,7 @@ def list_tools(policy: PolicyOption = None, as_json: JsonOption = False) -> None
         marks = f"  sinks: {sinks_of(command)}" if command.sinks else ""
         asks = "  a person is asked each time" if standing == "asks" else ""
         line = f"{command.name:<{names}}  {needs_of(command):<{needs}}  {command.summary}{marks}{asks}"
-        typer.echo(escape_line(line))
+        tell(escape_line(line), indent=names + needs + 4)
 
 
 @app.command("show")
@@ -58,10 +59,12 @@ def show_tool(
     from agent_runner.errors import InvalidInputError
     from cli_tools.reference import section
 
-    name = " ".join(words)
-    command = next((command for command in known_commands().commands if command.name == name), None)
+    name, known = " ".join(words), known_commands()
+    command = next((command for command in known.commands if command.name == name), None)
     if command is None:
-        raise InvalidInputError(f"no command `{name}`", hint="`pairlock tools list` names them")
+        group = ", ".join(f"`{command.name}`" for command in known.commands if command.path[0] == name)
+        hint = f"the commands of that name: {group}" if group else "`pairlock tools list` names them"
+        raise InvalidInputError(f"no command `{name}`", hint=hint)
     typer.echo(
         json.dumps(_described(command, None), indent=2)
         if as_json
@@ -72,7 +75,7 @@ def show_tool(
 @app.command("call", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def call_tool(
     words: Annotated[
-        list[str], typer.Argument(metavar="COMMAND...", help="The action: `files read src/app.py`.")
+        list[str], typer.Argument(metavar="COMMAND", help="The action: `files read src/app.py`.")
     ],
     policy: PolicyOption = None,
     workspace: Annotated[
@@ -161,9 +164,21 @@ def _described(command: Command, standing: Standing | None) -> dict[str, object]
 
 
 def _content(body: Path | None) -> bytes | None:
+    from agent_runner.errors import InvalidInputError
+    from cli_tools.command import MAXIMUM_BODY_BYTES
+
     if body is None:
         return None
-    return sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
+    try:
+        # What is longer is refused, and held nowhere.
+        if str(body) == "-":
+            return sys.stdin.buffer.read(MAXIMUM_BODY_BYTES + 1)
+        with body.open("rb") as stream:
+            return stream.read(MAXIMUM_BODY_BYTES + 1)
+    except OSError as error:
+        raise InvalidInputError(
+            f"body `{body}` cannot be read: {error.strerror}", hint="a file, or `-` for stdin"
+        ) from error
 
 
 def _as_json(called: Called) -> str:

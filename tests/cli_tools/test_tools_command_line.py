@@ -74,6 +74,66 @@ def test_a_command_that_does_not_exist_is_one_clear_line(tmp_path: Path) -> None
     )
 
 
+def test_the_name_of_a_group_names_its_commands(tmp_path: Path) -> None:
+    done = pairlock(tmp_path, "show", "slack")
+
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith(
+        "pairlock: no command `slack`\nhint: the commands of that name: `slack channels`, `slack history`, "
+    )
+
+
+def test_a_command_is_shown_with_its_capabilities_and_sinks(tmp_path: Path) -> None:
+    shown = pairlock(tmp_path, "show", "mail", "send").stdout.decode()
+    twin = pairlock(tmp_path, "show", "files", "stat").stdout.decode()
+
+    assert "Needs: network. Sinks: to (address). Acts in: connector." in shown
+    assert "Needs: files. Sinks: none. Acts in: guest." in twin
+
+
+def test_on_a_terminal_of_80_columns_no_line_is_longer_and_elsewhere_each_command_is_one(
+    tmp_path: Path,
+) -> None:
+    environment = {**os.environ, "PAIRLOCK_STATE": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
+    environment["COLUMNS"] = "80"
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-c", MAIN, "tools", "list"]
+    with subprocess.Popen(words, stdout=theirs, stderr=subprocess.PIPE, env=environment):
+        os.close(theirs)
+        on_terminal = _all(ours).decode().replace("\r", "")
+    elsewhere = pairlock(tmp_path, "list").stdout.decode()
+
+    assert max(map(len, on_terminal.splitlines())) <= 80
+    assert len(elsewhere.splitlines()) == len(built_in().commands)
+    assert "".join(on_terminal.split()) == "".join(elsewhere.split())
+
+
+def _all(descriptor: int) -> bytes:
+    """Read a terminal until nobody has it open, which Linux tells as EIO."""
+    pieces = []
+    try:
+        while piece := os.read(descriptor, 4096):
+            pieces.append(piece)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize("body", ["missing", "."])
+def test_a_body_that_cannot_be_read_is_one_clear_line(tmp_path: Path, policy: Path, body: str) -> None:
+    start = ("call", "-p", str(policy), "-w", str(tmp_path), "--body", str(tmp_path / body))
+
+    done = pairlock(tmp_path / "state", *start, "files", "write", "x")
+
+    assert done.returncode == 2
+    told = done.stderr.decode()
+    assert told.startswith(f"pairlock: body `{tmp_path / body}` cannot be read: ")
+    assert told.endswith("\nhint: a file, or `-` for stdin\n")
+    assert not (tmp_path / "state").exists()
+
+
 def test_words_that_mean_no_action_start_nothing(tmp_path: Path, policy: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
