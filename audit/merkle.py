@@ -8,7 +8,6 @@ from hashlib import sha256
 
 from audit.errors import BadProofError
 
-_ROW = 32
 EMPTY_ROOT = sha256(b"").digest()
 
 
@@ -45,29 +44,18 @@ class Frontier:
         peaks.append(leaf)
 
     def extend(self, leaves: Sequence[bytes]) -> None:
-        """Add leaves at the right: the same as one after the other, with a row of them hashed at a time."""
-        ahead = min(-self.size % _ROW, len(leaves))
-        for leaf in leaves[:ahead]:
-            self.append(leaf)
-        while len(leaves) - ahead >= _ROW:
-            row = leaves[ahead : ahead + _ROW]
-            while len(row) > 1:
-                row = [
-                    sha256(b"\x01" + left + right).digest()
-                    for left, right in zip(*[iter(row)] * 2, strict=True)
-                ]
-            self._append_row(row[0])
-            ahead += _ROW
-        for leaf in leaves[ahead:]:
-            self.append(leaf)
-
-    def _append_row(self, subtree: bytes) -> None:
-        """Add a perfect subtree of one row, where the tree so far is made of whole rows."""
-        rows, self.size = self.size // _ROW, self.size + _ROW
-        while rows & 1:
-            subtree = sha256(b"\x01" + self.peaks.pop() + subtree).digest()
-            rows >>= 1
-        self.peaks.append(subtree)
+        """Add leaves at the right: the same as one after the other, all nodes of a level at once."""
+        size, row, smallest_first = self.size, list(leaves), []
+        self.size += len(row)
+        while row:
+            if size & 1:
+                row.insert(0, self.peaks.pop())
+            if len(row) & 1:
+                smallest_first.append(row.pop())
+            pairs = zip(*[iter(row)] * 2, strict=True)
+            row = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+            size >>= 1
+        self.peaks += reversed(smallest_first)
 
     def root(self) -> bytes:
         """Return the root over all leaves so far."""

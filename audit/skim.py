@@ -15,13 +15,12 @@ from audit.errors import AuditError
 from audit.note import Checkpoint, VerifierKey, open_note, unverified_checkpoint
 from audit.sift import could_hold, types_of
 from audit.spelling import ACTING
-from audit.walk import BEHIND_THE_END, Bound, BrokenWalkError, Walk
+from audit.walk import BEGINNING, BEHIND_THE_END, Bound, BrokenWalkError, Walk
 
 Seen = tuple[int, bytes, bytes]
 """A line that was seen to follow: its place, the line, its leaf."""
 _AT_ONCE = 512
 _MARKERS = (b'"type":"log.', b'"type":"session.recovered')
-_BEGINNING = b'{"seq":%d,"prev":"%b",'
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ class Skim(Walk):
         first, last = self.size, self.bound.last_size()
         numbers = range(first, first + len(lines))
         heads = hexlify(b"".join(before[:-1]), b",", len(self._head)).split(b",")
-        follow = list(map(bytes.startswith, lines, map(_BEGINNING.__mod__, zip(numbers, heads, strict=True))))
+        follow = list(map(bytes.startswith, lines, map(BEGINNING.__mod__, zip(numbers, heads, strict=True))))
         markers = {kind for kind in set(types) if kind.startswith(_MARKERS)}
         found = {place for place, kind in enumerate(types) if kind in markers}
         found.update(seq - first for seq in numbers if seq + 1 in self._heads)
@@ -153,7 +152,7 @@ class Skim(Walk):
         seq = self.size
         if seq >= self.bound.last_size():
             raise BrokenWalkError(seq, seq, BEHIND_THE_END)
-        if not line.startswith(_BEGINNING % (seq, hexlify(self._head))):
+        if not line.startswith(BEGINNING % (seq, hexlify(self._head))):
             raise self._unlinked(line, seq)
         if kind.startswith(_MARKERS):
             self._take_marker(line, seq)

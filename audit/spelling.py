@@ -111,6 +111,17 @@ class Spellings:
         return self._known.get(beginning)
 
 
+def row_of(spellings: Spellings, lines: Sequence[bytes], starts: Sequence[int]) -> Sequence[Spelled | None]:
+    """Return how each line of a row is spelled; None where that is not told quickly.
+
+    Args:
+        spellings: Those of the log.
+        lines: Raw lines.
+        starts: Where the ``at`` of each begins.
+    """
+    return list(map(spellings.of, lines, starts)) if are_plain(lines) else [None] * len(lines)
+
+
 def are_plain(lines: Sequence[bytes]) -> bool:
     """Tell whether lines are UTF-8, each for itself, without a control character."""
     text = b" ".join(lines)  # with something between them that no character goes across
@@ -134,7 +145,11 @@ def _is_utf8(text: bytes) -> bool:
 
 def _has_no_key_twice(values: bytes) -> bool:
     """Tell whether an object that a spelling has matched names each key once: reading drops all but one."""
-    return values.count(b'":') < _TWO or orjson.dumps(orjson.loads(values)) == values
+    most = values.count(b'":')  # as many as there are keys, and maybe some within values
+    if most < _TWO:
+        return True
+    read = orjson.loads(values)
+    return len(read) == most or orjson.dumps(read) == values
 
 
 @cache

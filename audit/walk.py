@@ -20,13 +20,15 @@ from audit.errors import AuditError, BrokenLedgerError, MalformedLineError
 from audit.escape import escape_line
 from audit.hostile import COMMITMENT
 from audit.note import Checkpoint, VerifierKey, open_checkpoint
-from audit.spelling import ACTING, Spellings, are_plain, commitments_in
+from audit.spelling import ACTING, Spelled, Spellings, commitments_in, row_of
 
 _MOVED_OUT = {"overflow"}
 _KEPT_AS_PROOF = ("model.asked", "messages")
 """The type and the field that may keep a salt only: the messages have entries of their own."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_AT_ONCE = 512
+_AT_ONCE = 64
+"""Lines in a row: about what a processor's first cache holds, for a row is gone over more than once."""
+BEGINNING = b'{"seq":%d,"prev":"%b",'
 BEHIND_THE_END = "it stands behind the session's sealed end"
 
 
@@ -109,11 +111,15 @@ class Walk:
         Raises:
             BrokenWalkError: At the first that does not hold.
         """
-        for start in range(0, len(lines), _AT_ONCE):
-            try:
+        try:
+            for start in range(0, len(lines), _AT_ONCE):
                 self._feed(lines[start : start + _AT_ONCE])
-            finally:
-                self._settle()
+        finally:
+            self._settle()
+
+    def _size(self) -> int:
+        """Return how many lines were taken."""
+        return self.chain.size + len(self._leaves)
 
     def _settle(self) -> None:
         """Let the tree take the leaves that wait for it: in rows, for that is quicker than one by one."""
@@ -122,29 +128,52 @@ class Walk:
             self._leaves.clear()
 
     def _feed(self, lines: Sequence[bytes]) -> None:
-        roots, waiting, end = self.bound.roots, self._leaves, self.bound.last_size()
-        spelling_of, plain = self._spellings.of, are_plain(lines)
-        seq, prev = self.chain.size, hexlify(self.chain.head)
-        for line in lines:
-            if seq >= end:
-                raise BrokenWalkError(seq, seq, BEHIND_THE_END)
-            start = b'{"seq":%d,"prev":"%b",' % (seq, prev)
-            if not line.startswith(start):
-                raise self._refused(line, seq)
-            spelled = spelling_of(line, len(start)) if plain else None
-            if spelled is None:
-                self._take_slowly(line, seq)
-            else:
-                self.last_kind = spelled.kind
-                if spelled.commits and self._collect:
-                    self._gather(spelled.kind, commitments_in(line))
-            leaf = sha256(b"\x00" + line).digest()
-            waiting.append(leaf)
-            prev = hexlify(leaf)
-            seq += 1
-            if seq in roots:
+        """Take a row of lines: hashed all at once, one by one only where there is something to do."""
+        first, leaves = self._size(), [sha256(b"\x00" + line).digest() for line in lines]
+        head = self._leaves[-1] if self._leaves else self.chain.head
+        heads = hexlify(b"".join([head, *leaves[:-1]]), b",", len(head)).split(b",")
+        starts = [BEGINNING % place for place in zip(range(first, first + len(lines)), heads, strict=True)]
+        follow = list(map(bytes.startswith, lines, starts))
+        row, done = row_of(self._spellings, lines, list(map(len, starts))), 0
+        for stop in self._places(row, follow):
+            self._pass(leaves[done:stop], row[done:stop])
+            self._take_one(lines[stop], row[stop], follows=follow[stop])
+            self._leaves.append(leaves[stop])
+            done = stop + 1
+            if first + done in self.bound.roots:
                 self._settle()
-                self._hold_to_host(self.chain.frontier.root() == roots[seq], seq)
+                root = self.chain.frontier.root()
+                self._hold_to_host(root == self.bound.roots[first + done], first + done)
+        self._pass(leaves[done:], row[done:])
+
+    def _places(self, row: Sequence[Spelled | None], follow: Sequence[bool]) -> list[int]:
+        """Return the places in a row where a line does not follow, or does more than to follow."""
+        first, collect, end = self._size(), self._collect, self.bound.last_size()
+        found = {place for place, one in enumerate(row) if one is None or (collect and one.commits)}
+        found.update(place for place in range(len(row)) if first + place + 1 in self.bound.roots)
+        found.update(range(max(0, end - first), len(row)))
+        if not all(follow):
+            found.add(follow.index(False))
+        return sorted(found)
+
+    def _pass(self, leaves: Sequence[bytes], row: Sequence[Spelled | None]) -> None:
+        """Move on past lines that do no more than to follow."""
+        self._leaves += leaves
+        if row and row[-1] is not None:
+            self.last_kind = row[-1].kind
+
+    def _take_one(self, line: bytes, spelled: Spelled | None, *, follows: bool) -> None:
+        seq = self._size()
+        if seq >= self.bound.last_size():
+            raise BrokenWalkError(seq, seq, BEHIND_THE_END)
+        if not follows:
+            raise self._refused(line, seq)
+        if spelled is None:
+            self._take_slowly(line, seq)
+            return
+        self.last_kind = spelled.kind
+        if spelled.commits and self._collect:
+            self._gather(spelled.kind, commitments_in(line))
 
     def _take_slowly(self, line: bytes, seq: int) -> None:
         """Take a line that begins as it must: whether it holds, what it does to the walk, what it holds."""
