@@ -21,19 +21,22 @@ LONGEST_TOKEN: Final = 200
 
 _WORDS: Final = (
     "s|bos|eos|pad|unk|sop|eop|think|tool_call|tool_response|tool_calls|tools|function_calls|function_results"
-    "|start_of_turn|end_of_turn|start_of_image|end_of_image|image_soft_token|start_function_call"
-    "|end_function_call|bos_token|eos_token|BOS_TOKEN|EOS_TOKEN"
+    "|start_of_turn|end_of_turn|start_of_image|end_of_image|image_soft_token|escape"
+    "|(?:start|end)_function_(?:call|declaration|response)|bos_token|eos_token|BOS_TOKEN|EOS_TOKEN"
+    "|TOOLCALL|AVAILABLE_TOOLS|TOOL_RESPONSE|minimax:tool_call"
 )
 _BRACKETED: Final = (
     "INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|ARGS|CALL_ID|THINK|IMG"
-    "|IMG_BREAK|IMG_END|PREFIX|MIDDLE|SUFFIX|gMASK|sMASK|BOS|EOS"
+    "|IMG_BREAK|IMG_END|AUDIO|BEGIN_AUDIO|MODEL_SETTINGS|PREFIX|MIDDLE|SUFFIX|gMASK|sMASK|BOS|EOS"
 )
 TOKEN: Final = re.compile(
     r"<\|[^|<>\n]{1,64}\|>"  # ChatML, Llama 3, Phi, Command R, gpt-oss, …
-    "|<\uff5c[^\uff5c<>\n]{1,64}\uff5c>"  # DeepSeek's, with full-width bars
+    "|<\uff5c[^\uff5c<>\n]{1,64}\uff5c>|</?\uff5cDSML\uff5c"  # DeepSeek's, with full-width bars
+    r"|<\|[a-z_]{1,32}>|<[a-z_]{1,32}\|>"  # Gemma 4: ai.google.dev/gemma/docs/core/prompt-formatting-gemma4
+    r"|\]~!?b[\[\]]|\[e~\["  # MiniMax
     rf"|</?(?:{_WORDS})>|<<\/?SYS>>"  # Llama 2, Gemma, Qwen, …
     rf"|\[/?(?:{_BRACKETED})\]"  # Mistral, Llama 2, GLM
-    r"|<(?:unused|extra_id_|reserved_)[0-9]{1,5}>"
+    r"|<(?:unused|extra_id_|reserved_|SPECIAL_)[0-9]{1,5}>"
 )
 """Control tokens of the chat templates in use; their published `tokenizer_config.json` files name them."""
 

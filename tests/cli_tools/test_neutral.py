@@ -97,6 +97,24 @@ def test_neutralised_content_has_no_control_character_and_no_control_token(conte
         "<\uff5cend\u2581of\u2581sentence\uff5c>",
         "[gMASK]",
         "<unused12>",
+        "<|turn>",
+        "<turn|>",
+        "<|tool_response>",
+        "<channel|>",
+        '<|"|>',
+        "<start_function_response>",
+        "<end_function_declaration>",
+        "<escape>",
+        "[MODEL_SETTINGS]",
+        "[/MODEL_SETTINGS]",
+        "]~b]",
+        "]~!b[",
+        "[e~[",
+        "</minimax:tool_call>",
+        "<SPECIAL_12>",
+        "<TOOLCALL>",
+        "<\uff5cDSML\uff5c",
+        "</\uff5cDSML\uff5c",
     ],
 )
 def test_a_chat_template_s_control_token_is_broken_and_restored(token: str) -> None:
@@ -108,7 +126,17 @@ def test_a_chat_template_s_control_token_is_broken_and_restored(token: str) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["a < b and c > d", "x[0]", "list[int]", "if a <= b:", "\u27e6x\u27e7", "<div>"]
+    "text",
+    [
+        "a < b and c > d",
+        "x[0]",
+        "list[int]",
+        "if a <= b:",
+        "\u27e6x\u27e7",
+        "<div>",
+        "f <| x |> g",
+        "a[b~[c]]",
+    ],
 )
 def test_ordinary_text_is_shown_as_it_is(text: str) -> None:
     """The twin: an escape that hits what is harmless would cost the model for nothing."""
