@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from agent_runner.cli.ci_compare import compare
 from agent_runner.cli.talk import say
 
 
@@ -138,6 +139,9 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     print_annotations(findings, asked=annotations)
     if code := code_of_all(results):
         raise typer.Exit(code)
+
+
+app.command("compare")(compare)
 
 
 @app.command("init")
