@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agent_runner.budget_limits import BudgetLimits
+from agent_runner.budget_state import BudgetExceeded, warning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,26 +15,6 @@ if TYPE_CHECKING:
     from agent_runner.backends.backend import Usage
 
 WARN_SHARE: Final = 0.8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetExceeded:
-    """Which budget ran out."""
-
-    name: str
-    bound: int
-    observed: int
-    unit: str
-
-    @property
-    def reason(self) -> str:
-        """Return one line that names it."""
-        return f"the budget of {self.name} ran out: {self.observed} of {self.bound} {self.unit}"
-
-    @property
-    def share(self) -> float:
-        """Return which part of it is used."""
-        return self.observed / max(1, self.bound)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,19 +309,3 @@ class Budget:
         return BudgetExceeded(
             name="wall time", bound=int(self.limits.wall_seconds), observed=seconds, unit="seconds"
         )
-
-
-def warning_of(state: BudgetExceeded) -> str:
-    """Return what the model is told of a budget that is nearly used up."""
-    return (
-        f"{_WARNING}{state.name}: {state.observed} of {state.bound} {state.unit} are used; "
-        "finish what matters most and call `finish`"
-    )
-
-
-_WARNING: Final = "note: little is left of the budget of "
-
-
-def warned_of(text: str) -> str:
-    """Return the budget that a message warned of; empty when it is no warning."""
-    return text.removeprefix(_WARNING).partition(":")[0] if text.startswith(_WARNING) else ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
+from agent_runner.fitness import require_fit
 from agent_runner.images.choice import ChosenImage, image_for
 from agent_runner.review import finished_noted
 from agent_runner.state_label import errands_of, state_label
@@ -14,14 +15,12 @@ from agent_runner.sweep import sweep_created
 from policies.capability import Capability
 from sandbox import stage
 from sandbox.docker_engine import DockerEngine
-from sandbox.engine import BOUNDS_HINT
-from sandbox.errors import EngineMissingError, EngineUnfitError, MountRefusedError, SandboxError
+from sandbox.errors import EngineMissingError, MountRefusedError, SandboxError
 from sandbox.limits import Limits
 from sandbox.neutral import NeutralNames
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
 from sandbox.session import GONE_SECONDS, Sandbox, open_sandbox
 from sandbox.spec import (
-    OWN_KERNEL,
     WORKSPACE,
     ContainerSpec,
     GuestStart,
@@ -33,10 +32,9 @@ from sandbox.spec import (
 from sandbox.workspace_mount import copied_in, read_only_copy, require_same_folder, workspace_mount
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from agent_runner.housing import Order
-    from policies.leaves import RuntimeName
     from policies.policy import Policy
     from sandbox.engine import EngineFacts
     from sandbox.spec import Mount
@@ -307,39 +305,3 @@ async def _opened(
                 )
             )
         yield sandbox
-
-
-def require_fit(policy: Policy, facts: EngineFacts) -> str:
-    """Return the runtime's name, if the engine has it, and refuse an engine that no session can do with."""
-    if not facts.seccomp:
-        raise EngineUnfitError(
-            "the engine has no seccomp, and no session can do without", hint="docs/isolation.md says why"
-        )
-    if facts.unbounded:
-        raise EngineUnfitError(
-            f"the engine cannot bound {', '.join(facts.unbounded)}, and no session goes without bounds",
-            hint=BOUNDS_HINT,
-        )
-    if facts.architecture not in ("x86_64", "aarch64"):
-        raise EngineUnfitError(f"the engine's machine is `{facts.architecture}`, expected x86_64 or aarch64")
-    return _runtime(policy.isolation.runtime, facts)
-
-
-def _runtime(wanted: RuntimeName, facts: EngineFacts) -> str:
-    """Return what the engine calls the runtime that a policy names."""
-    match wanted:
-        case "default":
-            names: Iterable[str] = (facts.default_runtime,)
-        case "runc":
-            names = ("runc",)
-        case "gvisor":
-            names = OWN_KERNEL
-        case _:
-            assert_never(wanted)
-    for name in names:
-        if name in facts.runtimes:
-            return name
-    raise EngineUnfitError(
-        f"the engine has no runtime `{wanted}`, it has {', '.join(facts.runtimes)}",
-        hint="`pairlock doctor` says how to install it",
-    )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from agent_runner.backends.backend import Call
-    from agent_runner.fold import Past, Unsettled
+    from agent_runner.past import Past, Unsettled
     from agent_runner.transcript import Transcript
     from audit.journal import Journal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from agent_runner.fold import Past
+    from agent_runner.past import Past
 
 RESUMED: Final = (
     "note: the session was interrupted and goes on in a fresh sandbox: the workspace is as it was left, the "

@@ -10,7 +10,8 @@ from agent_runner.budget import Used
 
 if TYPE_CHECKING:
     from agent_runner.backends.backend import Backend
-    from agent_runner.budget import Budget, BudgetExceeded
+    from agent_runner.budget import Budget
+    from agent_runner.budget_state import BudgetExceeded
     from agent_runner.transcript import Transcript
     from cli_tools.gate import Gate
     from cli_tools.schema import Tool

@@ -19,7 +19,7 @@ from agent_runner.ceiling import read_ceiling
 from agent_runner.connectors_ordered import rules_of
 from agent_runner.credentials import keyring_for
 from agent_runner.errors import BackendError, InvalidInputError, RefusedError
-from agent_runner.fold import BUDGET_ADDED, Past, read_past
+from agent_runner.fold import BUDGET_ADDED, read_past
 from agent_runner.housing import ContainerHousing, Housing
 from agent_runner.lineage import require_lineage
 from agent_runner.models import configured_credentials
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from agent_runner.approvals import Asker
     from agent_runner.backends.backend import Backend
+    from agent_runner.past import Past
     from agent_runner.transcript import Watcher
     from policies.policy import Policy
     from sandbox.runtime.engine import Progress

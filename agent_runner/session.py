@@ -9,16 +9,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.approvals import NobodyApprover, OneAtATime, RecordedApprover
-from agent_runner.budget import Budget, Used
+from agent_runner.budget import Budget
 from agent_runner.budget_limits import less_egress, limits_of_policy, policy_of_limits
-from agent_runner.ceiling import read_ceiling
 from agent_runner.commands import known_commands
 from agent_runner.compaction import long_characters
 from agent_runner.connectors import connectors_of
 from agent_runner.connectors_ordered import rules_of
-from agent_runner.continuing import ContinuedGate, ContinuedRecord, settle
+from agent_runner.continuing import ContinuedRecord, settle
 from agent_runner.credentials import EMPTY, Keyring, keyring_for
-from agent_runner.delegation import DEEPEST, Delegating
 from agent_runner.descent import line_of
 from agent_runner.ending import (
     FORESEEN,
@@ -28,6 +26,7 @@ from agent_runner.ending import (
     status_of_end,
     status_of_error,
 )
+from agent_runner.gating import Gating
 from agent_runner.housing import Housed, Order
 from agent_runner.ids import new_session_id
 from agent_runner.interruption import note_of
@@ -53,12 +52,9 @@ from audit.fields import Totals
 from audit.journal import Journal, Registration
 from audit.state import StateFiles
 from cli_tools import schema
-from cli_tools.errors import ActionError
 from cli_tools.offer import offers
 from cli_tools.record import Record
-from cli_tools.stubs import Stubs
 from policies.capability import Capability
-from policies.request import SessionFacts
 from sandbox.errors import SandboxLostError
 
 if TYPE_CHECKING:
@@ -66,9 +62,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_runner.connectors import SessionConnectors
-    from agent_runner.fold import Past
-    from cli_tools.action import Catalogue
-    from cli_tools.gate import Gate
+    from agent_runner.past import Past
     from sandbox.egress.gate import EgressGate
     from sandbox.session import Sandbox
 
@@ -171,7 +165,17 @@ class SessionRun:
         self._housed: Housed | None = None
         pot = request.descent.traffic.pot if request.descent else None
         self._traffic = past.traffic if past else Traffic(pot)
-        self._calls = request.descent.calls if request.descent else Counter(past.allowed if past else ())
+        self._gating = Gating(
+            request,
+            session,
+            journal,
+            self._budget,
+            record=self._record,
+            approver=self._approver,
+            asker=self._asker,
+            traffic=self._traffic,
+            calls=request.descent.calls if request.descent else Counter(past.allowed if past else ()),
+        )
         self._interrupted = False
 
     async def to_its_end(self) -> SessionResult:
@@ -291,13 +295,13 @@ class SessionRun:
     ) -> LoopEnd:
         request, past = self._request, self._past
         catalogue = request.catalogue or known_commands()
-        delegation = self._delegation()
+        delegation = self._gating.delegation(run_session)
         offered = [
             offer.command
             for offer in offers(catalogue, request.policy)
             if delegation is not None or offer.command.path != DELEGATE
         ]
-        gate = await self._gate(catalogue, sandbox, egress, connectors, delegation=delegation)
+        gate = await self._gating.gate(catalogue, sandbox, egress, connectors, delegation=delegation)
         if past is not None:
             await self._go_on(past)
         self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: sandbox.output_bytes)
@@ -318,63 +322,6 @@ class SessionRun:
         finally:
             with suppress(SandboxLostError):
                 await gate.close()  # before the result is collected: nothing writes meanwhile
-
-    async def _gate(
-        self,
-        catalogue: Catalogue,
-        sandbox: Sandbox,
-        egress: EgressGate | None,
-        connectors: SessionConnectors,
-        *,
-        delegation: Delegating | None = None,
-    ) -> Gate:
-        """Return the session's gate; programs inside may call what it lets through."""
-        request = self._request
-        gate = ContinuedGate(
-            calls=self._calls,
-            policy=request.policy,
-            facts=SessionFacts(
-                grant=request.policy.grant,
-                ceiling=read_ceiling(),
-                task=request.task if request.task_is_origin else None,
-                headless=request.headless,
-            ),
-            catalogue=catalogue,
-            sandbox=sandbox,
-            egress=egress,
-            record=self._record,
-            approver=self._approver,
-            connectors=connectors,
-            delegation=delegation,
-        )
-        stubs = Stubs(gate, catalogue, request.policy, self._record, spend=self._spend_action)
-        await sandbox.put_on_path(stubs.names, stubs)
-        return gate
-
-    def _spend_action(self) -> None:
-        """Count an action of a program inside as the loop counts the model's.
-
-        Raises:
-            ActionError: When the budget of actions has nothing left.
-        """
-        if (spent := self._budget.out_of_actions()) is not None:
-            raise ActionError("budget", spent.reason)
-        self._budget.add(Used(actions=1))
-
-    def _delegation(self) -> Delegating | None:
-        request = self._request
-        if not request.may_delegate or (request.descent and request.descent.depth >= DEEPEST):
-            return None
-        return Delegating(
-            request,
-            self._session,
-            self._journal,
-            self._budget,
-            calls=self._calls,
-            traffic=self._traffic,
-            asker=self._asker,
-            start=run_session,
-        )
 
     async def _go_on(self, past: Past) -> None:
         seconds = past.totals.model_ms / 1000

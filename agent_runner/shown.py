@@ -25,7 +25,7 @@ from audit.summary import spelled_argv
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent_runner.budget import BudgetExceeded
+    from agent_runner.budget_state import BudgetExceeded
     from audit.fields import Event
     from audit.state import SessionFiles
 

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Protocol, assert_never, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import orjson
 
@@ -28,14 +28,14 @@ from agent_runner.backends.backend import (
 from agent_runner.compaction import KEPT_TURNS, LONG_CHARACTERS, compacted, length
 from agent_runner.errors import BackendError
 from agent_runner.hearing import bounded
+from agent_runner.spelling import plain, raw, tool_call
 from audit import event
-from audit.fields import ToolCall
-from cli_tools.action import LineProposal, Proposal
+from cli_tools.action import LineProposal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from agent_runner.budget import BudgetExceeded
+    from agent_runner.budget_state import BudgetExceeded
     from audit.fields import Commitment
     from audit.journal import Journal
     from cli_tools.observation import Observation
@@ -204,7 +204,7 @@ class Transcript:
     async def refused(self, call: Call, text: str) -> None:
         """Tell the model why a call was not carried out, or that nobody knows."""
         message = ObservationMessage(call_id=call.call_id, text=self._redacted(text), refused=True)
-        content = self._journal.commit(_raw(message.text))
+        content = self._journal.commit(raw(message.text))
         await self._journal.record(event.MessageAdded(role="tool", content=content, call=message.call_id))
         self._answer(message)
 
@@ -234,7 +234,7 @@ class Transcript:
 
     async def _add(self, message: SystemMessage | UserMessage) -> None:
         message = replace(message, text=self._redacted(message.text))
-        content = self._journal.commit(_raw(message.text))
+        content = self._journal.commit(raw(message.text))
         role: Literal["system", "user"] = "system" if isinstance(message, SystemMessage) else "user"
         await self._journal.record(event.MessageAdded(role=role, content=content))
         self._grow(message)
@@ -247,11 +247,11 @@ class Transcript:
         """Append a message; the running digest stands for the whole conversation at a constant cost."""
         self._messages.append(message)
         self._characters += length(message)
-        self._digest.update(orjson.dumps(_plain(message)) + b"\n")
+        self._digest.update(orjson.dumps(plain(message)) + b"\n")
 
     def _redacted(self, text: str) -> str:
         """Return text as the ledger has it: what is redacted there, the model does not see either."""
-        return self._journal.redactor.raw(_raw(text)).decode("utf-8", "surrogateescape")
+        return self._journal.redactor.raw(raw(text)).decode("utf-8", "surrogateescape")
 
     async def _answered(self, backend: Backend, reply: Reply, elapsed: float) -> None:
         first = reply.first_token_seconds
@@ -260,8 +260,8 @@ class Transcript:
                 turn=self.turn,
                 backend=backend.kind,
                 model=reply.by or backend.model,
-                text=self._journal.commit(_raw(reply.text)) if reply.text else None,
-                tool_calls=tuple(_tool_call(call.call_id, call.proposal) for call in reply.calls),
+                text=self._journal.commit(raw(reply.text)) if reply.text else None,
+                tool_calls=tuple(tool_call(call.call_id, call.proposal) for call in reply.calls),
                 input_tokens=reply.usage.input_tokens,
                 output_tokens=reply.usage.output_tokens,
                 cached_tokens=reply.usage.cached_tokens,
@@ -311,46 +311,3 @@ async def write_tried(journal: Journal, turn: int, backend: Backend, tried: Iter
                 will_retry=True,
             )
         )
-
-
-def _tool_call(call_id: str, proposal: Proposal) -> ToolCall:
-    if isinstance(proposal, LineProposal):
-        return ToolCall(call=call_id, name="", arguments=proposal.line)
-    return ToolCall(call=call_id, name=proposal.tool, arguments=proposal.arguments)
-
-
-def _raw(text: str) -> bytes:
-    """Return a text's bytes; half of a UTF-16 pair, which has none, becomes its escape."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace")
-
-
-def _plain(message: Message) -> list[object]:
-    match message:
-        case SystemMessage(text=text):
-            return ["system", _safe(text)]
-        case UserMessage(text=text):
-            return ["user", _safe(text)]
-        case ModelMessage(reply=reply):
-            return [
-                "model",
-                _safe(reply.text),
-                [[_safe(call.call_id), *_words(call.proposal)] for call in reply.calls],
-            ]
-        case ObservationMessage(call_id=call_id, text=text):
-            return ["observation", _safe(call_id), _safe(text)]
-        case _:
-            assert_never(message)
-
-
-def _words(proposal: Proposal) -> list[str | None]:
-    if isinstance(proposal, LineProposal):
-        body = None if proposal.body is None else hashlib.sha256(proposal.body).hexdigest()
-        return [_safe(proposal.line), body]
-    return [_safe(proposal.tool), _safe(proposal.arguments)]
-
-
-def _safe(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from agent_runner.budget import BudgetExceeded
+    from agent_runner.budget_state import BudgetExceeded
 
 WIDTH: Final = 20
 _MICROS: Final = "millionths of a US dollar"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from agent_runner.approvals import Answer, Asker, Question
-    from agent_runner.budget import BudgetExceeded
+    from agent_runner.budget_state import BudgetExceeded
 
 REFRESHES_A_SECOND: Final = 2
 BAR: Final = 12

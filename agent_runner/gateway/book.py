@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from agent_runner.backends.aloud import Step, Tell
     from agent_runner.backends.backend import Backend, Call
-    from agent_runner.budget import Budget, BudgetExceeded
+    from agent_runner.budget import Budget
+    from agent_runner.budget_state import BudgetExceeded
     from agent_runner.gateway.asked import Asked
     from audit.fields import Commitment
     from audit.journal import Journal

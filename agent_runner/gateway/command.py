@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from agent_runner.backends.route import for_role
-from agent_runner.budget import BudgetExceeded
+from agent_runner.budget_state import BudgetExceeded
 from agent_runner.commands import known_commands
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import COMMAND
@@ -137,7 +137,7 @@ class CommandRun(SessionRun):
         programs_go_out = self._request.policy.grant is Grant.NETWORK_EXEC and egress is not None
         sandbox.link.accept(ModelRelay(parsing, egress.relay if programs_go_out and egress else None))
         catalogue = self._request.catalogue or known_commands()
-        gate = await self._gate(catalogue, sandbox, egress, connectors)
+        gate = await self._gating.gate(catalogue, sandbox, egress, connectors)
         try:
             return await self._command(sandbox, gate, spent)
         finally:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent_runner.budget import BudgetExceeded
+from agent_runner.budget_state import BudgetExceeded
 from agent_runner.cli.live import LiveWatcher, StillAsker, watcher_for_terminal
 from agent_runner.cli.talk import PlainWatcher
 from tests.agent_runner.people import DecidedPerson

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent_runner.container import require_fit
+from agent_runner.fitness import require_fit
 from policies.source import parse_policy
 from sandbox.docker_engine import DockerEngine
 from sandbox.errors import EngineUnfitError

@@ -20,7 +20,7 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.backends.configuration import Price
-from agent_runner.budget import Budget, BudgetExceeded
+from agent_runner.budget import Budget
 from agent_runner.budget_limits import BudgetLimits
 from agent_runner.errors import BackendError
 from agent_runner.gateway.asked import Asked, RefusedRequestError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_runner.backends.backend import Message
+    from agent_runner.budget_state import BudgetExceeded
 
 SECRET: Final = "sk-a-secret-of-the-tests-0123456789"  # noqa: S105 - no real one
 LIMITS: Final = BudgetLimits(turns=3, tokens=1_000_000, wall_seconds=600.0, cost_micros=50)
