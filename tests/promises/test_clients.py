@@ -6,24 +6,22 @@ at a named host and at another, and in a session without `network`.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 import sandbox
+from tests.conftest import shared_folder
 from tests.promises import client_session
-from tests.promises.client_image import make_clients
 from tests.promises.client_servers import SERVER, Site, fill, npm_at, serving
-from tests.sandbox.egress.ground import make_authority
-from tests.sandbox.images.made import forget
+from tests.promises.shared_clients import Clients, shared_clients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,12 +127,6 @@ class Field:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Return the authority that signs for the tests' servers."""
-    return make_authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def own_names() -> None:
     """See to it that a namespace of the test's own can be mounted in; in CI it has to be."""
     wanted = ["unshare", "--mount", *(["--user", "--map-root-user"] if os.geteuid() else []), "mount"]
@@ -150,21 +142,21 @@ def own_names() -> None:
 
 
 @pytest.fixture(scope="module")
-def image(built: Path, authority: Authority, own_names: None) -> Iterator[str]:
-    """Return an image with every client in it."""
-    name = asyncio.run(make_clients(built, authority.file))
-    yield name
-    forget(name)
+def clients(built: Path, own_names: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
+    """Return an image with every client in it, and the authority that signs for the tests' servers."""
+    with shared_clients(built, shared_folder(tmp_path_factory)) as held:
+        yield held
 
 
 @pytest.fixture
-def field(image: str, authority: Authority, tmp_path: Path, new_state: Callable[[], Path]) -> Iterator[Field]:
+def field(clients: Clients, tmp_path: Path, new_state: Callable[[], Path]) -> Iterator[Field]:
     """Serve everything on one port, under the two names."""
     site = Site()
     fill(site, tmp_path)
+    authority = replace(clients.authority, folder=tmp_path)
     with serving(site, tls=authority.server(HERE, ELSEWHERE)):
         npm_at(site, f"https://{HERE}:{site.port}")
-        yield Field(site, image, authority, tmp_path, new_state)
+        yield Field(site, clients.image, clients.authority, tmp_path, new_state)
 
 
 def missed(ran: dict[str, Any]) -> dict[str, str]:

@@ -199,7 +199,16 @@ def make_authority(folder: Path) -> Authority:
         .sign(key, hashes.SHA256())
     )
     (folder / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "ca-and-key.pem").write_bytes(_pem(certificate, key))
     return Authority(folder, key, certificate)
+
+
+def load_authority(folder: Path) -> Authority:
+    """Return the authority whose files lie in a folder."""
+    both = (folder / "ca-and-key.pem").read_bytes()
+    key = serialization.load_pem_private_key(both, password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return Authority(folder, key, x509.load_pem_x509_certificate(both))
 
 
 @asynccontextmanager
