@@ -5,16 +5,19 @@
 
 import asyncio
 import json
+import os
 import ssl
 import statistics
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket, socketpair
+from socket import socketpair
 
+from benchmarks.egress_ends import CHUNK, Server, Streams, direct, trusted, tunnel, with_tls
 from sandbox.egress.errors import EgressDeniedError
 from sandbox.egress.events import Event
 from sandbox.egress.gate import EgressGate
@@ -23,13 +26,16 @@ from tests.sandbox.egress.ground import make_authority, rule
 
 MEBIBYTE = 1024 * 1024
 BULK_BYTES = 96 * MEBIBYTE
-CHUNK = b"x" * (256 * 1024)
+TRIES = 3
+"""Large transfers of each kind, of which the fastest is told."""
 REQUESTS = 2000
 AT_ONCE = 200
 DENIALS = 300
 SLOWEST_MB = 50.0
 SLOWEST_DENIAL_US = 5000.0
 LARGEST_GROWTH_BYTES = 24 * MEBIBYTE
+LARGEST_FILES = 8
+"""Descriptors that may be about to close when they are counted."""
 AMPLE = Limits(sent_bytes=1 << 40, received_bytes=1 << 40, requests=1 << 30, connections=1024)
 
 
@@ -41,7 +47,7 @@ class Row:
         name: What was measured.
         floor: The same work without us; in `unit`.
         ours: With us; in `unit`.
-        unit: `us`, `MB/s` or `bytes`.
+        unit: `us`, `MB/s`, `bytes` or `files`.
         holds: Whether the gate holds; None where there is none.
     """
 
@@ -56,50 +62,6 @@ class Row:
         if not self.floor or not self.ours:
             return 0.0
         return self.floor / self.ours if self.unit == "MB/s" else self.ours / self.floor
-
-
-class Server:
-    """A blocking HTTP server in threads of its own: GET is answered with as many bytes as its path says.
-
-    Args:
-        tls: What it presents; None for plain HTTP.
-    """
-
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
-        self._tls = tls
-        self._listening = socket()
-        self._listening.bind(("127.0.0.1", 0))
-        self._listening.listen(1024)
-        self.port: int = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            connection, _ = self._listening.accept()
-            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
-
-    def _answer(self, connection: socket) -> None:
-        try:
-            if self._tls:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-            with connection, connection.makefile("rb") as reader:
-                method, path, _ = reader.readline().split()
-                length = 0
-                while (line := reader.readline()) not in {b"\r\n", b""}:
-                    if line.lower().startswith(b"content-length:"):
-                        length = int(line.partition(b":")[2])
-                while length:
-                    length -= len(reader.read(min(length, len(CHUNK))))
-                size = int(path.rpartition(b"/")[2]) if method == b"GET" else 2
-                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
-                while size:
-                    connection.sendall(CHUNK[:size])
-                    size -= min(size, len(CHUNK))
-        except OSError:
-            return
-
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def ignore(event: Event) -> None:
@@ -138,26 +100,6 @@ async def upload_mb(streams: Streams, port: int) -> float:
     return BULK_BYTES / 1e6 / (time.perf_counter() - start)
 
 
-async def tunnel(gate: EgressGate, port: int) -> Streams:
-    """Open a tunnel through the gate."""
-    reader, writer = await gate.connection()
-    writer.write(f"CONNECT localhost:{port} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
-    await reader.readuntil(b"\r\n\r\n")
-    return reader, writer
-
-
-async def with_tls(streams: Streams, context: ssl.SSLContext) -> Streams:
-    """Speak TLS inside."""
-    await streams[1].start_tls(context, server_hostname="localhost")
-    return streams
-
-
-async def direct(port: int, context: ssl.SSLContext | None = None) -> Streams:
-    """Connect without us."""
-    name = "localhost" if context else None
-    return await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
-
-
 async def bulk_rows(folder: Path) -> list[Row]:
     """Measure large transfers, passed through and with TLS ended at the gate."""
     authority = make_authority(folder)
@@ -170,12 +112,14 @@ async def bulk_rows(folder: Path) -> list[Row]:
     )
     for name, allowed in (("passed through", passed), ("TLS ended", ended)):
         async with EgressGate.start(allowed, journal=ignore, ca_file=authority.file, proxy=True) as gate:
-            inside = (
-                ssl.create_default_context(cadata=gate.ca_certificate) if gate.ca_certificate else outside
-            )
+            inside = trusted(gate, outside)
             for way, measure in (("in", download_mb), ("out", upload_mb)):
-                floor = await measure(await direct(server.port, outside), server.port)
-                ours = await measure(await with_tls(await tunnel(gate, server.port), inside), server.port)
+                pairs = []
+                for _ in range(TRIES):  # in turns, so that what else the machine does hits both
+                    floor = await measure(await direct(server.port, outside), server.port)
+                    streams = await with_tls(await tunnel(gate, server.port), inside)
+                    pairs.append((floor, await measure(streams, server.port)))
+                floor, ours = (max(column) for column in zip(*pairs, strict=True))
                 found.append(Row(f"{name}, {way}", floor, ours, "MB/s", ours >= SLOWEST_MB))
     return found
 
@@ -207,18 +151,59 @@ def resident_bytes(gate: EgressGate) -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
 
 
+def open_files(gate: EgressGate) -> int:
+    """Return how many descriptors the gate's process and this one hold."""
+    return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (gate.pid, os.getpid()))
+
+
+async def open_at_once_us(opened: Iterable[Awaitable[Streams]], port: int) -> float:
+    """Return microseconds, for each of many connections, until all are open and each had an answer."""
+    start = time.perf_counter()
+    held = await asyncio.gather(*opened)
+    for _, writer in held:
+        writer.write(f"GET /ok/2 HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode())
+    answers = await asyncio.gather(*(reader.read(64) for reader, _ in held))
+    spent = (time.perf_counter() - start) * 1e6 / AT_ONCE
+    for _, writer in held:
+        writer.transport.abort()
+    if sum(b" 200 " in answer for answer in answers) != AT_ONCE:
+        raise SystemExit(f"not every one of {AT_ONCE} was answered")
+    return spent
+
+
+async def at_once_rows(folder: Path) -> list[Row]:
+    """Measure many connections that are open at the same time, passed through and with TLS ended."""
+    authority = make_authority(folder)
+    server = Server(authority.server("localhost"))
+    outside = ssl.create_default_context(cafile=authority.file)
+    found = []
+    passed = RuleSet(rules=(rule("localhost", server.port),), limits=AMPLE)
+    ended = RuleSet(rules=(rule("localhost", server.port, paths=["/ok/**"]),), limits=AMPLE)
+    for name, allowed in (("passed through", passed), ("TLS ended", ended)):
+        async with EgressGate.start(allowed, journal=ignore, ca_file=authority.file, proxy=True) as gate:
+            inside = trusted(gate, outside)
+
+            async def one(gate: EgressGate = gate, inside: ssl.SSLContext = inside) -> Streams:
+                return await with_tls(await tunnel(gate, server.port), inside)
+
+            floor = await open_at_once_us((direct(server.port, outside) for _ in range(AT_ONCE)), server.port)
+            ours = await open_at_once_us((one() for _ in range(AT_ONCE)), server.port)
+            found.append(Row(f"{AT_ONCE} open at once, {name}, each", floor, ours, "us", holds=True))
+    return found
+
+
 async def small_rows() -> list[Row]:
-    """Measure small requests, denials, memory after many, and many at once."""
+    """Measure small requests, denials, memory and descriptors after many, and many at once."""
     server = Server(None)
     url = f"http://127.0.0.1:{server.port}/2"
     allowed = RuleSet(rules=(rule("127.0.0.1", server.port),), limits=AMPLE)
     async with EgressGate.start(allowed, journal=ignore) as gate:
         for _ in range(200):
             await request_us(gate, url)
-        before = resident_bytes(gate)
+        before, files_before = resident_bytes(gate), open_files(gate)
         floors = [await small_us(server.port) for _ in range(DENIALS)]
         ours = [await request_us(gate, url) for _ in range(REQUESTS)]
-        after = resident_bytes(gate)
+        after, files_after = resident_bytes(gate), open_files(gate)
         refused = [await request_us(gate, "https://nowhere.example/") for _ in range(DENIALS)]
         start = time.perf_counter()
         outcomes = await asyncio.gather(
@@ -235,6 +220,13 @@ async def small_rows() -> list[Row]:
         Row(f"{AT_ONCE} at once, each", floor, together, "us", holds=answered == AT_ONCE),
         Row(
             f"memory after {REQUESTS} requests", before, before + grown, "bytes", grown < LARGEST_GROWTH_BYTES
+        ),
+        Row(
+            f"descriptors after {REQUESTS}",
+            files_before,
+            files_after,
+            "files",
+            files_after - files_before < LARGEST_FILES,
         ),
     ]
 
@@ -261,7 +253,8 @@ def pipe_us() -> float:
 def main() -> int:
     """Print the table; with ``--json``, the same for programs. Return 1 when a gate does not hold."""
     with tempfile.TemporaryDirectory(prefix="egress-benchmark-") as folder:
-        table = asyncio.run(bulk_rows(Path(folder))) + asyncio.run(small_rows())
+        at_once = asyncio.run(at_once_rows(Path(folder)))
+        table = asyncio.run(bulk_rows(Path(folder))) + asyncio.run(small_rows()) + at_once
     if "--json" in sys.argv[1:]:
         fields = [
             {"name": row.name, "floor": row.floor, "ours": row.ours, "ratio": row.ratio()} for row in table
@@ -271,7 +264,7 @@ def main() -> int:
         for row in table:
             verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[row.holds]
             sys.stdout.write(
-                f"{row.name:32} floor {row.floor:14,.0f}  ours {row.ours:14,.0f} {row.unit:6} "
+                f"{row.name:40} floor {row.floor:14,.0f}  ours {row.ours:14,.0f} {row.unit:6} "
                 f"ratio {row.ratio():6.2f}  {verdict}\n"
             )
     return 1 if any(row.holds is False for row in table) else 0

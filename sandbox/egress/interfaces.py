@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,9 +31,17 @@ def host_networks(proc: Path = _PROC) -> HostNetworks:
     Raises:
         OSError: When the tables cannot be read: then nothing may be dialled.
     """
-    own = frozenset((*_own_ipv4((proc / "fib_trie").read_text()), *_own_ipv6(_optional(proc / "if_inet6"))))
-    routes = (*_routes_ipv4((proc / "route").read_text()), *_routes_ipv6(_optional(proc / "ipv6_route")))
-    return HostNetworks(own=own, containers=routes)
+    tables = (proc / "fib_trie").read_text(), (proc / "route").read_text()
+    return _understood(*tables, _optional(proc / "if_inet6"), _optional(proc / "ipv6_route"))
+
+
+@lru_cache(maxsize=2)
+def _understood(trie: str, routes: str, addresses_ipv6: str, routes_ipv6: str) -> HostNetworks:
+    """Understand the tables; the same ones, as they mostly are, once."""
+    return HostNetworks(
+        own=frozenset((*_own_ipv4(trie), *_own_ipv6(addresses_ipv6))),
+        containers=(*_routes_ipv4(routes), *_routes_ipv6(routes_ipv6)),
+    )
 
 
 def _optional(path: Path) -> str:
