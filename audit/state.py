@@ -156,7 +156,9 @@ class StateFiles:
     def session_ids(self) -> Iterator[str]:
         """Yield the ids of the sessions that have a folder, in no particular order."""
         if self.sessions.is_dir():
-            yield from (entry.name for entry in os.scandir(self.sessions) if ID_PATTERN.fullmatch(entry.name))
+            with os.scandir(self.sessions) as entries:
+                names = [entry.name for entry in entries]
+            yield from (name for name in names if ID_PATTERN.fullmatch(name))
 
 
 def checked_id(session_id: str) -> str:

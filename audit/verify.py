@@ -37,7 +37,7 @@ from audit.verdict import (
     Unsigned,
     Verification,
 )
-from audit.walk import BrokenWalkError, Walk
+from audit.walk import BEHIND_THE_END, BrokenWalkError, Walk
 
 HOST = "host"
 _UNKNOWN = "the host's log does not know this session"
@@ -176,6 +176,8 @@ def _walked(walk: Walk, lines: Lines) -> tuple[Integrity, int]:
             broken = broken or _fed(walk, block)
     except BrokenLedgerError as error:
         broken = broken or Broken(walk.chain.size, walk.chain.size, str(error), walk.sealed_size)
+    if broken is None and lines.torn.size and walk.has_ended():
+        broken = Broken(there, there, BEHIND_THE_END, walk.sealed_size)
     return broken or Intact(walk.chain.size, walk.chain.size - walk.sealed_size, pruned), there
 
 

@@ -117,6 +117,10 @@ class Walk:
         finally:
             self._settle()
 
+    def has_ended(self) -> bool:
+        """Tell whether this is the end that the host's log knows as sealed: nothing may follow, torn or whole."""
+        return self._size() == self.bound.end
+
     def _size(self) -> int:
         """Return how many lines were taken."""
         return self.chain.size + len(self._leaves)

@@ -1,6 +1,7 @@
 """What is appended behind a session's sealed end is nobody's: every verifier and every reader says so."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from audit.query import parse_filter, query_session
 from audit.reader import BrokenEntry, SessionReader
 from audit.recover import session_origin
 from audit.state import StateFiles
-from audit.verdict import Broken
+from audit.verdict import Broken, Crashed
 from audit.verify import verify_session
 from tests.audit import attacker, third_party
 from tests.audit.samples import SESSION, Recorder, Samples, TurnableClock
@@ -190,3 +191,53 @@ async def test_nothing_is_recorded_while_the_end_is_on_its_way(
         with pytest.raises(LedgerDeadError, match="has recorded its end"):
             await journal.record(samples.intended(1))
     assert verify_session(state, SESSION).faults() == {}
+
+
+@pytest.mark.parametrize("torn", [b"{", b'{"seq":16,"prev":"', b"\0"])
+def test_not_even_a_torn_line_may_stand_behind_the_end(closed: Path, torn: bytes) -> None:
+    """A writer that ended cannot have left it: whoever adds bytes there is no writer."""
+    path = closed / "sessions" / SESSION / "events.jsonl"
+    size = len(attacker.read_lines(path))
+    assert (ours_finds(closed), standalone_finds(closed), third_party_finds(closed)) == (False, False, False)
+
+    with path.open("ab") as file:
+        file.write(torn)
+
+    assert (ours_finds(closed), standalone_finds(closed), third_party_finds(closed)) == (True, True, True)
+    found = verify_session(closed, SESSION).integrity
+    assert isinstance(found, Broken)
+    assert (found.first, found.why) == (size, WHY)
+
+
+async def test_a_session_with_bytes_behind_its_end_is_not_taken_up_again(closed: Path) -> None:
+    with (closed / "sessions" / SESSION / "events.jsonl").open("ab") as file:
+        file.write(b"{")
+
+    with pytest.raises(BrokenLedgerError, match=WHY):
+        async with Journal.reopen(closed, SESSION):
+            pass
+
+
+async def test_a_torn_line_of_a_session_that_has_not_ended_is_a_crash(
+    recorder: Recorder, state: Path
+) -> None:
+    path = await recorder.whole(actions=5, close=False)
+    with path.open("ab") as file:
+        file.write(b"{")
+
+    assert (ours_finds(state), standalone_finds(state), third_party_finds(state)) == (False, False, False)
+    assert verify_session(state, SESSION).completeness == Crashed(1)
+
+
+@pytest.mark.parametrize("make", ["link", "pipe"])
+def test_the_single_file_verifier_opens_only_files(tmp_path: Path, make: str) -> None:
+    """What could hang it, or lead it elsewhere, is refused, not read."""
+    path = tmp_path / "events.jsonl"
+    if make == "pipe":
+        os.mkfifo(path)
+    else:
+        (tmp_path / "other").write_bytes(b"{}\n")
+        path.symlink_to(tmp_path / "other")
+
+    with pytest.raises(standalone.BadLogError):
+        list(standalone.lines_of([path]))
