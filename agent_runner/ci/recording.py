@@ -157,10 +157,8 @@ def recorded(state: Path, session: str, task: Task, *, model: str) -> Recording:
 
 def as_text(recording: Recording) -> str:
     """Return a recording as its file has it: ASCII alone, so that nothing in it shows as what it is not."""
-    return (
-        json.dumps(recording.model_dump(mode="json", exclude_defaults=True) | {"version": VERSION}, indent=1)
-        + "\n"
-    )
+    told = {"version": VERSION, **recording.model_dump(mode="json", exclude_defaults=True)}
+    return json.dumps(told, indent=1) + "\n"
 
 
 def read_recording(path: Path, case: str) -> Recording:
