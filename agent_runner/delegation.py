@@ -16,8 +16,9 @@ from audit import event
 from cli_tools.delegate import Returned, grant_words
 from cli_tools.errors import ActionError
 from policies.capability import Capability
+from policies.errors import UnjoinableError
 from policies.grant import Grant
-from policies.join import ImageConflictError, join
+from policies.join import join
 from policies.lawful import unlawful
 from policies.library import library_names, library_policy
 from policies.lineage import decide_delegation
@@ -215,8 +216,8 @@ def _joined(policy: Policy, name: str) -> Policy:
         raise ActionError("delegation", f"no policy `{name[:80]}` in the library", hint=f"one of: {names}")
     try:
         return join(policy, parse_policy(source.text, origin=source.origin, find=library_policy))
-    except ImageConflictError as error:
-        raise ActionError("delegation", str(error)) from error
+    except UnjoinableError as error:
+        raise ActionError("delegation", error.message) from error
 
 
 def _returned(child: SessionRequest, result: SessionResult) -> Returned:

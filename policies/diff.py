@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from policies.capability import in_order
 from policies.containment import example, glob_steps, witness
+from policies.globs import GlobSet
 from policies.grant import Grant
 from policies.meeting import ACCESS, RUNTIMES
 from policies.package_data import default_paths
@@ -159,10 +160,15 @@ def _protecting(block: FilesBlock) -> tuple[Glob, ...]:
 
 
 def _uncovered(old: tuple[Glob, ...], new: tuple[Glob, ...]) -> Iterator[tuple[str, Glob]]:
-    kept = set(new)
+    kept, asked = set(new), GlobSet(new)
     outer = [glob_steps(glob.text) for glob in new]
     for glob in old:
-        if glob not in kept and (path := witness(glob_steps(glob.text), outer, of="path")) is not None:
+        if glob in kept:
+            continue
+        steps = glob_steps(glob.text)
+        if asked.find(shown := example(steps).lstrip("/")) is None:
+            yield shown, glob  # far cheaper than the walk, and true of most
+        elif (path := witness(steps, outer, of="path")) is not None:
             yield path.lstrip("/"), glob
 
 

@@ -122,8 +122,8 @@ def read_document(text: str, *, origin: str) -> Document:
     start = RuleAt(origin, 1, 1)
     if len(text) > LARGEST_TEXT or len(text.encode("utf-8", "replace")) > LARGEST_TEXT:
         raise PolicyFileError([Problem(start, f"the file is larger than {LARGEST_TEXT // 1024} KiB")])
-    if unseen := list(_unseen(text, origin)):
-        raise PolicyFileError(unseen)
+    if refused := [*_unseen(text, origin), *_directives(text, origin)]:
+        raise PolicyFileError(refused)
     reader = _Reader(origin=origin)
     try:
         value = reader.read(YAML(typ="safe", pure=True).parse(text))
@@ -160,6 +160,16 @@ def _unseen(text: str, origin: str) -> Iterator[Problem]:
         )
 
 
+def _directives(text: str, origin: str) -> Iterator[Problem]:
+    """Find what stands before a document and would change how it is read; known to the parser or not."""
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        if line.startswith("%"):
+            what = "a `%` directive stands here; the language is YAML 1.2"
+            yield Problem(RuleAt(origin, number, 1), what, "remove the line")
+        elif line.strip() and not line.lstrip().startswith("#"):
+            return
+
+
 def _syntax(exc: MarkedYAMLError, origin: str) -> Problem:
     mark = exc.problem_mark or exc.context_mark
     at = RuleAt(origin, mark.line + 1, mark.column + 1) if mark else RuleAt(origin, 1, 1)
@@ -188,8 +198,6 @@ class _Reader:
             self._place(event)
             if documents > 1:
                 self._stop("a second document begins here; a file holds one")
-            if event.version or event.tags:
-                self._stop("a `%` directive stands here; the language is YAML 1.2")
             value = self._node(next(events), events, ())
         return value
 

@@ -138,6 +138,22 @@ class ExpectationError(PolicyError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class UnjoinableError(PolicyError):
+    """Raised when no one policy can be made of two.
+
+    Attributes:
+        key: The setting that keeps them apart, its keys with dots between.
+        message: Why, and what was expected.
+        hint: How to mend it.
+    """
+
+    def __init__(self, key: str, message: str, *, hint: str) -> None:
+        self.key = key
+        self.message = message
+        self.hint = hint
+        super().__init__(message)
+
+
 class VocabularyError(PolicyError):
     """Raised when an action line does not fit the commands that exist.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,13 +12,14 @@ from policies.errors import BadValueError, Problem
 from policies.wording import listed, nearest, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
     from policies.document import Document, Path
 
+MOST_ENTRIES: Final = 256  # of one list; the longest of the library has 20
 _WANTED = {
     "tuple_type": ("a list", "as in `[one, two]`"),
     "mapping_type": ("a block", "keys and values, as in `key: value`"),
@@ -47,6 +48,38 @@ def settings_without_value(document: Document, *, below: int) -> list[Problem]:
         for path in _empty(document.value, ())
         if len(path) > below
     ]
+
+
+def long_lists(document: Document) -> list[Problem]:
+    """List the lists that are longer than any person writes: what is compared pair by pair would take hours.
+
+    Args:
+        document: The document that was validated.
+
+    Returns:
+        One problem for each; expectations are read one by one, and are not counted.
+    """
+    lists = ((path, value) for path, value in _lists(document.value, ()) if path != ("expect",))
+    return [
+        Problem(
+            document.keys_at.get(path, document.at(path)),
+            f"{quoted('.'.join(map(str, path)))} has {len(value)} entries; expected at most {MOST_ENTRIES}",
+            "patterns say more with fewer",
+        )
+        for path, value in lists
+        if len(value) > MOST_ENTRIES
+    ]
+
+
+def _lists(value: object, path: Path) -> Iterator[tuple[Path, tuple[object, ...]]]:
+    items: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, tuple):
+        yield path, value
+        items = enumerate(value)
+    elif isinstance(value, dict):
+        items = value.items()
+    for key, item in items:
+        yield from _lists(item, (*path, key))
 
 
 def _empty(value: object, path: Path) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from policies.public_suffixes import spans_owners
 from policies.wording import quoted
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-_PORT = re.compile(r"^[^:]+:([0-9]{1,5})$|^\[.*\]:([0-9]{1,5})$")
+_PORT = re.compile(r"[^:]+:([0-9]{1,5})|\[.*\]:([0-9]{1,5})")
 _NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)")
 LONGEST_NAME: Final = 253
 
@@ -155,7 +155,7 @@ def _canonical_pattern(text: str) -> str:
         raise BadValueError(
             f"{quoted(text)} is {what}, not a host", hint="the host alone; `paths:` and `ports:` exist"
         )
-    if port := _PORT.search(text):
+    if port := _PORT.fullmatch(text):
         raise BadValueError(
             f"host {quoted(text)} has a port", hint=f"write `ports: [{port[1] or port[2]}]` beside it"
         )

@@ -8,19 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policies.capability import Capability
+from policies.errors import UnjoinableError
 from policies.exec_block import ExecBlock
 from policies.files_block import FileLimits, FilesBlock
 from policies.join_commands import meet_commands
 from policies.join_network import meet_networks
 from policies.meeting import ACCESS, RUNTIMES, least, strictest, union
 from policies.policy import Budget, Isolation, Policy
+from policies.wording import quoted
 
 if TYPE_CHECKING:
     from policies.globs import Glob
-
-
-class ImageConflictError(ValueError):
-    """Raised when two policies name different images, so that no session could satisfy both."""
 
 
 def join(first: Policy, second: Policy) -> Policy:
@@ -34,7 +32,8 @@ def join(first: Policy, second: Policy) -> Policy:
         The widest policy that is within both.
 
     Raises:
-        ImageConflictError: When both run programs, from different images.
+        UnjoinableError: When both run programs, from different images, or their rules for hosts have too
+            much in common.
     """
     grant = first.grant.meet(second.grant)
     joined = Policy(
@@ -85,7 +84,11 @@ def _visible(one: FilesBlock, other: FilesBlock) -> tuple[Glob, ...]:
 def _exec(first: ExecBlock | None, second: ExecBlock | None) -> ExecBlock:
     one, other = first or ExecBlock(), second or ExecBlock()
     if one.image != other.image:
-        raise ImageConflictError(one.image, other.image)
+        raise UnjoinableError(
+            "exec.image",
+            f"image {quoted(one.image)} is not {quoted(other.image)}, which the other policy fixes",
+            hint="leave `image` out, or do not extend",
+        )
     return ExecBlock(
         image=one.image,
         contents=one.contents if one.contents == other.contents else None,

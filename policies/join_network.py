@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Final, Literal
 
+from policies.errors import UnjoinableError
 from policies.meeting import least, union, widest
 from policies.network_block import EgressRule, NetworkBlock, NetworkLimits
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from policies.hosts import HostPattern
     from policies.urls import UrlPath
 
+MOST_RULES: Final = 512  # before those that others cover are left out: each is compared with each
 _OPEN: Final[tuple[None, Literal["writes"], Literal["all"]]] = (None, "writes", "all")
 
 
@@ -25,6 +28,9 @@ def meet_networks(first: NetworkBlock | None, second: NetworkBlock | None) -> Ne
 
     Returns:
         The widest block within both.
+
+    Raises:
+        UnjoinableError: When they have more than 512 rules in common.
     """
     one, other = first or NetworkBlock(), second or NetworkBlock()
     return NetworkBlock(
@@ -35,7 +41,14 @@ def meet_networks(first: NetworkBlock | None, second: NetworkBlock | None) -> Ne
 
 
 def _rules(first: Sequence[EgressRule], second: Sequence[EgressRule]) -> tuple[EgressRule, ...]:
-    met = [both for one in first for other in second if (both := meet_rules(one, other)) is not None]
+    met: list[EgressRule] = []
+    for one, other in product(first, second):
+        if (both := meet_rules(one, other)) is None:
+            continue
+        met.append(both)
+        if len(met) > MOST_RULES:
+            what = f"joined, the policies have more than {MOST_RULES} rules for hosts"
+            raise UnjoinableError("network.allow", what, hint="name each host in few rules of either")
     # INVARIANT: a rule that asks, bounds more or has requests read holds beside one that does not: that one
     # never covers it.
     manners: dict[tuple[object, ...], list[EgressRule]] = {}
@@ -56,9 +69,11 @@ def meet_rules(one: EgressRule, other: EgressRule) -> EgressRule | None:
         The widest rule within both, or None when they have nothing in common.
     """
     host = one.host.meet(other.host)
+    if host is None:
+        return None
     ports = tuple(sorted(set(one.ports) & set(other.ports)))
     methods = one.effective_methods & other.effective_methods
-    if host is None or not ports or not methods:
+    if not ports or not methods:
         return None
     credential = one.credential if one.credential == other.credential else None
     lost = credential is None and (one.credential or other.credential)  # requests are read all the same

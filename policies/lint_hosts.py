@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from policies.capability import Capability
-from policies.containment import url_steps, witness
+from policies.containment import lies_within, url_steps
 from policies.finding import Finding
 from policies.grant import Grant
 from policies.hosts import is_private, shared_reason, told_reason
-from policies.join_network import meet_rules
 from policies.leaves import READING
 from policies.wording import listed
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from policies.facts import CommandFacts
     from policies.network_block import EgressRule, NetworkBlock
     from policies.policy import Policy
+
+_MANNER: Final = ("protocol", "ask", "limits", "credential", "data")  # how a rule allows what it allows
 
 
 def host_findings(policy: Policy, commands: Sequence[CommandFacts]) -> Iterator[Finding]:
@@ -92,17 +93,11 @@ def _shadowed(network: NetworkBlock) -> Iterator[Finding]:
 
 
 def _covers(other: EgressRule, rule: EgressRule) -> bool:
-    met = meet_rules(other, rule)
-    if met is None or met.host != rule.host or set(met.ports) != set(rule.ports):
+    if any(getattr(other, name) != getattr(rule, name) for name in _MANNER):
         return False
-    if (other.protocol, other.ask, other.limits) != (rule.protocol, rule.ask, rule.limits):
+    if other.host.meet(rule.host) != rule.host or not set(rule.ports) <= set(other.ports):
         return False
-    if met.effective_methods != rule.effective_methods or (other.credential, other.data) != (
-        rule.credential,
-        rule.data,
-    ):
-        return False
-    return paths_within(rule, other)
+    return rule.effective_methods <= other.effective_methods and paths_within(rule, other)
 
 
 def paths_within(rule: EgressRule, other: EgressRule) -> bool:
@@ -122,7 +117,7 @@ def paths_within(rule: EgressRule, other: EgressRule) -> bool:
 
     def within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
         steps = [url_steps(text) for text in outer]
-        return all(witness(url_steps(text), steps, of="url") is None for text in inner)
+        return all(lies_within(url_steps(text), steps, of="url") for text in inner)
 
     every = groups(rule) or (("/**",),)
     return all(any(within(inner, outer) for inner in every) for outer in groups(other))

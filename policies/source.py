@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel, ValidationError
 
 from policies.document import Document, read_document
-from policies.errors import ForbiddenGrantError, PolicyFileError, Problem, RuleAt
+from policies.errors import ForbiddenGrantError, PolicyFileError, Problem, RuleAt, UnjoinableError
 from policies.exec_block import ExecBlock
-from policies.faults import problems_of, settings_without_value
+from policies.faults import long_lists, problems_of, settings_without_value
 from policies.files_block import FilesBlock
-from policies.join import ImageConflictError, join
+from policies.join import join
 from policies.lawful import BLOCKS, unlawful
 from policies.network_block import EgressRule, NetworkBlock
 from policies.policy import Policy
@@ -72,8 +72,8 @@ def parse_policy(text: str, *, origin: str, find: Find | None = None, resolved: 
 def _parse(source: SourceText, find: Find, above: tuple[str, ...], *, resolved: bool = False) -> Policy:
     document = read_document(source.text, origin=source.origin)
     written = _validate(document)
-    if not resolved and (joined := [*_written_by_joining(written, document)]):
-        raise PolicyFileError(joined)
+    if not resolved and (refused := [*_written_by_joining(written, document), *long_lists(document)]):
+        raise PolicyFileError(refused)
     digest = hashlib.sha256(source.text.encode("utf-8", "surrogatepass")).hexdigest()
     written = written.with_origin(places=_places(document), closure={source.origin: digest})
     if written.extends is not None:
@@ -97,8 +97,8 @@ def _validate(document: Document) -> Policy:
         raise PolicyFileError(problems_of(exc, document, Policy)) from None
     except ForbiddenGrantError as exc:
         raise ForbiddenGrantError(exc.capabilities, splits=exc.splits, at=document.at(("grant",))) from None
-    if empty := settings_without_value(document, below=1):
-        raise PolicyFileError(empty)
+    if faults := settings_without_value(document, below=1):
+        raise PolicyFileError(faults)
     return policy
 
 
@@ -156,13 +156,8 @@ def _extended(written: Policy, document: Document, find: Find, above: tuple[str,
         raise PolicyFileError(problems)
     try:
         joined = join(_filled(child), base)
-    except ImageConflictError as exc:
-        problem = Problem(
-            child.place("exec.image") or at,
-            f"image {quoted(exc.args[0])} is not {quoted(exc.args[1])}, which `{name}` fixes",
-            "leave `image` out, or do not extend",
-        )
-        raise PolicyFileError([problem]) from None
+    except UnjoinableError as exc:
+        raise PolicyFileError([Problem(child.place(exc.key) or at, exc.message, exc.hint)]) from None
     widened = unlawful(joined)
     if widened:
         raise PolicyFileError(widened)

@@ -25,7 +25,7 @@ _URL = re.compile(
     r"(?:#[!-\[\]-~]*)?"
 )
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_AMBIGUOUS = re.compile(r"%(2[eEfF]|5[cC]|25|00|3[bBfF]|[01][0-9A-Fa-f]|7[fF])|[;\\]|//|/\.{1,2}(/|$)")
+_AMBIGUOUS = re.compile(r"%(2[eEfF]|5[cC]|25|00|3[bBfF]|[01][0-9A-Fa-f]|7[fF])|[;\\]|//|/\.{1,2}(/|\Z)")
 _UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 
@@ -196,7 +196,8 @@ def _compiled(text: str) -> re.Pattern[str]:
     first, *middle, last = chunks
     # Atomic: the leftmost place is as good as any later one, so nothing is ever tried twice.
     parts = ["".join(f"/{part}" for part in first)]
-    parts += [f"(?>(?:/[^/]*)*?{''.join(f'/{part}' for part in chunk)}(?=/|$))" for chunk in middle if chunk]
+    bodies = ("".join(f"/{part}" for part in chunk) for chunk in middle if chunk)
+    parts += [rf"(?>(?:/[^/]*)*?{body}(?=/|\Z))" for body in bodies]
     parts.append(f"(?:/[^/]*)*{''.join(f'/{part}' for part in last)}")
     return re.compile("".join(parts))
 

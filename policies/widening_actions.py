@@ -161,7 +161,7 @@ def _values(argument: ArgumentFacts, facts: CommandFacts, old: Policy, new: Poli
         case "program":
             return _programs(old, new)
         case "url":
-            return list(_urls(facts, old, new)) or ["https://example.com/"]
+            return [*dict.fromkeys(_urls(facts, old, new))] or ["https://example.com/"]
         case "value":
             return [*_argument_values(argument, facts, old, new)]
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from policies.canonical import canonical_bytes
 from policies.decide import decide
 from policies.egress import egress_rules
+from policies.errors import UnjoinableError
 from policies.expectations import verdict_of
-from policies.join import ImageConflictError, join
+from policies.join import join
+from policies.network_block import NetworkBlock
 from policies.request import ActionRequest, SessionFacts
 from policies.source import parse_policy
 
@@ -38,12 +40,18 @@ def test_joining_is_associative(one: Policy, two: Policy, three: Policy) -> None
     assert canonical_bytes(join(join(one, two), three)) == canonical_bytes(join(one, join(two, three)))
 
 
-@given(policies(), policies())
-def test_joining_again_changes_nothing(one: Policy, other: Policy) -> None:
+def _without_hosts(policy: Policy) -> bytes:
+    return canonical_bytes(policy.replaced(network=policy.network and NetworkBlock(deny=policy.network.deny)))
+
+
+@given(policies(), policies(), ACTIONS)
+def test_joining_again_changes_no_decision(one: Policy, other: Policy, request: ActionRequest) -> None:
+    """Rules of one host that ask or bound differently meet each other: a rule more, and nothing else."""
     joined = join(one, other)
 
-    assert canonical_bytes(join(joined, one)) == canonical_bytes(joined)
-    assert canonical_bytes(join(joined, joined)) == canonical_bytes(joined)
+    for again in (join(joined, one), join(joined, joined)):
+        assert _rank(again, request) == _rank(joined, request)
+        assert _without_hosts(again) == _without_hosts(joined)
 
 
 @settings(max_examples=400)
@@ -142,7 +150,7 @@ def test_two_images_cannot_be_joined() -> None:
     one = parse_policy("version: 1\nname: p\ngrant: [exec]\nexec: {image: a}", origin="p")
     other = parse_policy("version: 1\nname: p\ngrant: [exec]\nexec: {image: b}", origin="p")
 
-    with pytest.raises(ImageConflictError):
+    with pytest.raises(UnjoinableError):
         join(one, other)
     assert join(one, one) == one
 
@@ -232,9 +240,10 @@ def test_an_image_stays_public_only_when_both_say_so(
 
     assert joined.exec is not None
     assert joined.exec.contents == contents
-    with pytest.raises(ImageConflictError) as refused:
+    with pytest.raises(UnjoinableError) as refused:
         join(parse_policy("version: 1\nname: p\ngrant: [exec]\nexec: {image: a}", origin="p"), made(None))
-    assert refused.value.args == ("a", "pairlock/starter")
+    assert refused.value.key == "exec.image"
+    assert refused.value.message == "image `a` is not `pairlock/starter`, which the other policy fixes"
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -1,0 +1,146 @@
+"""Files that no person writes: long lists and rules that all meet each other are refused, or done in time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from policies.check import check
+from policies.containment import lies_within, url_steps, witness
+from policies.diff import diff
+from policies.errors import PolicyFileError, UnjoinableError
+from policies.facts import ArgumentFacts, CommandFacts
+from policies.faults import MOST_ENTRIES
+from policies.join import join
+from policies.source import SourceText, parse_policy
+
+GET = CommandFacts(
+    path=("http", "get"),
+    needs=frozenset(),
+    arguments=(ArgumentFacts(name="url", role="url", positional=True),),
+    method="GET",
+)
+READ = CommandFacts(
+    path=("files", "read"),
+    needs=frozenset(),
+    arguments=(ArgumentFacts(name="path", role="read", positional=True),),
+)
+HOSTS = "version: 1\nname: p\ngrant: [network]\ncommands: {{allow: [http get]}}\nnetwork:\n  allow: [{}]\n"
+
+
+def _hosts(number: int, rule: str) -> str:
+    return HOSTS.format(", ".join(rule.replace("#", str(place)) for place in range(number)))
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        (_hosts(257, "{host: h#.com}"), "network.allow", 6),
+        (
+            "version: 1\nname: p\ngrant: [files]\nfiles:\n  hide: [X]\n".replace("X", "a, " * 256 + "b"),
+            "files.hide",
+            5,
+        ),
+        (_hosts(1, "{host: h.com, ports: [X]}".replace("X", "1, " * 256 + "2")), "network.allow.0.ports", 6),
+    ],
+)
+def test_a_list_longer_than_any_person_writes_is_refused_with_its_place(
+    text: str, key: str, line: int
+) -> None:
+    with pytest.raises(PolicyFileError) as refused:
+        parse_policy(text, origin="p.yaml")
+
+    [problem] = refused.value.problems
+    assert (problem.at.line, problem.message) == (line, f"`{key}` has 257 entries; expected at most 256")
+
+
+def test_the_longest_list_is_read_and_expectations_are_not_counted() -> None:
+    expect = "".join("  - deny: http get https://x.com/\n" for _ in range(300))
+
+    policy = parse_policy(_hosts(MOST_ENTRIES, "{host: h#.com}") + f"expect:\n{expect}", origin="p.yaml")
+
+    assert policy.network is not None
+    assert (len(policy.network.allow), len(policy.expect)) == (256, 300)
+
+
+def test_rules_that_all_meet_each_other_are_not_joined() -> None:
+    """Each level of `extends` would square their number: one line instead of hours."""
+    text = _hosts(30, "{host: h.com, methods: [GET], paths: ['/a#/*']}")
+
+    with pytest.raises(PolicyFileError) as refused:
+        parse_policy(f"extends: base\n{text}", origin="p.yaml", find=lambda _: SourceText("base", text))
+    with pytest.raises(UnjoinableError):
+        join(parse_policy(text, origin="a"), parse_policy(text, origin="b"))
+
+    [problem] = refused.value.problems
+    assert problem.message == "joined, the policies have more than 512 rules for hosts"
+    assert (problem.at.line, problem.hint) == (7, "name each host in few rules of either")
+
+
+def test_many_hosts_that_do_not_meet_are_joined() -> None:
+    text = _hosts(MOST_ENTRIES, "{host: h#.com}")
+
+    joined = parse_policy(f"extends: base\n{text}", origin="p", find=lambda _: SourceText("base", text))
+
+    assert joined.network is not None
+    assert len(joined.network.allow) == MOST_ENTRIES
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["{host: h.com, methods: [GET], paths: ['/a#/*/b']}", "{host: h.com, limits: {requests: 1#}}"],
+)
+def test_the_longest_policies_are_checked_and_compared_within_bounds(rule: str) -> None:
+    """Generous: before the bound, each of these took from half a minute to hours."""
+    policy = parse_policy(_hosts(60, rule), origin="p")
+    began = time.process_time()
+
+    report = check(policy, [GET])
+    found = diff(policy, parse_policy(_hosts(60, rule.replace("h.com", "g.com")), origin="q"), [GET])
+
+    assert found.widenings
+    assert "shadowed" not in {finding.topic for finding in report.findings}
+    assert time.process_time() - began < 60
+
+
+def test_what_adds_nothing_is_still_found_among_many() -> None:
+    rules = _hosts(20, "{host: h.com, methods: [GET], paths: ['/a#/*/b']}").replace("'/a7/*/b'", "'/a3/x/b'")
+
+    topics = check(parse_policy(rules, origin="p"), [GET]).findings
+
+    assert [item.message for item in topics if item.topic == "shadowed"] == [
+        "the rule for `h.com` adds nothing to the one for `h.com`"
+    ]
+
+
+def test_many_globs_are_compared_and_each_has_its_witness() -> None:
+    def hiding(part: str) -> str:
+        globs = ", ".join(f"'**/{part}{number}*'" for number in range(MOST_ENTRIES))
+        return (
+            f"version: 1\nname: p\ngrant: [files]\nfiles: {{hide: [{globs}]}}\n"
+            "commands: {allow: [files read]}\n"
+        )
+
+    found = diff(parse_policy(hiding("a*b"), origin="a"), parse_policy(hiding("b*c"), origin="b"), [READ])
+
+    hidden = [change.witness for change in found.widenings if change.topic == "file"]
+    assert len(hidden) == MOST_ENTRIES
+    assert hidden[0] == "files read axb0x"
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "within"),
+    [
+        ("/a/*", ["/a/**"], True),
+        ("/a/*", ["/a/x"], False),
+        ("/a/*", ["/a/x", "/a/y*"], False),
+        ("/**", ["/a/**"], False),
+        ("/a/b", ["/x", "/*/b"], True),
+    ],
+)
+def test_lying_within_says_what_the_walk_says(inner: str, outer: list[str], *, within: bool) -> None:
+    steps = [url_steps(text) for text in outer]
+
+    assert lies_within(url_steps(inner), steps, of="url") is within
+    assert (witness(url_steps(inner), steps, of="url") is None) is within
