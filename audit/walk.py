@@ -118,7 +118,7 @@ class Walk:
             self._settle()
 
     def has_ended(self) -> bool:
-        """Tell whether this is the end that the host's log knows as sealed: nothing may follow, torn or whole."""
+        """Tell whether the host knows this as the sealed end: nothing may follow, torn or whole."""
         return self._size() == self.bound.end
 
     def _size(self) -> int:
