@@ -11,8 +11,10 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from agent_runner.ci.result_tree import dead_trees, take_away
 from agent_runner.door import dead_sockets
 from agent_runner.errors import NoFactsError
 from agent_runner.meta import read_meta
@@ -105,6 +107,10 @@ def _on_disk(engine: DockerEngine, state: Path, *, unreviewed: bool) -> Iterator
             yield Leftover(f"the empty folder of session {session}", _remove_empty(folder))
     for socket in dead_sockets():
         yield Leftover(f"the socket of session {socket.name}", _unlink(socket))
+    for tree in dead_trees(state):
+        yield Leftover(
+            f"the checked result of a task, {tree}", partial(asyncio.to_thread, take_away, tree, state)
+        )
     yield from _names()
 
 

@@ -31,7 +31,7 @@ from sandbox.stage.verdict import decide
 from sandbox.workspace import identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from audit.state import SessionFiles
     from sandbox.stage import Change, OpenStage
@@ -80,26 +80,33 @@ async def result_tree(session: SessionFiles, state: Path) -> AsyncIterator[Resul
             os.close(held)
 
 
-def sweep_trees(state: Path) -> int:
-    """Take away what killed processes of this state folder left of such folders; return how many there were.
+def dead_trees(state: Path) -> Iterator[Path]:
+    """Yield what killed processes of this state folder left of such folders, each locked until the next.
 
-    A folder in use is locked by whoever uses it.
+    A folder in use is locked by whoever uses it, and not among them.
     """
-    swept, prefix = 0, _prefix(state)
-    for entry in os.scandir(tempfile.gettempdir()):
+    prefix = _prefix(state)
+    for entry in sorted(Path(tempfile.gettempdir()).iterdir()):
         if not entry.name.startswith(prefix):
             continue
         with suppress(OSError):  # another user's, or it has just gone
-            held = os.open(entry.path, _FOLDER)
+            held = os.open(entry, _FOLDER)
             try:
                 if os.fstat(held).st_uid == os.getuid():
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    folder = Path(entry.path).resolve()
-                    _take_away(folder, identity_of(folder), state)
-                    swept += 1
+                    yield entry.resolve()
             finally:
                 os.close(held)
-    return swept
+
+
+def sweep_trees(state: Path) -> int:
+    """Take away what killed processes of this state folder left, and return how many folders there were."""
+    return sum(take_away(folder, state) is None for folder in dead_trees(state))
+
+
+def take_away(around: Path, state: Path) -> None:
+    """Remove such a folder, and then its label."""
+    _take_away(around, identity_of(around), state)
 
 
 def _prefix(state: Path) -> str:

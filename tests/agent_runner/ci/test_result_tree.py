@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.ci.result_tree import _put
+from agent_runner.ci.result_tree import _new_folder, _put, sweep_trees
 from agent_runner.errors import InvalidInputError
 from agent_runner.lineage import labels_of, removed, wrote_unreviewed
 from policies.grant import Grant
@@ -58,3 +60,28 @@ def test_the_label_of_a_result_goes_only_once_the_folder_is_gone(tmp_path: Path)
 
     assert held == Grant.FILES_EXEC.capabilities
     assert not labels_of(state).read(identity).contributions
+
+
+def test_what_a_killed_process_left_is_swept_and_a_folder_in_use_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both hold a label; only the dead one's folder and label go, and another state folder's stays."""
+    temporary, state, other = (tmp_path / name for name in ("temporary", "state", "other"))
+    for folder in (temporary, state, other):
+        folder.mkdir(mode=0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    made = {name: _new_folder(at) for name, at in (("dead", state), ("used", state), ("other", other))}
+    identities = {name: identity_of(folder) for name, (folder, _) in made.items()}
+    for identity in identities.values():
+        wrote_unreviewed(state, identity, "0123456789ab", Grant.FILES_EXEC, why="a test")
+    for name in ("dead", "other"):
+        os.close(made[name][1])
+
+    swept = sweep_trees(state)
+
+    os.close(made["used"][1])
+    left = {name: folder.exists() for name, (folder, _) in made.items()}
+    assert (swept, left) == (1, {"dead": False, "used": True, "other": True})
+    labels = labels_of(state)
+    assert not labels.read(identities["dead"]).contributions
+    assert labels.read(identities["used"]).contributions
