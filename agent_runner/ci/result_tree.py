@@ -101,7 +101,11 @@ def dead_trees(state: Path) -> Iterator[Path]:
 
 def sweep_trees(state: Path) -> int:
     """Take away what killed processes of this state folder left, and return how many folders there were."""
-    return sum(take_away(folder, state) is None for folder in dead_trees(state))
+    swept = 0
+    for folder in dead_trees(state):
+        take_away(folder, state)
+        swept += 1
+    return swept
 
 
 def take_away(around: Path, state: Path) -> None:
