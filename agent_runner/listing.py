@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from audit.ending import last_entry, last_of_whole
 from audit.errors import AuditError
 from audit.escape import escape_line
 from audit.hostile import unmark
 from audit.index import read_index
 from audit.lock import is_held
-from audit.reader import BrokenEntry, SessionReader
+from audit.reader import BrokenEntry
 from audit.state import StateFiles
 from audit.summary import reasons, told
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from audit.chain import Entry
     from audit.index import HostIndex
+    from audit.reader import SessionReader
+
+    LastOf = Callable[[Path, str, HostIndex], Entry | BrokenEntry | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,7 @@ class Row:
     workspace: str | None
     status: str
     """The recorded end; `running`; `interrupted` where none is recorded; `pruned` where all was deleted on
-    purpose; `missing` where it is gone; `broken` where it does not verify."""
+    purpose; `missing` where it is gone; `broken` where its end, or all that was read, does not hold."""
 
     def as_json(self) -> dict[str, str | None]:
         """Return the row as a JSON-ready mapping."""
@@ -48,6 +52,9 @@ class Row:
 
 def listed(state: Path) -> list[Row]:
     """Return every registered session, oldest first.
+
+    Of each log only the last lines are read and held against the host's log: what stands before them is for
+    `verify`, and for whatever reads a whole session.
 
     Raises:
         audit.errors.BrokenLedgerError: When the host's log does not verify.
@@ -65,27 +72,29 @@ def listed(state: Path) -> list[Row]:
                 started=record.registered_at[:19],
                 grant=known.grant if known else "?",
                 workspace=known.workspace if known else None,
-                status=status_of(state, session, index=index),
+                status=_status(state, session, index, last_entry),
             )
         )
     return rows
 
 
 def status_of(state: Path, session: str, *, index: HostIndex | None = None) -> str:
-    """Return how a session stands: one of the words of `Row.status`.
+    """Return how a session stands, its whole log verified: one of the words of `Row.status`.
 
     Args:
         state: The state folder.
         session: The whole id.
         index: The host's log, where it was read already.
     """
-    files = StateFiles(state).session(session)
-    index = index or read_index(StateFiles(state))
+    return _status(state, session, index or read_index(StateFiles(state)), last_of_whole)
+
+
+def _status(state: Path, session: str, index: HostIndex, last_of: LastOf) -> str:
     record = index.session(session)
-    if is_held(files.lock):
+    if is_held(StateFiles(state).session(session).lock):
         return "running"
     try:
-        last = _last_entry(SessionReader(state, session, index=index))
+        last = last_of(state, session, index)
     except AuditError:
         return "pruned" if record.pruned is not None and record.pruned.size >= record.size else "missing"
     if isinstance(last, BrokenEntry):
@@ -95,17 +104,6 @@ def status_of(state: Path, session: str, *, index: HostIndex | None = None) -> s
         if last is not None and last.type == "session.closed"
         else "interrupted"
     )
-
-
-def _last_entry(reader: SessionReader) -> Entry | BrokenEntry | None:
-    """Return the last entry that tells something: not a seal of the journal's own."""
-    last: Entry | BrokenEntry | None = None
-    for entry in reader.entries():
-        if isinstance(entry, BrokenEntry):
-            return entry
-        if entry.type != "log.sealed":
-            last = entry
-    return last
 
 
 HANGING: Final = 9

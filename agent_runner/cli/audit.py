@@ -35,7 +35,7 @@ app.command("report")(report.report)
 
 @app.command("list")
 def list_sessions(as_json: AsJson = False) -> None:
-    """List the sessions of this machine, oldest first."""
+    """List the sessions of this machine, oldest first; of each log, only the end is read and verified."""
     import json
 
     from agent_runner.listing import listed
