@@ -226,3 +226,35 @@ def test_a_row_of_leaves_makes_the_same_tree_as_one_after_the_other(before: int)
         in_rows.extend(leaves[before : before + size])
 
         assert (in_rows.size, in_rows.peaks) == (slowly.size, slowly.peaks)
+
+
+@pytest.mark.parametrize("index", [-1, 8, 15])
+def test_a_place_outside_the_tree_is_not_proved_by_the_last_leafs_path(index: int) -> None:
+    """To -1, and to any place with the same low bits, the path of the last leaf would lead as well."""
+    known = many(8)
+    path, root = merkle.inclusion_proof(known, 7), merkle.root_of(known)
+    merkle.check_inclusion(known[7], 7, 8, path, root)
+
+    with pytest.raises(BadProofError, match="is not in a tree of 8"):
+        merkle.check_inclusion(known[7], index, 8, path, root)
+
+
+@pytest.mark.parametrize("older", [-1, 0, 6])
+def test_a_tree_that_cannot_have_been_before_has_no_proof(older: int) -> None:
+    with pytest.raises(BadProofError, match="no tree of"):
+        merkle.consistency_proof(many(5), older)
+
+
+@pytest.mark.parametrize(("older", "newer"), [(8, 4), (0, 4), (-1, 4)])
+def test_no_tree_grew_from_a_larger_one_or_from_none(older: int, newer: int) -> None:
+    root = merkle.root_of(many(4))
+
+    with pytest.raises(BadProofError, match="cannot have grown"):
+        merkle.check_consistency(older, root, newer, root, [])
+
+
+def test_an_empty_proof_of_growth_proves_nothing() -> None:
+    known = many(5)
+
+    with pytest.raises(BadProofError, match="is empty"):
+        merkle.check_consistency(3, merkle.root_of(known[:3]), 5, merkle.root_of(known), [])
