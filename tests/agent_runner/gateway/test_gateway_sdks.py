@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from agent_runner.backends.aloud import TextTold
 from agent_runner.backends.backend import Call, ObservationMessage, Reply, Usage
 from agent_runner.gateway.command import run_command
 from agent_runner.gateway.terminal import record
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from agent_runner.backends.aloud import Tell
     from agent_runner.backends.backend import Message
+    from cli_tools.schema import Tool
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 POLICY = "version: 1\nname: x\ngrant: [files, exec]\nfiles: {access: read, hide_defaults: false}\n"
@@ -49,9 +53,18 @@ def packages() -> Iterator[Path]:
         yield copied(SDKS, folder)
 
 
-async def talked(state: Path, packages: Path, code: str, *, runtime: str) -> tuple[list[object], Model]:
+async def talked(  # noqa: PLR0913 - a program, where it runs, and who is around it
+    state: Path,
+    packages: Path,
+    code: str,
+    *,
+    runtime: str,
+    model: Model | None = None,
+    screen: Screen | None = None,
+) -> tuple[list[object], Model]:
     """Return what a program in a container printed, which has nothing but the variables and its packages."""
-    model, screen = Model(weather), Screen(told=[record(b"e")])
+    model, screen = model or Model(weather), screen or Screen()
+    screen.told.append(record(b"e"))
     policy = parse_policy(POLICY + f"isolation: {{runtime: {runtime}}}\n", origin="test.yaml")
     request = SessionRequest(
         task="an SDK",
@@ -162,6 +175,60 @@ async def test_the_sdks_talk_with_the_hosts_model_and_have_no_network(
     unreachable = [errno.ENETUNREACH, errno.ENETUNREACH]
     assert told == [*unreachable, *CHATTED, *RESPONDED, *MESSAGED]
     assert len(model.heard) == 6
+
+
+class Speaking(Model):
+    """Say a reply in two halves, the second one when the first was shown; `aloud.AloudBackend`."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _, __: Reply(text="Hello."))
+        self.shown = asyncio.Semaphore(0)
+
+    async def ask_aloud(self, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell) -> Reply:
+        """Return the reply once it was said."""
+        await tell(TextTold(text="Hel"))
+        await self.shown.acquire()
+        await tell(TextTold(text="lo."))
+        return await self.ask(messages, tools)
+
+
+class Reader(Screen):
+    """Tell the model what of it was read."""
+
+    def __init__(self, model: Speaking) -> None:
+        super().__init__()
+        self._model = model
+
+    async def show(self, data: bytes, *, errors: bool) -> None:
+        """Keep it."""
+        before = self.shown.count(b'"Hel"')
+        await super().show(data, errors=errors)
+        for _ in range(self.shown.count(b'"Hel"') - before):
+            self._model.shown.release()
+
+
+ALOUD = """
+import openai, anthropic
+talk = [{"role": "user", "content": "Say hello."}]
+say = lambda words: print(json.dumps(words), flush=True)
+for chunk in openai.OpenAI().chat.completions.create(model="main", messages=talk, stream=True):
+    if chunk.choices and chunk.choices[0].delta.content: say(chunk.choices[0].delta.content)
+for event in openai.OpenAI().responses.create(model="main", input=talk, store=False, stream=True):
+    if event.type == "response.output_text.delta": say(event.delta)
+with anthropic.Anthropic().messages.stream(model="main", max_tokens=9, messages=talk) as stream:
+    for words in stream.text_stream: say(words)
+"""
+
+
+async def test_the_sdks_read_each_half_of_a_reply_as_the_model_says_it(
+    new_state: Callable[[], Path], packages: Path
+) -> None:
+    """The second half is said only once the first was read inside: passed on whole, it would never end."""
+    model = Speaking()
+
+    told, _ = await talked(new_state(), packages, ALOUD, runtime="runc", model=model, screen=Reader(model))
+
+    assert told == ["Hel", "lo."] * 3
 
 
 @pytest.mark.gvisor
