@@ -123,7 +123,7 @@ class Ceiling(Block):
     def _requests(self, request: ActionRequest) -> Iterator[Reason]:
         for use in request.http:
             try:
-                target = canonical_url(use.url)
+                target = canonical_url(use.url, method=use.method)
             except BadValueError:
                 continue  # the policy's own check denies it
             hosts, methods = self.network.hosts, self.network.methods

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from policies.request import Reason
+from policies.urls import READING, readings
 from policies.wording import listed, quoted
 
 if TYPE_CHECKING:
@@ -58,7 +59,17 @@ def matching_rules(policy: Policy, method: str, target: Target) -> tuple[EgressR
             "the policy's `methods:` names what may be used",
             rules[0].at,
         )
-    matching = tuple(rule for rule in by_method if rule.allows_path(target.path))
+    # INVARIANT: whichever way a server reads a path, the very same rules allow it.
+    matching, *others = (
+        tuple(rule for rule in by_method if rule.allows_path(path)) for path in readings(target.path)
+    )
+    if others and (method not in READING or others != [matching]):
+        return Reason(
+            "path",
+            f"path {quoted(target.path)} can be read in two ways, which the rules for `{target.host}` part",
+            "ask with a plain `/`, with GET or HEAD, or add `paths:` for both ways",
+            by_method[0].at,
+        )
     if not matching:
         return Reason(
             "path",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from policies.capability import Capability
 from policies.errors import Problem, RuleAt
 from policies.grant import Grant
-from policies.leaves import READING
+from policies.urls import READING
 from policies.wording import quoted
 
 if TYPE_CHECKING:

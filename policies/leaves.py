@@ -26,7 +26,6 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}(@sha256:[0-9a-f]{64})?")
 _PROGRAM = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+ -]{0,254}")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-READING: Final = frozenset({"GET", "HEAD"})
 
 
 def is_name(text: str) -> bool:

@@ -9,7 +9,7 @@ from policies.containment import lies_within, url_steps
 from policies.finding import Finding
 from policies.grant import Grant
 from policies.hosts import is_private, shared_reason, told_reason
-from policies.leaves import READING
+from policies.urls import READING
 from policies.wording import listed
 
 if TYPE_CHECKING:

@@ -129,7 +129,7 @@ def _exec(requests: Sequence[ActionRequest], grant: Grant) -> ExecBlock:
 def _network(requests: Sequence[ActionRequest], under: Policy | None) -> NetworkBlock:
     asked: dict[tuple[object, ...], tuple[EgressRule, dict[str, None]]] = {}
     for use in (use for request in requests for use in request.http):
-        target = canonical_url(use.url)
+        target = canonical_url(use.url, method=use.method)
         was = decide_http(under, use.method, target) if under is not None else None
         manner = {name: getattr(was, name) for name in _MANNER if isinstance(was, EgressRule)}
         rule = EgressRule(

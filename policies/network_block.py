@@ -8,7 +8,6 @@ from pydantic import Field
 
 from policies.block import Block
 from policies.leaves import (
-    READING,
     CountField,
     DurationField,
     HostField,
@@ -19,6 +18,7 @@ from policies.leaves import (
     choice,
 )
 from policies.units import Bytes, Count, Seconds
+from policies.urls import READING
 
 if TYPE_CHECKING:
     from policies.errors import RuleAt

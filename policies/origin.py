@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from policies.capability import Capability
 from policies.egress import matching_rules, preferred
 from policies.errors import BadValueError
-from policies.leaves import READING
 from policies.request import Reason, SinkUse
 from policies.sinks import canonical_sink, each_value, fits, named_in, url_named_in
-from policies.urls import canonical_url
+from policies.urls import READING, canonical_url
 from policies.wording import quoted
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def http_reasons(
     """
     for use in request.http:
         try:
-            target = canonical_url(use.url)
+            target = canonical_url(use.url, method=use.method)
         except BadValueError as exc:
             yield Reason("host", exc.message, exc.hint, policy.place("network.allow"))
             continue

@@ -16,6 +16,7 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 LONGEST_URL: Final = 8192
 LONGEST_PATTERN: Final = 512
 LARGEST_PORT: Final = 65535
+READING: Final = frozenset({"GET", "HEAD"})
 _EXAMPLE: Final = "as in `https://api.example.com/path`"
 _PLAIN = re.compile(r"[!-~]+")
 _URL = re.compile(
@@ -27,6 +28,8 @@ _URL = re.compile(
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AMBIGUOUS = re.compile(r"%(2[eEfF]|5[cC]|25|00|3[bBfF]|[01][0-9A-Fa-f]|7[fF])|[;\\]|//|/\.{1,2}(/|\Z)")
 _UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
+_SLASH: Final = "%2F"
+_ANY_SLASH = re.compile(r"%2[fF]")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 
 
@@ -74,16 +77,32 @@ def canonical_url_path(path: str) -> str:
     return _ESCAPE.sub(_decoded, text)
 
 
+def readings(path: str) -> tuple[str, ...]:
+    """Say in which ways servers may read the path of a request that only reads.
+
+    npm asks for `/@scope%2fname`: some servers take the encoded slash for a letter, some for a slash.
+
+    Args:
+        path: The path of a `Target`.
+
+    Returns:
+        The path as it stands, and, where a slash is encoded in it, the path with that slash.
+    """
+    return (path, path.replace(_SLASH, "/")) if _SLASH in path else (path,)
+
+
 def _decoded(found: re.Match[str]) -> str:
     character = chr(int(found[1], 16))
     return character if character in _UNRESERVED else found[0].upper()
 
 
-def canonical_url(text: str) -> Target:
+def canonical_url(text: str, *, method: str = "") -> Target:
     """Bring a URL into the one form that rules and sinks are compared in.
 
     Args:
         text: The URL as an agent wrote it.
+        method: The method of the request; empty where it is no request. With GET and HEAD one slash of the
+            path may be encoded: whoever decides then looks at all `readings`.
 
     Returns:
         Where it goes; query and fragment are not part of that.
@@ -99,9 +118,19 @@ def canonical_url(text: str) -> Target:
         raise BadValueError(f"{quoted(text)} is not an http or https URL", hint=_EXAMPLE)
     if found[3] is not None and not 1 <= port <= LARGEST_PORT:
         raise BadValueError(f"URL {quoted(text)} has no lawful port", hint="1 to 65535")
-    return Target(
-        scheme, canonical_host(host), port or DEFAULT_PORTS[scheme], canonical_url_path(path or "/")
-    )
+    path = _path(path or "/", slash=method in READING)
+    return Target(scheme, canonical_host(host), port or DEFAULT_PORTS[scheme], path)
+
+
+def _path(path: str, *, slash: bool) -> str:
+    """Bring a path into its one form, in which a single encoded slash stays encoded where it may stand."""
+    before, *after = _ANY_SLASH.split(path) if slash and "%" in path else (path,)
+    if len(after) != 1:
+        return canonical_url_path(path)
+    # Read with the slash it has to be plain: what is ambiguous then is refused.
+    clean = canonical_url_path(f"{before}/{after[0]}")
+    place = len(canonical_url_path(before))
+    return f"{clean[:place]}{_SLASH}{clean[place + 1 :]}"
 
 
 def _no_url(text: str) -> BadValueError:

@@ -129,7 +129,7 @@ async def _response(exchange: Exchange, crossing: Crossing, wanted: Fetch, targe
 
 def _head(wanted: Fetch) -> Head:
     try:
-        target = canonical_url(wanted.url)
+        target = canonical_url(wanted.url, method=wanted.method)
     except BadValueError as error:
         raise EgressDeniedError("protocol", error.message, hint=error.hint) from error
     query = urlsplit(wanted.url).query

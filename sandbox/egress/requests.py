@@ -127,20 +127,21 @@ class _Served:
         if not isinstance(request, h11.Request):
             raise EgressDeniedError("protocol", "the request is not well formed")
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
-        target, query = self._target(request.target.decode("ascii"))
+        method = checked_method(request.method.decode("ascii"))
+        target, query = self._target(request.target.decode("ascii"), method)
         named = next((value for name, value in headers if name == "host"), None)
         _check_host(named, target)
         length = next((int(value) for name, value in headers if name == "content-length"), None)
         chunked = any(name == "transfer-encoding" for name, _ in headers)
         return Head(
-            method=checked_method(request.method.decode("ascii")),
+            method=method,
             target=target,
             query=query,
             headers=checked_headers(tuple(headers)),
             length=None if chunked else length or 0,
         )
 
-    def _target(self, text: str) -> tuple[Target, str]:
+    def _target(self, text: str, method: str) -> tuple[Target, str]:
         if self._origin is not None:
             if not text.startswith("/"):
                 raise EgressDeniedError(
@@ -149,7 +150,7 @@ class _Served:
             name = f"[{self._origin.host}]" if ":" in self._origin.host else self._origin.host
             text = f"{self._origin.scheme}://{name}:{self._origin.port}{text}"
         try:
-            target = canonical_url(text)
+            target = canonical_url(text, method=method)
         except BadValueError as error:
             raise EgressDeniedError("protocol", error.message, hint=error.hint) from error
         if self._origin is None and target.scheme != "http":
