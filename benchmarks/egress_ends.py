@@ -47,7 +47,7 @@ class Server:
                 while size:
                     connection.sendall(CHUNK[:size])
                     size -= min(size, len(CHUNK))
-        except OSError:
+        except (OSError, ValueError):  # a client that went away before it asked
             return
 
 
