@@ -1,0 +1,6 @@
+"""Read numbers."""
+
+
+def number(text: str) -> float:
+    """Return a text's number."""
+    return float(text)
