@@ -14,6 +14,7 @@ from agent_runner.ci.outcome import FAILED, INTERRUPTED, LEDGER
 from agent_runner.ci.process import run_process, tidied
 from agent_runner.ids import new_session_id
 from audit.errors import AuditError
+from audit.escape import escape_line
 from audit.state import StateFiles
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def run_cases(cases: Sequence[Task], run: Run) -> tuple[TaskResult, ...]:
             if stop.is_set():
                 return skipped(case, "not started")
             run.onlooker.began(case.name)
-            result = await _tried(case, run, before)
+            result = await _guarded(case, run, before)
             run.onlooker.ended(result)
             if run.fail_fast and result.code:
                 stop.set()
@@ -89,6 +90,14 @@ async def run_cases(cases: Sequence[Task], run: Run) -> tuple[TaskResult, ...]:
         skipped(case, "not started") if each.cancelled() else each.result()
         for case, each in zip(cases, under_way, strict=True)
     )
+
+
+async def _guarded(case: Task, run: Run, before: TaskResult | None) -> TaskResult:
+    """Run one; a fault of ours in it, or a machine that starts no process, is its own failure alone."""
+    try:
+        return await _tried(case, run, before)
+    except Exception as error:  # noqa: BLE001 - the one place where a case's error ends
+        return failed(case, FAILED, f"it could not be run: {escape_line(str(error), width=200)}")
 
 
 async def _tried(case: Task, run: Run, before: TaskResult | None) -> TaskResult:

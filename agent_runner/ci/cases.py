@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from agent_runner.ci.reading import Task
 
 _SHARD: Final = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
+_ATTEMPT: Final = re.compile(r"\.attempt-[0-9]+(\.|$)")
 _LONGEST: Final = 40
-MOST_REPETITIONS: Final = 100
 
 
 def cases_of(tasks: Sequence[Task], *, repeat: int = 1) -> list[Task]:
@@ -43,6 +43,11 @@ def cases_of(tasks: Sequence[Task], *, repeat: int = 1) -> list[Task]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InvalidInputError(
             f"two cases of a matrix would be called `{twice}`", hint="name models and policies apart"
+        )
+    if taken := next((name for name in names if _ATTEMPT.search(name)), None):
+        raise InvalidInputError(
+            f"a case would be called `{taken}`, as a kept attempt is",
+            hint="name the model or policy otherwise",
         )
     if len(made) > MOST_TASKS:
         raise InvalidInputError(f"{len(made)} cases; expected at most {MOST_TASKS}")

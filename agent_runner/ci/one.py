@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 _CROSSED = (event.EgressOpened, event.EgressRequested)
 
+_COMPARED = ("done", "failed", "model_failed")
+"""How a replay ends that says something of its recording; another end stands for itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
@@ -147,7 +150,7 @@ async def _run(task: Task, bench: Bench, blank: TaskResult, backend: Backend, se
     bench.tell(f"session {result.session} {result.status}: {result.reason}")
     files = StateFiles(bench.state).session(result.session)
     told = replace(_told(blank, result), model=backend.model, cost_micros=_cost(bench.state, session))
-    if isinstance(backend, RecordedModel):
+    if isinstance(backend, RecordedModel) and result.status in _COMPARED:
         told = _compared(told, backend, bench.state)
     if told.agent_code:
         checks: tuple[CheckResult, ...] = _unmade(task, "the agent's session failed")

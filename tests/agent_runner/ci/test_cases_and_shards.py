@@ -78,6 +78,16 @@ def test_cases_of_one_name_are_refused(project: Project) -> None:
     assert refused.value.message == "two cases of a matrix would be called `mend.x`"
 
 
+def test_a_case_that_would_lie_where_an_attempt_is_kept_is_refused(project: Project) -> None:
+    base = TASK.replace("model:", "# model:")
+    task = read_task(project.task("matrix: {models: [attempt-1, b]}\n", base=base))
+
+    with pytest.raises(InvalidInputError) as refused:
+        cases_of([task])
+
+    assert refused.value.message == "a case would be called `mend.attempt-1`, as a kept attempt is"
+
+
 def test_every_policy_of_a_matrix_is_held_to_sense_and_to_trust(
     project: Project, strict: Path, tmp_path: Path
 ) -> None:
