@@ -21,12 +21,16 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.chain import Chain
-from audit.event import ActionIntended
-from audit.fields import Reason, Rule
+from audit.event import ActionFinished, ActionIntended, ModelAnswered, ModelAsked
+from audit.fields import Event, Reason, Rule, ToolCall
+from audit.index import read_index
 from audit.journal import Journal, Registration
 from audit.keys import session_key
 from audit.note import open_checkpoint, sign
 from audit.query import parse_filter, query_session
+from audit.recover import walk_of
+from audit.segments import Lines
+from audit.state import StateFiles
 from audit.verify import verify_session
 
 EVENTS = 3000
@@ -119,6 +123,77 @@ async def recorded(folder: Path) -> tuple[list[float], list[float], float]:
     return raw, ours, together
 
 
+def turn(journal: Journal, number: int) -> list[Event]:
+    """Return what one turn of a session leaves: the model asked and answering, an action, its outcome."""
+    action, path = f"0123456789ab/{number}", f"src/app/module{number % 97}/file.py"
+    call = ToolCall(call=f"call_{number}", name="files", arguments='{"command":"read","path":"src/app.py"}')
+    return [
+        ModelAsked(
+            turn=number,
+            backend="anthropic",
+            model="a-model-of-today",
+            messages=journal.commit(b"%d" % number, keep=False),
+            message_count=2 * number,
+        ),
+        ModelAnswered(
+            turn=number,
+            backend="anthropic",
+            model="a-model-of-today",
+            text=journal.commit(b"I read the file."),
+            tool_calls=(call,),
+            input_tokens=9000 + number,
+            output_tokens=120,
+            cached_tokens=8000,
+            duration_ms=900,
+        ),
+        ActionIntended(
+            action=action,
+            argv=("files", "read", path),
+            command="files read",
+            arguments={"path": path, "limit": 2000},
+            verdict="allowed",
+            turn=number,
+            call=call.call,
+        ),
+        ActionFinished(
+            action=action,
+            outcome="ok",
+            exit_code=0,
+            duration_ms=12,
+            output_bytes=2000,
+            body=journal.commit(b"x" * 200),
+        ),
+    ]
+
+
+async def fill_mixed(state: Path, entries: int) -> str:
+    """Write a session of about that many entries as sessions have them, and return its id."""
+    session = next(_SESSIONS)
+    async with Journal.create(state, session, registration=Registration(grant="none")) as journal:
+        for number in range(entries // 4):
+            for one in turn(journal, number):
+                await journal.record_lazily(one)
+    return session
+
+
+def parts_of(state: Path, session: str) -> tuple[list[Path], int, int]:
+    """Return a session's files, its entries, and the bytes of an entry."""
+    parts = sorted((state / "sessions" / session).glob("events.jsonl*"))
+    total = sum(part.read_bytes().count(b"\n") for part in parts)
+    return parts, total, sum(part.stat().st_size for part in parts) // total
+
+
+def walked(state: Path, session: str, parts: list[Path]) -> None:
+    """Hold every line against all that binds it, as verifying does, without looking for bodies.
+
+    Raises:
+        BrokenLedgerError: When one does not hold.
+    """
+    walk = walk_of(session, read_index(StateFiles(state)).session(session))
+    for block in Lines(parts).blocks():
+        walk.feed(block)
+
+
 async def fill(state: Path, entries: int) -> str:
     """Write a session of that many entries and return its id."""
     session = next(_SESSIONS)
@@ -193,6 +268,14 @@ def hashed(paths: list[Path]) -> None:
         sha256(b"\0" + line).digest()
 
 
+def mixed(state: Path) -> Row:
+    """Measure verifying the lines of a session with entries of the kinds and sizes that sessions have."""
+    session = asyncio.run(fill_mixed(state, ENTRIES // 4))
+    parts, total, size = parts_of(state, session)
+    floor, ours = timed(lambda: least(parts)), timed(lambda: walked(state, session, parts))
+    return Row(f"verify, {size} bytes, mixed", total / floor, total / ours, "entries/s", None)
+
+
 def rows(folder: Path) -> list[Row]:
     """Measure everything.
 
@@ -208,12 +291,12 @@ def rows(folder: Path) -> list[Row]:
         Row(f"{TASKS} tasks", 1e6 / floor, together, "entries/s", None),
     ]
     session = asyncio.run(fill(state, ENTRIES))
-    parts = sorted((state / "sessions" / session).glob("events.jsonl*"))
-    total = sum(part.read_bytes().count(b"\n") for part in parts)
+    parts, total, size = parts_of(state, session)
     floor = total / timed(lambda: least(parts))
     verified = total / timed(lambda: verify_session(state, session).check())
     fast_enough = verified >= FEWEST_VERIFIED
-    found.append(Row("verify, a core's second", floor, verified, "entries/s", fast_enough))
+    found.append(Row(f"verify, {size} bytes, a core's second", floor, verified, "entries/s", fast_enough))
+    found.append(mixed(state))
     found.append(Row("a seal's signature and note", often_us(a_signature()), often_us(a_seal()), "us", None))
     wanted = parse_filter("type=action.intended argv~nowhere")
 
