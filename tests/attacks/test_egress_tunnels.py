@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.attacks.through_proxy import handshake, say, through_tls, told
+from tests.attacks.through_proxy import handshake, say, say_inside_tls, through_tls, told
 from tests.sandbox.egress.ground import (
     Authority,
     Server,
@@ -81,6 +81,38 @@ async def test_the_denial_of_a_path_inside_ended_tls_is_a_403_that_says_why(auth
     assert told(denied) == "path"
     assert twin.startswith(b"HTTP/1.1 200")
     assert len(server.heads) == 1
+
+
+async def test_b73_no_request_inside_ended_tls_is_for_another_host_than_the_tunnels(
+    authority: Authority,
+) -> None:
+    """Fronting, the absolute form, a tunnel in the tunnel, HTTP/2 unasked, a WebSocket."""
+    server = Server()
+    async with serving(server, tls=authority.server("localhost")):
+        read = rule("localhost", server.port, paths=["/**"])
+        at = f"localhost:{server.port}"
+        requests = {
+            "another Host": f"GET / HTTP/1.1\r\nHost: evil.com:{server.port}\r\n\r\n",
+            "two Hosts": f"GET / HTTP/1.1\r\nHost: {at}\r\nHost: evil.com\r\n\r\n",
+            "no Host": "GET / HTTP/1.1\r\n\r\n",
+            "the absolute form": f"GET https://evil.com/ HTTP/1.1\r\nHost: {at}\r\n\r\n",
+            "a path that is a host": f"GET //evil.com/ HTTP/1.1\r\nHost: {at}\r\n\r\n",
+            "a host before the path": f"GET @evil.com/ HTTP/1.1\r\nHost: {at}\r\n\r\n",
+            "a tunnel": f"CONNECT evil.com:443 HTTP/1.1\r\nHost: {at}\r\n\r\n",
+            "HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "a WebSocket": f"GET / HTTP/1.1\r\nHost: {at}\r\nUpgrade: websocket\r\n\r\n",
+        }
+        async with (
+            gate_for(rules(read), ca_file=authority.file, proxy=True) as kept,
+            loopback_proxy(kept) as port,
+        ):
+            trusted = kept.gate.ca_certificate
+            for name, asked in requests.items():
+                answer = await say_inside_tls(port, server.port, asked.encode(), trusted)
+                assert told(answer) in {"protocol", "method"}, name
+            assert server.heads == []
+            twin = await through_tls(port, server.port, "/", trusted)
+    assert twin.startswith(b"HTTP/1.1 200")
 
 
 async def test_one_connection_at_once_is_enough_for_a_request_inside_ended_tls(authority: Authority) -> None:

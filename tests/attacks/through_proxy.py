@@ -76,12 +76,18 @@ async def handshake(port: int, head: bytes, *, name: str, authority: Authority) 
 
 async def through_tls(port: int, to: int, path: str, certificate: str) -> bytes:
     """Ask for a path inside a tunnel whose TLS ends at the gate, trusting the session's authority alone."""
+    asked = f"GET {path} HTTP/1.1\r\nHost: localhost:{to}\r\nConnection: close\r\n\r\n".encode()
+    return await say_inside_tls(port, to, asked, certificate)
+
+
+async def say_inside_tls(port: int, to: int, asked: bytes, certificate: str) -> bytes:
+    """Send bytes inside a tunnel whose TLS ends at the gate, and return everything that is answered."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"CONNECT localhost:{to} HTTP/1.1\r\nHost: localhost:{to}\r\n\r\n".encode())
     await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
     context = ssl.create_default_context(cadata=certificate)
     await asyncio.wait_for(writer.start_tls(context, server_hostname="localhost"), 30)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost:{to}\r\nConnection: close\r\n\r\n".encode())
+    writer.write(asked)
     answer = bytearray()
     with suppress(OSError):  # an answer that was cut off ends so
         while piece := await asyncio.wait_for(reader.read(65536), 30):
