@@ -127,6 +127,17 @@ def _decisions() -> list[Row]:
         needs=frozenset({FILES, NETWORK}),
         sinks=(SinkUse("to", "address", "someone@example.com"),),
     )
+    large = parse_policy(_large(), origin="large")
+    write = ActionRequest(
+        command=("files", "move"),
+        needs=frozenset({FILES}),
+        paths=(PathUse("src/app/main.py", "write"), PathUse("src/app/other.py", "write")),
+    )
+    last = ActionRequest(
+        command=("http", "get"),
+        needs=frozenset({NETWORK}),
+        http=(HttpUse("GET", "https://h11.example11.com/a/b/c"),),
+    )
     task = "Answer the mail of someone@example.com in a friendly way, and tell me what you wrote."
     most = DECISION_MICROSECONDS / 1e6
     rows = []
@@ -134,6 +145,8 @@ def _decisions() -> list[Row]:
         ("decide: files read", fix, read, ("files", "read"), "src/app/main.py"),
         ("decide: http get", notes, get, ("http", "get"), url),
         ("decide: mail send, sink in the task", inbox, send, ("http", "get"), url),
+        ("decide: files move, a large policy", large, write, ("files", "read"), "src/app/main.py"),
+        ("decide: http get, a large policy", large, last, ("http", "get"), url),
     ):
         session = SessionFacts(grant=policy.grant, task=task, headless=False)
         ours = measure(lambda p=policy, s=session, r=request: decide(p, s, r), times=300)  # type: ignore[misc]  # the defaults bind the loop's values

@@ -124,14 +124,17 @@ class Glob:
 
 
 class GlobSet:
-    """Several patterns, asked at once."""
+    """Several patterns, asked at once: whole names in a set, patterns of names and the rest together."""
 
-    __slots__ = ("_combined", "globs")
+    __slots__ = ("_named", "_names", "_rooted", "globs")
 
     def __init__(self, globs: Iterable[Glob]) -> None:
         self.globs = tuple(globs)
-        alternatives = "|".join(glob.expression for glob in self.globs)
-        self._combined = _compiled(alternatives) if self.globs else None
+        split = [(glob, _names(glob.text)) for glob in self.globs]
+        single = [names[0] for _, names in split if len(names) == 1]
+        self._names = frozenset(name for name in single if not _is_wild(name))
+        self._named = _any_of(_segment(name) for name in single if _is_wild(name))
+        self._rooted = _any_of(glob.expression for glob, names in split if len(names) > 1)
 
     def find(self, path: str) -> Glob | None:
         """Find the first pattern that covers a path.
@@ -142,12 +145,27 @@ class GlobSet:
         Returns:
             The pattern, or None.
         """
-        if self._combined is None:
-            return None
         name = folded(path)
-        if self._combined.match(name) is None:
+        if not self._covers(name):
             return None
-        return next(glob for glob in self.globs if _compiled(glob.expression).match(name))
+        return next((glob for glob in self.globs if _compiled(glob.expression).match(name)), None)
+
+    def _covers(self, path: str) -> bool:
+        names = path.split("/")
+        if not self._names.isdisjoint(names):
+            return True
+        if self._named is not None and any(map(self._named.fullmatch, names)):
+            return True
+        return self._rooted is not None and self._rooted.match(path) is not None
+
+
+def _is_wild(name: str) -> bool:
+    return "*" in name or "?" in name
+
+
+def _any_of(expressions: Iterable[str]) -> re.Pattern[str] | None:
+    together = "|".join(expressions)
+    return _compiled(together) if together else None
 
 
 @lru_cache(maxsize=4096)

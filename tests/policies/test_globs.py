@@ -192,3 +192,41 @@ def test_paths_have_one_form(path: str, expected: str) -> None:
 def test_a_path_that_leaves_or_hides_something_is_refused(path: str) -> None:
     with pytest.raises(BadValueError):
         canonical_path(path)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                ".git",
+                "*.pem",
+                "a",
+                "?",
+                "*",
+                "**/b",
+                "a/b",
+                "a/**/c",
+                "**/a*b",
+                "A*",
+                "b/",
+                "*a*",
+                "\u00e9",
+                ".e?v",
+            ]
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.lists(
+        st.sampled_from(
+            ["a", "b", "c", "ab", "aab", ".git", "x.pem", "\u00e9", "e\u0301", ".ENV", "a\nb", "x"]
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_a_set_of_globs_finds_what_the_first_of_them_alone_would(texts: list[str], names: list[str]) -> None:
+    """Names in a set, patterns of names together and the rest together say what each glob says."""
+    globs, path = [Glob(text) for text in texts], "/".join(names)
+
+    assert GlobSet(globs).find(path) is next((glob for glob in globs if glob.matches(path)), None)
