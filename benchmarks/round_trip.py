@@ -8,35 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 import time
-from contextlib import asynccontextmanager
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import docker
 
-from agent_runner.approvals import NobodyApprover, RecordedApprover
-from agent_runner.container import Placement, sandbox_for
-from agent_runner.housing import Order
-from agent_runner.ids import new_session_id
-from audit.journal import Journal, Registration
-from audit.state import prepare
+from benchmarks.opened import opened
 from cli_tools.action import LineProposal
-from cli_tools.catalogue import built_in
-from cli_tools.gate import Gate
-from cli_tools.record import Record
-from policies.grant import Grant
-from policies.request import SessionFacts
-from policies.source import parse_policy
-from sandbox.docker_engine import DockerEngine
-from sandbox.runtime.cleaning import remove_built
-from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
+    from cli_tools.gate import Gate
     from sandbox.session import Sandbox
 
 POLICY = """\
@@ -115,52 +100,6 @@ async def bulk(sandbox: Sandbox) -> tuple[float, float]:
     return BULK_BYTES / 1e6 / (between - start), BULK_BYTES / 1e6 / (end - between)
 
 
-@asynccontextmanager
-async def opened(state: Path, workspace: Path) -> AsyncIterator[tuple[Sandbox, Gate]]:
-    """Open a sandbox and its gate, with a real ledger."""
-    policy, session = parse_policy(POLICY, origin="benchmark"), new_session_id()
-    files = prepare(state)
-    async with Journal.create(state, session, registration=Registration(grant=policy.grant.label)) as journal:
-        order = Order(
-            session=session,
-            policy=policy,
-            workspace=open_workspace(workspace, state=state),
-            state=state,
-            folder=files.session(session).folder,
-            resumed=False,
-            journal=journal,
-            progress=_quiet,
-        )
-        async with sandbox_for(order, made=_noted) as (_, sandbox):
-            record = Record(journal, session)
-            gate = Gate(
-                policy=policy,
-                facts=SessionFacts(grant=Grant.FILES_EXEC),
-                catalogue=built_in(),
-                sandbox=sandbox,
-                egress=None,
-                record=record,
-                approver=RecordedApprover(journal, record, session, NobodyApprover()),
-            )
-            yield sandbox, gate
-
-
-def _quiet(message: str, /, *, done: int, total: int) -> None:
-    pass
-
-
-async def _noted(placement: Placement, container_id: str) -> None:
-    pass
-
-
-def prepared(folder: Path) -> tuple[Path, Path, Path]:
-    """Make a workspace with one small file, and return the folder, the workspace and the state folder."""
-    workspace = folder / "workspace"
-    workspace.mkdir()
-    (workspace / "small.txt").write_bytes(b"x" * 64)
-    return folder, workspace, folder / "state"
-
-
 def row(name: str, floor: float, ours: float, ratio: float, unit: str) -> None:
     """Print one line of the table."""
     print(f"{name:<46}{floor:>9.2f}{ours:>10.2f} {unit:<9}{ratio:>7.1f}")
@@ -168,21 +107,15 @@ def row(name: str, floor: float, ours: float, ratio: float, unit: str) -> None:
 
 async def main() -> None:
     """Measure everything and print floor, ours and ratio."""
-    with tempfile.TemporaryDirectory(prefix="pairlock-benchmark-") as name:
-        folder, workspace, state = prepared(Path(name))
-        try:
-            async with opened(state, workspace) as (sandbox, gate):
-                write = durable_write(folder) * DURABLE_WRITES
-                read: dict[str, object] = {"path": "small.txt", "offset": 0, "limit_bytes": 4096}
-                link = await timed(lambda: sandbox.call("files.read", dict(read)), ROUNDS)  # type: ignore[arg-type]  # JSON values
-                action = await timed(lambda: gate.act(LINE), ROUNDS)
-                executed = await asyncio.to_thread(docker_exec, sandbox.container_id)
-                rate = await at_once(gate)
-                speeds = await bulk(sandbox)
-        finally:
-            engine = await DockerEngine.connect()
-            await remove_built(engine, state=state, current=True)
-            await engine.close()
+    async with opened(POLICY) as it:
+        sandbox, gate = it.sandbox, it.gate
+        write = durable_write(it.folder) * DURABLE_WRITES
+        read: dict[str, object] = {"path": "small.txt", "offset": 0, "limit_bytes": 4096}
+        link = await timed(lambda: sandbox.call("files.read", dict(read)), ROUNDS)  # type: ignore[arg-type]  # JSON values
+        action = await timed(lambda: gate.act(LINE), ROUNDS)
+        executed = await asyncio.to_thread(docker_exec, sandbox.container_id)
+        rate = await at_once(gate)
+        speeds = await bulk(sandbox)
     print(f"{'':<46}{'floor':>9}{'ours':>10} {'':<9}{'ratio':>7}")
     row("one operation over the link, p50", executed, link, executed / link, "ms")
     row("one action: gate and ledger too, p50", write, action, action / write, "ms")
