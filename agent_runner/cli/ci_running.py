@@ -12,6 +12,7 @@ from agent_runner.ci.filters import filtered
 from agent_runner.ci.one import Bench, backend_of, place_of
 from agent_runner.ci.reading import read_tasks, tasks_meant
 from agent_runner.ci.recording import read_recording, recording_path
+from agent_runner.ci.result_tree import sweep_trees
 from agent_runner.ci.telling import Teller
 from agent_runner.ci.trust import require_trusted
 from agent_runner.cli.ci_shown import onlooker_for_terminal
@@ -85,6 +86,7 @@ def run_chosen(  # noqa: PLR0913 - what a run is made of
     cases: list[Task], wanted: Wanted, begun: Begun, *, state: Path, jobs: int | None, fail_fast: bool
 ) -> tuple[TaskResult, ...]:
     """Run cases, and show what they do."""
+    sweep_trees(state)  # of a run whose processes were all killed at once
     at_once = jobs_for(cases, jobs)
     before = f", {len(begun.done)} of them done before" if begun.done else ""
     say(f"{len(cases)} tasks{before}, {at_once} at once; results in {begun.kept.folder}")

@@ -16,8 +16,8 @@ from agent_runner.cli.talk import fall_silent, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from rich.console import Group
     from rich.live import Live
-    from rich.table import Table
 
     from agent_runner.ci.outcome import TaskResult
     from agent_runner.ci.reading import Task
@@ -111,18 +111,19 @@ class LiveTable:
             except OSError:  # the terminal was closed, and took it away
                 fall_silent()
 
-    def table(self) -> Table:
+    def table(self) -> Group:
         """Return what is shown now."""
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, title=self._sum(), title_justify="left", title_style="")
+        table = Table(box=None, pad_edge=False)
         for heading in ("task", "time", "turn", "does"):
             table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="")
         for case, (began, turn, does) in self._rows.items():
             elapsed = amount(int(self._monotonic() - began), "seconds")
             table.add_row(*(Text(plain_line(cell)) for cell in (case, elapsed, turn, does)))
-        return table
+        return Group(Text(self._sum()), table)
 
     def _sum(self) -> str:
         ended = sum(self._ended.values())
