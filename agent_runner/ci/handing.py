@@ -64,6 +64,11 @@ def outputs_path(results: Path, case: str) -> Path:
     return results / FOLDER / f"{case}.outputs"
 
 
+def workspace_path(results: Path, case: str) -> Path:
+    """Return where the workspace of a case is made that its task describes; its stage needs it later."""
+    return results / FOLDER / f"{case}.workspace"
+
+
 def write_order(order: Order) -> Path:
     """Write an order, and return where."""
     path = order_path(Path(order.results), order.case)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -195,11 +196,7 @@ def _require_sense(origin: str, file: TaskFile, policy: Policy, checking: Policy
     """Refuse what could only mislead: a workspace that nobody sees, a check that cannot be made."""
     named = f"task `{origin}`"
     checks, grant = file.checks, policy.grant
-    if grant.holds(Capability.FILES) != (file.workspace is not None):
-        what = "its policy holds `files`, and it names no `workspace`"
-        if file.workspace is not None:
-            what = f"`workspace` {quoted(file.workspace)} would be ignored: its policy holds no `files`"
-        raise InvalidInputError(f"{named}: {what}")
+    _require_workspace(named, file, policy)
     if checks.policy and not checks.commands:
         raise InvalidInputError(f"{named}: `checks.policy` would be ignored: there are no `checks.commands`")
     if policy.files is not None and policy.files.access == "direct":
@@ -220,6 +217,33 @@ def _require_sense(origin: str, file: TaskFile, policy: Policy, checking: Policy
         _require_lawful(named, grant, checking.grant)
         for command in checks.commands:
             _require_allowed(named, command, checking)
+
+
+def _require_workspace(named: str, file: TaskFile, policy: Policy) -> None:
+    """Refuse a workspace that nobody sees, none where one has to be, and one that may not be fetched."""
+    keys = {"workspace": file.workspace, "checkout": file.checkout, "inputs": file.inputs}
+    given = [key for key, value in keys.items() if value]
+    if not policy.grant.holds(Capability.FILES):
+        if given:
+            raise InvalidInputError(f"{named}: `{given[0]}` would be ignored: its policy holds no `files`")
+        return
+    if len(given) != 1:
+        what = " and ".join(f"`{key}`" for key in given) if given else "no `workspace`"
+        raise InvalidInputError(
+            f"{named}: its policy holds `files`, and it names {what}",
+            hint="one of `workspace`, `checkout` and `inputs`",
+        )
+    names = [PurePosixPath(path).name for path in file.inputs]
+    if twice := next((name for name in names if names.count(name) > 1 or name in {"", ".."}), None):
+        raise InvalidInputError(f"{named}: two `inputs` are called {quoted(twice)}, or it is no file's name")
+    if file.checkout is not None:
+        host = urlsplit(file.checkout.git).hostname or ""
+        rules = policy.network.allow if policy.network is not None else ()
+        if not any(rule.host.matches(host) for rule in rules):
+            raise RefusedError(
+                f"{named}: its policy does not let `{host}` be reached, from which it would fetch",
+                hint="clone it beforehand, and name the folder with `workspace`; or allow the host",
+            )
 
 
 def _require_lawful(named: str, grant: Grant, checking: Grant) -> None:

@@ -5,7 +5,9 @@ Closed and strict, as a policy is. What a task file names is read in `reading`; 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -27,6 +29,7 @@ MINUTE: Final = 60
 LONGEST_CHECK: Final = 3600
 """Seconds; the longest that one command of an agent's may take, too."""
 MOST_CHECKS: Final = 50
+MOST_INPUTS: Final = 100
 MOST_WORDS: Final = 200
 MOST_VALUES: Final = 20
 MOST_RETRIES: Final = 5
@@ -165,6 +168,40 @@ class Matrix(Block):
     )
 
 
+def _git_url(text: str) -> str:
+    hint = "as in `https://git.example.com/acme/parser.git`"
+    try:
+        parts = urlsplit(text)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise BadValueError(f"{quoted(text)} is no address", hint=hint) from None
+    plain = text.isascii() and text.isprintable() and not set(text) & set(" \\'\"`")
+    whole = parts.scheme == "https" and len(parts.path) > 1 and not (parts.query or parts.fragment)
+    if not (named and plain and whole) or "@" in parts.netloc:
+        raise BadValueError(
+            f"{quoted(text)} is no address to fetch from; expected `https`, a host and a path alone",
+            hint=hint,
+        )
+    return text
+
+
+def _commit(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text):
+        raise BadValueError(
+            f"{quoted(text)} is no commit", hint="the whole hash, in small letters: a branch or tag may move"
+        )
+    return text
+
+
+class Checkout(Block):
+    """A commit that the host fetches; its files are the workspace."""
+
+    git: Annotated[str, AfterValidator(_git_url)] = Field(
+        description="the repository's address, `https` alone; a host that the policy allows", max_length=1000
+    )
+    commit: Annotated[str, AfterValidator(_commit)] = Field(description="the whole hash of the commit")
+
+
 class TaskFile(Block):
     """A task of an agent's, as it is written."""
 
@@ -183,6 +220,14 @@ class TaskFile(Block):
         description="a folder, relative to this file; exactly when the policy holds `files`",
         min_length=1,
         max_length=1000,
+    )
+    checkout: Checkout | None = Field(
+        default=None, description="in place of `workspace`: a commit; the policy holds `network`, too"
+    )
+    inputs: tuple[Annotated[str, AfterValidator(_something)], ...] = Field(
+        default=(),
+        description="in place of `workspace`: files, relative to this one, copied into a new folder",
+        max_length=MOST_INPUTS,
     )
     prompt: Annotated[str, AfterValidator(_something)] = Field(
         description="what the agent is to do", max_length=LONGEST_PROMPT

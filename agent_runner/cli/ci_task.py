@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_runner.ci.cases import cases_of
-from agent_runner.ci.handing import outputs_path, read_order, write_result
+from agent_runner.ci.handing import outputs_path, read_order, workspace_path, write_result
 from agent_runner.ci.keeping import Kept
+from agent_runner.ci.made_workspace import with_workspace
 from agent_runner.ci.one import Bench, backend_of, failed, run_task
+from agent_runner.ci.outcome import INTERRUPTED
 from agent_runner.ci.reading import read_task
 from agent_runner.ci.recording import as_text, read_recording, recorded, recording_path
 from agent_runner.ci.replay import RecordedModel
@@ -24,6 +26,7 @@ from agent_runner.ci.telling import Teller
 from agent_runner.cli.exits import explained
 from agent_runner.cli.interrupting import interruptible_by
 from agent_runner.errors import RefusedError
+from audit.state import write_private
 from sandbox.stage.discard import remove_tree
 
 if TYPE_CHECKING:
@@ -88,8 +91,11 @@ async def _result(case: Task, order: Order, teller: Teller) -> TaskResult:
         outputs=outputs,
     )
     try:
+        made = await with_workspace(case, workspace_path(Path(order.results), order.case), state=bench.state)
         backend = _backend(case, order, teller)
-        return await run_task(case, bench, backend, session=order.session)
+        return await run_task(made, bench, backend, session=order.session)
+    except asyncio.CancelledError:
+        return failed(case, INTERRUPTED, "interrupted")
     except Exception as error:  # noqa: BLE001 - the one place where a task's error ends
         return failed(case, *explained(error))
 
@@ -118,7 +124,8 @@ def _kept(case: Task, order: Order, result: TaskResult) -> TaskResult:
             recording = recorded(state, result.session, case, model=result.model)
             folder = Path(order.record)
             folder.mkdir(parents=True, exist_ok=True)
-            recording_path(folder, case.name, order.attempt).write_text(as_text(recording), encoding="ascii")
+            path = recording_path(folder, case.name, order.attempt)
+            write_private(path, as_text(recording).encode("ascii"))  # replaces a link, never follows it
         Kept(Path(order.results)).task(result, state)
     except Exception as error:  # noqa: BLE001 - as above
         code, why = explained(error)
