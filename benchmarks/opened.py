@@ -1,4 +1,4 @@
-"""Open what the benchmarks of actions measure: a real sandbox, its gate, a real ledger, cleaned up afterwards."""
+"""Open what the benchmarks of actions measure: a sandbox, its gate and a real ledger; nothing is left."""
 
 from __future__ import annotations
 

@@ -1,0 +1,149 @@
+"""Recipients and channels that look like the one a rule names: none of them is it, however it is written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cli_tools.action import LineProposal, ToolProposal
+from cli_tools.catalogue import built_in
+from cli_tools.errors import UsageError
+from policies.decide import decide
+from policies.grant import Grant
+from policies.request import Allowed, SessionFacts
+from policies.source import parse_policy
+
+CATALOGUE = built_in()
+POLICY = parse_policy(
+    """version: 1
+name: x
+grant: [files, network]
+network: {allow: []}
+commands:
+  allow: ["mail *", "slack *"]
+  rules:
+    - {command: mail send, arguments: {to: [anna@example.com]}}
+    - {command: slack post, arguments: {channel: ["#ci", C0123456789]}}
+""",
+    origin="x",
+)
+FACTS = SessionFacts(grant=Grant.FILES_NETWORK, headless=True)
+OTHERS = [
+    "anna+evil@example.com",
+    "anna@evil.com",
+    "anna@example.com.evil.com",
+    "anna@evilexample.com",
+    "anna@example.com,eve@evil.com",
+    "anna@example.com;eve@evil.com",
+    "anna@example.com eve@evil.com",
+    "Anna <eve@evil.com>",
+    "anna@example.com <eve@evil.com>",
+    "<anna@example.com>",
+    '"anna@example.com"@evil.com',
+    "anna@example.com\neve@evil.com",
+    "anna@example.com\r\nBcc: eve@evil.com",
+    "anna@example.com\0@evil.com",
+    "anna%evil.com@example.com",
+    "anna@example.com@evil.com",
+    "@evil.com:anna@example.com",
+    "anna@[127.0.0.1]",
+    "\u0430nna@example.com",
+    "anna@ex\u0430mple.com",
+    "anna@example\u3002com",
+    "anna@\uff45xample.com",
+    "anna@example.com\u200b",
+    "\u202eanna@example.com",
+    "an.na@example.com",
+    "anna",
+    "@file",
+    "-anna@example.com",
+    "anna@xn--exmple-4nf.com",
+    "",
+    " ",
+    "*",
+    "*@example.com",
+    "everyone",
+]
+CHANNELS = [
+    "#ci-secrets",
+    "#c",
+    "#cI\u200b",
+    "ci,general",
+    "#ci,#general",
+    "#ci #general",
+    "C0123456788",
+    "C012345678",
+    "c0123456789x",
+    "#\u0441i",
+    "<#C9999999999|ci>",
+    "@anna",
+    "D0123456789",
+    "#ci/../general",
+    "general",
+    "*",
+    "",
+    "#ci\n#general",
+    "https://example.slack.com/archives/C0123456789",
+    "U0123456789",
+    "here",
+    "#CI\u0307",
+]
+
+
+def is_allowed(tool: str, **arguments: object) -> bool:
+    """Say whether a call is one that the gate would carry out."""
+    try:
+        action = CATALOGUE.parse(ToolProposal(tool=tool, arguments=json.dumps(arguments)))
+    except UsageError:
+        return False
+    return isinstance(decide(POLICY, FACTS, action.request()), Allowed)
+
+
+def mailed(*to: str) -> bool:
+    return is_allowed("mail_send", to=list(to), subject="x", text="y")
+
+
+def posted(channel: str) -> bool:
+    return is_allowed("slack_post", channel=channel, text="y")
+
+
+@pytest.mark.parametrize("address", OTHERS, ids=ascii)
+def test_an_address_that_is_not_the_one_of_the_rule_gets_nothing(address: str) -> None:
+    """Alone, after the one that may, and before it."""
+    assert not mailed(address)
+    assert not mailed("anna@example.com", address)
+    assert not mailed(address, "anna@example.com")
+
+
+@pytest.mark.parametrize("address", ["anna@example.com", "Anna@Example.COM", "anna@example.com."])
+def test_the_address_of_the_rule_gets_mail_in_the_form_that_was_compared(address: str) -> None:
+    call = ToolProposal(
+        tool="mail_send", arguments=json.dumps({"to": [address], "subject": "x", "text": "y"})
+    )
+
+    assert mailed(address)
+    assert CATALOGUE.parse(call).parameters["to"] == ("anna@example.com",)
+
+
+@pytest.mark.parametrize("channel", CHANNELS, ids=ascii)
+def test_a_channel_that_is_not_the_one_of_the_rule_gets_nothing(channel: str) -> None:
+    assert not posted(channel)
+
+
+@pytest.mark.parametrize("channel", ["#ci", "C0123456789"])
+def test_the_channels_of_the_rule_get_posts_by_name_and_by_id(channel: str) -> None:
+    assert posted(channel)
+
+
+@pytest.mark.parametrize("smuggled", ["--bcc eve@evil.com", "--cc eve@evil.com", "--to=eve@evil.com", "-t x"])
+def test_no_option_adds_a_recipient_beside_the_rule(smuggled: str) -> None:
+    """`--to` a second time is a recipient like the first, and decided like it; no other option exists."""
+    line = f"mail send --to anna@example.com {smuggled} --subject x --text y"
+    try:
+        action = CATALOGUE.parse(LineProposal(line=line))
+    except UsageError:
+        return
+
+    assert smuggled.startswith("--to")
+    assert not isinstance(decide(POLICY, FACTS, action.request()), Allowed)
