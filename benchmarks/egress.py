@@ -8,14 +8,14 @@ import json
 import os
 import ssl
 import statistics
+import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socketpair
+from socket import SHUT_RDWR, socketpair
 
 from benchmarks.egress_ends import CHUNK, Server, Streams, direct, trusted, tunnel, with_tls
 from sandbox.egress.errors import EgressDeniedError
@@ -240,23 +240,30 @@ async def small_rows() -> list[Row]:
     ]
 
 
+ECHO = """
+import socket, sys
+far = socket.socket(fileno=int(sys.argv[1]))
+while data := far.recv(64):
+    far.send(data)
+"""
+
+
 def pipe_us() -> float:
-    """Return microseconds of a bare round trip to a thread over a socket pair: what asking anyone costs."""
+    """Return microseconds of two bare round trips to another process: what is asked, and what is written."""
     near, far = socketpair()
-
-    def answer() -> None:
-        while data := far.recv(64):
-            far.sendall(data)
-
-    threading.Thread(target=answer, daemon=True).start()
-    times = []
-    for _ in range(DENIALS):
-        start = time.perf_counter()
-        near.sendall(b"x")
-        near.recv(64)
-        times.append((time.perf_counter() - start) * 1e6)
-    near.close()
-    return statistics.median(times)
+    with near, far:
+        echo = subprocess.Popen([sys.executable, "-c", ECHO, str(far.fileno())], pass_fds=(far.fileno(),))
+        far.close()
+        times = []
+        for _ in range(DENIALS + 1):
+            start = time.perf_counter()
+            for _ in range(2):
+                near.sendall(b"x")
+                near.recv(64)
+            times.append((time.perf_counter() - start) * 1e6)
+        near.shutdown(SHUT_RDWR)
+        echo.wait()
+    return statistics.median(times[1:])  # the first waited for the process to start
 
 
 def main() -> int:
