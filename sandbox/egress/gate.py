@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self, assert_never
 from sandbox.egress.answers import Answers
 from sandbox.egress.errors import GateLostError, UpstreamError
 from sandbox.egress.fetch import DEFAULT_BODY_BYTES
-from sandbox.egress.owner import Owner
+from sandbox.egress.owner import Owner, no_credentials, nobody
 from sandbox.egress.process import EgressProcess
 from sandbox.egress.relay import relay
 from sandbox.egress.wire import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from sandbox.egress.credentials import Credential, Headers
+    from sandbox.egress.credentials import Headers
     from sandbox.egress.events import Decided
     from sandbox.egress.fetch import Response
     from sandbox.egress.owner import Approval, CredentialSource
@@ -43,16 +43,6 @@ if TYPE_CHECKING:
 START_SECONDS: Final = 30.0
 MARGIN_SECONDS: Final = 30.0
 """How much longer than a connection may last its answer is waited for; the process ends it before."""
-
-
-async def no_credentials(name: str) -> Credential | None:  # noqa: ARG001 - it has none of any name
-    """Know no credential."""
-    return None
-
-
-async def nobody(event: Decided, query: str) -> str:  # noqa: ARG001 - an approval's parameters
-    """Approve nothing: there is nobody to ask."""
-    return "nobody can be asked"
 
 
 class EgressGate:

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     Approval = Callable[[Decided, str], Awaitable[str]]
 
 
+async def no_credentials(name: str) -> Credential | None:  # noqa: ARG001 - it has none of any name
+    """Know no credential."""
+    return None
+
+
+async def nobody(event: Decided, query: str) -> str:  # noqa: ARG001 - an approval's parameters
+    """Approve nothing: there is nobody to ask."""
+    return "nobody can be asked"
+
+
 class Owner:
     """What the process may ask of its owner.
 

@@ -20,7 +20,7 @@ from audit.journal import Journal, Registration
 from cli_tools.errors import ActionError
 from policies.source import parse_policy
 from sandbox.egress.errors import GateLostError
-from sandbox.egress.gate import no_credentials
+from sandbox.egress.owner import no_credentials
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying
 from tests.cli_tools.answering import TOKEN, Request, served
 from tests.cli_tools.slack.slack_server import Slack

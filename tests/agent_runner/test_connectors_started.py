@@ -19,7 +19,8 @@ from agent_runner.connectors_gated import GatedConnector
 from agent_runner.connectors_ordered import Ordered
 from cli_tools.connector import within
 from cli_tools.errors import ActionError
-from sandbox.egress.gate import EgressGate, no_credentials
+from sandbox.egress.gate import EgressGate
+from sandbox.egress.owner import no_credentials
 from sandbox.egress.rules import RuleSet
 from sandbox.errors import SandboxError, SandboxLostError
 

@@ -19,7 +19,8 @@ from policies.hosts import HostPattern
 from policies.urls import UrlPath
 from sandbox.egress.errors import GateLostError
 from sandbox.egress.events import Closed, Decided, Spent
-from sandbox.egress.gate import EgressGate, no_credentials, nobody
+from sandbox.egress.gate import EgressGate
+from sandbox.egress.owner import no_credentials, nobody
 from sandbox.egress.rules import Crossed, Limits, Rule, RuleSet
 
 if TYPE_CHECKING:
