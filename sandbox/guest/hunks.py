@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAX_HUNKS = 2000
 SHOWN_HUNKS = 64
 _NOTHING = b"/dev/null"
+_MODES = (b"old mode ", b"new mode ", b"new file mode ", b"deleted file mode ")
+_MODE_DIGITS = 6
 
 
 class Hunk:
@@ -99,8 +101,16 @@ def _require_harmless(diff: Diff, line: bytes) -> None:
     """Refuse a line outside of hunks that means something which is not done here, or a hunk that goes on."""
     if line.startswith((b"GIT binary patch", b"rename ", b"copy ", b"Binary files ")):
         raise _wrong(f"`{shown(line)}` is no change of a file's lines")
+    if _is_mode(line) and line != b"new file mode 100644":
+        raise _wrong(f"`{shown(line)}`: modes and kinds of files are not changed; leave the line out")
     if diff.hunks and line.strip() and not line.startswith((b"diff ", b"index ")):
         raise _wrong(f"`{shown(line)}` belongs to no hunk: the header above counts fewer lines")
+
+
+def _is_mode(line: bytes) -> bool:
+    """Tell git's words for a mode from a sentence of a mail that begins like them."""
+    digits = line.rpartition(b" ")[2]
+    return line.startswith(_MODES) and len(digits) == _MODE_DIGITS and digits.isdigit()
 
 
 def _name(line: bytes) -> bytes:

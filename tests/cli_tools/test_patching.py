@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sandbox.guest import hunks
 from sandbox.guest.refusal import RefusedError
+from sandbox.guest.text import lines_of
 
 LINE = st.sampled_from(
     [b"", b"a", b"b", b"  a", b"-x", b"+x", b"--- a", b"+++ b", b"@@ -1 +1 @@", b"\\ x", b"\xff"]
@@ -23,12 +24,8 @@ def content_of(lines: list[bytes], *, ends: bool, end: bytes = b"\n") -> bytes:
 
 def diff_of(old: bytes, new: bytes, context: int) -> bytes:
     """Write a diff as GNU diff does."""
-    pieces = [[line + b"\n" for line in side.split(b"\n")] for side in (old, new)]
-    for side in pieces:
-        last = side.pop().removesuffix(b"\n")
-        if last:
-            side.append(last)
-    made = difflib.diff_bytes(difflib.unified_diff, *pieces, b"a/f", b"b/f", n=context, lineterm=b"\n")
+    before, after = lines_of(old), lines_of(new)
+    made = difflib.diff_bytes(difflib.unified_diff, before, after, b"a/f", b"b/f", n=context, lineterm=b"\n")
     end = b"\n\\ No newline at end of file\n"
     return b"".join(line if line.endswith(b"\n") else line + end for line in made)
 
@@ -85,6 +82,31 @@ def test_no_text_makes_the_reader_fail_otherwise_than_by_refusing(text: bytes, c
         (b"--- a\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", "the diff removes the file; `files remove` does that"),
         (b"--- a\n+++ a\n@@ -1 +1 @@\n-a\n+b\n--- c\n+++ c\n", "the diff is of 2 files; expected one"),
         (b"GIT binary patch\n", "`GIT binary patch` is no change of a file's lines"),
+        (
+            b"Binary files a/f and b/f differ\n",
+            "`Binary files a/f and b/f differ` is no change of a file's lines",
+        ),
+        (
+            b"diff --git a/f b/../../x\nsimilarity index 100%\nrename from f\nrename to ../../x\n",
+            "`rename from f` is no change of a file's lines",
+        ),
+        *(
+            (
+                b"diff --git a/f b/f\n" + mode + b"\n--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+/etc/passwd\n",
+                f"`{mode.decode()}`: modes and kinds of files are not changed; leave the line out",
+            )
+            for mode in (
+                b"old mode 100644",
+                b"new mode 100755",
+                b"new file mode 120000",
+                b"new file mode 104755",
+                b"deleted file mode 100644",
+            )
+        ),
+        (
+            b"--- /dev/null\n+++ /dev/null\n@@ -0,0 +1 @@\n+x\n",
+            "the diff removes the file; `files remove` does that",
+        ),
     ],
 )
 def test_a_diff_that_is_none_is_refused_with_what_was_expected(diff: bytes, message: str) -> None:
@@ -123,3 +145,30 @@ def test_a_mail_from_git_format_patch_is_taken() -> None:
     made, _ = hunks.apply(b"a\n", hunks.parse(mail))
 
     assert made == b"b\n"
+
+
+def test_a_diff_of_a_new_ordinary_file_is_taken_with_its_mode() -> None:
+    """The twin of the modes that are refused."""
+    head = (
+        b"Subject: x\n\nnew mode of operation\n\ndiff --git a/f b/f\nnew file mode 100644\nindex 0000000..1\n"
+    )
+    diff = head + b"--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+x\n"
+
+    found = hunks.parse(diff)
+
+    assert found.creates
+    assert hunks.apply(b"", found)[0] == b"x\n"
+
+
+@pytest.mark.parametrize(
+    "name", [b"../f", b"/etc/f", b"b/../../f", b"b/other", b"a/F", b"b/f\0", b"b/f .", b'"b/f"']
+)
+def test_a_diff_that_names_another_file_is_refused(name: bytes) -> None:
+    """The action's own path is where a diff is applied, and a header that names another is refused."""
+    text = b"--- a/src/f\n+++ " + name + b"\n@@ -1 +1 @@\n-a\n+b\n"
+
+    with pytest.raises(RefusedError) as caught:
+        hunks.require_about(hunks.parse(text), b"src/f")
+
+    assert caught.value.code == "diff"
+    hunks.require_about(hunks.parse(text.replace(name, b"b/src/f")), b"./src/f")
