@@ -21,7 +21,7 @@ from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget
 from agent_runner.budget_state import warned_of
 from agent_runner.compaction import compacted
 from agent_runner.errors import InvalidInputError
-from agent_runner.past import Past, Unsettled
+from agent_runner.past import Past, Unsettled, memory_ended
 from agent_runner.reply_bodies import reply_bodies
 from agent_runner.traffic import Traffic
 from audit import event
@@ -222,11 +222,7 @@ class _Fold:
     def _intended(self, intended: event.ActionIntended) -> None:
         self.actions += 1
         if (intended.via, intended.command) == ("person", COMMAND):
-            session = self.reader.session_id
-            raise InvalidInputError(
-                f"session `{session}` ran a command, whose own memory ended with it",
-                hint=f"`pairlock diff {session}` shows what it changed; `pairlock exec` starts it again",
-            )
+            raise memory_ended(self.reader.session_id)
         if intended.via != "model":
             self._by_program(intended)
             return

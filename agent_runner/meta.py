@@ -32,6 +32,8 @@ class Meta(BaseModel):
     model: str
     model_reference: str = ""
     """How the model is named to get it again; empty when it has to be named on `resume`."""
+    command: bool = False
+    """Whether it ran a command of a person's: the conversation was that agent's own, and is not resumed."""
     started: str
     """ISO 8601, UTC."""
     process: int

@@ -34,8 +34,14 @@ def opened(request: SessionRequest, session: str, journal: Journal) -> event.Ses
     )
 
 
-def meta_of(request: SessionRequest, session: str) -> Meta:
-    """Return the facts of a session that stand beside its ledger."""
+def meta_of(request: SessionRequest, session: str, *, command: bool) -> Meta:
+    """Return the facts of a session that stand beside its ledger.
+
+    Args:
+        request: What it is started with.
+        session: Its id.
+        command: Whether it runs a command, and not our own loop.
+    """
     return Meta(
         session=session,
         policy=request.policy.name,
@@ -45,6 +51,7 @@ def meta_of(request: SessionRequest, session: str) -> Meta:
         workspace=str(request.workspace.path) if request.workspace else None,
         model=request.backend.model,
         model_reference=request.model_reference,
+        command=command,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         process=os.getpid(),
         parent=request.descent.parent if request.descent else "",

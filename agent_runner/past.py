@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from agent_runner.budget import Used
+from agent_runner.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from agent_runner.traffic import Traffic
     from audit import event
     from audit.fields import Totals
+
+
+def memory_ended(session: str) -> InvalidInputError:
+    """Return the error for a session that ran a command, to which nobody can go back."""
+    return InvalidInputError(
+        f"session `{session}` ran a command, whose own memory ended with it",
+        hint=f"`pairlock diff {session}` shows what it changed; `pairlock exec` starts it again",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,7 @@ async def run_session(
     async with journal:
         folder = StateFiles(request.state).session(session).folder
         try:
-            write_meta(folder, meta_of(request, session), request.policy.as_yaml())
+            write_meta(folder, meta_of(request, session, command=kind is not None), request.policy.as_yaml())
         except OSError as error:
             raise spoken(error, folder) from error
         run = (kind or SessionRun)(request, session, journal, folder, keyring=keyring)

@@ -67,7 +67,7 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
     from agent_runner.errors import InvalidInputError
     from agent_runner.meta import read_meta
     from agent_runner.models import choose_backend, configured_webhook
-    from agent_runner.resume import ResumeRequest
+    from agent_runner.resume import ResumeRequest, refuse_command
     from agent_runner.review import refuse_running
     from agent_runner.state import session_files, state_folder
 
@@ -75,6 +75,7 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
     added = NOTHING if add_budget is None else parse_budget(add_budget)
     files = session_files(given, state)
     refuse_running(files)
+    refuse_command(files)
     reference = model or read_meta(files.folder).model_reference
     if not reference:
         raise InvalidInputError(

@@ -37,7 +37,10 @@ _HARMLESS: Final = {
 }
 _PARTS: Final = frozenset({"text"})
 _MESSAGE: Final = frozenset({"role", "content", "tool_calls", "tool_call_id"})
-_MESSAGE_LEFT: Final = frozenset({"name", "refusal", "annotations", "reasoning_content", "reasoning"})
+_MESSAGE_LEFT: Final = frozenset(
+    {"name", "refusal", "annotations", "reasoning_content", "reasoning"}
+    | {"provider_specific_fields"}  # what litellm adds to each reply, and sends back
+)
 
 
 class ChatApi:

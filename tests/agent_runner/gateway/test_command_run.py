@@ -17,6 +17,7 @@ from agent_runner.replaying import replayed
 from agent_runner.session import run_session
 from audit.verify import verify_session
 from policies.source import parse_policy
+from sandbox.errors import ContainerEndedError
 from tests.agent_runner.gateway.screen import EXEC, Screen, asked, ran
 from tests.agent_runner.stand import POLICY, PYTHON, SESSION, Model, lines, saying
 
@@ -209,6 +210,17 @@ async def test_a_session_that_ran_a_command_is_not_resumed(stand: Stand) -> None
     with pytest.raises(InvalidInputError, match="ran a command, whose own memory ended with it"):
         await stand.resume(saying())
     assert done.code == 3
+
+
+async def test_one_that_was_killed_before_its_ledger_said_so_is_not_resumed_either(stand: Stand) -> None:
+    """Else our own loop would go on with a command line for its task."""
+    stand.housing.error = ContainerEndedError()
+    await ran(stand, saying(), "true")
+    stand.housing.error = None
+
+    with pytest.raises(InvalidInputError, match="ran a command, whose own memory ended with it"):
+        await stand.resume(saying())
+    assert stand.entries("action.intended") == []
 
 
 async def test_a_grant_without_exec_runs_no_command(stand: Stand) -> None:

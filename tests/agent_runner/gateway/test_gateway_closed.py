@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent_runner.gateway.api import Api
 
 URL = "https://evil.example/x"
-PARAMETERS = {"type": "object", "properties": {"path": {"type": "string"}}}
+PARAMETERS: dict[str, object] = {"type": "object", "properties": {"path": {"type": "string"}}}
 CHAT: dict[str, Any] = {
     "model": "main",
     "messages": [
@@ -183,6 +183,18 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
         for api, change in with_content(part).items()
     ],
 ]
+
+
+def test_what_litellm_adds_to_a_reply_and_sends_back_is_left_out() -> None:
+    """mini-swe-agent does so with every reply; what it holds goes nowhere, and another field is refused."""
+    said = {"role": "assistant", "content": "x", "provider_specific_fields": {"url": URL}}
+    body = {"model": "main", "messages": [said]}
+
+    asked = ChatApi().read(body)
+
+    assert asked.messages == (ModelMessage(reply=Reply(text="x")),)
+    with pytest.raises(RefusedRequestError, match="field `provider_fields` of a message"):
+        ChatApi().read({**body, "messages": [{**said, "provider_fields": {}}]})
 
 
 @pytest.mark.parametrize(("name", "change"), REFUSED, ids=lambda value: str(value)[:60])
