@@ -150,7 +150,11 @@ def test_a_record_keeps_names_byte_for_byte_and_a_damaged_one_is_told(yard: Yard
 
 
 def test_a_moment_is_after_all_that_was_stamped_before_and_before_all_that_comes(yard: Yard) -> None:
-    for _ in range(20):
+    """Also where the kernel stamps finer what somebody has looked at."""
+    for _ in range(50):
+        for _ in range(3):
+            yard.fill({"before": "x"})
+            (yard.workspace / "before").stat()
         yard.fill({"before": "x"})
         moment = Moment.now()
         yard.fill({"after": "x"})
