@@ -7,7 +7,6 @@ an apply that was killed half way. What may be applied at all is decided in `ver
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from sandbox.stage.yard import StepConflictError, Yard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from sandbox.stage.changes import Change
     from sandbox.stage.journal import Step
@@ -162,20 +162,50 @@ def _run(
         save_journal(stage.folder.journal, journal)
         conflicts = _commit(yard, steps)
     except OSError as error:
-        yard.roll_back()
-        with suppress(OSError):  # a full disk may be why; without the yard its steps would pass for done
-            save_journal(stage.folder.journal, begun)
-        yard.close(remove=True)
-        stage.folder.journal.unlink()
+        if not _taken_back(stage, yard, begun):
+            raise _interrupted(error) from error
         raise ApplyError(f"nothing was applied: {_why(error)}") from error
     bad = {item.path for item in (*failed, *conflicts)}
     applied = [change.path for change in accepted if change.path not in bad]
-    _take_note(stage, journal, applied)
-    yard.close(remove=True)
+    try:
+        _take_note(stage, journal, applied)
+        yard.close(remove=True)
+    except OSError as error:
+        raise _interrupted(error) from error
     done = result(applied, _once((*failed, *conflicts)))
     noted(done)
     stage.folder.journal.unlink()
     return done
+
+
+def _taken_back(stage: OpenStage, yard: Yard, begun: Journal) -> bool:
+    """Take every step back and leave nothing of the apply; what cannot be taken back is finished later."""
+    taken_back = yard.roll_back()
+    if taken_back:
+        try:
+            save_journal(stage.folder.journal, begun)
+        except OSError:  # a full disk may be why; without the yard its steps would pass for done
+            taken_back = _removed(stage.folder.journal)
+    try:
+        yard.close(remove=taken_back)
+    except OSError:
+        return taken_back  # `recover` removes the rest, by the journal of an apply that has done nothing
+    return taken_back and _removed(stage.folder.journal)
+
+
+def _removed(journal: Path) -> bool:
+    try:
+        journal.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _interrupted(error: OSError) -> ApplyError:
+    return ApplyError(
+        f"the apply was interrupted: {_why(error)}",
+        hint="`pairlock diff` or `apply` finishes it when that is mended",
+    )
 
 
 def _is_part(change: Change, contents: Mapping[str, bytes]) -> bool:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import subprocess
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox.stage.beneath import parents_of
 from sandbox.stage.changes import ChangeKind
-from sandbox.stage.errors import PathRefusedError, StageError
+from sandbox.stage.errors import PathRefusedError
 from sandbox.stage.feeding import refused_by_git
+from sandbox.stage.gitcalls import BranchError, git_program, git_runner
 from sandbox.stage.layout import MatchNothing
 from sandbox.stage.opened import content_of
 from sandbox.stage.sides import EntryKind, Side
@@ -34,18 +33,7 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 """Longest file that is committed."""
-GIT_SECONDS: Final = 60
-"""Longest that one git command may take; each reads or moves one thing."""
-
 _NO_OBJECT: Final = "0" * 40
-_ISOLATED: Final = (
-    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "safe.directory=*",
-    "-c", "protocol.allow=never", "-c", "core.pager=cat",
-)  # fmt: skip
-
-
-class BranchError(StageError):
-    """Raised when the changes cannot be committed to a branch; nothing was moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +133,8 @@ class _Repository:
 
     @classmethod
     def find(cls, workspace: Path) -> _Repository:
-        git = _git_program(workspace)
-        run = _runner(git, workspace)
+        git = git_program(workspace)
+        run = git_runner(git, workspace)
         if run("rev-parse", "--show-object-format") != "sha1":
             raise BranchError("the repository keeps its objects by another hash than sha1")
         return cls(
@@ -158,7 +146,7 @@ class _Repository:
         )
 
     def check_new_branch(self, branch: str) -> None:
-        run = _runner(self.git, self.workspace)
+        run = git_runner(self.git, self.workspace)
         if branch.startswith("-") or branch in {"", "HEAD", "@"}:
             raise BranchError(f"`{branch}` is not a name for a branch")
         run("check-ref-format", f"refs/heads/{branch}")
@@ -173,7 +161,7 @@ class _Repository:
 
     def tree(self) -> dict[str, tuple[str, str]]:
         """Return mode and object of every path that HEAD has."""
-        listing = _runner(self.git, self.workspace)("ls-tree", "-r", "-z", "--full-tree", self.head)
+        listing = git_runner(self.git, self.workspace)("ls-tree", "-r", "-z", "--full-tree", self.head)
         found = {}
         for line in filter(None, listing.split("\0")):
             about, _, path = line.partition("\t")
@@ -204,7 +192,7 @@ class _Repository:
         return self.write(b"commit", os.fsencode("\n".join([*lines, text.message.rstrip() + "\n"])))
 
     def make_branch(self, branch: str, commit: str) -> None:
-        _runner(self.git, self.workspace)("update-ref", f"refs/heads/{branch}", commit, _NO_OBJECT)
+        git_runner(self.git, self.workspace)("update-ref", f"refs/heads/{branch}", commit, _NO_OBJECT)
 
     def _tree(self, flat: dict[str, tuple[str, str]]) -> str:
         """Write the trees of a flat list of paths, innermost first, and return the top one's name."""
@@ -262,39 +250,3 @@ def _content(stage: OpenStage, change: Change, after: Side) -> bytes:
 def _plain(text: str) -> str:
     """Take out what would end a name or an address in a commit's header."""
     return "".join(c for c in text if c.isprintable() and c not in "<>").strip() or "unknown"
-
-
-def _git_program(workspace: Path) -> str:
-    """Find git on PATH, but never one in the workspace."""
-    path = os.pathsep.join(part for part in os.get_exec_path() if part.startswith("/"))
-    git = shutil.which("git", path=path)
-    if git is None or Path(git).resolve().is_relative_to(workspace):
-        raise BranchError("there is no `git` on PATH outside the workspace")
-    return git
-
-
-def _runner(git: str, workspace: Path) -> Callable[..., str]:
-    """Return a function that runs one git command in the workspace, isolated, and returns what it said."""
-
-    def run(*arguments: str) -> str:
-        environment = {
-            "PATH": os.defpath, "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C",
-            "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0",
-            # The repository's own config may allow a protocol that runs a program, and git asks a partial
-            # clone's remote for any object that is missing: the variable holds over every config.
-            "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1",
-        }  # fmt: skip
-        try:
-            done = subprocess.run(
-                [git, *_ISOLATED, *arguments],
-                cwd=workspace, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True,
-                timeout=GIT_SECONDS,
-            )  # fmt: skip
-        except subprocess.CalledProcessError as error:
-            said = error.stderr.decode(errors="replace").strip().splitlines()
-            raise BranchError(f"git says: {said[-1] if said else error.returncode}") from error
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BranchError(f"git cannot be run: {error}") from error
-        return os.fsdecode(done.stdout).removesuffix("\n")
-
-    return run

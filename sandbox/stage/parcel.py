@@ -16,7 +16,7 @@ from sandbox.stage.errors import PathRefusedError, StageBrokenError
 from sandbox.stage.layout import write_private
 from sandbox.stage.opened import READ_BYTES
 from sandbox.stage.tars import BLOCK_BYTES, TarEntry, TarKind, tar_header
-from sandbox.stage.upper import read_upper
+from sandbox.stage.upper import finish_deleted, read_upper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,5 +128,12 @@ def load_sent(stage: OpenStage) -> dict[str, Sent]:
 
 
 def is_out(folder: StageFolder) -> bool:
-    """Tell whether what was sent has not come back: what was changed in it is lost with its container."""
+    """Tell whether what was sent has not come back: what was changed in it is lost with its container.
+
+    One that was killed when it had taken its place, and before that was noted, has come back.
+
+    Raises:
+        StageBrokenError: When the list of its deletions is damaged.
+    """
+    finish_deleted(folder)
     return folder.sent.exists()

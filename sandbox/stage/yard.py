@@ -73,11 +73,13 @@ class Yard:
 
     def close(self, *, remove: bool) -> None:
         """Close the folder, and remove it with all it holds."""
-        if remove:
-            for spare in os.listdir(self.folder):  # noqa: PTH208 - a descriptor has no Path
-                os.unlink(spare, dir_fd=self.folder)
-            os.rmdir(self.name, dir_fd=self.live.root)
-        os.close(self.folder)
+        try:
+            if remove:
+                for spare in os.listdir(self.folder):  # noqa: PTH208 - a descriptor has no Path
+                    os.unlink(spare, dir_fd=self.folder)
+                os.rmdir(self.name, dir_fd=self.live.root)
+        finally:
+            os.close(self.folder)
 
     @contextmanager
     def new_file(self, spare: str) -> Iterator[int]:
@@ -127,11 +129,20 @@ class Yard:
         except PathRefusedError as error:
             raise StepConflictError(step.path, error.reason) from error
 
-    def roll_back(self) -> None:
-        """Take back every step of this process, last first."""
+    def roll_back(self) -> bool:
+        """Take back every step of this process, last first; tell whether the filesystem let all of them.
+
+        A path that the user has changed since stays as the user has it.
+        """
+        refused = False
         while self.undo:
-            with suppress(OSError, PathRefusedError, StepConflictError):
+            try:
                 self.undo.pop()()
+            except (PathRefusedError, StepConflictError):
+                continue
+            except OSError:
+                refused = True
+        return not refused
 
     def _remove(self, step: Step) -> None:
         parent, name = split(step.path)
