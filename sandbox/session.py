@@ -67,13 +67,17 @@ class Sandbox:
     started_seconds: float
     """From the create request to the end of the attestation."""
     busy_seconds: float = field(default=0.0)
-    """Time spent in operations."""
+    """Time in which at least one operation was under way."""
     way_out: Mapping[str, str] = field(default_factory=dict[str, str])
     """Variables that point programs to the loopback proxy, and to commands; empty without either."""
     commands: str = ""
     """Folder inside where commands can be put on PATH; empty where there is none for them."""
     room: Room | None = None
     """What a command may write in the workspace; None where nothing but the kernel bounds it."""
+    _open: int = field(default=0, init=False)
+    """Operations that are under way."""
+    _since: float = field(default=0.0, init=False)
+    """When the first of them began."""
 
     @property
     def output_bytes(self) -> int:
@@ -205,7 +209,9 @@ class Sandbox:
     async def _timed(
         self, operation: str, arguments: Object, body: bytes | None, seconds: float
     ) -> CallResult:
-        start = time.monotonic()
+        if not self._open:
+            self._since = time.monotonic()
+        self._open += 1
         limit = self.limits.action_output_bytes + MIB
         try:
             async with asyncio.timeout(seconds + GRACE_SECONDS):
@@ -217,7 +223,9 @@ class Sandbox:
         except TimeoutError as error:
             raise SandboxLostError(f"the guest did not answer `{operation}` in {seconds:.0f} s") from error
         finally:
-            self.busy_seconds += time.monotonic() - start
+            self._open -= 1
+            if not self._open:
+                self.busy_seconds += time.monotonic() - self._since
         return reply
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +77,31 @@ async def test_a_guest_that_tells_no_such_number_is_lost(name: str, value: Value
     """It is not what was started: the session ends as for any broken rule, and not as a fault of ours."""
     with pytest.raises(GuestProtocolError, match=f"for `{name}`, expected a number of 0 to"):
         await spawned(EXITED | {name: value})
+
+
+async def test_operations_beside_each_other_are_busy_once() -> None:
+    """Time in which two run at once is one time: their sum would be longer than the session."""
+
+    async def script(fake: Fake) -> None:
+        await fake.greet()
+        opened = [await fake.next(frames.OPEN) for _ in range(2)]
+        await asyncio.sleep(0.2)
+        for one in opened:
+            fake.send(frames.RESULT, one.stream, encode_object(EXITED))
+        await fake.next(frames.HELLO)
+
+    async with linked(script) as link:
+        await link.hello("fresh", wall_seconds=60)
+        sandbox = Sandbox(
+            spec=spec_for(Grant.EXEC),
+            container_id="",
+            limits=Limits(),
+            evidence=(),
+            link=link,
+            started_seconds=0.0,
+        )
+        begun = time.monotonic()
+        await asyncio.gather(sandbox.spawn(("true",)), sandbox.spawn(("true",)))
+        elapsed = time.monotonic() - begun
+
+    assert 0.2 <= sandbox.busy_seconds <= elapsed
