@@ -11,6 +11,7 @@ import pytest
 
 from policies.files_block import FilesBlock
 from sandbox.stage import Concern, HiddenBy, ProtectedBy, apply_changes, compute_changes, open_stage
+from sandbox.stage.later import DefaultLater
 from sandbox.stage.summary import headline
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -172,3 +173,33 @@ def test_a_symlink_to_what_is_protected_or_hidden_is_judged_as_its_target(yard: 
         "notes": "hidden",
     }
     assert result.applied == ("plain",)
+
+
+NEWER_AGENTS = (
+    ".mise.local.toml", "a/mise.dev.toml", ".config/mise/config.toml", ".yarn/releases/yarn-4.cjs",
+    "web/.pnpmfile.cjs", ".kiro/hooks/x.json", ".roo/rules/a.md", ".opencode/agent/a.md", "opencode.json",
+    ".goosehints", "rules/a.mdc", "AGENT.md", ".lefthook.yml", ".pdbrc", "cloudbuild.yaml",
+)  # fmt: skip
+BY_HABIT = (
+    "Cargo.toml", "composer.json", "web/deno.json", "requirements-dev.txt", "uv.toml", "deps.edn",
+    "gradle/wrapper/gradle-wrapper.jar", "app/gradle/wrapper/gradle-wrapper.properties", "Package.swift",
+    ".venv/bin/activate", "web/node_modules/.bin/tsc", "pylintrc", ".prettierrc.cjs",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", NEWER_AGENTS)
+def test_b26_b27_what_tools_obey_unasked_is_protected(path: str) -> None:
+    assert ProtectedBy(FilesBlock()).matches(path)
+
+
+@pytest.mark.parametrize("path", BY_HABIT)
+def test_b27_b28_what_people_run_by_habit_is_marked_and_not_protected(path: str) -> None:
+    assert DefaultLater().label(path)
+    assert not ProtectedBy(FilesBlock()).matches(path)
+
+
+@pytest.mark.parametrize("path", ["mise/a.toml", "src/cargo.py", "venv.md", "docs/requirements.md", "roo/a"])
+def test_an_ordinary_name_beside_them_is_neither(path: str) -> None:
+    """The twin: what only looks like one of them is an ordinary file."""
+    assert not DefaultLater().label(path)
+    assert not ProtectedBy(FilesBlock()).matches(path)
