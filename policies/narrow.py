@@ -17,6 +17,7 @@ from policies.grant import Grant
 from policies.hosts import HostPattern
 from policies.leaves import Programs
 from policies.meeting import ACCESS, strictest
+from policies.narrow_paths import path_bounds
 from policies.network_block import EgressRule, NetworkBlock
 from policies.policy import Policy
 from policies.sinks import canonical_sink, each_value
@@ -49,7 +50,8 @@ def narrowest(
 
     Returns:
         A policy that allows each of them, or asks, and names nothing else: each command, program, host,
-        method, path and destination by itself, with as many calls of commands that send as there were.
+        method, path of a URL and destination by itself, with as many calls of commands that send as there
+        were, and files by the folders that each command used.
 
     Raises:
         ForbiddenGrantError: When the actions together need all three capabilities.
@@ -170,14 +172,16 @@ def _rule(name: str, calls: Sequence[ActionRequest]) -> ArgumentRule | None:
     values: dict[str, dict[str, None]] = {}
     for sink in (sink for call in calls for sink in call.sinks):
         values.setdefault(sink.argument, {}).update(dict.fromkeys(_canonical(sink)))
-    arguments = {
+    sinks = {
         argument: tuple(ValuePattern.parse(text) for text in texts)
         for argument, texts in values.items()
         if texts
     }
+    arguments = {**path_bounds(calls), **sinks}
     if not arguments:
         return None
-    return ArgumentRule(command=CommandPattern.parse(name), arguments=arguments, max_calls=Count(len(calls)))
+    most = Count(len(calls)) if sinks else None  # who reads once more sends nothing more
+    return ArgumentRule(command=CommandPattern.parse(name), arguments=arguments, max_calls=most)
 
 
 def _canonical(sink: SinkUse) -> list[str]:

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.commands import known_commands
 from agent_runner.drafting import from_session
 from agent_runner.meta import POLICY
 from audit.event import ActionIntended
 from audit.journal import Journal, Registration
+from cli_tools.action import LineProposal
+from policies.decide import decide
+from policies.request import Allowed, SessionFacts
 from policies.source import parse_policy
 from tests.audit.samples import Samples
 
@@ -61,7 +65,7 @@ async def test_a_draft_keeps_what_the_sessions_policy_hides_protects_and_bounds(
     assert drafted.files is not None
     assert under.files is not None
     assert (drafted.files.hide, drafted.files.protect) == (under.files.hide, under.files.protect)
-    assert [rule.max_calls for rule in drafted.commands.rules] == [2]
+    assert [rule.max_calls for rule in drafted.commands.rules] == [None, 2]
 
 
 @pytest.mark.parametrize("beside", [None, "", WIDE, UNDER.replace("max_calls: 2", "max_calls: 3")])
@@ -73,4 +77,17 @@ async def test_a_policy_that_the_ledger_does_not_name_counts_as_absent(
     assert drafted.files is not None
     assert drafted.files.hide_defaults
     assert drafted.files.hide == ()
-    assert drafted.commands.rules == ()
+    assert [rule.max_calls for rule in drafted.commands.rules] == [None]
+
+
+async def test_a_draft_binds_the_files_that_were_read_and_the_session_runs_again_under_it(
+    tmp_path: Path,
+) -> None:
+    drafted = await _drafted(tmp_path, None)
+
+    [bound] = drafted.commands.rules
+    assert (bound.command.text, [value.text for value in bound.arguments["path"]]) == ("files read", ["a.py"])
+    for line, allowed in (("files read a.py", True), ("files read b.py", False)):
+        request = known_commands().parse(LineProposal(line=line, body=None)).request()
+        decision = decide(drafted, SessionFacts(grant=drafted.grant), request)
+        assert isinstance(decision, Allowed) is allowed, line

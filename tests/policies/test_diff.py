@@ -313,7 +313,7 @@ def test_the_narrowest_policy_is_no_wider_than_the_one_that_the_session_ran_unde
 
     assert diff(under, policy, COMMANDS).widenings == ()
     assert policy.files == under.files
-    assert {rule.command.text for rule in policy.commands.rules} == {"files read", "files *"}
+    assert {rule.command.text for rule in policy.commands.rules} == {"files read", "files list", "files *"}
     for line in ("files read a.py", "files list ."):
         assert isinstance(_decide(policy, line), Allowed), line
     for near in ("files read private/a", "files read b.py", "files write a.py --content x"):
