@@ -26,7 +26,7 @@ _PROPERTY: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3
 
 
 def log_line(text: str, *, width: int | None = None) -> str:
-    r"""Return text as one line of a CI's log that no runner takes for a command: the second `#` is `\x23`.
+    """Return text as one line of a CI's log that no runner takes for a command.
 
     Args:
         text: What an agent, a file or a server wrote.
@@ -36,8 +36,13 @@ def log_line(text: str, *, width: int | None = None) -> str:
 
 
 def plain_line(line: str) -> str:
-    """Return a line that is escaped already, without two hashes in a row."""
-    return line.replace("##", "#\\x23")
+    r"""Return a line that is escaped already without two hashes in a row, and without `::` at its beginning.
+
+    The second hash is written `\x23`, the first colon `\x3a`. Runners look behind spaces at the beginning.
+    """
+    line = line.replace("##", "#\\x23")
+    text = line.lstrip()
+    return line.removesuffix(text) + "\\x3a" + text[1:] if text.startswith("::") else line
 
 
 def wanted(environment: Mapping[str, str]) -> bool:

@@ -24,7 +24,10 @@ _LONGEST: Final = 500
 def result_lines(results: Sequence[TaskResult]) -> Iterator[str]:
     """Yield a line for each task and for each check that does not hold, and a sum."""
     for result in results:
-        yield f"{result.verdict:<8} {result.name:<24} {result.seconds:7.1f} s  {_what(result)}"
+        yield f"{result.verdict:<8} {result.name:<22} {result.seconds:6.1f} s  {_short(result)}".rstrip()
+        if result.code and not result.is_skipped:
+            ended = f"{result.status or 'no session'}: {result.reason}"
+            yield f"           {escape_line(ended, width=_LONGEST)}"
         for check in result.checks:
             if check.code:
                 yield f"           {escape_line(f'{check.name}: {check.why}', width=_LONGEST)}"
@@ -106,6 +109,14 @@ def markdown(results: Sequence[TaskResult], *, largest_bytes: int = LARGEST_BYTE
     if left_out:
         parts.append(f"\n{left_out} more parts are left out: the whole is in results.json.\n")
     return "".join(parts)
+
+
+def _short(result: TaskResult) -> str:
+    """Return the session and what counts of it, in columns: with the rest of its line at most 80."""
+    if not result.session:
+        return escape_line(result.reason, width=_LONGEST) if result.is_skipped else ""
+    held = sum(check.verdict == "passed" for check in result.checks)
+    return f"{result.session:<12}  {held}/{len(result.checks)} checks, {result.denials} denied"
 
 
 def _what(result: TaskResult) -> str:

@@ -13,6 +13,7 @@ from agent_runner.ci.annotations import annotation_lines, plain_line, wanted
 from agent_runner.ci.sarif import sarif
 from agent_runner.ci.source_tree import source_tree
 from agent_runner.ci.summary import as_plain, junit_xml, markdown, result_lines
+from agent_runner.cli.folding import tell
 from agent_runner.errors import InvalidInputError
 from agent_runner.package import pairlock_version
 
@@ -81,7 +82,7 @@ def print_results(results: Sequence[TaskResult], *, as_json: bool) -> None:
         typer.echo(_json(as_plain(results)).replace("##", "#\\u0023"), nl=False)
         return
     for line in result_lines(results):
-        typer.echo(plain_line(line))
+        tell(plain_line(line), indent=11)
 
 
 def print_annotations(findings: Sequence[Finding], *, asked: bool) -> None:

@@ -131,12 +131,24 @@ def test_no_line_of_a_log_holds_what_a_runner_takes_for_a_command(text: str) -> 
     assert log_line("one # two") == "one # two"
 
 
+@pytest.mark.parametrize("text", ["::error::x", "  ::add-mask::x", " ::stop-commands::t"])
+def test_no_line_of_a_log_begins_as_a_command(text: str) -> None:
+    """A difference between two texts, shown line by line, has lines that an agent wrote whole."""
+    shown = log_line(text)
+
+    assert not shown.lstrip().startswith("::")
+    assert shown == text.replace("::", "\\x3a:", 1)
+    assert log_line("a::b") == "a::b"
+
+
 def test_what_is_printed_of_results_holds_no_command_and_the_json_says_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_results([RESULT], as_json=False)
+    result = replace(RESULT, departure="turn 1\n ::add-mask::x\n-##[error]y")
+
+    print_results([result], as_json=False)
     lines = capsys.readouterr().out.splitlines()
-    print_results([RESULT], as_json=True)
+    print_results([result], as_json=True)
     told = capsys.readouterr().out
 
     for line in (*lines, *told.splitlines()):
