@@ -5,16 +5,38 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
 from tests.agent_runner.cached_folder import cached
 
 LOCKED: Final = Path(__file__).parent / "npm"
+PYPI: Final = Path(__file__).parent / "pypi"
+"""Each `NAME.txt` is `NAME.in`, locked by `uv pip compile --universal --generate-hashes`."""
+MINI_SWE_AGENT: Final = "mini-swe-agent"
+AIDER: Final = "aider"
 QWEN_CODE: Final = "qwen-code"
 NPM_SDKS: Final = "sdks"
 _INSTALL_SECONDS: Final = 900
 _FILES: Final = ("package.json", "package-lock.json")
+
+
+def pypi_packages(name: str) -> Path:
+    """Return a folder in which `packages` holds a locked set; wheels only, so that no package's code is run.
+
+    Args:
+        name: The set: a lock file.
+    """
+    lock = PYPI / f"{name}.txt"
+
+    def install(folder: Path) -> None:
+        quiet = ("--quiet", "--disable-pip-version-check", "--no-compile")
+        strict = ("--require-hashes", "--only-binary", ":all:", "--requirement", str(lock))
+        _run(sys.executable, "-m", "pip", "install", *quiet, *strict, "--target", str(folder / "packages"))
+
+    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
+    return cached(f"agents-pypi-{digest[:16]}", install)
 
 
 def npm_packages(name: str) -> Path:

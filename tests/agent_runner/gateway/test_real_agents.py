@@ -1,4 +1,4 @@
-"""Agents and SDKs from npm, unmodified, inside `pairlock exec` without `network`, by the variables alone."""
+"""Agents and SDKs that nobody here wrote, unmodified, inside `pairlock exec` without `network`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from policies.source import parse_policy
 from sandbox.docker_engine import DockerEngine
 from sandbox.runtime.node import ready_node
 from sandbox.workspace import open_workspace
-from tests.agent_runner.gateway.installed_agents import NPM_SDKS, QWEN_CODE, npm_packages
+from tests.agent_runner.gateway.installed_agents import (
+    AIDER,
+    MINI_SWE_AGENT,
+    NPM_SDKS,
+    QWEN_CODE,
+    npm_packages,
+    pypi_packages,
+)
 from tests.agent_runner.gateway.screen import Screen
 from tests.agent_runner.people import SilentPerson
 from tests.agent_runner.stand import Eyes, Model, quiet
@@ -34,6 +41,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.long]
 POLICY = "version: 1\nname: x\ngrant: [files, exec]\nfiles: {access: read, hide_defaults: false}\n"
 ROOM = "isolation: {memory: 3GiB, scratch: 512MiB}\nbudget: {wall_time: 10m}\n"
 USAGE = Usage(input_tokens=20, output_tokens=5)
+PYTHON_AGENT = ("env", "PYTHONPATH=/workspace/packages", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp")
 
 
 async def ran(
@@ -68,6 +76,51 @@ def calling(tool: str, **arguments: Any) -> Reply:
 def results(messages: Sequence[Message]) -> list[str]:
     """Return what the agent told the model of its calls."""
     return [message.text for message in messages if isinstance(message, ObservationMessage)]
+
+
+async def test_mini_swe_agent_from_pypi_does_its_task(new_state: Callable[[], Path]) -> None:
+    def answer(messages: Sequence[Message], _: int) -> Reply:
+        if not results(messages):
+            return calling("bash", command="echo $((6 * 7)) > /tmp/answer; cat /tmp/answer")
+        return calling("bash", command="echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; cat /tmp/answer")
+
+    _, _, model = await ran(
+        new_state(),
+        pypi_packages(MINI_SWE_AGENT),
+        answer,
+        *PYTHON_AGENT,
+        "MSWEA_CONFIGURED=true",
+        "MSWEA_COST_TRACKING=ignore_errors",
+        *("python3", "-m", "minisweagent", "-y", "--exit-immediately", "-m", "openai/main"),
+        *("-t", "write 42 to /tmp/answer"),
+    )
+
+    assert len(model.heard) == 2
+    assert json.loads(results(model.heard[1])[0]) == {"returncode": 0, "output": "42\n"}
+
+
+AIDES = (
+    "mkdir /tmp/project && cd /tmp/project && python3 -m aider --model openai/main --edit-format whole "
+    "--no-git --yes-always --no-check-update --analytics-disable --no-show-model-warnings "
+    "--message 'print 42' answer.py && echo ANSWER $(python3 answer.py)"
+)
+
+
+async def test_aider_from_pypi_edits_a_file(with_node: WithNode) -> None:
+    """Its numpy wants a C++ library, which the image with Node.js has, and the starter has not."""
+    edit = "answer.py\n```python\nprint(6 * 7)\n```\n"
+
+    _, screen, model = await ran(
+        with_node.state,
+        pypi_packages(AIDER),
+        lambda _, __: Reply(text=edit, usage=USAGE),
+        *PYTHON_AGENT,
+        *("sh", "-c", AIDES),
+        more=with_node.image,
+    )
+
+    assert screen.shown.decode().rstrip().endswith("ANSWER 42")
+    assert len(model.heard) == 1
 
 
 @dataclass(frozen=True)
