@@ -41,6 +41,19 @@ def folded(line: str, *, columns: int, indent: int) -> Iterator[str]:
     yield lead + line[begin:]
 
 
+def cut(line: str, *, columns: int) -> str:
+    """Return what of a line fits into a terminal's columns, with a count of what is missing.
+
+    Args:
+        line: One line, escaped already.
+        columns: The most that it may take, the count included; a wide character takes two.
+    """
+    if _fitting(line, 0, columns) == len(line):
+        return line
+    end = _fitting(line, 0, max(1, columns - len(f"... ({len(line)} more characters)")))
+    return f"{line[:end]}... ({len(line) - end} more characters)"
+
+
 def _fitting(line: str, begin: int, columns: int) -> int:
     """Return where in a line, from a place on, its room ends."""
     from unicodedata import east_asian_width

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.cli.folding import cut, folded
 from audit.escape import escape_line
 
 if TYPE_CHECKING:
@@ -62,24 +62,26 @@ class PlainWatcher:
         """Show what the model said and what it proposes."""
         self._line(f"turn {turn}")
         if reply.text:
-            for line in textwrap.wrap(escape_line(reply.text), WIDTH - 2 - len(self._indent)):
-                self._line(f"  {line}")
+            for line in folded(escape_line(reply.text), columns=WIDTH - 2 - len(self._indent), indent=0):
+                self._line(f"  {line.rstrip()}")
         self._proposals = [call.proposal for call in reply.calls]
 
     def saw(self, observation: Observation) -> None:
         """Show an action, its verdict and the beginning of what came of it."""
         proposal = self._proposals.pop(0) if self._proposals else None
         width = WIDTH - 10 - len(self._indent)
-        self._line(f"  {_MARKS[observation.kind]:<7} {escape_line(_line(proposal), width=width)}")
+        self._line(f"  {_MARKS[observation.kind]:<7} {cut(escape_line(_line(proposal)), columns=width)}")
         lines = observation.text.splitlines()
         for line in lines[:_SHOWN_LINES]:
-            self._line(f"          {escape_line(line, width=width)}")
+            self._line(f"          {cut(escape_line(line), columns=width)}")
         if len(lines) > _SHOWN_LINES:
             self._line(f"          [{len(lines) - _SHOWN_LINES} more lines]")
 
     def below(self, session: str, task: str) -> PlainWatcher:
         """Show that a session begins below this one, and return who looks at it, set in."""
-        self._line(f"  below: session {session}: {escape_line(task, width=WIDTH - 34 - len(self._indent))}")
+        self._line(
+            f"  below: session {session}: {cut(escape_line(task), columns=WIDTH - 32 - len(self._indent))}"
+        )
         return PlainWatcher(f"{self._indent}    ")
 
     def _line(self, text: str) -> None:
