@@ -35,13 +35,14 @@ from audit.verify import verify_session
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent_runner.backends.backend import Backend
     from agent_runner.ci.reading import Task
     from agent_runner.request import SessionResult
     from agent_runner.transcript import Watcher
     from audit.state import SessionFiles
+    from policies.policy import Policy
     from sandbox.runtime.engine import Progress
     from sandbox.workspace import Workspace
 
@@ -115,8 +116,7 @@ def place_of(task: Task, bench: Bench) -> Place:
         sandbox.workspace.WorkspaceError: When its folder cannot be a workspace.
     """
     workspace = _workspace(task.workspace, bench.state) if task.workspace else None
-    own = (Path(text.origin) for text in task.closure.texts[1:] if text.origin.startswith("/"))
-    policy = hiding(task.policy, own, workspace.path if workspace else None)
+    policy = hiding(task.policy, _own_files(task), workspace.path if workspace else None)
     return Place(
         loaded=LoadedPolicy(policy=policy, origin=task.policy.name, path=None),
         workspace=workspace,
@@ -125,6 +125,24 @@ def place_of(task: Task, bench: Bench) -> Place:
         approver=NobodyApprover(),
         progress=bench.progress,
     )
+
+
+def check_policy_in(task: Task, tree: Path) -> Policy | None:
+    """Return the policy of a task's command checks, with its own files hidden in what the session left.
+
+    Raises:
+        RefusedError: When they cannot be hidden there.
+    """
+    if task.check_policy is None or task.workspace is None:
+        return task.check_policy
+    folder = task.workspace.resolve()
+    left = (tree / file.relative_to(folder) for file in _own_files(task) if file.is_relative_to(folder))
+    return hiding(task.check_policy, left, tree)
+
+
+def _own_files(task: Task) -> Iterator[Path]:
+    """Yield the files that a task's policies were read from."""
+    return (Path(text.origin) for text in task.closure.texts[1:] if text.origin.startswith("/"))
 
 
 def _workspace(named: Path, state: Path) -> Workspace:
@@ -223,11 +241,11 @@ async def _checked(
     async with result_tree(files, bench.state) as left:
         found = replace(found, tree=left.folder, changes=look.changes, patch=look.patch)
         made = [*declared_checks(checks, found), *kept_outputs(outputs, left.folder, bench.outputs)]
-        if task.check_policy is not None:
+        if (policy := check_policy_in(task, left.folder)) is not None:
             workspace = open_workspace(left.folder, state=bench.state)
             for command in checks.commands:
                 bench.tell(name_of_command(command))
-                made.append(await command_check(command, task.check_policy, workspace, bench))
+                made.append(await command_check(command, policy, workspace, bench))
     return tuple(made)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner import policy_unseen
+from agent_runner.ci.one import check_policy_in
+from agent_runner.ci.reading import read_task
 from agent_runner.errors import RefusedError
 from agent_runner.policy_file import load_policy
 from agent_runner.policy_unseen import hiding, kept_unseen
@@ -126,3 +128,22 @@ def test_the_configuration_in_a_workspace_is_unseen(work: Path, monkeypatch: pyt
         inside.mkdir()
         with pytest.raises(RefusedError):
             hiding(load_policy("fix-tests").policy, (), inside)
+
+
+def test_a_command_check_sees_no_policy_in_what_the_session_left(work: Path, tmp_path: Path) -> None:
+    """The check runs on a copy of the result elsewhere: its own policy's files are hidden there as well."""
+    written(work, "checks.yaml", WIDE.replace("name: p", "name: c") + "exec: {programs: [pytest]}\n")
+    task = written(
+        tmp_path,
+        "task.yaml",
+        "version: 1\nname: t\npolicy: work/pairlock.yaml\nworkspace: work\nprompt: p\n"
+        "checks: {policy: work/checks.yaml, commands: [{run: [pytest]}]}\n",
+    )
+    left = tmp_path / "left"
+    left.mkdir()
+
+    policy = check_policy_in(read_task(task), left)
+
+    assert policy is not None
+    assert all(_denied(policy, name) for name in ("checks.yaml", "pairlock.yaml"))
+    assert not _denied(policy, "other.yaml")
