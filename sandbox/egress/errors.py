@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 from sandbox.errors import SandboxError
 
@@ -19,19 +19,6 @@ DenialCode = Literal[
     "journal",
 ]
 FailureCode = Literal["resolve", "connect", "tls", "timeout", "upstream", "too-large"]
-
-DENIAL_CODES: Final[tuple[DenialCode, ...]] = (
-    "capability",
-    "host",
-    "method",
-    "path",
-    "address",
-    "approval",
-    "budget",
-    "protocol",
-    "credential",
-    "journal",
-)
 
 
 class EgressError(SandboxError):

@@ -60,7 +60,6 @@ _PARTS: Final = frozenset({"range", "if-range"})
 _FORGED: Final = "x-pairlock-"
 MOST_INTERIM: Final = 100
 """Interim answers, as 103, before the one that counts."""
-_BODYLESS_STATUS: Final = frozenset({204, 304})
 _PARTIAL: Final = 206
 
 
@@ -259,8 +258,3 @@ async def credential_for(border: Border, crossing: Crossing) -> Credential | Non
 
 def _shown(text: str) -> str:
     return text[:40].encode("ascii", "backslashreplace").decode("ascii").replace("`", "'")
-
-
-def may_have_body(method: str, status: int) -> bool:
-    """Tell whether an answer can have a body (RFC 9112, 6.3)."""
-    return method != "HEAD" and status not in _BODYLESS_STATUS and status >= 200
