@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from agent_runner.ci.handing import Order, read_result, write_result
 from agent_runner.ci.one import failed, faults_of, skipped
 from agent_runner.ci.outcome import FAILED, INTERRUPTED, LEDGER
 from agent_runner.ci.process import run_process, tidied
+from agent_runner.errors import RunnerError
 from agent_runner.ids import new_session_id
 from audit.errors import AuditError
 from audit.escape import escape_line
@@ -144,14 +146,21 @@ async def _killed(case: Task, run: Run, order: Order, ended: Ended) -> TaskResul
     reason = f"{ended.how}; not cleaned up: {why}" if why else ended.how
     code, reason = (INTERRUPTED, "interrupted") if ended.interrupted else (FAILED, reason)
     result = replace(failed(case, code, reason), attempts=order.attempt)
-    if order.session in ended.sessions and StateFiles(run.state).session(order.session).events.exists():
-        faults = await asyncio.to_thread(faults_of, run.state, (order.session,))
-        result = replace(result, session=order.session, faults=faults, code=LEDGER if faults else code)
-    try:
-        await asyncio.to_thread(run.begun.kept.task, result, run.state)
-    except (OSError, AuditError) as error:
-        result = replace(result, reason=f"{result.reason}; not kept: {error}")
-    await asyncio.to_thread(write_result, run.begun.kept.folder, result)
+    kept = await asyncio.to_thread(_kept, result, run, order.session if ended.sessions else "")
+    await asyncio.to_thread(write_result, run.begun.kept.folder, kept)
+    return kept
+
+
+def _kept(result: TaskResult, run: Run, session: str) -> TaskResult:
+    """Keep what a killed process left of a session: it may have been killed before there was any of it."""
+    if session and StateFiles(run.state).session(session).events.exists():
+        faults = faults_of(run.state, (session,))
+        code = LEDGER if faults else result.code
+        with suppress(AuditError, RunnerError, OSError):
+            begun = replace(result, session=session, faults=faults, code=code)
+            run.begun.kept.task(begun, run.state)
+            return begun
+    run.begun.kept.task(result, run.state)
     return result
 
 
