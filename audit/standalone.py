@@ -105,15 +105,25 @@ def open_note(note: str, vkey: str) -> list[str]:
     """Return the lines of a signed note's body, its signature by that key having been checked."""
     name, key_id, key = parse_key(vkey)
     body, gap, tail = note.rpartition("\n\n")
-    for line in tail.splitlines() if gap else []:
-        parts = line.split(" ")
-        if len(parts) != 3 or parts[:2] != ["\u2014", name]:
-            continue
-        raw = base64.b64decode(parts[2], validate=True)
-        if raw[:4] == key_id:
+    if not gap or not tail.endswith("\n"):
+        raise BadLogError("the text is not a signed note")
+    signatures = [_signature(line) for line in tail[:-1].split("\n")]
+    for signer, raw in signatures:
+        if signer == name and raw[:4] == key_id:
             check_signature(key, (body + "\n").encode(), raw[4:])
             return body.split("\n")
     raise BadLogError(f"a note is not signed by {name}")
+
+
+def _signature(line: str) -> tuple[str, bytes]:
+    """Return the name and the packed signature of a note's line."""
+    dash, *parts = line.split(" ")
+    if dash != "\u2014" or len(parts) != 2:
+        raise BadLogError("a signature line is malformed")
+    raw = base64.b64decode(parts[1], validate=True)
+    if len(raw) < 5 or base64.b64encode(raw).decode() != parts[1]:
+        raise BadLogError("a signature line is malformed")
+    return parts[0], raw
 
 
 def small_integer(text: str) -> int:
@@ -300,6 +310,7 @@ class Host:
             known["end"] = body["size"] if body.get("closed") else 0
         if kind == "session.sealed":
             known["epoch"] = max(known["epoch"], body["epoch"])
+            bytes.fromhex(body["root"] + body["head"])
             if known["heads"].setdefault(body["size"], body["head"]) != body["head"]:
                 raise BadLogError("a session is sealed with two heads at one size", place)
 
@@ -437,7 +448,7 @@ def main() -> int:
     folders = {path.name: path for path in (options.folder / "sessions").glob("*") if path.is_dir()}
     for session in [*host.sessions, *sorted(set(folders) - set(host.sessions))]:
         try:
-            words = _session_words(options.folder, session, host, folders)
+            words = _session_words(options.folder, session, host, folders, pinned=options.key is not None)
             say(session, words + _since(host, session))
         except BadLogError as error:
             place = "" if error.place is None else f" at entry {error.place}"
@@ -449,7 +460,17 @@ def main() -> int:
     return bad
 
 
-def _session_words(folder: pathlib.Path, session: str, host: Host, folders: dict[str, pathlib.Path]) -> str:
+def check_unknown(files: list[pathlib.Path], session: str, known: Fields, *, pinned: bool) -> str:
+    """Verify a session that the host's log does not know: a fault where a key is pinned and it was begun."""
+    words = check_session(files, session, known)
+    if pinned and sum(1 for _ in lines_of(files)) > 1:
+        raise BadLogError("the host's log does not know this session")
+    return words
+
+
+def _session_words(
+    folder: pathlib.Path, session: str, host: Host, folders: dict[str, pathlib.Path], *, pinned: bool
+) -> str:
     known = host.session(session)
     there = files_of(folders[session], known) if session in folders else []
     if not there and known["pruned"] and known["pruned"]["size"] >= known["size"]:
@@ -459,7 +480,7 @@ def _session_words(folder: pathlib.Path, session: str, host: Host, folders: dict
     if not there:
         raise BadLogError("missing: the session's log is gone")
     if not known["keys"]:
-        return "unsigned, " + check_session(there, session, known)
+        return "unsigned, " + check_unknown(there, session, known, pinned=pinned)
     return check_session(there, session, known)
 
 

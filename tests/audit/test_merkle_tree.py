@@ -258,3 +258,12 @@ def test_an_empty_proof_of_growth_proves_nothing() -> None:
 
     with pytest.raises(BadProofError, match="is empty"):
         merkle.check_consistency(3, merkle.root_of(known[:3]), 5, merkle.root_of(known), [])
+
+
+def test_between_two_trees_of_one_size_there_is_nothing_to_prove() -> None:
+    root, other = merkle.root_of(many(4)), merkle.root_of(many(5))
+    merkle.check_consistency(4, root, 4, root, [])
+
+    for new_root, path in ((root, [root]), (other, []), (other, [root])):
+        with pytest.raises(BadProofError, match="two different trees"):
+            merkle.check_consistency(4, root, 4, new_root, path)

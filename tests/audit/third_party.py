@@ -23,9 +23,15 @@ def note_body(note: str, vkey: str) -> str | None:
     raw = base64.b64decode(packed)
     key_id = sha256(name.encode() + b"\n" + raw).digest()[:4]
     body, _, signatures = note.rpartition("\n\n")
-    for line in signatures.splitlines():
-        dash, signer, blob = line.split(" ")
-        signature = base64.b64decode(blob)
+    if not signatures.endswith("\n"):
+        return None
+    rows = [line.split(" ") for line in signatures[:-1].split("\n")]
+    for dash, signer, blob in [
+        (dash, signer, blob) for dash, signer, blob in rows
+    ]:  # all are looked at first
+        signature = base64.b64decode(blob, validate=True)
+        if base64.b64encode(signature).decode() != blob:
+            return None
         if (dash, signer, signature[:4]) != ("\u2014", name, key_id):
             continue
         try:
@@ -119,6 +125,7 @@ def session_part(state: Path, session: str, told: list[dict], problems: list[str
             problems.append(f"{session}: the seal at {seq} does not hold")
     for entry in told:
         size = entry["body"].get("size", 0)
+        bytes.fromhex(entry["body"].get("head", ""))  # raises where it is none
         if size > len(leaves) or (size and root(leaves[:size]).hex() != entry["body"]["root"]):
             problems.append(f"{session}: not what the host's log knows at {size}")
     if len(leaves) + (not raw.endswith(b"\n")) > (end_of(told) or len(leaves) + 1):
