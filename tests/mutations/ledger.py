@@ -3,6 +3,9 @@
 Run it with `python -m tests.mutations.ledger [FILE ...] [--from N] [--most N]`: each comparison turned round,
 each condition negated, each number moved by one, each refusal left out. It exits 1 when a change survives.
 Several hundred changes at some seconds each: for hand use, with time.
+
+What may survive, and why: in `merkle`, that a proof longer than the tree is deep is refused where it becomes
+so. What it leads to is then hashed once more, and is not the root; the refusal only says why.
 """
 
 from __future__ import annotations
