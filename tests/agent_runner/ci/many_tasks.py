@@ -136,7 +136,7 @@ def main() -> None:
         project = Path(place) / "project"
         project.mkdir()
         many = measure(project, state, tasks=tasks, jobs=jobs, seconds=int(os.environ.get("SLEEP", "40")))
-        pairlock("clean", "--unreviewed", "--everything", state=state)
+        pairlock("clean", "--unreviewed", "--all", state=state)
     passed = sum(task["verdict"] == "passed" for task in many.tasks)
     sys.stdout.write(
         f"{passed} of {tasks} passed, exit {many.code}, {many.at_once} at once, {many.seconds:.0f} s; "
