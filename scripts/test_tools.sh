@@ -34,6 +34,10 @@ long /usr/include/stdio.h libc6-dev
 long /usr/bin/strace strace
 LIST
 
-[ -n "$missing" ] || exit 0
-# shellcheck disable=SC2086  # one word for each package
-apt_install $missing || fail "tests need$missing" "YES=1 make test, or install by apt:$missing"
+if [ -n "$missing" ]; then
+    # shellcheck disable=SC2086  # one word for each package
+    apt_install $missing || fail "tests need$missing" "YES=1 make test, or install by apt:$missing"
+fi
+[ "$tier" = long ] || exit 0
+major=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
+[ "$major" -ge 20 ] || fail "the long tests need Node.js 20 or newer, found $major" "install it, with its own npm, from nodejs.org"

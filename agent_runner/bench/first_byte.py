@@ -56,22 +56,22 @@ async def first_byte(engine: DockerEngine, spec: ContainerSpec) -> float:
     begin = time.perf_counter()
     container = await engine.create(spec)
     try:
-        byte = await _said(engine, container)
-        taken = time.perf_counter() - begin
+        byte, said_at = await _said(engine, container)
     finally:
         await engine.remove(container)
         await engine.wait_gone(container, timeout_seconds=30)
     if byte != b"x":
         raise EngineUnfitError(f"a static program said `{byte!r}`, expected one byte")
-    return taken * 1000
+    return (said_at - begin) * 1000
 
 
-async def _said(engine: DockerEngine, container: str) -> bytes:
+async def _said(engine: DockerEngine, container: str) -> tuple[bytes, float]:
     attachment = await engine.attach(container)
     try:
         await engine.start(container)
         async with asyncio.timeout(SAYS_WITHIN_SECONDS):
-            return await attachment.reader.read(1)
+            byte = await attachment.reader.read(1)
+            return byte, time.perf_counter()
     except TimeoutError as error:
         raise EngineUnfitError(
             f"a static program said nothing in {SAYS_WITHIN_SECONDS:.0f} s, expected one byte"

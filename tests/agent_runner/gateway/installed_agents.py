@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ MINI_SWE_AGENT: Final = "mini-swe-agent"
 AIDER: Final = "aider"
 QWEN_CODE: Final = "qwen-code"
 NPM_SDKS: Final = "sdks"
-_INSTALL_SECONDS: Final = 900
+_INSTALL_SECONDS: Final = 600
 _FILES: Final = ("package.json", "package-lock.json")
 
 
@@ -33,7 +34,9 @@ def pypi_packages(name: str) -> Path:
     def install(folder: Path) -> None:
         quiet = ("--quiet", "--disable-pip-version-check", "--no-compile")
         strict = ("--require-hashes", "--only-binary", ":all:", "--requirement", str(lock))
-        _run(sys.executable, "-m", "pip", "install", *quiet, *strict, "--target", str(folder / "packages"))
+        into = ("--target", str(folder / "packages"))
+        # pip unpacks in the folder for temporary files first, where that many bytes may be memory.
+        _run(sys.executable, "-m", "pip", "install", *quiet, *strict, *into, unpacked_in=folder)
 
     digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
     return cached(f"agents-pypi-{digest[:16]}", install)
@@ -60,6 +63,9 @@ def npm_packages(name: str) -> Path:
     return cached(f"agents-npm-{digest[:16]}", install)
 
 
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
+def _run(*command: str, unpacked_in: Path | None = None) -> None:
+    environment = {**os.environ, "TMPDIR": str(unpacked_in)} if unpacked_in else None
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False, env=environment
+    )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
