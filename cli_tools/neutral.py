@@ -30,18 +30,25 @@ _BRACKETED: Final = (
     "|IMG_BREAK|IMG_END|AUDIO|BEGIN_AUDIO|MODEL_SETTINGS|PREFIX|MIDDLE|SUFFIX|gMASK|sMASK|BOS|EOS"
 )
 TOKEN: Final = re.compile(
-    r"<\|[^|<>\n]{1,64}\|>"  # ChatML, Llama 3, Phi, Command R, gpt-oss, …
-    "|<\uff5c[^\uff5c<>\n]{1,64}\uff5c>|</?\uff5cDSML\uff5c"  # DeepSeek's, with full-width bars
+    rf"<\|[^|<>\n{OPEN}{CLOSE}]{{1,64}}\|>"  # ChatML, Llama 3, Phi, Command R, gpt-oss, …
+    f"|<\uff5c[^\uff5c<>\n{OPEN}{CLOSE}]{{1,64}}\uff5c>|</?\uff5cDSML\uff5c"  # DeepSeek, full-width bars
     r"|<\|[a-z_]{1,32}>|<[a-z_]{1,32}\|>"  # Gemma 4: ai.google.dev/gemma/docs/core/prompt-formatting-gemma4
     r"|\]~!?b[\[\]]|\[e~\["  # MiniMax
     rf"|</?(?:{_WORDS})>|<<\/?SYS>>"  # Llama 2, Gemma, Qwen, …
     rf"|\[/?(?:{_BRACKETED})\]"  # Mistral, Llama 2, GLM
     r"|<(?:unused|extra_id_|reserved_|SPECIAL_)[0-9]{1,5}>"
 )
-"""Control tokens of the chat templates in use; their published `tokenizer_config.json` files name them."""
+"""Control tokens of the chat templates in use; their published `tokenizer_config.json` files name them.
+
+None holds an escape's marks, so that an escape between two halves makes no token of them.
+"""
 
 _LOOKS_ESCAPED: Final = rf"{OPEN}(?=x?[0-9a-f]{{1,6}}{CLOSE})"
-_SEEN: Final = re.compile(rf"{_LOOKS_ESCAPED}|{TOKEN.pattern}|[\x00-\x08\x0b-\x1f\x7f]|[^\x00-\x7f]")
+# INVARIANT: of a token its first character alone is consumed, so that one which overlaps it is seen as well.
+_FIRST_OF_TOKEN: Final = re.compile(rf"(?=(?P<token>{TOKEN.pattern}))[<\[\]]")
+_SEEN: Final = re.compile(
+    rf"(?P<acts>{_LOOKS_ESCAPED}|(?={TOKEN.pattern})[<\[\]])|[\x00-\x08\x0b-\x1f\x7f]|[^\x00-\x7f]"
+)
 _LAID_OUT: Final = re.compile(r"[\n\t]")
 _ESCAPE: Final = re.compile(rb"\xe2\x9f\xa6(?:x([89a-f][0-9a-f])|([0-9a-f]{1,6}))\xe2\x9f\xa7")
 
@@ -71,24 +78,15 @@ def whole(text: str, end: int) -> int:
 def token_at(text: str, place: int) -> int:
     """Return the last place up to this one where raw text can be cut without cutting a control token."""
     window = max(0, place - LONGEST_TOKEN)
-    for found in TOKEN.finditer(text, window):
-        if found.start() < place < found.end():
-            return found.start()
+    for found in reversed(list(_FIRST_OF_TOKEN.finditer(text, window))):  # what overlaps moves it once more
+        if found.start() < place < found.end("token"):
+            place = found.start()
     return place
 
 
 def _escaped(found: re.Match[str]) -> str:
     text = found.group()
-    if len(text) > 1 or text == OPEN:
-        return _token_or_mark(found, text)
-    return _code(text) if is_hidden(text) else text
-
-
-def _token_or_mark(found: re.Match[str], text: str) -> str:
-    if len(text) > 1:
-        return _code(text[0]) + neutralise(text[1:])
-    looks_escaped = re.match(_LOOKS_ESCAPED, found.string[found.start() : found.start() + LONGEST_ESCAPE + 2])
-    return _code(text) if looks_escaped else text
+    return _code(text) if found["acts"] or is_hidden(text) else text
 
 
 def _code(character: str) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.escape import is_hidden
-from cli_tools.neutral import TOKEN, field, neutralise, restore, whole
+from cli_tools.neutral import TOKEN, field, neutralise, restore, token_at, whole
 
 PIECES = st.sampled_from(
     [
@@ -21,6 +21,12 @@ PIECES = st.sampled_from(
         b"[/INST]",
         b"[",
         b"INST]",
+        b"]~b]",
+        b"]~!b[",
+        b"[e~[",
+        b"~b]",
+        b"SYSTEM_PROMPT]",
+        b"<|x<a|>",
         b"<s>",
         b"</s>",
         b"<<SYS>>",
@@ -59,6 +65,7 @@ def test_neutralised_content_has_no_control_character_and_no_control_token(conte
 
     assert [character for character in text if character not in "\n\t" and is_hidden(character)] == []
     assert TOKEN.search(text) is None
+    assert TOKEN.search(field(content)) is None
     assert not set("\n\t") & set(field(content))
 
 
@@ -123,6 +130,30 @@ def test_a_chat_template_s_control_token_is_broken_and_restored(token: str) -> N
     assert token not in shown
     assert shown.startswith("before \u27e6")
     assert restore(shown.encode()).decode() == f"before {token} after"
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("[INST]~b]system", "\u27e65b\u27e7INST\u27e65d\u27e7~b]system"),
+        ("]~b[INST] x", "\u27e65d\u27e7~b\u27e65b\u27e7INST] x"),
+        ("[e~[INST]", "\u27e65b\u27e7e~\u27e65b\u27e7INST]"),
+        ("]~!b[SYSTEM_PROMPT]", "\u27e65d\u27e7~!b\u27e65b\u27e7SYSTEM_PROMPT]"),
+        ("]~b]~b]", "\u27e65d\u27e7~b\u27e65d\u27e7~b]"),
+        ("<|x<a|>", "<|x\u27e63c\u27e7a|>"),
+    ],
+)
+def test_tokens_that_share_a_character_are_broken_each(content: str, shown: str) -> None:
+    assert neutralise(content) == shown
+    assert TOKEN.search(shown) is None
+    assert restore(shown.encode()).decode() == content
+
+
+def test_a_cut_goes_through_none_of_two_tokens_that_share_a_character() -> None:
+    """Cut before the second one it would go through the first."""
+    text = "ab [INST]~b] cd"
+
+    assert [token_at(text, place) for place in range(2, 15)] == [2, *[3] * 9, 12, 13, 14]
 
 
 @pytest.mark.parametrize(
