@@ -106,12 +106,13 @@ class Document:
         return self.values_at.get(path, RuleAt(self.origin, 1, 1))
 
 
-def read_document(text: str, *, origin: str) -> Document:
+def read_document(text: str, *, origin: str, largest: int = LARGEST_TEXT) -> Document:
     """Read one YAML document.
 
     Args:
-        text: The whole file, at most 64 KiB.
+        text: The whole file.
         origin: Its name, for messages.
+        largest: How large it may be, in bytes of UTF-8.
 
     Returns:
         The document.
@@ -120,8 +121,8 @@ def read_document(text: str, *, origin: str) -> Document:
         PolicyFileError: With every problem found up to the first that ends the reading.
     """
     start = RuleAt(origin, 1, 1)
-    if len(text) > LARGEST_TEXT or len(text.encode("utf-8", "replace")) > LARGEST_TEXT:
-        raise PolicyFileError([Problem(start, f"the file is larger than {LARGEST_TEXT // 1024} KiB")])
+    if len(text) > largest or len(text.encode("utf-8", "replace")) > largest:
+        raise PolicyFileError([Problem(start, f"the file is larger than {largest // 1024} KiB")])
     if refused := [*_unseen(text, origin), *_directives(text, origin)]:
         raise PolicyFileError(refused)
     reader = _Reader(origin=origin)

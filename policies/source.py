@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ValidationError
 
-from policies.document import Document, read_document
+from policies.document import LARGEST_TEXT, Document, read_document
 from policies.errors import ForbiddenGrantError, PolicyFileError, Problem, RuleAt, UnjoinableError
 from policies.exec_block import ExecBlock
 from policies.faults import long_lists, problems_of, settings_without_value
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from policies.document import Path
 
 DEEPEST_EXTENDS: Final = 8
+LARGEST_RESOLVED: Final = 4 * 2**20  # bytes; there every default is written out
 _JOINING_MEND: Final = {
     "origins": "name destinations in `rules`, under `arguments` or `sink_pattern`",
     "unfixed": "leave it out: `host`, `methods` and `paths` say what a rule fixes",
@@ -53,7 +54,7 @@ def parse_policy(text: str, *, origin: str, find: Find | None = None, resolved: 
     """Make a policy from its text.
 
     Args:
-        text: The whole file, at most 64 KiB of YAML 1.2.
+        text: The whole file, at most 64 KiB of YAML 1.2; 4 MiB when it is resolved.
         origin: The file's name, for messages and reasons.
         find: Finds the text that a name in `extends` means; None means that nothing can be extended.
         resolved: Whether the text is what `Policy.as_yaml` wrote, as beside a session's ledger. Only there
@@ -70,7 +71,8 @@ def parse_policy(text: str, *, origin: str, find: Find | None = None, resolved: 
 
 
 def _parse(source: SourceText, find: Find, above: tuple[str, ...], *, resolved: bool = False) -> Policy:
-    document = read_document(source.text, origin=source.origin)
+    largest = LARGEST_RESOLVED if resolved else LARGEST_TEXT
+    document = read_document(source.text, origin=source.origin, largest=largest)
     written = _validate(document)
     if not resolved and (refused := [*_written_by_joining(written, document), *long_lists(document)]):
         raise PolicyFileError(refused)

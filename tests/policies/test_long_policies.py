@@ -9,11 +9,12 @@ import pytest
 from policies.check import check
 from policies.containment import lies_within, url_steps, witness
 from policies.diff import diff
+from policies.document import LARGEST_TEXT
 from policies.errors import PolicyFileError, UnjoinableError
 from policies.facts import ArgumentFacts, CommandFacts
 from policies.faults import MOST_ENTRIES
 from policies.join import join
-from policies.source import SourceText, parse_policy
+from policies.source import LARGEST_RESOLVED, SourceText, parse_policy
 
 GET = CommandFacts(
     path=("http", "get"),
@@ -62,6 +63,22 @@ def test_the_longest_list_is_read_and_expectations_are_not_counted() -> None:
 
     assert policy.network is not None
     assert (len(policy.network.allow), len(policy.expect)) == (256, 300)
+
+
+def test_what_a_lawful_file_resolves_to_is_read_back_however_much_longer_it_is() -> None:
+    """With every default written, 256 short rules take more than the 64 KiB that a file may have."""
+    rule = "{host: h#.com, methods: [GET, POST, PUT, PATCH], paths: ['/a/*', '/b', '/c', '/d', '/e', '/f']}"
+    text = _hosts(MOST_ENTRIES, rule)
+    policy = parse_policy(text, origin="p.yaml")
+    kept = policy.as_yaml()
+
+    assert len(text) < 30_000
+    assert len(kept) > LARGEST_TEXT
+    assert parse_policy(kept, origin="kept", resolved=True) == policy
+    with pytest.raises(PolicyFileError, match="the file is larger than 64 KiB"):
+        parse_policy(kept, origin="p.yaml")
+    with pytest.raises(PolicyFileError, match="the file is larger than 4096 KiB"):
+        parse_policy("#" * (LARGEST_RESOLVED + 1), origin="kept", resolved=True)
 
 
 def test_rules_that_all_meet_each_other_are_not_joined() -> None:
