@@ -22,7 +22,7 @@ from policies.network_block import EgressRule, NetworkBlock
 from policies.policy import Policy
 from policies.sinks import canonical_sink, each_value
 from policies.units import Count
-from policies.urls import LONGEST_PATTERN, UrlPath, canonical_url
+from policies.urls import LONGEST_PATTERN, SLASH, UrlPath, canonical_url, readings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +139,8 @@ def _network(requests: Sequence[ActionRequest], under: Policy | None) -> Network
         )
         key = (target.host, target.port, use.method, *(str(value) for value in manner.values()))
         # Each path keeps the manner of the rule that it was asked under, and lends it to no other path.
-        asked.setdefault(key, (rule, {}))[1][target.path] = None
+        paths = asked.setdefault(key, (rule, {}))[1]
+        paths.update(dict.fromkeys(reading.replace(SLASH, "*") for reading in readings(target.path)))
     return NetworkBlock(
         allow=tuple(
             rule.model_copy(update={"paths": tuple(dict.fromkeys(_pattern(path) for path in paths))})

@@ -28,7 +28,7 @@ _URL = re.compile(
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AMBIGUOUS = re.compile(r"%(2[eEfF]|5[cC]|25|00|3[bBfF]|[01][0-9A-Fa-f]|7[fF])|[;\\]|//|/\.{1,2}(/|\Z)")
 _UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
-_SLASH: Final = "%2F"
+SLASH: Final = "%2F"
 _ANY_SLASH = re.compile(r"%2[fF]")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 
@@ -88,7 +88,7 @@ def readings(path: str) -> tuple[str, ...]:
     Returns:
         The path as it stands, and, where a slash is encoded in it, the path with that slash.
     """
-    return (path, path.replace(_SLASH, "/")) if _SLASH in path else (path,)
+    return (path, path.replace(SLASH, "/")) if SLASH in path else (path,)
 
 
 def _decoded(found: re.Match[str]) -> str:
@@ -130,7 +130,7 @@ def _path(path: str, *, slash: bool) -> str:
     # Read with the slash it has to be plain: what is ambiguous then is refused.
     clean = canonical_url_path(f"{before}/{after[0]}")
     place = len(canonical_url_path(before))
-    return f"{clean[:place]}{_SLASH}{clean[place + 1 :]}"
+    return f"{clean[:place]}{SLASH}{clean[place + 1 :]}"
 
 
 def _no_url(text: str) -> BadValueError:
