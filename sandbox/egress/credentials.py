@@ -3,11 +3,17 @@
 import base64
 import html
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from functools import lru_cache
+from typing import Final, Literal, Protocol
 
 from audit.redact import SHORTEST_SECRET, spellings
 
 Headers = tuple[tuple[str, str], ...]
+
+_HEAD_BYTES: Final = 16
+"""Of an echo: where so many of a stream's last bytes begin one, the rest of them is compared."""
+_KEPT: Final = 4
+"""Credentials whose echoes are kept: making those of a long one takes longer than many a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +40,7 @@ class Credential:
 
     def echoes(self) -> frozenset[bytes]:
         """Return the spellings that must not come back."""
-        former = (replace(self, value=value, former=()).echoes() for value in self.former)
-        return self._own_echoes().union(*former)
-
-    def _own_echoes(self) -> frozenset[bytes]:
-        secrets = {self.value, *(self.value.split(":", 1) if self.kind == "basic" else ())}
-        carried = {value.rpartition(" ")[2] for _, value in self.headers()}
-        long = {secret for secret in secrets | carried if len(secret) >= SHORTEST_SECRET}
-        texts = {form for secret in long for form in spellings(secret) | _throughout(secret)}
-        return frozenset(text.encode("utf-8", "surrogatepass") for text in texts).union(*map(_wide, long))
+        return _echoes(self)
 
 
 class Secrets(Protocol):
@@ -55,6 +53,20 @@ class Secrets(Protocol):
             EgressDeniedError: With code `credential`, when there is none.
         """
         ...
+
+
+@lru_cache(maxsize=_KEPT)
+def _echoes(credential: Credential) -> frozenset[bytes]:
+    values = (credential.value, *credential.former)
+    return frozenset().union(*(_own_echoes(replace(credential, value=value, former=())) for value in values))
+
+
+def _own_echoes(credential: Credential) -> frozenset[bytes]:
+    secrets = {credential.value, *(credential.value.split(":", 1) if credential.kind == "basic" else ())}
+    carried = {value.rpartition(" ")[2] for _, value in credential.headers()}
+    long = {secret for secret in secrets | carried if len(secret) >= SHORTEST_SECRET}
+    texts = {form for secret in long for form in spellings(secret) | _throughout(secret)}
+    return frozenset(text.encode("utf-8", "surrogatepass") for text in texts).union(*map(_wide, long))
 
 
 def _throughout(text: str) -> set[str]:
@@ -81,8 +93,10 @@ class Mask:
 
     def __init__(self, echoes: frozenset[bytes] = frozenset()) -> None:
         self._echoes = sorted(echoes, key=lambda echo: (-len(echo), echo))
-        self._overlap = max((len(echo) for echo in self._echoes), default=1) - 1
-        self._beginnings = frozenset(echo[:end] for echo in self._echoes for end in range(1, len(echo)))
+        # Short beginnings alone: all of them would take memory by the square of an echo's length.
+        self._short = frozenset(
+            echo[:end] for echo in self._echoes for end in range(1, min(len(echo), _HEAD_BYTES))
+        )
         self._held = b""
         self._begun = 0  # of what is held, the bytes of an echo that began before it
 
@@ -109,8 +123,9 @@ class Mask:
 
     def _begins_within(self, data: bytes) -> int:
         """Return how many of the last bytes may be an echo's beginning; a stream is not held up by others."""
-        most = min(self._overlap, len(data))
-        return next((count for count in range(most, 0, -1) if data[-count:] in self._beginnings), 0)
+        most = max(_begun(echo, data) for echo in self._echoes)
+        short = range(min(_HEAD_BYTES - 1, len(data)), most, -1)
+        return next((count for count in short if data[-count:] in self._short), most)
 
     def _found(self, data: bytes) -> list[tuple[int, int]]:
         """Return where echoes begin and end; those of different spellings may overlap."""
@@ -121,6 +136,15 @@ class Mask:
                 found.append((at, at + len(echo)))
                 at = data.find(echo, at + len(echo))
         return found
+
+
+def _begun(echo: bytes, data: bytes) -> int:
+    """Return with how many of its last bytes, `_HEAD_BYTES` or more, data begins an echo; 0 for none."""
+    head = echo[:_HEAD_BYTES]
+    at = data.find(head, max(0, len(data) - len(echo) + 1))
+    while at >= 0 and not echo.startswith(data[at:]):
+        at = data.find(head, at + 1)
+    return len(data) - at if at >= 0 else 0
 
 
 def _starred(data: bytes, places: list[tuple[int, int]]) -> bytes:
