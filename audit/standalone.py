@@ -120,7 +120,10 @@ def _signature(line: str) -> tuple[str, bytes]:
     dash, *parts = line.split(" ")
     if dash != "\u2014" or len(parts) != 2:
         raise BadLogError("a signature line is malformed")
-    raw = base64.b64decode(parts[1], validate=True)
+    try:
+        raw = base64.b64decode(parts[1], validate=True)
+    except ValueError:
+        raise BadLogError("a signature line is not base64") from None
     if len(raw) < 5 or base64.b64encode(raw).decode() != parts[1]:
         raise BadLogError("a signature line is malformed")
     return parts[0], raw
@@ -499,9 +502,11 @@ def _check_trust(host: Host, key: str | None, against: pathlib.Path | None) -> N
     note = against.read_text()
     for candidate in [*host.keys, *([key] if key else [])]:
         try:
-            origin, size, root, *_ = open_note(note, candidate)
+            origin, size, root, *_ = [*open_note(note, candidate), "", ""]
         except BadLogError:
             continue
+        if not re.fullmatch(r"[0-9]{1,16}", size):
+            raise BadLogError("what was kept elsewhere is not a checkpoint")
         found = host.roots.get(int(size))
         if origin != host.origin or found is None or base64.b64encode(found).decode() != root:
             raise BadLogError(
