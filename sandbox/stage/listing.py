@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AGAIN: Final = -1
-"""Stands for the mtime of a folder that is listed again at the next look, whatever its mtime is then."""
+"""Stands for the ctime of a folder that is listed again at the next look, whatever its ctime is then."""
 _SETTLED_NS: Final = 2_000_000_000
-"""A folder changed more recently than this is listed again next time: two changes can share one mtime."""
+"""A folder changed more recently than this is listed again next time: two changes can share one ctime."""
 
 
 def listed(folder: str | Path) -> list[os.DirEntry[str]]:
@@ -34,12 +34,12 @@ def _is_there(entry: os.DirEntry[str]) -> bool:
     return True
 
 
-def settled(mtime_ns: int, *, now_ns: int | None = None) -> int:
-    """Return a folder's mtime as what it had when it was listed, or `AGAIN` when that says too little.
+def settled(ctime_ns: int, *, now_ns: int | None = None) -> int:
+    """Return a folder's ctime as what it had when it was listed, or `AGAIN` when that says too little.
 
     Args:
-        mtime_ns: Taken before it was listed, nanoseconds since 1970.
+        ctime_ns: Taken before it was listed, nanoseconds since 1970.
         now_ns: When it was taken, or before; now unless told otherwise.
     """
     then_ns = time.time_ns() if now_ns is None else now_ns
-    return mtime_ns if then_ns - mtime_ns > _SETTLED_NS else AGAIN
+    return ctime_ns if then_ns - ctime_ns > _SETTLED_NS else AGAIN

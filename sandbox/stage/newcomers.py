@@ -1,8 +1,9 @@
 """Notice files that appear in the workspace while a session runs, and that it must not see.
 
 The whiteouts of a stage cover what was there at the start. A hidden file or a socket that a program of the
-user's makes later shows through, so the session asks here, and pauses when there is one. A folder's mtime
-tells whether something was put into it: a look costs one lstat for each, and lists only what changed.
+user's makes later shows through, so the session asks here, and pauses when there is one. A folder's ctime
+tells whether something was put into it, also where a program sets the mtime back (rsync, tar, cp -a): a look
+costs one lstat for each, and lists only what changed.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class NewcomerWatch:
     absent: frozenset[str]
     """What the stage hides already."""
     folders: dict[str, int]
-    """Folders that the session sees, and the mtime that each had when it was listed."""
+    """Folders that the session sees, and the ctime that each had when it was listed."""
     told: set[str] = field(default_factory=set)
     last_seconds: float = 0.0
     """How long the last look took."""
@@ -50,7 +51,7 @@ class NewcomerWatch:
             workspace: The user's folder.
             hide: What the session must not see.
             absent: What the stage hides already (`StageFacts.absent`).
-            folders: What it sees of them, and the mtime that each had then (`StageFacts.folders`).
+            folders: What it sees of them, and the ctime that each had then (`StageFacts.folders`).
         """
         return cls(workspace, hide, frozenset(absent), dict(folders))
 
@@ -73,7 +74,7 @@ class NewcomerWatch:
 
     def _changed(self, path: str) -> bool:
         status = self._stat(path)
-        return status is None or status.st_mtime_ns != self.folders[path]
+        return status is None or status.st_ctime_ns != self.folders[path]
 
     def _newcomers(self, folder: str, pending: list[str]) -> Iterator[str]:
         """Yield what must be hidden in one folder, and put new folders in it on `pending`."""
@@ -81,7 +82,7 @@ class NewcomerWatch:
         if status is None or not stat.S_ISDIR(status.st_mode):
             self.folders.pop(folder, None)
             return
-        self.folders[folder] = settled(status.st_mtime_ns)
+        self.folders[folder] = settled(status.st_ctime_ns)
         try:
             entries = listed(self.workspace / folder)
         except FileNotFoundError:

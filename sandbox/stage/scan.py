@@ -53,9 +53,9 @@ class Scan:
 
     @property
     def watched(self) -> dict[str, int]:
-        """Return each folder's mtime, as far as it says what was listed (`listing.settled`)."""
+        """Return each folder's ctime, as far as it says what was listed (`listing.settled`)."""
         then_ns = self.start.moment.wall_ns
-        return {path: settled(seen.mtime_ns, now_ns=then_ns) for path, seen in self.start.folders.items()}
+        return {path: settled(seen.ctime_ns, now_ns=then_ns) for path, seen in self.start.folders.items()}
 
 
 _Suspected = Callable[[Sequence[str]], frozenset[str]]

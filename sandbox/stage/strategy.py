@@ -46,7 +46,7 @@ class StageFacts:
     entries: int
     """How many paths the agent can see."""
     folders: Mapping[str, int]
-    """The folders among them, and the mtime that each had, nanoseconds since 1970."""
+    """The folders among them, and the ctime that each had, nanoseconds since 1970."""
     hidden: tuple[str, ...]
     """Paths that `hide` matched, and hard links to them."""
     special: tuple[str, ...]

@@ -4,6 +4,8 @@ import json
 import os
 import socket
 import subprocess
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -281,14 +283,17 @@ def test_the_folders_of_a_stage_are_those_of_its_record(yard: Yard) -> None:
     yard.fill({"a/b/c": "x", "4": "x", "40755 x/y": "x", "é/z": "x"})
     (yard.workspace / "a").chmod(0o1700)
     (yard.workspace / "l").symlink_to("a")
-    for path in (yard.workspace, *yard.workspace.rglob("*/")):
-        os.utime(path, (10**9, 10**9))
+    time.sleep(0.02)
     (yard.workspace / "é/new").write_text("x")
+    fresh = (yard.workspace / "é").stat().st_ctime_ns
 
     facts = yard.plan().facts
 
     whole = load_record(facts.folder.record)
-    known = {path: seen.mtime_ns for path, seen in whole.folders.items()}
-    assert facts.folders == {**known, "é": AGAIN}
+    found = scan(yard.workspace, MatchNothing())
+    later = replace(found.start, moment=replace(found.start.moment, wall_ns=fresh + 2_000_000_000))
+    known = {path: seen.ctime_ns for path, seen in whole.folders.items()}
+    assert replace(found, start=later).watched == {**known, "é": AGAIN}
+    assert facts.folders == dict.fromkeys(known, AGAIN)
     assert set(facts.folders) == {"", "a", "a/b", "40755 x", "é"}
     assert facts.entries == len(whole) - 1

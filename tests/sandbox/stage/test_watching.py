@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from sandbox.stage import listing
 from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.quota import StageLimits, UpperUse, UpperWatch, judge
 
@@ -117,6 +118,29 @@ def test_a_rename_over_a_folders_old_mtime_is_still_seen(yard: Yard) -> None:
     os.utime(yard.workspace, ns=(stamp, stamp))
 
     assert newcomers.look() == (".env",)
+
+
+@pytest.mark.parametrize("folder", ["", "d"])
+def test_a_folder_whose_mtime_is_set_back_is_still_listed(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """`rsync -a`, `tar` and `cp -a` put a file in and the folder's mtime back: its ctime tells."""
+    monkeypatch.setattr(listing, "_SETTLED_NS", 0)
+    yard.fill({"d/a": "1"})
+    there = yard.workspace / folder
+    newcomers = watch(yard, ".env")
+    assert newcomers.look() == ()
+    before = there.stat().st_mtime_ns
+    yard.fill({f"{folder}/.env".lstrip("/"): "secret"})
+    os.utime(there, ns=(before, before))
+
+    assert newcomers.look() == (f"{folder}/.env".lstrip("/"),)
+
+
+def test_a_folder_that_was_just_changed_is_listed_again() -> None:
+    """Two changes within one tick of the clock share one ctime."""
+    assert listing.settled(10**9, now_ns=3 * 10**9) == listing.AGAIN
+    assert listing.settled(10**9, now_ns=3 * 10**9 + 1) == 10**9
 
 
 @pytest.mark.parametrize(
