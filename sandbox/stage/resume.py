@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.stage.apply import recover
 from sandbox.stage.base import Learnt, save_learnt
+from sandbox.stage.beneath import Beneath
 from sandbox.stage.changes import compute_changes, removed_paths
 from sandbox.stage.discard import remove_tree
 from sandbox.stage.errors import StageError
@@ -15,6 +16,7 @@ from sandbox.stage.hidden import build_hidden_layer
 from sandbox.stage.layout import StageFolder, write_private
 from sandbox.stage.opened import open_stage
 from sandbox.stage.plan import fall_back_to_copy
+from sandbox.stage.record import Record
 from sandbox.stage.scan import Scan, scan
 from sandbox.stage.start import can_tell_later, save_record
 from sandbox.stage.strategy import Access, Copy, Overlay, OverlayOnCopy, StageFacts, StagePlan, about_plan
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from sandbox.stage.layout import WalkMatcher
     from sandbox.stage.opened import OpenStage
     from sandbox.stage.start import Start
+    from sandbox.stage.upper import UpperTree
     from sandbox.workspace import Workspace
 
 
@@ -129,6 +132,8 @@ class _Kept:
     """What of it was there, and what it was."""
     hashes: dict[str, str]
     """Digests of that, where they are known."""
+    upper: UpperTree
+    """What the agent wrote and removed."""
 
 
 def _kept(stage: OpenStage) -> _Kept:
@@ -136,13 +141,18 @@ def _kept(stage: OpenStage) -> _Kept:
     upper = read_upper(stage.folder)
     mine = frozenset({*changed, *upper.entries, *removed_paths(stage.record, upper)})
     before = {path: stage.record[path] for path in mine if path in stage.record}
-    return _Kept(mine, before, {path: stage.hashes[path] for path in mine if path in stage.hashes})
+    return _Kept(mine, before, {path: stage.hashes[path] for path in mine if path in stage.hashes}, upper)
 
 
 def _refresh_record(plan: StagePlan, found: Scan, kept: _Kept) -> None:
-    """Take what is there now as the base of everything that the agent has not changed."""
+    """Take what is there now as the base of everything that the agent has not changed, and sees.
+
+    What a user puts into a folder that the agent removed is behind its mark: it neither saw nor removed it.
+    """
     folder, root = plan.facts.folder, plan.facts.workspace.path
     tells = can_tell_later(root, found.start.folders) and not isinstance(plan, Copy)
     start = found.start if tells else found.start.asked(root)
-    save_record(folder.record, start.with_base(kept.paths, kept.before))
+    with Beneath.open(root) as live:
+        unseen = removed_paths(Record(start, live), kept.upper) - kept.paths
+    save_record(folder.record, start.with_base(kept.paths | unseen, kept.before))
     save_learnt(folder.hashes, Learnt(kept.hashes, {}))

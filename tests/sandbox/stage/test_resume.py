@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from sandbox.stage.discard import discard
 from sandbox.stage.errors import StageError
 from sandbox.stage.opened import open_stage
 from sandbox.workspace import open_workspace
+from tests.sandbox.stage.applying import apply
 
 if TYPE_CHECKING:
     from conftest import Yard
@@ -96,6 +98,35 @@ def test_a_conflict_from_before_stays_one(yard: Yard) -> None:
         pass
 
     assert told(yard) == [("modified", "a", "it was changed meanwhile")]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["removed", "made again"])
+@pytest.mark.parametrize("local", [True, False], ids=["overlay", "copy"])
+def test_what_a_user_puts_into_a_folder_that_the_agent_removed_stays(
+    yard: Yard, *, again: bool, local: bool
+) -> None:
+    """The agent has never seen it behind its whiteout, or its opaque folder, and so has not deleted it."""
+    yard.fill({"d/old": "1", "d/sub/old": "1", "other/old": "1"})
+    plan = yard.plan(engine_local=local)
+    with yard.overlay_of(yard.session) as inside:
+        shutil.rmtree(inside / "d")
+        if again:
+            (inside / "d").mkdir()
+            (inside / "d/agents").write_text("agent")
+        (inside / "other/old").unlink()
+    yard.fill({"d/new": "user", "d/fresh/new": "user", "other/new": "user"})
+
+    assert type(resumed(yard)) is type(plan)
+    changes = told(yard)
+    result = apply(yard)
+
+    gone = [("deleted", path, "") for path in ("d/old", "d/sub", "d/sub/old")]
+    made = ("added", "d/agents", "") if again else ("deleted", "d", "")
+    assert changes == sorted([*gone, made, ("deleted", "other/old", "")], key=lambda change: change[1])
+    assert {item.path for item in result.not_applied} == (set() if again else {"d"})
+    kept = ("d/new", "d/fresh/new", "other/new")
+    assert [(yard.workspace / path).read_text() for path in kept] == ["user"] * 3
+    assert not (yard.workspace / "d/old").exists()
 
 
 def test_a_read_only_session_and_another_workspace_are_refused(yard: Yard) -> None:
