@@ -36,6 +36,7 @@ class Follower:
             raise no_ledger(session_id, record)
         self._segment, self._offset = segments[0][0], 0
         self._walk = walk_of(session_id, record, collect=False)
+        self._torn = False
         self._stopped = False
 
     def poll(self) -> list[Entry | BrokenEntry]:
@@ -43,7 +44,7 @@ class Follower:
         found = self._news()
         if self._is_over(found):
             return found
-        distrusted = distrust(self._index, self._walk.chain.size)
+        distrusted = self._behind_the_end() or distrust(self._index, self._walk.chain.size)
         self._stopped = bool(distrusted)
         return [*found, *distrusted]
 
@@ -70,9 +71,23 @@ class Follower:
         with opened(self._files.segment(self._segment)) as file:
             file.seek(self._offset)
             raw = file.read()
-        whole, newline, _ = raw.rpartition(b"\n")
+        whole, newline, rest = raw.rpartition(b"\n")
+        self._torn = bool(rest)
         self._offset += len(whole) + len(newline)
         return whole.split(b"\n") if newline else []
+
+    def _behind_the_end(self) -> list[BrokenEntry]:
+        """Return what to show of bytes behind the sealed end, which are no line that is being written."""
+        walk = self._walk
+        if not self._torn or walk.last_kind != "session.closed":
+            return []
+        self._look_again()
+        return [BrokenEntry(walk.chain.size, str(walk.behind_the_end()), b"")] if walk.has_ended() else []
+
+    def _look_again(self) -> None:
+        """Read what the host's log says of the session by now."""
+        self._index = read_index(self._state)
+        self._walk.bound = bound_of(self._session_id, self._index.session(self._session_id))
 
     def _next_segment(self) -> bool:
         if not self._files.segment(self._segment + 1).exists():
@@ -82,8 +97,7 @@ class Follower:
 
     def _take(self, line: bytes) -> Entry | BrokenEntry:
         if self._may_have_been_taken_up(line):
-            self._index = read_index(self._state)
-            self._walk.bound = bound_of(self._session_id, self._index.session(self._session_id))
+            self._look_again()
         try:
             self._walk.feed([line])
             return read(line, self._walk.chain.head)

@@ -95,8 +95,8 @@ class SessionReader:
         """
         walk = walk_of(self.session_id, self._record, collect=False)
         try:
-            segments = [path for _, path in kept_segments(self.files, self._record)]
-            for block in Lines(segments).blocks():
+            lines = Lines([path for _, path in kept_segments(self.files, self._record)])
+            for block in lines.blocks():
                 for start in range(0, len(block), _AT_ONCE):
                     broken = yield from self._held(walk, block[start : start + _AT_ONCE])
                     if broken:
@@ -104,7 +104,9 @@ class SessionReader:
         except BrokenLedgerError as error:
             yield BrokenEntry(walk.chain.size, str(error), b"")
             return
-        if walk.chain.size < self._record.size:
+        if lines.torn.size and walk.has_ended():
+            yield BrokenEntry(walk.chain.size, str(walk.behind_the_end()), b"")
+        elif walk.chain.size < self._record.size:
             why = f"the log ends here, the host's log knows {self._record.size} entries"
             yield BrokenEntry(walk.chain.size, why, b"")
         else:

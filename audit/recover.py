@@ -16,7 +16,7 @@ from audit.segments import Lines, Torn, opened
 from audit.skim import Skim
 from audit.spelling import Spellings
 from audit.state import SessionFiles, StateFiles
-from audit.walk import BEHIND_THE_END, Bound, Walk
+from audit.walk import Bound, Walk
 
 _PLACE = re.compile(rb'\{"seq":(\d{1,16}),')
 _PLACE_BYTES = 32
@@ -138,9 +138,7 @@ def recover(state: StateFiles, session_id: str) -> Recovered:
     for block in lines.blocks():
         walk.feed(block)
     if lines.torn.size and walk.has_ended():
-        raise BrokenLedgerError(
-            f"entry {walk.chain.size}: {BEHIND_THE_END}", path=segments[-1][1], seq=walk.chain.size
-        )
+        raise BrokenLedgerError(str(walk.behind_the_end()), path=segments[-1][1], seq=walk.chain.size)
     if walk.chain.size < record.size:
         raise BrokenLedgerError(
             f"the log of `{session_id}` has {walk.chain.size} entries, the host's log knows {record.size}",

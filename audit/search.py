@@ -51,11 +51,13 @@ class Search:
         """Yield the lines that may be wanted.
 
         Raises:
-            BrokenWalkError: At the first line that does not hold.
+            BrokenWalkError: At the first line that does not hold, or where one is torn behind the sealed end.
         """
         pieces, kind = self.wanted.pieces(), self.wanted.kind()
         for block in lines.blocks():
             yield from skim.skim(block, pieces, kind=kind)
+        if lines.torn.size and skim.has_ended():
+            raise skim.behind_the_end()
 
 
 def seen(

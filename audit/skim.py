@@ -15,7 +15,7 @@ from audit.errors import AuditError
 from audit.note import Checkpoint, VerifierKey, open_note, unverified_checkpoint
 from audit.sift import could_hold, types_of
 from audit.spelling import ACTING
-from audit.walk import BEGINNING, BEHIND_THE_END, Bound, BrokenWalkError, Walk
+from audit.walk import BEGINNING, Bound, BrokenWalkError, Walk
 
 Seen = tuple[int, bytes, bytes]
 """A line that was seen to follow: its place, the line, its leaf."""
@@ -79,6 +79,10 @@ class Skim(Walk):
         self.sealed_size, self._agreed_size = standing.sealed, standing.agreed
         vkey = self.bound.vkeys.get(standing.epoch)
         self._vkey = VerifierKey.parse(vkey) if vkey is not None else None
+
+    def _size(self) -> int:
+        """Return how many lines were taken: a skim's tree takes none."""
+        return self.size
 
     def skim(self, lines: Sequence[bytes], wanted: Sequence[bytes], *, kind: bytes = b"") -> Iterator[Seen]:
         """Take the next lines, and yield those that hold every wanted piece, or could.
@@ -151,7 +155,7 @@ class Skim(Walk):
         """Take one line, held against everything."""
         seq = self.size
         if seq >= self.bound.last_size():
-            raise BrokenWalkError(seq, seq, BEHIND_THE_END)
+            raise self.behind_the_end()
         if not line.startswith(BEGINNING % (seq, hexlify(self._head))):
             raise self._unlinked(line, seq)
         if kind.startswith(_MARKERS):

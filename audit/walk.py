@@ -121,6 +121,10 @@ class Walk:
         """Tell whether the host knows this as the sealed end: nothing may follow, torn or whole."""
         return self._size() == self.bound.end
 
+    def behind_the_end(self) -> BrokenWalkError:
+        """Return what is said where something follows all the same."""
+        return BrokenWalkError(self._size(), self._size(), BEHIND_THE_END)
+
     def _size(self) -> int:
         """Return how many lines were taken."""
         return self.chain.size + len(self._leaves)
@@ -169,7 +173,7 @@ class Walk:
     def _take_one(self, line: bytes, spelled: Spelled | None, *, follows: bool) -> None:
         seq = self._size()
         if seq >= self.bound.last_size():
-            raise BrokenWalkError(seq, seq, BEHIND_THE_END)
+            raise self.behind_the_end()
         if not follows:
             raise self._refused(line, seq)
         if spelled is None:

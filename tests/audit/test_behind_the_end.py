@@ -13,6 +13,7 @@ from audit.chain import Chain, Entry
 from audit.encode import Encoder
 from audit.errors import BrokenLedgerError, LedgerDeadError
 from audit.follow import Follower
+from audit.index import read_index
 from audit.journal import Journal
 from audit.query import parse_filter, query_session
 from audit.reader import BrokenEntry, SessionReader
@@ -115,6 +116,54 @@ def test_an_entry_behind_the_end_is_handed_out_as_broken(
     assert isinstance(last, BrokenEntry)
     assert (last.seq, last.why) == (place, f"entry {place}: {WHY}")
     assert not any(isinstance(entry, BrokenEntry) for entry in good)
+
+
+@pytest.mark.parametrize("reading", [read, followed, queried])
+def test_a_torn_line_behind_the_end_is_handed_out_as_broken(
+    closed: Path, reading: Callable[[Path], list[Entry | BrokenEntry]]
+) -> None:
+    path = closed / "sessions" / SESSION / "events.jsonl"
+    place = len(attacker.read_lines(path))
+
+    with path.open("ab") as file:
+        file.write(b"{")
+
+    *good, last = reading(closed)
+    assert isinstance(last, BrokenEntry)
+    assert (last.seq, last.why) == (place, f"entry {place}: {WHY}")
+    assert [entry.seq for entry in good if isinstance(entry, Entry)] == list(range(place))
+
+
+async def test_a_torn_line_behind_no_end_is_shown_by_no_reader(recorder: Recorder, state: Path) -> None:
+    """The twin: a crash left it, and what is behind an end that goes on is a line that is being written."""
+    path = await recorder.whole(actions=5)
+    before = read_index(StateFiles(state))
+    async with Journal.reopen(state, SESSION) as journal:
+        follower = Follower(state, SESSION)
+        follower.poll()
+        await journal.record(Samples().intended(10))
+    with path.open("ab") as file:
+        file.write(b"{")
+
+    shown = [read(state), followed(state), queried(state), follower.poll()]
+    shown.append(list(query_session(state, SESSION, parse_filter(""), index=before)))
+
+    assert [entry for entries in shown for entry in entries if isinstance(entry, BrokenEntry)] == []
+
+
+async def test_who_followed_a_session_to_its_end_is_shown_that_a_torn_line_stands_behind(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    async with recorder.journal() as journal:
+        follower = Follower(state, SESSION)
+        await journal.close(samples.closed())
+    place = len(follower.poll())
+
+    with (state / "sessions" / SESSION / "events.jsonl").open("ab") as file:
+        file.write(b"{")
+
+    assert follower.poll() == [BrokenEntry(place, f"entry {place}: {WHY}", b"")]
+    assert follower.poll() == []
 
 
 async def test_a_session_with_an_entry_behind_its_end_is_not_taken_up_again(closed: Path) -> None:

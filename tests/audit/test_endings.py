@@ -68,6 +68,7 @@ async def test_what_was_done_to_an_end_is_seen_in_the_list(
     AT_THE_END[name](state)
 
     assert [row.status for row in listed(state)] == ["broken"]
+    assert status_of(state, SESSION) == "broken"
 
 
 async def test_a_list_says_of_untouched_sessions_what_a_whole_reading_says(
