@@ -18,15 +18,21 @@ from policies.policy import Budget, Isolation, Policy
 from policies.wording import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from policies.globs import Glob
+    from policies.network_block import NetworkBlock
+
+    MeetHosts = Callable[[NetworkBlock | None, NetworkBlock | None], NetworkBlock]
 
 
-def join(first: Policy, second: Policy) -> Policy:
+def join(first: Policy, second: Policy, *, meet_hosts: MeetHosts = meet_networks) -> Policy:
     """Join two resolved policies.
 
     Args:
         first: One policy; its name and places win where both have one.
         second: The other.
+        meet_hosts: How their rules for hosts are joined.
 
     Returns:
         The widest policy that is within both.
@@ -43,7 +49,7 @@ def join(first: Policy, second: Policy) -> Policy:
         grant=grant,
         files=_files(first.files, second.files) if grant.holds(Capability.FILES) else None,
         exec=_exec(first.exec, second.exec) if grant.holds(Capability.EXEC) else None,
-        network=meet_networks(first.network, second.network) if grant.holds(Capability.NETWORK) else None,
+        network=meet_hosts(first.network, second.network) if grant.holds(Capability.NETWORK) else None,
         commands=meet_commands(first.commands, second.commands),
         sinks="strict" if "strict" in {first.sinks, second.sinks} else "default",
         isolation=_isolation(first.isolation, second.isolation),
@@ -78,7 +84,8 @@ def _files(first: FilesBlock | None, second: FilesBlock | None) -> FilesBlock:
 def _visible(one: FilesBlock, other: FilesBlock) -> tuple[Glob, ...]:
     if not (one.hide_defaults and other.hide_defaults):
         return (one if one.hide_defaults else other).visible
-    return tuple(glob for glob in one.visible if glob in other.visible)
+    both = frozenset(other.visible)
+    return tuple(glob for glob in one.visible if glob in both)
 
 
 def _exec(first: ExecBlock | None, second: ExecBlock | None) -> ExecBlock:

@@ -40,6 +40,26 @@ def meet_networks(first: NetworkBlock | None, second: NetworkBlock | None) -> Ne
     )
 
 
+def narrowed_network(own: NetworkBlock | None, base: NetworkBlock | None) -> NetworkBlock:
+    """Keep the requests that a block and the one that it extends both allow.
+
+    Args:
+        own: The block; None is one that allows no host.
+        base: The one that it extends.
+
+    Returns:
+        The widest block within both. Rules that are those of the base stay as they are: in them nothing is
+        to meet, and each with each they would be many.
+
+    Raises:
+        UnjoinableError: When other rules than the base's have more than 512 in common with those.
+    """
+    if own is None or base is None or own.allow != base.allow:
+        return meet_networks(own, base)
+    limits = least(NetworkLimits, own.limits, base.limits)
+    return NetworkBlock(allow=base.allow, deny=union(own.deny, base.deny), limits=limits)
+
+
 def _rules(first: Sequence[EgressRule], second: Sequence[EgressRule]) -> tuple[EgressRule, ...]:
     met: list[EgressRule] = []
     for one, other in product(first, second):

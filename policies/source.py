@@ -15,6 +15,7 @@ from policies.exec_block import ExecBlock
 from policies.faults import long_lists, problems_of, settings_without_value
 from policies.files_block import FilesBlock
 from policies.join import join
+from policies.join_network import narrowed_network
 from policies.lawful import BLOCKS, unlawful
 from policies.network_block import EgressRule, NetworkBlock
 from policies.policy import Policy
@@ -157,7 +158,7 @@ def _extended(written: Policy, document: Document, find: Find, above: tuple[str,
     if problems := unlawful(child):
         raise PolicyFileError(problems)
     try:
-        joined = join(_filled(child), base)
+        joined = join(_filled(child), base, meet_hosts=narrowed_network)
     except UnjoinableError as exc:
         raise PolicyFileError([Problem(child.place(exc.key) or at, exc.message, exc.hint)]) from None
     widened = unlawful(joined)

@@ -84,15 +84,44 @@ def test_what_a_lawful_file_resolves_to_is_read_back_however_much_longer_it_is()
 def test_rules_that_all_meet_each_other_are_not_joined() -> None:
     """Each level of `extends` would square their number: one line instead of hours."""
     text = _hosts(30, "{host: h.com, methods: [GET], paths: ['/a#/*']}")
+    own = text.replace("/a0/*", "/a0/b")
 
     with pytest.raises(PolicyFileError) as refused:
-        parse_policy(f"extends: base\n{text}", origin="p.yaml", find=lambda _: SourceText("base", text))
+        parse_policy(f"extends: base\n{own}", origin="p.yaml", find=lambda _: SourceText("base", text))
     with pytest.raises(UnjoinableError):
         join(parse_policy(text, origin="a"), parse_policy(text, origin="b"))
 
     [problem] = refused.value.problems
     assert problem.message == "joined, the policies have more than 512 rules for hosts"
     assert (problem.at.line, problem.hint) == (7, "name each host in few rules of either")
+
+
+@pytest.mark.parametrize("own", ["", "network: {deny: [x.com], limits: {requests: 7}}\n"])
+def test_what_names_no_hosts_of_its_own_extends_however_many_rules_one_host_has(own: str) -> None:
+    base = SourceText("base", _hosts(60, "{host: h.com, methods: [GET], paths: ['/a#/*']}"))
+
+    policy = parse_policy(f"version: 1\nname: c\nextends: base\n{own}", origin="c", find=lambda _: base)
+
+    assert policy.network is not None
+    allowed = parse_policy(base.text, origin="base").network
+    assert allowed is not None
+    assert policy.network.allow == allowed.allow
+    if "deny" in own:
+        assert [host.text for host in policy.network.deny] == ["x.com"]
+        assert policy.network.limits.requests == 7
+
+
+def test_a_credential_of_the_base_still_counts_as_private_where_no_hosts_are_named() -> None:
+    text = "version: 1\nname: b\ngrant: [network]\nnetwork: {allow: [{host: a.com, credential: c}]}\n"
+    find = {"base": SourceText("base", text)}.get
+
+    child = parse_policy("version: 1\nname: c\nextends: base\n", origin="c", find=find)
+    without = parse_policy("version: 1\nname: c\nextends: base\ngrant: []\n", origin="c", find=find)
+
+    assert child.counts_sinks
+    assert child == parse_policy(text, origin="base")
+    assert without.network is None
+    assert without.sinks == "strict"
 
 
 def test_many_hosts_that_do_not_meet_are_joined() -> None:
