@@ -170,7 +170,7 @@ def _urls(task: str) -> tuple[Target, ...]:
         if not word.lower().startswith(("http://", "https://")):
             continue
         with contextlib.suppress(BadValueError):
-            found[canonical_url(word)] = None
+            found[canonical_url(word, method="GET")] = None  # a slash may be encoded
     return tuple(found)
 
 

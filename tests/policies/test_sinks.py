@@ -115,3 +115,12 @@ def test_a_destination_stands_whole_wherever_it_stands(
 )
 def test_a_url_stands_whole_after_others_and_after_what_is_none(task: str | None, stands: bool) -> None:  # noqa: FBT001 - a column of a table
     assert url_named_in(task, canonical_url("http://a.com/x"), with_path=True) is stands
+
+
+@pytest.mark.parametrize("path", ["/@types%2fnode", "/@types%2Fnode"])
+def test_a_package_with_a_scope_that_the_task_names_is_named_as_npm_asks_for_it(path: str) -> None:
+    target = canonical_url(f"https://a.com{path}", method="GET")
+
+    assert url_named_in(f"get https://a.com{path}.", target, with_path=True)
+    assert not url_named_in(f"get https://a.com{path}", canonical_url("https://b.com/"), with_path=False)
+    assert not url_named_in("get https://a.com/a%2f%2fb", target, with_path=False)
