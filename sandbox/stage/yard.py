@@ -138,7 +138,7 @@ class Yard:
         while self.undo:
             try:
                 self.undo.pop()()
-            except (PathRefusedError, StepConflictError):
+            except (PathRefusedError, StepConflictError, FileExistsError, FileNotFoundError):
                 continue
             except OSError:
                 refused = True
@@ -163,9 +163,23 @@ class Yard:
             return
         if step.expected is not None:
             self._check_displaced(step, lambda: self._exchange(step))
-            self.undo.append(lambda: self._exchange(step))
+        placed = self._at(step.path)
+        self.undo.append(lambda: self._take_back(step, placed))
+
+    def _at(self, path: str) -> Seen | None:
+        status = self.live.stat(path)
+        return None if status is None else Seen.of(status)
+
+    def _take_back(self, step: Step, placed: Seen | None) -> None:
+        """Take new content back from where it was placed, unless the user has changed it since."""
+        if placed is None or placed.inode != step.inode or self._at(step.path) != placed:
+            return
+        if step.expected is None:
+            self._unplace(step)
         else:
-            self.undo.append(lambda: self._unplace(step))
+            self._exchange(step)
+        if not _renamed(placed, self._spared(step)):
+            self._exchange(step)
 
     def _exchange(self, step: Step) -> None:
         """Swap the new content with the old, or put it where nothing was."""
@@ -222,11 +236,13 @@ class Yard:
         os.rename(aside, name, src_dir_fd=self.folder, dst_dir_fd=folder)
 
     def _check_displaced(self, step: Step, put_back: Callable[[], None]) -> None:
-        """See that what was displaced is what was expected, ctime aside, which a rename changes."""
-        found = Seen.of(os.stat(step.spare, dir_fd=self.folder, follow_symlinks=False))
-        if step.expected is None or found._replace(ctime_ns=0) != step.expected._replace(ctime_ns=0):
+        """See that what was displaced is what was expected."""
+        if step.expected is None or not _renamed(step.expected, self._spared(step)):
             put_back()
             raise StepConflictError(step.path, "it was changed meanwhile")
+
+    def _spared(self, step: Step) -> Seen:
+        return Seen.of(os.stat(step.spare, dir_fd=self.folder, follow_symlinks=False))
 
     def _put_back(self, step: Step) -> None:
         parent, name = split(step.path)
@@ -282,13 +298,23 @@ class Yard:
             raise StepConflictError(step.path, "it was deleted meanwhile")
         self._set_permissions(step.path, step.mode)
         old = stat.S_IMODE(before.st_mode)
-        self.undo.append(lambda: self._set_permissions(step.path, old))
+        self.undo.append(lambda: self._take_mode_back(step, old))
+
+    def _take_mode_back(self, step: Step, old: int) -> None:
+        now = self._at(step.path)
+        if now is not None and now.permissions == step.mode:
+            self._set_permissions(step.path, old)
 
     def _set_permissions(self, path: str, mode: int) -> None:
         status = self.live.stat(path)
         opener = self.live.folder if status is not None and stat.S_ISDIR(status.st_mode) else self.live.file
         with opener(path) as descriptor:
             os.fchmod(descriptor, mode)
+
+
+def _renamed(before: Seen, after: Seen) -> bool:
+    """Tell whether both are the same, ctime aside, which a rename changes."""
+    return before._replace(ctime_ns=0) == after._replace(ctime_ns=0)
 
 
 def _rename(from_folder: int, source: str, to_folder: int, target: str) -> None:

@@ -12,6 +12,7 @@ from sandbox.stage.apply import apply_changes, recover
 from sandbox.stage.changes import compute_changes
 from sandbox.stage.discard import discard
 from sandbox.stage.errors import ApplyError, StageError
+from sandbox.stage.journal import Verb
 from sandbox.stage.opened import open_stage
 from sandbox.stage.yard import Yard as ApplyYard
 from tests.sandbox.stage.applying import apply, names, reasons, staged
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from conftest import Yard
 
     from sandbox.stage.apply import ApplyResult
+    from sandbox.stage.base import Seen
     from sandbox.stage.journal import Step
 
 
@@ -203,6 +205,84 @@ def test_a_filesystem_that_refuses_half_way_leaves_everything_as_it_was(
 
     assert names(yard.workspace) == ["a", "b", "d", "d/x", "z"]
     assert [(yard.workspace / n).read_text() for n in ("a", "b", "d/x", "z")] == ["1", "2", "3", "26"]
+
+
+def refuse_at_z(monkeypatch: pytest.MonkeyPatch, user: Callable[[], object]) -> None:
+    """Let the user act, and then the filesystem refuse, when all steps but that of `z` are done."""
+    real = ApplyYard.carry_out
+
+    def refuse(self: ApplyYard, step: Step) -> None:
+        if step.path == "z" and step.verb is Verb.PLACE:
+            user()
+            raise OSError(28, "No space left on device")
+        real(self, step)
+
+    monkeypatch.setattr(ApplyYard, "carry_out", refuse)
+
+
+def saved(path: Path, text: str) -> None:
+    """Save as an editor does: a new file takes the old one's place."""
+    path.with_name("saving").write_text(text)
+    path.with_name("saving").rename(path)
+
+
+def test_what_a_user_writes_before_an_apply_is_taken_back_stays(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was placed is taken back only where it still is what was placed."""
+    yard.fill(dict.fromkeys(["edited", "saved", "gone", "removed", "left", "d/x", "m", "z"], "1"))
+
+    def act(inside: Path) -> None:
+        changed = ["edited", "saved", "gone", "left", "new edited", "new saved", "new gone", "new left", "z"]
+        yard.fill(dict.fromkeys(changed, "agent"), below=inside)
+        (inside / "removed").unlink()
+        shutil.rmtree(inside / "d")
+
+    def user() -> None:
+        (yard.workspace / "d").mkdir()
+        yard.fill(dict.fromkeys(["edited", "new edited", "removed", "d/x"], "user"))
+        for name in ("saved", "new saved"):
+            saved(yard.workspace / name, "user")
+        for name in ("gone", "new gone"):
+            (yard.workspace / name).unlink()
+
+    staged(yard, act)
+    refuse_at_z(monkeypatch, user)
+
+    with pytest.raises(ApplyError, match="nothing was applied: no space left on device"):
+        apply(yard)
+
+    users = dict.fromkeys(["edited", "saved", "new edited", "new saved", "removed", "d/x"], "user")
+    there = {path: (yard.workspace / path) for path in names(yard.workspace)}
+    texts = {path: file.read_text() for path, file in there.items() if file.is_file()}
+    assert texts == {**users, "left": "1", "m": "1", "z": "1"}
+    assert not (yard.session / "stage" / "apply.json").exists()
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["replaced", "new"])
+def test_what_a_user_saves_while_it_is_taken_back_is_put_back(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    """Between the look and the rename."""
+    yard.fill({"z": "1", **({"a": "1"} if there else {})})
+    staged(yard, lambda inside: yard.fill({"a": "agent", "z": "agent"}, below=inside))
+    look = ApplyYard._at
+
+    def late() -> None:
+        def at(self: ApplyYard, path: str) -> Seen | None:
+            found = look(self, path)
+            saved(yard.workspace / path, "user, just now")
+            return found
+
+        monkeypatch.setattr(ApplyYard, "_at", at)
+
+    refuse_at_z(monkeypatch, late)
+
+    with pytest.raises(ApplyError, match="nothing was applied"):
+        apply(yard)
+
+    assert [(yard.workspace / name).read_text() for name in "az"] == ["user, just now", "1"]
+    assert names(yard.workspace) == ["a", "z"]
 
 
 def test_a_user_who_is_faster_by_a_moment_wins(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
