@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, assert_never, runtime_checkable
 
 from agent_runner.backends.wording import unique_ids
 
@@ -39,8 +39,43 @@ class ArgumentsTold:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """More of the reply came, whether it is told or not: reasoning, too, and what cannot be told in order."""
+
+    characters: int
+
+
 Step = TextTold | CallTold | ArgumentsTold
-Tell = Callable[[Step], Awaitable[None]]
+Tell = Callable[[Step | Spoken], Awaitable[None]]
+
+
+class Counting:
+    """Count a reply that nobody hears before it is whole: its question may still be put anew.
+
+    A backend that says nothing of what is `Spoken` is counted by what it tells.
+    """
+
+    def __init__(self) -> None:
+        self._spoken = 0
+        self._told = 0
+
+    @property
+    def characters(self) -> int:
+        """Return how many came so far, of all attempts together."""
+        return max(self._spoken, self._told)
+
+    async def __call__(self, step: Step | Spoken) -> None:
+        """Count a step."""
+        match step:
+            case Spoken(characters=characters):
+                self._spoken += characters
+            case TextTold(text=text) | ArgumentsTold(text=text):
+                self._told += len(text)
+            case CallTold(call_id=call_id, name=name):
+                self._told += len(call_id) + len(name)
+            case _:
+                assert_never(step)
 
 
 @runtime_checkable
@@ -56,7 +91,8 @@ class AloudBackend(Protocol):
         Args:
             messages: As `ask` has them.
             tools: As `ask` has them.
-            tell: Told each step as it comes; None where nobody listens.
+            tell: Told each step as it comes, and how much is `Spoken`; None where nobody listens. What a
+                `Counting` is told was told to nobody.
 
         Raises:
             agent_runner.errors.BackendError: When no whole reply could be had.
@@ -98,6 +134,9 @@ class Aloud:
     async def more(self, pieces: Pieces) -> None:
         """Tell what has come since the last time."""
         if self._tell is None:
+            return
+        await self._tell(Spoken(characters=pieces.newly_come()))
+        if isinstance(self._tell, Counting):
             return
         if not self._place and not self._open:
             text = "".join(pieces.text[self._texts :])

@@ -42,6 +42,7 @@ class Pieces:
         self._reasoning: list[str] = []
         self._text_left = MAXIMUM_TEXT
         self._arguments_left = MAXIMUM_ARGUMENTS
+        self._counted = 0
         self.calls: list[PartialCall] = []
         self.cut = ""
         """Why the rest is left out; empty while nothing is."""
@@ -63,6 +64,15 @@ class Pieces:
         """Take note of how long it took until something of the model's own was there."""
         if self._first_seconds is None and not self.is_empty:
             self._first_seconds = time.monotonic() - self._begun
+
+    @property
+    def _come(self) -> int:
+        return MAXIMUM_TEXT - self._text_left + MAXIMUM_ARGUMENTS - self._arguments_left
+
+    def newly_come(self) -> int:
+        """Return how many characters of text, reasoning and arguments came since this was last called."""
+        new, self._counted = self._come - self._counted, self._come
+        return new
 
     def end(self, reason: object) -> None:
         """Take the server's word for why the model stopped, where it has said one."""
@@ -140,10 +150,9 @@ class Pieces:
 
     def _estimated(self, sent_characters: int) -> Usage:
         """Estimate what the server did not count: no budget of tokens is endless for want of figures."""
-        said = MAXIMUM_TEXT - self._text_left + MAXIMUM_ARGUMENTS - self._arguments_left
         return Usage(
             input_tokens=-(-sent_characters // _CHARACTERS_PER_TOKEN),
-            output_tokens=-(-said // _CHARACTERS_PER_TOKEN),
+            output_tokens=-(-self._come // _CHARACTERS_PER_TOKEN),
             estimated=True,
         )
 

@@ -233,7 +233,12 @@ def estimated(messages: Sequence[Message], tools: Sequence[Tool]) -> int:
     """Return a token for every four characters: what a model's server would count is only known to it."""
     words = sum(map(_characters, messages))
     offered = sum(len(tool.name) + len(tool.description) + len(json.dumps(tool.parameters)) for tool in tools)
-    return -(-(words + offered) // _CHARACTERS_PER_TOKEN)
+    return tokens(words + offered)
+
+
+def tokens(characters: int) -> int:
+    """Return a token for every four characters, the last of them begun."""
+    return -(-characters // _CHARACTERS_PER_TOKEN)
 
 
 def _characters(message: Message) -> int:

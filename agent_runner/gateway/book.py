@@ -23,7 +23,7 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.errors import BackendError
-from agent_runner.gateway.asked import RefusedRequestError, estimated, named_calls
+from agent_runner.gateway.asked import RefusedRequestError, estimated, named_calls, tokens
 from agent_runner.gateway.telling import Telling
 from agent_runner.hearing import bounded
 from agent_runner.transcript import write_tried
@@ -34,11 +34,12 @@ from cli_tools.action import ToolProposal
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agent_runner.backends.aloud import Step, Tell
+    from agent_runner.backends.aloud import Step
     from agent_runner.backends.backend import Backend, Call
     from agent_runner.budget import Budget
     from agent_runner.budget_state import BudgetExceeded
     from agent_runner.gateway.asked import Asked
+    from agent_runner.gateway.telling import Pass
     from audit.fields import Commitment
     from audit.journal import Journal
     from cli_tools.schema import Tool
@@ -79,7 +80,7 @@ class Book:
         self.kept_bytes = 0
         """Written into the ledger's openings: every byte of it is of the agent's making."""
 
-    async def ask(self, backend: Backend, asked: Asked, tell: Tell | None = None) -> Reply:
+    async def ask(self, backend: Backend, asked: Asked, tell: Pass | None = None) -> Reply:
         """Return the model's reply.
 
         Args:
@@ -98,16 +99,17 @@ class Book:
             tools = tuple(map(self._redacted_tool, asked.tools))
             await self._write_asked(backend, messages, tools)
             telling = Telling(tell or _silent, asked.stops)
+            listener = telling.heard if tell is not None else telling.count
             start = self._monotonic()
             try:
-                reply = bounded(await asked_aloud(backend, messages, tools, tell and telling.heard))
+                reply = bounded(await asked_aloud(backend, messages, tools, listener))
             except BackendError as error:
-                self._count_unanswered(backend, messages, tools, telling.words)
+                self._count_unanswered(backend, messages, tools, telling)
                 await self._write_broken_off(telling.words)
                 await self._write_failed(backend, error, self._monotonic() - start)
                 raise RefusedRequestError(error.message, status=502, code="model_failed") from error
             except asyncio.CancelledError:
-                self._count_unanswered(backend, messages, tools, telling.words)
+                self._count_unanswered(backend, messages, tools, telling)
                 await self._write_broken_off(telling.words)
                 await self._journal.record_lazily(self._failed(backend, _HUNG_UP, self._monotonic() - start))
                 raise
@@ -132,10 +134,13 @@ class Book:
             raise RefusedRequestError(exceeded.reason, status=403, code="budget")
 
     def _count_unanswered(
-        self, backend: Backend, messages: Sequence[Message], tools: Sequence[Tool], told: str
+        self, backend: Backend, messages: Sequence[Message], tools: Sequence[Tool], telling: Telling
     ) -> None:
-        """Count a question without a whole answer: failing and hanging up are no ways around a budget."""
-        said = estimated([UserMessage(text=told)], [])
+        """Count a question without a whole answer: failing and hanging up are no ways around a budget.
+
+        What the model thought, and what stood behind a stop, was told to nobody and costs as much.
+        """
+        said = tokens(max(len(telling.words), telling.count.characters))
         usage = Usage(input_tokens=estimated(messages, tools), output_tokens=said, estimated=True)
         self._budget.count(backend.priced(usage) if isinstance(backend, PricedBackend) else usage)
 

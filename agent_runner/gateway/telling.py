@@ -5,15 +5,18 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
+from agent_runner.backends.aloud import ArgumentsTold, CallTold, Counting, Spoken, Step, TextTold
 from agent_runner.backends.wording import safe_text
 from agent_runner.errors import BackendError
 from agent_runner.gateway.asked import cut, named_calls
 from agent_runner.hearing import ARGUMENT_CHARACTERS, MOST_CALLS, TEXT_CHARACTERS
 
 if TYPE_CHECKING:
-    from agent_runner.backends.aloud import Tell
+    from collections.abc import Awaitable, Callable
+
     from agent_runner.backends.backend import Reply
+
+    Pass = Callable[[Step], Awaitable[None]]
 
 STEP_CHARACTERS: Final = 64 * 1024
 """Text of one step; a longer one is told in several."""
@@ -27,8 +30,10 @@ class Telling:
         stops: Texts before which the reply is cut.
     """
 
-    def __init__(self, send: Tell, stops: tuple[str, ...] = ()) -> None:
+    def __init__(self, send: Pass, stops: tuple[str, ...] = ()) -> None:
         self._send = send
+        self.count = Counting()
+        """All that the model said, whether it was passed on or not."""
         self._stops = tuple(stop for stop in stops if stop)
         self._longest = max(map(len, self._stops), default=1)
         self._held = ""
@@ -44,9 +49,12 @@ class Telling:
         calls = (f"\n{call_id} {name} {''.join(arguments)}" for call_id, name, arguments in self._calls)
         return "".join([*self._texts, *calls])
 
-    async def heard(self, step: Step) -> None:
+    async def heard(self, step: Step | Spoken) -> None:
         """Take a step from the model."""
+        await self.count(step)
         match step:
+            case Spoken():
+                pass
             case TextTold(text=text):
                 words = safe_text(text)[: self._room]
                 self._room -= len(words)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from agent_runner.backends.aloud import Spoken, TextTold
 from agent_runner.backends.backend import (
     Call,
     ModelMessage,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from agent_runner.backends.aloud import Step, Tell
     from agent_runner.backends.backend import Message
     from agent_runner.budget_state import BudgetExceeded
 
@@ -146,6 +148,29 @@ async def test_hanging_up_is_counted_with_its_tools_and_its_price(tmp_path: Path
 
     assert ledger.budget.input_tokens > 200
     assert ledger.budget.cost_micros == ledger.budget.input_tokens
+
+
+@pytest.mark.parametrize("step", [Spoken(characters=401), TextTold(text="x" * 401)])
+async def test_hanging_up_before_a_whole_answer_is_counted_with_what_the_model_said(
+    tmp_path: Path, step: Step | Spoken
+) -> None:
+    """Where no stream is asked for, nothing is told; the model has spoken all the same."""
+    begun = asyncio.Event()
+
+    class Speaking(Priced):
+        async def ask_aloud(self, _: object, __: object, tell: Tell) -> Reply:
+            await tell(step)
+            begun.set()
+            return await asyncio.Event().wait()  # type: ignore[return-value]  # it never does
+
+    ledger = Ledger(tmp_path)
+    async with ledger.journal:
+        asking = asyncio.create_task(ledger.book.ask(Speaking(lambda _, __: Reply(text="")), asked()))
+        await begun.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    assert (ledger.budget.turns, ledger.budget.output_tokens) == (1, 101)
 
 
 async def test_tools_are_in_the_ledger_once_and_secrets_in_them_and_in_calls_nowhere(tmp_path: Path) -> None:
