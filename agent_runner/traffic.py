@@ -89,9 +89,13 @@ class Traffic:
         """Return what one gate has let through in all."""
         return _sum("", self.under(owner))
 
+    def below(self) -> dict[str, Crossed]:
+        """Return what the gates of the sessions below that have ended let through under each rule."""
+        return dict(self._below)
+
     def by_rule(self, owner: str) -> dict[str, Crossed]:
         """Return what one gate, and those of the sessions below, have let through under each rule."""
-        both = dict(self._below)
+        both = self.below()
         for each in self.under(owner):
             both[each.rule] = _sum(each.rule, (each, both.get(each.rule, Crossed())))
         return both

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, assert_never
 
+from agent_runner.budget_limits import less_crossed
 from agent_runner.egress_approval import EgressApproval
 from agent_runner.models import approval_seconds
 from audit import event
@@ -42,7 +43,8 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
     With `network` and `exec`, programs have a way through it too: the container's loopback proxy.
 
     Args:
-        policy: The policy in force.
+        policy: The policy in force. Its bounds for the session are less what earlier sessions below sent; those
+            of its rules are not yet.
         journal: The session's ledger.
         session: Its id.
         sandbox: Where its programs run.
@@ -62,7 +64,7 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
             traffic.pot.tell(session, told)
 
     programs = policy.grant is Grant.NETWORK_EXEC
-    rules = RuleSet.of(policy.network)
+    rules = RuleSet.of(less_crossed(policy, traffic.below()).network)
     approval = EgressApproval(journal, session, asker, wait_seconds=approval_seconds())
     started = EgressGate.start(
         rules,

@@ -237,6 +237,32 @@ async def test_after_a_resume_the_gate_lets_out_what_earlier_sessions_below_left
     assert seen.code == told
 
 
+@pytest.mark.parametrize(
+    ("under", "requests", "told"),
+    [("its own", 1, "budget"), ("narrowed", 1, "budget"), ("its own", 2, "address")],
+)
+async def test_after_a_resume_a_rule_lets_out_what_earlier_sessions_below_left_of_its_own_limits(
+    stand: Stand, under: str, requests: int, told: str
+) -> None:
+    """Else each resume would give its whole bound anew; what crossed under a narrowed rule counts too."""
+    policy = (
+        "version: 1\nname: x\ngrant: [network]\n"
+        'commands: {allow: ["http *", delegate]}\n'
+        f"network: {{allow: [{{host: localhost, limits: {{requests: {requests}}}}}]}}\n"
+    )
+    await stand.run(reading(lines("delegate look")), policy, may_delegate=True)
+    (child,) = read_past(stand.state, SESSION).children
+    network = parse_policy(policy, origin="test.yaml").network
+    assert network is not None
+    rule = Rule.of(network.allow[0], Limits()).name if under == "its own" else "narrowed"
+    await cross(stand, child, sent_bytes=5, rule=rule)
+
+    await stand.resume(saying(lines("http get https://localhost/"), FINISH))
+
+    (seen,) = [each for each in stand.eyes.seen if each.command == "http get"]
+    assert seen.code == told
+
+
 async def test_what_a_connector_sent_is_no_longer_left_for_a_child(stand: Stand) -> None:
     policy = (
         "version: 1\nname: x\ngrant: [network]\ncommands: {allow: [delegate]}\n"
