@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -63,7 +63,7 @@ def listed(state: Path) -> list[Row]:
     index = read_index(files)
     if index.broken is not None:
         raise index.broken
-    rows = []
+    rows, statuses = [], _statuses(state, index.sessions, index, last_entry)
     for session, record in index.sessions.items():
         known = record.registered
         rows.append(
@@ -72,7 +72,7 @@ def listed(state: Path) -> list[Row]:
                 started=record.registered_at[:19],
                 grant=known.grant if known else "?",
                 workspace=known.workspace if known else None,
-                status=_status(state, session, index, last_entry),
+                status=statuses[session],
             )
         )
     return rows
@@ -86,7 +86,19 @@ def status_of(state: Path, session: str, *, index: HostIndex | None = None) -> s
         session: The whole id.
         index: The host's log, where it was read already.
     """
-    return _status(state, session, index or read_index(StateFiles(state)), last_of_whole)
+    return _statuses(state, [session], index or read_index(StateFiles(state)), last_of_whole)[session]
+
+
+def _statuses(state: Path, sessions: Iterable[str], index: HostIndex, last_of: LastOf) -> dict[str, str]:
+    """Return how sessions stand; what is broken by what was read of the host's log is judged once more.
+
+    It may have been taken up again since, with a key that was not yet known, behind an end that is none now.
+    """
+    found = {session: _status(state, session, index, last_of) for session in sessions}
+    broken = [session for session, status in found.items() if status == "broken"]
+    if broken and (newer := read_index(StateFiles(state))).broken is None and newer.size > index.size:
+        found |= {session: _status(state, session, newer, last_of) for session in broken}
+    return found
 
 
 def _status(state: Path, session: str, index: HostIndex, last_of: LastOf) -> str:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from agent_runner import listing
 from agent_runner.listing import listed, status_of
 from audit.ending import last_entry
-from audit.index import read_index
+from audit.index import HostIndex, read_index
+from audit.journal import Journal
 from audit.reader import BrokenEntry
 from audit.state import StateFiles
 from audit.verify import verify_session
@@ -79,6 +81,40 @@ async def test_a_list_says_of_untouched_sessions_what_a_whole_reading_says(
 
     assert [row.status for row in listed(state)] == ["done", "interrupted"]
     assert [status_of(state, row.session) for row in listed(state)] == ["done", "interrupted"]
+
+
+def listed_since(before: HostIndex, state: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what is listed where the host's log was read at an earlier moment, the first time."""
+    earlier = [before]
+    monkeypatch.setattr(listing, "read_index", lambda files: earlier.pop() if earlier else read_index(files))
+    return [row.status for row in listed(state)]
+
+
+@pytest.mark.parametrize(("closed", "status"), [(True, "done"), (False, "interrupted")])
+async def test_a_session_taken_up_again_since_the_hosts_log_was_read_is_not_called_broken(
+    recorder: Recorder, state: Path, monkeypatch: pytest.MonkeyPatch, *, closed: bool, status: str
+) -> None:
+    await recorder.whole(actions=5)
+    before = read_index(StateFiles(state))
+    async with Journal.reopen(state, SESSION) as journal:
+        await journal.record(Samples().intended(10))
+        if closed:
+            await journal.close(Samples().closed())
+
+    assert status_of(state, SESSION, index=before) == status
+    assert listed_since(before, state, monkeypatch) == [status]
+
+
+async def test_an_end_that_was_changed_is_broken_however_the_hosts_log_has_grown_since(
+    recorder: Recorder, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await recorder.whole(actions=5)
+    before = read_index(StateFiles(state))
+    await recorder.whole("zzzzzzzzzzzz", actions=1)
+    AT_THE_END["a line behind"](state)
+
+    assert status_of(state, SESSION, index=before) == "broken"
+    assert listed_since(before, state, monkeypatch) == ["broken"]
 
 
 async def test_an_end_that_the_host_does_not_vouch_for_is_read_whole(recorder: Recorder, state: Path) -> None:
