@@ -217,7 +217,8 @@ def _joined(policy: Policy, name: str) -> Policy:
     try:
         return join(policy, parse_policy(source.text, origin=source.origin, find=library_policy))
     except UnjoinableError as error:
-        raise ActionError("delegation", error.message) from error
+        mend = "leave `--policy` out; `--grant` narrows too"
+        raise ActionError("delegation", error.message, hint=mend) from error
 
 
 def _returned(child: SessionRequest, result: SessionResult) -> Returned:
