@@ -103,5 +103,5 @@ def unknown(now: Seen | None) -> Seen:
     Args:
         now: What is there now; None for nothing.
     """
-    mode = stat.S_IFREG | 0o644 if now is None or now.is_folder else now.mode
+    mode = now.mode if now is not None and (now.is_file or now.is_symlink) else stat.S_IFREG | 0o644
     return Seen(mode, 0, 0, 0, 0)

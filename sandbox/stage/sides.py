@@ -39,8 +39,11 @@ class Side:
     """Where a symlink points; empty for everything else."""
 
     def same_thing(self, other: Side) -> bool:
-        """Tell whether both are the same content of the same kind, whatever their permissions."""
-        if self.kind is not other.kind or self.target != other.target:
+        """Tell whether both are the same content of the same kind, whatever their permissions.
+
+        A socket, pipe or device is no other's equal: nothing that is kept of it says which it is.
+        """
+        if self.kind is EntryKind.SPECIAL or self.kind is not other.kind or self.target != other.target:
             return False
         return self.kind is not EntryKind.FILE or (self.digest == other.digest != "")
 

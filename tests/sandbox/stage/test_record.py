@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,8 @@ from sandbox.stage.start import Start, can_tell_later, load_record, save_record
 from tests.sandbox.stage.applying import apply, reasons, staged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Yard
 
 
@@ -53,6 +57,32 @@ def test_an_older_file_that_a_user_moves_in_with_its_folder_is_a_conflict(yard: 
     assert reasons(result) == {"d/sub/a": "conflict"}
     assert (yard.workspace / "d/sub/a").read_text() == "user"
     assert (yard.workspace / "kept/a").read_text() == "agent"
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, _socket, lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))],
+    ids=["pipe", "socket", "device"],
+)
+@pytest.mark.parametrize("deleted", [True, False], ids=["deleted", "written"])
+def test_what_is_no_file_in_the_place_of_one_is_a_conflict(
+    yard: Yard, make: Callable[[Path], object], *, deleted: bool
+) -> None:
+    """Nobody knows what the file was, nor which pipe it is: it is the user's, and stays."""
+    yard.fill({"a": "base"})
+    staged(yard, lambda inside: (inside / "a").unlink() if deleted else (inside / "a").write_text("agent"))
+    (yard.workspace / "a").unlink()
+    make(yard.workspace / "a")
+
+    result = apply(yard)
+
+    assert reasons(result) == {"a": "conflict"}
+    assert not stat.S_ISREG((yard.workspace / "a").lstat().st_mode)
 
 
 def test_a_folder_that_went_away_and_came_back_tells_what_it_told(yard: Yard) -> None:
