@@ -105,6 +105,78 @@ def test_a_link_in_the_place_of_the_tasks_is_replaced_and_what_it_leads_to_stays
     assert [path.name for path in (outside / "tasks").iterdir()] == ["evil.yaml"]
 
 
+@pytest.mark.parametrize("place", ["tasks", "tasks/deeper"])
+def test_what_git_does_not_follow_is_neither_trusted_nor_run(
+    checkout: Checkout, tmp_path: Path, place: str
+) -> None:
+    """A submodule of the change's instead of the tasks or in them, checked out, and a file beside them."""
+    other = checkout_in(tmp_path / "other")
+    other.write("evil.yaml", TASK.format(name="evil"))
+    (other.tree / "one.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    other.commit()
+    if place == "tasks":
+        checkout.git("rm", "-rq", "tasks")
+    checkout.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other.tree), place)
+    checkout.commit()
+    if place != "tasks":
+        checkout.write("tasks/untracked.yaml", TASK.format(name="untracked"))
+    assert (checkout.tree / place / "evil.yaml").is_file()
+
+    said = trusted(checkout)
+
+    assert said.count("trusted tasks/") == 2
+    assert sorted(path.name for path in (checkout.tree / "tasks").rglob("*")) == [
+        "one.yaml", "script.yaml.txt", "two.yaml",
+    ]  # fmt: skip
+    assert not (checkout.tree / "tasks/one.yaml").is_symlink()
+    assert not (tmp_path / "elsewhere.yaml").exists()
+
+
+def test_what_the_base_lacks_is_not_taken_from_the_change(checkout: Checkout) -> None:
+    checkout.write("new/three.yaml", TASK.format(name="three"))
+    checkout.commit()
+
+    for name in ("tasks", "replay", "configuration"):
+        assert "the base itself holds no `new`" in trusted(checkout, code=2, **{name: "new"})
+
+    assert (checkout.tree / "new/three.yaml").is_file()
+
+
+def test_a_link_or_submodule_of_the_bases_is_not_taken_for_its_tasks(checkout: Checkout) -> None:
+    """What it leads to is the change's."""
+    (checkout.tree / "linked").symlink_to("tasks")
+    checkout.git("update-index", "--add", "--cacheinfo", f"160000,{checkout.git('rev-parse', 'HEAD')},sub")
+    checkout.commit()
+    checkout.git("branch", "--force", "base")
+
+    for place in ("linked", "linked/", "sub"):
+        assert "the base itself holds no" in trusted(checkout, code=2, tasks=place)
+
+    assert trusted(checkout, tasks="./tasks/").count("trusted tasks/") == 2
+
+
+def test_filters_of_the_host_do_not_run_on_the_changes_word(checkout: Checkout, tmp_path: Path) -> None:
+    """Attributes name them; git-lfs stands in both configurations, and asks a server of the change's."""
+    program = tmp_path / "filter"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\ncat\n")
+    program.chmod(0o755)
+    keys = "".join(f"{key} = {program}\n" for key in ("smudge", "clean", "process"))
+    section = f'[filter "lfs"]\n{keys}required = true\n'
+    (tmp_path / "home/.gitconfig").write_text(section + section.replace("lfs", "other"))
+    checkout.write(".gitattributes", "project/a* filter=lfs\nproject/b* filter=other\n")
+    checkout.write("project/app.txt", "changed\n")
+    checkout.write("project/b.txt", "changed\n")
+    checkout.commit()
+    with (checkout.tree / ".git/config").open("a") as local:
+        local.write(section)
+
+    trusted(checkout)
+
+    assert not (tmp_path / "ran").exists()
+    assert (checkout.tree / "project/app.txt").read_text() == "changed\n"
+    assert (checkout.tree / "project/b.txt").read_text() == "changed\n"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "code"),
     [("[env]", "any", 3), ("grant: [files, exec]", "grant: [files]", 2), ("name: mend", "name: mended", 3)],
@@ -122,7 +194,7 @@ def test_a_change_of_a_policy_outside_of_the_tasks_folder_is_refused(
 
     assert done.returncode == code, done.stdout + done.stderr
     assert code == 2 or "changed since it was trusted" in done.stderr
-    assert not checkout.results().exists()
+    assert not any(checkout.results().iterdir())
 
 
 def test_the_operators_configuration_is_the_bases(checkout: Checkout) -> None:
@@ -219,14 +291,17 @@ def test_the_gitlab_template_runs_the_same_and_keeps_the_results_where_no_link_l
 ) -> None:
     """The change commits a link in the place of the results."""
     job = loaded(GITLAB)["pairlock"]
-    base = checkout.git("rev-parse", "base")
+    checkout.git("update-ref", "refs/remotes/origin/main", "base")
     (tmp_path / "elsewhere").mkdir()
+    for left in ("pairlock", "state", "config"):
+        (tmp_path / f"checkout.{left}").mkdir()
+        (tmp_path / f"checkout.{left}/old").write_text("of an earlier job")
     (checkout.tree / "pairlock-results").symlink_to(tmp_path / "elsewhere")
     (checkout.tree / "tasks/two.yaml").unlink()
     checkout.commit()
     variables: Mapping[str, str] = {
         **job["variables"], "PAIRLOCK_HOME": str(REPOSITORY), "PAIRLOCK_FILTER": "two",
-        "CI_PROJECT_DIR": str(checkout.tree), "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
+        "CI_PROJECT_DIR": str(checkout.tree), "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
         "GITHUB_ACTIONS": "", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }  # fmt: skip
 
@@ -237,6 +312,7 @@ def test_the_gitlab_template_runs_the_same_and_keeps_the_results_where_no_link_l
     assert 'tests="' in (checkout.tree / job["artifacts"]["reports"]["junit"]).read_text()
     assert not (checkout.tree / artifact).is_symlink()
     assert not any((tmp_path / "elsewhere").iterdir())
+    assert not [*tmp_path.glob("checkout.*/old")]
 
 
 @pytest.mark.long
