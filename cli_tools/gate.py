@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from cli_tools import connector, observation
 from cli_tools.command import Surroundings
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sandbox.session import Sandbox
 
 
+CLOSE_SECONDS: Final = 5.0
+"""For actions of programs that have ended to be cancelled, and their ends to be written down."""
 _OUTPUT_LAST = ActionRequest(command=("output", "last"))
 
 
@@ -81,6 +83,11 @@ class Gate:
         self._earlier = EarlierOutput()
         self._jobs = Jobs(record.program_ended)
         self._programs: set[str] = set()
+        self._is_closed = False
+        self._asked = 0
+        """Actions of programs that have begun and not come to their end."""
+        self._none_asked = asyncio.Event()
+        self._none_asked.set()
         self._pages = isinstance(decide(policy, facts, _OUTPUT_LAST), Allowed)
 
     async def act(self, proposal: Proposal | WordsProposal, *, parent: str | None = None) -> Observation:
@@ -94,6 +101,21 @@ class Gate:
             audit.errors.LedgerError: When the action could not be written down; it was not done.
             sandbox.errors.SandboxLostError: When the sandbox is gone.
         """
+        if parent is None:
+            return await self._acted(proposal, None)
+        if self._is_closed:
+            over = ActionError("closed", "the session is at its end, and programs call no more commands")
+            return observation.of_error(over, action="")
+        self._asked += 1
+        self._none_asked.clear()
+        try:
+            return await self._acted(proposal, parent)
+        finally:
+            self._asked -= 1
+            if not self._asked:
+                self._none_asked.set()
+
+    async def _acted(self, proposal: Proposal | WordsProposal, parent: str | None) -> Observation:
         number = self._record.next()
         try:
             action = self._catalogue.parse(proposal)
@@ -138,8 +160,13 @@ class Gate:
         return number in self._programs
 
     async def close(self) -> None:
-        """End what runs in the background; nothing is to go through afterwards."""
+        """End what runs in the background; programs are refused from now on, and what they began is over."""
+        # INVARIANT: closed before anything is waited for: a program that is told to end may call commands.
+        self._is_closed = True
         await self._jobs.stop_all()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._none_asked.wait()
 
     async def _carry_out(
         self, number: str, action: Action, decision: Allowed, *, for_model: bool

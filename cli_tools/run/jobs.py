@@ -142,6 +142,7 @@ class Jobs:
         self._monotonic = monotonic
         self._jobs: dict[int, Job] = {}
         self._last = 0
+        self._is_closed = False
 
     @property
     def all(self) -> tuple[Job, ...]:
@@ -176,8 +177,10 @@ class Jobs:
             running: Makes it ready to run, given who takes its output.
 
         Raises:
-            ActionError: When too many run, or it cannot be started.
+            ActionError: When too many run, the session is at its end, or it cannot be started.
         """
+        if self._is_closed:
+            raise ActionError("busy", "the session is at its end, and starts no more programs")
         if sum(job.is_running for job in self.all) >= MOST_RUNNING:
             raise ActionError(
                 "busy", f"{MOST_RUNNING} programs run in the background already", hint="`run stop` ends one"
@@ -202,9 +205,12 @@ class Jobs:
         return job
 
     async def stop_all(self) -> None:
-        """End those that run, with everything that they started, and have the end of each told."""
-        await asyncio.gather(*(job.stop() for job in self._jobs.values()))
-        for job in self._jobs.values():
+        """Start no more; end those that run, with everything that they started, and have each end told."""
+        # INVARIANT: closed before anything is waited for: a program that is told to end may start others.
+        self._is_closed = True
+        jobs = tuple(self._jobs.values())
+        await asyncio.gather(*(job.stop() for job in jobs))
+        for job in jobs:
             await job.tell()
 
     def _forget(self) -> None:
