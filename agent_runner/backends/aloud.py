@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, assert_never, runtime_checkable
 
 from agent_runner.backends.wording import unique_ids
+from agent_runner.hearing import ARGUMENT_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +114,8 @@ class Aloud:
     """Tell what is new in the pieces of a reply.
 
     A call's pieces may come between another's; its beginning is told when the one before is whole. What
-    cannot be told in order is left to whoever has the whole reply.
+    cannot be told in order is left to whoever has the whole reply, and so are the calls behind more arguments
+    than are read of one call: looking whether they are whole holds up the runner.
 
     Args:
         taken: The ids of all calls of the conversation so far.
@@ -128,6 +130,7 @@ class Aloud:
         self._open = False
         self._arguments = 0
         self._calls_seen = 0
+        self._looked_left = ARGUMENT_CHARACTERS
         self.begun = False
         """Whether something was told, so that the question cannot be put anew."""
 
@@ -162,7 +165,9 @@ class Aloud:
         if len(calls) == self._calls_seen or len(calls) == self._place + 1:
             return False
         self._calls_seen = len(calls)  # looked at once for each call that begins: the arguments may be long
-        return _is_json("".join(call.arguments))
+        if self._looked_left >= 0:
+            self._looked_left -= sum(map(len, call.arguments))
+        return self._looked_left >= 0 and _is_json("".join(call.arguments))
 
     async def _say(self, step: Step) -> None:
         self.begun = True
