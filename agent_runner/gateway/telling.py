@@ -62,6 +62,7 @@ class Telling:
             case CallTold(call_id=call_id, name=name):
                 self._arguments_room = ARGUMENT_CHARACTERS if len(self._calls) < MOST_CALLS else 0
                 if self._arguments_room:
+                    await self._let_go()
                     await self._call(safe_text(call_id), safe_text(name))
             case ArgumentsTold(text=text):
                 words = safe_text(text)[: self._arguments_room]
@@ -78,7 +79,7 @@ class Telling:
             BackendError: When what was told is not its beginning; then nothing more is told.
         """
         calls, begun = named_calls(reply), len(self._calls)
-        more = "" if self._stopped else _after("".join(self._texts), cut(reply.text, self._stops))
+        more = "" if self._stopped else self._text_left(reply.text)
         arguments = self._arguments_left(calls)
         if not begun:
             await self._text(more)
@@ -88,6 +89,11 @@ class Telling:
             await self._more_arguments(whole)
         if begun:
             await self._text(more)
+
+    def _text_left(self, text: str) -> str:
+        """Return what was not told of the text; a stop may begin before a call, and end after it."""
+        told, clear = "".join(self._texts), cut(text, self._stops)
+        return _after(told, clear if len(clear) >= len(told) or not self._calls else text[: len(told)])
 
     def _arguments_left(self, calls: list[tuple[str, str, str]]) -> str:
         """Return what was not told of the call that began last; those before it were told whole."""
@@ -108,6 +114,11 @@ class Telling:
         sure = len(clear) if self._stopped else max(0, len(text) - self._longest + 1)
         self._held = text[sure:]
         return text[:sure]
+
+    async def _let_go(self) -> None:
+        """Tell what was kept back: a call comes, so that it is no beginning of a stop."""
+        held, self._held = self._held, ""
+        await self._text("" if self._stopped else held)
 
     async def _text(self, text: str) -> None:
         for part in _parts(text):

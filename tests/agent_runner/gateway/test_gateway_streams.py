@@ -439,6 +439,32 @@ async def test_a_reply_that_is_not_what_was_told_is_an_error_and_never_completed
     assert heard.steps == before
 
 
+HELD: Final[dict[str, tuple[str, str, list[Step]]]] = {
+    "no stop": ("I loo", "", [TextTold(text="I loo")]),
+    "a beginning of one": ("I look. EN", "", [TextTold(text="I look. EN")]),
+    "a stop": ("I lENDook", "", [TextTold(text="I l")]),
+    "more behind the call": ("I look.", " Now END.", [TextTold(text="I look."), TextTold(text=" Now ")]),
+    "one around the call": ("I look. EN", "D.", [TextTold(text="I look. EN")]),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+async def test_text_that_was_kept_back_for_a_stop_is_told_before_the_call_behind_it(name: str) -> None:
+    """Told after it, a reply's text would end behind its calls, or not at all."""
+    before, behind, [first, *more] = HELD[name]
+    heard = Heard()
+    telling = Telling(heard, ("END", "never so long"))
+    call: list[Step] = [CallTold(call_id="a", name="t"), ArgumentsTold(text="{}")]
+    for step in [TextTold(text=before), *call]:
+        await telling.heard(step)
+    at_once = joined(heard.steps)
+
+    await telling.rest(Reply(text=before + behind, calls=(called("a", "{}"),)))
+
+    assert at_once == [first, *call]
+    assert joined(heard.steps) == [first, *call, *more]
+
+
 async def test_interleaved_calls_reach_the_agent_in_order_and_whole(tmp_path: Path) -> None:
     """Chat completions may mix the pieces of parallel calls; messages and responses tell them one by one."""
     deltas = [
