@@ -43,8 +43,8 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
     With `network` and `exec`, programs have a way through it too: the container's loopback proxy.
 
     Args:
-        policy: The policy in force. Its bounds for the session are less what earlier sessions below sent; those
-            of its rules are not yet.
+        policy: The policy in force. Its bounds for the session are less what earlier sessions below sent;
+            those of its rules are not yet.
         journal: The session's ledger.
         session: Its id.
         sandbox: Where its programs run.

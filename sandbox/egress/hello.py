@@ -12,7 +12,7 @@ from typing import Final
 
 from policies.errors import BadValueError
 from policies.hosts import canonical_host, is_address
-from sandbox.egress.errors import EgressDeniedError
+from sandbox.egress.errors import EgressDeniedError, UpstreamError
 
 LARGEST_HELLO_BYTES: Final = 16 * 1024
 _HANDSHAKE: Final = 22
@@ -24,6 +24,7 @@ _HIDING: Final = frozenset({0xFE0D, *range(0xFE08, 0xFE0D), 0xFF02, 0xFFCE})
 _RETRY: Final = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """The random of a ServerHello that asks for another ClientHello."""
 _RANDOM_ENDS_AT: Final = 38
+_RECORD_HEAD_BYTES: Final = 5
 _HINT: Final = "speak TLS with the host's name, or plain HTTP to it"
 
 
@@ -112,14 +113,21 @@ def asks_again(data: bytes) -> bool | None:
 
     Returns:
         Whether they do; None when more bytes are needed.
+
+    Raises:
+        UpstreamError: When a record of the handshake is empty, which RFC 8446 5.1 forbids: nothing would ever
+            be decided, and each of its bytes would have all before it looked at again.
     """
     message = b""
     at = 0
     while at < len(data) and len(message) < _RANDOM_ENDS_AT:
         if data[at] != _HANDSHAKE:
             return False
-        end = at + 5 + int.from_bytes(data[at + 3 : at + 5])
-        message += data[at + 5 : end]
+        body = at + _RECORD_HEAD_BYTES
+        end = body + int.from_bytes(data[at + 3 : body])
+        if body == end and body <= len(data):
+            raise UpstreamError("tls", "the server sent an empty record of a TLS handshake")
+        message += data[body:end]
         at = end
     if len(message) < _RANDOM_ENDS_AT:
         return None

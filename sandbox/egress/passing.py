@@ -37,7 +37,7 @@ async def pass_through(inlet: Inlet, crossing: Crossing) -> None:
 
     Raises:
         EgressDeniedError: When a hello asks for another name, or a budget is spent.
-        UpstreamError: When the server's end is lost or idle for too long.
+        UpstreamError: When the server's end is lost, idle for too long, or sends an empty record.
         GoneError: When the container's is.
     """
     await crossing.write(await judged_hello(inlet, host=crossing.wanted.host, ends_here=False))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.egress.errors import EgressDeniedError
+from sandbox.egress.errors import EgressDeniedError, UpstreamError
 from sandbox.egress.hello import asks_again, parse_hello
 from tests.attacks.through_proxy import say
 from tests.sandbox.egress.ground import (
@@ -216,6 +217,43 @@ def test_a_servers_first_words_are_known_in_any_split_and_whatever_they_are() ->
     assert asks_again(b"") is None
     assert asks_again(b"\x15\x03\x03\0\2\2\x28") is False
     assert asks_again(b"HTTP/1.1 400 Bad Request\r\n") is False
+
+
+EMPTY = b"\x16\x03\x03\0\0"
+
+
+@pytest.mark.parametrize("before", [b"", b"\x16\x03\x03\0\1\2", EMPTY * 9])
+def test_an_empty_record_of_a_servers_handshake_is_refused_wherever_it_stands(before: bytes) -> None:
+    """The twin, cut off before its length is whole, is waited for."""
+    with pytest.raises(UpstreamError) as failed:
+        asks_again(before + EMPTY)
+    assert failed.value.code == "tls"
+    assert asks_again(before.removeprefix(EMPTY * 9) + EMPTY[:4]) is None
+
+
+async def test_a_server_that_repeats_empty_records_is_cut_off_before_anything_is_handed_on() -> None:
+    """RFC 8446 5.1. Each would have all before it looked at again, in a tunnel that never decides."""
+
+    async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(EMPTY * 100)
+        with suppress(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+    listening = await asyncio.start_server(repeat, "127.0.0.1", 0)
+    to = listening.sockets[0].getsockname()[1]
+    async with (
+        listening,
+        gate_for(rules(rule("localhost", to)), proxy=True) as kept,
+        loopback_proxy(kept) as port,
+    ):
+        head = f"CONNECT localhost:{to} HTTP/1.1\r\nHost: localhost:{to}\r\n\r\n".encode()
+        answer = await say(port, head, more=hello_of("localhost"))
+
+    assert answer.endswith(b"\r\n\r\n")
+    assert b"established" in answer
+    assert [event.why for event in kept.closed] == ["tls"]
 
 
 @pytest.mark.parametrize("missing", [1, 6, 40])
