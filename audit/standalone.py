@@ -226,14 +226,16 @@ def opened(path: pathlib.Path) -> BinaryIO:
 
 
 def lines_of(paths: list[pathlib.Path]) -> Iterator[bytes]:
-    """Yield whole lines; a torn last one is left out."""
-    for path in paths:
+    """Yield whole lines; a torn one at the end of the last file is left out."""
+    for number, path in enumerate(paths, 1):
         with opened(path) as file:
             while line := file.readline(LONGEST_LINE + 1):
                 if line.endswith(b"\n"):
                     yield line[:-1]
                 elif len(line) > LONGEST_LINE:
                     raise BadLogError(f"{path.name} holds a line of more than {LONGEST_LINE} bytes")
+                elif number < len(paths):
+                    raise BadLogError(f"{path.name} ends in the middle of a line")
 
 
 _OF_SESSIONS = ("session.registered", "session.reopened", "session.sealed", "session.pruned")

@@ -22,7 +22,7 @@ from audit.recover import session_origin
 from audit.state import StateFiles
 from audit.verify import verify_all
 from tests.audit import third_party
-from tests.audit.samples import SESSION, Recorder
+from tests.audit.samples import SESSION, Recorder, Samples
 
 OTHER = "zzzzzzzzzzzz"
 FILES = (f"sessions/{SESSION}/events.jsonl", f"sessions/{OTHER}/events.jsonl", "ledger.jsonl", "checkpoint")
@@ -159,6 +159,30 @@ def require_agreement(whole: Path, state: Path, times: int, seed: int) -> None:
         for name in FILES:
             shutil.copyfile(whole / name, state / name)
     assert good < times // 4
+
+
+async def write_in_files(state: Path) -> list[Path]:
+    """Write a session that has not ended in several files, and return them, oldest first."""
+    async with Recorder(state).journal(segment_bytes=4000) as journal:
+        for number in range(150):
+            await journal.record(Samples().intended(number))
+    return [path for _, path in StateFiles(state).session(SESSION).segments()]
+
+
+@pytest.mark.parametrize(("place", "bad"), [(0, True), (1, True), (-1, False)])
+async def test_only_the_last_file_of_a_log_may_end_in_the_middle_of_a_line(
+    tmp_path: Path, place: int, *, bad: bool
+) -> None:
+    """The one written from the documents reads a log's first file only, and has no say."""
+    state = tmp_path / "state"
+    files, key = await write_in_files(state), (state / "host.vkey").read_text().strip()
+    assert len(files) > 2
+    assert (ours_finds(state, key), single_file_finds(state, key)) == (False, False)
+
+    with files[place].open("ab") as file:
+        file.write(b"{")
+
+    assert (ours_finds(state, key), single_file_finds(state, key)) == (bad, bad)
 
 
 @pytest.mark.usefixtures("remembered")
