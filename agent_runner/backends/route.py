@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent_runner.backends.aloud import asked_aloud
+from agent_runner.backends.aloud import Counting, Spoken, asked_aloud
 from agent_runner.backends.backend import PricedBackend, Tried
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.errors import BackendError
@@ -14,7 +14,7 @@ from agent_runner.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from agent_runner.backends.aloud import Tell
+    from agent_runner.backends.aloud import Step, Tell
     from agent_runner.backends.backend import Backend, Message, Reply, Usage
     from agent_runner.backends.configuration import Role
     from cli_tools.schema import Tool
@@ -85,13 +85,14 @@ class RouteBackend:
         Raises:
             agent_runner.errors.BackendError: The last one's, when none answered to the end.
         """
+        noting = None if tell is None or isinstance(tell, Counting) else _Noting(tell)
         tried: list[Tried] = []
         last: BackendError | None = None
         for name in self._order():
             try:
-                reply = await asked_aloud(self._models[name], messages, tools, tell)
+                reply = await asked_aloud(self._models[name], messages, tools, noting or tell)
             except BackendError as error:
-                if isinstance(error, ModelServerError) and _is_final(error):
+                if _is_final(error) or (noting is not None and noting.told):
                     error.tried = tuple(tried)
                     raise
                 last = error
@@ -138,9 +139,25 @@ def _drawn(weights: Mapping[str, int], names: list[str], chance: float) -> str:
     return names[0]
 
 
-def _is_final(error: ModelServerError) -> bool:
+class _Noting:
+    """Note whether something of a reply was told, so that no other model is asked; not every backend says so.
+
+    Args:
+        tell: Who listens.
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self.told = False
+
+    async def __call__(self, step: Step | Spoken) -> None:
+        self.told = self.told or not isinstance(step, Spoken)
+        await self._tell(step)
+
+
+def _is_final(error: BackendError) -> bool:
     """Say whether no other model is asked: the request may not leave, or a reply was told in part."""
-    return error.failure.kind == "capability" or error.failure.told
+    return isinstance(error, ModelServerError) and (error.failure.kind == "capability" or error.failure.told)
 
 
 def _none_answered(last: BackendError, tried: list[Tried]) -> BackendError:

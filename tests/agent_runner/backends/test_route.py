@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent_runner.backends.aloud import CallTold, Counting, Spoken, TextTold
 from agent_runner.backends.backend import Reply, Tried, UserMessage
 from agent_runner.backends.chat_completions import OpenAIBackend
 from agent_runner.backends.failure import ModelServerError
+from agent_runner.backends.installed import InstalledBackend
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.route import RouteBackend, for_role
 from agent_runner.backends.server import Server
@@ -18,6 +20,7 @@ from tests.agent_runner.stand import FINISH, Model, lines, saying
 from tests.contract.model_server import ModelServer, Saying, answer, serving
 
 if TYPE_CHECKING:
+    from agent_runner.backends.aloud import Step, Tell
     from tests.agent_runner.stand import Stand
 
 TALK = (UserMessage(text="x"),)
@@ -122,6 +125,67 @@ async def test_a_reply_says_who_gave_it_and_who_did_not() -> None:
     why = f"`127.0.0.1:{one.port}` answered 401: no"
     assert (first.by, first.tried) == ("r > 1 (m)", (Tried(model="r > 0 (m)", error=why),))
     assert (second.by, second.tried) == ("r > 1 (m)", ())
+
+
+class Breaking(Model):
+    """Another package's backend, which says some of a reply and fails; `aloud.AloudBackend`."""
+
+    def __init__(self, *steps: Step | Spoken) -> None:
+        super().__init__(lambda _, __: Reply(text=""))
+        self._steps = steps
+
+    async def ask_aloud(self, _: object, __: object, tell: Tell | None) -> Reply:
+        """Say it, and fail."""
+        assert tell is not None
+        for step in self._steps:
+            await tell(step)
+        raise LookupError("gone")
+
+
+@pytest.mark.parametrize("step", [TextTold(text="It"), CallTold(call_id="a", name="t")])
+async def test_no_other_model_is_asked_once_any_backend_has_told_something(step: Step) -> None:
+    """What an agent has read cannot be taken back; an installed backend's error does not say that it did."""
+    heard: list[Step | Spoken] = []
+
+    async def hear(step: Step | Spoken) -> None:
+        heard.append(step)
+
+    second = named("two")
+    first = InstalledBackend(Breaking(step), kind="other")
+    route = RouteBackend({"1": first, "2": second}, name="r", notice=str)
+
+    with pytest.raises(BackendError, match="the backend `other` failed: LookupError: gone") as caught:
+        await route.ask_aloud(TALK, (), hear)
+
+    assert caught.value.tried == ()
+    assert (heard, second.heard) == ([step], [])
+
+
+@pytest.mark.parametrize("steps", [(), (Spoken(characters=9),)])
+async def test_the_next_model_is_asked_where_nothing_was_told(steps: tuple[Spoken, ...]) -> None:
+    """The twin: what a model only thought was told to nobody."""
+    heard: list[Step | Spoken] = []
+
+    async def hear(step: Step | Spoken) -> None:
+        heard.append(step)
+
+    first = InstalledBackend(Breaking(*steps), kind="other")
+    route = RouteBackend({"1": first, "2": named("two")}, name="r", notice=str)
+
+    reply = await route.ask_aloud(TALK, (), hear)
+
+    assert (reply.text, heard) == ("two", list(steps))
+
+
+async def test_the_next_model_is_asked_where_nobody_listens() -> None:
+    """The twin without a stream: what is only counted was told to nobody."""
+    count = Counting()
+    first = InstalledBackend(Breaking(TextTold(text="It")), kind="other")
+    route = RouteBackend({"1": first, "2": named("two")}, name="r", notice=str)
+
+    reply = await route.ask_aloud(TALK, (), count)
+
+    assert (reply.text, count.characters) == ("two", 2)
 
 
 async def test_each_choice_is_in_the_ledger(stand: Stand) -> None:
