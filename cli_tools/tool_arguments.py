@@ -35,10 +35,12 @@ def words_of(command: Command, arguments: str) -> tuple[tuple[str, ...], bytes |
         raise UsageError("usage", f"`{command.name}` has no argument `{extra[0][:80]}`", hint=hint)
     options: list[str] = []
     positional: list[str] = []
-    left_out = ""
+    left_out = several = ""
     for name, parameter in known.items():
         is_option = isinstance(parameter, click.Option)
         if name not in given or given[name] is None or name == command.body_parameter:
+            if several and not is_option:  # the last of its values would go where this one is not
+                raise UsageError("usage", f"`{command.name}` needs `{name}` where `{several}` is given")
             left_out = left_out or ("" if is_option else name)
             continue
         if isinstance(parameter, click.Option):
@@ -46,6 +48,7 @@ def words_of(command: Command, arguments: str) -> tuple[tuple[str, ...], bytes |
             continue
         if left_out:  # INVARIANT: a value never moves to the place of another argument
             raise UsageError("usage", f"`{command.name}` needs `{left_out}` where `{name}` is given")
+        several = name if parameter.nargs == -1 else several
         positional += _values(command, name, given[name], many=parameter.nargs == -1)
     body = given.get(command.body_parameter) if command.body_parameter else None
     if body is not None and not isinstance(body, str):

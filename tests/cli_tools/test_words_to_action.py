@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -26,6 +27,9 @@ from cli_tools.command import (
 )
 from cli_tools.errors import DeclarationError, UsageError
 from policies.request import HttpUse, PathUse
+
+if TYPE_CHECKING:
+    from cli_tools.action import Action
 
 CATALOGUE = built_in()
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=40)
@@ -242,6 +246,37 @@ def test_every_value_of_a_repeated_path_or_url_is_decided() -> None:
         HttpUse(method="GET", url="https://a.example/"),
         HttpUse(method="GET", url="https://b.example/"),
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        ({"files": ["a", "b"]}, "dest"),
+        ({"files": ["a", "b"], "dest": None}, "dest"),
+        ({"dest": "b"}, "files"),
+    ],
+)
+def test_the_last_of_several_values_never_moves_to_the_argument_that_was_left_out(
+    arguments: dict[str, object], missing: str
+) -> None:
+    """A copy of one file over the other is not what a copy without its destination means."""
+    copy = _declared(
+        "x copy",
+        click.Argument(["files"], type=WorkspacePath("read"), nargs=-1, required=True),
+        click.Argument(["dest"], type=WorkspacePath("write"), required=True),
+        click.Option(["--note"]),
+    )
+
+    def parsed(given: dict[str, object]) -> Action:
+        return Catalogue((copy,)).parse(ToolProposal(tool="x_copy", arguments=json.dumps(given)))
+
+    with pytest.raises(UsageError) as caught:
+        parsed(arguments)
+
+    other = next(name for name in ("files", "dest") if name != missing)
+    assert caught.value.message == f"`x copy` needs `{missing}` where `{other}` is given"
+    whole = parsed({"files": ["a", "b"], "dest": "c"}).parameters
+    assert (whole["files"], whole["dest"]) == (("a", "b"), "c")
 
 
 def test_rules_are_asked_about_flags_numbers_defaults_and_the_body() -> None:
