@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cli_tools.action import Action
 
 CATALOGUE = built_in()
-TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=40)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 WORD = st.one_of(
     TEXT, st.sampled_from(["--", "-", "--stdin", "--stdin=x", "--cwd", "-x", "; id", "$(id)", "*"])
 )
