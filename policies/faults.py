@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     from policies.document import Document, Path
 
-MOST_ENTRIES: Final = 256  # of one list; the longest of the library has 20
+MOST_ENTRIES: Final = 256  # of one list whose entries are compared with each other
+MOST_NAMES: Final = 2048  # of one that is only looked through
+_LOOKED_THROUGH: Final = frozenset(
+    {
+        ("files", "hide"),
+        ("files", "protect"),
+        ("files", "visible"),
+        ("network", "deny"),
+        ("exec", "programs"),
+        ("commands", "deny"),
+    }
+)
 _WANTED = {
     "tuple_type": ("a list", "as in `[one, two]`"),
     "mapping_type": ("a block", "keys and values, as in `key: value`"),
@@ -63,11 +74,11 @@ def long_lists(document: Document) -> list[Problem]:
     return [
         Problem(
             document.keys_at.get(path, document.at(path)),
-            f"{quoted('.'.join(map(str, path)))} has {len(value)} entries; expected at most {MOST_ENTRIES}",
+            f"{quoted('.'.join(map(str, path)))} has {len(value)} entries; expected at most {most}",
             "patterns say more with fewer",
         )
         for path, value in lists
-        if len(value) > MOST_ENTRIES
+        if len(value) > (most := MOST_NAMES if path in _LOOKED_THROUGH else MOST_ENTRIES)
     ]
 
 

@@ -12,7 +12,7 @@ from policies.diff import diff
 from policies.document import LARGEST_TEXT
 from policies.errors import PolicyFileError, UnjoinableError
 from policies.facts import ArgumentFacts, CommandFacts
-from policies.faults import MOST_ENTRIES
+from policies.faults import MOST_ENTRIES, MOST_NAMES
 from policies.join import join
 from policies.source import LARGEST_RESOLVED, SourceText, parse_policy
 
@@ -30,30 +30,58 @@ READ = CommandFacts(
 HOSTS = "version: 1\nname: p\ngrant: [network]\ncommands: {{allow: [http get]}}\nnetwork:\n  allow: [{}]\n"
 
 
+def _listing(key: str, number: int) -> str:
+    names = ", ".join(f"a{place}" for place in range(number))
+    return f"version: 1\nname: p\ngrant: [files]\n{key}: [{names}]\n"
+
+
 def _hosts(number: int, rule: str) -> str:
     return HOSTS.format(", ".join(rule.replace("#", str(place)) for place in range(number)))
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "line"),
+    ("text", "key", "line", "most"),
     [
-        (_hosts(257, "{host: h#.com}"), "network.allow", 6),
-        (
-            "version: 1\nname: p\ngrant: [files]\nfiles:\n  hide: [X]\n".replace("X", "a, " * 256 + "b"),
-            "files.hide",
-            5,
-        ),
-        (_hosts(1, "{host: h.com, ports: [X]}".replace("X", "1, " * 256 + "2")), "network.allow.0.ports", 6),
+        (_hosts(257, "{host: h#.com}"), "network.allow", 6, 256),
+        (_listing("files:\n  hide", 2049), "files.hide", 5, 2048),
+        (_listing("files:\n  visible", 2049), "files.visible", 5, 2048),
+        (_listing("files:\n  protect", 2049), "files.protect", 5, 2048),
+        (_listing("commands:\n  deny", 2049), "commands.deny", 5, 2048),
+        (_listing("commands:\n  allow", 257), "commands.allow", 5, 256),
+        (_listing("commands:\n  ask", 257), "commands.ask", 5, 256),
+        (_hosts(1, f"{{host: h.com, ports: [{'1, ' * 256}2]}}"), "network.allow.0.ports", 6, 256),
+        (_hosts(1, f"{{host: h.com, paths: [{'/a, ' * 256}/b]}}"), "network.allow.0.paths", 6, 256),
     ],
 )
 def test_a_list_longer_than_any_person_writes_is_refused_with_its_place(
-    text: str, key: str, line: int
+    text: str, key: str, line: int, most: int
 ) -> None:
     with pytest.raises(PolicyFileError) as refused:
         parse_policy(text, origin="p.yaml")
 
     [problem] = refused.value.problems
-    assert (problem.at.line, problem.message) == (line, f"`{key}` has 257 entries; expected at most 256")
+    assert (problem.at.line, problem.message) == (
+        line,
+        f"`{key}` has {most + 1} entries; expected at most {most}",
+    )
+
+
+@pytest.mark.parametrize("key", ["hide", "protect", "visible"])
+def test_a_list_of_files_is_as_long_as_a_repository_needs(key: str) -> None:
+    text = _listing(f"files:\n  {key}", MOST_NAMES)
+
+    policy = parse_policy(f"{text}commands: {{allow: [files read]}}\n", origin="p.yaml")
+    own = parse_policy(
+        f"version: 1\nname: c\nextends: b\nfiles: {{{key}: [a1]}}\n",
+        origin="c",
+        find=lambda _: SourceText("b", text),
+    )
+    check(policy, [READ])
+    found = diff(policy, own, [READ])
+
+    assert policy.files is not None
+    assert len(getattr(policy.files, key)) == MOST_NAMES
+    assert found.is_wider is False
 
 
 def test_the_longest_list_is_read_and_expectations_are_not_counted() -> None:
