@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from policies.capability import Capability
 from policies.commands import FINISH, CommandPattern, ValuePattern
 from policies.commands_block import ArgumentRule, CommandsBlock
-from policies.egress import decide_http
 from policies.errors import BadValueError
 from policies.exec_block import ExecBlock
 from policies.files_block import FilesBlock
 from policies.globs import Glob
 from policies.grant import Grant
-from policies.hosts import HostPattern
 from policies.leaves import Programs
 from policies.meeting import ACCESS, strictest
-from policies.narrow_paths import path_bounds
-from policies.network_block import EgressRule, NetworkBlock
+from policies.narrow_hosts import network_asked
+from policies.narrow_paths import is_exact, path_bounds
 from policies.policy import Policy
 from policies.sinks import canonical_sink, each_value
 from policies.units import Count
-from policies.urls import LONGEST_PATTERN, SLASH, UrlPath, canonical_url, readings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from policies.request import ActionRequest, SinkUse
-
-_MANNER = ("credential", "data", "private", "ask", "limits")
+    from policies.request import ActionRequest, SinkKind
 
 
 def narrowest(
@@ -51,7 +46,8 @@ def narrowest(
     Returns:
         A policy that allows each of them, or asks, and names nothing else: each command, program, host,
         method, path of a URL and destination by itself, with as many calls of commands that send as there
-        were, and files by the folders that each command used.
+        were, and files by the folders that each command used. A path or destination with a star in it is left
+        out, and a command of which nothing else is known: written down, it would mean others too.
 
     Raises:
         ForbiddenGrantError: When the actions together need all three capabilities.
@@ -65,7 +61,7 @@ def narrowest(
         grant=grant,
         files=_files(requests) if grant.holds(Capability.FILES) else None,
         exec=_exec(requests, grant) if grant.holds(Capability.EXEC) else None,
-        network=_network(requests, under) if grant.holds(Capability.NETWORK) else None,
+        network=network_asked(requests, under) if grant.holds(Capability.NETWORK) else None,
         commands=_commands(allowed, approved),
     )
     return drafted if under is None else _as_under(drafted, under)
@@ -128,56 +124,28 @@ def _exec(requests: Sequence[ActionRequest], grant: Grant) -> ExecBlock:
     )
 
 
-def _network(requests: Sequence[ActionRequest], under: Policy | None) -> NetworkBlock:
-    asked: dict[tuple[object, ...], tuple[EgressRule, dict[str, None]]] = {}
-    for use in (use for request in requests for use in request.http):
-        target = canonical_url(use.url, method=use.method)
-        was = decide_http(under, use.method, target) if under is not None else None
-        manner = {name: getattr(was, name) for name in _MANNER if isinstance(was, EgressRule)}
-        rule = EgressRule(
-            host=HostPattern(target.host), ports=(target.port,), methods=(use.method,), **manner
-        )
-        key = (target.host, target.port, use.method, *(str(value) for value in manner.values()))
-        # Each path keeps the manner of the rule that it was asked under, and lends it to no other path.
-        paths = asked.setdefault(key, (rule, {}))[1]
-        paths.update(dict.fromkeys(reading.replace(SLASH, "*") for reading in readings(target.path)))
-    return NetworkBlock(
-        allow=tuple(
-            rule.model_copy(update={"paths": tuple(dict.fromkeys(_pattern(path) for path in paths))})
-            for rule, paths in asked.values()
-        )
-    )
-
-
-def _pattern(path: str) -> UrlPath:
-    # A star in a recorded path can only be written as a pattern; what is too long, as what lies below a part.
-    text = re.sub(r"\*+", "*", path)
-    if len(text) > LONGEST_PATTERN:
-        text = text[: LONGEST_PATTERN - 3].rpartition("/")[0] + "/**"
-    return UrlPath(text)
-
-
 def _commands(allowed: Sequence[ActionRequest], approved: Sequence[ActionRequest]) -> CommandsBlock:
     requests = [request for request in (*allowed, *approved) if request.command != FINISH]
-    names = dict.fromkeys(request.name for request in requests)
+    calls: dict[str, list[ActionRequest]] = {}
+    for request in requests:
+        calls.setdefault(request.name, []).append(request)
+    rules = {name: _rule(name, done) for name, done in calls.items()}
+    # A command of which no call can be written down is left out: without its rule it would be open.
+    names = [name for name, rule in rules.items() if rule is None or all(rule.arguments.values())]
     asked = {request.name for request in approved}
-    rules = (_rule(name, [request for request in requests if request.name == name]) for name in names)
     return CommandsBlock(
         allow=tuple(CommandPattern(name) for name in names if name not in asked),
         ask=tuple(CommandPattern(name) for name in names if name in asked),
-        rules=tuple(rule for rule in rules if rule is not None),
+        rules=tuple(rule for name in names if (rule := rules[name]) is not None),
     )
 
 
 def _rule(name: str, calls: Sequence[ActionRequest]) -> ArgumentRule | None:
     values: dict[str, dict[str, None]] = {}
     for sink in (sink for call in calls for sink in call.sinks):
-        values.setdefault(sink.argument, {}).update(dict.fromkeys(_canonical(sink)))
-    sinks = {
-        argument: tuple(ValuePattern.parse(text) for text in texts)
-        for argument, texts in values.items()
-        if texts
-    }
+        for value in each_value(sink.value):
+            values.setdefault(sink.argument, {}).update(dict.fromkeys(_canonical(sink.kind, value)))
+    sinks = {argument: tuple(map(ValuePattern, texts)) for argument, texts in values.items()}
     arguments = {**path_bounds(calls), **sinks}
     if not arguments:
         return None
@@ -185,5 +153,8 @@ def _rule(name: str, calls: Sequence[ActionRequest]) -> ArgumentRule | None:
     return ArgumentRule(command=CommandPattern.parse(name), arguments=arguments, max_calls=most)
 
 
-def _canonical(sink: SinkUse) -> list[str]:
-    return [canonical_sink(sink.kind, value) for value in each_value(sink.value)]
+def _canonical(kind: SinkKind, value: str) -> Iterator[str]:
+    with suppress(BadValueError):
+        canonical = canonical_sink(kind, value)
+        if is_exact(canonical):
+            yield canonical

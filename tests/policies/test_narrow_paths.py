@@ -10,7 +10,7 @@ from policies.capability import Capability
 from policies.decide import decide
 from policies.narrow import narrowest
 from policies.narrow_paths import MOST_FOLDERS
-from policies.request import ActionRequest, Allowed, Decision, Denied, PathUse, SessionFacts
+from policies.request import ActionRequest, Allowed, Decision, Denied, PathUse, SessionFacts, SinkUse
 from policies.source import parse_policy
 
 FILES = frozenset({Capability.FILES})
@@ -84,7 +84,7 @@ def test_more_names_than_a_rule_holds_are_not_bound() -> None:
 
 
 PATHS = st.lists(
-    st.sampled_from(["a", "b c", "*", "?", ": 0", "é", "x.py", "-", "#", "'", "a" * 1300, "\u202e", "[1]"]),
+    st.sampled_from(["a", "b c", "?", ": 0", "é", "x.py", "-", "#", "'", "a" * 1300, "\u202e", "[1]"]),
     min_size=1,
     max_size=3,
 ).map("/".join)
@@ -95,3 +95,42 @@ def test_whatever_was_read_may_be_read_again(paths: list[str]) -> None:
     recorded = [_call("read", path) for path in paths]
 
     assert all(isinstance(_replayed(recorded, action), Allowed) for action in recorded)
+
+
+STARRED = [_call("read", path) for path in ("*/x", "a*", "*", "src/*/b.py", "/workspace/*", "lib/c*")]
+
+
+@pytest.mark.parametrize("near", ["b/x", "ab", "src/c/b.py", "/workspace/x", "q/r/s", "x"])
+def test_a_star_in_a_recorded_path_lets_nothing_else_be_read(near: str) -> None:
+    assert isinstance(_replayed(STARRED, _call("read", near)), Denied)
+
+
+def test_twin_what_can_be_said_of_paths_with_stars_is_said() -> None:
+    """A folder without a star covers the name with one; what no value can say is denied, not opened."""
+    found = [isinstance(_replayed(STARRED, action), Allowed) for action in STARRED]
+
+    assert found == [False, False, False, False, False, True]
+    assert isinstance(_replayed(STARRED[:1], STARRED[0]), Denied)
+
+
+def test_many_odd_spellings_are_not_cut_to_a_folder_that_is_none() -> None:
+    recorded = [_call("read", f"d{number}/a.py") for number in range(MOST_FOLDERS - 3)]
+    odd = ("/workspace/src/a.py", "/workspace/src/b.py", "./q", "x//y")
+    recorded += [_call("read", path) for path in odd]
+
+    assert all(isinstance(_replayed(recorded, action), Allowed) for action in recorded)
+    for near in ("/workspace/other/a.py", "./other", "./a/b", "x/z", "/workspace/a.py"):
+        assert isinstance(_replayed(recorded, _call("read", near)), Denied), near
+
+
+def test_a_destination_with_a_star_is_no_pattern_of_destinations() -> None:
+    def send(to: str) -> ActionRequest:
+        return ActionRequest(command=("send",), arguments={"to": to}, sinks=(SinkUse("to", "address", to),))
+
+    recorded = [send("*@a.com"), send("eve@b.com"), send("no address")]
+
+    assert isinstance(_replayed(recorded, send("eve@b.com")), Allowed)
+    for near in ("bob@a.com", "*@a.com", "no address"):
+        assert isinstance(_replayed(recorded, send(near)), Denied), near
+    for name in ("bob@a.com", "*@a.com"):
+        assert isinstance(_replayed(recorded[:1], send(name)), Denied), name
