@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agent_runner.errors import RefusedError, RunnerError
 from sandbox import stage
+from sandbox.stage.clockwatch import ClockWatch
 from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.quota import (
     LOOK_EVERY_SECONDS,
@@ -77,6 +78,8 @@ class StageWatch:
     disk: Path | None = None
     """A folder of the disk whose reserve is kept; None where nothing can be written to it."""
     limits: StageLimits | None = None
+    clock: ClockWatch | None = None
+    """Sees that the clock is set back; None where no file is asked later what it was."""
 
     async def until_passed(self) -> None:
         """Look until a bound is passed.
@@ -103,6 +106,8 @@ class StageWatch:
         sudden = self.limits.written_bytes // SUDDEN_SHARE
         looked_at, free_then = clock() - LOOK_EVERY_SECONDS, 0
         while True:
+            if self.clock is not None:
+                self.clock.look()
             _require_within(judge_room(self.disk, self.limits))
             free, _ = free_room(self.disk)
             if clock() - looked_at >= LOOK_EVERY_SECONDS or free_then - free > sudden:
@@ -127,7 +132,7 @@ def watch_of(plan: StagePlan | None, files: FilesBlock | None) -> StageWatch:
     """Return the watch that a stage needs: none of it for a copy, which is bounded and sees nothing new."""
     if plan is None or files is None:
         return StageWatch(upper=None, newcomers=None)
-    upper = newcomers = disk = None
+    upper = newcomers = disk = clock = None
     limits = _limits_of(files)
     if isinstance(plan, stage.Overlay):
         upper = UpperWatch(plan.upper, limits)
@@ -141,7 +146,8 @@ def watch_of(plan: StagePlan | None, files: FilesBlock | None) -> StageWatch:
             absent=plan.facts.absent,
             folders=plan.facts.folders,
         )
-    return StageWatch(upper=upper, newcomers=newcomers, disk=disk, limits=limits)
+        clock = ClockWatch(plan.facts.moment, plan.facts.folder.set_back)
+    return StageWatch(upper=upper, newcomers=newcomers, disk=disk, limits=limits, clock=clock)
 
 
 def require_within_limits(plan: StagePlan | None, files: FilesBlock | None) -> None:

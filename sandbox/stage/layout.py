@@ -106,6 +106,11 @@ class StageFolder:
         return self.path / "hashes.json"
 
     @property
+    def set_back(self) -> Path:
+        """Empty; there once the clock was seen set back while a session ran."""
+        return self.path / "clock-set-back"
+
+    @property
     def about(self) -> Path:
         """How the stage was made: strategy, workspace, hidden paths."""
         return self.path / "stage.json"

@@ -12,9 +12,10 @@ _COARSE: Final = 5
 """CLOCK_REALTIME_COARSE (linux/time.h): what the kernel writes as a file's ctime is never behind it."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _STEP_NS: Final = 1_000_000_000
-"""The clock was set back when it lost more than this against the time since boot, slewing aside."""
-_SLEWING: Final = 1000
-"""A clock that is brought right slowly loses less than one part in so many (adjtimex(2): 500 ppm)."""
+"""The clock was set back when it lost more than this against the time since boot: a leap second is no step.
+
+Bringing a clock right slowly changes both alike (clock_gettime(2), CLOCK_MONOTONIC).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class Moment:
         if _boot() != self.boot:
             return wall >= 0
         boot = _since_boot_ns() - self.since_boot_ns
-        return boot - wall <= _STEP_NS + boot // _SLEWING
+        return boot - wall <= _STEP_NS
 
 
 def _wall_ns() -> int:

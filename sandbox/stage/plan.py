@@ -183,6 +183,7 @@ class _Draft:
             unreadable=self.scan.unreadable,
             other_mounts=self.scan.other_mounts,
             scan_seconds=self.scan.seconds,
+            moment=self.scan.start.moment,
             reason=reason,
         )
 

@@ -18,6 +18,7 @@ from sandbox.stage.errors import PathRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sandbox.stage.beneath import Beneath
     from sandbox.stage.start import Start
@@ -32,15 +33,27 @@ class Record(Mapping[str, Seen]):
     """The workspace as it is now."""
     learnt: dict[str, Seen] = field(default_factory=dict)
     """What files told when they were asked first, which holds whatever becomes of them later."""
+    set_back: Path | None = None
+    """A file that is there once the clock was seen set back: what was not learnt by then nobody knows."""
 
     def __getitem__(self, path: str) -> Seen:
         """Return what a path was; nothing agrees with it (`unknown`) where nobody can tell any more."""
         if path not in self:
             raise KeyError(path)
+        return self.told(path) or self._asked(path)
+
+    def told(self, path: str) -> Seen | None:
+        """Return what a path was as far as it is written down; nothing is asked."""
         for told in (self.start.folders, self.start.known, self.learnt):
             if path in told:
                 return told[path]
-        return self._asked(path)
+        return None
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether files can still be asked: their stamps compare with the start's."""
+        seen = self.set_back is not None and self.set_back.exists()
+        return not seen and self.start.moment.holds()
 
     def __contains__(self, path: object) -> bool:
         """Tell whether there was such a path; no file is asked."""
@@ -82,7 +95,7 @@ class Record(Mapping[str, Seen]):
         except PathRefusedError:
             return unknown(None)
         moment, found = self.start.moment, None if status is None else Seen.of(status)
-        if found is None or found.ctime_ns >= moment.wall_ns or not (reached and moment.holds()):
+        if found is None or found.ctime_ns >= moment.wall_ns or not (reached and self.asks):
             return unknown(found)
         self.learnt[path] = found
         return found

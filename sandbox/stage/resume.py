@@ -93,6 +93,7 @@ def _facts(
         unreadable=found.unreadable,
         other_mounts=found.other_mounts,
         scan_seconds=found.seconds,
+        moment=found.start.moment,
         reason=f"the session goes on as it was: {str(about['reason']).removeprefix(_AGAIN)}",
     )
 
@@ -137,10 +138,21 @@ class _Kept:
 
 
 def _kept(stage: OpenStage) -> _Kept:
+    """Return what the stage keeps.
+
+    Raises:
+        StageError: When that cannot be told while the clock is wrong: it would be a conflict for good.
+    """
     changed = (change.path for change in compute_changes(stage).changes)
     upper = read_upper(stage.folder)
     mine = frozenset({*changed, *upper.entries, *removed_paths(stage.record, upper)})
-    before = {path: stage.record[path] for path in mine if path in stage.record}
+    there = [path for path in mine if path in stage.record]
+    if not stage.record.start.moment.holds() and not all(map(stage.record.told, there)):
+        raise StageError(
+            "the clock was set back since the session started, so nobody can tell what it started on",
+            hint="try again when it is right, or take its changes: `pairlock apply`",
+        )
+    before = {path: stage.record[path] for path in there}
     return _Kept(mine, before, {path: stage.hashes[path] for path in mine if path in stage.hashes}, upper)
 
 
@@ -156,3 +168,4 @@ def _refresh_record(plan: StagePlan, found: Scan, kept: _Kept) -> None:
         unseen = removed_paths(Record(start, live), kept.upper) - kept.paths
     save_record(folder.record, start.with_base(kept.paths | unseen, kept.before))
     save_learnt(folder.hashes, Learnt(kept.hashes, {}))
+    folder.set_back.unlink(missing_ok=True)  # all of that session's that nobody knows is written down now

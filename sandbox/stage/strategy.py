@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.stage.layout import StageFolder
+    from sandbox.stage.moment import Moment
     from sandbox.workspace import Workspace
 
 OVERLAY_OPTIONS: Final = ("userxattr", "redirect_dir=nofollow", "metacopy=off", "index=off")
@@ -57,6 +58,8 @@ class StageFacts:
     """Folders with another filesystem on them; the agent sees them empty."""
     scan_seconds: float
     """How long the one walk of the workspace took."""
+    moment: Moment
+    """When the walk began, by the clock that files are stamped with."""
     reason: str
     """Why this strategy and no other, for `explain` and the ledger."""
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.watch import watch_of
+from policies.files_block import FilesBlock
 from sandbox.stage.base import Seen
 from sandbox.stage.changes import compute_changes
+from sandbox.stage.clockwatch import ClockWatch
 from sandbox.stage.errors import StageBrokenError
 from sandbox.stage.matching import Globs
 from sandbox.stage.moment import Moment
@@ -25,6 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Yard
+
+    from sandbox.stage import StagePlan
+
+
+def moved(moment: Moment, seconds: int) -> Moment:
+    """Return a moment so far ahead: seen from there, the clock was set back."""
+    return replace(moment, wall_ns=moment.wall_ns + seconds * 10**9)
 
 
 def test_a_scan_asks_no_file(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +130,60 @@ def test_a_clock_that_was_set_back_makes_conflicts_and_no_loss(
     save_record(record, replace(start, moment=moment))
 
     assert reasons(apply(yard)) == told
+
+
+def test_a_clock_that_was_seen_set_back_stays_that_when_it_is_right_again(yard: Yard) -> None:
+    """An edit may be stamped before the start by then, and must not pass for the base."""
+    yard.fill({"a": "base", "learnt": "base"})
+    plan = yard.plan()
+    steady = ClockWatch(plan.facts.moment, plan.facts.folder.set_back)
+    with yard.mounted(plan) as inside:
+        yard.fill({"learnt": "agent"}, below=inside)
+        with open_stage(yard.session) as stage:
+            compute_changes(stage)
+        yard.fill({"a": "agent"}, below=inside)
+    steady.look()
+    assert not plan.facts.folder.set_back.exists()
+    with open_stage(yard.session) as stage:
+        assert stage.record.asks
+
+    back = ClockWatch(moved(plan.facts.moment, 3600), plan.facts.folder.set_back)
+    back.look()
+    back.moment = plan.facts.moment
+    back.look()
+
+    assert reasons(apply(yard)) == {"a": "conflict"}
+    assert (yard.workspace / "learnt").read_text() == "agent"
+
+
+def test_the_watch_over_a_session_sees_the_clock_set_back(yard: Yard) -> None:
+    """The runner's own look, which writes it down for whoever reviews."""
+    plan = yard.plan()
+    ahead = replace(plan, facts=replace(plan.facts, moment=moved(plan.facts.moment, 3600)))
+
+    async def watched_for_a_while(watched: StagePlan) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(watch_of(watched, FilesBlock()).until_passed(), 0.3)
+        return plan.facts.folder.set_back.exists()
+
+    assert not asyncio.run(watched_for_a_while(plan))
+    assert asyncio.run(watched_for_a_while(ahead))
+
+
+@pytest.mark.parametrize(
+    ("days", "seconds_back", "holds"), [(0, 0.9, True), (0, 1.1, False), (30, 1.1, False)]
+)
+def test_a_clock_is_set_back_by_more_than_a_second_however_long_ago_the_start_is(
+    days: int, seconds_back: float, *, holds: bool
+) -> None:
+    """Slewing changes the time since boot alike, so it needs no room that grows."""
+    now = Moment.now()
+    ago = int(days * 86_400e9)
+    moment = replace(
+        now, wall_ns=now.wall_ns - ago + int(seconds_back * 1e9), since_boot_ns=now.since_boot_ns - ago
+    )
+
+    assert moment.holds() is holds
 
 
 def test_what_a_file_told_once_holds_when_the_user_touches_it_later(yard: Yard) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from sandbox.stage.changes import compute_changes
 from sandbox.stage.discard import discard
 from sandbox.stage.errors import StageError
 from sandbox.stage.opened import open_stage
+from sandbox.stage.start import load_record, save_record
 from sandbox.workspace import open_workspace
 from tests.sandbox.stage.applying import apply
 
@@ -127,6 +129,47 @@ def test_what_a_user_puts_into_a_folder_that_the_agent_removed_stays(
     kept = ("d/new", "d/fresh/new", "other/new")
     assert [(yard.workspace / path).read_text() for path in kept] == ["user"] * 3
     assert not (yard.workspace / "d/old").exists()
+
+
+def shifted(yard: Yard, seconds: int) -> None:
+    """Move the start of a session: into the future, the clock was set back since."""
+    record = yard.session / "stage" / "record"
+    start = load_record(record)
+    wall_ns = start.moment.wall_ns + seconds * 10**9
+    save_record(record, replace(start, moment=replace(start.moment, wall_ns=wall_ns)))
+
+
+def test_a_clock_that_is_wrong_at_a_resume_makes_no_conflict_for_good(yard: Yard) -> None:
+    """What cannot be told now can be when the clock is right again; what was learnt needs no clock."""
+    yard.fill({"a": "1", "b": "1"})
+    with yard.mounted(yard.plan()) as inside:
+        (inside / "a").write_text("agent")
+        (inside / "new").write_text("agent")
+    shifted(yard, 3600)
+    with pytest.raises(StageError, match="the clock was set back") as wrong:
+        resumed(yard)
+    assert "try again when it is right" in wrong.value.hint
+    shifted(yard, -3600)
+    assert told(yard) == [("modified", "a", ""), ("added", "new", "")]
+    shifted(yard, 3600)
+
+    with yard.mounted(resumed(yard)) as inside:
+        (inside / "b").write_text("agent")
+
+    assert told(yard) == [("modified", "a", ""), ("modified", "b", ""), ("added", "new", "")]
+
+
+def test_a_resume_begins_with_a_clock_that_nobody_has_set_back(yard: Yard) -> None:
+    """What nobody knows of the last session stays a conflict; what the agent changes now is asked again."""
+    yard.fill({"a": "1", "b": "1"})
+    with yard.mounted(yard.plan()) as inside:
+        (inside / "a").write_text("agent")
+    (yard.session / "stage" / "clock-set-back").touch()
+
+    with yard.mounted(resumed(yard)) as inside:
+        (inside / "b").write_text("agent")
+
+    assert told(yard) == [("modified", "a", "it was changed meanwhile"), ("modified", "b", "")]
 
 
 def test_a_read_only_session_and_another_workspace_are_refused(yard: Yard) -> None:
