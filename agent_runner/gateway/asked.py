@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import Call, ModelMessage, Reply
+from agent_runner.backends.wording import safe_text
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
 
@@ -95,6 +96,22 @@ def items(value: object, where: str, *, most: int = MOST_MESSAGES) -> list[objec
     if not isinstance(value, list) or len(value) > most:
         raise RefusedRequestError(f"{where} is no list of at most {most}")
     return value
+
+
+def conversation(messages: list[Message]) -> tuple[Message, ...]:
+    """Return the messages of a request: one turn of an API's may be many.
+
+    Raises:
+        RefusedRequestError: When they are too many.
+    """
+    if len(messages) > MOST_MESSAGES:
+        raise too_large(f"the request holds more than {MOST_MESSAGES} messages and results")
+    return tuple(messages)
+
+
+def too_large(why: str) -> RefusedRequestError:
+    """Return the refusal of a request that is too large."""
+    return RefusedRequestError(why, status=413, code="request_too_large")
 
 
 def text(value: object, where: str) -> str:
@@ -180,7 +197,7 @@ def stops(value: object, where: str) -> tuple[str, ...]:
     Raises:
         RefusedRequestError: When they are too many or too long: each piece of a reply is searched for them.
     """
-    listed = tuple(text(each, where) for each in items(value, where, most=MOST_STOPS))
+    listed = tuple(safe_text(text(each, where)) for each in items(value, where, most=MOST_STOPS))
     if any(len(stop) > STOP_CHARACTERS for stop in listed):
         raise RefusedRequestError(f"a text of `{where}` has more than {STOP_CHARACTERS} characters")
     return listed

@@ -65,7 +65,7 @@ class ChatApi:
         messages = [_message(each) for each in schema.items(given.get("messages"), "messages")]
         return Asked(
             model=schema.model_name(given.get("model")),
-            messages=tuple(messages),
+            messages=schema.conversation(messages),
             tools=schema.tools(given, _tool),
             stream=given.get("stream", False) is True,
             stops=_stops(given.get("stop", [])),

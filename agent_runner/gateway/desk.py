@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, estimated
+from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, estimated, too_large
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.http import HttpAnswer, HttpRequest
 from agent_runner.gateway.inbox import Inbox
@@ -198,9 +198,7 @@ def _require_small(body: bytes) -> None:
         outside = b"".join(bare.split(b'"')[::2])
         many = sum(map(outside.count, (b",", b":", b"[", b"{"))) > MOST_MARKS
     if many:
-        raise RefusedRequestError(
-            f"the body holds more than {MOST_MARKS} values", status=413, code="request_too_large"
-        )
+        raise too_large(f"the body holds more than {MOST_MARKS} values")
 
 
 def _require_shallow(value: object) -> None:

@@ -50,7 +50,7 @@ class MessagesApi:
         ]
         return Asked(
             model=schema.model_name(given.get("model")),
-            messages=tuple(messages),
+            messages=schema.conversation(messages),
             tools=tuple(tools) if _offers_tools(given.get("tool_choice", {"type": "auto"})) else (),
             stream=given.get("stream", False) is True,
             stops=schema.stops(given.get("stop_sequences", []), "stop_sequences"),

@@ -11,7 +11,7 @@ import contextlib
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.gateway.asked import Asked, RefusedRequestError
+from agent_runner.gateway.asked import Asked, RefusedRequestError, too_large
 from agent_runner.gateway.desk import Desk
 from agent_runner.gateway.http import Serving
 from agent_runner.gateway.wire import (
@@ -56,13 +56,14 @@ class Runner:
         """Return the model's reply, once it is whole and each of its steps was heard.
 
         Raises:
-            RefusedRequestError: When it gave none.
+            RefusedRequestError: When it gave none, or the question is larger than may cross.
         """
+        question = _question(asked)
         number = next(self._numbers)
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer, hear
         try:
-            self._writer.write(encoded(Asking(id=number), question_bytes(asked)))
+            self._writer.write(encoded(Asking(id=number), question))
             await self._writer.drain()
             return await answer
         except asyncio.CancelledError:
@@ -113,6 +114,14 @@ class Connections:
             await self._serving(_pieces(reader), send, lambda: None)
         finally:
             writer.close()
+
+
+def _question(asked: Asked) -> bytes:
+    """Return a question as it crosses: what a request may hold is said before, and this is the last word."""
+    try:
+        return question_bytes(asked)
+    except ValueError as error:  # pydantic's, of a bound or of what has no bytes
+        raise too_large("the request does not fit into a question to a model") from error
 
 
 async def _pieces(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

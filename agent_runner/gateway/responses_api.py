@@ -61,7 +61,7 @@ class ResponsesApi:
             _add(messages, each)
         return Asked(
             model=schema.model_name(given.get("model")),
-            messages=tuple(messages),
+            messages=schema.conversation(messages),
             tools=schema.tools(given, _tool),
             stream=given.get("stream", False) is True,
         )

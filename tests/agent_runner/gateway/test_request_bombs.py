@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from agent_runner.backends.backend import ModelMessage, Reply
+from agent_runner.backends.backend import ModelMessage, Reply, UserMessage
 from agent_runner.backends.messages_wire import wire_messages
 from agent_runner.gateway import asked as schema
 from agent_runner.gateway import desk
-from agent_runner.gateway.asked import RefusedRequestError
+from agent_runner.gateway.asked import Asked, RefusedRequestError
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.desk import Desk
 from agent_runner.gateway.http import HttpRequest
+from agent_runner.gateway.messages_api import MessagesApi
+from agent_runner.gateway.parser import Runner
 from agent_runner.gateway.responses_api import ResponsesApi
+from agent_runner.gateway.wire import question_bytes, question_of
+
+if TYPE_CHECKING:
+    from agent_runner.gateway.api import Api
 
 MOST_BYTES = 30 * 1024 * 1024
 BODY_BYTES = 8 * 1024 * 1024
@@ -74,7 +80,58 @@ async def test_counting_tokens_is_bounded_as_a_question_is() -> None:
     assert answer.status == 413
 
 
+RESULT = {"type": "tool_result", "tool_use_id": "1", "content": "R"}
+
+
+def requests(results: int) -> dict[str, tuple[Api, dict[str, Any]]]:
+    """Return requests with one message before so many results."""
+    heard = [{"role": "user", "content": [RESULT] * (results // 2)}] * 2
+    outputs = [{"type": "function_call_output", "call_id": "1", "output": "R"}] * results
+    return {
+        "messages": (MessagesApi(), {"model": "main", "system": "S", "messages": heard}),
+        "responses": (ResponsesApi(), {"model": "main", "instructions": "S", "input": outputs}),
+    }
+
+
+@pytest.mark.parametrize("name", ["messages", "responses"])
+def test_a_request_of_more_messages_than_may_cross_is_refused(name: str) -> None:
+    """A message of Anthropic's API may hold many results, and instructions are one message more."""
+    api, body = requests(schema.MOST_MESSAGES)[name]
+
+    with pytest.raises(RefusedRequestError) as refused:
+        api.read(body)
+
+    assert (refused.value.status, refused.value.code) == (413, "request_too_large")
+    api, body = requests(schema.MOST_MESSAGES - 2)[name]
+    assert question_bytes(api.read(body))
+
+
+async def test_a_question_that_may_not_cross_is_refused_and_ends_no_connection() -> None:
+    """The last word, where a request was read that is larger than the runner takes."""
+    asked = Asked(model="main", messages=(UserMessage(text="x"),) * (schema.MOST_MESSAGES + 1))
+
+    with pytest.raises(RefusedRequestError) as refused:
+        await Runner(cast("Any", None)).ask(asked, lambda _: None)
+
+    assert (refused.value.status, refused.value.code) == (413, "request_too_large")
+
+
 SURROGATE = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("api", "field"), [(ChatApi(), "stop"), (MessagesApi(), "stop_sequences")], ids=["chat", "messages"]
+)
+def test_a_stop_is_as_long_as_it_is_written(api: Api, field: str) -> None:
+    """Half of a pair is one character of JSON's and six of what crosses."""
+    body = {"model": "main", "messages": []}
+
+    with pytest.raises(RefusedRequestError, match="has more than 256 characters"):
+        api.read({**body, field: [SURROGATE * 43]})
+
+    asked = api.read({**body, field: [SURROGATE * 42]})
+    assert asked.stops == ("\\ud800" * 42,)
+    assert question_of(question_bytes(asked)) == asked
 
 
 def test_half_of_a_pair_in_a_calls_arguments_is_sent_on_as_an_escape() -> None:
