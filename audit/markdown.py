@@ -19,6 +19,7 @@ _SHOWN = frozenset(
         "egress.opened",
         "limit.hit",
         "model.failed",
+        "process.ended",
         "safety.noted",
         "sandbox.attested",
         "session.closed",

@@ -22,6 +22,7 @@ _FILE, _PROCESS, _FINDING, _AUTHORIZE = (1001, 1), (1007, 1), (2004, 2), (3003, 
 _NETWORK, _HTTP, _LIFECYCLE, _API = (4001, 4), (4002, 4), (6002, 6), (6003, 6)
 _INFORMATIONAL, _LOW, _MEDIUM, _CRITICAL = 1, 2, 3, 5
 _SUCCESS, _FAILURE = 1, 2
+_LAUNCH, _TERMINATE = 1, 2
 _ALLOWED, _DENIED = 1, 2
 _METHODS = {
     "CONNECT": 1,
@@ -87,6 +88,8 @@ def _classify(event: Event, entry: Entry, body: Mapping[str, object]) -> None:
     match entry.type:
         case "action.intended" | "process.started":
             _process(event, body)
+        case "process.ended":
+            _process_end(event, body)
         case "egress.opened" | "egress.closed":
             _connection(event, entry, body)
         case "egress.requested":
@@ -114,7 +117,7 @@ def _set_class(event: Event, kind: tuple[int, int], activity: int) -> None:
 
 
 def _process(event: Event, body: Mapping[str, object]) -> None:
-    _set_class(event, _PROCESS, 1)
+    _set_class(event, _PROCESS, _LAUNCH)
     argv = body.get("argv", ())
     first = _text(argv[0]) if isinstance(argv, tuple) and argv else ""
     event |= {
@@ -127,6 +130,20 @@ def _process(event: Event, body: Mapping[str, object]) -> None:
         "device": _device(),
     }
     _verdict(event, body)
+
+
+def _process_end(event: Event, body: Mapping[str, object]) -> None:
+    """Tell how a program in the background ended; the action that is named says which it was."""
+    _set_class(event, _PROCESS, _TERMINATE)
+    outcome = _text(body.get("outcome"))
+    event |= {
+        "process": {"name": "unknown", "uid": _text(body.get("action"))},
+        "actor": {"app_name": "agent"},
+        "device": _device(),
+        "duration": _count(body.get("duration_ms")),
+        "status_id": _SUCCESS if outcome == "ok" else _FAILURE,
+        "status_detail": outcome,
+    }
 
 
 def _verdict(event: Event, body: Mapping[str, object]) -> None:

@@ -1,8 +1,10 @@
 """A session as OpenTelemetry spans, in OTLP's JSON lines: a view, never the storage form.
 
 One span for the session (`invoke_agent`), for each action (`execute_tool`) and model call (`chat`), by the
-semantic conventions for generative AI 1.41, which are still in development. Each line is one `TracesData`
-object, as the OTLP file exporter writes it. Ids are hashes of the ledger's own, so that two exports agree.
+semantic conventions for generative AI 1.41, which are still in development, and one for each program that an
+action left in the background (`process`), which ends after its action's span was written. Each line is one
+`TracesData` object, as the OTLP file exporter writes it. Ids are hashes of the ledger's own, so that two
+exports agree.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +36,7 @@ class _Span:
     start: int
     mono_us: int
     attributes: Attributes = field(default_factory=dict)
-    parent: str = ""
+    parent: int | None = None
 
 
 def otlp(session_id: str, entries: Iterable[Entry | BrokenEntry], *, version: str) -> Iterator[bytes]:
@@ -62,6 +64,8 @@ class _Spans:
         self._root = _Span(number=0, name="invoke_agent pairlock", kind=_INTERNAL, start=0, mono_us=0)
         self._status: Json = {"code": _UNSET}
         self._actions: dict[str, _Span] = {}
+        self._started: dict[str, int] = {}
+        """Actions that have started a program, and the numbers of their spans."""
         self._asked: _Span | None = None
         self._last = (0, 0)
 
@@ -84,6 +88,8 @@ class _Spans:
                 yield from self._intended(entry, body)
             case "action.finished":
                 yield from self._finished(entry, body)
+            case "process.started" | "process.ended":
+                yield from self._process(entry, body)
             case "model.asked":
                 self._asked = self._span(entry, f"chat {_text(body, 'model')}", _CLIENT)
             case "model.answered" | "model.failed":
@@ -96,9 +102,7 @@ class _Spans:
 
     def _span(self, entry: Entry, name: str, kind: int) -> _Span:
         start = _nanoseconds(entry.at)
-        return _Span(
-            number=entry.seq + 1, name=name, kind=kind, start=start, mono_us=entry.mono_us, parent="0"
-        )
+        return _Span(number=entry.seq + 1, name=name, kind=kind, start=start, mono_us=entry.mono_us, parent=0)
 
     def _opened(self, body: Mapping[str, object]) -> None:
         self._root.attributes |= {
@@ -166,6 +170,33 @@ class _Spans:
         status: Json = {"code": _OK} if good else {"code": _ERROR, "message": _text(body, "detail")}
         yield self._ended(span, status, "" if good else outcome)
 
+    def _process(self, entry: Entry, body: Mapping[str, object]) -> Iterator[Json]:
+        action = _text(body, "action")
+        if entry.type == "process.ended":
+            yield self._process_ended(entry, body)
+        elif action in self._actions:
+            self._started[action] = self._actions[action].number
+            if len(self._started) > _MOST_PENDING:
+                del self._started[next(iter(self._started))]
+
+    def _process_ended(self, entry: Entry, body: Mapping[str, object]) -> Json:
+        """Return the span of a program in the background, on its action's where that is known."""
+        action, outcome = _text(body, "action"), _text(body, "outcome")
+        span = self._span(entry, "process", _INTERNAL)
+        length_us = min(max(0, _number(body, "duration_ms") or 0) * 1000, span.start // 1000)
+        span.start, span.mono_us = span.start - length_us * 1000, entry.mono_us - length_us
+        span.parent = self._started.pop(action, 0)
+        span.attributes = {
+            "gen_ai.conversation.id": self._session,
+            "pairlock.action": action,
+            "pairlock.outcome": outcome,
+            "process.exit.code": _number(body, "exit_code"),
+            "pairlock.output_bytes": _number(body, "output_bytes"),
+        }
+        good = outcome in _NO_ERROR
+        status: Json = {"code": _OK} if good else {"code": _ERROR, "message": _text(body, "detail")}
+        return self._ended(span, status, "" if good else outcome)
+
     def _answered(self, entry: Entry, body: Mapping[str, object]) -> Json:
         model = _text(body, "model")
         span, self._asked = self._asked or self._span(entry, f"chat {model}", _CLIENT), None
@@ -199,7 +230,7 @@ class _Spans:
             "attributes": [_attribute(key, value) for key, value in attributes.items() if value is not None],
             "status": status,
         }
-        return made | ({"parentSpanId": self._span_id(0)} if span.parent else {})
+        return made | ({} if span.parent is None else {"parentSpanId": self._span_id(span.parent)})
 
     def _span_id(self, number: int) -> str:
         return sha256(f"pairlock/session/{self._session}/{number}".encode()).hexdigest()[:16]

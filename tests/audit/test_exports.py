@@ -9,7 +9,15 @@ import pytest
 
 from audit.chain import Entry
 from audit.escape import escape, escape_line, is_hidden
-from audit.event import ApprovalAnswered, EgressClosed, EgressOpened, EgressRequested, LimitHit, ModelFailed
+from audit.event import (
+    ApprovalAnswered,
+    EgressClosed,
+    EgressOpened,
+    EgressRequested,
+    LimitHit,
+    ModelFailed,
+    ProcessEnded,
+)
 from audit.export import View, viewed
 from audit.fields import Event, FileUse, Reason
 from audit.markdown import markdown
@@ -35,6 +43,9 @@ def everything(samples: Samples) -> list[Event]:
                     FileUse(path="c", access="listed"),
                 )
             }
+        ),
+        ProcessEnded(
+            action="a/1", outcome="failed", exit_code=3, duration_ms=7, output_bytes=5, detail=HOSTILE
         ),
         EgressOpened(
             connection="c1", host=HOSTILE, port=443, scheme="https", verdict="denied", reasons=(reason,)
@@ -74,6 +85,19 @@ def test_no_entry_is_lost_on_the_way_to_ocsf(recorded: Path) -> None:
 
     bodies = [event["unmapped"]["pairlock"].get("body") for event in events]  # type: ignore[index]  # mappings
     assert [body for body in bodies if body is not None] == [entry.body for entry in entries(recorded)]  # type: ignore[union-attr]  # none is broken
+
+
+def test_how_a_program_in_the_background_ended_is_exported(recorded: Path) -> None:
+    text = "".join(markdown(verify_session(recorded, SESSION), entries(recorded)))
+    (event,) = [
+        event
+        for event in ocsf(SESSION, entries(recorded), version="0.1.0")
+        if event["unmapped"]["pairlock"].get("type") == "process.ended"  # type: ignore[index]  # mappings
+    ]
+
+    assert " | process.ended | failed | failed, exit code 3, 7 ms: " in text
+    assert (event["type_uid"], event["process"]) == (100702, {"name": "unknown", "uid": "a/1"})
+    assert (event["status_id"], event["status_detail"], event["duration"]) == (2, "failed", 7)
 
 
 def test_json_lines_hold_every_entry_with_its_marks(recorded: Path) -> None:

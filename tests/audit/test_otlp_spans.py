@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
-from audit.event import ModelAnswered, ModelAsked
+from audit.event import ModelAnswered, ModelAsked, ProcessEnded, ProcessStarted
 from audit.export import View, viewed
 from audit.fields import Reason
 from audit.otlp import otlp
@@ -106,6 +106,40 @@ def test_spans_tell_what_the_ledger_tells(spans: list[Span]) -> None:
     codes = [one.status.code for one in (done, denied, whole)]
     assert codes == [Status.STATUS_CODE_OK, Status.STATUS_CODE_ERROR, Status.STATUS_CODE_OK]
     assert attributes(whole)["pairlock.grant"] == "files"
+
+
+OK, ERROR = Status.STATUS_CODE_OK, Status.STATUS_CODE_ERROR
+
+
+@pytest.mark.parametrize(("outcome", "told"), [("ok", (OK, None)), ("timed_out", (ERROR, "timed_out"))])
+async def test_a_program_in_the_background_is_a_span_on_the_action_that_started_it(
+    recorder: Recorder, state: Path, samples: Samples, outcome: str, told: tuple[int, str | None]
+) -> None:
+    action, other = f"{SESSION}/1", f"{SESSION}/2"
+    ended = {"outcome": outcome, "exit_code": 3, "output_bytes": 5}
+    async with recorder.journal() as journal:
+        await journal.record(samples.intended(1))
+        await journal.record(ProcessStarted(action=action, argv=("make",), folder="."))
+        await journal.record(samples.finished(1))
+        await journal.record(ProcessEnded(action=action, duration_ms=7, **ended))
+        await journal.record(ProcessEnded(action=other, duration_ms=2**53 - 1, **ended))
+        await journal.close(samples.closed())
+
+    started, process, stray, whole = spans_of(viewed(state, SESSION, View.OTLP, version="0.1.0"))
+
+    assert (started.name, process.name, stray.name) == ("execute_tool files read", "process", "process")
+    assert (process.parent_span_id, stray.parent_span_id) == (started.span_id, whole.span_id)
+    assert process.end_time_unix_nano - process.start_time_unix_nano == 7_000_000
+    assert stray.start_time_unix_nano < 1000  # no program has run for longer than there is time
+    assert (process.status.code, attributes(process).get("error.type")) == told
+    assert attributes(process) | {"error.type": None} == {
+        "gen_ai.conversation.id": SESSION,
+        "pairlock.action": action,
+        "pairlock.outcome": outcome,
+        "process.exit.code": 3,
+        "pairlock.output_bytes": 5,
+        "error.type": None,
+    }
 
 
 async def test_a_broken_ledger_makes_no_good_span(recorder: Recorder, state: Path) -> None:

@@ -76,6 +76,37 @@ def test_the_conversation_is_in_the_order_of_the_ledger(steps: list[dict[str, An
     ]
 
 
+@pytest.mark.parametrize(
+    ("ended", "shown"),
+    [
+        ({"outcome": "ok", "exit_code": 0}, "ok, exit code 0 after 2.0 s, 11 B of output"),
+        (
+            {
+                "outcome": "timed_out",
+                "exit_code": None,
+                "truncated_bytes": 5,
+                "detail": "ended by <signal 15>",
+            },
+            "timed out after 2.0 s, 11 B of output, 5 B dropped\nended by <signal 15>",
+        ),
+    ],
+)
+async def test_how_a_program_in_the_background_ended_is_told_with_its_action(
+    tmp_path: Path, ended: dict[str, Any], shown: str
+) -> None:
+    story = begin(tmp_path / "state", SESSION)
+    async with story.journal:
+        await story.open("Serve it.", digest="ab" * 32)
+        ran = await story.intend("run", "--background", "serve")
+        await story.finish(ran, "job 1 was started\n", ms=3)
+        await story.record(event.ProcessEnded(action=ran, duration_ms=2000, output_bytes=11, **ended))
+
+    (step,) = named(page_of(tmp_path / "state").data["steps"], "run")
+
+    (part,) = [part for part in step["parts"] if part["label"] == "the program in the background"]
+    assert part["text"] == shown
+
+
 def test_an_action_is_told_whole_with_what_came_of_it(steps: list[dict[str, Any]]) -> None:
     first, _ = named(steps, "run")
 
