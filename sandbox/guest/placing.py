@@ -1,13 +1,14 @@
 """Apply a diff to a file that is too long to be held: each hunk at the line that it names, or nowhere.
 
-The file is read twice, a block at a time: once to see that every hunk fits, once to write. Memory is bounded
-by a block and by the diff.
+The file is read a block at a time: for its line ends, up to the first that is not CR LF; to see that every
+hunk fits; and to write. Memory is bounded by a block and by the diff.
 """
 
 from __future__ import annotations
 
 import os
 
+from .hunks import with_returns
 from .refusal import RefusedError
 
 TYPE_CHECKING = False
@@ -48,13 +49,19 @@ def placed(descriptor: int, diff: Diff) -> list[Place]:
     """
     places: list[Place] = []
     lines = _Lines(descriptor)
+    returns = _ends_with_returns(descriptor)
     for hunk in diff.hunks:
         old, new = b"".join(hunk.old), b"".join(hunk.new)
+        if returns:
+            old, new = with_returns(old), with_returns(new)
         lines.go_to(max(hunk.start, 1) if old else hunk.start + 1, hunk)
         place = Place(lines.offset, old, new)
         if places and place.start < places[-1].end:
             raise RefusedError("diff", f"hunk {hunk.number} begins within the one before it")
         _require_fit(descriptor, place, hunk)
+        # Only the last line of all may have no newline: what comes behind another is glued to it.
+        if place.new and places and places[-1].new and not places[-1].new.endswith(_NEWLINE):
+            raise _glued(hunk)
         places.append(place)
     return places
 
@@ -127,8 +134,22 @@ def _require_fit(descriptor: int, place: Place, hunk: Hunk) -> None:
         raise RefusedError("no-match", told)
     before = _at(descriptor, place.start - 1, 1) if place.start else _NEWLINE
     if place.new and before != _NEWLINE:
-        told = f"hunk {hunk.number} puts lines after one that has no newline"
-        raise RefusedError("no-match", told)
+        raise _glued(hunk)
+
+
+def _glued(hunk: Hunk) -> RefusedError:
+    return RefusedError("no-match", f"hunk {hunk.number} puts lines after one that has no newline")
+
+
+def _ends_with_returns(descriptor: int) -> bool:
+    """Say whether every line ends with CR LF, as `hunks.ends_with_returns` does of content."""
+    start, last, found = 0, b"", False
+    while block := os.pread(descriptor, BLOCK_BYTES, start):
+        ends = block.count(_NEWLINE)
+        if ends != block.count(b"\r\n") + (last + block[:1] == b"\r\n"):
+            return False
+        start, last, found = start + len(block), block[-1:], found or ends > 0
+    return found
 
 
 def _between(descriptor: int, start: int, end: int | None) -> Iterator[bytes]:
