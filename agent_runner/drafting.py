@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.commands import known_commands
 from agent_runner.errors import InvalidInputError
@@ -17,12 +17,14 @@ from cli_tools.action import LineProposal
 from cli_tools.errors import ActionError
 from cli_tools.vocabulary import vocabulary
 from policies.capability import Capability, in_order
-from policies.errors import PolicyError
+from policies.decide import decide
+from policies.errors import PolicyFileError
 from policies.expectations import load_policy
 from policies.grant import Grant
 from policies.hosts import HostPattern
 from policies.leaves import is_name, is_program
 from policies.narrow import narrowest
+from policies.request import Denied, SessionFacts
 from policies.source import parse_policy
 from policies.wording import nearest, quoted
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
     from policies.policy import Policy
     from policies.request import ActionRequest
+
+MOST_NOTES: Final = 20  # on one draft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,27 +203,63 @@ def _expectations(wishes: Wishes) -> Iterator[str]:
             yield "    because: capability"
 
 
-def from_session(state: Path, given: str, name: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafted:
+    """A policy drafted from a session."""
+
+    text: str
+    """YAML, which loads as it stands; the notes stand above it as comments."""
+    notes: tuple[str, ...]
+    """What whoever reads it has to know: what it was not drawn from, and what it denies again."""
+
+
+def from_session(state: Path, given: str, name: str) -> Drafted:
     """Return the narrowest policy under which a recorded session would have run.
 
     Raises:
+        InvalidInputError: When no policy can hold what the session did.
         audit.errors.AuditError: When there is no such session, or its ledger does not hold.
+        policies.errors.PolicyError: When the policy that it ran under cannot be read.
     """
     files = session_files(given, state)
     reader = SessionReader(state, files.folder.name)
     allowed, approved = _requests(reader)
-    return narrowest(allowed, approved=approved, under=_policy_of(reader), name=name).as_yaml()
+    under, missing = _policy_of(reader)
+    text = narrowest(allowed, approved=approved, under=under, name=name).as_yaml()
+    try:
+        policy = parse_policy(text, origin=name)
+    except PolicyFileError as error:
+        what = f"no policy holds what session `{files.folder.name}` did: {error.problems[0].message}"
+        raise InvalidInputError(what, hint="write one with patterns, as `--grant` drafts it") from error
+    notes = (*missing, *_denied_again(policy, (*allowed, *approved)))
+    return Drafted(text="".join(f"# {note}\n" for note in notes) + text, notes=notes)
 
 
-def _policy_of(reader: SessionReader) -> Policy | None:
-    """Return the policy beside the ledger, None unless it is the one that the ledger committed to."""
+def _denied_again(policy: Policy, requests: tuple[ActionRequest, ...]) -> tuple[str, ...]:
+    """Say which recorded actions a draft denies: what it could only name by naming others too."""
+    facts = SessionFacts(grant=policy.grant, headless=False)
+    decided = ((request, decide(policy, facts, request)) for request in requests)
+    notes = dict.fromkeys(
+        f"left out, a call of `{request.name}`: {decision.reasons[0].message}"
+        for request, decision in decided
+        if isinstance(decision, Denied)
+    )
+    return tuple(notes)[:MOST_NOTES]
+
+
+def _policy_of(reader: SessionReader) -> tuple[Policy | None, tuple[str, ...]]:
+    """Return the policy beside the ledger, or why there is none: it is not there, or not the one meant."""
     path = reader.files.folder / POLICY
     try:
         policy = parse_policy(path.read_text("utf-8"), origin=str(path), resolved=True)
-    except (OSError, ValueError, PolicyError):
-        return None
+    except FileNotFoundError:
+        return None, ("the session's policy is gone: this draft has none of its bounds",)
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{quoted(str(path))} is not UTF-8; expected the session's policy") from error
     opened = next((event for _, event in reader.events() if isinstance(event, SessionOpened)), None)
-    return policy if opened is not None and opened.policy_digest == policy.digest else None
+    if opened is not None and opened.policy_digest == policy.digest:
+        return policy, ()
+    return None, ("the policy kept with the session is not the one that its ledger names: it is not used",)
 
 
 def _requests(reader: SessionReader) -> tuple[list[ActionRequest], list[ActionRequest]]:

@@ -36,7 +36,10 @@ def new(
 
     name_of(name)
     if source is not None:
-        text = from_session(state_folder(), source, name)
+        drafted = from_session(state_folder(), source, name)
+        text = drafted.text
+        for note in drafted.notes:
+            say(note)
     elif grant is not None:
         text = draft(Wishes(name=name, grant=grant_of(grant)))
     elif sys.stdin.isatty():
