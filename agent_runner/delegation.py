@@ -99,6 +99,7 @@ class Delegating:
             asyncio.CancelledError: When the session above is being ended; this one has been, too.
             audit.errors.LedgerError: When it cannot be written down.
         """
+        # INVARIANT: what the descent knows and the bounds are one moment's; nothing waits between them.
         descent = self._descent()
         policy = policy_below(
             self._request.policy, errand, self._budget.left, self._traffic.by_rule(self._session)
@@ -132,6 +133,7 @@ class Delegating:
         if self._budget.sessions >= MOST_SESSIONS:
             raise ActionError("delegation", f"{MOST_SESSIONS} sessions were delegated to, which is the most")
         line = line_of(request.policy.grant, above)
+        told = self._traffic.pot.told(self._session)
         return Descent(
             parent=self._session,
             line=line,
@@ -139,6 +141,7 @@ class Delegating:
             budget=self._budget,
             calls=self._calls,
             traffic=self._traffic,
+            known={**(above.known if above else {}), self._session: told},
         )
 
     def _below(self, errand: Errand, policy: Policy, descent: Descent) -> SessionRequest:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_runner.budget import Budget
-    from agent_runner.traffic import Traffic
+    from agent_runner.traffic import Known, Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,8 @@ class Descent:
     """Command -> how often that session and those below it were allowed it; this one counts there too."""
     traffic: Traffic
     """That session's, which is told at the end what crossed under which rule."""
+    known: Known
+    """What the sessions above had let through when this one's bounds were set."""
 
 
 def line_of(grant: Grant, descent: Descent | None) -> Grant:

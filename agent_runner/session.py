@@ -163,8 +163,9 @@ class SessionRun:
         self._asker = OneAtATime(NobodyApprover() if request.headless else request.approver)
         self._approver = RecordedApprover(journal, self._record, session, self._asker)
         self._housed: Housed | None = None
-        pot = request.descent.traffic.pot if request.descent else None
-        self._traffic = past.traffic if past else Traffic(pot)
+        above = request.descent
+        shared = Traffic(above.traffic.pot, above.known) if above else Traffic()
+        self._traffic = past.traffic if past else shared
         self._gating = Gating(
             request,
             session,

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from audit import event
 from sandbox.egress.rules import Crossed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from audit.fields import Event
 
+    Known = Mapping[str, Mapping[str, Crossed]]
+    """Session above -> rule -> what its gate had let through when the bounds of one below were set."""
 
 _BUDGETS: Final = ("sent_bytes", "received_bytes", "requests")
 _MOST_DIGITS: Final = 15
@@ -27,24 +30,44 @@ class Pot:
 
     def __init__(self) -> None:
         self._gates: dict[str, Callable[[Crossed], None]] = {}
+        self._told: dict[str, dict[str, Crossed]] = {}
 
     @contextmanager
-    def shared(self, session: str, count: Callable[[Crossed], None]) -> Iterator[None]:
-        """Let a session's gate be told of the others while the block lasts."""
+    def shared(
+        self, session: str, count: Callable[[Crossed], None], *, known: Known = MappingProxyType({})
+    ) -> Iterator[None]:
+        """Let a session's gate be told of the others while the block lasts.
+
+        Args:
+            session: Its id.
+            count: Told at once what crossed the gates above since the session's bounds were set, and then of
+                each connection's end.
+            known: What its bounds are less already.
+        """
         self._gates[session] = count
         try:
+            for above, before in known.items():
+                for rule, now in self.told(above).items():
+                    if (since := _since(before.get(rule, Crossed()), now)) != Crossed(rule=rule):
+                        count(since)
             yield
         finally:
             del self._gates[session]
 
+    def told(self, session: str) -> dict[str, Crossed]:
+        """Return what a session's gate has let through so far, under which rule."""
+        return dict(self._told.get(session, {}))
+
     def tell(self, session: str, ended: event.EgressClosed) -> None:
-        """Tell the other gates what crossed a session's."""
+        """Tell the other gates what crossed a session's, and those that join later."""
         crossed = Crossed(
             rule=ended.rule,
             sent_bytes=ended.sent_bytes,
             received_bytes=ended.received_bytes,
             requests=requests_of(ended),
         )
+        told = self._told.setdefault(session, {})
+        told[ended.rule] = _sum(ended.rule, (crossed, told.get(ended.rule, Crossed())))
         for other, count in self._gates.items():
             if other != session:
                 count(crossed)
@@ -57,10 +80,12 @@ class Traffic:
 
     Args:
         pot: Shared with the sessions above; one of its own for a session that a person started.
+        known: What of theirs this session's bounds are less already.
     """
 
-    def __init__(self, pot: Pot | None = None) -> None:
+    def __init__(self, pot: Pot | None = None, known: Known = MappingProxyType({})) -> None:
         self.pot = pot or Pot()
+        self.known = known
         self._crossed: dict[tuple[str, str], Crossed] = {}
         self._below: dict[str, Crossed] = {}
         self._numbered: dict[str, int] = {}
@@ -146,6 +171,15 @@ def _sum(rule: str, parts: Iterable[Crossed]) -> Crossed:
         received += part.received_bytes
         requests += part.requests
     return Crossed(rule=rule, sent_bytes=sent, received_bytes=received, requests=requests)
+
+
+def _since(before: Crossed, now: Crossed) -> Crossed:
+    return replace(
+        now,
+        sent_bytes=now.sent_bytes - before.sent_bytes,
+        received_bytes=now.received_bytes - before.received_bytes,
+        requests=now.requests - before.requests,
+    )
 
 
 def requests_of(ended: event.EgressClosed) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agent_runner.approvals import Asker
-    from agent_runner.traffic import Pot, Traffic
+    from agent_runner.traffic import Traffic
     from audit.journal import Journal
     from policies.policy import Policy
     from sandbox.egress.owner import CredentialSource
@@ -59,9 +59,11 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
     async def write(happened: events.Event) -> None:
         told = written(happened, session)
         traffic.take(told)
-        await journal.record(told)
-        if isinstance(told, event.EgressClosed):
+        if isinstance(
+            told, event.EgressClosed
+        ):  # at once: a session below counts what was taken or told, once
             traffic.pot.tell(session, told)
+        await journal.record(told)
 
     programs = policy.grant is Grant.NETWORK_EXEC
     rules = RuleSet.of(less_crossed(policy, traffic.below()).network)
@@ -75,15 +77,15 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
         crossed=traffic.under(session),
         numbered=traffic.numbered(session),
     )
-    async with started as gate, _shared(gate, session, traffic.pot):
+    async with started as gate, _shared(gate, session, traffic):
         if programs:
             await sandbox.let_out(gate.relay, authorities=gate.ca_certificate)
         yield gate
 
 
 @asynccontextmanager
-async def _shared(gate: EgressGate, session: str, pot: Pot) -> AsyncIterator[None]:
-    with pot.shared(session, gate.count_elsewhere):
+async def _shared(gate: EgressGate, session: str, traffic: Traffic) -> AsyncIterator[None]:
+    with traffic.pot.shared(session, gate.count_elsewhere, known=traffic.known):
         yield
 
 

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import pytest
 
 from agent_runner.backends.backend import ModelMessage, UserMessage
+from agent_runner.budget import Budget
 from agent_runner.budget_limits import less_crossed, limits_of_policy
-from agent_runner.delegation import policy_below
+from agent_runner.delegation import Delegating, policy_below
 from agent_runner.errors import BackendError
 from agent_runner.fold import read_past
 from agent_runner.resume import with_below
 from agent_runner.review import read_policy
+from agent_runner.session import run_session
 from agent_runner.shown import shown
-from agent_runner.traffic import Traffic
+from agent_runner.traffic import Pot, Traffic
 from audit.event import ActionIntended, EgressClosed, EgressOpened
-from audit.journal import Journal
+from audit.journal import Journal, Registration
 from audit.reader import SessionReader
 from audit.state import StateFiles
 from cli_tools.delegate import Errand
 from policies.source import parse_policy
 from sandbox.egress.rules import Crossed, Limits, Rule
-from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying
+from tests.agent_runner.people import SilentPerson
+from tests.agent_runner.stand import FINISH, SESSION, Eyes, Model, lines, saying
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from agent_runner.backends.backend import Message, Reply
+    from agent_runner.request import SessionRequest, SessionResult
     from tests.agent_runner.stand import Stand
 
 
@@ -157,6 +163,14 @@ def test_what_crossed_under_a_rule_that_was_narrowed_below_counts_under_each() -
     assert (limits.sent_bytes, limits.requests) == (40, 1)
 
 
+class Nested(Eyes):
+    """Watch a session and those below it."""
+
+    def below(self, session: str, task: str) -> Nested:  # noqa: ARG002 - a watcher's parameters
+        """Look at one below, too."""
+        return self
+
+
 class Served:
     """A server of the loopback that answers with nothing."""
 
@@ -203,6 +217,91 @@ async def test_what_a_child_sends_is_no_longer_left_for_the_gate_above(
 
     seen = [each for each in stand.eyes.seen if each.command == "http get"]
     assert [each.code or each.kind for each in seen] == ["done", last]
+
+
+async def delegated(
+    stand: Stand, policy: str, starting: Callable[[Traffic, str], None], *, before: int, replies: Model
+) -> None:
+    """Delegate from a session whose gate has let some requests through, while something happens meanwhile."""
+    parsed = parse_policy(policy, origin="test.yaml")
+    assert parsed.network is not None
+    rule = Rule.of(parsed.network.allow[0], Limits()).name
+    traffic, budget = Traffic(), Budget(limits_of_policy(parsed))
+    budget.watch_egress(traffic.total)
+    for _ in range(before):
+        crosses(traffic, rule)
+
+    async def start(request: SessionRequest) -> SessionResult:
+        starting(traffic, rule)
+        return await run_session(request)
+
+    registration = Registration(grant="network", workspace=None, owner_uid=os.getuid())
+    async with Journal.create(stand.state, SESSION, registration=registration) as journal:
+        delegating = Delegating(
+            stand.request(replies, policy, may_delegate=True),
+            SESSION,
+            journal,
+            budget,
+            calls=Counter(),
+            traffic=traffic,
+            asker=SilentPerson(),
+            start=start,
+        )
+        await delegating.delegate(
+            Errand(action=f"{SESSION}/1", task="look", grant=None, policy="", turns=None)
+        )
+
+
+def crosses(traffic: Traffic, rule: str) -> None:
+    """Let a request above end, as its gate tells it."""
+    ended = closed(f"{SESSION}/c1", sent_bytes=30, rule=rule)
+    traffic.take(ended)
+    traffic.pot.tell(SESSION, ended)
+
+
+@pytest.mark.parametrize("bounds", ["the session", "the rule"])
+@pytest.mark.parametrize(("most", "told"), [(2, "budget"), (3, "done")])
+async def test_what_crosses_above_while_a_child_starts_is_no_longer_left_for_the_child(
+    stand: Stand, bounds: str, most: int, told: str
+) -> None:
+    """One request before the child's bounds are set, which counts once, and one before its gate is open."""
+    stand.eyes = Nested()
+    limits = f", limits: {{requests: {most}}}"
+    of_rule, of_session = (limits, "") if bounds == "the rule" else ("", limits)
+    async with Served() as server:
+        policy = (
+            'version: 1\nname: x\ngrant: [network]\ncommands: {allow: ["http *", delegate]}\n'
+            f"network: {{allow: [{{host: 127.0.0.1, ports: [{server.port}], private: true{of_rule}}}]"
+            f"{of_session}}}\n"
+        )
+        asks = saying(lines(f"http get http://127.0.0.1:{server.port}/"), FINISH)
+        await delegated(stand, policy, crosses, before=1, replies=asks)
+
+    (seen,) = [each for each in stand.eyes.seen if each.command == "http get"]
+    assert (seen.code or seen.kind) == told
+
+
+def test_a_gate_that_joins_is_told_what_crossed_those_above_since_its_bounds_were_set_and_no_other() -> None:
+    """What crossed a session beside it, which has ended, is off its bounds; its own it counts itself."""
+    pot, heard = Pot(), list[Crossed]()
+    pot.tell("first", closed("first/c1", sent_bytes=1, rule="a"))
+    known = {"first": pot.told("first")}
+    pot.tell("first", closed("first/c2", sent_bytes=2, rule="a"))
+    known |= {"second": pot.told("second")}
+    for session, sent_bytes, rule in (("second", 4, "a"), ("first", 8, "b"), ("beside", 16, "a")):
+        pot.tell(session, closed(f"{session}/c3", sent_bytes=sent_bytes, rule=rule))
+
+    with pot.shared("third", heard.append, known=known):
+        at_once = list(heard)
+        pot.tell("first", closed("first/c4", sent_bytes=32, rule="a"))
+        pot.tell("third", closed("third/c1", sent_bytes=64, rule="a"))
+
+    assert at_once == [
+        Crossed(rule="a", sent_bytes=2, received_bytes=7, requests=1),
+        Crossed(rule="b", sent_bytes=8, received_bytes=7, requests=1),
+        Crossed(rule="a", sent_bytes=4, received_bytes=7, requests=1),
+    ]
+    assert heard[3:] == [Crossed(rule="a", sent_bytes=32, received_bytes=7, requests=1)]
 
 
 async def test_what_crossed_below_counts_after_a_resume_and_is_taken_off_what_the_gate_lets_out(
