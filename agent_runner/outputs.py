@@ -204,8 +204,10 @@ def remove_outputs(folder: Path) -> None:
     remove_tree(folder / FOLDER)
 
 
-def discard_outputs(session: SessionFiles, state: Path) -> tuple[int, int]:
+def discard_outputs(session: SessionFiles, state: Path) -> tuple[int | None, int]:
     """Throw away a session's changes and its kept outputs; return how many changes and files there were.
+
+    None stands for the changes of a stage that cannot be read.
 
     Raises:
         InvalidInputError: When the session is still running.
@@ -213,7 +215,8 @@ def discard_outputs(session: SessionFiles, state: Path) -> tuple[int, int]:
     """
     refuse_running(session)
     tidy_outputs(session.folder)
-    files, changes = len(output_names(session)), 0
+    files = len(output_names(session))
+    changes: int | None = 0
     if not files or StageFolder(session.folder / "stage").path.exists():
         changes = discard_stage(session, state)
     else:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent_runner.errors import InvalidInputError
+from agent_runner.errors import InvalidInputError, NoFactsError
 from agent_runner.exercised import exercised
 from agent_runner.lineage import require_lineage_beside, wrote_unreviewed
-from agent_runner.meta import POLICY
+from agent_runner.meta import POLICY, read_meta
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
 from audit.event import StageApplied, StageDiscarded
@@ -22,6 +22,7 @@ from sandbox.stage import HiddenBy, Named, ProtectedBy, ThesePaths, discard
 from sandbox.stage.apply import ApplyResult, apply_changes, recover
 from sandbox.stage.branch import BranchResult, CommitText, commit_to_branch
 from sandbox.stage.changes import ChangeSet, compute_changes
+from sandbox.stage.errors import StageBrokenError
 from sandbox.stage.layout import StageFolder
 from sandbox.stage.opened import OpenStage, open_stage
 
@@ -235,13 +236,29 @@ def _record(  # noqa: PLR0913 - the fields of one entry, each once
     )
 
 
-def discard_stage(session: SessionFiles, state: Path) -> int:
-    """Throw away a session's changes, record it, and return how many there were."""
-    finish_interrupted(session, state)
-    with opened(session.folder) as (stage, changes):
-        count, workspace = len(changes.changes), stage.workspace.path
+def discard_stage(session: SessionFiles, state: Path) -> int | None:
+    """Throw away a session's changes, record it, and return how many there were.
+
+    Of a stage that is damaged, or of an earlier format, nobody can say: None. An apply of it that was
+    interrupted goes with it.
+
+    Raises:
+        InvalidInputError: When the session is still running.
+        sandbox.stage.errors.StageError: When there is no stage, or its workspace is gone.
+    """
+    count: int | None = None
+    try:
+        finish_interrupted(session, state)
+        with opened(session.folder) as (stage, changes):
+            count, workspace = len(changes.changes), stage.workspace.path
+    except StageBrokenError:
+        if not StageFolder(session.folder / "stage").path.exists():
+            raise
+        workspace = ""
+        with suppress(NoFactsError):
+            workspace = read_meta(session.folder).workspace or ""
     note_discarded(session.folder, state, workspace=workspace, why="a person discarded it")
-    discard(session.folder)
+    discard(session.folder, unfinished=count is None)
     return count
 
 

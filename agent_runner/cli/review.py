@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -92,11 +93,16 @@ def discard(session: Id = "last") -> None:
     """Throw away what a session changed, or left as outputs; the workspace stays as it is."""
     from agent_runner.outputs import discard_outputs
     from agent_runner.state import session_files, state_folder
+    from sandbox.stage.errors import StageBrokenError
 
     state = state_folder()
     files = session_files(session, state)
-    finish_first(files, state)
+    with suppress(StageBrokenError):  # it goes all the same
+        finish_first(files, state)
     changes, kept = discard_outputs(files, state)
-    what = [f"{changes} {'change' if changes == 1 else 'changes'}"] if changes or not kept else []
+    count = (
+        "what cannot be read" if changes is None else f"{changes} {'change' if changes == 1 else 'changes'}"
+    )
+    what = [count] if changes != 0 or not kept else []
     what += [f"{kept} kept {'file' if kept == 1 else 'files'}"] if kept else []
     typer.echo(f"discarded {' and '.join(what)} of {files.folder.name}")

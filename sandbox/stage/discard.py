@@ -29,18 +29,20 @@ class Discarded:
     """What is left in it."""
 
 
-def discard(session_folder: Path) -> Discarded:
+def discard(session_folder: Path, *, unfinished: bool = False) -> Discarded:
     """Remove a session's stage with everything in it; safe to call again until nothing is left.
 
     Args:
         session_folder: The session's folder; its container must be gone, its mount unmounted.
+        unfinished: Whether an interrupted apply goes with it: nobody can read the stage, so nobody can finish
+            it. What it left in the workspace, in a folder of its own, stays there.
 
     Raises:
         StageError: When an apply of the session was interrupted: its journal is needed to put things right.
     """
     folder = StageFolder(session_folder.resolve() / "stage")
     stage = folder.path
-    if folder.journal.exists():
+    if folder.journal.exists() and not unfinished:
         raise StageError("an apply of this session is unfinished", hint="it is finished by `pairlock apply`")
     doomed = stage.with_name("stage.discarded")
     if stage.exists():

@@ -16,6 +16,7 @@ from sandbox.stage.errors import PathRefusedError, StageBrokenError, StageError
 from sandbox.stage.layout import StageFolder
 from sandbox.stage.record import Record
 from sandbox.stage.start import load_record
+from sandbox.stage.strategy import STAGE_VERSION
 from sandbox.stage.upper import finish_deleted
 from sandbox.workspace import WorkspaceIdentity, birth_ns, shown
 
@@ -147,8 +148,13 @@ def _about(folder: StageFolder) -> dict[str, Any]:
         raise StageBrokenError(f"`{folder.path}` holds no stage") from None
     except (OSError, ValueError) as error:
         raise StageBrokenError(f"the stage `{folder.path}` cannot be read: {error}") from error
-    if not isinstance(about, dict) or about.get("version") != 1:
-        raise StageBrokenError(f"the stage `{folder.path}` is not of version 1")
+    if isinstance(about, dict) and about.get("version") == 1:
+        raise StageBrokenError(
+            f"the stage `{folder.path}` was made by an earlier pairlock",
+            hint="apply it with that one, or `pairlock discard`",
+        )
+    if not isinstance(about, dict) or about.get("version") != STAGE_VERSION:
+        raise StageBrokenError(f"the stage `{folder.path}` is not of version {STAGE_VERSION}")
     return about
 
 

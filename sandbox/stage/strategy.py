@@ -19,6 +19,9 @@ OVERLAY_OPTIONS: Final = ("userxattr", "redirect_dir=nofollow", "metacopy=off", 
 """`nofollow`, not `off`: where the kernel follows redirects by default, `off` means `follow`, and the mount
 with `userxattr` is refused (tried on Linux 6.18; see Documentation/filesystems/overlayfs.rst)."""
 
+STAGE_VERSION: Final = 2
+"""Of the format in which a stage says how it was made, and of its record: 1 held what every file was."""
+
 
 class Access(StrEnum):
     """What a policy's `files.access` says."""
@@ -149,7 +152,7 @@ def about_plan(plan: StagePlan) -> bytes:
     facts = plan.facts
     identity = facts.workspace.identity
     about = {
-        "version": 1,
+        "version": STAGE_VERSION,
         "strategy": type(plan).__name__,
         "access": facts.access.value,
         "workspace": {

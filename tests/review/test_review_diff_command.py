@@ -191,6 +191,31 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
+@pytest.mark.parametrize("unfinished", [False, True], ids=["whole", "with an unfinished apply"])
+def test_a_stage_of_an_earlier_pairlock_is_told_and_can_be_discarded(made: Made, *, unfinished: bool) -> None:
+    """Nobody can count or finish what nobody can read; the workspace stays as it is."""
+    made.fill({"a": "1"})
+    session = made.session(lambda inside: made.fill({"a": "agent"}, below=inside))
+    folder = made.state / "sessions" / session / "stage"
+    about = json.loads((folder / "stage.json").read_bytes())
+    assert about["version"] == 2
+    (folder / "stage.json").write_text(json.dumps({**about, "version": 1}))
+    if unfinished:
+        (folder / "apply.json").write_text('{"phase": "commit", "yard": ".pairlock-apply-1", "steps": []}')
+
+    told = [made.pairlock(command, session) for command in ("diff", "apply")]
+    gone = made.pairlock("discard", session)
+
+    for said in told:
+        assert said.code != 0
+        assert "was made by an earlier pairlock" in said.err
+        assert "apply it with that one, or `pairlock discard`" in said.err
+    assert (gone.code, gone.out) == (0, f"discarded what cannot be read of {session}\n")
+    assert not folder.exists()
+    assert (made.workspace / "a").read_text() == "1"
+    assert made.pairlock("discard", session).code != 0
+
+
 @pytest.mark.parametrize("command", ["diff", "apply", "discard"])
 def test_an_interrupted_apply_is_finished_by_whatever_looks_next(
     made: Made, monkeypatch: pytest.MonkeyPatch, command: str
