@@ -94,10 +94,12 @@ class Writer:
             alone: A line that was not put in, to be written if nothing waits before it.
 
         Returns:
-            Whether every line that was put in has its answer, or the one alone has; else the thread is at it.
+            Whether every line that was put in has its answer, or the one alone has; else the thread is at it,
+            or the one alone is to be put in.
         """
         if time.monotonic() < self._in_turn_from or not self._turn.acquire(blocking=False):
-            self._batch.wake()
+            if alone is None:  # else there is nothing yet to wake the thread for
+                self._batch.wake()
             return False
         try:
             was_sealed = self.file.is_sealed

@@ -1,16 +1,18 @@
 """Who writes a session's log and when: the caller in its turn, or the thread; and what a failure leaves."""
 
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from audit import writer as writing
-from audit.batch import Urgency, Waiting
+from audit.batch import Batch, Urgency, Waiting
 from audit.chain import Chain
 from audit.encode import Encoder
 from audit.errors import LedgerError
@@ -133,6 +135,26 @@ def test_after_one_slow_write_the_thread_writes_for_a_while(
         desk.writer.put(line)
         assert not desk.writer.write_now()
     assert seen(lambda: all(isinstance(line.answer, Receipt) for line in later))
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_the_thread_is_woken_only_for_lines_that_were_put_in(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, busy: bool
+) -> None:
+    assert seen(lambda: desk.seals() == 1)
+    woken, wake = [0], Batch.wake
+    monkeypatch.setattr(Batch, "wake", lambda batch: (woken.append(1), wake(batch)))
+    monkeypatch.setattr(desk.writer, "_in_turn_from", 0.0 if busy else math.inf)
+    line = desk.line(1)
+
+    with desk.writer._turn if busy else nullcontext():
+        assert not desk.writer.write_now(line)
+        assert woken == [0]
+        desk.writer.put(line)
+        assert not desk.writer.write_now()
+        assert woken == [0, 1]
+
+    assert seen(lambda: isinstance(line.answer, Receipt))
 
 
 def test_a_disk_that_was_slow_once_is_trusted_again_in_time(
