@@ -1,40 +1,51 @@
 """A caller that records alone writes at once; others keep their turns, their places and their batches."""
 
 import asyncio
+import math
 import os
-import time
 from pathlib import Path
 
 import pytest
 
+from audit import journal as recording
+from audit import writer as writing
 from audit.chain import Entry
 from audit.reader import SessionReader
 from tests.audit.samples import SESSION, Recorder, Samples
 
-SECONDS = 0.1
 TASKS = 16
 EACH = 10
 
 
-async def test_who_records_alone_leaves_the_loop_its_turns(recorder: Recorder, samples: Samples) -> None:
-    turns, ended = 0, False
+@pytest.mark.parametrize(("alone_seconds", "every"), [(0.0, True), (math.inf, False)])
+async def test_who_records_alone_leaves_the_loop_its_turns(
+    recorder: Recorder,
+    samples: Samples,
+    monkeypatch: pytest.MonkeyPatch,
+    alone_seconds: float,
+    *,
+    every: bool,
+) -> None:
+    """One for each entry once the time of recording alone is up; before, only where the thread is at it."""
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)  # the thread never writes: nobody waits for it
+    monkeypatch.setattr(recording, "_ALONE_SECONDS", alone_seconds)
+    taken, ended = 0, False
 
     async def another() -> None:
-        nonlocal turns
+        nonlocal taken
         while not ended:
-            turns += 1
+            taken += 1
             await asyncio.sleep(0)
 
     async with recorder.journal() as journal:
+        await journal.record(samples.intended(0))  # from here on it is known that nobody else records
         beside = asyncio.create_task(another())
-        until, records = time.monotonic() + SECONDS, 0
-        while time.monotonic() < until or records < TASKS:
-            await journal.record(samples.intended(records))
-            records += 1
-        taken, ended = turns, True
+        for number in range(EACH):
+            await journal.record(samples.intended(number + 1))
+        found, ended = taken, True
         await beside
 
-    assert taken >= 2
+    assert (found >= EACH) == every
 
 
 async def test_what_was_put_in_before_stays_before_what_is_written_at_once(
