@@ -59,9 +59,8 @@ async def way_out(  # noqa: PLR0913 - the rooms that it joins
     async def write(happened: events.Event) -> None:
         told = written(happened, session)
         traffic.take(told)
-        if isinstance(
-            told, event.EgressClosed
-        ):  # at once: a session below counts what was taken or told, once
+        # INVARIANT: taken and told at one moment, so that bounds set between count it once.
+        if isinstance(told, event.EgressClosed):
             traffic.pot.tell(session, told)
         await journal.record(told)
 

@@ -222,7 +222,7 @@ def test_a_servers_first_words_are_known_in_any_split_and_whatever_they_are() ->
 EMPTY = b"\x16\x03\x03\0\0"
 
 
-@pytest.mark.parametrize("before", [b"", b"\x16\x03\x03\0\1\2", EMPTY * 9])
+@pytest.mark.parametrize("before", [b"", b"\x16\x03\x03\0\1\2", EMPTY * 9], ids=["first", "second", "tenth"])
 def test_an_empty_record_of_a_servers_handshake_is_refused_wherever_it_stands(before: bytes) -> None:
     """The twin, cut off before its length is whole, is waited for."""
     with pytest.raises(UpstreamError) as failed:
