@@ -8,6 +8,7 @@ import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, estimated, too_large
@@ -127,6 +128,7 @@ class Desk:
         """Return a stream; a failure that comes soon, and first, is still told by its status."""
         inbox = Inbox()
         asking = asyncio.create_task(self.asker.ask(asked, inbox.put))
+        asking.add_done_callback(_taken)
         asking.add_done_callback(lambda _: inbox.wake())
         try:
             await inbox.filled(PING_SECONDS)
@@ -140,31 +142,35 @@ class Desk:
             content_type="text/event-stream",
             body=_told(api.events(asked, secrets.token_hex(12)), inbox, asking),
             headers=(("cache-control", "no-cache"),),
+            close=partial(_cancelled, asking),
         )
 
 
 async def _told(events: Events, inbox: Inbox, asking: asyncio.Task[Reply]) -> AsyncGenerator[bytes, None]:
     """Yield each step as it comes, a comment where none does for long, and the end."""
+    while not (is_last := asking.done()) or not inbox.is_empty:
+        for step in inbox.taken():
+            for piece in events.step(step):
+                yield piece
+        if not is_last and not await inbox.filled(PING_SECONDS):
+            yield b": the model is asked\n\n"
     try:
-        while not (is_last := asking.done()) or not inbox.is_empty:
-            for step in inbox.taken():
-                for piece in events.step(step):
-                    yield piece
-            if not is_last and not await inbox.filled(PING_SECONDS):
-                yield b": the model is asked\n\n"
-        try:
-            reply = asking.result()
-        except RefusedRequestError as error:
-            yield events.broken(error)
-            return
-        for piece in events.end(reply):
-            yield piece
-    finally:
-        await _cancelled(asking)
+        reply = asking.result()
+    except RefusedRequestError as error:
+        yield events.broken(error)
+        return
+    for piece in events.end(reply):
+        yield piece
 
 
 def _unheard(_: Step) -> None:
     pass
+
+
+def _taken(done: asyncio.Task[Reply]) -> None:
+    """Take the exception of a question whose answer nobody may read any more, so that none is printed."""
+    if not done.cancelled():
+        done.exception()
 
 
 async def _cancelled(asking: asyncio.Task[Reply]) -> None:

@@ -34,14 +34,20 @@ class HttpRequest:
     body: bytes
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
-    """One answer."""
+    """One answer; whoever has it closes it, whether it was sent or not."""
 
     status: int
     content_type: str
     body: bytes | AsyncGenerator[bytes, None]
     headers: tuple[tuple[str, str], ...] = ()
+    close: Callable[[], Awaitable[None]] = _nothing
+    """Ends what still makes the body: a generator that never began cannot."""
 
 
 class Answerer(Protocol):
@@ -95,8 +101,7 @@ async def serve(
         while (head := await arrivals.head()) is not None:
             async with room:
                 request = await arrivals.whole(head)
-                answer = await inlet.unless_gone(answerer.answer(request))
-                if answer is None or not await inlet.unless_gone(_answered(connection, send, answer)):
+                if not await inlet.unless_gone(_asked(answerer, request, connection, send)):
                     return
             if connection.our_state is h11.MUST_CLOSE:
                 return
@@ -215,6 +220,18 @@ class _Arrivals:
         while (event := self._connection.next_event()) is h11.NEED_DATA:
             self._connection.receive_data(await self._inlet.piece())
         return event
+
+
+async def _asked(answerer: Answerer, request: HttpRequest, connection: h11.Connection, send: Send) -> bool:
+    """Answer a request; return that the answer was sent to its end.
+
+    INVARIANT: between the answer and its close nothing waits that is not within the `try`.
+    """
+    answer = await answerer.answer(request)
+    try:
+        return await _answered(connection, send, answer)
+    finally:
+        await answer.close()
 
 
 async def _answered(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent_runner.backends.aloud import TextTold
 from agent_runner.backends.backend import Reply
 from agent_runner.gateway import http
 from agent_runner.gateway.desk import Desk
@@ -16,8 +17,9 @@ from agent_runner.gateway.relay import ModelRelay
 from tests.agent_runner.gateway.test_model_relay import POST, Both, cut, relayed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from agent_runner.backends.aloud import Step
     from agent_runner.gateway.asked import Asked
 
 HEAD = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\n"
@@ -107,6 +109,88 @@ async def test_thousands_of_connections_wait_for_their_turn_and_are_all_answered
 
     assert len(both.asked) == 3000
     assert both.sent.count(b"HTTP/1.1 200 ") == 3000
+
+
+class Endless:
+    """Begin a reply, and never end it; `desk.Asker`."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def ask(self, _: Asked, hear: Callable[[Step], None]) -> Reply:
+        """Say a word."""
+        hear(TextTold(text="It"))
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+        raise AssertionError
+
+
+STREAMED = b'{"model": "main", "messages": [], "stream": true}'
+STREAM = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(STREAMED)
+
+
+@pytest.mark.parametrize("sent", [0, 1, 2])
+async def test_a_question_ends_with_its_stream_however_little_of_that_could_be_sent(sent: int) -> None:
+    """Before its first piece a stream has no end of its own: the model would speak on to nobody, unpaid."""
+    endless, left = Endless(), sent
+
+    async def received() -> AsyncIterator[bytes]:
+        yield STREAM + STREAMED
+        await asyncio.Event().wait()
+
+    async def send(_: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await Serving(Desk(("main",), endless))(received(), send, lambda: None)
+
+    assert endless.ended.is_set()
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_question_ends_at_whatever_moment_its_client_goes_away(steps: int) -> None:
+    endless = Endless()
+
+    async def received() -> AsyncIterator[bytes]:
+        yield STREAM + STREAMED
+        await endless.begun.wait()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+
+    async def send(_: bytes) -> None:
+        await asyncio.sleep(0)
+
+    await Serving(Desk(("main",), endless))(received(), send, lambda: None)
+
+    assert endless.ended.is_set()
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_question_ends_at_whatever_moment_its_session_does(steps: int) -> None:
+    endless = Endless()
+
+    async def received() -> AsyncIterator[bytes]:
+        yield STREAM + STREAMED
+        await asyncio.Event().wait()
+
+    async def send(_: bytes) -> None:
+        await asyncio.sleep(0)
+
+    serving = asyncio.ensure_future(Serving(Desk(("main",), endless))(received(), send, lambda: None))
+    await endless.begun.wait()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+    assert endless.ended.is_set()
 
 
 class Never:
