@@ -23,18 +23,11 @@ def compare(
 
     from agent_runner.ci.compare_told import compare_as_plain, compare_lines, compare_page
     from agent_runner.ci.comparing import compared, is_worse
-    from agent_runner.errors import InvalidInputError
+    from agent_runner.cli.ci_copies import write_copy
 
     rows = compared(first, second)
     if page is not None:
-        text = compare_page(rows, before=str(first), after=str(second))
-        try:
-            page.write_text(text, encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise InvalidInputError(
-                f"`{page}` cannot be written: {str(error.strerror).lower()}",
-                hint="name a file in a folder that is there",
-            ) from error
+        write_copy(page, compare_page(rows, before=str(first), after=str(second)))
     if as_json:
         typer.echo(json.dumps(compare_as_plain(rows), indent=2).replace("##", "#\\u0023"))
     else:

@@ -13,8 +13,8 @@ from agent_runner.ci.annotations import annotation_lines, plain_line, wanted
 from agent_runner.ci.sarif import sarif
 from agent_runner.ci.source_tree import source_tree
 from agent_runner.ci.summary import as_plain, junit_xml, markdown, result_lines
+from agent_runner.cli.ci_copies import require_writable, write_copy
 from agent_runner.cli.folding import tell
-from agent_runner.errors import InvalidInputError
 from agent_runner.package import pairlock_version
 
 if TYPE_CHECKING:
@@ -39,13 +39,10 @@ class Copies:
         """Refuse a file that could not be written once everything has run.
 
         Raises:
-            InvalidInputError: When its folder is not there, or it is a folder itself.
+            InvalidInputError: As `require_writable` does.
         """
-        for path in (self.junit, self.sarif, self.summary):
-            if path is not None and (path.is_dir() or not path.parent.is_dir()):
-                raise InvalidInputError(
-                    f"`{path}` cannot be written", hint="name a file in a folder that is there"
-                )
+        for path in filter(None, (self.junit, self.sarif, self.summary)):
+            require_writable(path)
 
 
 def write_results(
@@ -68,7 +65,7 @@ def write_results(
     ):
         kept.write(name, text)
         if also is not None:
-            also.write_text(text, encoding="utf-8", errors="backslashreplace")
+            write_copy(also, text)
 
 
 def print_results(results: Sequence[TaskResult], *, as_json: bool) -> None:
