@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agent_runner.background import settle_programs
 from agent_runner.fold import NOT_DONE, UNKNOWN
 from audit import event
 from cli_tools.gate import Gate
@@ -49,8 +50,10 @@ class ContinuedGate(Gate):
 async def settle(journal: Journal, transcript: Transcript, past: Past) -> None:
     """Tell the model what came of the action that was under way, or that nobody knows; never do it again.
 
-    The rest of its reply rests on what it came to, and is left for the model to ask for again.
+    Programs in the background ended with their runner, and have their end written down. The rest of the
+    reply rests on what the action came to, and is left for the model to ask for again.
     """
+    await settle_programs(journal, past.background)
     unsettled, call = past.unsettled, transcript.next_call()
     unknown = past.after_unknown
     if unsettled is not None and call is not None:

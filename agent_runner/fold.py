@@ -16,6 +16,7 @@ from agent_runner.backends.backend import (
     Usage,
     UserMessage,
 )
+from agent_runner.background import Background
 from agent_runner.budget import Used
 from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget
 from agent_runner.budget_state import warned_of
@@ -107,6 +108,7 @@ class _Fold:
     allowed: Counter[str] = field(default_factory=Counter)
     children: list[str] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict[str, str])
+    background: Background = field(default_factory=Background)
     began_us: int = 0
     latest_us: int = 0
     ran_us: int = 0
@@ -119,6 +121,7 @@ class _Fold:
             self.began_us = entry.mono_us
             self.closed = None
         self.latest_us = entry.mono_us
+        self.background.take(happened)
         match happened:
             case event.SessionOpened():
                 self.opened = happened
@@ -185,6 +188,7 @@ class _Fold:
             allowed=self.allowed,
             entries=self.entries,
             children=tuple(self.children),
+            background=self.background.without_end,
         )
 
     def _message(self, entry: Entry, added: event.MessageAdded) -> None:

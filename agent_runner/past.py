@@ -65,6 +65,8 @@ class Past:
     """Length of the log."""
     children: tuple[str, ...] = ()
     """Sessions that were started below it."""
+    background: tuple[str, ...] = ()
+    """Actions whose programs were left in the background, and of whose end nobody wrote."""
     below: Used = field(default_factory=Used)
     """What those used; their own ledgers say it."""
     copy_lost: bool = False
