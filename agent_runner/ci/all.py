@@ -7,9 +7,9 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from agent_runner.ci.handing import Order, read_result, write_result
+from agent_runner.ci.handing import Order, read_result, result_path, write_result
 from agent_runner.ci.one import failed, faults_of, skipped
 from agent_runner.ci.outcome import FAILED, INTERRUPTED, LEDGER
 from agent_runner.ci.process import run_process, tidied
@@ -20,7 +20,7 @@ from audit.escape import escape_line
 from audit.state import StateFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from agent_runner.ci.outcome import TaskResult
     from agent_runner.ci.plan import Begun
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agent_runner.ci.reading import Task
     from agent_runner.ci.telling import Onlooker
 
+T = TypeVar("T")
 _MEMORY: Final = Path("/proc/meminfo")
 RUNNER_BYTES: Final = 96 * 1024 * 1024
 """What the process of a task takes beside its sandbox: about 75 MB, measured while it renders a report."""
@@ -105,7 +106,7 @@ async def _guarded(case: Task, run: Run, before: TaskResult | None) -> TaskResul
 async def _tried(case: Task, run: Run, before: TaskResult | None) -> TaskResult:
     """Try a case until it passes, or no try is left; what came of each try is kept."""
     result = before
-    while result is None or _again(result, case):
+    while result is None or (_again(result, case) and not _is_cancelled()):
         attempt = 1
         if result is not None:
             run.begun.kept.set_aside(case.name, result.attempts)
@@ -118,6 +119,21 @@ async def _tried(case: Task, run: Run, before: TaskResult | None) -> TaskResult:
 def _again(result: TaskResult, case: Task) -> bool:
     """Tell whether another try may come to something else, and is left; what departed would depart again."""
     return result.code not in _FINAL and not result.departure and result.attempts <= case.file.retries
+
+
+def _is_cancelled() -> bool:
+    """Tell whether somebody interrupted the run: what waited for the end of a process took it to itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _completed(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for what is soon done, whoever is in a hurry: what came of a case is not lost."""
+    under_way = asyncio.ensure_future(work)
+    while not under_way.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(under_way)
+    return under_way.result()
 
 
 async def _attempted(case: Task, run: Run, attempt: int) -> TaskResult:
@@ -135,9 +151,10 @@ async def _attempted(case: Task, run: Run, attempt: int) -> TaskResult:
         replay=str(run.replay or ""),
         live=run.live,
     )
+    result_path(folder, case.name).unlink(missing_ok=True)  # of an attempt that was interrupted
     ended = await run_process(order, run.onlooker, lock=run.begun.lock)
-    result = await asyncio.to_thread(read_result, folder, case.name)
-    return result if result is not None else await _killed(case, run, order, ended)
+    result = await _completed(asyncio.to_thread(read_result, folder, case.name))
+    return result if result is not None else await _completed(_killed(case, run, order, ended))
 
 
 async def _killed(case: Task, run: Run, order: Order, ended: Ended) -> TaskResult:

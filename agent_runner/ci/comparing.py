@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Change = Literal["worse", "gone", "better", "same", "new"]
 LARGEST_BYTES: Final = 256 * 1024 * 1024
+LARGEST_NUMBER: Final = 2**53
+"""Of seconds, tokens and the like: averages of them are exact enough, and never overflow."""
 
 
 class _Told(BaseModel):
@@ -28,10 +31,10 @@ class _Told(BaseModel):
     variant: str
     verdict: Literal["passed", "failed", "skipped"]
     exit_code: int
-    seconds: float = Field(ge=0, allow_inf_nan=False)
-    turns: int = Field(ge=0)
-    tokens: int = Field(ge=0)
-    cost_micros: int = Field(ge=0)
+    seconds: float = Field(ge=0, le=LARGEST_NUMBER, allow_inf_nan=False)
+    turns: int = Field(ge=0, le=LARGEST_NUMBER)
+    tokens: int = Field(ge=0, le=LARGEST_NUMBER)
+    cost_micros: int = Field(ge=0, le=LARGEST_NUMBER)
 
 
 class _File(BaseModel):
@@ -141,7 +144,7 @@ def _read(folder: Path) -> _File:
             content = file.read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
             raise InvalidInputError(f"`{path}` has more than {LARGEST_BYTES} bytes", hint=hint)
-        return _File.model_validate_json(content)
+        return _File.model_validate(json.loads(content))
     except OSError as error:
         raise InvalidInputError(
             f"`{path}` cannot be read: {str(error.strerror).lower()}", hint=hint
@@ -151,4 +154,8 @@ def _read(folder: Path) -> _File:
         place = ".".join(map(str, first["loc"])) or "the file"
         raise InvalidInputError(
             f"`{path}` holds no results of version 1: {place}: {first['msg'].lower()}", hint=hint
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(
+            f"`{path}` holds no results of version 1: it is not JSON that can be read", hint=hint
         ) from error

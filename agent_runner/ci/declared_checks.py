@@ -106,4 +106,5 @@ def _named(what: str, paths: list[str]) -> str:
     if not paths:
         return ""
     more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
-    return f"{what}: {', '.join(paths[:MOST_NAMED])}{more}"
+    named = ", ".join(paths[:MOST_NAMED]).encode("utf-8", "backslashreplace").decode()
+    return f"{what}: {named}{more}"

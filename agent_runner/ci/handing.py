@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from agent_runner.ci.outcome import TaskResult
 from agent_runner.errors import InvalidInputError
@@ -91,12 +91,15 @@ def read_result(results: Path, case: str) -> TaskResult | None:
     """Return what came of a case; None while nothing did.
 
     Raises:
-        InvalidInputError: When the file is none of ours.
+        InvalidInputError: When the file is none of ours, or another case's.
     """
     path = result_path(results, case)
-    try:
-        return _RESULT.validate_json(path.read_bytes())
+    try:  # as Python reads JSON: names of files may hold bytes that are no text, as lone surrogates
+        result = _RESULT.validate_python(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except ValidationError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"`{path}` is no result of a task", hint="name another folder") from error
+    if result.name != case:
+        raise InvalidInputError(f"`{path}` is the result of another case", hint="name another folder")
+    return result

@@ -119,9 +119,14 @@ def code_of_task(agent: int, checks: Sequence[CheckResult], faults: Sequence[str
 
 
 def code_of_all(results: Sequence[TaskResult]) -> int:
-    """Return what a run ends with: what its failed tasks have in common, else 1; 6 where a ledger is bad."""
+    """Return what a run ends with: what its failed tasks have in common, else 1; 6 where a ledger is bad.
+
+    Where none failed and some were never started, somebody interrupted it: that is no success.
+    """
     codes = {result.code for result in results if result.code}
     for weighty in (LEDGER, INTERRUPTED):
         if weighty in codes:
             return weighty
+    if not codes and any(result.is_skipped for result in results):
+        return INTERRUPTED
     return codes.pop() if len(codes) == 1 else FAILED if codes else 0

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -108,7 +108,12 @@ def _make(folder: Path, place: Path, *, resume: bool) -> None:
 
 def _lock(folder: Path, inside: Path) -> int:
     """Return the lock, once the last process of a run that was killed has let go of it."""
-    lock = os.open(inside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        lock = os.open(inside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise InvalidInputError(
+            f"`{folder}` holds no run that could go on: `{inside.name}` is no folder of its own"
+        ) from error
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
@@ -125,7 +130,7 @@ def _lock(folder: Path, inside: Path) -> int:
 def _require_same(folder: Path, place: Path, plan: dict[str, int | dict[str, str]]) -> None:
     try:
         before = json.loads((place / FOLDER / _FILE).read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InvalidInputError(f"`{folder}` holds no run that could go on") from error
     if before == plan:
         return
@@ -149,5 +154,10 @@ def _digest(case: Task) -> str:
 
 def _done(place: Path, cases: Sequence[Task]) -> dict[str, TaskResult]:
     """Return what came of the cases that have ended; one that was interrupted has not."""
-    found = ((case.name, read_result(place, case.name)) for case in cases)
-    return {name: result for name, result in found if result is not None and result.code != INTERRUPTED}
+    done = {}
+    for case in cases:
+        with suppress(InvalidInputError):  # what cannot be read is done again
+            result = read_result(place, case.name)
+            if result is not None and result.code != INTERRUPTED:
+                done[case.name] = result
+    return done

@@ -5,6 +5,7 @@ Source: OASIS, Static Analysis Results Interchange Format (SARIF) 2.1.0; the tes
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -107,7 +108,7 @@ def _of_rule(rule: str) -> tuple[str, int, int]:
 def _place(named: str, line: int, column: int, tree: SourceTree) -> dict[str, Plain]:
     inside = tree.below(named)
     artifact: dict[str, Plain] = (
-        {"uri": quote(str(inside)), "uriBaseId": "%SRCROOT%"}
+        {"uri": quote(os.fsencode(inside)), "uriBaseId": "%SRCROOT%"}
         if inside
         else {"uri": tree.absolute(named).as_uri()}
     )

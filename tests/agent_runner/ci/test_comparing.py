@@ -13,6 +13,7 @@ from agent_runner.ci.compare_told import compare_lines, compare_page
 from agent_runner.ci.comparing import compared, is_worse
 from agent_runner.ci.outcome import TaskResult
 from agent_runner.ci.summary import as_plain
+from agent_runner.errors import InvalidInputError
 from tests.agent_runner.ci.task_stand import pairlock
 
 if TYPE_CHECKING:
@@ -137,3 +138,23 @@ def test_a_page_is_written_and_one_that_cannot_be_is_told(
     assert (good.exit_code, bad.exit_code) == (0, 2)
     assert "<svg" in (tmp_path / "c.html").read_text()
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("tokens", "1" * 400), ("turns", "9007199254740993"), ("seconds", "1e308"), ("cost_micros", "1" * 5000)],
+)
+def test_numbers_that_no_run_comes_to_are_one_line(tmp_path: Path, key: str, value: str) -> None:
+    place = folder(tmp_path / "a", result("t"), result("u"))
+    file = place / "results.json"
+    file.write_text(re.sub(f'"{key}": [0-9.]+', f'"{key}": {value}', file.read_text()))
+
+    with pytest.raises(InvalidInputError, match="holds no results of version 1"):
+        compared(place, place)
+
+
+def test_a_text_that_is_none_is_compared(tmp_path: Path) -> None:
+    """Python writes half of a UTF-16 pair as JSON may spell it."""
+    place = folder(tmp_path / "a", result("t", reason="a\udc80"))
+
+    assert [row.change for row in compared(place, place)] == ["same"]

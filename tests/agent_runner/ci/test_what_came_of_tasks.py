@@ -69,6 +69,14 @@ def test_a_run_ends_with_what_its_failures_have_in_common(codes: tuple[int, ...]
     assert code_of_all([replace(RESULT, code=each) for each in codes]) == code
 
 
+@pytest.mark.parametrize(("codes", "code"), [((0,), 130), ((1,), 1), ((130, 0), 130), ((), 130)])
+def test_a_run_that_left_tasks_out_did_not_succeed(codes: tuple[int, ...], code: int) -> None:
+    """It was interrupted before it started its last task; where `--fail-fast` left it out, another failed."""
+    results = [replace(RESULT, code=each) for each in codes]
+
+    assert code_of_all([*results, replace(RESULT, is_skipped=True)]) == code
+
+
 def test_what_an_agent_wrote_is_data_in_every_summary() -> None:
     check = CheckResult(name=f"c {HOSTILE}", code=1, why=HOSTILE, output=HOSTILE)
     result = replace(RESULT, code=1, reason=HOSTILE, checks=(check,), faults=(HOSTILE,))
