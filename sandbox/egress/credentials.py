@@ -12,8 +12,6 @@ Headers = tuple[tuple[str, str], ...]
 
 _HEAD_BYTES: Final = 16
 """Of an echo: where so many of a stream's last bytes begin one, the rest of them is compared."""
-_KEPT: Final = 4
-"""Credentials whose echoes are kept: making those of a long one takes longer than many a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +53,9 @@ class Secrets(Protocol):
         ...
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=1)
 def _echoes(credential: Credential) -> frozenset[bytes]:
+    """Make a credential's echoes, which takes long for a long one; only the last one's are kept."""
     values = (credential.value, *credential.former)
     return frozenset().union(*(_own_echoes(replace(credential, value=value, former=())) for value in values))
 
