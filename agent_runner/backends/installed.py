@@ -7,6 +7,7 @@ is ever loaded: it runs on the host, as the runner does, and what it sends is fo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent_runner.backends.aloud import Tell
-    from agent_runner.backends.backend import Message
+    from agent_runner.backends.backend import Message, Usage
     from agent_runner.backends.configuration import InstalledModel, Price
     from cli_tools.schema import Tool
 
@@ -72,7 +73,11 @@ class InstalledBackend:
             raise self._fault(f"{type(error).__name__}: {error}") from error
         if not isinstance(reply, Reply):
             raise self._fault(f"it returned a {type(reply).__name__}, expected a `Reply`")
-        return self._price.counted(reply) if self._price is not None else reply
+        return replace(reply, usage=self.priced(reply.usage))
+
+    def priced(self, usage: Usage) -> Usage:
+        """Return a usage with its cost, by the operator's price."""
+        return usage if self._price is None else self._price.priced(usage)
 
     async def close(self) -> None:
         """Give back connections; what goes wrong then changes nothing for the session."""

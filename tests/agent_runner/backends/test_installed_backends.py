@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner import models
-from agent_runner.backends.backend import Call, Reply, Usage, UserMessage
+from agent_runner.backends.backend import Call, PricedBackend, Reply, Usage, UserMessage
 from agent_runner.backends.configuration import InstalledModel, Price
 from agent_runner.backends.installed import InstalledBackend, installed_backend
 from agent_runner.errors import BackendError, InvalidInputError
@@ -126,3 +126,6 @@ async def test_what_is_no_reply_is_refused_and_a_reply_is_priced() -> None:
     with pytest.raises(BackendError, match="returned a str, expected a `Reply`"):
         await InstalledBackend(strange, kind="mine").ask(TALK, ())
     assert (await priced.ask(TALK, ())).usage.cost_micros == 7
+    # What is not answered to its end costs, too: the gateway's book prices that by itself.
+    assert isinstance(priced, PricedBackend)
+    assert priced.priced(Usage(input_tokens=3)).cost_micros == 3
