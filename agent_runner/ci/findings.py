@@ -80,7 +80,7 @@ def findings_of(results: Iterable[TaskResult], state: Path) -> list[Finding]:
     """
     found: dict[str, Finding] = {}
     for result in results:
-        for each in (*_failures(result), *_of_session(result, state)):
+        for each in (*_failures(result), *_looked_at(result, state)):
             before = found.get(each.fingerprint)
             found[each.fingerprint] = _again(before) if before else each
     weight = {"error": 0, "warning": 1, "note": 2}
@@ -102,6 +102,15 @@ def _failures(result: TaskResult) -> Iterator[Finding]:
     for fault in result.faults:
         verdict = fault.partition(": ")[2].partition(" ")[0]  # what follows it names entries
         yield _found(result, "ledger", "error", verdict, f"the ledger does not verify: {fault}")
+
+
+def _looked_at(result: TaskResult, state: Path) -> list[Finding]:
+    """Return what is found in a session; one that cannot be looked at is a finding itself."""
+    try:
+        return [*_of_session(result, state)]
+    except Exception as error:  # noqa: BLE001 - what came of the tasks is told, whatever a session holds
+        what = f"its session cannot be looked at: {type(error).__name__}: {error}"
+        return [_found(result, "session", "warning", "not looked at", what)]
 
 
 def _of_session(result: TaskResult, state: Path) -> Iterator[Finding]:

@@ -134,8 +134,10 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     with begun(output or Path(tempfile.mkdtemp(prefix="pairlock-ci-")), cases, resume=resume) as run_begun:
         results = run_chosen(cases, wanted, run_begun, state=state, jobs=jobs, fail_fast=fail_fast)
         findings = findings_of(results, state)
-        write_results(results, findings, run_begun.kept, copies)
-    print_results(results, as_json=as_json)
+        try:
+            write_results(results, findings, run_begun.kept, copies)
+        finally:  # a full disk keeps nobody from reading what came of them
+            print_results(results, as_json=as_json)
     print_annotations(findings, asked=annotations)
     if code := code_of_all(results):
         raise typer.Exit(code)
@@ -167,20 +169,20 @@ def init(
 def trust(tasks: Tasks) -> None:
     """Trust task files as they stand, with the policies they name; changed ones have to be trusted again."""
     from agent_runner import trust as record
+    from agent_runner.ci.annotations import log_line
     from agent_runner.ci.reading import read_tasks, tasks_meant
     from agent_runner.state import state_folder
-    from audit.escape import escape_line
 
     state = state_folder()
     for task in read_tasks(tasks_meant(tasks)):
         known = record.is_trusted(state, task.closure.digest)
         if not known and (changed := record.changes(state, task.closure)):
-            say(escape_line(f"what changed in {task.origin} since it was last trusted:"))
+            say(log_line(f"what changed in {task.origin} since it was last trusted:"))
             for line in changed.splitlines():
-                say(escape_line(line))
+                say(log_line(line))
         record.trust(state, task.closure)
         told = f"policy `{task.policy.name}`, grant {task.policy.grant.label}, {task.closure.digest[:16]}"
-        typer.echo(escape_line(f"trusted {task.origin} as it stands: {told}"))
+        typer.echo(log_line(f"trusted {task.origin} as it stands: {told}"))
 
 
 @app.command("schema")

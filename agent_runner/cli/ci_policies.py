@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from agent_runner.ci.annotations import plain_line
 from agent_runner.ci.policy_diff import decided_otherwise
 from agent_runner.cli.exits import Exit
 from agent_runner.cli.talk import say
@@ -32,9 +33,9 @@ def show_policy_diff(cases: list[Task], wanted: Wanted, old: str, *, as_json: bo
         if isinstance(found, str):
             say(f"{found}: `{old}` holds no policy of its policy's name")
         elif as_json:
-            typer.echo(json.dumps(found.as_plain()))
+            typer.echo(json.dumps(found.as_plain()).replace("##", "#\\u0023"))
         else:
-            typer.echo("\n".join(found.lines()))
+            typer.echo("\n".join(map(plain_line, found.lines())))
     say(f"{len(cases)} recordings, {different} differences")
     if different:
         raise typer.Exit(Exit.FAILED)

@@ -110,14 +110,20 @@ def _set_in(text: str) -> list[str]:
 
 
 def leave(error: BaseException) -> int:
-    """Print an error to stderr and return the exit code; a fault of our own is named as one."""
+    """Print an error to stderr and return the exit code; a fault of our own is named as one.
+
+    A message may quote a file that somebody else wrote: no line of it is a command to a CI's runner.
+    """
+    from agent_runner.ci.annotations import plain_line
+
     code = exit_code(error)
+    told = "\n".join(map(plain_line, explain(error).split("\n")))
     if code is not None:
-        print(f"pairlock: {explain(error)}", file=sys.stderr)
+        print(f"pairlock: {told}", file=sys.stderr)
         return code
     if os.environ.get("PAIRLOCK_TRACEBACK"):
         traceback.print_exception(error)
     kind = type(error).__name__
-    print(f"pairlock: a fault of pairlock's own: {kind}: {explain(error)}", file=sys.stderr)
+    print(f"pairlock: a fault of pairlock's own: {kind}: {told}", file=sys.stderr)
     print("hint: set PAIRLOCK_TRACEBACK=1 to see where, and please report it", file=sys.stderr)
     return Exit.FAILED

@@ -21,7 +21,8 @@ from agent_runner.ci.sarif import sarif
 from agent_runner.ci.source_tree import SourceTree, source_tree
 from agent_runner.ci.summary import junit_xml
 from agent_runner.cli.ci_written import Copies, print_results
-from agent_runner.errors import InvalidInputError
+from agent_runner.cli.exits import leave
+from agent_runner.errors import InvalidInputError, RefusedError
 
 SCHEMAS = Path(__file__).parent / "schemas"
 TREE = SourceTree(root=Path("/checkout"), here=Path("/checkout/sub"))
@@ -123,6 +124,38 @@ def test_an_annotation_is_one_command_of_ours_and_nothing_of_an_agents_is_one() 
         assert line.count("::") >= 2
         assert not re.search(r"[\x00-\x1f]|##|%0A(?!:)", line.replace("%250A", ""))
     assert "%25" in warning
+
+
+def test_a_session_that_cannot_be_looked_at_hides_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a fault that nobody foresaw."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr("agent_runner.ci.findings.look_at", broken)
+    results = [
+        replace(RESULT, session="0" * 12),
+        replace(RESULT, name="two", agent_code=5, reason="no turns"),
+    ]
+
+    messages = [finding.message for finding in findings_of(results, tmp_path)]
+
+    assert "its session cannot be looked at: RuntimeError: unforeseen" in messages
+    assert any(message.endswith("no turns") for message in messages)
+
+
+@pytest.mark.parametrize("text", ["##[group]x", "x\n::add-mask::y", "::error::z"])
+def test_an_error_that_quotes_a_file_is_no_command_of_a_runner(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `ci trust` and `ci run` print it on a task of a change's."""
+    assert leave(RefusedError(text, hint=text, detail=text)) == 3
+
+    lines = capsys.readouterr().err.splitlines()
+    assert not [line for line in lines if "##" in line or line.lstrip().startswith("::")]
+    assert len(lines) >= 3
 
 
 @pytest.mark.parametrize("text", ["##[error]x", "a ##vso[y]z", "###", "####", "x\n##[group]", "\u200b##["])
