@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sandbox.stage.apply import recover
@@ -15,7 +15,6 @@ from sandbox.stage.errors import StageError
 from sandbox.stage.hidden import build_hidden_layer
 from sandbox.stage.layout import StageFolder, write_private
 from sandbox.stage.opened import open_stage
-from sandbox.stage.plan import fall_back_to_copy
 from sandbox.stage.record import Record
 from sandbox.stage.scan import Scan, scan
 from sandbox.stage.start import can_tell_later, save_record
@@ -104,7 +103,7 @@ _AGAIN = "the session goes on as it was: "
 def _plan(facts: StageFacts, start: Start, strategy: str) -> StagePlan:
     folder = facts.folder
     if strategy == Copy.__name__:
-        return Copy(facts=facts, writable=True, content_bytes=start.asked(facts.workspace.path).content_bytes)
+        return _copy(facts, start)
     if strategy == OverlayOnCopy.__name__:
         # The copy holds only what was visible at the start, and nothing was added to it since.
         return OverlayOnCopy(facts=facts, lower=(folder.base,), upper=folder.upper, work=folder.work)
@@ -115,12 +114,14 @@ def _plan(facts: StageFacts, start: Start, strategy: str) -> StagePlan:
         try:
             build_hidden_layer(folder.hidden, facts.workspace.path, facts.absent)
         except PermissionError:
-            return fall_back_to_copy(
-                Overlay(facts=facts, lower=lower, upper=folder.upper, work=folder.work),
-                "this user cannot make whiteouts in the state folder",
-            )
+            return _copy(replace(facts, reason="this user cannot make whiteouts in the state folder"), start)
         lower = (folder.hidden, *lower)
     return Overlay(facts=facts, lower=lower, upper=folder.upper, work=folder.work)
+
+
+def _copy(facts: StageFacts, start: Start) -> Copy:
+    """Return the plan of a copy; the record is left as it is until the new one takes its place."""
+    return Copy(facts=facts, writable=True, content_bytes=start.asked(facts.workspace.path).content_bytes)
 
 
 @dataclass(frozen=True, slots=True)

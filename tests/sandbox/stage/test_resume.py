@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.stage import Access, Overlay, resume_stage
+from sandbox.stage import Access, Copy, Overlay, resume, resume_stage
 from sandbox.stage.apply import apply_changes
 from sandbox.stage.changes import compute_changes
 from sandbox.stage.discard import discard
@@ -129,6 +130,38 @@ def test_what_a_user_puts_into_a_folder_that_the_agent_removed_stays(
     kept = ("d/new", "d/fresh/new", "other/new")
     assert [(yard.workspace / path).read_text() for path in kept] == ["user"] * 3
     assert not (yard.workspace / "d/old").exists()
+
+
+def test_a_resume_that_turns_to_a_copy_and_is_killed_keeps_the_base(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the user did meanwhile is a conflict before the new record is written, and after."""
+    yard.fill({"a": "base", "b": "base"})
+    with yard.mounted(yard.plan(".env")) as inside:
+        (inside / "a").write_text("agent")
+    yard.fill({"a": "user", "b": "user, longer", ".env": "secret"})
+    conflict = [("modified", "a", "it was changed meanwhile")]
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(resume, "build_hidden_layer", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "save_record", die)
+        with pytest.raises(KeyboardInterrupt):
+            resumed(yard, ".env")
+    killed = told(yard)
+    plan = resumed(yard, ".env")
+
+    assert killed == told(yard) == conflict
+    assert isinstance(plan, Copy)
+    assert (plan.facts.reason, plan.content_bytes) == (
+        "this user cannot make whiteouts in the state folder", 2 * 4096
+    )  # fmt: skip
+    assert json.loads((yard.session / "stage" / "stage.json").read_bytes())["strategy"] == "Copy"
 
 
 def shifted(yard: Yard, seconds: int) -> None:
