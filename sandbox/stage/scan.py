@@ -18,7 +18,7 @@ from sandbox.stage.errors import StageError
 from sandbox.stage.layout import YARD_PREFIX
 from sandbox.stage.listing import settled
 from sandbox.stage.moment import Moment
-from sandbox.stage.start import Start, facts_now
+from sandbox.stage.start import Start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,8 +82,8 @@ class _Walk:
     special: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     other_mounts: list[str] = field(default_factory=list)
-    hidden_inodes: set[int] = field(default_factory=set)
-    """Of hidden files that have more names than one."""
+    hidden_inodes: set[tuple[int, int]] = field(default_factory=set)
+    """Device and inode of hidden files that have more names than one."""
     pending: list[_Folder] = field(default_factory=list)
 
     def run(self) -> None:
@@ -136,7 +136,8 @@ class _Walk:
             status = os.lstat(absolute)
         except OSError:
             return
-        self.hidden_inodes.update(_other_names(absolute, status))
+        if not stat.S_ISDIR(status.st_mode) or status.st_dev == self.device:
+            self.hidden_inodes.update(_other_names(absolute, status))
 
     def linked(self, root: Path) -> tuple[str, ...]:
         """Return visible hard links to hidden files; all files are asked, only where there can be any."""
@@ -145,10 +146,9 @@ class _Walk:
         found: list[str] = []
         for folder, names in self.names.items():
             prefix = folder + "/" if folder else ""
-            facts = facts_now(root, (prefix + name for name in names))
-            linked = {path for path, seen in facts.items() if seen.inode in self.hidden_inodes}
-            self.names[folder] = names - {path.rpartition("/")[2] for path in linked}
-            found += linked
+            linked = {name for name in names if _file_at(f"{root}/{prefix}{name}") in self.hidden_inodes}
+            self.names[folder] = names - linked
+            found += [prefix + name for name in linked]
         return tuple(sorted(found))
 
 
@@ -178,17 +178,30 @@ def scan(root: Path, hide: WalkMatcher) -> Scan:
     )
 
 
-def _other_names(absolute: str, status: os.stat_result) -> Iterator[int]:
-    """Yield the inodes of files with other names, of a hidden file or of all that a hidden folder holds."""
+def _other_names(absolute: str, status: os.stat_result) -> Iterator[tuple[int, int]]:
+    """Yield the files with other names, of a hidden file or of all that a hidden folder holds.
+
+    Other filesystems that are mounted there are left out: no link leads out of one.
+    """
     if not stat.S_ISDIR(status.st_mode):
         if status.st_nlink > 1:
-            yield status.st_ino
+            yield status.st_dev, status.st_ino
         return
-    for folder, _, names in os.walk(absolute):
+    for folder, folders, names in os.walk(absolute):
+        folders[:] = [name for name in folders if _file_at(f"{folder}/{name}")[0] == status.st_dev]
         for name in names:
             try:
                 below = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - 100,000 times, as text
             except OSError:
                 continue
             if below.st_nlink > 1:
-                yield below.st_ino
+                yield below.st_dev, below.st_ino
+
+
+def _file_at(absolute: str) -> tuple[int, int]:
+    """Return the device and the inode of what is at a path; -1 and -1 for nothing, which no file has."""
+    try:
+        status = os.lstat(absolute)
+    except OSError:
+        return -1, -1
+    return status.st_dev, status.st_ino

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import string
+import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hypothesis import example, given
@@ -20,7 +22,8 @@ from sandbox.stage.scan import scan
 from sandbox.stage.start import load_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from conftest import Yard
 
@@ -122,6 +125,41 @@ def test_a_record_holds_every_visible_path_and_a_copys_what_one_lstat_said(yard:
         assert seen == (
             status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
         )  # fmt: skip
+
+
+def test_links_to_what_is_hidden_are_looked_for_on_its_own_filesystem(yard: Yard) -> None:
+    """Another that is mounted in a hidden folder may be large, and its inodes are those of other files."""
+    vault = yard.workspace / "vault"
+    with _tmpfs(yard.workspace):
+        yard.fill({"vault/secret": "s", "keep": "x"})
+        os.link(vault / "secret", yard.workspace / "link")
+        yard.fill({f"f{n}": "x" for n in range(40)})
+        (vault / "mounted").mkdir()
+        with _tmpfs(vault / "mounted"):
+            for n in range(40):
+                (vault / f"mounted/m{n}").touch()
+                os.link(vault / f"mounted/m{n}", vault / f"mounted/l{n}")
+            there = {path.stat().st_ino for path in (vault / "mounted").iterdir()}
+            below = scan(yard.workspace, Globs.parse(["vault"]))
+        with _tmpfs(vault):
+            (vault / "m").touch()
+            os.link(vault / "m", vault / "l")
+            covered = scan(yard.workspace, Globs.parse(["vault"]))
+        shared = [n for n in range(40) if (yard.workspace / f"f{n}").stat().st_ino in there]
+
+    assert shared, "the two filesystems number their files alike, or this test says nothing"
+    assert (below.hidden, below.linked) == (("vault",), ("link",))
+    assert "link" not in below.start.names[""]
+    assert covered.linked == ()
+
+
+@contextmanager
+def _tmpfs(at: Path) -> Iterator[None]:
+    subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "tmpfs", str(at)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["/usr/bin/umount", str(at)], check=True)
 
 
 def test_a_pattern_of_wildcards_alone_is_asked_of_every_name() -> None:
