@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADER: Final = b"pairlock-record 2\n"
-_STAMPED_BY_THE_KERNEL: Final = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x01021994})
+_BTRFS: Final = 0x9123683E
+_SUBVOLUME_INODE: Final = 256
+"""Of each btrfs subvolume's top folder (BTRFS_FIRST_FREE_OBJECTID, linux/btrfs_tree.h)."""
+_STAMPED_BY_THE_KERNEL: Final = frozenset({0xEF53, 0x58465342, _BTRFS, 0x01021994})
 """ext2 to ext4, xfs, btrfs, tmpfs (linux/magic.h): on each, a rename and a link are changes of ctime too."""
 _NOT_ITSELF: Final = Seen(0, 0, 0, 0, 0)
 """Stands for a folder of which only what it holds is meant."""
@@ -119,18 +122,28 @@ class Start:
 
 def foreign(root: Path, start: Start, uid: int) -> bool:
     """Tell whether some path belongs to another uid, so that a session with this one could not change it."""
+    return any(not _owned(f"{root}/{path}", uid) for path in start.paths())
+
+
+def _owned(path: str, uid: int) -> bool:
     try:
-        return any(os.lstat(f"{root}/{path}").st_uid != uid for path in start.paths())
-    except OSError:
+        return os.lstat(path).st_uid == uid
+    except (FileNotFoundError, NotADirectoryError):  # it is gone since it was listed: nobody's any more
         return True
+    except OSError:
+        return False
 
 
 def can_tell_later(root: Path, folders: Mapping[str, Seen]) -> bool:
     """Tell whether files of this workspace can say later that they have not been changed.
 
-    Their filesystem must stamp every change by this machine's clock, and in more than whole seconds.
+    Their filesystem must stamp every change by this machine's clock, and in more than whole seconds. The top
+    of a btrfs subvolume tells nothing: a snapshot that takes its place has the same inodes, and older files.
     """
-    if kernel.filesystem_magic(str(root)) not in _STAMPED_BY_THE_KERNEL:
+    magic = kernel.filesystem_magic(str(root))
+    if magic not in _STAMPED_BY_THE_KERNEL:
+        return False
+    if magic == _BTRFS and any(seen.inode == _SUBVOLUME_INODE for seen in folders.values()):
         return False
     return any(seen.ctime_ns % _SECOND_NS for seen in folders.values())
 

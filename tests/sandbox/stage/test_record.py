@@ -15,6 +15,7 @@ import pytest
 
 from agent_runner.watch import watch_of
 from policies.files_block import FilesBlock
+from sandbox.stage import kernel
 from sandbox.stage.base import Seen
 from sandbox.stage.changes import compute_changes
 from sandbox.stage.clockwatch import ClockWatch
@@ -23,7 +24,7 @@ from sandbox.stage.matching import Globs
 from sandbox.stage.moment import Moment
 from sandbox.stage.opened import open_stage
 from sandbox.stage.scan import scan
-from sandbox.stage.start import Start, can_tell_later, load_record, save_record
+from sandbox.stage.start import Start, can_tell_later, foreign, load_record, save_record
 from tests.sandbox.stage.applying import apply, reasons, staged
 
 if TYPE_CHECKING:
@@ -227,6 +228,38 @@ def test_a_filesystem_that_stamps_by_another_clock_is_asked_of_every_file(yard: 
     assert can_tell_later(yard.workspace, {"": folder})
     assert not can_tell_later(yard.workspace, {"": whole})
     assert not can_tell_later(Path("/proc/self"), {"": folder})
+
+
+@pytest.mark.parametrize(
+    ("magic", "inode", "tells"),
+    [(0x9123683E, 256, False), (0x9123683E, 257, True), (0xEF53, 256, True)],
+    ids=["subvolume", "folder", "another filesystem"],
+)
+def test_a_subvolume_is_asked_of_every_file(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, magic: int, inode: int, *, tells: bool
+) -> None:
+    """A snapshot put in its place has its inodes: the folders above a file would not tell."""
+    folder = Seen.of(yard.workspace.stat())
+    monkeypatch.setattr(kernel, "filesystem_magic", lambda _: magic)
+
+    assert can_tell_later(yard.workspace, {"": folder, "d": folder._replace(inode=inode)}) is tells
+
+
+def test_a_file_that_vanished_since_it_was_listed_is_no_reason_for_a_copy(yard: Yard) -> None:
+    """One of another uid is, and so is one that cannot be asked."""
+    yard.fill({"a": "1", "gone": "1", "d/gone": "1"})
+    start = scan(yard.workspace, Globs.parse([])).start
+    (yard.workspace / "gone").unlink()
+    (yard.workspace / "d/gone").unlink()
+    (yard.workspace / "d").rmdir()
+    (yard.workspace / "d").touch()
+
+    vanished = foreign(yard.workspace, start, os.geteuid())
+    (yard.workspace / "a").unlink()
+    (yard.workspace / "a").symlink_to("a")
+    os.chown(yard.workspace / "a", 65534, -1, follow_symlinks=False)
+
+    assert (vanished, foreign(yard.workspace, start, os.geteuid())) == (False, True)
 
 
 def test_a_record_keeps_names_byte_for_byte_and_a_damaged_one_is_told(yard: Yard) -> None:
