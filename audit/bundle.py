@@ -48,7 +48,8 @@ def write_bundle(state: Path, session_ids: Sequence[str], target: BinaryIO, *, b
         gzip.GzipFile(fileobj=target, mode="wb", mtime=0, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        note = files.checkpoint.read_bytes()
+        with opened(files.checkpoint) as checkpoint:
+            note = checkpoint.read()
         signed = [(files.checkpoint.name, note), (files.host_vkey.name, files.host_vkey.read_bytes())]
         for name, content in [*_texts(), *signed]:
             _add(archive, name, io.BytesIO(content), len(content))

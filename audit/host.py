@@ -25,6 +25,7 @@ from audit.host_event import HostOpened, HostRecovered, KeyRotated
 from audit.keys import finish_rotation, host_key, make_host_key, next_host_key, prepare_rotation
 from audit.note import Checkpoint, SignerKey, open_checkpoint, sign, unverified_checkpoint
 from audit.openings import Opening, write_blob
+from audit.segments import note_in
 from audit.state import SessionFiles, StateFiles, prepare, write_private
 
 _RESERVE_BYTES = 64 * 1024
@@ -171,10 +172,9 @@ class HostLog:
         fresh = next_host_key(self.files)
         if fresh is None:
             return host_key(self.files)
-        signed = self.files.checkpoint.read_text("utf-8", "replace") if self.files.checkpoint.exists() else ""
-        coming = self.files.next_checkpoint
-        if coming.exists() and self._covers_whole_log(coming):
-            signed = coming.read_text("utf-8", "replace")
+        signed, coming = note_in(self.files.checkpoint) or "", note_in(self.files.next_checkpoint)
+        if coming is not None and self._covers_whole_log(coming):
+            signed = coming
         try:
             open_checkpoint(signed, fresh.verifier)
         except BadSignatureError:
@@ -183,9 +183,9 @@ class HostLog:
         finish_rotation(self.files, fresh)
         return fresh
 
-    def _covers_whole_log(self, path: Path) -> bool:
+    def _covers_whole_log(self, note: str) -> bool:
         lines = self.files.log.read_bytes().count(b"\n")
-        return unverified_checkpoint(path.read_text("utf-8", "replace")).size == lines
+        return unverified_checkpoint(note).size == lines
 
     def _make(self) -> None:
         key = host_key(self.files) if self.files.host_key.exists() else make_host_key(self.files)
@@ -260,11 +260,8 @@ class HostLog:
         return BrokenLedgerError(f"the host's log is broken: {why}", path=self.files.log, seq=seq)
 
     def _signed(self, path: Path, key: SignerKey) -> Checkpoint | None:
-        try:
-            note = path.read_text("utf-8", "replace")
-        except FileNotFoundError:
-            return None
-        return open_checkpoint(note, key.verifier)
+        note = note_in(path)
+        return None if note is None else open_checkpoint(note, key.verifier)
 
     def _write(self, event: Event, keys: list[SignerKey]) -> Receipt:
         rest, opening = self._encoder.encode(event)

@@ -54,6 +54,21 @@ def opened(path: Path) -> FileIO:
     return FileIO(descriptor, "rb")
 
 
+def note_in(path: Path) -> str | None:
+    """Return the text of a checkpoint's file, at most a megabyte of it; None where there is none.
+
+    Raises:
+        BrokenLedgerError: When it is no file, or cannot be read.
+    """
+    try:
+        with opened(path) as file:
+            return file.read(_CHUNK).decode("utf-8", "replace")
+    except BrokenLedgerError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
 class Lines:
     """The lines of a row of files, each without its newline; after the last, `torn` says what was left over.
 

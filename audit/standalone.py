@@ -225,6 +225,12 @@ def opened(path: pathlib.Path) -> BinaryIO:
     return file
 
 
+def note_in(path: pathlib.Path) -> str:
+    """Return the text of a checkpoint's file, at most a megabyte of it."""
+    with opened(path) as file:
+        return file.read(1024 * 1024).decode()
+
+
 def lines_of(paths: list[pathlib.Path]) -> Iterator[bytes]:
     """Yield whole lines; a torn one at the end of the last file is left out."""
     for number, path in enumerate(paths, 1):
@@ -270,7 +276,7 @@ class Host:
             raise BadLogError("the host's log is empty")
         for name in ("checkpoint", "checkpoint.next"):
             path = self.folder / name
-            if path.exists() and open_note(path.read_text(), self.keys[-1]) == log.checkpoint():
+            if path.exists() and open_note(note_in(path), self.keys[-1]) == log.checkpoint():
                 return
         raise BadLogError("no checkpoint covers the end of the host's log")
 

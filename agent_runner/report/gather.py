@@ -12,11 +12,12 @@ from agent_runner.report.changes import StageShown, read_stage
 from agent_runner.report.fold import SessionFold
 from agent_runner.report.host import host_facts
 from agent_runner.review import read_policy
-from audit.errors import AuditError
+from audit.errors import AuditError, BrokenLedgerError
 from audit.evidence import gather
 from audit.keys import pinned
 from audit.lock import is_held
 from audit.reader import BrokenEntry, SessionReader
+from audit.segments import note_in
 from audit.state import StateFiles
 from audit.verify import verify_with
 from policies.errors import PolicyError
@@ -120,8 +121,8 @@ def _task(fold: SessionFold) -> str:
 
 def _checkpoint(files: StateFiles) -> str:
     try:
-        return files.checkpoint.read_text("utf-8", "replace")
-    except OSError:
+        return note_in(files.checkpoint) or ""
+    except BrokenLedgerError:
         return ""
 
 

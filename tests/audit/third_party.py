@@ -88,7 +88,7 @@ def host_part(state: Path, key: str, anchor: str | None, problems: list[str]) ->
             keys.append(body["new_vkey"])
         if entry["type"].startswith("session."):
             told.setdefault(body["session"], []).append(entry)
-    if note_body((state / "checkpoint").read_text(), keys[-1]) != sealed(origin, leaves):
+    if note_body((state / "checkpoint").read_bytes().decode(), keys[-1]) != sealed(origin, leaves):
         problems.append("the checkpoint does not hold")
     if key.strip() not in keys:
         problems.append("another key signs")
