@@ -2,11 +2,17 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from audit.errors import LedgerError, LedgerLockedError
+
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Who only looks is not kept waiting by a pipe that somebody put in the file's place."""
+_TRIES = 6
+_BETWEEN_TRIES_SECONDS = 0.01
 
 
 class WriterLock:
@@ -25,7 +31,7 @@ class WriterLock:
         except OSError as error:
             raise LedgerError(f"cannot open `{path.name}`: {(error.strerror or '').lower()}") from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._descriptor)
         except BlockingIOError as error:
             os.close(self._descriptor)
             raise LedgerLockedError(
@@ -37,10 +43,24 @@ class WriterLock:
         os.close(self._descriptor)
 
 
+def _lock(descriptor: int) -> None:
+    """Lock a file for a writer; what holds it for a moment only is somebody who looks whether it is held.
+
+    Raises:
+        BlockingIOError: When it is held for longer than a look takes.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_BETWEEN_TRIES_SECONDS)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def is_held(path: Path) -> bool:
     """Tell whether a writer holds the lock at this moment."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, _READING)
     except OSError:
         return False
     try:
@@ -62,7 +82,7 @@ def held_still(path: Path) -> Iterator[None]:
         path: The file that writers lock.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, _READING)
     except OSError:
         yield
         return

@@ -1,0 +1,154 @@
+"""Who looks at a ledger neither waits for a pipe in a file's place nor keeps its writer out."""
+
+import fcntl
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from audit import standalone
+from audit.bundle import write_bundle
+from audit.errors import AuditError, BrokenLedgerError, LedgerLockedError
+from audit.host import HostLog
+from audit.index import read_index
+from audit.lock import WriterLock, held_still, is_held
+from audit.proof import prove
+from audit.state import StateFiles
+from tests.audit.samples import SESSION, Recorder
+
+PATIENCE_SECONDS = 30
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Break off what hangs, so that it fails."""
+
+    def late(*_: object) -> None:
+        raise AssertionError("it hung")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def hold_still(path: Path) -> None:
+    with held_still(path):
+        pass
+
+
+@pytest.mark.parametrize("look", [is_held, hold_still])
+def test_a_pipe_in_the_place_of_a_lock_keeps_nobody_waiting(
+    tmp_path: Path, look: Callable[[Path], object]
+) -> None:
+    os.mkfifo(tmp_path / "lock")
+
+    with in_time():
+        assert not look(tmp_path / "lock")
+
+
+def index_of(state: Path) -> None:
+    broken = read_index(StateFiles(state)).broken
+    if broken is not None:
+        raise broken
+
+
+def append(state: Path) -> None:
+    with HostLog(state):
+        pass
+
+
+@pytest.mark.parametrize("make", ["pipe", "link"])
+@pytest.mark.parametrize("name", ["checkpoint", "checkpoint.next"])
+@pytest.mark.parametrize("look", [index_of, append, lambda state: prove(state, SESSION, 1)])
+async def test_a_checkpoint_is_read_from_a_file_and_from_nothing_else(
+    recorder: Recorder, state: Path, look: Callable[[Path], object], name: str, make: str
+) -> None:
+    await recorder.whole(actions=3)
+    look(state)
+    put_in_its_place(state / name, make)
+
+    with in_time(), pytest.raises(BrokenLedgerError) as refusal:
+        look(state)
+
+    what = "not a regular file" if make == "pipe" else "a symbolic link"
+    assert f"`{name}` is {what}" in str(refusal.value)
+
+
+def put_in_its_place(path: Path, make: str) -> None:
+    path.unlink(missing_ok=True)
+    if make == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path.with_name("elsewhere"))
+
+
+async def test_no_bundle_waits_for_a_pipe(recorder: Recorder, state: Path) -> None:
+    await recorder.whole(actions=3)
+    write_bundle(state, [SESSION], io.BytesIO())
+    put_in_its_place(state / "checkpoint", "pipe")
+
+    with in_time(), pytest.raises(AuditError):
+        write_bundle(state, [SESSION], io.BytesIO())
+
+
+def single_file_says(state: Path) -> tuple[int, str]:
+    """Return how the single-file verifier ended, and the first line of what it said."""
+    run = [sys.executable, standalone.__file__, str(state)]
+    found = subprocess.run(run, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+    return found.returncode, found.stdout.splitlines()[0]
+
+
+async def test_the_single_file_verifier_waits_for_no_pipe(recorder: Recorder, state: Path) -> None:
+    await recorder.whole(actions=3)
+    assert single_file_says(state)[0] == 0
+
+    put_in_its_place(state / "checkpoint", "pipe")
+
+    assert single_file_says(state) == (1, "host: BROKEN: checkpoint is not a regular file")
+
+
+def test_who_looks_at_a_lock_for_a_moment_keeps_no_writer_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ps` and `list` take a lock to see whether it is held, and let it go at once."""
+    path = tmp_path / "lock"
+    path.touch()
+    looking = os.open(path, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    waits = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            os.close(looking)
+
+    monkeypatch.setattr(time, "sleep", wait)
+
+    WriterLock(path).release()
+
+    assert len(waits) == 3
+
+
+def test_who_holds_a_lock_keeps_another_writer_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    held = WriterLock(tmp_path / "lock")
+
+    with pytest.raises(LedgerLockedError, match="has a writer already"):
+        WriterLock(tmp_path / "lock")
+
+    assert 0 < sum(waits) <= 0.1
+    assert is_held(tmp_path / "lock")
+    held.release()
+    WriterLock(tmp_path / "lock").release()
