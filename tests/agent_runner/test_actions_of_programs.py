@@ -45,7 +45,9 @@ class StubHousing(GuestHousing):
     async def house(self, order: Order) -> AsyncIterator[Housed]:
         """Give a sandbox."""
         async with super().house(order) as housed:
-            parts = {part.name: getattr(housed.sandbox, part.name) for part in fields(housed.sandbox)}
+            parts = {
+                part.name: getattr(housed.sandbox, part.name) for part in fields(housed.sandbox) if part.init
+            }
             yield replace(housed, sandbox=WithStubs(**parts))
 
 
