@@ -160,8 +160,8 @@ async def _attempted(case: Task, run: Run, attempt: int) -> TaskResult:
 async def _killed(case: Task, run: Run, order: Order, ended: Ended) -> TaskResult:
     """Return the result of a case whose process left none, and keep what its ledger tells."""
     why = await tidied(run.state, ended.sessions)
-    reason = f"{ended.how}; not cleaned up: {why}" if why else ended.how
-    code, reason = (INTERRUPTED, "interrupted") if ended.interrupted else (FAILED, reason)
+    code, reason = (INTERRUPTED, "interrupted") if ended.interrupted else ended.failure
+    reason = f"{reason}; not cleaned up: {why}" if why else reason
     result = replace(failed(case, code, reason), attempts=order.attempt)
     kept = await asyncio.to_thread(_kept, result, run, order.session if ended.sessions else "")
     await asyncio.to_thread(write_result, run.begun.kept.folder, kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -33,6 +34,9 @@ def cases_of(tasks: Sequence[Task], *, repeat: int = 1) -> list[Task]:
     Raises:
         InvalidInputError: When two cases would be called the same, or there are too many.
     """
+    count = sum(_count(task) for task in tasks) * repeat
+    if count > MOST_TASKS:  # before any of them is made
+        raise InvalidInputError(f"{count} cases; expected at most {MOST_TASKS}")
     made = [
         replace(case, repetition=number if repeat > 1 else 0)
         for task in tasks
@@ -40,7 +44,7 @@ def cases_of(tasks: Sequence[Task], *, repeat: int = 1) -> list[Task]:
         for number in range(1, repeat + 1)
     ]
     names = [case.name for case in made]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if twice := next((name for name, times in Counter(names).items() if times > 1), None):
         raise InvalidInputError(
             f"two cases of a matrix would be called `{twice}`", hint="name models and policies apart"
         )
@@ -49,9 +53,13 @@ def cases_of(tasks: Sequence[Task], *, repeat: int = 1) -> list[Task]:
             f"a case would be called `{taken}`, as a kept attempt is",
             hint="name the model or policy otherwise",
         )
-    if len(made) > MOST_TASKS:
-        raise InvalidInputError(f"{len(made)} cases; expected at most {MOST_TASKS}")
     return made
+
+
+def _count(task: Task) -> int:
+    """Return how many combinations a task's matrix has."""
+    matrix = task.file.matrix
+    return max(1, len(matrix.models)) * len(task.policies) * max(1, len(matrix.seeds))
 
 
 def _variants(task: Task) -> Iterator[Task]:

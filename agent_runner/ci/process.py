@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import agent_runner
 from agent_runner.ci.handing import order_path, write_order
+from agent_runner.ci.outcome import FAILED
 from agent_runner.ci.result_tree import sweep_trees
 from agent_runner.ci.telling import heard
 from agent_runner.leftovers import running
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _PROGRAM: Final = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from agent_runner.cli.ci_task import main; main()"
 )
+_TOLD: Final = frozenset(range(2, 8))
 _LONGEST_LINE: Final = 1024 * 1024
 _TAIL_BYTES: Final = 4000
 _MOST_SECONDS: Final = 10.0
@@ -58,6 +60,16 @@ class Ended:
             return f"its runner was ended by {_signal_name(-self.code)}"
         words = f": {self.last_words}" if self.last_words else ""
         return f"its runner ended with {self.code} and no result{words}"
+
+    @property
+    def failure(self) -> tuple[int, str]:
+        """Return the exit code and reason that stand for a process without a result.
+
+        Codes above 1 are its own word: it found its case refused, or not as it was.
+        """
+        if self.code in _TOLD and self.last_words:
+            return self.code, self.last_words
+        return FAILED, self.how
 
 
 async def run_process(order: Order, onlooker: Onlooker, *, lock: int) -> Ended:

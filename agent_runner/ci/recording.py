@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from agent_runner.backends.backend import (
     Call,
@@ -35,8 +35,15 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 LARGEST_BYTES: Final = 64 * 1024 * 1024
+MOST_TOKENS: Final = 2**53
+"""Of one turn."""
 Text = str | tuple[str, ...]
 """A text of several lines stands as a list of them, so that a difference between two files can be read."""
+
+
+def _base64(text: str) -> str:
+    base64.b64decode(text, validate=True)  # its error is a ValueError, which names the field
+    return text
 
 
 class _Strict(BaseModel):
@@ -51,7 +58,7 @@ class RecordedCall(_Strict):
     """A command line; empty for a call of a tool."""
     content: Text | None = None
     """What stood beside the command line."""
-    content_base64: str = ""
+    content_base64: Annotated[str, AfterValidator(_base64)] = ""
     """The same, where it is no text."""
     tool: str = ""
     arguments: Text = ""
@@ -84,9 +91,9 @@ class RecordedTurn(_Strict):
 
     text: Text = ""
     calls: tuple[RecordedCall, ...] = ()
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
+    input_tokens: int = Field(default=0, ge=0, le=MOST_TOKENS)
+    output_tokens: int = Field(default=0, ge=0, le=MOST_TOKENS)
+    cached_tokens: int = Field(default=0, ge=0, le=MOST_TOKENS)
 
     def reply(self) -> Reply:
         """Return it as the model gave it; it costs nothing now."""

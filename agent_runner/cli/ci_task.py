@@ -41,12 +41,17 @@ if TYPE_CHECKING:
 def main() -> None:
     """Run the case that the order names, and leave what came of it as a file."""
     order = read_order(Path(sys.argv[1]))
-    interruptible_by(lambda signalled: _work(order, signalled))
+    try:
+        case = _case(order)
+    except Exception as error:  # noqa: BLE001 - there is no case that could fail: its code and words stand for it
+        code, why = explained(error)
+        print("; ".join(why.splitlines()), file=sys.stderr)
+        sys.exit(code)
+    interruptible_by(lambda signalled: _work(case, order, signalled))
 
 
-async def _work(order: Order, signalled: Callable[[], None]) -> None:
+async def _work(case: Task, order: Order, signalled: Callable[[], None]) -> None:
     _end_with_stdin(signalled)
-    case = _case(order)
     teller = Teller()
     result = await _result(case, order, teller)
     result = replace(result, attempts=order.attempt)

@@ -48,6 +48,15 @@ def test_a_matrix_makes_one_case_of_each_combination(project: Project) -> None:
     assert (cases[0].model or "").endswith("/script.yaml")
 
 
+@pytest.mark.usefixtures("strict")
+def test_too_many_cases_are_counted_before_any_is_made(project: Project) -> None:
+    """A change of the base's tasks multiplies by one line; equal names are not even looked for."""
+    task = read_task(project.task(MATRIX))
+
+    with pytest.raises(InvalidInputError, match=r"^800000 cases; expected at most 1000"):
+        cases_of([task] * 1000, repeat=100)
+
+
 def test_a_task_without_a_matrix_is_its_one_case_and_repetitions_are_numbered(project: Project) -> None:
     task = read_task(project.task())
 

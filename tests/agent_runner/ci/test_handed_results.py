@@ -128,6 +128,21 @@ def run_interrupted(
         return asyncio.run(work(run)), tries
 
 
+def test_a_task_that_changes_while_it_waits_is_refused_and_not_tried_again(project: Project) -> None:
+    """Its process finds another digest than the one that was trusted."""
+    project.script('["finish --status done ok"]')
+    file = project.task("retries: 2\n")
+    (case,) = cases_of([read_task(file)])
+    file.write_text(file.read_text().replace("mend it", "carry it off"))
+
+    with begun(project.folder / "results", [case], resume=False) as new:
+        run = Run(state=project.folder / "state", begun=new, onlooker=Lines(), jobs=1)
+        (result,) = asyncio.run(run_cases([case], run))
+
+    assert (result.code, result.attempts, result.task) == (3, 1, "mend")
+    assert "changed while it waited; hint: start the run again" in result.reason
+
+
 def test_what_failed_is_not_tried_again_once_the_run_is_interrupted(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

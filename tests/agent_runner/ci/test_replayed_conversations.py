@@ -199,6 +199,10 @@ def test_what_is_recorded_reads_back_as_it_was(text: str, body: bytes, answer: s
         ('"version": 1', '"version": 2', "`version`"),
         ('"task"', '"taks"', "`task`: field required"),
         ('"turns": [', '"turns": [7, ', "`turns.0`"),
+        ('"turns": [', '"turns": [{"input_tokens": -1}, ', "`turns.0.input_tokens`"),
+        ('"turns": [', '"turns": [{"output_tokens": 1' + "0" * 400 + "}, ", "`turns.0.output_tokens`"),
+        ('"turns": [', '"turns": [{"calls": [{"id": "1", "content_base64": "a"}]}, ', "content_base64`"),
+        ('"turns": [', '"turns": [{"calls": [{"id": "1", "content_base64": "%%"}]}, ', "content_base64`"),
         ("}", "", "invalid json"),
     ],
 )
