@@ -81,6 +81,8 @@ class StageShown:
     files: tuple[FileChange, ...] = ()
     left_out: int = 0
     """Changes that the page does not name."""
+    later_left_out: int = 0
+    """How many of them may run on the user's machine later."""
     troubles: tuple[str, ...] = ()
     """What could not be read, and so is not among the changes."""
     troubles_left_out: int = 0
@@ -107,7 +109,8 @@ def read_stage(session: SessionFiles) -> StageShown:
         return StageShown(why_not=str(getattr(error, "message", "") or error))
     return StageShown(
         files=tuple(files),
-        left_out=left_out,
+        left_out=len(left_out),
+        later_left_out=sum(1 for change in left_out if change.later),
         troubles=tuple(
             f"{short(trouble.path, LONGEST_TROUBLE)}: {trouble.reason}"
             for trouble in changes.troubles[:MOST_TROUBLES]
@@ -116,21 +119,36 @@ def read_stage(session: SessionFiles) -> StageShown:
     )
 
 
-def _shown(stage: OpenStage, changes: tuple[Change, ...]) -> tuple[list[FileChange], int]:
-    """Return the changes that there is room to name, and how many more there are."""
-    found, names_room, room = [], NAMES_BYTES, ROOM_BYTES
+def _shown(stage: OpenStage, changes: tuple[Change, ...]) -> tuple[list[FileChange], list[Change]]:
+    """Return the changes that there is room to name, and those that there is none for."""
+    found, left_out, room = [], [], ROOM_BYTES
     by_path = {change.path: change for change in changes}
     told = [change for change in changes if change.renamed_to not in by_path]  # the rest by its new name
-    for change in told[:MOST_FILES]:
-        named = _file_change(change)
-        weight = _weight(named)
-        if weight > names_room:
+    named = _named(told)
+    for change in told:
+        if change.path not in named:
+            left_out.append(change)
             continue
-        names_room -= weight
         patch, why_not, taken = _patch(stage, change, by_path.get(change.renamed_from), room)
         room -= taken
-        found.append(replace(named, patch=patch, why_not=why_not))
-    return found, len(told) - len(found)
+        found.append(replace(named[change.path], patch=patch, why_not=why_not))
+    return found, left_out
+
+
+def _named(told: list[Change]) -> dict[str, FileChange]:
+    """Return what there is room to name, by its path.
+
+    INVARIANT: what may run later has its place before all else: no number of other files can push it off.
+    """
+    found: dict[str, FileChange] = {}
+    room = NAMES_BYTES
+    for change in sorted(told, key=lambda change: not change.later)[:MOST_FILES]:
+        named = _file_change(change)
+        weight = _weight(named)
+        if weight <= room:
+            room -= weight
+            found[change.path] = named
+    return found
 
 
 def _weight(named: FileChange) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.report import changes
 from agent_runner.report.changes import (
     LARGEST_FILE_BYTES,
     LONGEST_TROUBLE,
@@ -123,6 +124,39 @@ def test_names_full_of_hidden_characters_take_no_more_than_their_room(session: S
     assert shown.files[-1].patch.endswith("+z\n")
     assert f"{shown.left_out} more changes are not shown" in page.text
     assert taken < NAMES_BYTES + ROOM_BYTES + BESIDE_BYTES
+
+
+def test_no_number_of_other_files_pushes_one_off_that_runs_later(
+    session: SessionFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MOST_FILES", 4)
+    for number in range(6):
+        (upper(session) / f"a{number}").write_text("a\n")
+    (upper(session) / "z").mkdir()
+    (upper(session) / "z" / "Makefile").write_text("all:\n")
+
+    shown, page, _ = told(session)
+
+    assert [file.path for file in shown.files] == ["a0", "a1", "a2", "z/Makefile"]
+    assert [file.path for file in shown.later] == ["z/Makefile"]
+    assert shown.files[-1].patch.endswith("+all:\n")
+    assert (shown.left_out, shown.later_left_out) == (4, 0)
+    assert "4 more changes are not shown: " in page.text
+
+
+def test_files_that_run_later_and_have_no_room_are_counted_as_such(
+    session: SessionFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MOST_FILES", 2)
+    for folder in ("a", "b", "c"):
+        (upper(session) / folder).mkdir()
+        (upper(session) / folder / "Makefile").write_text("all:\n")
+
+    shown, page, _ = told(session)
+
+    assert [file.path for file in shown.files] == ["a/Makefile", "b/Makefile"]
+    assert (shown.left_out, shown.later_left_out) == (4, 1)
+    assert "4 more changes are not shown, 1 of which run on your machine later: " in page.text
 
 
 def test_paths_that_could_not_be_read_are_told_and_from_some_number_on_counted(
