@@ -6,7 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Final, Literal
 
 from policies.errors import UnjoinableError
-from policies.meeting import least, union, widest
+from policies.meeting import least, uncovered, union
 from policies.network_block import EgressRule, NetworkBlock, NetworkLimits
 
 if TYPE_CHECKING:
@@ -71,11 +71,43 @@ def _rules(first: Sequence[EgressRule], second: Sequence[EgressRule]) -> tuple[E
             raise UnjoinableError("network.allow", what, hint="name each host in few rules of either")
     # INVARIANT: a rule that asks, bounds more or has requests read holds beside one that does not: that one
     # never covers it.
-    manners: dict[tuple[object, ...], list[EgressRule]] = {}
-    for rule in met:
-        manner = (rule.ask, rule.protocol, rule.by_request, *dict(rule.limits).values())
-        manners.setdefault(manner, []).append(rule)
-    return union(*(widest(rules, meet_rules) for rules in manners.values()))
+    manners: dict[tuple[object, ...], list[JoinedRule]] = {}
+    for rule in map(JoinedRule, met):
+        manners.setdefault(rule.manner, []).append(rule)
+    kept = (uncovered(rules, JoinedRule.covers) for rules in manners.values())
+    return union(*([joined.rule for joined in rules] for rules in kept))
+
+
+class JoinedRule:
+    """A joined rule, with its lists of paths as sets: each rule is compared with each."""
+
+    def __init__(self, rule: EgressRule) -> None:
+        self.rule = rule
+        self.ports = frozenset(rule.ports)
+        self.methods = rule.effective_methods
+        self.groups = _groups(rule)
+        self.manner = (rule.ask, rule.protocol, rule.by_request, *dict(rule.limits).values())
+
+    def covers(self, other: JoinedRule) -> bool:
+        """Tell whether another joined rule of the same manner is what both of them allow.
+
+        INVARIANT: the same as `meet_rules(other.rule, self.rule) == other.rule`, and no rule is made for it.
+        """
+        wide, narrow = self.rule, other.rule
+        if wide.host.meet(narrow.host) != narrow.host:
+            return False
+        if not (other.ports <= self.ports and other.methods <= self.methods and self.groups <= other.groups):
+            return False
+        lost = narrow.credential is None and wide.credential is not None
+        if narrow.methods is None and (wide.methods is not None or lost):
+            return False
+        return (
+            narrow.credential in {None, wide.credential}
+            and narrow.data in {None, wide.data}
+            and narrow.private <= wide.private
+            and narrow.sink_pattern <= wide.sink_pattern
+            and _unfixed(narrow, wide, narrow.host) == narrow.unfixed
+        )
 
 
 def meet_rules(one: EgressRule, other: EgressRule) -> EgressRule | None:

@@ -63,11 +63,24 @@ def widest(items: Iterable[Item], meet: Callable[[Item, Item], Item | None]) -> 
     Returns:
         The patterns that none of the others covers, each once.
     """
+    return uncovered(items, lambda other, item: meet(item, other) == item)
+
+
+def uncovered(items: Iterable[Item], covers: Callable[[Item, Item], bool]) -> tuple[Item, ...]:
+    """Leave out what another item covers.
+
+    Args:
+        items: Patterns.
+        covers: Whether the first of two covers the second.
+
+    Returns:
+        The patterns that none of the others covers, each once.
+    """
     kept: list[Item] = []
     for item in items:
-        if any(meet(item, other) == item for other in kept):
+        if any(covers(other, item) for other in kept):
             continue
-        kept = [other for other in kept if meet(item, other) != other]
+        kept = [other for other in kept if not covers(item, other)]
         kept.append(item)
     return tuple(kept)
 
