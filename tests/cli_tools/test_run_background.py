@@ -150,7 +150,9 @@ async def test_programs_started_at_once_have_numbers_of_their_own_a_bound_and_an
     """Programs call `run --background` as many at once as they like; the end of a session ends each."""
     async with open_door(place, POLICY) as door:
         seen = await asyncio.gather(*(door.tool("run", **background("sleep", "300")) for _ in range(12)))
-        before = await sleeping(door)
+        for _ in range(200):  # a busy machine may need longer for a program than its start is watched
+            if (before := await sleeping(door)) >= 8:
+                break
         await door.gate.close()
         after = await sleeping(door)
 
