@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self, assert_never
 
-from sandbox.stage import kernel
 from sandbox.stage.base import Seen
 from sandbox.stage.beneath import split
 from sandbox.stage.errors import PathRefusedError
 from sandbox.stage.journal import Step, Verb
+from sandbox.stage.swap import ASIDE, bring_back, exchange, rename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_ASIDE: Final = ".old"
-"""Follows the name of a spare while it is swapped without the kernel's exchange."""
-_NO_FLAGS: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 class StepConflictError(Exception):
@@ -149,7 +146,7 @@ class Yard:
         if not self.inode(step.spare):
             with self.live.folder(parent) as folder:
                 try:
-                    _rename(folder, name, self.folder, step.spare)
+                    rename(folder, name, self.folder, step.spare)
                 except FileNotFoundError:
                     return
         self._check_displaced(step, lambda: self._put_back(step))
@@ -187,32 +184,13 @@ class Yard:
         with self.live.folder(parent) as folder:
             try:
                 if step.expected is None:
-                    _rename(self.folder, step.spare, folder, name)
+                    rename(self.folder, step.spare, folder, name)
                 else:
-                    self._swap(step, folder, name)
+                    exchange(self.folder, step.spare, folder, name)
             except FileExistsError as error:
                 raise StepConflictError(step.path, "it appeared meanwhile") from error
             except FileNotFoundError as error:
                 raise StepConflictError(step.path, "it was deleted meanwhile") from error
-
-    def _swap(self, step: Step, folder: int, name: str) -> None:
-        try:
-            kernel.renameat2(self.folder, step.spare, folder, name, kernel.RENAME_EXCHANGE)
-        except OSError as error:
-            if error.errno not in _NO_FLAGS:
-                raise
-            self._swap_in_three(step, folder, name)
-
-    def _swap_in_three(self, step: Step, folder: int, name: str) -> None:
-        """Swap where the filesystem has no exchange: by three renames, the old content kept all the while."""
-        aside = step.spare + _ASIDE
-        os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=self.folder)
-        try:
-            os.rename(step.spare, name, src_dir_fd=self.folder, dst_dir_fd=folder)
-        except OSError:
-            self._bring_back(aside, folder, name)
-            raise
-        os.rename(aside, step.spare, src_dir_fd=self.folder, dst_dir_fd=self.folder)
 
     def _finish_swap(self, step: Step) -> None:
         """Undo or finish a swap in three that was killed: what it set aside may be the only copy.
@@ -220,7 +198,7 @@ class Yard:
         Raises:
             FileExistsError: When the user has put something there since; nothing is touched.
         """
-        aside = step.spare + _ASIDE
+        aside = step.spare + ASIDE
         if not self.inode(aside):
             return
         if not self.inode(step.spare):
@@ -228,12 +206,7 @@ class Yard:
             return
         parent, name = split(step.path)
         with self.live.folder(parent) as folder:
-            self._bring_back(aside, folder, name)
-
-    def _bring_back(self, aside: str, folder: int, name: str) -> None:
-        if name in os.listdir(folder):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
-        os.rename(aside, name, src_dir_fd=self.folder, dst_dir_fd=folder)
+            bring_back(self.folder, aside, folder, name)
 
     def _check_displaced(self, step: Step, put_back: Callable[[], None]) -> None:
         """See that what was displaced is what was expected."""
@@ -247,12 +220,12 @@ class Yard:
     def _put_back(self, step: Step) -> None:
         parent, name = split(step.path)
         with self.live.folder(parent) as folder:
-            _rename(self.folder, step.spare, folder, name)
+            rename(self.folder, step.spare, folder, name)
 
     def _unplace(self, step: Step) -> None:
         parent, name = split(step.path)
         with self.live.folder(parent) as folder:
-            _rename(folder, name, self.folder, step.spare)
+            rename(folder, name, self.folder, step.spare)
 
     def _remove_folder(self, step: Step) -> None:
         parent, name = split(step.path)
@@ -315,14 +288,3 @@ class Yard:
 def _renamed(before: Seen, after: Seen) -> bool:
     """Tell whether both are the same, ctime aside, which a rename changes."""
     return before._replace(ctime_ns=0) == after._replace(ctime_ns=0)
-
-
-def _rename(from_folder: int, source: str, to_folder: int, target: str) -> None:
-    """Rename, and never replace anything."""
-    try:
-        kernel.renameat2(from_folder, source, to_folder, target, kernel.RENAME_NOREPLACE)
-    except OSError as error:
-        if error.errno not in _NO_FLAGS:
-            raise
-        os.link(source, target, src_dir_fd=from_folder, dst_dir_fd=to_folder, follow_symlinks=False)
-        os.unlink(source, dir_fd=from_folder)
