@@ -5,7 +5,6 @@ from contextlib import suppress
 import orjson
 
 from audit.errors import BrokenLedgerError
-from audit.fields import Commitment
 from audit.openings import Gone, Openings
 from audit.schema import LARGEST_BODY
 from audit.state import SessionFiles
@@ -34,7 +33,7 @@ def disclosure_of(walk: Walk, files: SessionFiles, withheld: set[str]) -> Disclo
     waiting = sorted(known)
     for digest in waiting:  # a body that was moved out holds more of them, which are put behind it
         try:
-            value = openings.value(Commitment(digest=digest, size=openings.size_of(digest)))
+            value = openings.claimed(digest)
             within = commitments_within(value) - known if digest in walk.moved else set()
         except BrokenLedgerError:
             changed.append(digest)

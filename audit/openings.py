@@ -129,22 +129,26 @@ class Openings:
         """Return every commitment that has a line."""
         return set(self._places)
 
-    def size_of(self, digest: str) -> int:
-        """Return the length that the table claims for a value, in bytes; 0 when there is no line."""
-        size = self._fields(digest).get("size")
-        return size if type(size) is int and 0 < size <= LARGEST_BLOB else 0
-
-    def salt(self, commitment: Commitment) -> bytes | None:
-        """Return a commitment's salt; None when there is no opening."""
-        return _salt_in(self._fields(commitment.digest))
-
     def value(self, commitment: Commitment) -> bytes | Gone:
         """Return the value behind a commitment, checked against it.
 
         Raises:
             BrokenLedgerError: When there is a value and it is not the one that was committed to.
         """
-        fields = self._fields(commitment.digest)
+        return self._checked(commitment, self._fields(commitment.digest))
+
+    def claimed(self, digest: str) -> bytes | Gone:
+        """Return the same where only the digest is known: the value's length is what the table claims.
+
+        Raises:
+            BrokenLedgerError: When there is a value and it is not the one that was committed to.
+        """
+        fields = self._fields(digest)
+        size = fields.get("size")
+        size = size if type(size) is int and 0 < size <= LARGEST_BLOB else 0
+        return self._checked(Commitment(digest=digest, size=size), fields)
+
+    def _checked(self, commitment: Commitment, fields: dict[str, object]) -> bytes | Gone:
         salt = _salt_in(fields)
         if salt is None:
             return Gone(commitment.digest, never_kept=False)

@@ -12,7 +12,6 @@ import orjson
 from audit.disclosure import commitments_within
 from audit.errors import BrokenLedgerError, UnknownSessionError
 from audit.escape import escape_line
-from audit.fields import Commitment
 from audit.host import HostLog
 from audit.host_event import OpeningWithheld, SegmentPruned
 from audit.index import SessionRecord, read_index
@@ -189,7 +188,7 @@ def _gather(line: bytes, found: set[str], moved: set[str]) -> None:
 
 
 def _within(digest: str, openings: Openings) -> set[str]:
-    return commitments_within(openings.value(Commitment(digest=digest, size=openings.size_of(digest))))
+    return commitments_within(openings.claimed(digest))
 
 
 def _whole_digest(files: SessionFiles, digest: str) -> str:

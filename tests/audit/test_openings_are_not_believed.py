@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from audit import openings
 from audit.event import ModelAsked
 from audit.hostile import unmark
 from audit.openings import LARGEST_BLOB
@@ -36,6 +37,18 @@ def never_kept_and_without_salt(fields: Fields) -> Fields:
 
 def saying(**claims: object) -> Callable[[Fields], Fields]:
     return lambda fields: fields | claims
+
+
+async def test_of_each_commitment_the_table_is_opened_once(
+    recorder: Recorder, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, count = await written(recorder, samples), []
+    opened = openings.opened
+    monkeypatch.setattr(openings, "opened", lambda path: (count.append(path), opened(path))[1])
+
+    assert verify_session(recorder.state, SESSION).disclosure == Disclosed(1, 0, 0)
+
+    assert count.count(table) == 2  # once to find what is in it
 
 
 @pytest.mark.parametrize(
