@@ -141,8 +141,8 @@ def check_policy_in(task: Task, tree: Path) -> Policy | None:
 
 
 def _own_files(task: Task) -> Iterator[Path]:
-    """Yield the files that a task's policies were read from."""
-    return (Path(text.origin) for text in task.closure.texts[1:] if text.origin.startswith("/"))
+    """Yield the files that a task and its policies were read from: its checks are not to be learnt."""
+    return (Path(text.origin) for text in task.closure.texts if text.origin.startswith("/"))
 
 
 def _workspace(named: Path, state: Path) -> Workspace:

@@ -15,7 +15,7 @@ from tests.agent_runner.ci.ci_files import ACTION, GITLAB, REPOSITORY, Checkout,
 from tests.agent_runner.ci.task_stand import POLICY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 TASK = """\
 version: 1
@@ -257,7 +257,7 @@ def test_python_takes_no_module_of_the_changes_while_the_environment_is_made(
 
 @pytest.mark.engine
 def test_the_steps_run_the_bases_tasks_on_the_change_and_no_secret_reaches_what_they_leave(
-    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, new_state: Callable[[], Path]
 ) -> None:
     """The change widens what it can, and plants programs; a secret stands in the runner's environment."""
     for name in ("one", "two"):
@@ -268,6 +268,7 @@ def test_the_steps_run_the_bases_tasks_on_the_change_and_no_secret_reaches_what_
     checkout.write("project/note.txt", "of the change\n")
     checkout.commit()
     monkeypatch.setenv("DOCKER_FOR_THE_CANARY", SECRET)
+    new_state().rename(checkout.temp / "pairlock-state")  # in which nothing has to be built
 
     said = trusted(checkout)
     step = steps()["run"]
@@ -287,7 +288,7 @@ def test_the_steps_run_the_bases_tasks_on_the_change_and_no_secret_reaches_what_
 
 @pytest.mark.engine
 def test_the_gitlab_template_runs_the_same_and_keeps_the_results_where_no_link_leads(
-    checkout: Checkout, tmp_path: Path
+    checkout: Checkout, tmp_path: Path, new_state: Callable[[], Path]
 ) -> None:
     """The change commits a link in the place of the results."""
     job = loaded(GITLAB)["pairlock"]
@@ -305,7 +306,14 @@ def test_the_gitlab_template_runs_the_same_and_keeps_the_results_where_no_link_l
         "GITHUB_ACTIONS": "", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }  # fmt: skip
 
-    done = checkout.bash("\n".join(job["script"]), checkout.tree, variables)
+    # Once the job has removed what an earlier one left, a state folder in which nothing has to be built.
+    (swept,) = (
+        number for number, line in enumerate(job["script"]) if "PAIRLOCK_STATE" in line and "rm " in line
+    )
+    script = [*job["script"]]
+    script.insert(swept + 1, f'mv -T -- "{new_state()}" "$PAIRLOCK_STATE"')
+
+    done = checkout.bash("\n".join(script), checkout.tree, variables)
 
     assert done.returncode == 0, done.stdout + done.stderr
     (artifact,) = job["artifacts"]["paths"]

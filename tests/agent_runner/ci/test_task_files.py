@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.ci.one import Bench, check_policy_in, place_of
 from agent_runner.ci.reading import parse_task, read_task, read_tasks, tasks_meant
 from agent_runner.ci.task import Checks, TaskFile
+from agent_runner.ci.telling import Teller
 from agent_runner.ci.trust import require_trusted
 from agent_runner.cli.exits import explain
 from agent_runner.errors import InvalidInputError, RefusedError
@@ -208,3 +210,23 @@ def test_trusting_on_the_command_line_shows_what_changed(
     assert "grant files+exec" in first.stdout
     assert "+prompt: mend it all" in second.stderr
     require_trusted(read_task(path), state=tmp_path / "state")
+
+
+def test_a_task_in_its_own_workspace_is_hidden_from_its_agent_and_its_checks(
+    project: Project, tmp_path: Path
+) -> None:
+    """What is checked is not to be learnt by who is checked; other files of the folder are seen."""
+    path = project.task("checks: {commands: [{run: [sh]}]}\n")
+    path.write_text(path.read_text().replace("workspace: ../project", "workspace: .."))
+    task, teller = read_task(path), Teller()
+    state = tmp_path.parent / f"{tmp_path.name}-state"
+    bench = Bench(state=state, tell=teller.line, progress=teller, watcher=teller, began=teller.session)
+
+    shown = [place_of(task, bench).loaded.policy, check_policy_in(task, tmp_path / "tree")]
+
+    for policy in shown:
+        assert policy is not None
+        assert policy.files is not None
+        hidden = policy.files.hide
+        names = ["tasks/mend.yaml", "policies/mend.yaml", "tasks/other.yaml", "project/app.txt"]
+        assert [any(glob.matches(name) for glob in hidden) for name in names] == [True, True, False, False]
