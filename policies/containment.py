@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from policies.globs import folded
@@ -26,7 +27,21 @@ Domain = Literal["path", "url", "text"]
 _State = tuple[int, bool]  # the next step; whether inside a name of NAMES
 _Walk = tuple[frozenset[_State], tuple[frozenset[_State], ...], bool]  # the last: whether a slash was last
 FEW: Final = 8  # patterns whose walk together is quick
-MOST_WORK: Final = 200_000  # moves of one pattern by one letter: well under a second
+MOST_WORK: Final = 4_000_000  # states moved by one letter in one comparison: seconds
+MOST_OF_A_WALK: Final = 1_000_000  # of them in one walk, so that one pattern leaves something for the others
+
+
+@dataclass(slots=True)
+class Work:
+    """What a whole comparison may still do; whoever compares many patterns hands one to every walk."""
+
+    left: int = MOST_WORK
+    """States of patterns that may still be moved by one letter; at zero nothing more is proved."""
+
+    def spend(self, states: int) -> bool:
+        """Take some, and tell whether they were there."""
+        self.left -= states
+        return self.left >= 0
 
 
 def glob_steps(text: str) -> Steps:
@@ -85,13 +100,16 @@ def _path_steps(names: Sequence[str], *, question: bool) -> Steps:
     return tuple(steps)
 
 
-def witness(inner: Steps, outer: Iterable[Steps], *, of: Domain = "text") -> str | None:
+def witness(
+    inner: Steps, outer: Iterable[Steps], *, of: Domain = "text", work: Work | None = None
+) -> str | None:
     """Find a text that is meant inside and nowhere outside.
 
     Args:
         inner: The pattern that should lie within the others.
         outer: The others.
         of: Which texts there are: `path` has filled names, `url` has no `//`, `text` is anything.
+        work: What the whole comparison may still do; that of one comparison when absent.
 
     Returns:
         Such a text, a shortest one where the others are few; None when everything meant inside is meant
@@ -99,10 +117,15 @@ def witness(inner: Steps, outer: Iterable[Steps], *, of: Domain = "text") -> str
         contained.
     """
     others = tuple(outer)
-    if len(others) > FEW and _shows(inner, others, of):
+    work = work or Work()
+    if work.left <= 0 or (len(others) > FEW and _shows(inner, others, of, work)):
         return example(inner)
-    if len(others) > 1 and any(lies_within(inner, [other], of=of) for other in others):
+    if len(others) > 1 and any(lies_within(inner, [other], of=of, work=work) for other in others):
         return None
+    return _walked(inner, others, of, work)
+
+
+def _walked(inner: Steps, others: tuple[Steps, ...], of: Domain, work: Work) -> str | None:
     letters = _letters((inner, *others))
     start: _Walk = (
         _closed(inner, {(0, False)}),
@@ -111,47 +134,59 @@ def witness(inner: Steps, outer: Iterable[Steps], *, of: Domain = "text") -> str
     )
     seen = {start}
     queue = deque([(start, "")])
+    least = work.left - MOST_OF_A_WALK
     while queue:
         walk, text = queue.popleft()
         if _is_in(of, text) and _escapes(inner, others, walk):
             return text
+        states = 1 + len(others) + len(walk[0]) + sum(map(len, walk[1]))
+        if not work.spend(states * len(letters)) or work.left < least:
+            return example(inner)
         for letter in letters:
             after = _step(inner, others, walk, letter)
             if after is None or after in seen or (of != "text" and letter == "/" and walk[2]):
                 continue
             seen.add(after)
             queue.append((after, text + letter))
-        if len(seen) * len(letters) * (1 + len(others)) > MOST_WORK:
-            return example(inner)
     return None
 
 
-def lies_within(inner: Steps, outer: Iterable[Steps], *, of: Domain = "text") -> bool:
+def lies_within(
+    inner: Steps, outer: Iterable[Steps], *, of: Domain = "text", work: Work | None = None
+) -> bool:
     """Tell whether everything that one pattern means is meant by others too.
 
     Args:
         inner: The pattern that should lie within the others.
         outer: The others.
         of: Which texts there are, as for `witness`.
+        work: What the whole comparison may still do, as for `witness`.
 
     Returns:
         False as well when the walk would be too long.
     """
     others = tuple(outer)
-    return not _shows(inner, others, of) and witness(inner, others, of=of) is None
+    work = work or Work()
+    return (
+        work.left > 0
+        and not _shows(inner, others, of, work)
+        and witness(inner, others, of=of, work=work) is None
+    )
 
 
-def _shows(inner: Steps, others: Iterable[Steps], of: Domain) -> bool:
+def _shows(inner: Steps, others: Iterable[Steps], of: Domain, work: Work) -> bool:
     """Tell whether the plainest example is a witness: far cheaper than the walk, and true of most pairs."""
     shown = example(inner)
     if not _is_in(of, shown) or (of != "text" and "//" in shown):
         return False
-    return not any(_means(other, shown) for other in others)
+    return not any(_means(other, shown, work) for other in others)
 
 
-def _means(steps: Steps, text: str) -> bool:
+def _means(steps: Steps, text: str, work: Work) -> bool:
     states = _closed(steps, {(0, False)})
     for letter in text:
+        if not states or not work.spend(len(states)):
+            return False
         states = _moved(steps, states, letter)
     return _accepts(steps, states)
 

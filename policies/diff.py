@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from policies.capability import in_order
-from policies.containment import example, glob_steps, witness
+from policies.containment import Work, example, glob_steps, witness
 from policies.globs import GlobSet
 from policies.grant import Grant
 from policies.meeting import ACCESS, RUNTIMES
@@ -161,14 +161,14 @@ def _protecting(block: FilesBlock) -> tuple[Glob, ...]:
 
 def _uncovered(old: tuple[Glob, ...], new: tuple[Glob, ...]) -> Iterator[tuple[str, Glob]]:
     kept, asked = set(new), GlobSet(new)
-    outer = [glob_steps(glob.text) for glob in new]
+    outer, work = [glob_steps(glob.text) for glob in new], Work()
     for glob in old:
         if glob in kept:
             continue
         steps = glob_steps(glob.text)
         if asked.find(shown := example(steps).lstrip("/")) is None:
             yield shown, glob  # far cheaper than the walk, and true of most
-        elif (path := witness(steps, outer, of="path")) is not None:
+        elif (path := witness(steps, outer, of="path", work=work)) is not None:
             yield path.lstrip("/"), glob
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policies.capability import Capability
-from policies.containment import example, glob_steps, witness
+from policies.containment import Work, example, glob_steps, witness
 from policies.exec_block import STARTER
 from policies.finding import Finding
 from policies.lint_commands import callable_commands
@@ -81,12 +81,13 @@ def _files(policy: Policy) -> Iterator[Finding]:
 
 
 def _repeated(key: str, globs: tuple[Glob, ...], defaults: tuple[Reasoned, ...]) -> Iterator[Finding]:
+    work = Work()
     for glob in globs:
         steps = glob_steps(glob.text)
         shown = example(steps).lstrip("/")
         near = (item for item in defaults if item.glob.matches(shown))  # the walk below takes milliseconds
         for item in near:
-            if witness(steps, [glob_steps(item.glob.text)], of="path") is None:
+            if witness(steps, [glob_steps(item.glob.text)], of="path", work=work) is None:
                 what = (
                     f"`{glob.text}` adds nothing to `{key}`: the default {quoted(item.glob.text)} covers it"
                 )

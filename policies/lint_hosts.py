@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from policies.capability import Capability
-from policies.containment import lies_within, url_steps
+from policies.containment import Work, lies_within, url_steps
 from policies.finding import Finding
 from policies.grant import Grant
 from policies.hosts import is_private, shared_reason, told_reason
@@ -80,32 +80,38 @@ def _rule(policy: Policy, rule: EgressRule) -> Iterator[Finding]:
 
 
 def _shadowed(network: NetworkBlock) -> Iterator[Finding]:
+    work = Work()
     for index, rule in enumerate(network.allow):
         if over := next((deny for deny in network.deny if rule.host.meet(deny) == rule.host), None):
             what = f"the rule for `{rule.host.text}` has no effect: `deny` names `{over.text}`"
             yield Finding("shadowed", what, "remove one of the two", rule.at)
         for position, other in enumerate(network.allow):
-            if position == index or not _covers(other, rule) or (position > index and _covers(rule, other)):
+            if (
+                position == index
+                or not _covers(other, rule, work)
+                or (position > index and _covers(rule, other, work))
+            ):
                 continue
             what = f"the rule for `{rule.host.text}` adds nothing to the one for `{other.host.text}`"
             yield Finding("shadowed", what, "remove it", rule.at)
             break
 
 
-def _covers(other: EgressRule, rule: EgressRule) -> bool:
+def _covers(other: EgressRule, rule: EgressRule, work: Work) -> bool:
     if any(getattr(other, name) != getattr(rule, name) for name in _MANNER):
         return False
     if other.host.meet(rule.host) != rule.host or not set(rule.ports) <= set(other.ports):
         return False
-    return rule.effective_methods <= other.effective_methods and paths_within(rule, other)
+    return rule.effective_methods <= other.effective_methods and paths_within(rule, other, work)
 
 
-def paths_within(rule: EgressRule, other: EgressRule) -> bool:
+def paths_within(rule: EgressRule, other: EgressRule, work: Work) -> bool:
     """Tell whether one rule's paths all lie within another's.
 
     Args:
         rule: The rule that may be narrower.
         other: The rule that may be wider.
+        work: What the whole comparison may still do.
 
     Returns:
         True when for each list of the other some list of the rule lies within it.
@@ -117,7 +123,7 @@ def paths_within(rule: EgressRule, other: EgressRule) -> bool:
 
     def within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
         steps = [url_steps(text) for text in outer]
-        return all(lies_within(url_steps(text), steps, of="url") for text in inner)
+        return all(lies_within(url_steps(text), steps, of="url", work=work) for text in inner)
 
     every = groups(rule) or (("/**",),)
     return all(any(within(inner, outer) for inner in every) for outer in groups(other))

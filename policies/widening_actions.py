@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from policies.action_line import request_from_values
-from policies.containment import example, url_steps, value_steps, witness
+from policies.containment import Work, example, url_steps, value_steps, witness
 from policies.decide import decide
 from policies.errors import BadValueError
 from policies.expectations import verdict_of
@@ -176,19 +176,21 @@ def _programs(old: Policy, new: Policy) -> list[str]:
 
 
 def _argument_values(argument: ArgumentFacts, facts: CommandFacts, old: Policy, new: Policy) -> Iterator[str]:
+    older, work = [value_steps(text) for text in _named(argument, facts, old)], Work()
     for rule in _naming_rules(facts, new):
         for pattern in (*rule.arguments.get(argument.name, ()), *rule.sink_pattern.get(argument.name, ())):
-            older = [
-                value_steps(other.text)
-                for was in _naming_rules(facts, old)
-                for other in (*was.arguments.get(argument.name, ()), *was.sink_pattern.get(argument.name, ()))
-            ]
-            found = witness(value_steps(pattern.text), older)
+            found = witness(value_steps(pattern.text), older, work=work)
             yield _destination(argument, found or example(value_steps(pattern.text)), pattern)
     if argument.sink is not None:
         yield _SAMPLE.get(argument.sink, "example")
     elif argument.positional or any(argument.name in rule.arguments for rule in _rules(facts, old)):
         yield "x"
+
+
+def _named(argument: ArgumentFacts, facts: CommandFacts, policy: Policy) -> Iterator[str]:
+    for rule in _naming_rules(facts, policy):
+        for bounds in (rule.arguments, rule.sink_pattern):
+            yield from (pattern.text for pattern in bounds.get(argument.name, ()))
 
 
 def _destination(argument: ArgumentFacts, found: str, pattern: ValuePattern) -> str:
@@ -213,6 +215,7 @@ def _naming_rules(facts: CommandFacts, policy: Policy) -> list[ArgumentRule]:
 
 
 def _urls(facts: CommandFacts, old: Policy, new: Policy) -> Iterator[str]:
+    work = Work()
     for deny in old.network.deny if old.network else ():
         yield f"https://{deny.text.replace('*', 'x')}/"
     for rule in new.network.allow if new.network else ():
@@ -225,18 +228,18 @@ def _urls(facts: CommandFacts, old: Policy, new: Policy) -> Iterator[str]:
         )
         for host in hosts:
             for port in rule.ports:
-                for path in _paths(rule, host, old):
+                for path in _paths(rule, host, old, work):
                     yield f"{'http' if port == 80 else 'https'}://{_bracketed(host)}{_port(port)}{path}"
 
 
-def _paths(rule: EgressRule, host: str, old: Policy) -> Iterator[str]:
+def _paths(rule: EgressRule, host: str, old: Policy, work: Work) -> Iterator[str]:
     known = [was for was in (old.network.allow if old.network else ()) if was.host.matches(host)]
     older = [url_steps("/**")] if any(was.paths is None for was in known) else []
     older += [url_steps(path.text) for was in known for path in was.paths or ()]
     if rule.paths is None:
         yield "/"
     for text in [path.text for path in rule.paths] if rule.paths is not None else ["/**"]:
-        yield witness(url_steps(text), older, of="url") or example(url_steps(text)) or "/"
+        yield witness(url_steps(text), older, of="url", work=work) or example(url_steps(text)) or "/"
 
 
 def _bracketed(host: str) -> str:

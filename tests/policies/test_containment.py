@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.commands import ValuePattern
-from policies.containment import glob_steps, url_steps, value_steps, witness
+from policies.containment import Work, glob_steps, lies_within, url_steps, value_steps, witness
 from policies.globs import Glob
 from policies.urls import UrlPath
 
@@ -80,3 +80,21 @@ def test_a_walk_that_is_cut_short_counts_as_not_contained() -> None:
 
     assert witness(inner, outer) is not None
     assert witness(value_steps("*" + "a*b" * 40), [value_steps("*")]) is None
+
+
+def test_many_hard_comparisons_share_one_budget_and_what_it_does_not_reach_is_not_proved() -> None:
+    outer = [value_steps("*a*" + "*".join("bcdefgh" * 3) + end) for end in "ijklmnopq"]
+    work = Work(left=50_000)
+
+    found = [witness(value_steps("*" + "a*b" * 30 + str(k)), outer, work=work) for k in range(60)]
+
+    assert None not in found
+    assert -10_000 < work.left <= 0
+    assert not lies_within(value_steps("a*"), [value_steps("a*")], work=Work(left=0))
+
+
+def test_twin_what_the_budget_reaches_is_proved_and_paid_for() -> None:
+    work = Work()
+
+    assert lies_within(value_steps("ab*"), [value_steps("a*")], work=work)
+    assert 0 < Work().left - work.left < 1000
