@@ -160,7 +160,9 @@ class Yard:
             return
         if step.expected is not None:
             self._check_displaced(step, lambda: self._exchange(step))
-        placed = self._at(step.path)
+        placed: Seen | None = None
+        with suppress(PathRefusedError, OSError):  # it is placed: only where the user keeps it now is unknown
+            placed = self._at(step.path)
         self.undo.append(lambda: self._take_back(step, placed))
 
     def _at(self, path: str) -> Seen | None:

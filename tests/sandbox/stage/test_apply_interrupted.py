@@ -259,6 +259,27 @@ def test_what_a_user_writes_before_an_apply_is_taken_back_stays(
     assert not (yard.session / "stage" / "apply.json").exists()
 
 
+def test_what_was_placed_is_told_as_applied_when_the_user_moves_its_folder_at_once(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look at what was placed finds another folder, or a symlink: the step is done all the same."""
+    yard.fill({"d/a": "1"})
+    staged(yard, lambda inside: yard.fill({"d/a": "agent"}, below=inside))
+    look = ApplyYard._at
+
+    def moved(self: ApplyYard, path: str) -> Seen | None:
+        (yard.workspace / "d").rename(yard.workspace / "aside")
+        (yard.workspace / "d").symlink_to("aside")
+        return look(self, path)
+
+    monkeypatch.setattr(ApplyYard, "_at", moved)
+
+    result = apply(yard)
+
+    assert (result.applied, reasons(result)) == (("d/a",), {})
+    assert (yard.workspace / "aside/a").read_text() == "agent"
+
+
 @pytest.mark.parametrize("there", [True, False], ids=["replaced", "new"])
 def test_what_a_user_saves_while_it_is_taken_back_is_put_back(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, *, there: bool
