@@ -11,6 +11,7 @@ from policies.globs import GlobSet
 from policies.grant import Grant
 from policies.meeting import ACCESS, RUNTIMES
 from policies.package_data import default_paths
+from policies.request import PathUse
 from policies.widening_actions import action_widenings, path_witness
 
 if TYPE_CHECKING:
@@ -104,9 +105,10 @@ def _widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> It
     if extra := new.grant.capabilities - old.grant.capabilities:
         names = ", ".join(f"`{name}`" for name in in_order(extra))
         yield Widening("grant", f"the grant holds {names} as well")
-    for found in action_widenings(old, new, commands):
+    work = Work()
+    for found in action_widenings(old, new, commands, work):
         yield _action(found)
-    yield from _files(old, new, commands)
+    yield from _files(old, new, commands, work)
     yield from _rules(old.network, new.network, exec_too=new.grant is Grant.NETWORK_EXEC)
     yield from _settings(old, new)
     yield from _outputs(old, new)
@@ -131,7 +133,7 @@ def _turned(change: Widening) -> Widening:
     return Widening(change.topic, message, change.witness)
 
 
-def _files(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> Iterator[Widening]:
+def _files(old: Policy, new: Policy, commands: Sequence[CommandFacts], work: Work) -> Iterator[Widening]:
     before, after = old.files, new.files
     if before is None or after is None:
         return
@@ -139,15 +141,15 @@ def _files(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> Iterat
         yield Widening("file", f"the workspace is held as `{after.access}`, no longer as `{before.access}`")
 
     def shown(path: str, role: Literal["read", "write"]) -> str | None:
-        return path_witness(old, new, commands, path, role)
+        return path_witness(old, new, commands, PathUse(path, role), work)
 
-    for path, glob in _uncovered(_hiding(before), _hiding(after)):
+    for path, glob in _uncovered(_hiding(before), _hiding(after), work):
         yield Widening("file", f"what `{glob.text}` hides can be seen", shown(path, "read"))
     for glob in after.visible if after.hide_defaults else ():
         if before.hide_defaults and glob not in before.visible:
             path = example(glob_steps(glob.text)).lstrip("/")
             yield Widening("file", f"`{glob.text}` is made visible", shown(path, "read"))
-    for path, glob in _uncovered(_protecting(before), _protecting(after)):
+    for path, glob in _uncovered(_protecting(before), _protecting(after), work):
         yield Widening("file", f"what `{glob.text}` protects can be written", shown(path, "write"))
 
 
@@ -159,9 +161,9 @@ def _protecting(block: FilesBlock) -> tuple[Glob, ...]:
     return (*block.protect, *(item.glob for item in default_paths("protect") if block.protect_defaults))
 
 
-def _uncovered(old: tuple[Glob, ...], new: tuple[Glob, ...]) -> Iterator[tuple[str, Glob]]:
+def _uncovered(old: tuple[Glob, ...], new: tuple[Glob, ...], work: Work) -> Iterator[tuple[str, Glob]]:
     kept, asked = set(new), GlobSet(new)
-    outer, work = [glob_steps(glob.text) for glob in new], Work()
+    outer = [glob_steps(glob.text) for glob in new]
     for glob in old:
         if glob in kept:
             continue

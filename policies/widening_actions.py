@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from policies.action_line import request_from_values
-from policies.containment import Work, example, url_steps, value_steps, witness
+from policies.containment import example, url_steps, value_steps, witness
 from policies.decide import decide
 from policies.errors import BadValueError
 from policies.expectations import verdict_of
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from policies.commands import ValuePattern
     from policies.commands_block import ArgumentRule
+    from policies.containment import Work
     from policies.facts import ArgumentFacts, CommandFacts
     from policies.network_block import EgressRule
     from policies.policy import Policy
-    from policies.request import ActionRequest
+    from policies.request import ActionRequest, PathUse
 
 _RANK: Final = {"deny": 0, "ask": 1, "allow": 2}
 _SAMPLE: Final = {
@@ -49,20 +50,23 @@ class Witnessed:
     after: str
 
 
-def action_widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts]) -> Iterator[Witnessed]:
+def action_widenings(
+    old: Policy, new: Policy, commands: Sequence[CommandFacts], work: Work
+) -> Iterator[Witnessed]:
     """Find actions that the new policy decides more widely than the old.
 
     Args:
         old: The policy as it was.
         new: The policy as it would be.
         commands: The commands that exist.
+        work: What the whole comparison may still do.
 
     Yields:
         One action for each command, value, program, host, method and path that is new.
     """
     for facts in callable_commands(new, commands):
         tried: set[str] = set()
-        for line, request in _candidates(facts, old, new):
+        for line, request in _candidates(facts, old, new, work):
             for task in (_naming(request), None):
                 before, after = _decided(old, request, task), _decided(new, request, task)
                 key = _what(before, request)
@@ -73,7 +77,7 @@ def action_widenings(old: Policy, new: Policy, commands: Sequence[CommandFacts])
 
 
 def path_witness(
-    old: Policy, new: Policy, commands: Sequence[CommandFacts], path: str, role: Literal["read", "write"]
+    old: Policy, new: Policy, commands: Sequence[CommandFacts], use: PathUse, work: Work
 ) -> str | None:
     """Find an action on a path that the new policy decides more widely than the old.
 
@@ -81,19 +85,19 @@ def path_witness(
         old: The policy as it was.
         new: The policy as it would be.
         commands: The commands that exist.
-        path: A path of the workspace.
-        role: Whether it is to be read or written; where it is to be read, writing shows it as well.
+        use: A path of the workspace, and how it is used; where it is to be read, writing shows it as well.
+        work: What the whole comparison may still do.
 
     Returns:
         The action; None when no command that the new policy offers shows it.
     """
-    roles = ("read", "write") if role == "read" else ("write",)
+    roles = ("read", "write") if use.access == "read" else ("write",)
     for facts in sorted(callable_commands(new, commands), key=lambda facts: len(facts.arguments)):
         for argument in facts.arguments:
             if argument.role not in roles or not argument.positional:
                 continue
-            values = {name: found[:1] for name, found in _choices(facts, old, new).items()}
-            line, request = _candidate(facts, {**values, argument.name: [path]})
+            values = {name: found[:1] for name, found in _choices(facts, old, new, work).items()}
+            line, request = _candidate(facts, {**values, argument.name: [use.path]})
             for task in (_naming(request), None):
                 before, after = _decided(old, request, task), _decided(new, request, task)
                 if _RANK[verdict_of(after)] > _RANK[verdict_of(before)]:
@@ -130,8 +134,10 @@ def _past(decision: Decision) -> str:
             return "asked"
 
 
-def _candidates(facts: CommandFacts, old: Policy, new: Policy) -> Iterator[tuple[str, ActionRequest]]:
-    choices = _choices(facts, old, new)
+def _candidates(
+    facts: CommandFacts, old: Policy, new: Policy, work: Work
+) -> Iterator[tuple[str, ActionRequest]]:
+    choices = _choices(facts, old, new, work)
     plain = {name: [values[0]] for name, values in choices.items()}
     yield _candidate(facts, plain)
     for name, values in choices.items():
@@ -139,8 +145,8 @@ def _candidates(facts: CommandFacts, old: Policy, new: Policy) -> Iterator[tuple
             yield _candidate(facts, {**plain, name: [value]})
 
 
-def _choices(facts: CommandFacts, old: Policy, new: Policy) -> dict[str, list[str]]:
-    found = {argument.name: _values(argument, facts, old, new) for argument in facts.arguments}
+def _choices(facts: CommandFacts, old: Policy, new: Policy, work: Work) -> dict[str, list[str]]:
+    found = {argument.name: _values(argument, facts, old, new, work) for argument in facts.arguments}
     return {name: values for name, values in found.items() if values}
 
 
@@ -154,16 +160,16 @@ def _candidate(facts: CommandFacts, values: dict[str, list[str]]) -> tuple[str, 
     return " ".join(words), request_from_values(facts, values)
 
 
-def _values(argument: ArgumentFacts, facts: CommandFacts, old: Policy, new: Policy) -> list[str]:
+def _values(argument: ArgumentFacts, facts: CommandFacts, old: Policy, new: Policy, work: Work) -> list[str]:
     match argument.role:
         case "read" | "write":
             return ["a.txt"]
         case "program":
             return _programs(old, new)
         case "url":
-            return [*dict.fromkeys(_urls(facts, old, new))] or ["https://example.com/"]
+            return [*dict.fromkeys(_urls(facts, old, new, work))] or ["https://example.com/"]
         case "value":
-            return [*_argument_values(argument, facts, old, new)]
+            return [*_argument_values(argument, facts, old, new, work)]
 
 
 def _programs(old: Policy, new: Policy) -> list[str]:
@@ -175,8 +181,10 @@ def _programs(old: Policy, new: Policy) -> list[str]:
     return sorted(new.exec.programs.names, key=lambda name: name in known) or ["any-program"]
 
 
-def _argument_values(argument: ArgumentFacts, facts: CommandFacts, old: Policy, new: Policy) -> Iterator[str]:
-    older, work = [value_steps(text) for text in _named(argument, facts, old)], Work()
+def _argument_values(
+    argument: ArgumentFacts, facts: CommandFacts, old: Policy, new: Policy, work: Work
+) -> Iterator[str]:
+    older = [value_steps(text) for text in _named(argument, facts, old)]
     for rule in _naming_rules(facts, new):
         for pattern in (*rule.arguments.get(argument.name, ()), *rule.sink_pattern.get(argument.name, ())):
             found = witness(value_steps(pattern.text), older, work=work)
@@ -214,8 +222,7 @@ def _naming_rules(facts: CommandFacts, policy: Policy) -> list[ArgumentRule]:
     return [*_rules(facts, policy), *origins]
 
 
-def _urls(facts: CommandFacts, old: Policy, new: Policy) -> Iterator[str]:
-    work = Work()
+def _urls(facts: CommandFacts, old: Policy, new: Policy, work: Work) -> Iterator[str]:
     for deny in old.network.deny if old.network else ():
         yield f"https://{deny.text.replace('*', 'x')}/"
     for rule in new.network.allow if new.network else ():

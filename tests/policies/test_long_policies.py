@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -201,6 +202,29 @@ def test_many_globs_are_compared_and_each_has_its_witness() -> None:
     hidden = [change.witness for change in found.widenings if change.topic == "file"]
     assert len(hidden) == MOST_ENTRIES
     assert hidden[0] == "files read axb0x"
+
+
+def test_hard_patterns_of_a_whole_policy_are_compared_in_one_budget() -> None:
+    """Generous: with a budget for each glob and argument, each of 60 globs took several seconds."""
+    note = ArgumentFacts(name="note", role="value", positional=False)
+    command = replace(READ, arguments=(*READ.arguments, note))
+    middle = "*".join("bcdefgh" * 3)
+    head = "version: 1\nname: p\ngrant: [files]\n"
+    globs = ", ".join(f"'**/*a*b*c*{place}*'" for place in range(60))
+
+    def noting(pattern: str) -> str:
+        values = ", ".join(f"'*{pattern}*{place}'" for place in range(7))
+        rule = f"{{command: files read, arguments: {{note: [{values}]}}}}"
+        return f"commands: {{allow: [files read], rules: [{rule}]}}\n"
+
+    old = parse_policy(f"{head}files: {{hide: [{globs}]}}\n{noting(f'a*{middle}')}", origin="old")
+    new = parse_policy(f"{head}{noting(f'{middle}*a*b')}", origin="new")
+    began = time.process_time()
+
+    found = diff(old, new, [command])
+
+    assert sum(change.topic == "file" for change in found.widenings) == 60
+    assert time.process_time() - began < 60
 
 
 @pytest.mark.parametrize(
