@@ -11,12 +11,14 @@ import os
 import shutil
 import signal
 import stat
+import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
+from agent_runner.ci.process import tail_of
 from agent_runner.errors import InvalidInputError
 from agent_runner.lineage import labels_of, removed, wrote_unreviewed
 from agent_runner.lineage_places import near
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 Protocol = Literal["https", "file"]
 LONGEST_SECONDS: Final = 600
+LARGEST_FILE: Final = 4 * 1024 * 1024 * 1024
+"""Bytes of each file that git writes, a pack among them."""
 LARGEST_INPUTS: Final = 1024 * 1024 * 1024
 """Bytes, of all inputs of a task together."""
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,16 +47,29 @@ _SETTINGS: Final = (
     "core.fsmonitor=false",
     "core.protectHFS=true",
     "core.protectNTFS=true",
+    "core.bigFileThreshold=1m",  # larger files are copied a piece at a time, never held in memory
     "credential.helper=",
     "fetch.fsckObjects=true",
+    "fetch.unpackLimit=1",  # one pack, whatever its number of objects
     "gc.auto=0",
     "http.followRedirects=false",
+    "http.lowSpeedLimit=1000",  # bytes a second, for
+    "http.lowSpeedTime=60",
     "maintenance.auto=false",
     "protocol.allow=never",
     "submodule.recurse=false",
     "transfer.bundleURI=false",
     "transfer.fsckObjects=true",
 )
+_BOUNDED: Final = """\
+import ctypes, os, resource, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+if os.getppid() == int(sys.argv[1]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Becomes git: it ends with whoever started it, and a file that grows too large is an error of its own."""
 
 
 async def with_workspace(task: Task, target: Path, *, state: Path) -> Task:
@@ -86,30 +103,32 @@ def _new_folder(target: Path, state: Path) -> None:
     target.mkdir(mode=0o700)
 
 
-async def fetch_commit(source: Checkout, target: Path, *, protocol: Protocol = "https") -> None:
+async def fetch_commit(
+    source: Checkout, target: Path, *, protocol: Protocol = "https", largest: int = LARGEST_FILE
+) -> None:
     """Write the files of a commit into an empty folder, without the repository around them.
 
     Args:
         source: Which.
         target: The folder.
         protocol: The one that may be spoken; `file` is for tests.
+        largest: Bytes of each file that git may write.
 
     Raises:
         InvalidInputError: When it cannot be fetched, or is another commit than was asked for.
     """
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=target.parent) as around:
         folder = Path(around, "repository")
-        await _git(["init", "--quiet", "--bare", "--template=", str(folder)], around, protocol)
+        await _git(["init", "--quiet", "--bare", "--template=", str(folder)], around, protocol, largest)
         at = ["--git-dir", str(folder)]
         wanted = f"+{source.commit}:refs/heads/wanted"
         await _git(
             [*at, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules",
              "--no-auto-maintenance", "--", source.git, wanted],
-            around, protocol,
+            around, protocol, largest,
         )  # fmt: skip
-        found = (
-            await _git([*at, "rev-parse", "--verify", "refs/heads/wanted^{commit}"], around, protocol)
-        ).strip()
+        asked = [*at, "rev-parse", "--verify", "refs/heads/wanted^{commit}"]
+        found = (await _git(asked, around, protocol, largest)).strip()
         if found != source.commit:
             raise InvalidInputError(
                 f"`{source.git}` gave commit `{escape_line(found, width=64)}`, expected `{source.commit}`"
@@ -118,10 +137,11 @@ async def fetch_commit(source: Checkout, target: Path, *, protocol: Protocol = "
             [*at, "--work-tree", str(target), "checkout", "--quiet", "--force", found, "--", "."],
             around,
             protocol,
+            largest,
         )
 
 
-async def _git(words: Sequence[str], around: str, protocol: Protocol) -> str:
+async def _git(words: Sequence[str], around: str, protocol: Protocol, largest: int) -> str:
     """Run git with nothing of the user's, and return what it printed."""
     settings = [
         word for setting in (*_SETTINGS, f"protocol.{protocol}.allow=always") for word in ("-c", setting)
@@ -136,19 +156,19 @@ async def _git(words: Sequence[str], around: str, protocol: Protocol) -> str:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
     }
-    try:
-        process = await asyncio.create_subprocess_exec(
-            "git", *settings, *words,
-            cwd=around, env=environment, start_new_session=True,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-    except OSError as error:
-        raise InvalidInputError(
-            "`git` cannot be run, and the task fetches a commit", hint="install it"
-        ) from error
+    program = shutil.which("git")
+    if program is None:
+        raise InvalidInputError("`git` cannot be run, and the task fetches a commit", hint="install it")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-c", _BOUNDED, str(os.getpid()), str(largest), program, *settings, *words,
+        cwd=around, env=environment, start_new_session=True,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    streams = [cast("asyncio.StreamReader", each) for each in (process.stdout, process.stderr)]
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
-            told, said = await process.communicate()
+            told, said = await asyncio.gather(*map(tail_of, streams))
+            await process.wait()
     except TimeoutError as error:
         raise InvalidInputError(f"git took longer than {LONGEST_SECONDS} s to fetch a commit") from error
     finally:

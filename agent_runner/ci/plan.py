@@ -21,6 +21,7 @@ from agent_runner.ci.keeping import Kept
 from agent_runner.ci.outcome import INTERRUPTED
 from agent_runner.errors import InvalidInputError
 from audit.state import write_private
+from sandbox.stage.discard import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,6 +71,8 @@ def begun(folder: Path, cases: Sequence[Task], *, resume: bool) -> Iterator[Begu
         }
         if resume:
             _require_same(folder, place, plan)
+            for half_fetched in (place / FOLDER).glob(".fetching-*"):  # by a process that was killed
+                remove_tree(half_fetched)
         else:
             write_private(place / FOLDER / _FILE, json.dumps(plan, indent=1).encode() + b"\n")
         yield Begun(kept=Kept(place), lock=lock, done=_done(place, cases) if resume else {})

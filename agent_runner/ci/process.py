@@ -156,7 +156,7 @@ async def _follow(
 ) -> str:
     """Hear a process out, and return the last line of its stderr."""
     told, errors = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
-    words = asyncio.ensure_future(_tail(errors))
+    words = asyncio.ensure_future(tail_of(errors))
     while True:
         try:
             line = await told.readline()
@@ -171,7 +171,8 @@ async def _follow(
     return escape_line(lines[-1], width=200) if lines else ""
 
 
-async def _tail(stream: asyncio.StreamReader) -> bytes:
+async def tail_of(stream: asyncio.StreamReader) -> bytes:
+    """Read a stream to its end, and return its last 4,000 bytes."""
     tail = b""
     while chunk := await stream.read(65536):
         tail = (tail + chunk)[-_TAIL_BYTES:]

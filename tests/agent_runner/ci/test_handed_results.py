@@ -63,8 +63,11 @@ def test_a_file_that_is_no_result_is_one_line_and_done_again(project: Project, c
 
     with pytest.raises(InvalidInputError, match="is no result of a task"):
         read_result(folder, "mend")
+    left = folder / ".run/.fetching-x/repository"
+    left.mkdir(parents=True)
     with begun(folder, cases, resume=True) as again:
         assert again.done == {}
+    assert not left.parent.exists()  # what a killed process had half fetched goes as well
 
 
 def test_a_result_of_another_case_is_not_taken(results: Path) -> None:

@@ -119,6 +119,22 @@ def test_a_commit_that_is_not_there_or_only_a_branch_of_its_name_is_refused(
         assert not any((tmp_path / f"w{number}").iterdir())
 
 
+def test_a_file_that_grows_too_large_is_not_written(repository: Path, tmp_path: Path) -> None:
+    """A server decides how much it sends; zeros take a thousandth of their room on the way."""
+    (repository / "zeros").write_bytes(bytes(4 * 1024 * 1024))
+    git(repository, "add", "zeros")
+    git(repository, "commit", "--quiet", "-m", "x")
+    source = Checkout.model_construct(git=f"file://{repository}", commit=git(repository, "rev-parse", "HEAD"))
+    target = tmp_path / "made"
+    target.mkdir()
+
+    with pytest.raises(InvalidInputError, match="cannot be fetched"):
+        asyncio.run(fetch_commit(source, target, protocol="file", largest=1024 * 1024))
+
+    assert not [path for path in target.iterdir() if path.stat().st_size > 1024 * 1024]
+    assert not [*tmp_path.glob(".fetching-*")]
+
+
 def test_submodules_that_name_a_program_are_refused(repository: Path, tmp_path: Path) -> None:
     modules = repository / ".gitmodules"
     modules.write_text(modules.read_text() + "\tupdate = !touch ran\n")
