@@ -74,9 +74,17 @@ class EgressProcess:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         streams, far_streams = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, far_streams:
-            process = await _spawn(module, theirs, far_streams)
-        reader, writer = await asyncio.open_connection(sock=ours)
+        process: asyncio.subprocess.Process | None = None
+        try:
+            with theirs, far_streams:
+                process = await _spawn(module, theirs, far_streams)
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:  # whoever wanted it may go meanwhile
+            ours.close()
+            streams.close()
+            if process is not None:
+                await _ended(process)
+            raise
         return cls(process, reader, writer, streams)
 
     async def heard(self) -> tuple[bytes, bytes] | None:
@@ -184,6 +192,13 @@ async def _spawn(module: str, pipe: socket.socket, streams: socket.socket) -> as
         pass_fds=(pipe.fileno(), streams.fileno()),
         start_new_session=True,
     )
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """End a process that nobody has taken over."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.communicate()
 
 
 def _environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.egress import gate
 from sandbox.egress.errors import GateLostError, UpstreamError
+from sandbox.egress.process import EgressProcess
 from tests.sandbox.egress.ground import Server, gate_for, rule, rules, serving
 
 if TYPE_CHECKING:
@@ -48,6 +49,34 @@ async def test_the_process_ends_with_the_block() -> None:
         os.kill(number, 0)
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 5])
+async def test_a_start_that_is_given_up_leaves_no_descriptor_and_no_process(turns: int) -> None:
+    """The loop's own descriptor and its watcher's are there before."""
+    await (await asyncio.create_subprocess_exec("true")).wait()
+    before = _descriptors()
+    starting = asyncio.create_task(EgressProcess.start())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+    async with asyncio.timeout(60):
+        while _descriptors() - before or _children():  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.01)
+
+
+def _descriptors() -> set[Path]:
+    return set(Path("/proc/self/fd").iterdir())
+
+
+def _children() -> list[str]:
+    """Return the egress processes below this one."""
+    below = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+    return [each for each in below if b"sandbox.egress" in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
 async def test_a_process_that_answers_nothing_is_not_waited_for_longer_than_its_connections_may_last(
