@@ -150,8 +150,9 @@ def test_two_images_cannot_be_joined() -> None:
     one = parse_policy("version: 1\nname: p\ngrant: [exec]\nexec: {image: a}", origin="p")
     other = parse_policy("version: 1\nname: p\ngrant: [exec]\nexec: {image: b}", origin="p")
 
-    with pytest.raises(UnjoinableError):
+    with pytest.raises(UnjoinableError) as refused:
         join(one, other)
+    assert refused.value.hint == "leave `image` out, or do not extend"
     assert join(one, one) == one
 
 

@@ -9,7 +9,9 @@ from deciding import policy_of
 
 from policies.errors import RuleAt
 from policies.join import join
-from policies.join_network import meet_rules
+from policies.join_network import MOST_RULES, JoinedRule, meet_networks, meet_rules, narrowed_network
+from policies.meeting import widest
+from policies.network_block import NetworkBlock
 from policies.source import parse_policy
 
 if TYPE_CHECKING:
@@ -108,3 +110,56 @@ def test_a_pattern_that_both_accept_as_a_destination_stays_accepted_whatever_els
         )
         for rule in both
     ] == [("send", {}, {"to": ["*@b.com"]})]
+
+
+def _block(text: str) -> NetworkBlock:
+    policy = parse_policy(f"version: 1\nname: p\ngrant: [network]\nnetwork: {{{text}}}\n", origin="p")
+    assert policy.network is not None
+    return policy.network
+
+
+def test_what_is_denied_stays_denied_below_where_the_hosts_are_those_of_the_base() -> None:
+    base = _block("allow: [{host: '*.a.com'}], deny: [x.a.com], limits: {requests: 9, sent_bytes: 5B}")
+    own = _block("allow: [{host: '*.a.com'}], deny: [y.a.com], limits: {requests: 4, sent_bytes: 8B}")
+
+    narrowed = narrowed_network(own, base)
+
+    assert {host.text for host in narrowed.deny} == {"x.a.com", "y.a.com"}
+    assert (narrowed.limits.requests, narrowed.limits.sent_bytes) == (4, 5)
+    assert narrowed.allow == base.allow
+    assert narrowed == meet_networks(own, base)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_side_without_hosts_leaves_none(turned: bool) -> None:  # noqa: FBT001 - which side has them
+    sides = (_block("allow: [{host: a.com}]"), None)
+
+    assert narrowed_network(*(reversed(sides) if turned else sides)).allow == ()
+    assert narrowed_network(None, None) == NetworkBlock()
+
+
+def test_a_rule_that_had_a_credential_covers_none_that_lost_it() -> None:
+    """Its requests are read all the same, and so written with their methods."""
+    wide = _rule("{host: a.com, paths: ['/x'], credential: c}")
+    narrow = _rule("{host: a.com, paths: ['/x']}")
+
+    assert JoinedRule(wide).manner == JoinedRule(narrow).manner
+    assert meet_rules(narrow, wide) != narrow
+    assert not JoinedRule(wide).covers(JoinedRule(narrow))
+    assert JoinedRule(narrow).covers(JoinedRule(narrow))
+
+
+def test_as_many_rules_as_may_be_joined_are_joined() -> None:
+    many = NetworkBlock(allow=tuple(_rule(f"{{host: h{number}.a.com}}") for number in range(MOST_RULES // 2)))
+    two = NetworkBlock(allow=(_rule("{host: '*.a.com'}"), _rule("{host: '*.a.com', ask: true}")))
+
+    assert len(meet_networks(many, two).allow) == MOST_RULES
+
+
+def test_what_another_covers_is_left_out_whichever_comes_first() -> None:
+    def shorter(one: str, other: str) -> str | None:
+        both = sorted((one, other), key=len)
+        return both[1] if both[1].startswith(both[0]) else None
+
+    assert widest(["ab", "a", "b", "bcd"], shorter) == ("a", "b")
+    assert widest(["a", "ab"], shorter) == ("a",)
