@@ -21,12 +21,12 @@ from policies.urls import canonical_url, readings
 if TYPE_CHECKING:
     from policies.policy import Policy
 
-HOST = "https://registry.npmjs.org"
+HOST = "https://packages.example.com"
 HEAD = "version: 1\nname: p\ngrant: [network]\ncommands: {allow: [http get, http post]}\nnetwork:\n  allow:\n"
 
 
 def _policy(*rules: str) -> Policy:
-    lines = "".join(f"    - {{host: registry.npmjs.org, {rule}}}\n" for rule in rules)
+    lines = "".join(f"    - {{host: packages.example.com, {rule}}}\n" for rule in rules)
     return parse_policy(HEAD + lines, origin="p")
 
 
@@ -95,7 +95,7 @@ def test_only_reading_requests_may_have_an_encoded_slash() -> None:
     assert isinstance(decide_http(policy, "POST", target), Reason)
 
 
-@pytest.mark.parametrize("bound", ["hosts: [example.com]", "deny: [registry.npmjs.org]", "methods: [HEAD]"])
+@pytest.mark.parametrize("bound", ["hosts: [example.com]", "deny: [packages.example.com]", "methods: [HEAD]"])
 def test_the_ceiling_sees_a_request_with_an_encoded_slash(bound: str) -> None:
     url = f"{HOST}/@scope%2fname"
 
