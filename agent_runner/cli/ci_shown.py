@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agent_runner.ci.annotations import plain_line
 from agent_runner.cli.bars import amount
-from agent_runner.cli.talk import fall_silent, say
+from agent_runner.cli.footer import Footer, can_show
+from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Group
-    from rich.live import Live
 
     from agent_runner.ci.outcome import TaskResult
     from agent_runner.ci.reading import Task
     from agent_runner.ci.telling import Onlooker
-
-REFRESHES_A_SECOND: Final = 2
 
 
 class Lines:
@@ -58,7 +54,7 @@ class LiveTable:
         self._monotonic = monotonic
         self._rows: dict[str, tuple[float, str, str]] = {}
         self._ended: Counter[str] = Counter()
-        self._live: Live | None = None
+        self._footer = Footer(self.table)
 
     def began(self, case: str) -> None:
         """Show a row."""
@@ -78,38 +74,16 @@ class LiveTable:
         """Take the row away; what failed stays to be read."""
         self._rows.pop(result.name, None)
         self._ended[result.verdict] += 1
-        if result.code and self._live is not None:
-            self._live.console.print(plain_line(f"{result.name}: {result.verdict}"))
+        if result.code:
+            self._footer.print_above(plain_line(f"{result.name}: {result.verdict}"))
 
     def start(self) -> None:
         """Show the table from now on."""
-        from rich.console import Console
-        from rich.live import Live
-
-        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        self._live = Live(
-            get_renderable=self.table,
-            console=console,
-            transient=True,
-            refresh_per_second=REFRESHES_A_SECOND,
-            redirect_stdout=False,
-            vertical_overflow="crop",
-        )
-        try:
-            self._live.start()
-            console.show_cursor(show=True)  # whoever kills this leaves a terminal that can be typed in
-        except OSError:  # the terminal was closed
-            self.stop()
-            fall_silent()
+        self._footer.show()
 
     def stop(self) -> None:
         """Take the table away."""
-        live, self._live = self._live, None
-        if live is not None:
-            try:
-                live.stop()
-            except OSError:  # the terminal was closed, and took it away
-                fall_silent()
+        self._footer.hide()
 
     def table(self) -> Group:
         """Return what is shown now."""
@@ -137,7 +111,7 @@ class LiveTable:
 @contextmanager
 def onlooker_for_terminal(cases: Sequence[Task]) -> Iterator[Onlooker]:
     """Give who shows cases: a live table where stderr is a terminal that can show one, else plain lines."""
-    if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+    if not can_show():
         yield Lines()
         return
     table = LiveTable(len(cases))

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.cli.bars import amount, budget_line
-from agent_runner.cli.talk import PlainWatcher, fall_silent
+from agent_runner.cli.footer import Footer, can_show
+from agent_runner.cli.talk import PlainWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rich.live import Live
     from rich.text import Text
 
     from agent_runner.approvals import Answer, Asker, Question
     from agent_runner.budget_state import BudgetExceeded
 
-REFRESHES_A_SECOND: Final = 2
 BAR: Final = 12
 _SHOWN: Final = ("turns", "tokens", "cost", "wall time")
 _CROSSED: Final = {"bytes sent": "sent", "bytes received": "received"}
@@ -28,8 +25,7 @@ _CROSSED: Final = {"bytes sent": "sent", "bytes received": "received"}
 
 def watcher_for_terminal() -> PlainWatcher:
     """Return a live view where stderr is a terminal that can show one, else plain lines."""
-    can = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    return LiveWatcher() if can else PlainWatcher()
+    return LiveWatcher() if can_show() else PlainWatcher()
 
 
 class LiveWatcher(PlainWatcher):
@@ -44,55 +40,29 @@ class LiveWatcher(PlainWatcher):
         self._monotonic = monotonic
         self._began = monotonic()
         self._states: Callable[[], list[BudgetExceeded]] | None = None
-        self._live: Live | None = None
+        self._footer = Footer(self._drawn)
 
     def follow(self, states: Callable[[], list[BudgetExceeded]]) -> None:
         """Show these budgets until `close`."""
         self._states = states
-        self._start()
+        self._footer.show()
 
     def close(self) -> None:
         """Take the footer away; what was said stays."""
-        live, self._live = self._live, None
-        if live is not None:
-            try:
-                live.stop()
-            except OSError:  # the terminal was closed, and took it away
-                fall_silent()
+        self._footer.hide()
 
     @contextmanager
     def still(self) -> Iterator[None]:
         """Take the footer away while a person is asked something."""
-        shown = self._live is not None
+        shown = self._footer.is_shown
         self.close()
         try:
             yield
         finally:
             if shown:
-                self._start()
+                self._footer.show()
 
-    def _start(self) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self.close()
-        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        self._live = Live(
-            get_renderable=self._footer,
-            console=console,
-            transient=True,
-            refresh_per_second=REFRESHES_A_SECOND,
-            redirect_stdout=False,
-            vertical_overflow="crop",
-        )
-        try:
-            self._live.start()
-            console.show_cursor(show=True)  # whoever kills this leaves a terminal that can be typed in
-        except OSError:  # the terminal was closed
-            self.close()
-            fall_silent()
-
-    def _footer(self) -> Text:
+    def _drawn(self) -> Text:
         from rich.text import Text
 
         states = {state.name: state for state in (self._states() if self._states else [])}

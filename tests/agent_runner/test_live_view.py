@@ -47,7 +47,7 @@ def test_the_footer_has_bars_egress_and_time_and_fits_80_columns() -> None:
     watcher = LiveWatcher(monotonic=iter([0.0, 65.0]).__next__)
     watcher._states = lambda: STATES
 
-    assert watcher._footer().plain.splitlines() == [
+    assert watcher._drawn().plain.splitlines() == [
         "[######......]  50%  turns: 30 of 60",
         "[#...........]   0%  tokens: 1 of 400k",
         "elapsed 1m 5s   egress 1.5 KiB sent, 0 B received",
@@ -93,7 +93,7 @@ def test_without_a_terminal_there_are_plain_lines(monkeypatch: pytest.MonkeyPatc
 async def test_the_footer_is_away_while_a_person_is_asked() -> None:
     class Looking(DecidedPerson):
         async def ask(self, question: Question) -> Answer:
-            shown.append(watcher._live is not None)
+            shown.append(watcher._footer.is_shown)
             return await super().ask(question)
 
     shown: list[bool] = []
@@ -101,7 +101,7 @@ async def test_the_footer_is_away_while_a_person_is_asked() -> None:
     watcher.follow(lambda: STATES)
     try:
         answer = await StillAsker(Looking("approved"), watcher).ask(QUESTION)
-        shown.append(watcher._live is not None)
+        shown.append(watcher._footer.is_shown)
     finally:
         watcher.close()
 
