@@ -19,6 +19,7 @@ from tests.sandbox.test_link import Fake, linked
 
 if TYPE_CHECKING:
     from sandbox.guest.objects import Object, Value
+    from sandbox.link import Link
 
 EXITED: Object = {"exit_code": 0, "signal": None, "timed_out": False, "truncated_bytes": 0}
 NO_SUCH_NUMBERS: dict[str, list[Value]] = {
@@ -26,6 +27,18 @@ NO_SUCH_NUMBERS: dict[str, list[Value]] = {
     "signal": ["9", 9.0, -9, 65, True, [9]],
     "truncated_bytes": ["many", 0.5, -1, 2**53 + 1, False],
 }
+
+
+def sandbox_on(link: Link) -> Sandbox:
+    """Return a sandbox whose guest is at the other end of a link."""
+    return Sandbox(
+        spec=spec_for(Grant.EXEC),
+        container_id="",
+        limits=Limits(),
+        evidence=(),
+        link=link,
+        started_seconds=0.0,
+    )
 
 
 async def spawned(answer: Object) -> ProcessResult:
@@ -39,14 +52,7 @@ async def spawned(answer: Object) -> ProcessResult:
 
     async with linked(script) as link:
         await link.hello("fresh", wall_seconds=60)
-        sandbox = Sandbox(
-            spec=spec_for(Grant.EXEC),
-            container_id="",
-            limits=Limits(),
-            evidence=(),
-            link=link,
-            started_seconds=0.0,
-        )
+        sandbox = sandbox_on(link)
         return await sandbox.spawn(("true",))
 
 
@@ -92,14 +98,7 @@ async def test_operations_beside_each_other_are_busy_once() -> None:
 
     async with linked(script) as link:
         await link.hello("fresh", wall_seconds=60)
-        sandbox = Sandbox(
-            spec=spec_for(Grant.EXEC),
-            container_id="",
-            limits=Limits(),
-            evidence=(),
-            link=link,
-            started_seconds=0.0,
-        )
+        sandbox = sandbox_on(link)
         begun = time.monotonic()
         await asyncio.gather(sandbox.spawn(("true",)), sandbox.spawn(("true",)))
         elapsed = time.monotonic() - begun
