@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.ci.annotations import plain_line
 from agent_runner.cli.bars import amount
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from agent_runner.ci.outcome import TaskResult
     from agent_runner.ci.reading import Task
     from agent_runner.ci.telling import Onlooker
+
+WIDEST_NAME: Final = 32  # columns of a terminal
 
 
 class Lines:
@@ -91,9 +93,11 @@ class LiveTable:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False)
-        for heading in ("task", "time", "turn", "does"):
-            table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="")
+        table = Table(box=None, pad_edge=False, expand=True)
+        for heading, width in (("task", WIDEST_NAME), ("time", None), ("turn", None)):
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="", max_width=width)
+        # What is left of the line: a long action takes no other column's room.
+        table.add_column("does", no_wrap=True, overflow="ellipsis", header_style="", ratio=1)
         for case, (began, turn, does) in self._rows.items():
             elapsed = amount(int(self._monotonic() - began), "seconds")
             table.add_row(*(Text(plain_line(cell)) for cell in (case, elapsed, turn, does)))

@@ -60,6 +60,17 @@ def test_a_narrow_terminal_cuts_rows_and_a_markup_in_them_is_text() -> None:
     assert len(row) <= 60
 
 
+def test_a_long_action_hides_neither_the_case_nor_its_time_and_turn() -> None:
+    table = LiveTable(1, monotonic=lambda: 0.0)
+    table.began("update-changelog")
+    table.does("update-changelog", 17, "run python -c " + "y" * 300)
+
+    head, row = shown(table, width=80)[1:]
+
+    assert head.split() == ["task", "time", "turn", "does"]
+    assert row.split()[:5] == ["update-changelog", "0m", "0s", "17", "run"]
+
+
 @pytest.mark.parametrize(
     "line",
     [
