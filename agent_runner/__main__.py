@@ -1,5 +1,5 @@
 """Let `python -m agent_runner` be `pairlock`."""
 
-from agent_runner.cli.main import main
+from agent_runner.cli.entry import start
 
-main()
+start()

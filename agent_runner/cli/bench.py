@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as one JSON array.")] = False,
-    without_engine: Annotated[
-        bool, typer.Option("--no-engine", help="Only what needs no engine: ledger and policy.")
-    ] = False,
+    without_engine: Annotated[bool, typer.Option("--no-engine", help="Only what needs no engine.")] = False,
 ) -> None:
-    """Measure ledger, policy, launch and turns on this machine, each beside its floor, in one run."""
+    """Measure ledger, policy, command line, launch and turns here, each beside its floor, in one run."""
     import json
 
     from agent_runner.bench.row import table
@@ -34,6 +32,7 @@ async def _measured(*, engine: bool) -> list[Row]:
     import tempfile
     from pathlib import Path
 
+    from agent_runner.bench.command_line import command_line_row
     from agent_runner.bench.host import ledger_rows, policy_rows
     from agent_runner.cli.exits import explain
     from agent_runner.state import state_folder
@@ -42,11 +41,11 @@ async def _measured(*, engine: bool) -> list[Row]:
 
     home = state_folder()
     prepare(home)
-    say("measuring the ledger and the policy ...")
+    say("measuring the ledger, the policy and the command line ...")
     # Beside the state folder, so that it is the ledger's own disk that is measured.
     with tempfile.TemporaryDirectory(prefix="pairlock-bench-", dir=home.parent) as name:
         folder = Path(name)
-        rows = [*await ledger_rows(folder), *policy_rows()]
+        rows = [*await ledger_rows(folder), *policy_rows(), command_line_row()]
         if engine:
             try:
                 rows += await _of_the_engine(folder, home)

@@ -88,7 +88,7 @@ COMMANDS: Final[dict[str, Place]] = {
     "bench": Place(
         "bench",
         "bench",
-        "Measure ledger, policy, launch and turns on this machine, each beside its floor, in one run.",
+        "Measure ledger, policy, command line, launch and turns here, each beside its floor, in one run.",
     ),
     "clean": Place(
         "clean",

@@ -179,6 +179,7 @@ def test_bench_prints_floor_ours_and_ratio_and_leaves_nothing(tmp_path: Path) ->
     entry = rows["an entry of the ledger, durable"]
     assert entry["floor"] > 0
     assert entry["ratio"] == entry["ours"] / entry["floor"]
+    assert rows["pairlock --help"]["ours"] > rows["pairlock --help"]["floor"] > 0
     assert all(row["ours"] > 0 for row in rows.values())
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 

@@ -26,6 +26,16 @@ except SystemExit:
 print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
 """
 MODULES: Final = HELP.replace('partition(".")[0] for name in sys.modules', "strip() for name in sys.modules")
+STARTED: Final = """
+import gc, sys
+from agent_runner.cli.entry import start
+sys.argv = ["pairlock", "--version"]
+try:
+    start()
+except SystemExit:
+    pass
+print(gc.isenabled(), gc.get_freeze_count() > 10_000)
+"""
 LIGHT: Final = {"click", "typer"}
 
 
@@ -78,3 +88,9 @@ def test_help_loads_no_library_but_the_command_lines_own() -> None:
     assert "Usage: pairlock" in done.stdout
     assert loaded & (heavy | {"asyncio", "re2", "google", "ruamel", "httpx"}) - LIGHT == set()
     assert "typer" in loaded
+
+
+def test_what_was_imported_at_the_start_is_never_searched_for_garbage_and_what_comes_after_is() -> None:
+    done = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "True True"
