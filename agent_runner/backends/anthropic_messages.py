@@ -13,8 +13,9 @@ from agent_runner.backends.messages_wire import (
     wire_system,
     wire_tools,
 )
+from agent_runner.backends.reading import Stream, whole
 from agent_runner.backends.retry import Patience
-from agent_runner.backends.server import Stream, Talk, whole
+from agent_runner.backends.talk import Talk
 from agent_runner.backends.wording import known_ids
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agent_runner.backends.aloud import Aloud
 from agent_runner.backends.chat_wire import ChatReader, Wire, wire_message, wire_tool
+from agent_runner.backends.reading import Stream, whole
 from agent_runner.backends.retry import Patience
-from agent_runner.backends.server import Stream, Talk, whole
+from agent_runner.backends.talk import Talk
 from agent_runner.backends.wording import known_ids
 
 if TYPE_CHECKING:

@@ -12,19 +12,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.gateway.asked import Asked, RefusedRequestError, too_large
+from agent_runner.gateway.crossing import question_bytes, reply_of, step_of
 from agent_runner.gateway.desk import Desk
 from agent_runner.gateway.http import Serving
-from agent_runner.gateway.wire import (
-    Asking,
-    Begin,
-    GivenUp,
-    Refusal,
-    Replied,
-    question_bytes,
-    reply_of,
-    step_of,
-    to_parser,
-)
+from agent_runner.gateway.wire import Asking, Begin, GivenUp, Refusal, Replied, to_parser
 from sandbox.egress.confine import confine_without_network
 from sandbox.egress.locked import run_locked
 from sandbox.egress.streams import Streams

@@ -7,17 +7,8 @@ import contextlib
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_runner.gateway.asked import RefusedRequestError
-from agent_runner.gateway.wire import (
-    Asking,
-    Begin,
-    GivenUp,
-    Refusal,
-    Replied,
-    question_of,
-    reply_bytes,
-    to_runner,
-    told,
-)
+from agent_runner.gateway.crossing import question_of, reply_bytes, told
+from agent_runner.gateway.wire import Asking, Begin, GivenUp, Refusal, Replied, to_runner
 from sandbox.egress.errors import GateLostError
 from sandbox.egress.process import EgressProcess
 from sandbox.egress.relay import relay

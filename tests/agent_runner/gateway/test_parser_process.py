@@ -26,8 +26,8 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.gateway import parsing
 from agent_runner.gateway.asked import Asked
+from agent_runner.gateway.crossing import question_bytes, question_of, reply_bytes, reply_of
 from agent_runner.gateway.parsing import Parsing
-from agent_runner.gateway.wire import question_bytes, question_of, reply_bytes, reply_of
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
 from sandbox.egress.errors import GateLostError

@@ -14,12 +14,12 @@ from agent_runner.gateway import asked as schema
 from agent_runner.gateway import desk
 from agent_runner.gateway.asked import Asked, RefusedRequestError
 from agent_runner.gateway.chat_api import ChatApi
+from agent_runner.gateway.crossing import question_bytes, question_of
 from agent_runner.gateway.desk import Desk
 from agent_runner.gateway.http import HttpRequest
 from agent_runner.gateway.messages_api import MessagesApi
 from agent_runner.gateway.parser import Runner
 from agent_runner.gateway.responses_api import ResponsesApi
-from agent_runner.gateway.wire import question_bytes, question_of
 
 if TYPE_CHECKING:
     from agent_runner.gateway.api import Api

@@ -1,0 +1,62 @@
+"""Name what went wrong on the way to a model's server and back, by what the SDKs and HTTP raise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from agent_runner.backends.failure import (
+    Failure,
+    ModelServerError,
+    one_line,
+    retry_after,
+    status_error,
+    stream_error,
+)
+
+if TYPE_CHECKING:
+    from agent_runner.backends.server import Server
+
+
+def from_chain(error: BaseException, server: Server) -> ModelServerError:
+    """Name an error by the first of its causes that says what happened; the SDKs wrap the others."""
+    link: BaseException | None = error
+    while link is not None:
+        found = _named(link, server)
+        if found is not None:
+            return found
+        link = link.__cause__
+    return ModelServerError(
+        f"{server.where} answered with what is no reply: {type(error).__name__}: {one_line(str(error))}",
+        failure=Failure(kind="broken"),
+    )
+
+
+def _named(error: BaseException, server: Server) -> ModelServerError | None:
+    if isinstance(error, ModelServerError):
+        return error
+    response = getattr(error, "response", None)
+    if isinstance(response, httpx2.Response) and response.status_code != 200:
+        wait = retry_after(response.headers)
+        body = getattr(error, "body", None)
+        return status_error(server.where, response.status_code, body, retry_after_seconds=wait)
+    if isinstance(error, httpx2.TransportError):
+        return _transport_error(error, server)
+    if hasattr(error, "body") and error.__cause__ is None:
+        return stream_error(server.where, error.body or str(error))
+    return None
+
+
+def _transport_error(error: httpx2.TransportError, server: Server) -> ModelServerError:
+    words = one_line(str(error)) or type(error).__name__
+    if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError | httpx2.ProxyError):
+        return ModelServerError(
+            f"{server.where} cannot be reached: {words}",
+            failure=Failure(kind="unreachable"),
+            hint="is the server up? see `base_url` of this model in the configuration",
+        )
+    if isinstance(error, httpx2.TimeoutException):
+        message = f"{server.where} was silent for {server.silence_seconds:g} s"
+        return ModelServerError(message, failure=Failure(kind="timeout"))
+    return ModelServerError(f"{server.where} broke off: {words}", failure=Failure(kind="broken"))

@@ -1,0 +1,166 @@
+"""Talk to one model's server through its official SDK: attempts within their time, again where it helps."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from agent_runner.backends.dynamo import ready_path, require_ready
+from agent_runner.backends.failure import Failure, ModelServerError
+from agent_runner.backends.key import Key, fetch_key
+from agent_runner.backends.mishap import from_chain
+from agent_runner.backends.reading import json_object, plain
+from agent_runner.backends.retry import Patience, with_retries
+from agent_runner.backends.wire import Door, client_through
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    import httpx2
+
+    from agent_runner.backends.aloud import Aloud
+    from agent_runner.backends.backend import Reply, Usage
+    from agent_runner.backends.closed import Api
+    from agent_runner.backends.reading import Page, Reader, Stream
+    from agent_runner.backends.server import Server
+
+T = TypeVar("T")
+
+
+class Talk:
+    """Hold the connection to a server, its key and its patience.
+
+    Args:
+        server: Whom to ask.
+        api: Which API it speaks.
+        patience: How often to try.
+    """
+
+    def __init__(self, server: Server, api: Api, patience: Patience) -> None:
+        self.server = server
+        self._api: Api = api
+        self._patience = patience
+        self._key: Key | None = None
+        self._client: httpx2.AsyncClient | None = None
+        self._session = secrets.token_hex(16) if server.dynamo is not None else ""
+
+    async def client(self) -> httpx2.AsyncClient:
+        """Return the client, which is made, and its key fetched, when it is first wanted."""
+        if self._client is None:
+            server = self.server
+            if server.key is not None:
+                self._key = await fetch_key(server.key)
+            door = Door(
+                server.base_url,
+                self._api,
+                self._key,
+                silence_seconds=server.silence_seconds,
+                proxy=server.proxy,
+                session=self._session,
+                ready_path=ready_path(server.model) if server.dynamo is not None else "",
+            )
+            self._client = client_through(door)
+        return self._client
+
+    async def require_ready(self) -> None:
+        """Return when Dynamo's model is ready, and at once for a server that is none.
+
+        Its frontend answers 404 while no worker is there, as it does for a model that will never be.
+
+        Raises:
+            ModelServerError: When it is not.
+        """
+        if self.server.dynamo is None:
+            return
+        client = await self.client()
+        answer = await client.get(self.server.base_url + ready_path(self.server.model))
+        require_ready(self.server.where, answer.status_code, _json_or_text(answer.content))
+
+    async def replied(self, attempt: Callable[[], Awaitable[Reply]], aloud: Aloud) -> Reply:
+        """Return the reply that an attempt returns, and what it cost; otherwise as `tried`.
+
+        An attempt of which something was told is the last one: nobody can take back what was told.
+        """
+        reply = await self.tried(attempt, lambda: aloud.begun)
+        price = self.server.price
+        return reply if price is None else price.counted(reply)
+
+    def priced(self, usage: Usage) -> Usage:
+        """Return a usage with its cost; as it is where the operator names no price."""
+        price = self.server.price
+        return usage if price is None else price.priced(usage)
+
+    async def listed(self, ask: Callable[[], Awaitable[Page]]) -> list[Mapping[str, object]]:
+        """Return what the server says of its models."""
+
+        async def attempt() -> list[Mapping[str, object]]:
+            return [plain(model) for model in (await ask()).data or []]
+
+        return await self.tried(attempt)
+
+    async def tried(self, attempt: Callable[[], Awaitable[T]], told: Callable[[], bool] = bool) -> T:
+        """Return what an attempt returns; each has its time, and all that goes wrong has one kind of error.
+
+        Args:
+            attempt: Asks once.
+            told: Says whether something of a reply was told, so that this was the last attempt.
+
+        Raises:
+            ModelServerError: When no attempt gave a reply.
+        """
+        return await with_retries(lambda: self._once(attempt, told), self._patience)
+
+    async def _once(self, attempt: Callable[[], Awaitable[T]], told: Callable[[], bool]) -> T:
+        limit = self.server.timeout_seconds
+        try:
+            async with asyncio.timeout(limit) as deadline:
+                return await attempt()
+        except Exception as error:
+            if isinstance(error, TimeoutError) and deadline.expired():
+                message = f"{self.server.where} did not finish its reply within {limit:g} s"
+                failure = Failure(kind="timeout", told=told())
+                raise ModelServerError(message, failure=failure) from error
+            raise self._named(error, told=told()) from error
+
+    def _named(self, error: Exception, *, told: bool) -> ModelServerError:
+        found = from_chain(error, self.server)
+        hidden = self._key.hidden_from if self._key else str
+        failure = replace(found.failure, told=told)
+        return ModelServerError(hidden(found.message), failure=failure, hint=found.hint)
+
+    async def read(self, stream: Stream, reader: Reader, aloud: Aloud) -> None:
+        """Read a reply to its end or to a bound; the connection is closed in each case.
+
+        INVARIANT: however this ends, by cancellation too, the stream is closed, so that the server stops.
+        """
+        try:
+            if "application/json" in stream.response.headers.get("content-type", ""):
+                # Asked for a stream, the server gave the whole reply at once.
+                reader.take(json_object(await stream.response.aread()))
+            else:
+                async for chunk in stream:
+                    reader.take(plain(chunk))
+                    reader.pieces.look_for_first()
+                    await aloud.more(reader.pieces)
+                    if reader.pieces.is_full:
+                        return
+        finally:
+            await stream.close()
+        if not reader.pieces.ended:
+            raise ModelServerError(f"{self.server.where} broke off its reply", failure=Failure(kind="broken"))
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+
+def _json_or_text(raw: bytes) -> object:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw

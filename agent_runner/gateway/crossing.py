@@ -1,0 +1,166 @@
+"""Turn questions and replies into what crosses between the runner and its parser, and back. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
+from agent_runner.backends.backend import (
+    Call,
+    Message,
+    ModelMessage,
+    ObservationMessage,
+    Reply,
+    SystemMessage,
+    Usage,
+    UserMessage,
+)
+from agent_runner.backends.wording import safe_text
+from agent_runner.gateway.asked import Asked, named_calls
+from agent_runner.gateway.wire import (
+    CallMade,
+    ModelSaid,
+    MoreArguments,
+    MoreText,
+    NextCall,
+    Question,
+    ReplyTold,
+    ResultSeen,
+    SystemSaid,
+    ToolOffered,
+    UserSaid,
+    question_told,
+)
+from cli_tools.action import ToolProposal
+from cli_tools.schema import Tool
+
+if TYPE_CHECKING:
+    from agent_runner.gateway.wire import Said, Told
+
+
+def question_bytes(asked: Asked) -> bytes:
+    """Return a question as it crosses; halves of UTF-16 pairs, which no server takes, become escapes."""
+    question = Question(
+        model=asked.model,
+        stream=asked.stream,
+        stops=tuple(map(safe_text, asked.stops)),
+        messages=tuple(map(_told, asked.messages)),
+        tools=tuple(
+            ToolOffered(name=tool.name, description=tool.description, parameters=dict(tool.parameters))
+            for tool in asked.tools
+        ),
+    )
+    return question.model_dump_json().encode()
+
+
+def question_of(blob: bytes) -> Asked:
+    """Return the question that crossed.
+
+    Raises:
+        WireError: When it is none.
+    """
+    question = question_told(blob)
+    tools = (
+        Tool(name=each.name, description=each.description, parameters=each.parameters)
+        for each in question.tools
+    )
+    return Asked(
+        model=question.model,
+        messages=tuple(map(_heard, question.messages)),
+        tools=tuple(tools),
+        stream=question.stream,
+        stops=question.stops,
+    )
+
+
+def told(number: int, step: Step) -> Told:
+    """Return a step of the reply to a question as it crosses."""
+    match step:
+        case TextTold(text=text):
+            return MoreText(id=number, text=text)
+        case CallTold(call_id=call_id, name=name):
+            return NextCall(id=number, call_id=call_id, name=name)
+        case ArgumentsTold(text=text):
+            return MoreArguments(id=number, text=text)
+        case _:
+            assert_never(step)
+
+
+def step_of(message: Told) -> Step:
+    """Return the step that crossed."""
+    match message:
+        case MoreText(text=text):
+            return TextTold(text=text)
+        case NextCall(call_id=call_id, name=name):
+            return CallTold(call_id=call_id, name=name)
+        case MoreArguments(text=text):
+            return ArgumentsTold(text=text)
+        case _:
+            assert_never(message)
+
+
+def reply_bytes(reply: Reply) -> bytes:
+    """Return a reply as it crosses."""
+    usage = reply.usage
+    return (
+        ReplyTold(
+            text=safe_text(reply.text),
+            calls=_calls(reply),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_tokens=usage.cached_tokens,
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+def reply_of(blob: bytes) -> Reply:
+    """Return the reply that crossed; it comes from the runner."""
+    told = ReplyTold.model_validate_json(blob)
+    usage = Usage(
+        input_tokens=told.input_tokens, output_tokens=told.output_tokens, cached_tokens=told.cached_tokens
+    )
+    return Reply(text=told.text, calls=_made(told.calls), usage=usage)
+
+
+def _told(message: Message) -> Said:
+    match message:
+        case SystemMessage(text=text):
+            return SystemSaid(text=safe_text(text))
+        case UserMessage(text=text):
+            return UserSaid(text=safe_text(text))
+        case ModelMessage(reply=reply):
+            return ModelSaid(text=safe_text(reply.text), calls=_calls(reply))
+        case ObservationMessage(call_id=call_id, text=text, refused=refused):
+            return ResultSeen(call_id=call_id, text=safe_text(text), refused=refused)
+        case _:
+            assert_never(message)
+
+
+def _heard(said: Said) -> Message:
+    match said:
+        case SystemSaid(text=text):
+            return SystemMessage(text=text)
+        case UserSaid(text=text):
+            return UserMessage(text=text)
+        case ModelSaid(text=text, calls=calls):
+            return ModelMessage(reply=Reply(text=text, calls=_made(calls)))
+        case ResultSeen(call_id=call_id, text=text, refused=refused):
+            return ObservationMessage(call_id=call_id, text=text, refused=refused)
+        case _:
+            assert_never(said)
+
+
+def _calls(reply: Reply) -> tuple[CallMade, ...]:
+    return tuple(
+        CallMade(call_id=safe_text(call_id), tool=safe_text(name), arguments=safe_text(arguments))
+        for call_id, name, arguments in named_calls(reply)
+    )
+
+
+def _made(calls: tuple[CallMade, ...]) -> tuple[Call, ...]:
+    return tuple(
+        Call(call_id=call.call_id, proposal=ToolProposal(tool=call.tool, arguments=call.arguments))
+        for call in calls
+    )
