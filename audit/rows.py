@@ -4,10 +4,9 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 
-import orjson
-
 from audit.chain import Entry
 from audit.escape import escape
+from audit.jsonlines import json_line
 from audit.reader import BrokenEntry
 from audit.summary import summary
 
@@ -31,7 +30,7 @@ def json_lines(entries: Iterable[Entry | BrokenEntry]) -> Iterator[bytes]:
                 "v": entry.version,
                 "body": entry.body,
             }
-        yield orjson.dumps(fields) + b"\n"
+        yield json_line(fields)
 
 
 def csv_lines(entries: Iterable[Entry | BrokenEntry]) -> Iterator[str]:

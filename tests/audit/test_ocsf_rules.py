@@ -47,6 +47,31 @@ def test_every_type_of_entry_becomes_an_event_that_keeps_the_rules() -> None:
     assert {str(event["class_uid"]) for event in events} == SCHEMA["classes"].keys()
 
 
+def test_every_event_has_a_uid_of_its_own_and_those_of_an_entry_its_sequence() -> None:
+    """A SIEM that drops what it has seen already drops nothing of these."""
+    uses = [{"path": "a", "access": "read"}, {"path": "b", "access": "changed"}]
+
+    events = exported(entry_of("action.finished", {"files": uses}), BrokenEntry(8, "it does not hold", b""))
+
+    told = [(event["metadata"]["uid"], event["metadata"].get("sequence")) for event in events]
+    assert told == [
+        (f"{SESSION}/7", 7),
+        (f"{SESSION}/7/file/0", 7),
+        (f"{SESSION}/7/file/1", 7),
+        (f"{SESSION}/8/broken", None),
+    ]
+
+
+def test_a_denial_says_which_rule_made_it() -> None:
+    rule = {"origin": "pairlock.yaml", "line": 14, "column": 5}
+    reason = {"code": "host", "message": "no rule allows `a.example`", "hint": "", "rule": rule}
+
+    (event,) = exported(entry_of("action.intended", {"verdict": "denied", "reasons": [reason]}))
+
+    assert event["status_detail"] == "denied; host: no rule allows `a.example` (pairlock.yaml:14:5)"
+    assert (event["action_id"], event["disposition_id"], event["severity_id"]) == (2, 2, 2)
+
+
 async def test_what_an_agent_wrote_breaks_no_rule(recorder: Recorder, state: Path, samples: Samples) -> None:
     async with recorder.journal() as journal:
         await journal.record(samples.opened(journal.commit("task")))
