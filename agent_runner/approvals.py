@@ -7,45 +7,23 @@ the ledger, the answer before the action.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import sys
-import termios
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol, assert_never
 
-import orjson
-
-from agent_runner.person import who
+from agent_runner.question import Question, digest_of
 from audit import event
-from audit.escape import escape_line
 from cli_tools.record import written
 from policies.request import Allowed, Denied, NeedsApproval, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from audit.journal import Journal
     from cli_tools.action import Action
     from cli_tools.record import Record
 
 WAIT_SECONDS: Final = 300.0
-PAUSE_SECONDS: Final = 1.0
-"""At the terminal, before a question that follows a withdrawn one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a person is asked."""
-
-    action: str
-    """`<session>/<n>`."""
-    argv: tuple[str, ...]
-    body: bytes | None
-    """What comes beside the command line, for example a file's new content."""
-    digest: str
-    """SHA-256 of the command line and the body; an answer names the same."""
-    reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,46 +172,6 @@ async def ask_and_record(
             assert_never(answer.verdict)
 
 
-def digest_of(argv: Sequence[str], body: bytes | None) -> str:
-    """Return the SHA-256 of an action as it would be done, hexadecimal."""
-    shown = [word.encode("utf-8", "surrogatepass").hex() for word in argv]
-    content = None if body is None else hashlib.sha256(body).hexdigest()
-    return hashlib.sha256(orjson.dumps([shown, content])).hexdigest()
-
-
-class TerminalApprover:
-    """Ask at the terminal."""
-
-    def __init__(self) -> None:
-        self._is_withdrawn = False
-
-    async def ask(self, question: Question) -> Answer:
-        """Show the whole command line and wait for `yes`, typed after it was shown.
-
-        A question that follows one that was withdrawn comes after a pause: what is being typed is no answer.
-        """
-        if self._is_withdrawn:
-            await asyncio.sleep(PAUSE_SECONDS)
-            self._is_withdrawn = False
-        if sys.stdin.isatty():
-            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
-        for line in question_lines(question):
-            print(line, file=sys.stderr)
-        print("type yes to allow it once: ", end="", file=sys.stderr, flush=True)
-        try:
-            said = await _line_within(WAIT_SECONDS)
-        except asyncio.CancelledError:
-            self._is_withdrawn = True
-            print(
-                "\n(withdrawn: the program that asked has gone, or it was answered elsewhere)",
-                file=sys.stderr,
-            )
-            raise
-        if said is None:
-            return Answer(verdict="timed_out", by="nobody", via="clock")
-        return Answer(verdict="approved" if said.strip() == "yes" else "denied", by=who(), via="terminal")
-
-
 class FirstAnswer:
     """Ask in several places at once; the first answer counts, and the others are no longer asked.
 
@@ -261,32 +199,3 @@ class FirstAnswer:
             for task in asked:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
-
-
-def question_lines(question: Question) -> list[str]:
-    """Return the question for a person: everything that will run, escaped, nothing cut."""
-    lines = ["", f"approve?  {' '.join(escape_line(word) for word in question.argv)}"]
-    if question.body is not None:
-        lines.append(f"          with {len(question.body)} bytes of content")
-    lines += [f"          {escape_line(reason.message)}" for reason in question.reasons]
-    return lines
-
-
-async def _line_within(seconds: float) -> str | None:
-    """Read a line from the terminal, None when the time is over."""
-    loop = asyncio.get_running_loop()
-    line: asyncio.Future[str] = loop.create_future()
-    descriptor = sys.stdin.fileno()
-
-    def read() -> None:
-        if not line.done():
-            line.set_result(sys.stdin.readline())
-
-    loop.add_reader(descriptor, read)
-    try:
-        async with asyncio.timeout(seconds):
-            return await line
-    except TimeoutError:
-        return None
-    finally:
-        loop.remove_reader(descriptor)

@@ -19,7 +19,7 @@ import orjson
 from agent_runner.approvals import WAIT_SECONDS, Answer
 from agent_runner.errors import InvalidInputError, RunnerError
 from agent_runner.person import who
-from audit.escape import escape_line
+from agent_runner.question import question_fields
 from audit.state import ID_PATTERN
 from sandbox.errors import SandboxError
 from sandbox.runtime_folder import made_private, require_private, runtime_folder
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from agent_runner.approvals import Question
+    from agent_runner.question import Question
 
 VERSION: Final = 1
 LONGEST_LINE: Final = 64 * 1024
@@ -155,16 +155,7 @@ class Door:
                 return _refused("expected `status`, `approve`, `deny` or `stop`")
 
     def _shown(self) -> Said | None:
-        question = self._question
-        if question is None:
-            return None
-        return {
-            "action": question.action,
-            "digest": question.digest,
-            "argv": [escape_line(word) for word in question.argv],
-            "body": _content(question.body),
-            "reasons": [escape_line(reason.message) for reason in question.reasons],
-        }
+        return None if self._question is None else question_fields(self._question)
 
     def _decided(self, word: str, action: object, digest: object) -> Said:
         question, answer = self._question, self._answer
@@ -175,10 +166,6 @@ class Door:
         verdict: Literal["approved", "denied"] = "approved" if word == "approve" else "denied"
         answer.set_result(Answer(verdict=verdict, by=who(), via="socket"))
         return {"ok": True}
-
-
-def _content(body: bytes | None) -> str | None:
-    return None if body is None else escape_line(body.decode("utf-8", "backslashreplace"))
 
 
 def _refused(why: str) -> Said:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.approvals import WAIT_SECONDS, Question, ask_and_record, digest_of
+from agent_runner.approvals import WAIT_SECONDS, ask_and_record
+from agent_runner.question import Question, digest_of
 from policies.request import Reason
 
 if TYPE_CHECKING:

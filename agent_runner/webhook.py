@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from agent_runner.approvals import WAIT_SECONDS, Answer
 from agent_runner.backends.key import KeyReference
 from agent_runner.errors import RunnerError
+from agent_runner.question import question_fields
 from audit.escape import escape_line
 from policies.leaves import DurationField
 from policies.units import Seconds
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import httpx2
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from agent_runner.approvals import Question
+    from agent_runner.question import Question
 
 VERSION: Final = 1
 POLL_SECONDS: Final = 2.0
@@ -168,16 +169,12 @@ class WebhookAsker:
 
 def question_shown(question: Question, number: str, wait_seconds: float) -> dict[str, Any]:
     """Return a question as it is posted: everything that will run, escaped, nothing cut."""
-    body = question.body
+    expires = datetime.now(UTC) + timedelta(seconds=wait_seconds)
     return {
         "version": VERSION,
         "number": number,
-        "action": question.action,
-        "digest": question.digest,
-        "argv": [escape_line(word) for word in question.argv],
-        "body": None if body is None else escape_line(body.decode("utf-8", "backslashreplace")),
-        "reasons": [escape_line(reason.message) for reason in question.reasons],
-        "expires": (datetime.now(UTC) + timedelta(seconds=wait_seconds)).isoformat(timespec="seconds"),
+        **question_fields(question),
+        "expires": expires.isoformat(timespec="seconds"),
     }
 
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from agent_runner.approvals import Answer, Asker, Question
+    from agent_runner.approvals import Answer, Asker
     from agent_runner.budget_state import BudgetExceeded
+    from agent_runner.question import Question
 
 BAR: Final = 12
 _SHOWN: Final = ("turns", "tokens", "cost", "wall time")

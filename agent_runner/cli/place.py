@@ -24,11 +24,12 @@ def place_for(policy: str | None, workspace: Path | None) -> Place:
         InvalidInputError: When the policy or the folder cannot be used.
         RefusedError: When the policy is not trusted.
     """
-    from agent_runner.approvals import NobodyApprover, TerminalApprover
+    from agent_runner.approvals import NobodyApprover
     from agent_runner.errors import InvalidInputError
     from agent_runner.place import Place
     from agent_runner.policy_unseen import kept_unseen
     from agent_runner.state import state_folder
+    from agent_runner.terminal_approver import TerminalApprover
     from agent_runner.trust import require_trust
     from policies.capability import Capability
     from sandbox.workspace import open_workspace

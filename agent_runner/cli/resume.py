@@ -61,7 +61,7 @@ async def _resume(request: ResumeRequest) -> SessionResult:
 
 
 def _request(given: str, add_budget: str | None, model: str | None) -> ResumeRequest:
-    from agent_runner.approvals import NobodyApprover, TerminalApprover
+    from agent_runner.approvals import NobodyApprover
     from agent_runner.budget_limits import NOTHING, parse_budget
     from agent_runner.cli.live import LiveWatcher, StillAsker, watcher_for_terminal
     from agent_runner.errors import InvalidInputError
@@ -70,6 +70,7 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
     from agent_runner.resume import ResumeRequest, refuse_command
     from agent_runner.review import refuse_running
     from agent_runner.state import session_files, state_folder
+    from agent_runner.terminal_approver import TerminalApprover
 
     state = state_folder()
     added = NOTHING if add_budget is None else parse_budget(add_budget)

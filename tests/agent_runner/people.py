@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from agent_runner.approvals import Answer
 
 if TYPE_CHECKING:
-    from agent_runner.approvals import Question
+    from agent_runner.question import Question
 
 
 class SilentPerson:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent_runner.approvals import FirstAnswer, OneAtATime, Question, digest_of
+from agent_runner.approvals import FirstAnswer, OneAtATime
 from agent_runner.door import Door, socket_path, tell
 from agent_runner.errors import InvalidInputError, RunnerError
+from agent_runner.question import Question, digest_of
 from agent_runner.session import SessionRun
 from audit.journal import Journal, Registration
 from policies.request import Reason

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.approvals import Answer, Question
+from agent_runner.approvals import Answer
 from agent_runner.egress_approval import EgressApproval
 from agent_runner.traffic import Traffic
 from agent_runner.way_out import written
@@ -25,6 +25,7 @@ from tests.sandbox.egress.ground import Server, gate_for, loopback_proxy, rule, 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent_runner.question import Question
     from policies.policy import Policy
 
 SESSION = "0123456789ab"

@@ -18,7 +18,8 @@ from tests.agent_runner.test_webhook import QUESTION
 if TYPE_CHECKING:
     import pytest
 
-    from agent_runner.approvals import Answer, Question
+    from agent_runner.approvals import Answer
+    from agent_runner.question import Question
 
 ROOT = Path(__file__).resolve().parents[2]
 STATES = [

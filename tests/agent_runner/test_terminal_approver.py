@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner import approvals
-from agent_runner.approvals import Question, TerminalApprover, digest_of
+from agent_runner import terminal_approver
+from agent_runner.question import Question, digest_of
+from agent_runner.terminal_approver import TerminalApprover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ async def test_a_question_in_the_place_of_a_withdrawn_one_is_not_answered_by_wha
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A program asks something harmless, ends, and another asks what it wanted, as the person types."""
-    monkeypatch.setattr(approvals, "PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(terminal_approver, "PAUSE_SECONDS", 0.5)
     with terminal(monkeypatch) as keyboard:
         approver = TerminalApprover()
         first = asyncio.create_task(approver.ask(QUESTION))

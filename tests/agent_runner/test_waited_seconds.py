@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from agent_runner.approvals import Answer, Question, RecordedApprover
+from agent_runner.approvals import Answer, RecordedApprover
 from policies.request import NeedsApproval, Reason
+
+if TYPE_CHECKING:
+    from agent_runner.question import Question
 
 
 class Clock:

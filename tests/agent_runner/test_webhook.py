@@ -16,10 +16,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent_runner import models
-from agent_runner.approvals import Question, digest_of
 from agent_runner.backends.configuration import read_configuration
 from agent_runner.backends.key import KeyReference
 from agent_runner.errors import InvalidInputError
+from agent_runner.question import Question, digest_of
 from agent_runner.webhook import ConfiguredApprovals, WebhookAsker, signed_answer
 from policies.request import Reason
 from policies.units import Seconds
