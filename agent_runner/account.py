@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from agent_runner.counted import counted
 from agent_runner.waiting import changes_waiting
 from audit.escape import escape_line
 from audit.verify import verify_session
 
 if TYPE_CHECKING:
     from agent_runner.session import SessionResult
+    from audit.fields import Totals
 
 
 def account_lines(result: SessionResult) -> list[str]:
@@ -22,7 +24,7 @@ def account_lines(result: SessionResult) -> list[str]:
     start = f"start {result.start_seconds:.2f} s"
     return [
         f"session  {result.session}  {result.status}{unfinished}: {escape_line(result.reason, width=120)}",
-        f"         {totals.turns} turns, {totals.actions} actions, {totals.denials} denials",
+        f"         {_acted(totals)}",
         f"time     model {model}, sandbox {sandbox} ({start}), ledger {ledger}",
         *([f"changes  {changes}"] if changes else []),
         f"ledger   {result.ledger}",
@@ -66,9 +68,13 @@ def _count(result: SessionResult) -> int:
     return changes_waiting(state, result.session) if result.plan is not None else 0
 
 
+def _acted(totals: Totals) -> str:
+    turns, actions = counted(totals.turns, "turn"), counted(totals.actions, "action")
+    return f"{turns}, {actions}, {counted(totals.denials, 'denial')}"
+
+
 def _changes(result: SessionResult) -> str:
     count = _count(result)
     if not count:
         return ""
-    files = "1 change" if count == 1 else f"{count} changes"
-    return f"{files} to review: `pairlock diff {result.session}`, `apply` or `discard`"
+    return f"{counted(count, 'change')} to review: `pairlock diff {result.session}`, `apply` or `discard`"

@@ -13,6 +13,7 @@ def list_sessions(
     every: Annotated[bool, typer.Option("--all", "-a", help="Also those that have ended.")] = False,
 ) -> None:
     """Show running sessions, and those whose changes wait for a review or whose outputs are kept."""
+    from agent_runner.counted import counted
     from agent_runner.listing import listed
     from agent_runner.outputs import output_names
     from agent_runner.state import state_folder
@@ -28,7 +29,7 @@ def list_sessions(
         if not (every or waiting or kept or row.status == "running"):
             continue
         shown += 1
-        changes = f"{waiting} {'change' if waiting == 1 else 'changes'} waiting" if waiting else ""
+        changes = f"{counted(waiting, 'change')} waiting" if waiting else ""
         left = ", ".join(filter(None, (changes, "outputs kept" if kept else "")))
         typer.echo(escape_line(f"{row.session}  {row.status:<14}  {row.grant:<13}  {left}").rstrip())
     if not shown:

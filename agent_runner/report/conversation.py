@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent_runner.counted import counted
 from agent_runner.report.actions import Actions
 from agent_runner.report.connections import Connections
 from agent_runner.report.happenings import happening, step
@@ -126,7 +127,7 @@ class Conversation:
             text = "\n".join(
                 f"{call.name}{' ' if call.name else ''}{call.arguments}" for call in answered.tool_calls
             )
-            calls = _plural(len(answered.tool_calls), "call")
+            calls = counted(len(answered.tool_calls), "call")
             found.title = "" if answered.text is not None else f"asks for {calls}"
             label = f"{calls}, as the model spelled {'it' if len(answered.tool_calls) == 1 else 'them'}"
             found.parts.append(self._bodies.prose(text.encode("utf-8", "surrogatepass"), label, folded=True))
@@ -151,7 +152,3 @@ def _tokens(answered: event.ModelAnswered) -> list[str]:
         *([f"${answered.cost_micros / 1_000_000:.4f}"] if answered.cost_micros else []),
         *([f"stopped: {answered.stop}"] if answered.stop else []),
     ]
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
