@@ -141,8 +141,8 @@ def test_commands_that_always_write_are_not_offered_where_nothing_can_be_written
     [
         ("{hide_defaults: false}", None),
         ("{hide_defaults: false, hide: [x]}", "see `x`"),
-        ("{}", "see secrets' usual places (63 patterns)"),
-        ("{hide: [x, y]}", "see secrets' usual places (63 patterns) and `x`, `y`"),
+        ("{}", "see secrets' usual places (83 patterns)"),
+        ("{hide: [x, y]}", "see secrets' usual places (83 patterns) and `x`, `y`"),
     ],
 )
 def test_secrets_are_said_to_be_hidden_only_where_they_are(files: str, line: str | None) -> None:
