@@ -1,14 +1,22 @@
 """Measure one action, gate and ledger included, beside `docker exec` through the same SDK, and its floors.
 
-Run: `python -m benchmarks.round_trip`. It needs a Docker engine; everything is measured in this run, in a
-real container, and cleaned up. Frames carry bodies in binary: the bulk rows move a file's bytes as they are.
+Run: `python -m benchmarks.round_trip [--swe-rex PYTHON]`. It needs a Docker engine; everything is measured in
+this run, in a real container, and cleaned up. All are measured in turns, so that each row meets the same
+machine; the best of each says what is left where nothing else runs. Each durable write that an action makes
+is counted as it makes it. With a Python that has `swe-rex` and `aiohttp`, its bare execute takes turns
+with `run` of the same program.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import os
+import subprocess
 import time
+from collections import defaultdict
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -19,8 +27,10 @@ from cli_tools.action import LineProposal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
+    from _typeshed import HasFileno
+
+    from benchmarks.opened import Opened
     from cli_tools.gate import Gate
     from sandbox.session import Sandbox
 
@@ -32,59 +42,103 @@ files: {limits: {written_bytes: 512MiB}}
 exec: {programs: any}
 commands: {allow: ["files *", run]}
 """
-ROUNDS = 300
-EXECUTIONS = 30
+TURNS = 10
+ROUNDS = 40
+"""In each turn."""
+EXECUTIONS = 5
+"""Of `docker exec`, in each turn."""
 AT_ONCE = 16
 BULK_BYTES = 12 * 1024 * 1024
-DURABLE_WRITES = 2  # an action's intent and its outcome
 LINE = LineProposal(line="files read small.txt")
+RUN = LineProposal(line="run true")
+WRITES, LINK, ACTION = "the durable writes that an action needs", "one operation over the link", "one action"
+EXECUTED, RAN, OTHER = (
+    "`docker exec true` through the SDK",
+    "one action that is `run true`",
+    "SWE-ReX's execute",
+)
+
+Samples = dict[str, list[float]]
+"""Milliseconds of each row."""
 
 
-def durable_write(folder: Path) -> float:
-    """Return the median time of appending 800 bytes and fdatasync, in milliseconds."""
-    samples = []
-    descriptor = os.open(folder / "floor", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        os.write(descriptor, bytes(800))
-        os.fdatasync(descriptor)
-        samples.append(time.perf_counter() - start)
-    os.close(descriptor)
-    return median(samples) * 1000
+async def durable_writes_of(gate: Gate) -> int:
+    """Return how often an action waits for the disk, counted where it does."""
+    counted, real = 0, os.fdatasync
+
+    def counting(fd: int | HasFileno) -> None:
+        nonlocal counted
+        counted += 1
+        real(fd)
+
+    os.fdatasync = counting
+    try:
+        for _ in range(ROUNDS):
+            await gate.act(LINE)
+    finally:
+        os.fdatasync = real
+    return round(counted / ROUNDS)
 
 
-async def timed(once: Callable[[], Awaitable[object]], rounds: int) -> float:
-    """Return the median time of an awaited call, in milliseconds."""
+async def timed(once: Callable[[], Awaitable[object]], rounds: int = ROUNDS) -> list[float]:
+    """Return how long an awaited call takes, in milliseconds."""
     samples = []
     for _ in range(rounds):
         start = time.perf_counter()
         await once()
-        samples.append(time.perf_counter() - start)
-    return median(samples) * 1000
+        samples.append((time.perf_counter() - start) * 1000)
+    return samples
 
 
-def docker_exec(container_id: str) -> float:
-    """Return the median time of `docker exec true` through the SDK, in milliseconds."""
+async def turns(it: Opened, writes: int, other: subprocess.Popen[str] | None) -> Samples:
+    """Measure every row in turns."""
+    samples: Samples = defaultdict(list)
     client = docker.APIClient(version="auto")
-    samples = []
-    for _ in range(EXECUTIONS):
-        start = time.perf_counter()
-        client.exec_start(client.exec_create(container_id, ["true"])["Id"])
-        samples.append(time.perf_counter() - start)
-    client.close()
-    return median(samples) * 1000
+    floor = os.open(it.folder / "floor", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    async def written() -> None:
+        for _ in range(writes):
+            os.write(floor, bytes(800))
+            os.fdatasync(floor)
+
+    async def executed() -> None:
+        client.exec_start(client.exec_create(it.sandbox.container_id, ["true"])["Id"])
+
+    try:
+        for _ in range(TURNS):
+            samples[WRITES] += await timed(written)
+            samples[LINK] += await timed(lambda: it.sandbox.call("files.read", {"path": "small.txt"}))
+            samples[ACTION] += await timed(lambda: it.gate.act(LINE))
+            samples[EXECUTED] += await timed(executed, EXECUTIONS)
+            if other is not None:
+                samples[RAN] += await timed(lambda: it.gate.act(RUN))
+                samples[OTHER] += await asyncio.to_thread(_turn_of, other)
+    finally:
+        os.close(floor)
+        client.close()
+    return samples
+
+
+def _turn_of(other: subprocess.Popen[str]) -> list[float]:
+    if other.stdin is None or other.stdout is None:
+        raise RuntimeError("SWE-ReX was started without pipes")
+    print("turn", file=other.stdin, flush=True)
+    return [float(sample) for sample in json.loads(other.stdout.readline())]
 
 
 async def at_once(gate: Gate) -> float:
-    """Return how many actions a second 16 callers get through the gate together."""
+    """Return how many actions a second 16 callers get through the gate together, in the best of the turns."""
 
     async def caller() -> None:
-        for _ in range(ROUNDS // 10):
+        for _ in range(ROUNDS):
             await gate.act(LINE)
 
-    start = time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
-    return AT_ONCE * (ROUNDS // 10) / (time.perf_counter() - start)
+    rates = []
+    for _ in range(TURNS // 2):
+        start = time.perf_counter()
+        await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
+        rates.append(AT_ONCE * ROUNDS / (time.perf_counter() - start))
+    return max(rates)
 
 
 async def bulk(sandbox: Sandbox) -> tuple[float, float]:
@@ -100,30 +154,48 @@ async def bulk(sandbox: Sandbox) -> tuple[float, float]:
     return BULK_BYTES / 1e6 / (between - start), BULK_BYTES / 1e6 / (end - between)
 
 
-def row(name: str, floor: float, ours: float, ratio: float, unit: str) -> None:
+def row(name: str, p50: float, best: float, unit: str = "ms") -> None:
     """Print one line of the table."""
-    print(f"{name:<46}{floor:>9.2f}{ours:>10.2f} {unit:<9}{ratio:>7.1f}")
+    print(f"{name:<52}{p50:>9.2f}{best:>9.2f} {unit}")
 
 
-async def main() -> None:
-    """Measure everything and print floor, ours and ratio."""
-    async with opened(POLICY) as it:
-        sandbox, gate = it.sandbox, it.gate
-        write = durable_write(it.folder) * DURABLE_WRITES
-        read: dict[str, object] = {"path": "small.txt", "offset": 0, "limit_bytes": 4096}
-        link = await timed(lambda: sandbox.call("files.read", dict(read)), ROUNDS)  # type: ignore[arg-type]  # JSON values
-        action = await timed(lambda: gate.act(LINE), ROUNDS)
-        executed = await asyncio.to_thread(docker_exec, sandbox.container_id)
-        rate = await at_once(gate)
-        speeds = await bulk(sandbox)
-    print(f"{'':<46}{'floor':>9}{'ours':>10} {'':<9}{'ratio':>7}")
-    row("one operation over the link, p50", executed, link, executed / link, "ms")
-    row("one action: gate and ledger too, p50", write, action, action / write, "ms")
-    row("  over the durable writes that it needs", write, action - write, (action - write) / write, "ms")
-    row("  `docker exec` through the SDK beside it, p50", executed, action, executed / action, "ms")
-    row(f"actions, {AT_ONCE} at once", 1000 / write, rate, rate * write / 1000, "a second")
-    print(f"{'file bodies, written and read':<46}{'':>9}{speeds[0]:>10.0f} and {speeds[1]:.0f} MB/s")
+def told(samples: Samples, writes: int) -> None:
+    """Print the parts, and what follows from them."""
+    print(f"{f'load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors':<52}{'p50':>9}{'best':>9}")
+    for name, part in samples.items():
+        row(f"{name} ({writes})" if name == WRITES else name, median(part), min(part))
+    p50, best = ({name: pick(part) for name, part in samples.items()} for pick in (median, min))
+    row("an action over its durable writes", p50[ACTION] - p50[WRITES], best[ACTION] - best[WRITES])
+    row("`docker exec` to one operation", p50[EXECUTED] / p50[LINK], best[EXECUTED] / best[LINK], "times")
+    row("`docker exec` to one action", p50[EXECUTED] / p50[ACTION], best[EXECUTED] / best[ACTION], "times")
+    if OTHER in samples:
+        row("SWE-ReX's execute to `run true`", p50[OTHER] / p50[RAN], best[OTHER] / best[RAN], "times")
+
+
+def started(python: str) -> subprocess.Popen[str]:
+    """Start SWE-ReX's side under a Python that has it."""
+    script = str(Path(__file__).with_name("swe_rex.py"))
+    return subprocess.Popen([python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+async def main(swe_rex: str) -> None:
+    """Measure everything and print it."""
+    other = started(swe_rex) if swe_rex else None
+    try:
+        async with opened(POLICY) as it:
+            writes = await durable_writes_of(it.gate)
+            samples = await turns(it, writes, other)
+            rate = await at_once(it.gate)
+            speeds = await bulk(it.sandbox)
+    finally:
+        if other is not None:
+            other.communicate()
+    told(samples, writes)
+    print(f"actions, {AT_ONCE} at once: {rate:.0f} a second")
+    print(f"file bodies: {speeds[0]:.0f} MB/s written, {speeds[1]:.0f} MB/s read")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--swe-rex", default="", metavar="PYTHON", help="a Python that has `swe-rex`")
+    asyncio.run(main(arguments.parse_args().swe_rex))
