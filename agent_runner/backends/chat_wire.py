@@ -63,7 +63,7 @@ class ChatReader:
     one index for all (some gateways), with their arguments as an object, named again in every piece, without
     ids; usage in a chunk without choices or in each chunk; reasoning as `reasoning_content` (Dynamo, vLLM,
     SGLang, llama.cpp) or `reasoning` (Ollama, newer vLLM); a last chunk with `message` in place of `delta`;
-    tokens from the cache among the timings (llama.cpp).
+    tokens from the cache among the timings (llama.cpp); content as a list of parts (Mistral).
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class ChatReader:
 
     def _choice(self, choice: Mapping[str, object]) -> None:
         delta = members(choice.get("delta") or choice.get("message"))
-        self.pieces.add_text(delta.get("content"))
+        self._content(delta.get("content"))
         self.pieces.add_text(delta.get("refusal"))
         self.pieces.add_reasoning(delta.get("reasoning_content") or delta.get("reasoning"))
         for call in items(delta.get("tool_calls")):
@@ -100,6 +100,14 @@ class ChatReader:
         self.pieces.end(finish)
         if finish == "length":
             self.pieces.cut = "it reached the length that the server allows"
+
+    def _content(self, content: object) -> None:
+        """Take what is said: text, or, as Mistral tells it beside what was thought, a list of parts."""
+        self.pieces.add_text(content)
+        for part in map(members, items(content)):
+            self.pieces.add_text(part.get("text"))
+            for thought in map(members, items(part.get("thinking"))):
+                self.pieces.add_reasoning(thought.get("text"))
 
     def _call(self, delta: Mapping[str, object]) -> None:
         function = members(delta.get("function"))

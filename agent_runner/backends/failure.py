@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,16 @@ _HINTS: Final = {
     403: "the key does not give this model: see `key` and `model` in the configuration",
     404: "the server has no such model or path: see `model` and `base_url` in the configuration",
 }
+_TOO_LONG: Final = re.compile(
+    r"context[ _](?:length|size|window)|maximum (?:sequence|input) length|prompt is too long"
+    r"|max_(?:seq_len|model_len|num_tokens)",
+    re.IGNORECASE,
+)
+"""How servers say that a conversation is longer than their model takes in: OpenAI, Dynamo, vLLM and SGLang
+(`context length`), llama.cpp (`context size`), Anthropic (`prompt is too long`), TensorRT-LLM (the rest)."""
+_TOO_LONG_HINT: Final = (
+    "the conversation is longer than the model takes in: see `context` of this model in the configuration"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +76,13 @@ def status_error(
     where: str, status: int, body: object, *, retry_after_seconds: float | None = None
 ) -> ModelServerError:
     """Return the error for an answer that is not 200."""
-    kind: Kind = "overloaded" if status in _AGAIN or status >= 500 else "refused"
-    failure = Failure(kind=kind, status=status, retry_after_seconds=retry_after_seconds)
     words = said(body)
+    kind: Kind = "overloaded" if status in _AGAIN or status >= 500 else "refused"
+    if status == 500 and _TOO_LONG.search(words):
+        kind = "refused"  # as llama.cpp and TensorRT-LLM say it: no other try is shorter
+    failure = Failure(kind=kind, status=status, retry_after_seconds=retry_after_seconds)
     message = f"{where} answered {status}" + (f": {words}" if words else "")
-    return ModelServerError(message, failure=failure, hint=_HINTS.get(status, ""))
+    return ModelServerError(message, failure=failure, hint=_hint(kind, words) or _HINTS.get(status, ""))
 
 
 def stream_error(where: str, body: object) -> ModelServerError:
@@ -79,8 +92,17 @@ def stream_error(where: str, body: object) -> ModelServerError:
     status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
     is_request = 400 <= status < 500 and status not in _AGAIN
     wrong = is_request or (not status and str(facts.get("type")) in _WRONG_REQUESTS)
-    failure = Failure(kind="refused" if wrong else "broken", status=status)
-    return ModelServerError(f"{where} failed within its reply: {said(body)}", failure=failure)
+    kind: Kind = "refused" if wrong else "broken"
+    words = said(body)
+    return ModelServerError(
+        f"{where} failed within its reply: {words}",
+        failure=Failure(kind=kind, status=status),
+        hint=_hint(kind, words),
+    )
+
+
+def _hint(kind: Kind, words: str) -> str:
+    return _TOO_LONG_HINT if kind == "refused" and _TOO_LONG.search(words) else ""
 
 
 def _innermost(body: object) -> Mapping[str, object]:

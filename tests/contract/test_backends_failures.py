@@ -86,6 +86,29 @@ async def test_an_error_of_any_shape_is_one_bounded_line(dialect: Dialect, body:
     assert error.failure.status == 500
 
 
+TOO_LONG = [
+    (400, "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens"),
+    (400, "The input (9000 tokens) is longer than the model's context length (4096 tokens)."),
+    (400, "request (4390 tokens) exceeds the available context size (4096 tokens), try increasing it"),
+    (500, "Context size has been exceeded."),
+    (500, "The sum of prompt length (9351.0), query length (0) should not exceed max_num_tokens (8192)"),
+    (400, "prompt is too long: 205148 tokens > 200000 maximum"),
+    (413, "Prompt length (5056) exceeds maximum sequence length (2048)"),
+]
+
+
+@pytest.mark.parametrize(("status", "words"), TOO_LONG)
+async def test_a_conversation_that_is_too_long_is_said_to_be_and_not_sent_again(
+    dialect: Dialect, status: int, words: str
+) -> None:
+    async with serving(answer(status, {"error": {"message": words}})) as server:
+        error = await refused(backend_for(server, dialect, attempts=3))
+
+    assert (error.failure.kind, error.failure.status) == ("refused", status)
+    assert error.hint.startswith("the conversation is longer than the model takes in: see `context`")
+    assert len(server.asked) == 1
+
+
 MID_STREAM = {
     "chat": [
         data({"error": {"message": "worker died", "code": 500}}) + "data: [DONE]\n\n",

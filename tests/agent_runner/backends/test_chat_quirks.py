@@ -78,6 +78,15 @@ PARALLEL = {
         call("b", '{"y":2}', index=1, id="2"),
     ),
     "arguments as an object": (call("a", {"x": 1}, index=0), call("b", {"y": 2}, index=1)),
+    "indexes with a gap": (
+        call("a", '{"x":1}', index=2, id="1"),
+        call("b", "", index=7, id="2"),
+        call(None, '{"y":2}', index=7),
+    ),
+    "an index that is text": (
+        call("a", '{"x":1}', index="0", id="1"),
+        call("b", '{"y":2}', index="1", id="2"),
+    ),
     "index as null": (call("a", '{"x":1}', index=None, id="1"), call("b", '{"y":2}', index=None, id="2")),
 }
 
@@ -101,6 +110,57 @@ def test_reasoning_is_kept_and_is_not_the_text(name: str) -> None:
     reply = reader.pieces.reply(set(), sent_characters=0)
 
     assert (reply.text, reply.reasoning) == ("Done.", "Hm. Yes.")
+
+
+def test_content_in_parts_is_text_and_what_was_thought() -> None:
+    """Mistral's servers tell both in one list; a part of another kind says nothing."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}, 7]}
+    parts = [thought, {"type": "text", "text": "Do"}, {"type": "reference", "reference_ids": [1]}, None]
+
+    reader = read(chunk({"content": parts}), chunk({"content": "ne."}, "stop"))
+    reply = reader.pieces.reply(set(), sent_characters=0)
+
+    assert (reply.text, reply.reasoning) == ("Done.", "Hm.")
+
+
+NOTHING_SAID = {
+    "only its role": chunk({"role": "assistant"}),
+    "a role and nothing": chunk({"role": "assistant", "content": None, "tool_calls": None}),
+    "no choice (Azure's first chunk)": {"choices": [], "prompt_filter_results": []},
+    "usage that is null (vLLM, in each)": {"choices": [], "usage": None},
+    "an empty list of calls": chunk({"content": "", "tool_calls": []}),
+    "no delta": {"choices": [{"index": 0, "finish_reason": None}]},
+    "a finish reason that is empty": chunk({"content": ""}, ""),
+    "another choice": {"choices": [{"index": 1, "delta": {}, "finish_reason": None}]},
+}
+
+
+@pytest.mark.parametrize("name", NOTHING_SAID)
+def test_a_chunk_that_says_nothing_changes_nothing(name: str) -> None:
+    nothing = NOTHING_SAID[name]
+
+    reader = read(nothing, chunk({"content": "Yes."}), nothing, chunk({}, "stop"), nothing)
+    reply = reader.pieces.reply(set(), sent_characters=8)
+
+    assert (reply.text, reply.calls, reply.stop) == ("Yes.", (), "stop")
+    assert reply.usage.estimated
+
+
+def test_a_stream_of_which_every_chunk_says_nothing_never_ends() -> None:
+    assert not read(*NOTHING_SAID.values()).pieces.ended
+
+
+@pytest.mark.parametrize(
+    "finish",
+    ["stop", "tool_calls", "function_call", "eos", "content_filter", "STOP", "end_turn", "tool_call"],
+)
+def test_any_word_for_the_end_is_one_and_is_kept(finish: str) -> None:
+    """Calls count whatever the word is: Ollama and older servers end them with `stop`."""
+    reader = read(call("a", "{}", index=0, id="1"), chunk({}, finish))
+    reply = reader.pieces.reply(set(), sent_characters=0)
+
+    assert reader.pieces.ended
+    assert (len(reply.calls), reply.stop) == (1, finish)
 
 
 def test_usage_in_each_chunk_is_that_of_the_last() -> None:
