@@ -1,9 +1,9 @@
 """Compare what two sessions did, action by action: what only one did, what was decided otherwise."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
+from audit.alignment import aligned
 from audit.chain import Entry
 from audit.event import ActionIntended
 from audit.reader import SessionReader
@@ -50,19 +50,18 @@ def compare(first: SessionReader, second: SessionReader) -> Iterator[Difference]
         BrokenLedgerError: When one of them does not hold.
     """
     ours, theirs = _actions(first), _actions(second)
-    matcher = SequenceMatcher(None, [one.argv for one in ours], [one.argv for one in theirs], autojunk=False)
-    for tag, start, end, other_start, other_end in matcher.get_opcodes():
-        if tag == "equal":
-            yield from _decided_otherwise(ours[start:end], theirs[other_start:other_end])
-            continue
-        yield from (Difference(first=action, second=None) for action in ours[start:end])
-        yield from (Difference(first=None, second=action) for action in theirs[other_start:other_end])
+    at, other_at = 0, 0
+    pairs = aligned([one.argv for one in ours], [one.argv for one in theirs])
+    for place, other in [*pairs, (len(ours), len(theirs))]:
+        yield from (Difference(first=action, second=None) for action in ours[at:place])
+        yield from (Difference(first=None, second=action) for action in theirs[other_at:other])
+        at, other_at = place + 1, other + 1
+        if place < len(ours) and _ruling(ours[place]) != _ruling(theirs[other]):
+            yield Difference(first=ours[place], second=theirs[other])
 
 
-def _decided_otherwise(ours: Sequence[Action], theirs: Sequence[Action]) -> Iterator[Difference]:
-    for one, other in zip(ours, theirs, strict=True):
-        if (one.verdict, one.codes) != (other.verdict, other.codes):
-            yield Difference(first=one, second=other)
+def _ruling(action: Action) -> tuple[str, tuple[str, ...]]:
+    return action.verdict, action.codes
 
 
 def _actions(reader: SessionReader) -> list[Action]:
