@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 """Longest file that is committed."""
-_NO_OBJECT: Final = "0" * 40
+_HASHES: Final = frozenset({"sha1", "sha256"})
+"""Object formats that git has (gitformat-hash, `extensions.objectFormat`)."""
+_SUBMODULE: Final = "160000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class BranchResult:
     branch: str
     """The new branch."""
     commit: str
-    """Its commit, 40 hexadecimal digits."""
+    """Its commit, 40 hexadecimal digits, or 64 where the repository hashes by SHA-256."""
     committed: tuple[str, ...]
     """Paths that it changes, relative to the workspace."""
     not_committed: tuple[NotApplied, ...]
@@ -98,7 +100,7 @@ def commit_to_branch(  # noqa: PLR0913 - one call from one command; each is a ch
     for change in changes:
         if chosen is not None and not chosen.matches(change.path):
             continue
-        refusal = _refusal(change, include or MatchNothing())
+        refusal = _refusal(change, include or MatchNothing()) or repository.in_the_way(tree, change)
         if refusal is not None:
             refused.append(refusal)
         elif repository.put(tree, stage, change, (contents or {}).get(change.path)):
@@ -130,19 +132,25 @@ class _Repository:
     prefix: str
     """The workspace's path inside the repository, with a slash at its end; empty at the top."""
     head: str
+    hash_name: str
+    """What its objects are named by: `sha1` or `sha256`."""
 
     @classmethod
     def find(cls, workspace: Path) -> _Repository:
         git = git_program(workspace)
         run = git_runner(git, workspace)
-        if run("rev-parse", "--show-object-format") != "sha1":
-            raise BranchError("the repository keeps its objects by another hash than sha1")
+        if run("rev-parse", "--is-inside-work-tree") != "true":
+            raise BranchError("the repository has no work tree here, expected the folder of one")
+        if (hash_name := run("rev-parse", "--show-object-format")) not in _HASHES:
+            raise BranchError(f"the repository keeps its objects by `{hash_name}`, expected sha1 or sha256")
+        _require_commit(run)
         return cls(
             git=git,
             workspace=workspace,
             objects=Path(run("rev-parse", "--path-format=absolute", "--git-path", "objects")),
             prefix=run("rev-parse", "--show-prefix"),
             head=run("rev-parse", "--verify", "HEAD^{commit}"),
+            hash_name=hash_name,
         )
 
     def check_new_branch(self, branch: str) -> None:
@@ -150,9 +158,13 @@ class _Repository:
         if branch.startswith("-") or branch in {"", "HEAD", "@"}:
             raise BranchError(f"`{branch}` is not a name for a branch")
         run("check-ref-format", f"refs/heads/{branch}")
-        if run("for-each-ref", "--format=%(refname)", f"refs/heads/{branch}"):
-            raise BranchError(f"branch `{branch}` exists already", hint="choose another name")
         listed = run("for-each-ref", "--format=%(refname)", "refs/heads/").splitlines()
+        if f"refs/heads/{branch}" in listed:
+            raise BranchError(f"branch `{branch}` exists already", hint="choose another name")
+        if any(name.startswith(f"refs/heads/{branch}/") for name in listed):
+            raise BranchError(
+                f"branches below `{branch}` exist, so git keeps none of that name", hint="choose another name"
+            )
         for parent in parents_of(branch):
             if f"refs/heads/{parent}" in listed:
                 raise BranchError(
@@ -168,6 +180,17 @@ class _Repository:
             mode, _, name = about.split(" ")
             found[path] = (mode, name)
         return found
+
+    def in_the_way(self, tree: Mapping[str, tuple[str, str]], change: Change) -> NotApplied | None:
+        """Say what stands above a path in the tree and is no folder; git's trees cannot hold both."""
+        for parent in parents_of(self.prefix + change.path):
+            if parent not in tree:
+                continue
+            mode, _ = tree[parent]
+            what = "a submodule, which has a repository of its own" if mode == _SUBMODULE else "no folder"
+            reason = f"the commit has `{parent}` above it, {what}"
+            return NotApplied(path=change.path, code=Refusal.IN_THE_WAY, reason=reason)
+        return None
 
     def put(
         self, tree: dict[str, tuple[str, str]], stage: OpenStage, change: Change, given: bytes | None
@@ -192,7 +215,7 @@ class _Repository:
         return self.write(b"commit", os.fsencode("\n".join([*lines, text.message.rstrip() + "\n"])))
 
     def make_branch(self, branch: str, commit: str) -> None:
-        git_runner(self.git, self.workspace)("update-ref", f"refs/heads/{branch}", commit, _NO_OBJECT)
+        git_runner(self.git, self.workspace)("update-ref", f"refs/heads/{branch}", commit, "0" * len(commit))
 
     def _tree(self, flat: dict[str, tuple[str, str]]) -> str:
         """Write the trees of a flat list of paths, innermost first, and return the top one's name."""
@@ -216,7 +239,7 @@ class _Repository:
     def write(self, kind: bytes, content: bytes) -> str:
         """Write one loose object, as git does: by a temporary file, never over one that is there."""
         whole = kind + b" %d\0" % len(content) + content
-        name = hashlib.sha1(whole, usedforsecurity=False).hexdigest()
+        name = hashlib.new(self.hash_name, whole, usedforsecurity=False).hexdigest()
         target = self.objects / name[:2] / name[2:]
         if target.exists():
             return name
@@ -231,6 +254,13 @@ class _Repository:
         except OSError as error:
             raise BranchError(f"the repository cannot be written: {error.strerror}") from error
         return name
+
+
+def _require_commit(run: Callable[..., str]) -> None:
+    try:
+        run("rev-parse", "--verify", "HEAD")
+    except BranchError as error:
+        raise BranchError("the repository has no commit yet", hint="make its first one") from error
 
 
 def _content(stage: OpenStage, change: Change, after: Side) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.stage.base import Learnt, Seen, load_learnt, save_learnt, untouched
-from sandbox.stage.beneath import Beneath
+from sandbox.stage.beneath import Beneath, parents_of
 from sandbox.stage.errors import PathRefusedError, StageBrokenError, StageError
 from sandbox.stage.layout import StageFolder
 from sandbox.stage.record import Record
@@ -53,10 +53,21 @@ class OpenStage:
         """Return what is at `path` in the workspace now; None when nothing is.
 
         Raises:
-            PathRefusedError: When a symlink or a mount is in the way.
+            PathRefusedError: When a mount is in the way, or a symlink on which the session did not start.
         """
-        status = self.live.stat(path)
+        try:
+            status = self.live.stat(path)
+        except PathRefusedError:
+            if not self._behind_its_own_symlink(path):
+                raise
+            return None
         return None if status is None else Seen.of(status)
+
+    def _behind_its_own_symlink(self, path: str) -> bool:
+        """Tell whether a symlink of the start still stands above a path, so that nothing was below it."""
+        above = next((parent for parent in parents_of(path) if parent in self.record), "")
+        now = self.live.stat(above) if above else None
+        return now is not None and Seen.of(now).is_symlink and Seen.of(now) == self.record[above]
 
     @property
     def known(self) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -148,7 +147,7 @@ class Preparation:
 
     def _nearest(self, path: str) -> str:
         folder, _ = split(path)
-        while folder and not ((status := self.stage.live.stat(folder)) and stat.S_ISDIR(status.st_mode)):
+        while folder and not ((now := self.stage.live_seen(folder)) and now.is_folder):
             folder, _ = split(folder)
         return folder
 

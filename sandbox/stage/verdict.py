@@ -21,6 +21,7 @@ class Refusal(StrEnum):
     SPECIAL = "special"
     CONFLICT = "conflict"
     STAGE_CHANGED = "stage-changed"
+    IN_THE_WAY = "in-the-way"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

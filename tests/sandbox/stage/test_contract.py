@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,6 @@ from sandbox.stage.opened import open_stage
 from tests.sandbox.stage.strategies import STRATEGIES, session
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Yard
 
     from sandbox.stage.apply import ApplyResult
@@ -82,6 +81,37 @@ def test_ways_out_and_odd_files_are_refused_or_tamed(yard: Yard, strategy: str) 
     assert codes(result) == {"out": "leads-out", "pipe": "special"}
     assert (yard.workspace / "tool").stat().st_mode & 0o7777 == 0o775
     assert (yard.workspace / "odd\nname").read_text() == "x"
+
+
+def test_a_folder_in_the_place_of_a_symlink_arrives_with_all_it_holds(yard: Yard, strategy: str) -> None:
+    """Nothing was below the symlink, wherever it led; what it led to stays as it is."""
+    yard.fill({"real/f": "1"})
+    (yard.workspace / "here").symlink_to("real")
+    with session(yard, strategy) as inside:
+        (inside / "here").unlink()
+        yard.fill({"here/f": "2", "here/deep/g": "3"}, below=inside)
+
+    result = apply(yard)
+
+    assert codes(result) == {}
+    assert files(yard.workspace) == {"real/f": "1", "here/f": "2", "here/deep/g": "3"}
+
+
+def test_a_symlink_that_the_user_made_meanwhile_is_still_in_the_way(yard: Yard, strategy: str) -> None:
+    """Also one in the place of a symlink: it is not what the session started on."""
+    yard.fill({"real/x": "1", "other/x": "1"})
+    (yard.workspace / "here").symlink_to("real")
+    with session(yard, strategy) as inside:
+        (inside / "here").unlink()
+        yard.fill({"here/f": "2"}, below=inside)
+    (yard.workspace / "here").unlink()
+    (yard.workspace / "here").symlink_to("other")
+
+    result = apply(yard)
+
+    assert codes(result) == {"here": "conflict", "here/f": "conflict"}
+    assert files(yard.workspace) == {"real/x": "1", "other/x": "1"}
+    assert (yard.workspace / "here").readlink() == Path("other")
 
 
 def test_conflicts_are_found_by_content_and_told(yard: Yard, strategy: str) -> None:
