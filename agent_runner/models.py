@@ -185,7 +185,7 @@ def _installed(name: str, found: InstalledModel) -> Backend:
 
 def _how_to_configure(path: Path) -> str:
     return (
-        f"name one with `--model scripted:FILE`, or write these lines to {path}:\n"
+        f"name one, `--model scripted:FILE` (in a task file `model: scripted:FILE`), or write to {path}:\n"
         "  version: 1\n"
         "  models:\n"
         "    default: {backend: openai, base_url: 'http://127.0.0.1:8000/v1', model: NAME}\n"

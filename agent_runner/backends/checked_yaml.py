@@ -37,7 +37,7 @@ def read_checked(path: Path, model: type[Model], *, what: str, maximum_bytes: in
             raw = stream.read(maximum_bytes + 1)
         text = raw.decode()
     except OSError as error:
-        raise InvalidInputError(f"{what} `{path}` cannot be read: {error.strerror}") from error
+        raise InvalidInputError(f"{what} `{path}` cannot be read: {str(error.strerror).lower()}") from error
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"{path}:1:1: not UTF-8 at byte {error.start}") from error
     if len(raw) > maximum_bytes:

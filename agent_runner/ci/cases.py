@@ -65,8 +65,8 @@ def _count(task: Task) -> int:
 def _variants(task: Task) -> Iterator[Task]:
     """Yield a task for each combination of its matrix; itself where there is none."""
     matrix, folder = task.file.matrix, resolved(Path(task.origin)).parent
-    models = matrix.models or (task.file.model,)
-    for model, (name, policy), seed in product(models, task.policies, matrix.seeds or (None,)):
+    models = tuple(enumerate(matrix.models)) or ((0, task.file.model),)
+    for (place, model), (name, policy), seed in product(models, task.policies, matrix.seeds or (None,)):
         words = [
             _word(model or "") if matrix.models else "",
             _word(name) if matrix.policies else "",
@@ -78,6 +78,7 @@ def _variants(task: Task) -> Iterator[Task]:
             policy=policy,
             check_policy=policy if _checks_itself(task) else task.check_policy,
             model=model_meant(model, folder),
+            model_at=("matrix", "models", place) if matrix.models else ("model",),
             seed=None if seed is None else int(seed),
         )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from agent_runner.approvals import NobodyApprover
 from agent_runner.backends.scripted import Script, ScriptedBackend, Turn
 from agent_runner.ci.outcome import FAILED, CheckResult
-from agent_runner.ci.reading import line_of_check
+from agent_runner.ci.sense import line_of_check
 from agent_runner.ids import new_session_id
 from agent_runner.place import Place
 from agent_runner.policy_file import LoadedPolicy

@@ -103,19 +103,20 @@ def backend_of(task: Task, *, tell: Callable[[str], None]) -> Backend:
     """Return who is asked.
 
     Raises:
-        InvalidInputError: When the model is not to be had, or takes no seed.
+        InvalidInputError: When the model is not to be had, or takes no seed; with its place in the file.
     """
-    return choose_backend(task.model, notice=tell, seed=task.seed)
+    with task.places.told_at(*task.model_at):
+        return choose_backend(task.model, notice=tell, seed=task.seed)
 
 
 def place_of(task: Task, bench: Bench) -> Place:
     """Return where a task's session runs: nobody to ask, and no destination from its prompt.
 
     Raises:
-        InvalidInputError: When its folder is reached through a link.
-        sandbox.workspace.WorkspaceError: When its folder cannot be a workspace.
+        InvalidInputError: When its folder cannot be a workspace, or is reached through a link.
     """
-    workspace = _workspace(task.workspace, bench.state) if task.workspace else None
+    with task.places.told_at("workspace"):
+        workspace = _workspace(task.workspace, bench.state) if task.workspace else None
     policy = hiding(task.policy, _own_files(task), workspace.path if workspace else None)
     return Place(
         loaded=LoadedPolicy(policy=policy, origin=task.policy.name, path=None),

@@ -73,6 +73,16 @@ def _something(text: str) -> str:
     return text
 
 
+def _named(text: str) -> str:
+    if "\0" in text:
+        raise BadValueError(f"{quoted(text)} is no file's name: it holds a NUL")
+    return text
+
+
+NamedField = Annotated[str, AfterValidator(_named)]
+"""What names a file, or something by its name."""
+
+
 class CommandCheck(Block):
     """A command that has to end with 0, in a fresh sandbox, on what the agent left."""
 
@@ -107,7 +117,7 @@ class ChangeLimits(Block):
 class Checks(Block):
     """What is looked at after the agent has ended, out of its reach. A task passes if every check does."""
 
-    policy: str | None = Field(
+    policy: NamedField | None = Field(
         default=None,
         description="under which `commands` run: files + exec; absent is the task's own policy",
         max_length=1000,
@@ -149,12 +159,12 @@ def _different(values: tuple[object, ...]) -> tuple[object, ...]:
 class Matrix(Block):
     """What the task is run with, each with each: a case for every combination."""
 
-    models: Annotated[tuple[str, ...], AfterValidator(_different)] = Field(
+    models: Annotated[tuple[NamedField, ...], AfterValidator(_different)] = Field(
         default=(),
         description="as `model` names them; `model` is one of them",
         max_length=MOST_VALUES,
     )
-    policies: Annotated[tuple[str, ...], AfterValidator(_different)] = Field(
+    policies: Annotated[tuple[NamedField, ...], AfterValidator(_different)] = Field(
         default=(),
         description="as `policy` names them; `policy` is one of them",
         max_length=MOST_VALUES,
@@ -210,12 +220,12 @@ class TaskFile(Block):
     description: str | None = Field(
         default=None, description="one sentence on what it is for", max_length=300
     )
-    policy: str = Field(
+    policy: NamedField = Field(
         description="a policy file, relative to this one, or a name of the library",
         min_length=1,
         max_length=1000,
     )
-    workspace: str | None = Field(
+    workspace: NamedField | None = Field(
         default=None,
         description="a folder, relative to this file; exactly when the policy holds `files`",
         min_length=1,
@@ -224,7 +234,7 @@ class TaskFile(Block):
     checkout: Checkout | None = Field(
         default=None, description="in place of `workspace`: a commit; the policy holds `network`, too"
     )
-    inputs: tuple[Annotated[str, AfterValidator(_something)], ...] = Field(
+    inputs: tuple[Annotated[NamedField, AfterValidator(_something)], ...] = Field(
         default=(),
         description="in place of `workspace`: files, relative to this one, copied into a new folder",
         max_length=MOST_INPUTS,
@@ -232,7 +242,7 @@ class TaskFile(Block):
     prompt: Annotated[str, AfterValidator(_something)] = Field(
         description="what the agent is to do", max_length=LONGEST_PROMPT
     )
-    model: str | None = Field(
+    model: NamedField | None = Field(
         default=None,
         description="a model of the operator's configuration, or scripted:FILE; absent is its `default`",
         min_length=1,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agent_runner.ci.all import Run, jobs_for, run_cases
 from agent_runner.ci.cases import cases_of
 from agent_runner.ci.filters import filtered
+from agent_runner.ci.inputs import require_inputs
 from agent_runner.ci.one import Bench, backend_of, place_of
 from agent_runner.ci.reading import read_tasks, tasks_meant
 from agent_runner.ci.recording import read_recording, recording_path
@@ -18,6 +19,7 @@ from agent_runner.ci.trust import require_trusted
 from agent_runner.cli.ci_shown import onlooker_for_terminal
 from agent_runner.cli.interrupting import interruptible
 from agent_runner.cli.talk import Progress, say
+from agent_runner.counted import counted
 from agent_runner.errors import InvalidInputError
 from agent_runner.state import state_folder
 
@@ -75,6 +77,7 @@ def chosen_cases(wanted: Wanted) -> tuple[list[Task], Path]:
     bench = Bench(state=state, tell=say, progress=Progress(), watcher=teller, began=say)
     for case in cases:
         place_of(case, bench)
+        require_inputs(case)
         if wanted.replay is None or wanted.live:
             asyncio.run(backend_of(case, tell=say).close())
         else:
@@ -89,7 +92,7 @@ def run_chosen(  # noqa: PLR0913 - what a run is made of
     sweep_trees(state)  # of a run whose processes were all killed at once
     at_once = jobs_for(cases, jobs)
     before = f", {len(begun.done)} of them done before" if begun.done else ""
-    say(f"{len(cases)} tasks{before}, {at_once} at once; results in {begun.kept.folder}")
+    say(f"{counted(len(cases), 'task')}{before}, {at_once} at once; results in {begun.kept.folder}")
     with onlooker_for_terminal(cases) as onlooker:
         run = Run(
             state=state,

@@ -103,6 +103,51 @@ def test_what_could_only_mislead_is_refused(
     assert said in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("changed", "to", "place", "said"),
+    [
+        ("policy: ../policies/mend.yaml", "policy: ../policies/none.yaml", "3:9", "does not exist"),
+        ("policy: ../policies/mend.yaml", "policy: fix-test", "3:9", "did you mean `fix-tests`?"),
+        ("policy: ../policies/mend.yaml", "policy: ../policies", "3:9", "is not a regular file"),
+        ("policy: ../policies/mend.yaml", 'policy: "a\\0b"', "3:9", "holds a NUL"),
+        ("workspace: ../project", "workspace: ../absent", "4:12", "does not exist"),
+        ("workspace: ../project", "workspace: ../script.yaml", "4:12", "is a file, expected a folder"),
+        ("workspace: ../project", "workspace: /etc", "4:12", "`/etc`"),
+        ("workspace: ../project", "workspace: ../way", "4:12", "is reached through a symlink"),
+        ("workspace: ../project", "inputs: [../project/app.txt, ../project/b]", "4:30", "no such file"),
+        ("workspace: ../project", "inputs: [../way/app.txt]", "4:10", "is reached through a symlink"),
+        ("model: scripted:../script.yaml", "model: scripted:../none.yaml", "6:8", "no such file"),
+        ("model: scripted:../script.yaml", "matrix: {models: [small]}", "6:19", "no model `small`"),
+        ("prompt: mend it", "prompt: mend it\nchecks: {policy: nowhere}", "6:18", "no policy `nowhere`"),
+        (
+            "prompt: mend it",
+            "prompt: mend it\nchecks: {commands: [{run: [sh]}, {run: [curl]}]}",
+            "6:34",
+            "program `curl` is not allowed",
+        ),
+    ],
+)
+def test_what_a_task_names_and_is_not_to_be_had_is_told_with_its_place(  # noqa: PLR0913, PLR0917 - its cases
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    changed: str, to: str, place: str, said: str,
+) -> None:  # fmt: skip
+    """Before anything runs, with the file's name as it was given, its line and its column."""
+    monkeypatch.setenv("PAIRLOCK_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    project.script('["finish --status done ok"]')
+    (project.folder / "way").symlink_to("project")
+    path = project.task(base=TASK.replace(changed, to))
+    pairlock("trust", path)
+    capsys.readouterr()
+
+    told = pairlock(path)
+
+    assert told.exit_code in {2, 3}
+    first, _, rest = capsys.readouterr().err.partition(": ")[2].partition(": ")
+    assert first == f"{path}:{place}"
+    assert said in rest
+
+
 def test_command_checks_after_a_session_with_network_make_three_and_declared_ones_do_not(
     project: Project,
 ) -> None:
