@@ -36,6 +36,7 @@ def account_json(result: SessionResult) -> str:
     """Return the account as one JSON object."""
     return json.dumps(
         {
+            "type": "account",
             "session": result.session,
             "status": result.status,
             "exit_code": result.exit_code,

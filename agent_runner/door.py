@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import orjson
 
 from agent_runner.approvals import WAIT_SECONDS, Answer
-from agent_runner.errors import InvalidInputError, RunnerError
+from agent_runner.errors import InvalidInputError, MuteRunnerError, RunnerError
 from agent_runner.person import who
 from agent_runner.question import question_fields
 from audit.state import ID_PATTERN
@@ -25,7 +25,7 @@ from sandbox.errors import SandboxError
 from sandbox.runtime_folder import made_private, require_private, runtime_folder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from agent_runner.question import Question
@@ -84,14 +84,21 @@ class Door:
         session: The session's id.
         stop: Ends the session gracefully.
         wait_seconds: How long a question stands.
+        alone: Whether the process runs nothing else, so that it may be killed to end the session.
     """
 
     def __init__(
-        self, session: str, *, stop: Callable[[], object], wait_seconds: float = WAIT_SECONDS
+        self,
+        session: str,
+        *,
+        stop: Callable[[], object],
+        wait_seconds: float = WAIT_SECONDS,
+        alone: bool = False,
     ) -> None:
         self._session = session
         self._stop = stop
         self._wait_seconds = wait_seconds
+        self._alone = alone
         self._question: Question | None = None
         self._answer: asyncio.Future[Answer] | None = None
 
@@ -126,7 +133,7 @@ class Door:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if _peer_uid(writer) == os.getuid():
+            if _peer(writer.get_extra_info("socket"))[1] == os.getuid():
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     said = self._replied(await reader.readline())
                     writer.write(orjson.dumps({"version": VERSION, **said}) + b"\n")
@@ -150,7 +157,7 @@ class Door:
                 return self._decided(str(word), asked.get("action"), asked.get("digest"))
             case "stop":
                 asyncio.get_running_loop().call_soon(self._stop)
-                return {"ok": True}
+                return {"ok": True, "alone": self._alone}
             case _:
                 return _refused("expected `status`, `approve`, `deny` or `stop`")
 
@@ -172,12 +179,42 @@ def _refused(why: str) -> Said:
     return {"ok": False, "error": why}
 
 
-def _peer_uid(writer: asyncio.StreamWriter) -> int:
-    """Return the uid at the other end (unix(7), SO_PEERCRED)."""
-    peer: socket.socket = writer.get_extra_info("socket")
-    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    uid: int = struct.unpack("3i", raw)[1]
-    return uid
+def _peer(line: socket.socket) -> tuple[int, int]:
+    """Return process id and uid of the other end (unix(7), SO_PEERCRED)."""
+    raw = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _ = struct.unpack("3i", raw)
+    return pid, uid
+
+
+@contextlib.contextmanager
+def _connected(session: str) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(_ANSWER_SECONDS)
+        try:
+            line.connect(str(socket_path(session)))
+        except OSError as error:
+            raise InvalidInputError(
+                f"no runner of session `{session}` listens", hint="`pairlock ps` shows what runs"
+            ) from error
+        yield line
+
+
+@contextlib.contextmanager
+def runner_of(session: str) -> Iterator[int]:
+    """Yield a descriptor of the process that listens (pidfd_open(2)): it never comes to mean another one.
+
+    Raises:
+        InvalidInputError: When none listens.
+    """
+    with _connected(session) as line:
+        pid, uid = _peer(line)
+        if uid != os.getuid():
+            raise InvalidInputError(f"the runner of session `{session}` is another user's")
+        runner = os.pidfd_open(pid)
+    try:
+        yield runner
+    finally:
+        os.close(runner)
 
 
 def tell(session: str, **request: object) -> Said:
@@ -189,21 +226,14 @@ def tell(session: str, **request: object) -> Said:
 
     Raises:
         InvalidInputError: When no runner listens, or it refuses.
+        MuteRunnerError: When one listens and does not answer.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(_ANSWER_SECONDS)
+    with _connected(session) as line:
         try:
-            line.connect(str(socket_path(session)))
             line.sendall(orjson.dumps({"version": VERSION, **request}) + b"\n")
-            said = line.makefile("rb").readline()
-        except OSError as error:
-            raise InvalidInputError(
-                f"no runner of session `{session}` listens", hint="`pairlock ps` shows what runs"
-            ) from error
-    try:
-        answer = orjson.loads(said)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInputError(f"the runner of session `{session}` did not answer") from error
+            answer = orjson.loads(line.makefile("rb").readline())
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise MuteRunnerError(session) from error
     if not isinstance(answer, dict) or not answer.get("ok"):
         why = answer.get("error", "it refused") if isinstance(answer, dict) else "it refused"
         raise InvalidInputError(f"session `{session}`: {why}")

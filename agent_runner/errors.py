@@ -41,3 +41,17 @@ class BackendError(RunnerError):
 
 class NoFactsError(RunnerError):
     """Raised when the facts beside a session's ledger are missing or damaged."""
+
+
+class MuteRunnerError(RunnerError):
+    """Raised when a session's runner listens and does not answer: it is stopped, or hangs.
+
+    Args:
+        session: The session's id.
+    """
+
+    def __init__(self, session: str) -> None:
+        super().__init__(
+            f"the runner of session `{session}` did not answer", hint="`pairlock stop` kills it in the end"
+        )
+        self.session = session

@@ -141,6 +141,14 @@ def entry_lines(reader: SessionReader, entry: Entry | BrokenEntry) -> Iterator[s
         yield f"       {escape_line(reason)}"
 
 
+def entry_fields(entry: Entry | BrokenEntry) -> dict[str, object]:
+    """Return an entry as a JSON-ready mapping; one that does not hold says why, and how it stands."""
+    if isinstance(entry, BrokenEntry):
+        raw = entry.raw.decode("utf-8", "backslashreplace")
+        return {"seq": entry.seq, "broken": entry.why, "raw": raw}
+    return {"seq": entry.seq, "at": entry.at, "type": entry.type, "body": entry.body}
+
+
 _DECIDED = frozenset({"action.intended", "egress.opened", "egress.requested"})
 
 

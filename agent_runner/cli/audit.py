@@ -9,13 +9,12 @@ import typer
 
 from agent_runner.cli import audit_compare, audit_export, audit_verify, audit_withhold, keys, report
 from agent_runner.cli.audit_session import AsJson, Session, whole_id
-from agent_runner.cli.exits import Exit
+from agent_runner.cli.entries import print_entry
 from agent_runner.cli.folding import tell
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
     from audit.chain import Entry
-    from audit.reader import BrokenEntry, SessionReader
 
 app = typer.Typer(
     help="Read the ledger; everything that reads it verifies it on the way.",
@@ -62,7 +61,7 @@ def show(session: Session = "last", as_json: AsJson = False) -> None:
 
     reader = SessionReader(state_folder(), whole_id(session))
     for entry in reader.entries():
-        _print(reader, entry, as_json=as_json)
+        print_entry(reader, entry, as_json=as_json)
 
 
 @app.command("tail")
@@ -72,23 +71,15 @@ def tail(
     as_json: AsJson = False,
 ) -> None:
     """Follow a session's entries as they come, until it ends."""
-    import time
-
+    from agent_runner.following import follow_session
     from agent_runner.state import state_folder
-    from audit.follow import Follower
-    from audit.lock import is_held
     from audit.reader import BrokenEntry, SessionReader
 
     name, state = whole_id(session), state_folder()
-    reader, follower = SessionReader(state, name), Follower(state, name)
-    while True:
-        running = is_held(reader.files.lock)
-        for entry in follower.poll():
-            if not net or isinstance(entry, BrokenEntry) or _went_out(entry):
-                _print(reader, entry, as_json=as_json)
-        if not running:
-            return
-        time.sleep(0.2)
+    reader = SessionReader(state, name)
+    for entry in follow_session(state, name):
+        if not net or isinstance(entry, BrokenEntry) or _went_out(entry):
+            print_entry(reader, entry, as_json=as_json)
 
 
 def _went_out(entry: Entry) -> bool:
@@ -130,42 +121,7 @@ def query(  # noqa: PLR0913, PLR0917 - typer makes an option of each
             reader = SessionReader(state, found.session, index=index)
             if not as_json:
                 typer.echo(f"session {found.session}")
-        _print(reader, found.entry, as_json=as_json, named=True)
-
-
-def _print(reader: SessionReader, entry: Entry | BrokenEntry, *, as_json: bool, named: bool = False) -> None:
-    """Print one entry; one that does not hold is shown as what it is, and ends the reading.
-
-    Args:
-        reader: Whose entry it is.
-        entry: The entry.
-        as_json: One object on a line, for programs.
-        named: Whether the object says of which session it is.
-    """
-    import json
-
-    from agent_runner.listing import HANGING, entry_lines
-    from audit.escape import escape_line
-    from audit.reader import BrokenEntry
-
-    if as_json:
-        session = {"session": reader.session_id} if named else {}
-        typer.echo(json.dumps(session | _fields(entry)))
-    else:
-        for line in entry_lines(reader, entry):
-            tell(line, indent=HANGING)
-    if isinstance(entry, BrokenEntry):
-        say(f"pairlock: entry {entry.seq} of `{reader.session_id}` does not hold: {escape_line(entry.why)}")
-        raise typer.Exit(Exit.LEDGER)
-
-
-def _fields(entry: Entry | BrokenEntry) -> dict[str, object]:
-    from audit.reader import BrokenEntry
-
-    if isinstance(entry, BrokenEntry):
-        raw = entry.raw.decode("utf-8", "backslashreplace")
-        return {"seq": entry.seq, "broken": entry.why, "raw": raw}
-    return {"seq": entry.seq, "at": entry.at, "type": entry.type, "body": entry.body}
+        print_entry(reader, found.entry, as_json=as_json, named=True)
 
 
 @app.command("schema")

@@ -43,7 +43,7 @@ COMMANDS: Final[dict[str, Place]] = {
         "attach",
         "Show what a session does, as its ledger tells it, until it ends. Ctrl-C leaves it running.",
     ),
-    "stop": Place("runners", "stop", "End a running session gracefully; it can be resumed."),
+    "stop": Place("runners", "stop", "End a running session gracefully, and where it does not end kill its runner; it can be resumed."),
     "approve": Place(
         "runners",
         "approve",

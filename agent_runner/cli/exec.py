@@ -89,14 +89,14 @@ async def _ran(request: SessionRequest, command: tuple[str, ...], signalled: Cal
     import asyncio
     from dataclasses import replace
 
-    from agent_runner.cli.run import answerable
+    from agent_runner.answerable import answerable
     from agent_runner.gateway.command import run_command
     from agent_runner.gateway.terminal import HostTerminal
 
     task = asyncio.current_task()
     terminal = HostTerminal(insisted=task.cancel if task is not None else lambda: None, after=signalled)
     try:
-        async with answerable(request.session, request.approver) as asker:
+        async with answerable(request.session, request.approver, notice=say, alone=True) as asker:
             return await run_command(replace(request, approver=asker), command, terminal)
     finally:
         await request.backend.close()

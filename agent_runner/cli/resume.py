@@ -8,7 +8,7 @@ import typer
 
 from agent_runner.cli.exits import explain
 from agent_runner.cli.place import nobody_is_there
-from agent_runner.cli.run import account, answerable
+from agent_runner.cli.run import account
 from agent_runner.cli.talk import Progress, say
 
 if TYPE_CHECKING:
@@ -31,28 +31,34 @@ def resume(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Another model than the one it was run with.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the account as one JSON object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the ledger's new entries as they come, then the account.")
+    ] = False,
 ) -> None:
     """Go on with a session that was interrupted, or ran out of its budget."""
     from agent_runner.cli.interrupting import interruptible
 
     request = _request(session, add_budget, model)
     say(f"session {request.session} goes on; model {request.backend.model}")
-    result = interruptible(_resume(request))
+    result = interruptible(_resume(request, as_json=as_json))
     typer.echo(account(result, as_json=as_json))
     if result.error is not None and result.status != "interrupted":
         say(f"pairlock: {explain(result.error)}")
     raise typer.Exit(result.exit_code)
 
 
-async def _resume(request: ResumeRequest) -> SessionResult:
+async def _resume(request: ResumeRequest, *, as_json: bool) -> SessionResult:
+    from contextlib import nullcontext
     from dataclasses import replace
 
+    from agent_runner.answerable import answerable
+    from agent_runner.cli.entries import streamed
     from agent_runner.cli.live import LiveWatcher
     from agent_runner.resume import resume_session
 
+    entries = streamed(request.state, request.session) if as_json else nullcontext()
     try:
-        async with answerable(request.session, request.approver) as asker:
+        async with entries, answerable(request.session, request.approver, notice=say, alone=True) as asker:
             return await resume_session(replace(request, approver=asker))
     finally:
         if isinstance(request.watcher, LiveWatcher):

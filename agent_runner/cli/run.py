@@ -15,9 +15,6 @@ from agent_runner.cli.place import place_for
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from agent_runner.approvals import Asker
     from agent_runner.session import SessionRequest, SessionResult
     from policies.policy import Policy
 
@@ -41,7 +38,10 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     detach: Annotated[
         bool, typer.Option("--detach", help="Go on in the background; print the session's id.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the account as one JSON object.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the ledger's entries as they come, then the account, as JSON."),
+    ] = False,
 ) -> None:
     """Run one session: an agent, a policy, a sandbox, a ledger."""
     from agent_runner.cli.interrupting import interruptible
@@ -55,43 +55,29 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         from agent_runner.detach import go_on_alone
 
         go_on_alone(request.session, request.state, say=typer.echo)
-    result = interruptible(_run(request))
+    result = interruptible(_run(request, as_json=as_json))
     typer.echo(account(result, as_json=as_json))
     if result.error is not None and result.status != "interrupted":
         say(f"pairlock: {explain(result.error)}")
     raise typer.Exit(result.exit_code)
 
 
-async def _run(request: SessionRequest) -> SessionResult:
+async def _run(request: SessionRequest, *, as_json: bool) -> SessionResult:
     from dataclasses import replace
 
+    from agent_runner.answerable import answerable
+    from agent_runner.cli.entries import streamed
     from agent_runner.cli.live import LiveWatcher
     from agent_runner.session import run_session
 
+    entries = streamed(request.state, request.session) if as_json else contextlib.nullcontext()
     try:
-        async with answerable(request.session, request.approver) as asker:
+        async with entries, answerable(request.session, request.approver, notice=say, alone=True) as asker:
             return await run_session(replace(request, approver=asker))
     finally:
         if isinstance(request.watcher, LiveWatcher):
             request.watcher.close()
         await request.backend.close()
-
-
-@contextlib.asynccontextmanager
-async def answerable(session: str, approver: Asker) -> AsyncIterator[Asker]:
-    """Let other terminals stop a session and answer its questions; yield whom it is to ask."""
-    import asyncio
-
-    from agent_runner.approvals import FirstAnswer, NobodyApprover
-    from agent_runner.door import Door
-    from agent_runner.models import configured_webhook
-
-    task = asyncio.current_task()
-    door = Door(session, stop=task.cancel if task else lambda: None)
-    webhook = configured_webhook(say)
-    somebody = () if isinstance(approver, NobodyApprover) else (approver,)
-    async with door.open():
-        yield FirstAnswer(*somebody, door, *((webhook,) if webhook else ()))
 
 
 def _request(  # noqa: PLR0913 - the options of `run`, each once

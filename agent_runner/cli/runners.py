@@ -3,57 +3,48 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from agent_runner.cli.talk import say
 
 ID = Annotated[str, typer.Argument(metavar="ID", help="An id, its beginning, or `last`.")]
-POLL_SECONDS: Final = 0.2
-STOP_SECONDS: Final = 20.0
 
 
-def attach(session: ID) -> None:
+def attach(
+    session: ID,
+    answer: Annotated[
+        bool, typer.Option("--answer", help="Put its questions to you as well; else it is only shown.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the ledger's entries, one JSON object a line.")
+    ] = False,
+) -> None:
     """Show what a session does, as its ledger tells it, until it ends. Ctrl-C leaves it running."""
-    from agent_runner.listing import entry_lines
+    from agent_runner.cli.attached import AttachedPerson
+    from agent_runner.cli.entries import print_entry
+    from agent_runner.following import follow_session
     from agent_runner.state import session_files, state_folder
-    from audit.follow import Follower
-    from audit.lock import is_held
-    from audit.reader import BrokenEntry, SessionReader
+    from audit.reader import SessionReader
 
     state = state_folder()
-    files = session_files(session, state)
-    name = files.folder.name
-    follower = Follower(state, name)
-    while True:
-        held = is_held(files.lock)
-        for entry in follower.poll():
-            if isinstance(entry, BrokenEntry):
-                say(f"pairlock: entry {entry.seq} does not hold: {entry.why}")
-                raise typer.Exit(6)
-            for line in entry_lines(SessionReader(state, name), entry):
-                typer.echo(line)
-        if not held:
-            return
-        time.sleep(POLL_SECONDS)
+    name = session_files(session, state).folder.name
+    wait = AttachedPerson(name).wait if answer else time.sleep
+    reader = SessionReader(state, name)
+    for entry in follow_session(state, name, wait=wait):
+        print_entry(reader, entry, as_json=as_json)
 
 
 def stop(session: ID) -> None:
-    """End a running session gracefully; it can be resumed."""
-    from agent_runner.door import tell
-    from agent_runner.errors import RunnerError
+    """End a running session gracefully, and where it does not end kill its runner; it can be resumed."""
     from agent_runner.state import session_files, state_folder
-    from audit.lock import is_held
+    from agent_runner.stopping import GRACE_SECONDS, stop_session
 
-    files = session_files(session, state_folder())
-    name = files.folder.name
-    tell(name, do="stop")
-    deadline = time.monotonic() + STOP_SECONDS
-    while is_held(files.lock):
-        if time.monotonic() > deadline:
-            raise RunnerError(f"session `{name}` has not ended within {STOP_SECONDS:.0f} s", hint="try again")
-        time.sleep(POLL_SECONDS)
+    state = state_folder()
+    name = session_files(session, state).folder.name
+    if stop_session(state, name) == "killed":
+        say(f"it had not ended within {GRACE_SECONDS:.0f} s, so its runner was killed")
     say(f"session {name} is stopped; `pairlock resume {name}` goes on")
 
 
@@ -74,6 +65,7 @@ def deny(
 
 
 def _answer(given: str, action: str | None, word: str) -> None:
+    from agent_runner.cli.attached import shown_question
     from agent_runner.door import tell
     from agent_runner.errors import InvalidInputError
     from agent_runner.state import session_files, state_folder
@@ -83,7 +75,7 @@ def _answer(given: str, action: str | None, word: str) -> None:
     if not isinstance(question, dict):
         raise InvalidInputError(f"session `{session}` waits for nobody")
     if action is None:
-        for line in _shown(question):
+        for line in shown_question(question):
             typer.echo(line)
         say(f"`pairlock {word} {session} {question['action']}@{str(question['digest'])[:16]}` answers")
         return
@@ -99,11 +91,3 @@ def _answer(given: str, action: str | None, word: str) -> None:
             hint=f"`pairlock {word} {session}` shows it, and how to name it",
         )
     tell(session, do=word, action=question["action"], digest=question["digest"])
-
-
-def _shown(question: dict[str, object]) -> list[str]:
-    argv, reasons = question.get("argv"), question.get("reasons")
-    lines = [f"{question['action']}  {' '.join(map(str, argv)) if isinstance(argv, list) else ''}"]
-    if question.get("body") is not None:
-        lines.append(f"  content: {question['body']}")
-    return lines + [f"  {reason}" for reason in (reasons if isinstance(reasons, list) else [])]

@@ -105,7 +105,7 @@ async def test_a_model_behind_a_server_mends_the_package_in_a_sandbox(
         )
 
     assert code == 0, err
-    account = json.loads(out)
+    account = json.loads(out.splitlines()[-1])
     assert (account["status"], account["changes"]) == ("done", 2)
     assert account["totals"]["denials"] == 1
     assert account["totals"]["cached_tokens"] == 40 * len(turns())

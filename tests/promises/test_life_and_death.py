@@ -158,7 +158,7 @@ def test_an_interrupted_session_is_closed_and_leaves_no_container(
     out, _ = session.process.communicate(timeout=LONG)
 
     assert session.process.returncode == 130
-    assert json.loads(out)["status"] == "interrupted"
+    assert json.loads(out.splitlines()[-1])["status"] == "interrupted"
     assert containers(session.state) == []
     assert verify_session(session.state, name).faults() == {}
     assert session.pairlock("diff", "--name-only").stdout.split() == ["here", "made.txt"]
@@ -176,7 +176,7 @@ def test_an_impatient_ctrl_c_changes_nothing(
     out, _ = session.process.communicate(timeout=LONG)
 
     assert session.process.returncode == 130
-    assert json.loads(out)["status"] == "interrupted"
+    assert json.loads(out.splitlines()[-1])["status"] == "interrupted"
     assert containers(session.state) == []
     assert verify_session(session.state, name).faults() == {}
     assert [entry["status"] for entry in session.entries("session.closed")] == ["interrupted"]
@@ -259,7 +259,7 @@ def test_a_runner_that_was_stopped_finds_its_sandbox_gone_and_says_why(
     session.process.send_signal(signal.SIGCONT)
     out, _ = session.process.communicate(timeout=LONG)
 
-    account = json.loads(out)
+    account = json.loads(out.splitlines()[-1])
     assert (session.process.returncode, account["status"]) == (130, "interrupted")
     assert "pairlock was stopped for" in account["reason"]
     assert verify_session(session.state, name).faults() == {}

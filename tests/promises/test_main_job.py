@@ -56,7 +56,7 @@ def main_job(
     arguments = ["-p", "fix-tests", "-w", str(workspace), "-m", script, "--json"]
     done = pairlock(state, "run", "make the tests pass", *arguments, prefix=prefix)
     assert done.returncode == 0, done.stderr
-    account: dict[str, object] = json.loads(done.stdout)
+    account: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return account
 
 

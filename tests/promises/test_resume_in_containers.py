@@ -82,7 +82,7 @@ def test_a_killed_session_goes_on_with_what_it_wrote_and_repeats_nothing(
     changed = done(pairlock(state, tmp_path, "diff", "last", "--name-only"))
 
     assert (spent[0], ended[0]) == (5, 0), spent[2] + ended[2]
-    account = json.loads(ended[1])
+    account = json.loads(ended[1].splitlines()[-1])
     session = account["session"]
     lines = (state / "sessions" / session / "events.jsonl").read_text().splitlines()
     outcomes = [

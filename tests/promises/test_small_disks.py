@@ -106,11 +106,11 @@ def test_a_full_disk_ends_the_session_with_6_and_it_can_go_on_when_there_is_room
         verified = verify_session(state, name).faults()
         resumed = session.pairlock("resume", name, "--json")
 
-    account = json.loads(out)
+    account = json.loads(out.splitlines()[-1])
     assert (session.process.returncode, account["status"]) == (6, "ledger_failed")
     assert "echo" not in [argv[1] for argv in intended if len(argv) > 1]
     assert verified == {}
-    assert (resumed.returncode, json.loads(resumed.stdout)["status"]) == (0, "done")
+    assert (resumed.returncode, json.loads(resumed.stdout.splitlines()[-1])["status"]) == (0, "done")
 
 
 @pytest.mark.parametrize("megabytes", [160, 2000], ids=["reserve", "limit"])
@@ -126,7 +126,7 @@ def test_a_program_that_writes_on_and_on_is_stopped_near_its_limit(
         written = sum(path.stat().st_size for path in state.glob("sessions/*/stage/upper/*"))
         room = os.statvfs(state)
 
-    account = json.loads(out)
+    account = json.loads(out.splitlines()[-1])
     limit = "reserve_bytes" if megabytes == 160 else "written_bytes"
     assert (session.process.returncode, account["status"]) == (5, "budget")
     assert f"`{limit}`" in account["reason"]

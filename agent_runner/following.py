@@ -1,0 +1,41 @@
+"""Follow a session's ledger while its runner writes it, to its end; every entry is verified first."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from audit.follow import Follower
+from audit.lock import is_held
+from audit.state import StateFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from audit.chain import Entry
+    from audit.reader import BrokenEntry
+
+POLL_SECONDS: Final = 0.2
+
+
+def follow_session(
+    state: Path, session: str, *, wait: Callable[[float], object] = time.sleep
+) -> Iterator[Entry | BrokenEntry]:
+    """Yield every entry, from the first one on, until nobody writes any more.
+
+    Args:
+        state: The state folder.
+        session: The whole id.
+        wait: Called with the seconds until it looks again.
+
+    Raises:
+        audit.errors.UnknownSessionError: When the session has no log.
+    """
+    follower = Follower(state, session)
+    while True:
+        is_running = is_held(StateFiles(state).session(session).lock)  # asked first: what follows is its last
+        yield from follower.poll()
+        if not is_running:
+            return
+        wait(POLL_SECONDS)

@@ -1,0 +1,155 @@
+"""Who attaches sees what the ledger tells, answers only where asked to, and leaves the session running."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.agent_runner.reachable import CHECKOUT, LONG, reachable
+from tests.agent_runner.stand import SESSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.agent_runner.stand import Stand
+
+
+@dataclass
+class Attached:
+    """`pairlock attach` at a terminal of its own."""
+
+    process: subprocess.Popen[bytes]
+    keyboard: int
+    seen: str = ""
+
+    def type(self, text: str) -> None:
+        """Type something."""
+        os.write(self.keyboard, text.encode())
+
+    def until(self, words: str) -> str:
+        """Read until some words are on the screen; return everything so far."""
+        os.set_blocking(self.keyboard, False)
+        deadline = time.monotonic() + LONG
+        while words not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            try:
+                self.seen += os.read(self.keyboard, 65536).decode("utf-8", "replace")
+            except BlockingIOError:
+                time.sleep(0.02)
+            except OSError as error:  # the program has ended
+                raise AssertionError(self.seen) from error
+        return self.seen
+
+
+@contextmanager
+def attached(stand: Stand, runtime: Path, *options: str) -> Iterator[Attached]:
+    """Attach at a terminal."""
+    keyboard, screen = pty.openpty()
+    environment = {**os.environ, "PAIRLOCK_STATE": str(stand.state), "XDG_RUNTIME_DIR": str(runtime)}
+    # setsid(1) makes it the program's own terminal, so that Ctrl-C is a signal.
+    command = ["setsid", "--ctty", sys.executable, "-m", "agent_runner", "attach", SESSION, *options]
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=environment, stdin=screen, stdout=screen, stderr=screen
+    ) as process:
+        os.close(screen)
+        try:
+            yield Attached(process, keyboard)
+        finally:
+            process.kill()
+            os.close(keyboard)
+
+
+@pytest.fixture
+def asking(stand: Stand, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Return the runner of a session that asks whether two files may be removed."""
+    for name in ("a", "b c"):
+        (stand.folder / name).write_text(name)
+    with reachable(stand, "asks", tmp_path) as process:
+        yield process
+
+
+def test_two_who_are_attached_see_the_question_and_the_first_answer_counts(
+    stand: Stand, asking: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """The one who did not answer is told; what is typed before the next question is no answer to it."""
+    with attached(stand, tmp_path, "--answer") as one, attached(stand, tmp_path, "--answer") as other:
+        one.until(f"{SESSION}/1  files remove a")
+        other.until("type yes to allow it once")
+        one.until("type yes to allow it once")
+        one.type("yes\n")
+        one.until(f"approved: {SESSION}/1")
+        other.until("no longer asked")
+        other.until(f"{SESSION}/2  files remove 'b c'")
+        other.seen = ""
+        other.type("no\n")
+        other.until(f"denied: {SESSION}/2")
+
+        assert asking.wait(LONG) == 0
+        assert one.process.wait(LONG) == 0
+
+    answers = [(entry["answer"], entry["via"]) for entry in stand.entries("approval.answered")]
+    assert answers == [("approved", "socket"), ("denied", "socket")]
+    assert sorted(path.name for path in stand.folder.iterdir()) == ["b c"]
+
+
+def test_without_being_asked_to_it_only_shows(
+    stand: Stand, asking: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """`yes` typed into it answers nothing; Ctrl-C ends it alone. Answering needs a terminal."""
+    environment = {**os.environ, "PAIRLOCK_STATE": str(stand.state), "XDG_RUNTIME_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "agent_runner", "attach", SESSION, "--answer"]
+    nobody = subprocess.run(
+        command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    with attached(stand, tmp_path) as watching:
+        watching.until("approval.requested")
+        watching.type("yes\n")
+        time.sleep(0.5)
+        watching.type("\x03")
+
+        assert watching.process.wait(LONG) == 130
+    assert nobody.returncode == 2
+    assert nobody.stderr.startswith(b"pairlock: `--answer` needs a terminal to ask at")
+    assert asking.poll() is None
+    assert stand.entries("approval.answered") == []
+
+
+def test_it_ends_when_the_runner_is_killed(
+    stand: Stand, asking: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """With a question on the screen, too, which nobody waits for any more."""
+    with attached(stand, tmp_path, "--answer") as watching:
+        watching.until("type yes to allow it once")
+        asking.send_signal(signal.SIGKILL)
+
+        assert watching.process.wait(LONG) == 0
+
+
+def test_as_json_it_prints_the_ledgers_entries(
+    stand: Stand, asking: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """One object a line, the same ones, to the last; no terminal is needed."""
+    environment = {**os.environ, "PAIRLOCK_STATE": str(stand.state), "XDG_RUNTIME_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "agent_runner"]
+    with subprocess.Popen(
+        [*command, "attach", SESSION, "--json"], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE
+    ) as watching:
+        stopped = subprocess.run([*command, "stop", SESSION], cwd=CHECKOUT, env=environment, check=False)
+        out, _ = watching.communicate(timeout=LONG)
+
+    ledger = (stand.state / "sessions" / SESSION / "events.jsonl").read_text().splitlines()
+    told, kept = [json.loads(line) for line in out.splitlines()], [json.loads(line) for line in ledger]
+    assert (stopped.returncode, watching.returncode, asking.wait(LONG)) == (0, 0, 0)
+    assert [(entry["seq"], entry["type"]) for entry in told] == [(n, e["type"]) for n, e in enumerate(kept)]
+    assert "session.closed" in [entry["type"] for entry in told]
