@@ -62,10 +62,15 @@ class AppendFile:
         if not closing and self.size + len(content) + self._reserve_bytes > self._reserved_to:
             self._reserve(len(content))
         try:
-            self._write(content)
-            os.fdatasync(self._descriptor)
+            written = os.write(self._descriptor, content)
+            self.size += written
+            if written == len(content):
+                os.fdatasync(self._descriptor)
         except OSError as error:
             raise self._died(spoken(error, self.path)) from error
+        if written != len(content):  # a disk that fills gives a short count first, and no error
+            short = OSError(errno.ENOSPC, f"only {written} of {len(content)} bytes were written")
+            raise self._died(spoken(short, self.path))
         self._check_place()
 
     def read_from(self, offset: int) -> bytes:
@@ -116,13 +121,6 @@ class AppendFile:
             LedgerFullError: When the disk has no room for it.
         """
         self._reserve(0)
-
-    def _write(self, content: bytes) -> None:
-        written = os.write(self._descriptor, content)
-        if written != len(content):
-            # A disk that fills gives a short count first, and no error.
-            raise OSError(errno.ENOSPC, f"only {written} of {len(content)} bytes were written")
-        self.size += written
 
     def _reserve(self, coming: int) -> None:
         if not self._reserve_bytes or self.size + coming + self._reserve_bytes <= self._reserved_to:

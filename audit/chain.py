@@ -5,6 +5,7 @@ A line begins ``{"seq":N,"prev":"<leaf hash of the line before>",`` and goes on 
 hashed; nothing is put into a canonical form. The tree and signatures are elsewhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -20,6 +21,8 @@ LONGEST_LINE = 32 * 1024
 DEEPEST_LINE = 200
 """Levels of objects and lists in a line; what a writer marks as deep stays below."""
 _KEYS = ["seq", "prev", "at", "mono", "type", "v", "body"]
+_BEGUN = sha256(b"\x00")
+"""What each leaf's hash begins with; a copy of it is made faster than a hash of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,19 @@ def genesis(origin: str) -> bytes:
 
 def leaf_hash(line: bytes) -> bytes:
     """Return the leaf of a raw line, given without its newline (RFC 6962 section 2.1)."""
-    return sha256(b"\x00" + line).digest()
+    leaf = _BEGUN.copy()
+    leaf.update(line)
+    return leaf.digest()
+
+
+def leaf_hashes(lines: Sequence[bytes]) -> list[bytes]:
+    """Return the leaves of raw lines, given without their newlines."""
+    found, begun = [], _BEGUN.copy
+    for line in lines:  # as `leaf_hash` does, a call less for each of a million
+        leaf = begun()
+        leaf.update(line)
+        found.append(leaf.digest())
+    return found
 
 
 def opening(seq: int, prev: bytes) -> bytes:
@@ -72,7 +87,7 @@ def join(seq: int, prev: bytes, rest: bytes) -> bytes:
         prev: The leaf before it.
         rest: The encoded rest of the object, beginning with ``{``.
     """
-    return opening(seq, prev) + rest[1:]
+    return b'{"seq":%d,"prev":"%b",%b' % (seq, prev.hex().encode("ascii"), rest[1:])
 
 
 def encode_rest(*, at: str, mono_us: int, kind: str, version: int, body: object) -> bytes:
@@ -111,9 +126,14 @@ def encode_body(body: object) -> bytes:
 
 def _fields_within(value: object) -> object:
     """Return the fields of a group within an event; anything else is refused."""
-    if isinstance(value, BaseModel):
+    if is_group(type(value)):
         return value.__dict__
     raise TypeError
+
+
+def is_group(kind: type) -> bool:
+    """Tell whether values of a type are groups of fields; `issubclass` takes long where pydantic answers."""
+    return BaseModel in kind.__mro__
 
 
 def read(line: bytes, leaf: bytes) -> Entry:

@@ -10,10 +10,9 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from audit.appendfile import AppendFile, spoken
 from audit.chain import Chain
@@ -31,8 +30,7 @@ from audit.state import SessionFiles, StateFiles, prepare, write_private
 _RESERVE_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """Says that an entry is durable.
 
     Attributes:

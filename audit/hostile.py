@@ -58,8 +58,8 @@ def is_plain(value: object, depth: int = 0) -> bool:  # noqa: PLR0911 - at every
         return True
     if kind is not dict or MARK in value or value.keys() == COMMITMENT:  # type: ignore[operator, attr-defined]  # it is a dict
         return False
-    for key, item in value.items():  # type: ignore[attr-defined]  # it is a dict  # noqa: SIM110 - at every entry
-        if type(key) is not str or not is_plain(item, depth + 1):
+    for key, item in value.items():  # type: ignore[attr-defined]  # it is a dict
+        if type(key) is not str or not (type(item) is str or is_plain(item, depth + 1)):
             return False
     return True
 

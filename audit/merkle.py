@@ -9,11 +9,15 @@ from hashlib import sha256
 from audit.errors import BadProofError
 
 EMPTY_ROOT = sha256(b"").digest()
+_BEGUN = sha256(b"\x01")
+"""What each inner node's hash begins with; a copy of it is made faster than a hash of its own."""
 
 
 def node(left: bytes, right: bytes) -> bytes:
     """Return the hash of an inner node (RFC 6962 section 2.1)."""
-    return sha256(b"\x01" + left + right).digest()
+    found = _BEGUN.copy()
+    found.update(left + right)
+    return found.digest()
 
 
 class Frontier:
@@ -39,7 +43,7 @@ class Frontier:
         size, peaks = self.size, self.peaks
         self.size = size + 1
         while size & 1:
-            leaf = sha256(b"\x01" + peaks.pop() + leaf).digest()
+            leaf = node(peaks.pop(), leaf)
             size >>= 1
         peaks.append(leaf)
 
@@ -52,8 +56,7 @@ class Frontier:
                 row.insert(0, self.peaks.pop())
             if len(row) & 1:
                 smallest_first.append(row.pop())
-            pairs = zip(*[iter(row)] * 2, strict=True)
-            row = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+            row = _above(row)
             size >>= 1
         self.peaks += reversed(smallest_first)
 
@@ -63,12 +66,22 @@ class Frontier:
             return EMPTY_ROOT
         root = self.peaks[-1]
         for peak in reversed(self.peaks[:-1]):
-            root = sha256(b"\x01" + peak + root).digest()
+            root = node(peak, root)
         return root
 
     def copy(self) -> "Frontier":
         """Return a frontier that can grow on its own."""
         return Frontier(self.size, self.peaks)
+
+
+def _above(row: Sequence[bytes]) -> list[bytes]:
+    """Return the nodes above an even number of nodes of one level."""
+    found, begun = [], _BEGUN.copy
+    for left, right in zip(*[iter(row)] * 2, strict=True):  # as `node` does, a call less for each
+        above = begun()
+        above.update(left + right)
+        found.append(above.digest())
+    return found
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:

@@ -15,7 +15,7 @@ from audit.event import LogSealed
 from audit.host import Receipt
 from audit.host_event import SessionSealed
 from audit.note import SignerKey, sign
-from audit.openings import write_blob
+from audit.openings import Opening, write_blob
 from audit.segments import Torn
 from audit.state import SessionFiles
 
@@ -139,15 +139,20 @@ class SealedFile:
         Raises:
             LedgerError: When it cannot be written.
         """
-        self._keep_openings(lines)
-        seq, head = self._chain.size + len(self._leaves), self._chain.head
+        seq, head = self._chain.frontier.size + len(self._leaves), self._chain.head
         out: list[bytes] = []
         leaves: list[bytes] = []
-        for line in lines:
-            raw = join(seq + len(leaves), head, line.rest)
+        receipts: list[Receipt] = []  # made before the sync: behind it, memory is cold, and everything slow
+        openings: list[Opening] = []
+        for place, line in enumerate(lines, start=seq):
+            raw = join(place, head, line.rest)
             head = leaf_hash(raw)
             out.append(raw)
             leaves.append(head)
+            receipts.append(Receipt(place, head))
+            openings += line.openings
+        if openings:
+            self._keep(openings)
         self._unsealed += len(lines)
         sealed = None
         if closing or self.seal_is_due():
@@ -160,7 +165,7 @@ class SealedFile:
         if sealed is not None:
             self._chain, self._leaves = sealed, []
             self._sealed(sealed, closed=closing)
-        return [Receipt(seq + place, leaf) for place, leaf in enumerate(leaves)]
+        return receipts
 
     def seal_the_rest(self) -> None:
         """Seal what no seal covers yet, out of the reserve where it must be.
@@ -182,10 +187,7 @@ class SealedFile:
             draft.advance(leaf)
         return draft
 
-    def _keep_openings(self, lines: list[Waiting]) -> None:
-        openings = [opening for line in lines for opening in line.openings]
-        if not openings:
-            return
+    def _keep(self, openings: list[Opening]) -> None:
         for opening in openings:
             if opening.is_large():
                 write_blob(self._files, opening)

@@ -6,11 +6,10 @@ For reading, not judging: what is handed on is to be read strictly by whoever ta
 from binascii import hexlify
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 import orjson
 
-from audit.chain import Chain
+from audit.chain import Chain, leaf_hashes
 from audit.errors import AuditError
 from audit.note import Checkpoint, VerifierKey, open_note, unverified_checkpoint
 from audit.sift import could_hold, types_of
@@ -101,7 +100,7 @@ class Skim(Walk):
 
     def _skim(self, lines: Sequence[bytes], wanted: Sequence[bytes], kind: bytes) -> Iterator[Seen]:
         """Take a row of lines, then yield what is wanted of those that hold."""
-        leaves, types = [sha256(b"\x00" + line).digest() for line in lines], types_of(lines)
+        leaves, types = leaf_hashes(lines), types_of(lines)
         first, problem = self.size, self._problem(lines, leaves, types)
         for place in could_hold(lines[: self.size - first], types[: self.size - first], wanted, kind):
             yield first + place, lines[place], leaves[place]

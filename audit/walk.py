@@ -9,13 +9,12 @@ import sys
 from binascii import hexlify
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 import orjson
 
-from audit.chain import DEEPEST_LINE, LONGEST_LINE, Chain, opening, strict
+from audit.chain import DEEPEST_LINE, LONGEST_LINE, Chain, leaf_hashes, opening, strict
 from audit.errors import AuditError, BrokenLedgerError, MalformedLineError
 from audit.escape import escape_line
 from audit.hostile import COMMITMENT
@@ -137,7 +136,7 @@ class Walk:
 
     def _feed(self, lines: Sequence[bytes]) -> None:
         """Take a row of lines: hashed all at once, one by one only where there is something to do."""
-        first, leaves = self._size(), [sha256(b"\x00" + line).digest() for line in lines]
+        first, leaves = self._size(), leaf_hashes(lines)
         head = self._leaves[-1] if self._leaves else self.chain.head
         heads = hexlify(b"".join([head, *leaves[:-1]]), b",", len(head)).split(b",")
         starts = [BEGINNING % place for place in zip(range(first, first + len(lines)), heads, strict=True)]

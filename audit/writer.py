@@ -158,16 +158,14 @@ class Writer:
         return self.file.seal_at() if self.error is None else None
 
     def _flush(self, lines: list[Waiting]) -> None:
-        closing = [line for line in lines if line.urgency is _CLOSING]
-        if not closing:
+        if not lines or lines[-1].urgency is not _CLOSING:  # nothing is put in behind the end
             self._attempt(lines)
             return
-        ordinary = [line for line in lines if line.urgency is not _CLOSING]
         try:
-            if ordinary:
-                self._attempt(ordinary)
+            if len(lines) > 1:
+                self._attempt(lines[:-1])
         finally:
-            self._attempt(closing, closing=True)
+            self._attempt(lines[-1:], closing=True)
 
     def _attempt(self, lines: list[Waiting], *, closing: bool = False) -> None:
         refusal = None if self.error is None else self.refusal(closing=closing)
@@ -175,7 +173,9 @@ class Writer:
         if refusal is not None:
             answers = [refusal] * len(lines)
         else:
-            queued, began = self._queue.now() if self._queue is not None else b"", time.monotonic()
+            began = time.monotonic()
+            if self._queue is not None:
+                self._queue.mark(began)
             try:
                 answers = self.file.write(lines, closing=closing)
             except (LedgerError, OSError) as error:
@@ -187,7 +187,7 @@ class Writer:
                 raise
             now = time.monotonic()
             if now - began >= QUICK_SECONDS:
-                self._be_wary(now, now - began, queued)
+                self._be_wary(began, now)
         self._answer(lines, answers)
 
     def _answer(self, lines: list[Waiting], answers: Sequence[Receipt | LedgerError]) -> None:
@@ -199,9 +199,10 @@ class Writer:
         if asked:
             self._tell.answered(asked)
 
-    def _be_wary(self, now: float, took: float, queued: bytes) -> None:
+    def _be_wary(self, began: float, now: float) -> None:
+        took = now - began
         if self._queue is not None:
-            took -= self._queue.seconds_since(queued)  # a busy processor makes no disk slow
+            took -= self._queue.seconds_since(began)  # a busy processor makes no disk slow
         if took >= QUICK_SECONDS:
             self._in_turn_from = max(self._in_turn_from, now + min(WARY_SECONDS, WARY_TIMES * took))
 

@@ -41,42 +41,68 @@ def crowded() -> Iterator[None]:
 
 @pytest.mark.usefixtures("crowded")
 def test_time_in_which_others_had_the_processor_is_counted(queue: RunQueue) -> None:
-    before, began = queue.now(), time.monotonic()
+    began = time.monotonic()
+    queue.mark(began)
 
-    while queue.seconds_since(before) < 0.05 and time.monotonic() < began + PATIENCE_SECONDS:
+    while queue.seconds_since(began) < 0.05 and time.monotonic() < began + PATIENCE_SECONDS:
         pass
 
-    assert 0.05 <= queue.seconds_since(before) <= time.monotonic() - began
+    assert 0.05 <= queue.seconds_since(began) <= time.monotonic() - began
 
 
 def test_time_in_which_a_thread_waits_for_something_else_is_not_counted(queue: RunQueue) -> None:
     """A sync that takes long is time asleep: it stays what it is, a slow disk."""
     shares = []
     for _ in range(10):
-        before, began = queue.now(), time.monotonic()
+        began = time.monotonic()
+        queue.mark(began)
         time.sleep(0.05)
-        shares.append(queue.seconds_since(before) / (time.monotonic() - began))
+        shares.append(queue.seconds_since(began) / (time.monotonic() - began))
 
     assert min(shares) < 0.5
 
 
+@pytest.mark.usefixtures("crowded")
+def test_what_was_waited_before_is_not_taken_off_what_comes_later(queue: RunQueue) -> None:
+    """The count is not read anew for each of many writes: what may be of before is no excuse."""
+    first = time.monotonic()
+    queue.mark(first)
+    while queue.seconds_since(first) < 0.05 and time.monotonic() < first + PATIENCE_SECONDS:
+        pass
+    queue._marked_at = time.monotonic()  # as if a moment ago it had been marked as it was then
+    second = queue._marked_at + 0.004
+    queue.mark(second)
+
+    assert 0.0 < queue.seconds_since(second) <= queue.seconds_since(second - 0.004) - 0.004 + 1.0
+    assert queue._marked_at < second
+
+
+def test_a_moment_before_the_mark_counts_nothing(queue: RunQueue) -> None:
+    now = time.monotonic()
+    queue.mark(now)
+
+    assert queue.seconds_since(now - 1.0) == 0.0
+    assert RunQueue().seconds_since(now) == 0.0
+
+
 def test_another_thread_is_told_nothing(queue: RunQueue) -> None:
-    told: list[bytes] = []
-    other = threading.Thread(target=lambda: told.append(queue.now()))
+    now = time.monotonic()
+    queue.mark(now)
+    told: list[int | None] = []
+    other = threading.Thread(target=lambda: told.append(queue._counted()))
     other.start()
     other.join()
 
-    assert told == [b""]
-    assert queue.now() != b""
-    assert queue.seconds_since(b"") == 0.0
+    assert told == [None]
+    assert queue._counted() is not None
 
 
 def test_what_is_closed_counts_nothing_and_may_be_closed_again() -> None:
     queue = RunQueue()
-    before = queue.now()
+    now = time.monotonic()
+    queue.mark(now)
 
     queue.close()
     queue.close()
 
-    assert queue.now() == b""
-    assert queue.seconds_since(before) == 0.0
+    assert queue.seconds_since(now) == 0.0
