@@ -14,6 +14,7 @@ from sandbox.stage.layout import MatchNothing
 from sandbox.stage.renames import with_renames
 from sandbox.stage.repositories import as_dot_git, as_git_names, git_folders
 from sandbox.stage.sides import EntryKind, Side, at_or_below, conflict_of, entry_kind, side_of
+from sandbox.stage.symlinks import Links, Way
 from sandbox.stage.upper import Trouble, read_upper
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class _Comparison:
     later: LaterLabels
     repositories: frozenset[str]
     """Folders that git obeys, whatever they are called."""
+    links: Links
     troubles: list[Trouble] = field(default_factory=list)
 
     def all(self) -> Iterator[Change]:
@@ -167,7 +169,8 @@ class _Comparison:
         )
 
     def _concerns(self, path: str, after: Side | None, *, later: str) -> Iterator[Concern]:
-        places = (path, *_targets(path, after))
+        way = self.links.way(path, after.target) if after and after.kind is EntryKind.SYMLINK else Way()
+        places = (path, *way.places)
         if any(self.protect.matches(name) for place in places for name in self._names(place)):
             yield Concern.PROTECTED
         if any(self.hide.matches(place) or at_or_below(place, self.stage.absent) for place in places):
@@ -180,7 +183,7 @@ class _Comparison:
             yield Concern.SPECIAL
         if after.kind is EntryKind.FILE and after.mode & (stat.S_ISUID | stat.S_ISGID):
             yield Concern.SETUID
-        if after.kind is EntryKind.SYMLINK and leads_out(path, after.target):
+        if way.out:
             yield Concern.LEADS_OUT
 
     def _names(self, path: str) -> tuple[str, ...]:
@@ -218,6 +221,7 @@ def compute_changes(
         protect or MatchNothing(),
         later or DefaultLater(),
         git_folders(stage.record.keys(), upper.entries.keys()),
+        Links(stage, upper),
     )
     changes = sorted(comparison.all(), key=lambda change: change.path)
     if stage.known != known:
@@ -241,32 +245,6 @@ def removed_paths(record: Mapping[str, Seen], upper: UpperTree) -> set[str]:
         if before is not None and before.is_folder and not seen.is_folder:
             gone.update(_inside(paths, path))
     return gone - upper.entries.keys() - {""}
-
-
-def leads_out(path: str, target: str) -> bool:
-    """Tell whether a symlink at `path` points, or may point, outside the workspace.
-
-    A `..` after a name counts as leading out: the name may be a symlink itself, and then nobody can say.
-    """
-    parts = [part for part in target.split("/") if part not in {"", "."}]
-    ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
-    return target.startswith("/") or ups > path.count("/") or ".." in parts[ups:]
-
-
-def _targets(path: str, after: Side | None) -> tuple[str, ...]:
-    """Return where a symlink in the workspace points, as a path of the workspace; nothing for all else.
-
-    A symlink to what is protected or hidden is a second name for it, under which others may write or show it.
-    """
-    if after is None or after.kind is not EntryKind.SYMLINK or leads_out(path, after.target):
-        return ()
-    parts = path.split("/")[:-1]
-    for part in after.target.split("/"):
-        if part == "..":
-            parts.pop()
-        elif part not in {"", "."}:
-            parts.append(part)
-    return ("/".join(parts),) if parts else ()
 
 
 def _inside(sorted_paths: list[str], folder: str) -> list[str]:

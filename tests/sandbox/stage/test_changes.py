@@ -11,13 +11,14 @@ import pytest
 
 from policies.files_block import FilesBlock
 from sandbox.stage.apply import apply_changes
-from sandbox.stage.changes import ChangeKind, Concern, compute_changes, leads_out
+from sandbox.stage.changes import ChangeKind, Concern, compute_changes
 from sandbox.stage.errors import StageError
 from sandbox.stage.later import DefaultLater
 from sandbox.stage.layout import StageFolder
 from sandbox.stage.matching import ProtectedBy
 from sandbox.stage.opened import open_stage
 from sandbox.stage.summary import diff_for_terminal, headline, name_lines, stat_lines, to_json
+from sandbox.stage.symlinks import leads_out
 from sandbox.stage.upper import read_upper
 
 if TYPE_CHECKING:
