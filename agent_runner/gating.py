@@ -8,6 +8,7 @@ from agent_runner.budget import Budget, Used
 from agent_runner.ceiling import read_ceiling
 from agent_runner.continuing import ContinuedGate
 from agent_runner.delegation import DEEPEST, Delegating
+from agent_runner.lineage_use import DirectUse
 from cli_tools.errors import ActionError
 from cli_tools.stubs import Stubs
 from policies.request import SessionFacts
@@ -41,6 +42,7 @@ class Gating:
         asker: Who is asked, for sessions below too.
         traffic: What crossed its gates, and those below.
         calls: How often its commands were allowed, there and below.
+        resumed: Whether it goes on.
     """
 
     def __init__(  # noqa: PLR0913 - what a gate is made of
@@ -55,7 +57,10 @@ class Gating:
         asker: Asker,
         traffic: Traffic,
         calls: Counter[str],
+        resumed: bool = False,
     ) -> None:
+        self.use = DirectUse(request, session, resumed=resumed)
+        """Labels the workspace before what a session exercises there."""
         self._request = request
         self._session = session
         self._journal = journal
@@ -93,6 +98,7 @@ class Gating:
             approver=self._approver,
             connectors=connectors,
             delegation=delegation,
+            before=self.use.before,
         )
         stubs = Stubs(gate, catalogue, request.policy, self._record, spend=self._spend_action)
         await sandbox.put_on_path(stubs.names, stubs)

@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from agent_runner.label_log import label_changes
 from agent_runner.lineage import labels_of
-from audit.chain import read
 from audit.errors import AuditError
-from audit.event import LabelChanged
 from audit.index import read_index
 from audit.lock import held_still
-from audit.openings import Openings
-from audit.query import whole
-from audit.schema import OVERFLOW, event_of
-from audit.segments import Lines
-from audit.state import SessionFiles, StateFiles
+from audit.state import StateFiles
 from policies.errors import PolicyError
 from policies.grant import Grant
 from sandbox.stage.errors import LabelError
@@ -24,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from audit.event import LabelChanged
     from policies.lineage import Label
 
 Held = dict[str, frozenset[str]]
@@ -106,18 +102,11 @@ def _more(wanted: Held, there: Held) -> Iterator[tuple[str, frozenset[str]]]:
 
 def _told(files: StateFiles) -> _Told:
     """Fold the host's log."""
-    told, openings = _Told(), Openings(SessionFiles(files.folder))
-    for line in Lines([files.log]) if files.log.exists() else ():
-        if b'"type":"label.changed"' not in line:
-            continue
-        entry = read(line, b"")
-        try:
-            moved = entry.body.keys() == {OVERFLOW}
-            changed = event_of(whole(entry, openings) if moved else entry)
-        except AuditError:
-            told.unread.append(entry.seq)
-            continue
-        if isinstance(changed, LabelChanged):
+    told = _Told()
+    for seq, changed in label_changes(files):
+        if changed is None:
+            told.unread.append(seq)
+        else:
             _take(told, changed)
     return told
 

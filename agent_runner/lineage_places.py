@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent_runner.lineage_mounts import Mounts
 from policies.lineage import Label
 from sandbox.workspace import birth_ns
 
@@ -72,11 +73,11 @@ def near(labels: Labels, workspace: WorkspaceIdentity) -> Near:
     Raises:
         sandbox.stage.errors.LabelError: When a label cannot be read, which is never an empty label.
     """
-    placed, lost = [], []
+    placed, lost, mounts = [], [], Mounts.now()
     for folder, label in labels.all():
         if not label.contributions:
             continue
-        place = _place(folder, workspace)
+        place = _place(folder, workspace) or _place_by_mounts(folder, workspace, mounts)
         if place is not None:
             whose = workspace if place is Place.HERE else folder
             placed.append(Unreviewed(folder=whose, label=label, place=place))
@@ -100,7 +101,9 @@ def unreviewed(labels: Labels, workspace: WorkspaceIdentity) -> tuple[Unreviewed
 
 def moved_here(known: Near, workspace: WorkspaceIdentity) -> tuple[Unreviewed, ...]:
     """Find the lost folders that lie in the workspace, or around it, under another name."""
-    wanted = {(folder.device, folder.inode): (folder, label) for folder, label in known.lost}
+    wanted: dict[int, list[tuple[WorkspaceIdentity, Label]]] = {}
+    for folder, label in known.lost:
+        wanted.setdefault(folder.inode, []).append((folder, label))
     if not wanted:
         return ()
     around = ((str(path), Place.AROUND) for path in Path(workspace.path).parents)
@@ -109,15 +112,24 @@ def moved_here(known: Near, workspace: WorkspaceIdentity) -> tuple[Unreviewed, .
     for path, place in (*around, *inside):
         with suppress(OSError):
             status = os.lstat(path)
-            folder, label = wanted.get((status.st_dev, status.st_ino), (None, None))
-            if folder is not None and label is not None and birth_ns(path) == folder.birth_ns:
-                found.append(Unreviewed(folder=replace(folder, path=path), label=label, place=place))
+            for folder, label in wanted.get(status.st_ino, ()):
+                here = replace(folder, device=status.st_dev, birth_ns=birth_ns(path), path=path)
+                if folder.same_folder(here):
+                    moved = replace(folder, path=path)
+                    found.append(Unreviewed(folder=moved, label=label, place=place))
     return tuple(found)
 
 
 def overlap(one: WorkspaceIdentity, other: WorkspaceIdentity) -> bool:
     """Tell whether one folder is the other, or lies within it: by name, and by what the names lead to."""
-    return one.same_folder(other) or _lies_in(one.path, other.path) or _lies_in(other.path, one.path)
+    if one.same_folder(other) or _lies_in(one.path, other.path) or _lies_in(other.path, one.path):
+        return True
+    mounts = Mounts.now()
+    return any(
+        here.within(there) or there.within(here)
+        for here in mounts.reach(one.path)
+        for there in mounts.reach(other.path)
+    )
 
 
 def _place(folder: WorkspaceIdentity, workspace: WorkspaceIdentity) -> Place | None:
@@ -128,6 +140,21 @@ def _place(folder: WorkspaceIdentity, workspace: WorkspaceIdentity) -> Place | N
     if _lies_in(folder.path, workspace.path):
         return Place.INSIDE if _is_there(folder) else Place.GONE
     return Place.AROUND if _lies_in(workspace.path, folder.path) else None
+
+
+def _place_by_mounts(folder: WorkspaceIdentity, workspace: WorkspaceIdentity, mounts: Mounts) -> Place | None:
+    """Return where a folder lies that the workspace shows, or that shows the workspace, by a bind mount.
+
+    What is only shown in part is not reviewed with the workspace: it counts as lying around it.
+    """
+    reach = mounts.reach(workspace.path)
+    own = mounts.location(folder.path) if folder.path and _is_there(folder) else None
+    if own is None:
+        return None
+    if any(own.within(shown) for shown in reach):
+        return Place.INSIDE
+    shown_there = mounts.reach(folder.path)
+    return Place.AROUND if any(here.within(there) for here in reach for there in shown_there) else None
 
 
 def _is_there(folder: WorkspaceIdentity) -> bool:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent_runner.errors import NoFactsError
 from audit.state import write_private
+from policies.capability import Capability, in_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +43,33 @@ class Meta(BaseModel):
     """The session that delegated to it; empty for one that a person started."""
     line: str = ""
     """The label of what it counts as having exercised, its parents' part too; empty for its own grant."""
+    found: str = ""
+    """What sessions had exercised whose writes in its workspace nobody had reviewed when it began."""
 
 
 def write_meta(folder: Path, meta: Meta, policy_text: str) -> None:
     """Write the facts, and the policy as resolved."""
     write_private(folder / FILE, meta.model_dump_json(indent=1).encode() + b"\n")
     write_private(folder / POLICY, policy_text.encode())
+
+
+def note_found(folder: Path, found: frozenset[Capability]) -> None:
+    """Add what a session found unreviewed in its workspace.
+
+    Raises:
+        NoFactsError: When its facts are missing or damaged.
+    """
+    meta = read_meta(folder)
+    both = "+".join(in_order(found | capabilities_of(meta.found)))
+    if both != meta.found:
+        told = meta.model_copy(update={"found": both})
+        write_private(folder / FILE, told.model_dump_json(indent=1).encode() + b"\n")
+
+
+def capabilities_of(label: str) -> frozenset[Capability]:
+    """Return what a label such as `files+network` names."""
+    words = label.split("+")
+    return frozenset(capability for capability in Capability if capability.value in words)
 
 
 def read_meta(folder: Path) -> Meta:

@@ -10,10 +10,12 @@ from agent_runner.descent import line_of
 from agent_runner.meta import Meta
 from agent_runner.package import pairlock_version
 from audit import event
+from policies.capability import in_order
 
 if TYPE_CHECKING:
     from agent_runner.request import SessionRequest
     from audit.journal import Journal
+    from policies.capability import Capability
 
 
 def opened(request: SessionRequest, session: str, journal: Journal) -> event.SessionOpened:
@@ -55,5 +57,11 @@ def meta_of(request: SessionRequest, session: str, *, command: bool) -> Meta:
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         process=os.getpid(),
         parent=request.descent.parent if request.descent else "",
-        line=line_of(request.policy.grant, request.descent).label if request.descent else "",
+        line="+".join(in_order(line_of(request.policy.grant, request.descent))) if request.descent else "",
     )
+
+
+def found_unreviewed(found: frozenset[Capability]) -> event.SafetyNoted:
+    """Return the entry that says what a session finds in its workspace, and from now on carries."""
+    what = f"unreviewed writes in the workspace, after {', '.join(in_order(found))}, count as its own"
+    return event.SafetyNoted(code="lineage", message=what)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from agent_runner.errors import InvalidInputError, NoFactsError
 from agent_runner.exercised import exercised
-from agent_runner.lineage import require_lineage_beside, wrote_unreviewed
+from agent_runner.lineage import wrote_unreviewed
+from agent_runner.lineage_beside import require_lineage_beside
 from agent_runner.meta import POLICY, read_meta
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
 from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog
 from audit.lock import is_held
+from policies.capability import in_order
 from policies.files_block import FilesBlock
 from policies.source import parse_policy
 from sandbox.stage import HiddenBy, Named, ProtectedBy, ThesePaths, discard
@@ -162,7 +164,7 @@ def commit_text(session: SessionFiles, message: str, *, unreviewed: bool, author
 def label_lines(folder: Path, *, unreviewed: bool = True) -> list[str]:
     """Return the metadata of a patch or commit: its session and, unless reviewed, what that exercised."""
     line = exercised(folder, read_policy(folder).grant)
-    held = [f"Pairlock-Unreviewed: {line.label}"] if unreviewed else []
+    held = [f"Pairlock-Unreviewed: {'+'.join(in_order(line)) or 'none'}"] if unreviewed else []
     return [f"Pairlock-Session: {folder.name}", *held]
 
 
@@ -176,10 +178,10 @@ def _to_be_taken(session: SessionFiles, state: Path, choice: Choice) -> Iterator
             )
         choice.matchers(changes)  # a word that names nothing is told before anything is labelled
         if choice.shown is None:
-            grant = exercised(session.folder, read_policy(session.folder).grant)
-            require_lineage_beside(state, stage.workspace, session.folder.name, grant, writes=True)
+            line = exercised(session.folder, read_policy(session.folder).grant)
+            require_lineage_beside(state, stage.workspace, session.folder.name, line, writes=True)
             why = "changes were applied that nobody had to look at"
-            wrote_unreviewed(state, stage.workspace, session.folder.name, grant, why=why)
+            wrote_unreviewed(state, stage.workspace, session.folder.name, line, why=why)
         yield stage, changes
 
 

@@ -17,7 +17,7 @@ from agent_runner.connectors import connectors_of
 from agent_runner.connectors_ordered import rules_of
 from agent_runner.continuing import ContinuedRecord, settle
 from agent_runner.credentials import EMPTY, Keyring, keyring_for
-from agent_runner.descent import line_of
+from agent_runner.descent import brought_by
 from agent_runner.ending import (
     FORESEEN,
     for_want_of_egress,
@@ -34,7 +34,7 @@ from agent_runner.lineage import hold_lineage, require_lineage
 from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import write_meta
 from agent_runner.models import configured_credentials, context_tokens
-from agent_runner.opening import meta_of, opened
+from agent_runner.opening import found_unreviewed, meta_of, opened
 from agent_runner.outputs import keep_outputs
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
@@ -86,8 +86,7 @@ async def run_session(
         audit.errors.LedgerError: When not even the session's first line can be written.
     """
     if request.workspace is not None:
-        line = line_of(request.policy.grant, request.descent)
-        require_lineage(request.state, request.workspace, line)
+        require_lineage(request.state, request.workspace, request.policy.grant, brought_by(request.descent))
     keyring = await keyring_for(request.policy, configured_credentials, also=rules_of(request.policy))
     session = request.session or new_session_id()
     registration = Registration(
@@ -176,6 +175,7 @@ class SessionRun:
             asker=self._asker,
             traffic=self._traffic,
             calls=request.descent.calls if request.descent else Counter(past.allowed if past else ()),
+            resumed=past is not None,
         )
         self._interrupted = False
 
@@ -238,7 +238,8 @@ class SessionRun:
         elif past.finished is not None:
             status, summary = past.finished
             return LoopEnd(status=status, reason=summary, turns=past.used.turns)
-        hold_lineage(request, self._session)
+        if found := hold_lineage(request, self._session):
+            await self._journal.record(found_unreviewed(found))
         order = Order(
             session=self._session,
             policy=request.policy,

@@ -19,7 +19,10 @@ from policies.request import ActionRequest, Allowed, Denied, NeedsApproval, Sess
 from sandbox.errors import OperationError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from cli_tools.action import Action, Catalogue, Proposal, WordsProposal
+    from cli_tools.command import Command
     from cli_tools.delegate import Delegation
     from cli_tools.observation import Observation
     from cli_tools.record import Record
@@ -54,6 +57,7 @@ class Gate:
         approver: Who is asked.
         connectors: The servers that the operator configured.
         delegation: Starts sessions below this one; None where none may be.
+        before: Awaited before an allowed action acts; it does not, when this raises.
     """
 
     def __init__(  # noqa: PLR0913 - each is a room that the gate stands between
@@ -68,6 +72,7 @@ class Gate:
         approver: Approver,
         connectors: connector.Connectors = connector.NONE,
         delegation: Delegation | None = None,
+        before: Callable[[Command], Awaitable[None]] | None = None,
     ) -> None:
         self._policy = policy
         self._facts = facts
@@ -79,6 +84,7 @@ class Gate:
         self._program_questions = ProgramQuestions(approver)
         self._connectors = connectors
         self._delegation = delegation
+        self._before = before
         self._calls: Counter[str] = Counter()
         self._earlier = EarlierOutput()
         self._jobs = Jobs(record.program_ended)
@@ -184,10 +190,12 @@ class Gate:
             delegation=self._delegation if for_model else None,
             hidden=self._hides,
         )
-        await self._record.started(number, action)
-        if action.command.started(action.parameters):
-            self.started_program(number)
         try:
+            if self._before is not None:
+                await self._before(action.command)
+            await self._record.started(number, action)
+            if action.command.started(action.parameters):
+                self.started_program(number)
             with self._egress.during(number) if self._egress and for_model else nullcontext():
                 outcome = self._record.redacted(await action.command.act(surroundings, **action.parameters))
         except (ActionError, OperationError) as error:

@@ -94,7 +94,7 @@ def decide_lineage(grant: Grant, label: Label) -> Allowed | Denied:
                 "lineage",
                 f"the workspace holds unreviewed writes of {listed(makers)}, which exercised "
                 f"{listed(in_order(label.capabilities))}; with `{grant.label}` that makes three",
-                "review them (`pairlock diff`, then `pairlock apply` or `pairlock review`), or use a "
+                "`pairlock review DIR` shows them, and `--endorse` takes the label off; or use a "
                 "narrower grant",
             ),
         )

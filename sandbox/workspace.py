@@ -78,10 +78,13 @@ class WorkspaceIdentity:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def same_folder(self, other: WorkspaceIdentity) -> bool:
-        """Tell whether both name one folder: moved, reached by a bind mount, or seen before a restart."""
+        """Tell whether both name one folder: moved, reached by a bind mount, or seen before a restart.
+
+        A restart may renumber devices; inode and time of birth together name a folder, and its snapshots.
+        """
         if (self.inode, self.birth_ns) != (other.inode, other.birth_ns):
             return False
-        return self.device == other.device or self.path == other.path
+        return bool(self.birth_ns) or self.device == other.device or self.path == other.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

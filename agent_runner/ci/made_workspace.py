@@ -13,7 +13,6 @@ from agent_runner.ci.inputs import copy_inputs
 from agent_runner.lineage import labels_of, removed, wrote_unreviewed
 from agent_runner.lineage_places import near
 from agent_runner.policy_file import resolved
-from policies.grant import Grant
 from sandbox.stage.discard import remove_tree
 from sandbox.workspace import identity_of
 
@@ -62,4 +61,4 @@ def _label(paths: Sequence[str], folder: Path, target: Path, state: Path) -> Non
             continue  # the input is not there, which is told when it is copied
         for part in near(labels, identity_of(around)).whole.contributions:
             why = "inputs of a task were copied from a labelled folder"
-            wrote_unreviewed(state, identity, part.session, Grant.of(part.exercised), why=why)
+            wrote_unreviewed(state, identity, part.session, part.exercised, why=why)

@@ -20,7 +20,6 @@ from agent_runner.lineage import labels_of, removed, wrote_unreviewed
 from agent_runner.lineage_places import near
 from agent_runner.review import opened, read_policy
 from agent_runner.state_label import state_label
-from policies.grant import Grant
 from sandbox.stage import ChangeSet, MatchNothing
 from sandbox.stage.basecopy import copy_base
 from sandbox.stage.beneath import Beneath, parents_of
@@ -150,7 +149,7 @@ def _label(
     """Let everything that counts for the workspace count there, and what the session exercised."""
     why = "the result of a task, to be checked"
     for part in near(labels_of(state), workspace).whole.contributions:
-        wrote_unreviewed(state, identity, part.session, Grant.of(part.exercised), why=why)
+        wrote_unreviewed(state, identity, part.session, part.exercised, why=why)
     grant = exercised(session.folder, read_policy(session.folder).grant)
     wrote_unreviewed(state, identity, session.folder.name, grant, why=why)
 

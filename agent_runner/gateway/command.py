@@ -23,6 +23,7 @@ from agent_runner.gateway.variables import MAIN, SMALL, model_environment
 from agent_runner.loop import LoopEnd
 from agent_runner.session import SessionRun, run_session
 from audit import event
+from cli_tools.errors import ActionError
 from policies.capability import Capability
 from policies.grant import Grant
 from sandbox.errors import SandboxLostError
@@ -148,6 +149,7 @@ class CommandRun(SessionRun):
 
     async def _command(self, sandbox: Sandbox, gate: Gate, spent: _Spent) -> LoopEnd:
         action = self._record.next()
+        await self._label_before()
         gate.started_program(action)
         await self._journal.record(_intended(action, self._argv))
         await self._journal.record(event.ProcessStarted(action=action, argv=self._argv, folder="."))
@@ -168,6 +170,13 @@ class CommandRun(SessionRun):
         await self._finished(action, "cancelled", None, start, exceeded.reason)
         await self._transcript.limit(exceeded)
         return LoopEnd(status="budget", reason=exceeded.reason, turns=self._budget.turns)
+
+    async def _label_before(self) -> None:
+        """Label a workspace that the command writes in at once, before it begins."""
+        try:
+            await self._gating.use.of(self._request.policy.grant.capabilities)
+        except ActionError as error:
+            raise RefusedError(error.message, hint=error.hint) from error
 
     async def _run_inside(self, sandbox: Sandbox, action: str) -> CallResult:
         """Run the command; when this is cancelled it is told to end, and awaited for a while."""

@@ -19,7 +19,8 @@ from agent_runner.budget_limits import NOTHING, parse_budget
 from agent_runner.descent import kept_line
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import read_past
-from agent_runner.lineage import labels_of, require_lineage_beside, wrote_unreviewed
+from agent_runner.lineage import labels_of, wrote_unreviewed
+from agent_runner.lineage_beside import require_lineage_beside
 from agent_runner.resume import with_below
 from agent_runner.review import read_policy
 from agent_runner.state import session_files
@@ -216,7 +217,7 @@ async def test_depth_and_number_of_sessions_below_are_bounded(stand: Stand) -> N
 async def test_a_child_counts_as_having_exercised_what_its_parent_did(stand: Stand) -> None:
     """What a narrow child writes at once labels the workspace with the whole line above it."""
     policy = MAY.format("files, exec") + DIRECT
-    model = family([lines("delegate --grant files write"), FINISH], [FINISH])
+    model = family([lines("delegate --grant files write"), FINISH], [lines("files list"), FINISH])
     workspace = open_workspace(stand.folder, state=stand.state)
 
     await stand.run(model, policy, may_delegate=True)
@@ -225,7 +226,7 @@ async def test_a_child_counts_as_having_exercised_what_its_parent_did(stand: Sta
     label = labels_of(stand.state).read(workspace.identity)
     exercised = {part.session: sorted(c.value for c in part.exercised) for part in label.contributions}
     assert exercised[child] == ["exec", "files"]
-    assert kept_line(stand.state / "sessions" / child, Grant.FILES) is Grant.FILES_EXEC
+    assert kept_line(stand.state / "sessions" / child, Grant.FILES) == Grant.FILES_EXEC.capabilities
 
 
 async def test_no_line_exercises_all_three_through_a_narrow_child(stand: Stand) -> None:
@@ -237,7 +238,7 @@ async def test_no_line_exercises_all_three_through_a_narrow_child(stand: Stand) 
         if task_of(messages) != "a test" or told(messages):
             return FINISH
         why = "another session wrote in it meanwhile"
-        wrote_unreviewed(stand.state, workspace.identity, "ba9876543210", Grant.NETWORK, why=why)
+        wrote_unreviewed(stand.state, workspace.identity, "ba9876543210", Grant.NETWORK.capabilities, why=why)
         return lines(f"delegate --grant files 'read what is there now, {turn}'")
 
     model = Model(answer)
@@ -245,7 +246,7 @@ async def test_no_line_exercises_all_three_through_a_narrow_child(stand: Stand) 
 
     (refused,) = stand.entries("action.finished")[:1]
     assert refused["outcome"] == "failed"
-    assert "that makes three" in told(model.heard[-1])
+    assert "makes three" in told(model.heard[-1])
     assert read_index(StateFiles(stand.state)).sessions.keys() == {SESSION}
 
 
@@ -257,8 +258,9 @@ async def test_beside_a_running_session_whose_policy_cannot_be_read_none_starts(
         path = stand.state / "sessions" / SESSION / "policy.yaml"
         path.write_text(path.read_text().replace("cost_usd: 3", "cost_usd: 7e-06"))
         workspace = open_workspace(stand.folder, state=stand.state)
+        held = Grant.FILES.capabilities
         with pytest.raises(RefusedError) as caught:
-            require_lineage_beside(stand.state, workspace.identity, "z" * 12, Grant.FILES, writes=True)
+            require_lineage_beside(stand.state, workspace.identity, "z" * 12, held, writes=True)
         refused.append(caught.value.message)
         return FINISH
 

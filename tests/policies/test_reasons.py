@@ -127,7 +127,7 @@ def test_lineage_tells_who_made_the_label_and_what_to_do() -> None:
 
     assert told == [
         [
-            "lineage: the workspace holds unreviewed writes of `abc`, which exercised `files`, `network`; with `exec` that makes three | review them (`pairlock diff`, then `pairlock apply` or `pairlock review`), or use a narrower grant"
+            "lineage: the workspace holds unreviewed writes of `abc`, which exercised `files`, `network`; with `exec` that makes three | `pairlock review DIR` shows them, and `--endorse` takes the label off; or use a narrower grant"
         ],
         ["lineage: a child of `files` would hold `exec` | a child's grant is within its parent's"],
         [

@@ -40,7 +40,7 @@ def long(state: Path) -> WorkspaceIdentity:
     identity = identity_of(state, "long")
     parts = tuple(Contribution(f"{number:012}", Grant.FILES.capabilities) for number in range(MANY))
     labels_of(state).raise_to(identity, Label(parts))
-    wrote_unreviewed(state, identity, "z" * 12, Grant.FILES_NETWORK, why="a test")
+    wrote_unreviewed(state, identity, "z" * 12, Grant.FILES_NETWORK.capabilities, why="a test")
     assert b'"overflow"' in (state / "ledger.jsonl").read_bytes().splitlines()[-1]
     return identity
 
@@ -59,7 +59,7 @@ def test_a_long_change_that_is_gone_is_a_fault_and_hides_no_other(
     state: Path, long: WorkspaceIdentity
 ) -> None:
     other = identity_of(state, "other")
-    wrote_unreviewed(state, other, "a" * 12, Grant.FILES_NETWORK, why="a test")
+    wrote_unreviewed(state, other, "a" * 12, Grant.FILES_NETWORK.capabilities, why="a test")
     for blob in (state / "blobs").iterdir():
         blob.unlink()
 

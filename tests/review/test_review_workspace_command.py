@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def label(made: Made, folder: Path, session: str = "0" * 12) -> None:
     identity = open_workspace(folder, state=made.state).identity
-    wrote_unreviewed(made.state, identity, session, Grant.FILES_NETWORK, why="a test")
+    wrote_unreviewed(made.state, identity, session, Grant.FILES_NETWORK.capabilities, why="a test")
 
 
 def labelled(made: Made, folder: Path) -> bool:

@@ -128,7 +128,8 @@ def test_inputs_take_the_labels_of_where_they_were_along(project: Project, tmp_p
     state, made = tmp_path / "state", tmp_path / "made"
     state.mkdir(mode=0o700)
     project.write("clean/app.txt", "x")
-    wrote_unreviewed(state, identity_of(project.workspace), "0123456789ab", Grant.FILES_NETWORK, why="a test")
+    held = Grant.FILES_NETWORK.capabilities
+    wrote_unreviewed(state, identity_of(project.workspace), "0123456789ab", held, why="a test")
 
     def workspace(path: str) -> Workspace:
         task = read_task(project.task(f"inputs: [{path}]\n", base=BASE))

@@ -50,7 +50,7 @@ def test_the_label_of_a_result_goes_only_once_the_folder_is_gone(tmp_path: Path)
     state.mkdir(mode=0o700)
     folder.mkdir()
     identity = identity_of(folder)
-    wrote_unreviewed(state, identity, "0123456789ab", Grant.FILES_EXEC, why="a test")
+    wrote_unreviewed(state, identity, "0123456789ab", Grant.FILES_EXEC.capabilities, why="a test")
 
     with pytest.raises(InvalidInputError, match="is still there"):
         removed(state, identity)
@@ -73,7 +73,7 @@ def test_what_a_killed_process_left_is_swept_and_a_folder_in_use_is_not(
     made = {name: _new_folder(at) for name, at in (("dead", state), ("used", state), ("other", other))}
     identities = {name: identity_of(folder) for name, (folder, _) in made.items()}
     for identity in identities.values():
-        wrote_unreviewed(state, identity, "0123456789ab", Grant.FILES_EXEC, why="a test")
+        wrote_unreviewed(state, identity, "0123456789ab", Grant.FILES_EXEC.capabilities, why="a test")
     for name in ("dead", "other"):
         os.close(made[name][1])
 

@@ -1,0 +1,95 @@
+"""Read from the host's log how labels changed, and what of it reached a session that was running."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from agent_runner.lineage_places import overlap
+from audit.chain import read
+from audit.errors import AuditError
+from audit.event import LabelChanged
+from audit.host_event import SessionRegistered, SessionReopened, SessionSealed
+from audit.openings import Openings
+from audit.query import whole
+from audit.schema import OVERFLOW, event_of
+from audit.segments import Lines
+from audit.state import SessionFiles, StateFiles
+from policies.capability import Capability
+from sandbox.workspace import WorkspaceIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from audit.chain import Entry
+
+_CHANGED = f'"type":"{LabelChanged.kind}"'.encode()
+_BEGAN = frozenset({SessionRegistered.kind, SessionReopened.kind})
+
+
+def label_changes(files: StateFiles) -> Iterator[tuple[int, LabelChanged | None]]:
+    """Yield each change of a label with its entry's number; None for one whose body is gone.
+
+    Raises:
+        audit.errors.AuditError: When a line is none.
+    """
+    openings = Openings(SessionFiles(files.folder))
+    for line in _lines(files):
+        if _CHANGED in line:
+            entry = read(line, b"")
+            yield entry.seq, _changed(entry, openings)
+
+
+def came_beside(state: Path, session: str, workspace: WorkspaceIdentity) -> frozenset[Capability]:
+    """Return what labels in reach of a session's workspace came to hold while it ran; in doubt, everything.
+
+    What was written there at once, it may have read, whoever reviewed it since.
+
+    Args:
+        state: The state folder.
+        session: Whose. One that was killed counts as running until it is taken up again and ends.
+        workspace: The folder that it works in.
+
+    Raises:
+        audit.errors.AuditError: When a line of the host's log is none.
+    """
+    files, name = StateFiles(state), f'"{session}"'.encode()
+    openings = Openings(SessionFiles(files.folder))
+    runs, came = False, frozenset[Capability]()
+    for line in _lines(files):
+        if _CHANGED in line and runs:
+            changed = _changed(read(line, b""), openings)
+            if changed is None:
+                return frozenset(Capability)
+            there = WorkspaceIdentity(device=0, inode=0, birth_ns=0, path=changed.workspace)
+            if changed.identity == workspace.key or overlap(workspace, there):
+                came |= frozenset(map(Capability, changed.after))
+        elif name in line and b'"type":"session.' in line:
+            runs = _runs_after(orjson.loads(line), session, runs=runs)
+    return came
+
+
+def _runs_after(entry: dict[str, object], session: str, *, runs: bool) -> bool:
+    """Tell whether a session has a runner, as far as the host's log knows, after one of its entries."""
+    body = entry["body"]
+    if not isinstance(body, dict) or body.get("session") != session:
+        return runs
+    if entry["type"] in _BEGAN:
+        return True
+    return runs and not (entry["type"] == SessionSealed.kind and bool(body.get("closed")))
+
+
+def _lines(files: StateFiles) -> Iterator[bytes]:
+    if files.log.exists():
+        yield from Lines([files.log])
+
+
+def _changed(entry: Entry, openings: Openings) -> LabelChanged | None:
+    try:
+        moved = entry.body.keys() == {OVERFLOW}
+        changed = event_of(whole(entry, openings) if moved else entry)
+    except AuditError:
+        return None
+    return changed if isinstance(changed, LabelChanged) else None

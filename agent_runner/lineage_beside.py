@@ -1,0 +1,118 @@
+"""Look at which sessions run beside one another on the same files, and refuse what would make three."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent_runner.descent import kept_line
+from agent_runner.errors import InvalidInputError, NoFactsError, RefusedError
+from agent_runner.lineage_places import overlap
+from agent_runner.meta import POLICY, read_meta
+from audit.lock import is_held
+from audit.state import StateFiles
+from policies.capability import Capability, in_order
+from policies.errors import PolicyError
+from policies.source import parse_policy
+from policies.wording import listed
+from sandbox.workspace import WorkspaceIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A session that runs, and works on the same files."""
+
+    session: str
+    line: frozenset[Capability]
+    """What it counts as having exercised: all that it holds, and what it carries."""
+    writes: bool
+    """Whether it writes in the workspace at once."""
+
+
+def require_lineage_beside(
+    state: Path,
+    workspace: WorkspaceIdentity,
+    session: str,
+    line: frozenset[Capability],
+    *,
+    writes: bool,
+) -> None:
+    """Refuse what would bring three together with a session that runs beside it on the same files.
+
+    Two sessions that only stage do not see each other's changes; one that writes at once is seen by both.
+
+    Args:
+        state: The state folder.
+        workspace: The folder.
+        session: Who asks; it is registered already, so that of two that start at once one sees the other.
+        line: What it counts as having exercised, or may yet.
+        writes: Whether it writes in the workspace at once.
+
+    Raises:
+        RefusedError: When it would.
+    """
+    for other in running_beside(state, workspace):
+        if other.session == session or not (writes or other.writes):
+            continue
+        if line | other.line == frozenset(Capability):
+            held, wanted = (listed(in_order(each)) for each in (other.line, line))
+            raise RefusedError(
+                f"session `{other.session}` is running on the same files, with {held}; "
+                f"beside {wanted} that makes three",
+                hint=f"wait for its end, or `pairlock stop {other.session}`; then try again",
+            )
+
+
+def refuse_writing(state: Path, workspace: WorkspaceIdentity) -> None:
+    """Refuse to call a folder reviewed in which a session is writing: what it writes next was not looked at.
+
+    Raises:
+        InvalidInputError: When one is.
+    """
+    for other in running_beside(state, workspace):
+        if other.writes:
+            raise InvalidInputError(
+                f"session `{other.session}` is writing in it",
+                hint=f"wait for its end, or `pairlock stop {other.session}`",
+            )
+
+
+def running_beside(state: Path, workspace: WorkspaceIdentity) -> Iterator[Beside]:
+    """Yield the sessions that run, and work on a folder, or on one inside or around it.
+
+    Raises:
+        RefusedError: When one runs, and what it may do cannot be read.
+        audit.errors.AuditError: When the host's log cannot be read.
+    """
+    files = StateFiles(state)
+    for session in tuple(files.session_ids()):
+        if is_held(files.session(session).lock):
+            found = _running(files.session(session).folder, workspace)
+            if found is not None:
+                yield found
+
+
+def _running(folder: Path, workspace: WorkspaceIdentity) -> Beside | None:
+    """Return a running session, if it works on the same files."""
+    try:
+        meta = read_meta(folder)
+        text = (folder / POLICY).read_text("utf-8")
+        policy = parse_policy(text, origin=str(folder / POLICY), resolved=True)
+    except (NoFactsError, OSError):
+        return None  # it has only begun: it will look for us when it has registered
+    except PolicyError as error:
+        raise RefusedError(
+            f"session `{folder.name}` is running, and what it may do cannot be read: {error}",
+            hint=f"`pairlock stop {folder.name}`, then try again",
+        ) from error
+    if meta.workspace is None or policy.files is None:
+        return None
+    place = WorkspaceIdentity(device=0, inode=0, birth_ns=0, path=meta.workspace)
+    if not overlap(workspace, place):
+        return None
+    line = kept_line(folder, policy.grant)
+    return Beside(session=folder.name, line=line, writes=policy.files.access == "direct")
