@@ -1,7 +1,8 @@
-"""Find out what a model's server can do, by asking: does it answer, call tools, count, and keep a prefix."""
+"""Find out what a model's server can do, by asking: answer, stream, count, call tools, keep a prefix."""
 
 from __future__ import annotations
 
+import difflib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -23,7 +24,7 @@ from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 Standing = Literal["yes", "no", "unknown"]
 Served = OpenAIBackend | AnthropicBackend
@@ -44,6 +45,9 @@ _UNTOLD: Final = (
     "; some servers tell only when asked to: "
     "vLLM `--enable-prompt-tokens-details`, SGLang `--enable-cache-report`"
 )
+_NAMES: Final = 5
+_MOST_COMPARED: Final = 500
+_LONGEST_COMPARED: Final = 200
 _CONTEXT_NAMES: Final = (
     "max_model_len",
     "context_window",
@@ -71,9 +75,10 @@ async def check(backend: Served) -> AsyncIterator[Finding]:
     """Ask a server a few small questions, and give each finding as it comes.
 
     Raises:
-        ModelServerError: When the server gives no reply at all.
+        ModelServerError: When the server gives no reply at all; `unanswered` makes a finding of it.
     """
-    yield await _listed(backend)
+    for found in await _listed(backend):
+        yield found
     if backend.talk.server.dynamo is not None:
         await backend.talk.tried(backend.talk.require_ready)
         yield Finding(name="ready", standing="yes", text="Dynamo's workers are there")
@@ -83,7 +88,9 @@ async def check(backend: Served) -> AsyncIterator[Finding]:
     )
     started = time.monotonic()
     reply = await backend.ask(talk, (_TOOL,))
-    yield _answered(reply, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    yield Finding(name="answers", standing="yes", text=f"{seconds:.2f} s", needed=True, reply=reply)
+    yield _streamed(reply, wanted=backend.talk.server.stream)
     yield _counted(reply)
     talk = (*talk, *_turn(reply), UserMessage(text=f"Call the tool `report` with the word `{_WORD}`."))
     called = await backend.ask(talk, (_TOOL,))
@@ -97,32 +104,53 @@ def _turn(reply: Reply) -> tuple[Message, ...]:
     return (ModelMessage(reply=reply), *results)
 
 
-async def _listed(backend: Served) -> Finding:
+def unanswered(error: ModelServerError) -> Finding:
+    """Return the finding of a server that gives no reply."""
+    return Finding(name="answers", standing="no", text=error.message, needed=True)
+
+
+async def _listed(backend: Served) -> tuple[Finding, ...]:
+    """Return whether the server lists the model, and with what context if it does."""
     wanted = backend.talk.server.model
     try:
         models = await backend.list_models()
     except ModelServerError as error:
         if error.failure.kind in {"unreachable", "credential", "timeout"} or error.failure.status == 401:
             raise
-        return Finding(name="listed", standing="unknown", text=f"the server lists no models: {error.message}")
+        text = f"the server lists no models: {error.message}"
+        return (Finding(name="listed", standing="unknown", text=text),)
     mine = next((model for model in models if model.get("id") == wanted), None)
     if mine is None:
-        names = ", ".join(str(model.get("id")) for model in models[:5]) or "none"
-        return Finding(name="listed", standing="no", text=one_line(f"`{wanted}` is not among: {names}"))
-    return Finding(name="listed", standing="yes", text=f"`{one_line(wanted)}`, context {_context(mine)}")
+        text = f"`{wanted}` is not among: {_nearest(wanted, models)}"
+        return (Finding(name="listed", standing="no", text=one_line(text)),)
+    return Finding(name="listed", standing="yes", text=f"`{one_line(wanted)}`"), _context(mine)
 
 
-def _context(model: Mapping[str, object]) -> str:
+def _nearest(wanted: str, models: Sequence[Mapping[str, object]]) -> str:
+    """Return a few of the names that are served, those first that look most like the one that is wanted."""
+    names = [str(model.get("id"))[:_LONGEST_COMPARED] for model in models[:_MOST_COMPARED]]
+    near = difflib.get_close_matches(wanted[:_LONGEST_COMPARED], names, n=_NAMES, cutoff=0.3)
+    shown = [*near, *(name for name in names if name not in near)][:_NAMES]
+    more = len(models) - len(shown)
+    return (", ".join(shown) or "none") + (f", and {more} more" if more > 0 else "")
+
+
+def _context(model: Mapping[str, object]) -> Finding:
     places = (model, members(model.get("meta")))  # llama.cpp tells what a model was trained with there
     found = [place[name] for place in places for name in _CONTEXT_NAMES if isinstance(place.get(name), int)]
-    return f"{found[0]} tokens" if found else "not told"
+    if not found:
+        return Finding(
+            name="context", standing="unknown", text="not told: see `context` in the configuration"
+        )
+    return Finding(name="context", standing="yes", text=f"{found[0]} tokens")
 
 
-def _answered(reply: Reply, seconds: float) -> Finding:
+def _streamed(reply: Reply, *, wanted: bool) -> Finding:
     first = reply.first_token_seconds
-    came = f"in pieces, the first after {first:.2f} s" if first is not None else "in one piece"
-    text = f"{seconds:.2f} s, {came}"
-    return Finding(name="answers", standing="yes", text=text, needed=True, reply=reply)
+    if first is not None:
+        return Finding(name="streams", standing="yes", text=f"the first piece after {first:.2f} s")
+    text = "it came in one piece" if wanted else "`stream: false` of the configuration asks for one piece"
+    return Finding(name="streams", standing="no" if wanted else "unknown", text=text)
 
 
 def _counted(reply: Reply) -> Finding:

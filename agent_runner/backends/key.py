@@ -124,5 +124,7 @@ async def _bounded(process: asyncio.subprocess.Process) -> bytes:
 
 def _no_key(reference: KeyReference, why: str) -> ModelServerError:
     return ModelServerError(
-        f"the key of the model is not to be had: {reference} {why}", failure=Failure(kind="credential")
+        f"the key of the model is not to be had: {reference} {why}",
+        failure=Failure(kind="credential"),
+        hint="put it there, or see `key` of this model in the configuration",
     )

@@ -54,9 +54,21 @@ def _transport_error(error: httpx2.TransportError, server: Server) -> ModelServe
         return ModelServerError(
             f"{server.where} cannot be reached: {words}",
             failure=Failure(kind="unreachable"),
-            hint="is the server up? see `base_url` of this model in the configuration",
+            hint=_mend(words),
         )
     if isinstance(error, httpx2.TimeoutException):
         message = f"{server.where} was silent for {server.silence_seconds:g} s"
         return ModelServerError(message, failure=Failure(kind="timeout"))
     return ModelServerError(f"{server.where} broke off: {words}", failure=Failure(kind="broken"))
+
+
+def _mend(words: str) -> str:
+    """Return what to look at when there is no connection, by OpenSSL's words where it was asked."""
+    if "CERTIFICATE_VERIFY_FAILED" in words:
+        return (
+            "this machine does not trust its certificate; `SSL_CERT_FILE` names a file with the authority's, "
+            "and a host that is not the one of `base_url` is never trusted"
+        )
+    if "WRONG_VERSION_NUMBER" in words or "record layer failure" in words.lower():
+        return "it speaks no TLS there: is its `base_url` one of `http://`?"
+    return "is the server up? see `base_url` of this model in the configuration"

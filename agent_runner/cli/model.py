@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from agent_runner.backends.configuration import ConfiguredModel
 
 app = typer.Typer(help="The models that sessions may ask.", no_args_is_help=True, rich_markup_mode=None)
+_INDENT = 25
+"""Columns before the text of a finding."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -25,6 +27,7 @@ def list_models(as_json: Json = False) -> None:
     import json
 
     from agent_runner.backends.configuration import read_configuration
+    from agent_runner.cli.folding import tell
     from agent_runner.cli.talk import say
     from agent_runner.models import configuration_path
 
@@ -39,7 +42,7 @@ def list_models(as_json: Json = False) -> None:
         facts = _facts(model)
         rest = [str(facts[key]) for key in ("model", "base_url", "models", "script") if facts.get(key)]
         key = f"key: {facts['key']}" if facts.get("key") else ""
-        typer.echo(_line(f"{name:<16}{facts['backend']:<11}", "  ".join([*rest, key])))
+        tell(_line(f"{name:<16}{facts['backend']:<11}", "  ".join([*rest, key])), indent=_INDENT)
 
 
 def _facts(model: ConfiguredModel) -> dict[str, object]:
@@ -59,7 +62,7 @@ def check(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A configured model, or openai:MODEL@URL.")],
     as_json: Json = False,
 ) -> None:
-    """Ask a model's server two small questions, and say whether it answers, counts, calls tools, caches."""
+    """Ask a model's server two small questions: does it answer, stream, count, call tools, keep a prefix."""
     from agent_runner.cli.interrupting import interruptible
 
     if not interruptible(_check(name, as_json=as_json)):
@@ -69,20 +72,30 @@ def check(
 async def _check(name: str, *, as_json: bool) -> bool:
     import json
 
+    from agent_runner.backends.check import unanswered
+    from agent_runner.backends.failure import ModelServerError
     from agent_runner.cli.talk import say
     from agent_runner.models import choose_backend
 
     backend = choose_backend(name, notice=say)
     findings: list[tuple[str, Finding]] = []
+    failed: ModelServerError | None = None
     try:
         for each in getattr(backend, "models", (backend,)):
-            findings += [(each.model, found) async for found in _findings(each, as_json=as_json)]
+            try:
+                async for found in _findings(each, as_json=as_json):
+                    findings.append((each.model, found))  # noqa: PERF401 - kept when the next one fails
+            except ModelServerError as error:
+                failed = error
+                findings.append((each.model, unanswered(error)))
     finally:
         await backend.close()
     if as_json:
         typer.echo(json.dumps([_object(model, found) for model, found in findings]))
-    else:
+    elif failed is None:
         _print_cost(name, [found for _, found in findings])
+    if failed is not None:
+        raise failed
     return all(found.standing == "yes" for _, found in findings if found.needed)
 
 
@@ -90,6 +103,7 @@ async def _findings(backend: Backend, *, as_json: bool) -> AsyncIterator[Finding
     from agent_runner.backends.anthropic_messages import AnthropicBackend
     from agent_runner.backends.chat_completions import OpenAIBackend
     from agent_runner.backends.check import check as ask
+    from agent_runner.cli.folding import tell
     from agent_runner.errors import InvalidInputError
 
     if not isinstance(backend, OpenAIBackend | AnthropicBackend):
@@ -100,7 +114,7 @@ async def _findings(backend: Backend, *, as_json: bool) -> AsyncIterator[Finding
         typer.echo(_line("", backend.model))
     async for found in ask(backend):
         if not as_json:
-            typer.echo(_line(f"  {found.name:<14}{found.standing:<9}", found.text))
+            tell(_line(f"  {found.name:<14}{found.standing:<9}", found.text), indent=_INDENT)
         yield found
 
 

@@ -70,12 +70,13 @@ async def test_a_server_that_can_do_all_is_said_to(tmp_path: Path) -> None:
     lines = [line.split(None, 2) for line in out.splitlines()]
     assert (code, err) == (0, "")
     assert lines[0] == ["m1", "(m)"]
-    assert lines[1] == ["listed", "yes", "`m`, context 32768 tokens"]
-    assert lines[2][:2] == ["answers", "yes"]
-    assert lines[3] == ["counts", "yes", "100 tokens in, 7 out"]
-    assert lines[4] == ["tools", "yes", "called as asked"]
-    assert lines[5][1:] == ["prefix", "yes      2900 of 3000 tokens came from its cache the second time"]
-    assert lines[6] == ["cost", "0.0031", "USD for the questions of this check"]
+    assert lines[1:3] == [["listed", "yes", "`m`"], ["context", "yes", "32768 tokens"]]
+    assert lines[3][:2] == ["answers", "yes"]
+    assert lines[4][:2] == ["streams", "yes"]
+    assert lines[5] == ["counts", "yes", "100 tokens in, 7 out"]
+    assert lines[6] == ["tools", "yes", "called as asked"]
+    assert lines[7][1:] == ["prefix", "yes      2900 of 3000 tokens came from its cache the second time"]
+    assert lines[8] == ["cost", "0.0031", "USD for the questions of this check"]
 
 
 async def test_a_model_that_calls_no_tool_is_exit_1(tmp_path: Path) -> None:
@@ -102,6 +103,46 @@ async def test_a_server_that_is_not_there_is_exit_7(tmp_path: Path) -> None:
     assert err.startswith(f"pairlock: `127.0.0.1:{server.port}` cannot be reached")
     assert "hint: is the server up?" in err
     assert out == "m1 (m)\n"
+
+
+async def test_json_tells_what_was_found_before_the_server_failed(tmp_path: Path) -> None:
+    async def play(line: Line, asked: Asked) -> None:
+        answered = answer(200, LISTING) if asked.method == "GET" else answer(401, {"detail": "who are you"})
+        await answered(line, asked)
+
+    async with serving(play) as server:
+        configure(tmp_path, MODEL.format(url=server.base_url("chat"), more=""))
+        code, out, err = await pairlock(tmp_path, "model", "check", "m1", "--json")
+
+    assert code == 7
+    assert [(each["name"], each["standing"]) for each in json.loads(out)] == [
+        *(("listed", "yes"), ("context", "yes"), ("answers", "no"))
+    ]
+    assert err.splitlines()[1].startswith("hint: the server does not accept the key")
+
+
+async def test_each_model_of_a_route_is_checked_though_one_fails(tmp_path: Path) -> None:
+    dead = MODEL.format(url="http://127.0.0.1:1/v1", more="")
+    async with serving(reporting(RIGHT)) as server:
+        alive = MODEL.format(url=server.base_url("chat"), more="").replace("m1", "m2")
+        configure(tmp_path, dead + alive + "  both: {backend: route, models: [m1, m2]}\n")
+        code, out, err = await pairlock(tmp_path, "model", "check", "both", "--json")
+
+    found = {(each["model"], each["name"]): each["standing"] for each in json.loads(out)}
+    assert code == 7
+    assert "`127.0.0.1:1` cannot be reached" in err
+    assert (found["m1 (m)", "answers"], found["m2 (m)", "tools"]) == ("no", "yes")
+
+
+async def test_a_name_that_is_not_served_is_told_beside_those_that_look_like_it(tmp_path: Path) -> None:
+    served = [{"id": name} for name in ("llama", "qwen3-32b", "zephyr", "a", "b", "c", "m-large")]
+    async with serving(reporting(RIGHT, listing={"data": served})) as server:
+        block = MODEL.format(url=server.base_url("chat"), more="").replace("model: m,", "model: qwen-3-32b,")
+        configure(tmp_path, block)
+        _, out, _ = await pairlock(tmp_path, "model", "check", "m1")
+
+    told = out.splitlines()[1].split(None, 2)
+    assert told == ["listed", "no", "`qwen-3-32b` is not among: qwen3-32b, llama, zephyr, a, b, and 2 more"]
 
 
 async def test_the_list_shows_keys_by_reference(tmp_path: Path) -> None:

@@ -171,8 +171,10 @@ async def test_model_check_says_of_each_server_what_is_so(name: str) -> None:
         found: dict[str, Finding] = {each.name: each async for each in check(backend)}
         await backend.close()
 
-    assert found["listed"].text == f"`m`, context {imitation.context}"
-    assert found["answers"].text.split(", ", 1)[1].startswith("in pieces, the first after ")
+    assert (found["listed"].standing, found["listed"].text) == ("yes", "`m`")
+    assert found["context"].text.startswith(imitation.context)
+    assert found["answers"].standing == found["streams"].standing == "yes"
+    assert found["streams"].text.startswith("the first piece after ")
     assert found["counts"].text == "2000 tokens in, 3 out"
     assert (found["tools"].standing, found["tools"].text) == ("yes", "called as asked")
     assert found["keeps prefix"].text.startswith(imitation.cached)

@@ -188,6 +188,8 @@ async def test_model_check_says_what_it_can_do(dynamo: Deployment, tmp_path: Pat
     found = {each["name"]: each for each in json.loads(out)}
     assert (code, err) == (0, "")
     assert {name: each["standing"] for name, each in found.items()} == dict.fromkeys(found, "yes")
-    assert found["listed"]["text"] == "`acme/tiny`, context 32768 tokens"
+    assert (found["listed"]["text"], found["context"]["text"]) == ("`acme/tiny`", "32768 tokens")
     assert found["ready"]["text"] == "Dynamo's workers are there"
-    assert {"listed", "ready", "answers", "counts", "tools", "keeps prefix"} <= found.keys()
+    assert list(found) == [
+        *("listed", "context", "ready", "answers", "streams", "counts", "tools", "keeps prefix")
+    ]
