@@ -42,7 +42,8 @@ class Links:
         """
         if leads_out(path, target):
             return Way(out=True)
-        here, places = path.split("/")[:-1], []
+        here = path.split("/")[:-1]
+        places: list[str] = []
         ahead = target.split("/")[::-1]
         while ahead and len(places) < MOST_LINKS:
             part = ahead.pop()
