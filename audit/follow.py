@@ -1,5 +1,6 @@
 """Follow a session's log while it is written: what is new and holds, each time it is asked."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from audit.chain import Entry, read
@@ -11,6 +12,7 @@ from audit.segments import opened
 from audit.state import StateFiles
 from audit.walk import BrokenWalkError
 
+_AT_ONCE = 1024 * 1024
 _RECOVERED = b'"type":"session.recovered"'
 
 
@@ -41,38 +43,40 @@ class Follower:
 
     def poll(self) -> list[Entry | BrokenEntry]:
         """Return what has come since the last time; after a broken entry nothing more comes."""
-        found = self._news()
-        if self._is_over(found):
-            return found
-        distrusted = self._behind_the_end() or distrust(self._index, self._walk.chain.size)
-        self._stopped = bool(distrusted)
-        return [*found, *distrusted]
+        return list(self.news())
 
-    def _news(self) -> list[Entry | BrokenEntry]:
-        found: list[Entry | BrokenEntry] = []
-        while not self._is_over(found):
+    def news(self) -> Iterator[Entry | BrokenEntry]:
+        """Yield what has come since the last time, about a megabyte of lines being held at once.
+
+        What is not taken from it is not told again: take all of it.
+        """
+        while not self._stopped:
             try:
                 lines = self._new_lines()
             except BrokenLedgerError as error:
                 self._stopped = True
-                return [*found, BrokenEntry(self._walk.chain.size, str(error), b"")]
+                yield BrokenEntry(self._walk.chain.size, str(error), b"")
+                return
             if not lines and not self._next_segment():
                 break
-            for line in lines:
-                found.append(self._take(line))
-                if self._is_over(found):
-                    break
-        return found
+            yield from self._taken(lines)
+        if not self._stopped:
+            distrusted = self._behind_the_end() or distrust(self._index, self._walk.chain.size)
+            self._stopped = bool(distrusted)
+            yield from distrusted
 
-    def _is_over(self, found: list[Entry | BrokenEntry]) -> bool:
-        return self._stopped or (bool(found) and isinstance(found[-1], BrokenEntry))
+    def _taken(self, lines: list[bytes]) -> Iterator[Entry | BrokenEntry]:
+        for line in lines:
+            yield self._take(line)
+            if self._stopped:
+                return
 
     def _new_lines(self) -> list[bytes]:
         with opened(self._files.segment(self._segment)) as file:
             file.seek(self._offset)
-            raw = file.read()
+            raw = file.read(_AT_ONCE)
         whole, newline, rest = raw.rpartition(b"\n")
-        self._torn = bool(rest)
+        self._torn = bool(rest) and (len(raw) < _AT_ONCE or not newline)
         self._offset += len(whole) + len(newline)
         return whole.split(b"\n") if newline else []
 

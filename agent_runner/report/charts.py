@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.budget_limits import BudgetLimits, limits_of_policy
 from agent_runner.report.quantity import duration, number, size
-from agent_runner.report.times import COLUMNS, drawn
+from agent_runner.report.times import COLUMNS, Span, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 200
 HEIGHT: Final = 40
+_WORTH_TELLING_MS: Final = 1000
 _MICROS: Final = 1_000_000
 _LANES: Final = (("model", "model"), ("sandbox", "sandbox"), ("ledger", "ledger"), ("person", "a person"))
 
@@ -58,10 +59,36 @@ class LaneDrawn:
     """Where it was spent: (first column, columns) of COLUMNS."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Longest:
+    """One of the longest waits: for what, from which entry on, and how long in milliseconds."""
+
+    label: str
+    seq: int
+    length_ms: int
+
+
 def lanes(fold: SessionFold) -> list[LaneDrawn]:
-    """Return the lanes of the session's timeline."""
+    """Return the lanes of the session's timeline, with one of its denials where there are any."""
     whole = fold.time.now_ms
-    return [_lane(fold, name, label, whole) for name, label in _LANES]
+    found = [_lane(fold, name, label, whole) for name, label in _LANES]
+    denied = [step.begun_ms for step in fold.steps.kept if "denied" in step.tags]
+    if denied:
+        bars = tuple(drawn([Span(ms, ms + whole // 300) for ms in denied], whole))
+        found.append(
+            LaneDrawn(name="denied", label="denied", spent=number(len(denied)), percent=None, bars=bars)
+        )
+    return found
+
+
+def longest(fold: SessionFold) -> list[Longest]:
+    """Return what the session waited for longest, the longest first; under a second is left out."""
+    labels = dict(_LANES)
+    return [
+        Longest(label=labels[wait.lane], seq=wait.seq, length_ms=wait.length_ms)
+        for wait in fold.times.longest
+        if wait.length_ms >= _WORTH_TELLING_MS
+    ]
 
 
 def _lane(fold: SessionFold, name: str, label: str, whole: int) -> LaneDrawn:

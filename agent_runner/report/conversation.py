@@ -134,11 +134,11 @@ class Conversation:
 
     def _failed(self, moment: Moment, failed: event.ModelFailed) -> None:
         found = self._turn_of(moment, failed.turn)
-        found.tag("failed")
         again = "is tried again" if failed.will_retry else "is given up"
         told = f"attempt {failed.attempt} after {duration(failed.duration_ms)}: {failed.error}"
         found.parts.append(Prose(label=f"no answer, {again}", text=told))
         if not failed.will_retry:
+            found.tag("failed")
             self._turn = None
 
 

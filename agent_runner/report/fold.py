@@ -75,7 +75,7 @@ class SessionFold:
         self.kinds[entry.type] += 1
         self._remember(happened)
         self._conversation.take(moment, happened)
-        self.times.take(moment.ms, happened)
+        self.times.take(moment, happened)
         self.traffic.take(happened)
         self.usage.take(moment.ms, happened)
 

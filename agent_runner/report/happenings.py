@@ -106,7 +106,7 @@ def _of_the_sandbox(
         case event.SandboxClosed():
             return step(moment, "sandbox", "sandbox gone", happened.why)
         case event.SafetyNoted():
-            return step(moment, "sandbox", happened.code, happened.message)
+            return step(moment, "sandbox", happened.code, happened.message, tags=["noted"])
 
 
 def _created(created: event.SandboxCreated) -> Table:

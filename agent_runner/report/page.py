@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from agent_runner.package import pairlock_version
 from agent_runner.report import charts
+from agent_runner.report.notable import notable
 from agent_runner.report.quantity import duration, number, size
 from agent_runner.report.times import COLUMNS
 from agent_runner.report.visible import markup
@@ -60,12 +61,14 @@ def render(report: Report, *, live: str = "", home: str = "") -> str:
             fold=report.fold,
             policy=policy,
             lanes=charts.lanes(report.fold),
+            longest=charts.longest(report.fold),
             columns=COLUMNS,
             interruptions=charts.interruptions(report.fold),
             gauges=charts.gauges(report.fold, policy),
             box=(charts.WIDTH, charts.HEIGHT),
             told=data_block(_data(report, load, live)),
             load=load,
+            notable=notable(report.fold.steps.kept),
             script=asset("report.js"),
             style=asset("report.css"),
             content_policy=content_policy("report.js", "report.css", live=bool(live)),
@@ -102,6 +105,7 @@ def _data(report: Report, load: Load, live: str) -> Json:
     return {
         "session": report.session,
         "entries": report.fold.entries,
+        "ms": report.fold.time.now_ms,
         "steps": load.steps,
         "files": [file.as_json() for file in report.stage.files],
         "live": live,

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from agent_runner.report.visible import visible, visible_line
 
 Kind: TypeAlias = Literal["message", "model", "action", "egress", "person", "sandbox", "limit", "ledger"]
-Tag: TypeAlias = Literal["allowed", "denied", "asked", "failed", "broken"]
+Tag: TypeAlias = Literal["allowed", "denied", "asked", "noted", "failed", "broken"]
 Form: TypeAlias = Literal["text", "code", "diff"]
 Json: TypeAlias = dict[str, object]
 
@@ -147,7 +147,10 @@ class Step:
     @property
     def is_notable(self) -> bool:
         """Whether it is shown even where the page is full."""
-        return bool({"denied", "asked", "broken"} & set(self.tags)) or self.kind in ("person", "limit")
+        return bool({"denied", "asked", "noted", "broken"} & set(self.tags)) or self.kind in (
+            "person",
+            "limit",
+        )
 
     def as_json(self) -> Json:
         """Return the step as the page reads it."""

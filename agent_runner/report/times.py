@@ -9,11 +9,13 @@ from agent_runner.report.recent import Recent
 from audit import event
 
 if TYPE_CHECKING:
+    from agent_runner.report.moment import Moment
     from audit.fields import Event
 
 Lane: TypeAlias = Literal["model", "sandbox", "person"]
 COLUMNS: Final = 1000
 """Into how many equal pieces the session's time is cut to be drawn."""
+MOST_WAITS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,21 @@ class Span:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One thing that the session waited for.
+
+    Attributes:
+        length_ms: How long.
+        seq: The entry at which it began.
+        lane: For what.
+    """
+
+    length_ms: int
+    seq: int
+    lane: Lane
+
+
 @dataclass(slots=True)
 class Times:
     """What time was spent on; lanes of one session's timeline."""
@@ -36,29 +53,31 @@ class Times:
     spans: dict[Lane, list[Span]] = field(default_factory=lambda: {"model": [], "sandbox": [], "person": []})
     totals: dict[str, int] = field(default_factory=dict)
     """Milliseconds by the session's own account; empty until it has ended."""
-    _begun: dict[Lane, int] = field(default_factory=dict)
-    _actions: Recent[int] = field(default_factory=Recent)
+    longest: list[Wait] = field(default_factory=list)
+    """The longest waits, the longest first."""
+    _begun: dict[Lane, Moment] = field(default_factory=dict)
+    _actions: Recent[Moment] = field(default_factory=Recent)
 
-    def take(self, ms: int, happened: Event) -> None:
+    def take(self, now: Moment, happened: Event) -> None:
         """Take in an entry."""
         match happened:
             case event.SandboxCreated():
-                self._begun["sandbox"] = ms
+                self._begun["sandbox"] = now
             case event.SandboxAttested():
-                self._end("sandbox", ms)
+                self._end("sandbox", now)
             case event.ModelAsked():
-                self._begun["model"] = ms
+                self._begun["model"] = now
             case event.ModelAnswered() | event.ModelFailed():
-                self._end("model", ms)
+                self._end("model", now)
             case event.ApprovalRequested():
-                self._begun["person"] = ms
+                self._begun["person"] = now
             case event.ApprovalAnswered(action=action):
-                self._end("person", ms)
-                self._actions.put(action, ms)
+                self._end("person", now)
+                self._actions.put(action, now)
             case event.ActionIntended(verdict="allowed", action=action):
-                self._actions.put(action, ms)
+                self._actions.put(action, now)
             case event.ActionFinished(action=action):
-                self._acted(action, ms)
+                self._acted(action, now)
             case event.SessionClosed(totals=told):
                 self.totals = {
                     "model": told.model_ms,
@@ -76,18 +95,21 @@ class Times:
         spans = self.spans.get(lane)  # type: ignore[call-overload]  # the ledger has no spans of its own
         return None if spans is None else sum(span.end - span.begin for span in spans)
 
-    def _end(self, lane: Lane, ms: int) -> None:
+    def _end(self, lane: Lane, now: Moment) -> None:
         begun = self._begun.pop(lane, None)
         if begun is not None:
-            self._add(lane, begun, ms)
+            self._add(lane, begun, now)
 
-    def _acted(self, action: str, ms: int) -> None:
+    def _acted(self, action: str, now: Moment) -> None:
         begun = self._actions.get(action)
         if begun is not None:
-            self._add("sandbox", begun, ms)
+            self._add("sandbox", begun, now)
 
-    def _add(self, lane: Lane, begin: int, end: int) -> None:
+    def _add(self, lane: Lane, begun: Moment, now: Moment) -> None:
         """Add a span, joined with the one before where they touch."""
+        begin, end = begun.ms, now.ms
+        waits = [*self.longest, Wait(end - begin, begun.seq, lane)]
+        self.longest = sorted(waits, key=lambda wait: -wait.length_ms)[:MOST_WAITS]
         spans = self.spans[lane]
         if spans and begin <= spans[-1].end:
             spans[-1] = Span(min(spans[-1].begin, begin), max(spans[-1].end, end))

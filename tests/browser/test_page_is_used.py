@@ -122,6 +122,27 @@ def test_a_step_is_copied_as_markdown_and_as_json(browser: Browser, ordinary_pag
     assert told["words"] == ["http", "get", "https://evil.example/?q=1"]
 
 
+def test_a_click_on_the_timeline_leads_to_that_moment(browser: Browser, ordinary_page: Path) -> None:
+    """A person was asked from the 10th to the 17th second of about twenty."""
+    with opened(browser, file_address(ordinary_page)) as (page, noted):
+        track = page.locator(".lane svg").last
+        width = (track.bounding_box() or {})["width"]
+        track.click(position={"x": width * 0.7, "y": 5})
+
+        assert "notes with space.txt" in page.locator(".current").inner_text()
+        track.click(position={"x": 1, "y": 5})
+        assert page.evaluate("document.querySelector('.current').id") in ("e1", "e2", "e3")
+        assert noted.all == []
+
+
+def test_what_stands_out_leads_to_its_entry(browser: Browser, ordinary_page: Path) -> None:
+    with opened(browser, file_address(ordinary_page)) as (page, _):
+        page.locator(".notable a").first.click()
+        until(page, "document.querySelector('.current')?.id === 'e15'")
+
+        assert "no rule of the policy allows" in page.locator(".current").inner_text()
+
+
 def test_an_address_with_an_entry_leads_to_it(browser: Browser, ordinary_page: Path) -> None:
     with opened(browser, f"{file_address(ordinary_page)}#e15") as (page, _):
         assert page.evaluate("document.querySelector('.current').id") == "e15"

@@ -9,8 +9,8 @@ const FIRST = { letters: 1600, lines: 16 }; // of a long text, before somebody a
 const MORE = { letters: 65536, lines: 2000 };
 const ROWS = 50;
 const KINDS = ["message", "model", "action", "egress", "person", "sandbox", "limit", "ledger"];
-const TAGS = ["allowed", "denied", "asked", "failed", "broken"];
-const NOTABLE = ["denied", "asked", "failed", "broken"];
+const TAGS = ["allowed", "denied", "asked", "noted", "failed", "broken"];
+const NOTABLE = ["denied", "asked", "noted", "failed", "broken"];
 
 const byId = (id) => document.getElementById(id);
 
@@ -190,7 +190,7 @@ function clock(ms) {
 
 function drawStep(place) {
   const step = steps[place];
-  const made = make("article", `step step-${step.kind}${step.tags.includes("asked") ? " tag-asked-step" : ""}`);
+  const made = make("article", `step step-${step.kind}${step.tags.includes("asked") ? " tag-asked-step" : ""}${step.tags.includes("broken") ? " step-broken" : ""}`);
   made.id = `e${step.seq}`;
   made.dataset.place = place;
   made.tabIndex = -1;
@@ -384,6 +384,15 @@ function goToEntry() {
   show(visible.indexOf(place));
 }
 
+/** Go to the last step that had begun at a moment, in milliseconds of the session's running time. */
+function goToMoment(ms) {
+  let found = 0;
+  visible.forEach((place, index) => {
+    if (steps[place].ms <= ms) found = index;
+  });
+  show(found);
+}
+
 function currentStep() {
   return current >= 0 ? byId(`e${steps[current].seq}`) : null;
 }
@@ -537,6 +546,12 @@ list.addEventListener("click", (event) => {
   current = Number(step.dataset.place);
   step.classList.add("current");
 });
+for (const track of document.querySelectorAll(".track")) {
+  track.addEventListener("click", (event) => {
+    const box = track.getBoundingClientRect();
+    goToMoment((data.ms * (event.clientX - box.left)) / box.width);
+  });
+}
 addEventListener("hashchange", goToEntry);
 addEventListener("beforeprint", () => blocks.forEach(drawBlock));
 

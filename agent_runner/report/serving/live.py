@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -28,6 +29,8 @@ POLL_SECONDS: Final = 0.5
 BEAT: Final = b": still here\n\n"
 """Said when there is nothing to tell, so that a page that has gone is noticed."""
 POLLS_A_BEAT: Final = 10
+AT_ONCE: Final = 20_000
+"""Entries that are held at once while a page catches up with a long session."""
 
 
 class LiveSession:
@@ -55,8 +58,8 @@ class LiveSession:
     def news(self) -> list[bytes]:
         """Return the events to send: steps that are new or have grown, and whether the session has ended."""
         running = is_held(self._reader.files.lock)
-        entries = self._follower.poll()
-        if entries:
+        come = self._follower.news()
+        while entries := list(islice(come, AT_ONCE)):
             self._take(entries)
         told = []
         changed = self._fold.steps.take_changed()

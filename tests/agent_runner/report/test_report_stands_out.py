@@ -1,0 +1,183 @@
+"""What stands out in a session is at the top of its page: denials and their rules, before anything else."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner.report import charts
+from agent_runner.report.notable import MOST_PLACES, MOST_ROWS, Alike, notable
+from agent_runner.report.page import render
+from agent_runner.report.step import Step, Why
+from audit import event
+from tests.agent_runner.report.reading import page_of, report_of
+from tests.agent_runner.report.story import SESSION, begin, ordinary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent_runner.report.step import Kind, Tag
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a state folder with one ordinary session."""
+    folder = tmp_path_factory.mktemp("standing-out") / "state"
+    asyncio.run(ordinary(folder))
+    return folder
+
+
+def step(
+    seq: int, *tags: Tag, kind: Kind = "action", name: str = "run", code: str = "", rule: str = ""
+) -> Step:
+    why = [Why(code=code, message=f"why of {seq}", hint="", rule=rule)] if code else []
+    return Step(
+        seq=seq, at="", begun_ms=seq, kind=kind, title="", name=name, tags=list(tags), parts=list(why)
+    )
+
+
+def rows(*steps: Step) -> list[tuple[Tag, int, list[int]]]:
+    return [(row.tag, row.count, row.places) for row in notable(steps).rows]
+
+
+def test_denials_and_limits_come_before_questions_and_failures(state: Path) -> None:
+    found = notable(report_of(state).fold.steps.kept)
+
+    assert [(row.tags, row.what, row.rule) for row in found.rows] == [
+        (("denied",), "http get 'https://evil.example/?q=1'", "pairlock.yaml:14:5"),
+        (("denied",), "https evil.example:443", "pairlock.yaml:14:5"),
+        (("failed",), "budget.tokens 401,222 of 400,000 tokens", ""),
+        (("noted",), "budget-added turns=20,tokens=50k,wall_time=5m", ""),
+        (("asked", "allowed"), "files remove 'notes with space.txt'", "pairlock.yaml:21:9"),
+        (("failed",), "run pytest -q", ""),
+    ]
+    assert found.left_out == 0
+
+
+def test_the_page_names_the_rule_and_leads_to_the_entry_without_any_script(state: Path) -> None:
+    page = page_of(state)
+
+    links = [href for name, told in page.elements if name == "a" and (href := told.get("href") or "")]
+    assert "host: no rule of the policy allows `evil.example`rule: pairlock.yaml:14:5 #15" in page.text
+    assert links.count("#e15") == 1
+
+
+def test_alike_ones_are_one_row_with_the_first_few_places() -> None:
+    many = [step(seq, "denied", code="host", rule="p:1:1") for seq in range(1000)]
+
+    assert rows(*many, step(2000, "failed")) == [
+        ("denied", 1000, list(range(MOST_PLACES))),
+        ("failed", 1, [2000]),
+    ]
+
+
+def test_connections_that_one_rule_refused_are_one_row_and_other_reasons_another() -> None:
+    """A scan of a thousand hosts must not push the other denials off the list."""
+    scan = [step(seq, "denied", kind="egress", name=f"https h{seq}", code="host") for seq in range(100)]
+
+    assert rows(*scan, step(200, "denied", kind="egress", name="https h7", code="address")) == [
+        ("denied", 100, [0, 1, 2, 3, 4]),
+        ("denied", 1, [200]),
+    ]
+
+
+def test_what_finds_no_room_is_counted_and_a_broken_entry_is_first() -> None:
+    steps = [step(seq, "failed", name=f"command {seq}") for seq in range(MOST_ROWS + 5)]
+
+    found = notable([*steps, step(99, "broken", kind="ledger")])
+
+    assert (len(found.rows), found.rows[0].tag, found.left_out) == (MOST_ROWS, "broken", 6)
+
+
+def test_what_was_allowed_and_went_well_does_not_stand_out() -> None:
+    assert rows(step(1, "allowed"), step(2)) == []
+
+
+async def test_a_quiet_session_is_said_to_be_one(tmp_path: Path) -> None:
+    story = begin(tmp_path / "state")
+    async with story.journal:
+        await story.open("Do nothing.")
+        await story.close()
+
+    page = page_of(tmp_path / "state")
+
+    assert "Nothing was denied, nobody was asked, nothing failed." in page.text
+    assert "0, none denied" in page.text
+
+
+async def test_what_widens_the_sandbox_stands_out(tmp_path: Path) -> None:
+    story = begin(tmp_path / "state")
+    async with story.journal:
+        await story.open("Do it.")
+        await story.record(
+            event.SafetyNoted(code="lineage", message="allowed though the label says otherwise")
+        )
+        await story.close()
+
+    (row,) = notable(report_of(tmp_path / "state").fold.steps.kept).rows
+
+    assert (row.tag, row.what) == ("noted", "lineage allowed though the label says otherwise")
+
+
+def test_a_tampered_ledger_is_said_to_be_one_in_the_title_on_top_and_above_the_conversation(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    asyncio.run(ordinary(state))
+    path = state / "sessions" / SESSION / "events.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"pytest","-q"', b'"pytest","-x"', 1))
+
+    page = render(report_of(state))
+
+    assert "<title>DOES NOT VERIFY: pairlock session" in page
+    assert page.count("The ledger does not verify") == 3
+    assert "not known: no end is among what holds" in page
+    assert re.search(r'<li>\s*<span class="tags"><span class="tag tag-broken">broken', page)
+
+
+def test_a_whole_ledger_raises_no_alarm(state: Path) -> None:
+    """The twin."""
+    page = render(report_of(state))
+
+    assert "<title>pairlock session 0123456789ab</title>" in page
+    assert "not verify" not in page.replace('does not verify" with', "").split("<script", 1)[0]
+
+
+def test_the_longest_waits_are_told_with_their_entries(state: Path) -> None:
+    fold = report_of(state).fold
+
+    assert [(wait.label, wait.seq, wait.length_ms) for wait in charts.longest(fold)] == [
+        ("a person", 25, 6200),
+        ("model", 22, 3100),
+        ("model", 6, 2400),
+        ("model", 11, 2400),
+        ("model", 32, 2400),
+    ]
+
+
+def test_denials_have_a_lane_of_the_timeline_and_a_session_without_one_has_none(state: Path) -> None:
+    *others, last = charts.lanes(report_of(state).fold)
+
+    assert (last.name, last.spent, len(last.bars)) == ("denied", "2", 2)
+    assert [lane.name for lane in others] == ["model", "sandbox", "ledger", "person"]
+
+
+def test_a_row_is_cut_and_says_so() -> None:
+    long = Step(
+        seq=1,
+        at="",
+        begun_ms=0,
+        kind="action",
+        title="",
+        name="run",
+        words=("run", "x" * 5000),
+        tags=["failed"],
+    )
+
+    (row,) = notable([long]).rows
+
+    assert isinstance(row, Alike)
+    assert row.what.endswith("... (4844 more characters)")
