@@ -35,7 +35,7 @@ def follow_session(
     follower = Follower(state, session)
     while True:
         is_running = is_held(StateFiles(state).session(session).lock)  # asked first: what follows is its last
-        yield from follower.poll()
+        yield from follower.news()
         if not is_running:
             return
         wait(POLL_SECONDS)
