@@ -62,7 +62,7 @@ def annotation_lines(findings: Sequence[Finding], *, tree: SourceTree) -> Iterat
         for finding in these[:MOST_SHOWN]:
             yield _annotation(command, finding, tree)
     if more := sum(max(0, _count(findings, level) - MOST_SHOWN) for level in _COMMANDS):
-        yield f"{more} more findings are in results.sarif"
+        yield f"all findings are in results.sarif: {more} more"
 
 
 def _count(findings: Sequence[Finding], level: Level) -> int:

@@ -22,7 +22,7 @@ from agent_runner.session import run_session
 
 if TYPE_CHECKING:
     from agent_runner.backends.backend import Reply
-    from agent_runner.ci.one import Bench
+    from agent_runner.ci.placing import Bench
     from agent_runner.ci.task import CommandCheck
     from agent_runner.request import SessionResult
     from cli_tools.observation import Observation

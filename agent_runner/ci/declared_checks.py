@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.ci.outcome import FAILED, CheckResult
+from agent_runner.counted import counted
 from sandbox.stage.beneath import Beneath
 from sandbox.stage.errors import PathRefusedError
 
@@ -51,10 +52,10 @@ def declared_checks(checks: Checks, found: Found) -> Iterator[CheckResult]:
         yield _result("changes", _of_changes(checks.changes, found))
     if checks.max_denials is not None:
         above = found.denials > checks.max_denials
-        why = f"{found.denials} actions were denied; at most {int(checks.max_denials)} may be"
+        why = f"{counted(found.denials, 'action')} denied; at most {int(checks.max_denials)} may be"
         yield _result("max_denials", why if above else "")
     if checks.no_egress:
-        why = f"the egress gate was asked {found.crossings} times"
+        why = f"the egress gate was asked {counted(found.crossings, 'time')}"
         yield _result("no_egress", why if found.crossings else "")
 
 
@@ -95,9 +96,9 @@ def _of_changes(limits: ChangeLimits, found: Found) -> str:
         return "nothing is known of its changes"
     count, size = len(found.changes.changes), len(found.patch.text)
     if count > limits.files:
-        return f"{count} paths changed; at most {int(limits.files)} may"
+        return f"{counted(count, 'path')} changed; at most {int(limits.files)} may"
     if size > limits.patch:
-        return f"the patch has {size} bytes; at most {limits.patch.text} are allowed"
+        return f"the patch has {counted(size, 'byte')}; at most {limits.patch.text} may be"
     left_out = (*found.changes.troubles, *found.patch.left_out)
     return _named("not in the patch", [each.path for each in left_out])
 

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent_runner.approvals import NobodyApprover
 from agent_runner.ci.command_checks import command_check, name_of_command
 from agent_runner.ci.declared_checks import Found, declared_checks
 from agent_runner.ci.outcome import FAILED, INTERRUPTED, CheckResult, TaskResult, code_of_task
+from agent_runner.ci.placing import check_policy_in, place_of
 from agent_runner.ci.replay import RecordedModel
 from agent_runner.ci.result_tree import result_tree
 from agent_runner.ci.task_outputs import kept_outputs, name_of_output
-from agent_runner.errors import InvalidInputError
 from agent_runner.fold import read_conversation
 from agent_runner.looking import look_at
 from agent_runner.models import choose_backend
 from agent_runner.outputs import FOLDER as OUTPUTS
-from agent_runner.place import Place
-from agent_runner.policy_file import LoadedPolicy
-from agent_runner.policy_unseen import hiding
 from agent_runner.session import run_session
 from agent_runner.waiting import changes_waiting
 from audit import event
@@ -35,36 +29,19 @@ from audit.verify import verify_session
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from agent_runner.backends.backend import Backend
+    from agent_runner.ci.placing import Bench
     from agent_runner.ci.reading import Task
     from agent_runner.request import SessionResult
-    from agent_runner.transcript import Watcher
     from audit.state import SessionFiles
-    from policies.policy import Policy
-    from sandbox.runtime.engine import Progress
-    from sandbox.workspace import Workspace
 
 _CROSSED = (event.EgressOpened, event.EgressRequested)
 
 _COMPARED = ("done", "failed", "model_failed")
 """How a replay ends that says something of its recording; another end stands for itself."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """Where tasks run, and who is told."""
-
-    state: Path
-    tell: Callable[[str], None]
-    """Told one line of what goes on; not escaped."""
-    progress: Progress
-    watcher: Watcher
-    began: Callable[[str], None]
-    """Told the id of each session before it begins."""
-    outputs: Path | None = None
-    """Where copies of a task's outputs go, not there yet; None where no task is run."""
 
 
 async def run_task(task: Task, bench: Bench, backend: Backend, *, session: str) -> TaskResult:
@@ -107,54 +84,6 @@ def backend_of(task: Task, *, tell: Callable[[str], None]) -> Backend:
     """
     with task.places.told_at(*task.model_at):
         return choose_backend(task.model, notice=tell, seed=task.seed)
-
-
-def place_of(task: Task, bench: Bench) -> Place:
-    """Return where a task's session runs: nobody to ask, and no destination from its prompt.
-
-    Raises:
-        InvalidInputError: When its folder cannot be a workspace, or is reached through a link.
-    """
-    with task.places.told_at("workspace"):
-        workspace = _workspace(task.workspace, bench.state) if task.workspace else None
-    policy = hiding(task.policy, _own_files(task), workspace.path if workspace else None)
-    return Place(
-        loaded=LoadedPolicy(policy=policy, origin=task.policy.name, path=None),
-        workspace=workspace,
-        state=bench.state,
-        headless=True,
-        approver=NobodyApprover(),
-        progress=bench.progress,
-    )
-
-
-def check_policy_in(task: Task, tree: Path) -> Policy | None:
-    """Return the policy of a task's command checks, with its own files hidden in what the session left.
-
-    Raises:
-        RefusedError: When they cannot be hidden there.
-    """
-    if task.check_policy is None or task.workspace is None:
-        return task.check_policy
-    folder = task.workspace.resolve()
-    left = (tree / file.relative_to(folder) for file in _own_files(task) if file.is_relative_to(folder))
-    return hiding(task.check_policy, left, tree)
-
-
-def _own_files(task: Task) -> Iterator[Path]:
-    """Yield the files that a task and its policies were read from: its checks are not to be learnt."""
-    return (Path(text.origin) for text in task.closure.texts if text.origin.startswith("/"))
-
-
-def _workspace(named: Path, state: Path) -> Workspace:
-    """Open the folder that a task names, where no link leads elsewhere: what is looked at may hold links."""
-    workspace = open_workspace(named, state=state)
-    if str(workspace.path) != os.path.normpath(named):
-        raise InvalidInputError(
-            f"workspace `{named}` is reached through a symlink",
-            hint=f"name `{workspace.path}` if it is meant",
-        )
-    return workspace
 
 
 async def _run(task: Task, bench: Bench, blank: TaskResult, backend: Backend, session: str) -> TaskResult:

@@ -117,6 +117,7 @@ def _lock(folder: Path, inside: Path) -> int:
         raise InvalidInputError(
             f"`{folder}` holds no run that could go on: `{inside.name}` is no folder of its own"
         ) from error
+    _require_ours(folder, lock)
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
@@ -128,6 +129,17 @@ def _lock(folder: Path, inside: Path) -> int:
             time.sleep(0.2)
         else:
             return lock
+
+
+def _require_ours(folder: Path, lock: int) -> None:
+    """Refuse a folder that a checkout or somebody else made: what it says of its tasks is not ours."""
+    told = os.fstat(lock)
+    if told.st_uid != os.geteuid() or told.st_mode & 0o077:
+        os.close(lock)
+        raise InvalidInputError(
+            f"`{folder}` holds no run of yours: others may write or read what is in it",
+            hint="start the run anew in another folder",
+        )
 
 
 def _require_same(folder: Path, place: Path, plan: dict[str, int | dict[str, str]]) -> None:

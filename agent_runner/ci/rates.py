@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.ci.outcome import INTERRUPTED
+from agent_runner.counted import counted
 from audit.markdown import inert
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def rate_lines(rates: Sequence[Rate]) -> Iterator[str]:
     for rate in rates:
         yield (
             f"{rate.name}: {rate.passed} of {rate.runs} passed, {_interval(rate)}; {_chances(rate)}; "
-            f"{rate.seconds:.1f} s, {rate.tokens:.0f} tokens, {_cost(rate)} a run"
+            f"a run: {rate.seconds:.1f} s, {counted(round(rate.tokens), 'token')}, {_cost(rate)}"
         )
 
 

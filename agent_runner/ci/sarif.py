@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from agent_runner.ci.findings import MOST_FINDINGS
+from agent_runner.counted import counted
 from audit.escape import escape_line
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def sarif(findings: Sequence[Finding], *, version: str, tree: SourceTree) -> dic
     }
     invocation: dict[str, Plain] = {"executionSuccessful": True}
     if left_out := len(findings) - len(shown):
-        told = f"{left_out} findings are left out; the ledgers hold all of them"
+        told = f"{counted(left_out, 'finding')} left out; the ledgers hold all of them"
         invocation["toolExecutionNotifications"] = [{"level": "warning", "message": {"text": told}}]
     run: dict[str, Plain] = {
         "tool": {"driver": driver},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.ci.outcome import code_of_all
 from agent_runner.ci.rates import rate_as_plain, rate_lines, rates_markdown, rates_of
+from agent_runner.counted import counted
 from audit.escape import escape_line
 from audit.markdown import LARGEST_BYTES, inert
 from policies import junit
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 500
 """Characters of what was found; all of it is in the JSON."""
+_SHOWN_LINES: Final = 10
+_PAGE_LINES: Final = 40
+"""Of what a failed check's command wrote: in the log, and on the page; the JSON has 4,000 characters."""
 
 
 def result_lines(results: Sequence[TaskResult]) -> Iterator[str]:
@@ -31,6 +35,7 @@ def result_lines(results: Sequence[TaskResult]) -> Iterator[str]:
         for check in result.checks:
             if check.code:
                 yield f"           {escape_line(f'{check.name}: {check.why}', width=_LONGEST)}"
+                yield from (f"             {line}" for line in _end_of(check.output, _SHOWN_LINES))
         for fault in result.faults:
             yield f"           the ledger does not verify: {escape_line(fault, width=_LONGEST)}"
         if result.departure:
@@ -107,7 +112,7 @@ def markdown(results: Sequence[TaskResult], *, largest_bytes: int = LARGEST_BYTE
         used += len(part.encode())
         parts.append(part)
     if left_out:
-        parts.append(f"\n{left_out} more parts are left out: the whole is in results.json.\n")
+        parts.append(f"\n{counted(left_out, 'part')} left out: the whole is in results.json.\n")
     return "".join(parts)
 
 
@@ -116,18 +121,20 @@ def _short(result: TaskResult) -> str:
     if not result.session:
         return escape_line(result.reason, width=_LONGEST) if result.is_skipped else ""
     held = sum(check.verdict == "passed" for check in result.checks)
-    return f"{result.session:<12}  {held}/{len(result.checks)} checks, {result.denials} denied"
+    checks = f"{held}/{counted(len(result.checks), 'check')}"
+    return f"{result.session:<12}  {checks}, {result.denials} denied"
 
 
 def _what(result: TaskResult) -> str:
     if not result.session:
         return escape_line(result.reason, width=_LONGEST)
     held = sum(check.verdict == "passed" for check in result.checks)
-    numbers = f"{held} of {len(result.checks)} checks, {result.turns} turns, {result.denials} denials"
-    ended = "" if result.status == "done" and not result.code else f"; {result.status}: {result.reason}"
-    return escape_line(
-        f"session {result.session}: {numbers}, {result.changes} changes{ended}", width=_LONGEST
+    numbers = (
+        f"{held} of {counted(len(result.checks), 'check')}, {counted(result.turns, 'turn')}, "
+        f"{counted(result.denials, 'denial')}, {counted(result.changes, 'change')}"
     )
+    ended = "" if result.status == "done" and not result.code else f"; {result.status}: {result.reason}"
+    return escape_line(f"{numbers}{ended}", width=_LONGEST)
 
 
 def _counts(results: Sequence[TaskResult]) -> dict[str, Plain]:
@@ -187,5 +194,12 @@ def _details(result: TaskResult) -> Iterator[str]:
     for check in result.checks:
         if check.code:
             yield f"- {inert(check.name[:_LONGEST])}: {inert(check.why[:_LONGEST])}\n"
-            for line in check.output.splitlines()[-20:]:
-                yield f"  - {inert(line[:_LONGEST])}\n"
+            if lines := [*_end_of(check.output, _PAGE_LINES)]:
+                # One part of the page, so that no half of it is left out; inert text ends no `pre`.
+                yield "\n<pre>\n" + "".join(f"{inert(line)}\n" for line in lines) + "</pre>\n\n"
+
+
+def _end_of(output: str, most: int) -> Iterator[str]:
+    """Yield the last lines of what a command wrote, escaped, each cut where it is long."""
+    for line in output.splitlines()[-most:]:
+        yield escape_line(line, width=_LONGEST)

@@ -109,6 +109,7 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     from agent_runner.ci.findings import findings_of
     from agent_runner.ci.outcome import code_of_all
     from agent_runner.ci.plan import begun
+    from agent_runner.cli.ci_copies import require_own_folder
     from agent_runner.cli.ci_policies import show_policy_diff
     from agent_runner.cli.ci_running import Wanted, chosen_cases, run_chosen
     from agent_runner.cli.ci_written import Copies, print_annotations, print_results, write_results
@@ -116,6 +117,8 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
 
     copies = Copies(junit=junit, sarif=sarif, summary=summary)
     copies.require_usable()
+    if output is not None:
+        require_own_folder(output)
     if resume and output is None:
         raise InvalidInputError("`--resume` needs `--output`", hint="name the folder of the run")
     wanted = Wanted(

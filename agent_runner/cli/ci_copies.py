@@ -45,6 +45,34 @@ def write_copy(path: Path, text: str) -> None:
         raise InvalidInputError(f"`{path}` cannot be written: {what}", hint=_HINT) from error
 
 
+def require_own_folder(path: Path) -> None:
+    """Refuse a folder for what a run leaves that a symlink of the checked-out tree is, or leads to.
+
+    Raises:
+        InvalidInputError: When it is, naming the link.
+    """
+    root, whole = source_tree(os.environ).root, Path.cwd() / path
+    inside = (each for each in (whole, *whole.parents) if each.parent.resolve().is_relative_to(root))
+    if link := next((each for each in inside if each.is_symlink()), None):
+        raise InvalidInputError(
+            f"folder `{path}` cannot be used: `{link}` is a symlink",
+            hint="name a folder that no link of the checked-out tree leads to",
+        )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, if it is not there.
+
+    Raises:
+        InvalidInputError: When it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = str(error.strerror).lower()
+        raise InvalidInputError(f"folder `{path}` cannot be made: {what}", hint="name another") from error
+
+
 def _link(path: Path) -> Path | None:
     """Return the symlink that is the file, or that leads to it and lies below the checked-out tree."""
     if _is_device(path):

@@ -11,6 +11,7 @@ from agent_runner.ci.annotations import plain_line
 from agent_runner.ci.policy_diff import decided_otherwise
 from agent_runner.cli.exits import Exit
 from agent_runner.cli.talk import say
+from agent_runner.counted import counted
 from agent_runner.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -36,6 +37,6 @@ def show_policy_diff(cases: list[Task], wanted: Wanted, old: str, *, as_json: bo
             typer.echo(json.dumps(found.as_plain()).replace("##", "#\\u0023"))
         else:
             typer.echo("\n".join(map(plain_line, found.lines())))
-    say(f"{len(cases)} recordings, {different} differences")
+    say(f"{counted(len(cases), 'recording')}, {counted(different, 'difference')}")
     if different:
         raise typer.Exit(Exit.FAILED)

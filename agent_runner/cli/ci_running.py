@@ -10,12 +10,14 @@ from agent_runner.ci.all import Run, jobs_for, run_cases
 from agent_runner.ci.cases import cases_of
 from agent_runner.ci.filters import filtered
 from agent_runner.ci.inputs import require_inputs
-from agent_runner.ci.one import Bench, backend_of, place_of
+from agent_runner.ci.one import backend_of
+from agent_runner.ci.placing import Bench, place_of
 from agent_runner.ci.reading import read_tasks, tasks_meant
 from agent_runner.ci.recording import read_recording, recording_path
 from agent_runner.ci.result_tree import sweep_trees
 from agent_runner.ci.telling import Teller
 from agent_runner.ci.trust import require_trusted
+from agent_runner.cli.ci_copies import make_folder, require_own_folder
 from agent_runner.cli.ci_shown import onlooker_for_terminal
 from agent_runner.cli.interrupting import interruptible
 from agent_runner.cli.talk import Progress, say
@@ -45,6 +47,11 @@ class Wanted:
     live: bool
     """Whether a model goes on where a replay departs."""
 
+    @property
+    def recordings(self) -> tuple[Path, ...]:
+        """Return the folders of recordings."""
+        return tuple(filter(None, (self.record, self.replay)))
+
     def __post_init__(self) -> None:
         """Refuse what would mean nothing.
 
@@ -67,6 +74,8 @@ def chosen_cases(wanted: Wanted) -> tuple[list[Task], Path]:
         RefusedError: When nobody trusted a task as it stands.
     """
     state = state_folder().resolve()
+    if wanted.record is not None:
+        require_own_folder(wanted.record)
     tasks = filtered(read_tasks(tasks_meant(wanted.references)), wanted.filters)
     for task in tasks:
         require_trusted(task, state=state)
@@ -74,7 +83,9 @@ def chosen_cases(wanted: Wanted) -> tuple[list[Task], Path]:
     if wanted.shard is not None:
         cases = wanted.shard.part(cases)
     teller = Teller()
-    bench = Bench(state=state, tell=say, progress=Progress(), watcher=teller, began=say)
+    bench = Bench(
+        state=state, tell=say, progress=Progress(), watcher=teller, began=say, recordings=wanted.recordings
+    )
     for case in cases:
         place_of(case, bench)
         require_inputs(case)
@@ -89,6 +100,8 @@ def run_chosen(  # noqa: PLR0913 - what a run is made of
     cases: list[Task], wanted: Wanted, begun: Begun, *, state: Path, jobs: int | None, fail_fast: bool
 ) -> tuple[TaskResult, ...]:
     """Run cases, and show what they do."""
+    if wanted.record is not None:  # there at once: what appears later in a workspace pauses its sessions
+        make_folder(wanted.record)
     sweep_trees(state)  # of a run whose processes were all killed at once
     at_once = jobs_for(cases, jobs)
     before = f", {len(begun.done)} of them done before" if begun.done else ""

@@ -17,8 +17,9 @@ from agent_runner.ci.cases import cases_of
 from agent_runner.ci.handing import outputs_path, read_order, workspace_path, write_result
 from agent_runner.ci.keeping import Kept
 from agent_runner.ci.made_workspace import with_workspace
-from agent_runner.ci.one import Bench, backend_of, failed, run_task
+from agent_runner.ci.one import backend_of, failed, run_task
 from agent_runner.ci.outcome import INTERRUPTED
+from agent_runner.ci.placing import Bench
 from agent_runner.ci.reading import read_task
 from agent_runner.ci.recording import as_text, read_recording, recorded, recording_path
 from agent_runner.ci.replay import RecordedModel
@@ -94,6 +95,7 @@ async def _result(case: Task, order: Order, teller: Teller) -> TaskResult:
         watcher=teller,
         began=teller.session,
         outputs=outputs,
+        recordings=tuple(Path(folder) for folder in (order.record, order.replay) if folder),
     )
     try:
         made = await with_workspace(case, workspace_path(Path(order.results), order.case), state=bench.state)

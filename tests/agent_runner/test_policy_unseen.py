@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner import policy_unseen
-from agent_runner.ci.one import check_policy_in
+from agent_runner.ci.placing import check_policy_in
 from agent_runner.ci.reading import read_task
 from agent_runner.errors import RefusedError
 from agent_runner.policy_file import load_policy

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_runner.cli.ci_copies import require_writable, write_copy
+from agent_runner.cli.ci_copies import require_own_folder, require_writable, write_copy
 from agent_runner.errors import InvalidInputError
 from tests.agent_runner.ci.task_stand import pairlock
 
@@ -99,3 +99,30 @@ def test_the_page_of_a_comparison_and_the_copies_of_a_run_go_that_way(
     assert outside.read_text() == "mine\n"
     assert pairlock("compare", ".", ".", "--html", "page.html").exit_code == 0
     assert "<html" in Path("page.html").read_text()
+
+
+@pytest.mark.parametrize("named", ["linked", "linked/new", "deep/linked"])
+@pytest.mark.parametrize("option", ["--output", "--record"])
+def test_a_committed_link_in_the_place_of_a_folder_is_not_followed(
+    outside: Path, capsys: pytest.CaptureFixture[str], option: str, named: str
+) -> None:
+    """Results and recordings are not written where a repository's branch points."""
+    Path("deep").mkdir()
+    empty = outside.with_name("empty")
+    empty.mkdir()
+    Path("linked").symlink_to(empty)
+    Path("deep/linked").symlink_to(empty)
+
+    refused = pairlock("run", "tasks", option, named)
+
+    assert refused.exit_code == 2
+    assert f"folder `{named}` cannot be used: `" in capsys.readouterr().err
+    assert not any(empty.iterdir())
+
+
+def test_a_persons_own_link_outside_of_the_tree_leads_to_a_folder(outside: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").symlink_to(outside.parent)
+    Path("results").mkdir()
+
+    for path in (tmp_path / "mine", tmp_path / "mine/new", Path("results"), Path("results/new")):
+        require_own_folder(path)

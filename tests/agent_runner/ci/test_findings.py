@@ -111,7 +111,7 @@ def test_more_findings_than_are_shown_are_said() -> None:
 
     run = made["runs"][0]
     assert len(run["results"]) == MOST_FINDINGS
-    assert "3 findings are left out" in json.dumps(run["invocations"])
+    assert "3 findings left out" in json.dumps(run["invocations"])
 
 
 def test_an_annotation_is_one_command_of_ours_and_nothing_of_an_agents_is_one() -> None:
@@ -194,7 +194,7 @@ def test_annotations_are_for_githubs_steps_and_at_most_ten_of_a_level() -> None:
     lines = [*annotation_lines([FOUND] * 12, tree=TREE)]
 
     assert [wanted({"GITHUB_ACTIONS": word}) for word in ("true", "false", "")] == [True, False, False]
-    assert (len(lines), lines[-1]) == (11, "2 more findings are in results.sarif")
+    assert (len(lines), lines[-1]) == (11, "all findings are in results.sarif: 2 more")
 
 
 def test_files_are_named_from_the_folder_that_the_ci_checked_out(

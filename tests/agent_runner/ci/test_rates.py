@@ -64,7 +64,7 @@ def test_repetitions_are_counted_by_task_and_variant_and_what_never_ran_is_not()
     assert plain["pass_at"] == {"1": 0.5, "2": 1.0}
     assert (plain["seconds"], plain["tokens"], plain["cost_micros"]) == (2.0, 20.0, 200.0)
     assert as_plain(results)["rates"] == [plain]
-    line = "t: 1 of 2 passed, 9% to 91%; pass@1 50%, pass@2 100%; 2.0 s, 20 tokens, $0.0002 a run"
+    line = "t: 1 of 2 passed, 9% to 91%; pass@1 50%, pass@2 100%; a run: 2.0 s, 20 tokens, $0.0002"
     assert [*rate_lines(rates)] == [line]
     assert line in result_lines(results)
     assert "| 1 of 2 | 9% to 91% |" in markdown(results)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.ci.one import Bench, check_policy_in, place_of
+from agent_runner.ci.placing import Bench, check_policy_in, place_of
 from agent_runner.ci.reading import parse_task, read_task, read_tasks, tasks_meant
 from agent_runner.ci.task import Checks, TaskFile
 from agent_runner.ci.telling import Teller

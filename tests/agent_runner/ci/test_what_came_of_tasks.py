@@ -11,8 +11,8 @@ import pytest
 from agent_runner.ci.all import jobs_for
 from agent_runner.ci.declared_checks import Found, declared_checks
 from agent_runner.ci.filters import filtered
-from agent_runner.ci.one import Bench, place_of
 from agent_runner.ci.outcome import CheckResult, TaskResult, code_of_all, code_of_task
+from agent_runner.ci.placing import Bench, place_of
 from agent_runner.ci.plan import begun
 from agent_runner.ci.reading import read_task
 from agent_runner.ci.summary import as_plain, junit_xml, markdown, result_lines
@@ -100,7 +100,7 @@ def test_a_summary_stays_below_its_bound_and_says_what_is_left_out() -> None:
     page = markdown([replace(RESULT, code=1, checks=checks)], largest_bytes=10_000)
 
     assert len(page.encode()) <= 10_000
-    assert "more parts are left out" in page
+    assert "parts left out: the whole is in results.json" in page
 
 
 def test_files_are_looked_for_beneath_the_result_and_through_no_link(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_changes_are_bounded_and_what_nobody_could_read_counts_as_changed() -> N
     unread = whys(ChangeSet(changes=(), troubles=(Trouble("src/b", "no"),)), Diff(text=b"", left_out=()))
 
     assert few == ["", "", ""]
-    assert many == ["changed: tests/a", "", "the patch has 100 bytes; at most 99B are allowed"]
+    assert many == ["changed: tests/a", "", "the patch has 100 bytes; at most 99B may be"]
     assert unread == ["not readable: src/b", "not readable: src/b", "not in the patch: src/b"]
 
 
@@ -211,3 +211,66 @@ def test_a_workspace_behind_a_link_is_refused_and_the_folder_itself_taken(
 
     assert plain.workspace is not None
     assert plain.workspace.path == project.workspace
+
+
+def test_recordings_in_the_workspace_are_hidden_and_a_workspace_in_them_is_refused(
+    project: Project, tmp_path: Path
+) -> None:
+    """No agent reads what an earlier one did, and a replay finds the folder as its recording did."""
+    (tmp_path / "state").mkdir(mode=0o700)
+    task = read_task(project.task())
+    bench = Bench(state=tmp_path / "state", tell=print, progress=quiet, watcher=SilentWatcher(), began=print)
+    inside = project.workspace / "tasks/recordings"
+    inside.mkdir(parents=True)
+
+    hidden = place_of(task, replace(bench, recordings=(inside,))).loaded.policy.files
+    seen = place_of(task, replace(bench, recordings=(tmp_path / "elsewhere",))).loaded.policy.files
+    with pytest.raises(InvalidInputError, match="lies in the folder of the recordings"):
+        place_of(task, replace(bench, recordings=(project.workspace,)))
+
+    assert hidden is not None
+    assert seen is not None
+    assert [glob.text for glob in hidden.hide if glob.matches("tasks/recordings")] == ["tasks/recordings"]
+    assert not [glob for glob in seen.hide if glob.matches("tasks/recordings")]
+
+
+def test_a_run_that_a_checkout_brought_along_is_not_gone_on_with(project: Project, tmp_path: Path) -> None:
+    """A branch may hold a folder that says that its tasks have passed."""
+    task, results = read_task(project.task()), tmp_path / "results"
+    with begun(results, [task], resume=False):
+        pass
+
+    with begun(results, [task], resume=True) as own:
+        assert own.done == {}
+    (results / ".run").chmod(0o755)  # as git makes folders
+    with pytest.raises(InvalidInputError, match="holds no run of yours"), begun(results, [task], resume=True):
+        pass
+
+
+def test_a_log_shows_how_the_output_of_a_failed_check_ends_and_a_page_shows_it_inert() -> None:
+    output = "".join(f"line {number}\n" for number in range(50)) + "</pre> \x1b[2J ::error::x"
+    check = CheckResult(name="command: pytest", code=1, why="exit code 1", output=output)
+    result = replace(RESULT, code=1, checks=(check,))
+
+    lines, page = [*result_lines([result])], markdown([result])
+
+    at = lines.index("           command: pytest: exit code 1")
+    assert lines[at + 1] == "             line 41"
+    assert lines[at + 10] == "             </pre> \\x1b[2J ::error::x"
+    shown = page.partition("<pre>\n")[2].partition("</pre>")[0].splitlines()
+    assert (len(shown), shown[0]) == (40, "line 11")
+    assert "pre" in shown[-1]
+    assert "<" not in shown[-1]
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 action denied"), (2, "2 actions denied")])
+def test_what_is_counted_is_counted_in_words(count: int, said: str) -> None:
+    checks = Checks(max_denials=Count(0))
+    found = Found(tree=None, changes=None, patch=None, denials=count, crossings=0)
+
+    (result,) = declared_checks(checks, found)
+    page = markdown([replace(RESULT, turns=count, denials=count, changes=count)])
+
+    assert result.why == f"{said}; at most 0 may be"
+    for word in ("turn", "denial", "change"):
+        assert f"{count} {word}{'s' if count == 2 else ''}," in page.replace("\n", ",").replace(" |", ",")
