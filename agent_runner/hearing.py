@@ -16,6 +16,8 @@ TEXT_CHARACTERS: Final = 256 * 1024
 ARGUMENT_CHARACTERS: Final = 4 * 1024 * 1024
 BODY_BYTES: Final = 16 * 1024 * 1024
 NAME_CHARACTERS: Final = 256
+NO_NAME: Final = "(no name)"
+"""A call that names no tool; in the ledger, what has no name is a command line."""
 MOST_CALLS: Final = 64
 """Calls of one reply that are taken; the rest is named and left out."""
 
@@ -46,7 +48,7 @@ def _proposal(proposal: Proposal) -> Proposal:
         arguments = f"[{len(arguments)} characters of arguments, at most {ARGUMENT_CHARACTERS} are read]"
     return replace(
         proposal,
-        tool=_text(proposal.tool, NAME_CHARACTERS),
+        tool=_text(proposal.tool, NAME_CHARACTERS) or NO_NAME,
         arguments=_text(arguments, ARGUMENT_CHARACTERS),
     )
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.backends.backend import Call, ObservationMessage, Reply
-from agent_runner.hearing import ARGUMENT_CHARACTERS, MOST_CALLS, TEXT_CHARACTERS, bounded
+from agent_runner.backends.backend import Call, ModelMessage, ObservationMessage, Reply
+from agent_runner.fold import read_conversation
+from agent_runner.hearing import ARGUMENT_CHARACTERS, MOST_CALLS, NO_NAME, TEXT_CHARACTERS, bounded
 from audit.verify import verify_session
 from cli_tools.action import LineProposal, ToolProposal
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying, tool
@@ -20,7 +21,7 @@ HOSTILE = {
         tool("terminal", '{"cmd": "id"}'),
         "error (unknown-command): `terminal` is not a command",
     ),
-    "no tool at all": (tool("", "{}"), "error (unknown-command): `` is not a command"),
+    "no tool at all": (tool("", "{}"), "error (unknown-command): `(no name)` is not a command"),
     "an unknown argument": (tool("files_read", '{"path": "a", "sudo": true}'), "has no argument `sudo`"),
     "a missing argument": (tool("files_read", "{}"), "error (usage): `files read`"),
     "a wrong type": (tool("files_read", '{"path": {"a": 1}}'), "`path` must be text"),
@@ -106,3 +107,16 @@ def test_calls_without_an_id_or_with_the_same_are_told_apart() -> None:
 
 def test_text_that_has_no_bytes_gets_some() -> None:
     assert bounded(Reply(text="a\ud800b")).text == "a\\ud800b"
+
+
+async def test_a_call_without_a_name_reads_back_as_one_and_never_as_a_command_line(stand: Stand) -> None:
+    """In the ledger what has no name is a command line: resumed, the session would have carried it out."""
+    model = saying(tool("", "files remove a"), FINISH)
+
+    await stand.run(model)
+
+    heard = model.heard[-1]
+    assert read_conversation(stand.state, SESSION)[: len(heard)] == heard
+    assert [call.proposal for m in heard if isinstance(m, ModelMessage) for call in m.reply.calls] == [
+        ToolProposal(tool=NO_NAME, arguments="files remove a")
+    ]
