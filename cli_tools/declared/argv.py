@@ -18,8 +18,10 @@ _PLACE: Final = re.compile(r"\{([a-z][a-z0-9]*)\}")
 _STARTS: Final = "-@+~"
 """What begins an option, or the name of a response file that a program reads more arguments from."""
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./ ")
-_PARTS: Final = frozenset("/ ")
-"""What a value may end too early where the word goes on behind it: the replacement in `s/x/{value}/`."""
+_ASSIGNS: Final = "="
+"""What makes a word an assignment: `CC=x` for make(1), `of=x` for dd(1), a variable for env(1) and awk(1)."""
+_LEADS_AWAY: Final = ":"
+"""What makes a text the address of something else: `file://x`, `ext::x` for git(1), `host:x` for rsync(1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,19 @@ class Word:
         """Say whether the value is an option's whole value, or begins it: `--data={x}`."""
         return self.before.endswith("=")
 
+    @property
+    def begins(self) -> bool:
+        """Say whether the value begins the word, or what the program may take out of it: `-Wl,{x}`."""
+        return not self.before or self.before[-1] not in _PLAIN - {" "} | {"="}
+
     def separators(self, form: Form) -> frozenset[str]:
-        """Return what the program may take the word apart by: a value in the word holds none of it."""
-        parts = _PARTS if self.after and not form.is_path else frozenset[str]()
+        """Return what the program may take the word apart by: a value in the word holds none of it.
+
+        Where the word goes on, a `/` may end the value too early, as in `s/x/{value}/`, and so may a space.
+        """
+        parts = set("/ ") if self.after and not form.is_path else set[str]()
+        if " " in self.before + self.after and not form.literal:
+            parts.add(" ")
         return frozenset(self.before + self.after) - (_PLAIN - parts)
 
 
@@ -52,8 +64,10 @@ class Form:
     """How an argument's values are written."""
 
     is_path: bool = False
+    is_text: bool = False
+    """Whether it is neither a number, a path, a host nor one of some texts."""
     literal: bool = False
-    """Whether the program reads nothing into a value's first character but `-`."""
+    """Whether the program takes a value as it is: it reads nothing into it but a `-` at its start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +104,29 @@ class Template:
         form = self.forms[word.argument]
         if form.is_path:
             text = text if text == "." else f"./{text.removeprefix('./')}"
-        allowed = "-" if word.behind_dashes else ""
-        begins = not word.before  # an option's own value begins behind its `=`: there a response file can
+        allowed = (
+            "-" if word.behind_dashes and (text != "-" or form.literal) else ""
+        )  # alone it is standard input
         first = text[:1]
-        is_more = first in _STARTS and first not in allowed if begins else word.opens and first == "@"
+        is_more = first in _STARTS and first not in allowed if word.begins else word.opens and first == "@"
         if is_more and not _is_safe(text, form):
             raise _refused(word, f"`{text[:60]}` begins with `{text[0]}`, which the program may read as more")
         if found := sorted(word.separators(form) & set(text)):
             raise _refused(word, f"`{text[:60]}` holds `{found[0]}`, at which the program may take it apart")
+        if found := sorted(_read_into(word, form) & set(text)):
+            raise _refused(word, f"`{text[:60]}` holds `{found[0]}`, which the program may read as more")
         return text
 
 
 def _is_safe(text: str, form: Form) -> bool:
     return form.literal and text[0] != "-"
+
+
+def _read_into(word: Word, form: Form) -> frozenset[str]:
+    """Return what makes a text more than a text at the place where it stands."""
+    if form.literal or not form.is_text:
+        return frozenset()
+    return frozenset(_ASSIGNS * word.begins + _LEADS_AWAY * (word.begins or word.opens))
 
 
 def _is_given(value: object) -> bool:

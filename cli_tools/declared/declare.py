@@ -127,7 +127,7 @@ def template_of(declared: DeclaredCommand) -> Template:
 
 
 def _form(argument: DeclaredArgument) -> Form:
-    return Form(is_path=argument.type == "path", literal=argument.literal)
+    return Form(is_path=argument.type == "path", is_text=argument.type == "pattern", literal=argument.literal)
 
 
 def _parameters(declared: DeclaredCommand) -> Iterator[click.Parameter]:

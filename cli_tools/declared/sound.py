@@ -8,11 +8,14 @@ from cli_tools.declared.argv import places
 from cli_tools.declared.document import DeclaredArgument, DeclaredCommand, DeclaredGroup
 from cli_tools.declared.example import example_faults
 from cli_tools.declared.pattern import BadPatternError, Pattern
+from cli_tools.declared.programs import program_texts, started_by
 from policies.errors import PolicyError
 from policies.grant import Grant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from cli_tools.declared.programs import Kind
 
 Fault = tuple[tuple[str | int, ...], str, str]
 """Where in the command, what is wrong, and the mend."""
@@ -43,6 +46,7 @@ def faults(declared: DeclaredCommand) -> Iterator[Fault]:
     yield from _positional(declared)
     yield from _sinks(declared)
     yield from _template(declared)
+    yield from _program(declared)
     yield from _output(declared)
     for place, example in enumerate(declared.examples):
         for path, what, mend in example_faults(example):
@@ -182,6 +186,26 @@ def _template(declared: DeclaredCommand) -> Iterator[Fault]:
     for name in declared.arguments:
         if name not in used:
             yield ("arguments", name), f"`{name}` stands nowhere in `argv`", "use it, or leave it out"
+
+
+def _program(declared: DeclaredCommand) -> Iterator[Fault]:
+    """What the program would take for another program, or for its own text: there no value stands."""
+    words = [
+        (place, word)
+        for place, item in enumerate(declared.argv)
+        for word in (item.words if isinstance(item, DeclaredGroup) else (item,))
+    ]
+    if name := started_by(declared.program, words[0][1] if words else ""):
+        mend = "declare the program itself, or a script of the image"
+        yield ("program",), f"`{name}` starts whatever program its words name", mend
+    for what, mend in program_texts(declared.program, [(word, _kind(declared, word)) for _, word in words]):
+        yield ("argv",), what, mend
+
+
+def _kind(declared: DeclaredCommand, word: str) -> Kind:
+    """Return what an agent may write in a word: the values of an enum are the file's, a number is no code."""
+    types = {declared.arguments[name].type for name in places(word) if name in declared.arguments}
+    return "text" if "pattern" in types else "path" if "path" in types else ""
 
 
 def _word(declared: DeclaredCommand, word: str, given: str) -> Iterator[tuple[str, str]]:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from cli_tools.declared.pattern import Pattern
 
 LONGEST_VALUE: Final = 4096
-_EXPANDED: Final = "*?[]{}$`~!%\\"
-"""Read by shells, and by programs that expand for themselves: wildcards, variables, templates of names."""
+_EXPANDED: Final = "*?[]{}$`~!%\\()<>|&;'\""
+"""Read by shells, and by programs that expand for themselves or hand a word on to a shell: wildcards,
+variables, templates of names, pipes, redirections, quotes."""
 
 
 def control_in(text: str) -> bool:
@@ -35,7 +36,9 @@ def _checked(kind: click.ParamType[str], text: str, *, literal: bool) -> str:
         kind.fail("a value holds no control characters, line ends or bytes that are not UTF-8")
     found = [] if literal else sorted(set(text) & set(_EXPANDED))
     if found:
-        kind.fail(f"`{found[0]}` may be expanded by the program; expected a value without it")
+        kind.fail(
+            f"`{found[0]}` may be expanded by the program, or read by a shell; expected a value without it"
+        )
     return text
 
 
