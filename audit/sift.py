@@ -15,6 +15,7 @@ _TOLD_BY = 25
 _BANG = ord("!")
 _IS_MARKED = b'{"!":'
 _IS_MOVED_OUT = b'"body":{"overflow":{'
+_MOVED_ENDS = b"}}}"
 
 
 def types_of(lines: Sequence[bytes]) -> list[bytes]:
@@ -60,14 +61,21 @@ def could_hold(
     if not places or not pieces:
         return places
     text = b"\n".join(lines)
-    if not all(piece in text for piece in pieces) and not _is_kept_otherwise(text):
+    marked = _BANG in text and _IS_MARKED in text
+    if not marked and not all(piece in text for piece in pieces) and not _is_any_moved(lines):
         return []
     return [place for place in places if _may_hold(lines[place], pieces)]
 
 
-def _is_kept_otherwise(text: bytes) -> bool:
-    """Tell whether some line may keep text where a piece of bytes does not find it."""
-    return (_BANG in text and _IS_MARKED in text) or _IS_MOVED_OUT in text
+def _is_any_moved(lines: Sequence[bytes]) -> bool:
+    """Tell whether the body of some line was moved out; of most lines the end alone tells that it was not."""
+    if _MOVED_ENDS not in map(itemgetter(slice(-len(_MOVED_ENDS), None)), lines):
+        return False
+    return any(map(_is_moved, lines))
+
+
+def _is_moved(line: bytes) -> bool:
+    return len(line) <= _LONGEST_MOVED and line.endswith(_MOVED_ENDS) and _IS_MOVED_OUT in line
 
 
 def _may_hold(line: bytes, pieces: Sequence[bytes]) -> bool:
@@ -75,5 +83,5 @@ def _may_hold(line: bytes, pieces: Sequence[bytes]) -> bool:
         if piece not in line:
             if _BANG in line and _IS_MARKED in line:  # most lines have none: one character is found fastest
                 return True
-            return len(line) <= _LONGEST_MOVED and line.endswith(b"}}}") and _IS_MOVED_OUT in line
+            return _is_moved(line)
     return True

@@ -6,6 +6,7 @@ For reading, not judging: what is handed on is to be read strictly by whoever ta
 from binascii import hexlify
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import orjson
 
@@ -18,7 +19,7 @@ from audit.walk import BEGINNING, Bound, BrokenWalkError, Walk
 
 Seen = tuple[int, bytes, bytes]
 """A line that was seen to follow: its place, the line, its leaf."""
-_AT_ONCE = 512
+_AT_ONCE = 2048
 _MARKERS = (b'"type":"log.', b'"type":"session.recovered')
 
 
@@ -140,14 +141,13 @@ class Skim(Walk):
         """Return the places in a row where a line does not follow, is a marker, or is the host's to know."""
         first, last = self.size, self.bound.last_size()
         numbers = range(first, first + len(lines))
-        heads = hexlify(b"".join(before[:-1]), b",", len(self._head)).split(b",")
-        follow = list(map(bytes.startswith, lines, map(BEGINNING.__mod__, zip(numbers, heads, strict=True))))
         markers = {kind for kind in set(types) if kind.startswith(_MARKERS)}
-        found = {place for place, kind in enumerate(types) if kind in markers}
+        found = {place for place, kind in enumerate(types) if kind in markers} if markers else set()
         found.update(seq - first for seq in numbers if seq + 1 in self._heads)
         found.update(range(max(0, last - first), len(lines)))
-        if not all(follow):
-            found.add(follow.index(False))
+        odd = _first_odd(lines, numbers, hexlify(b"".join(before[:-1]), b",", len(self._head)))
+        if odd is not None:
+            found.add(odd)
         return sorted(found)
 
     def _take(self, line: bytes, leaf: bytes, kind: bytes) -> None:
@@ -210,6 +210,39 @@ class Skim(Walk):
     def _is_signed(self, found: Checkpoint, seq: int) -> bool:
         claimed = (found.origin, found.size, found.extension("head"))
         return claimed == (self.bound.origin, seq, self._head.hex())
+
+
+def _first_odd(lines: Sequence[bytes], numbers: Sequence[int], heads: bytes) -> int | None:
+    """Return the first place in a row whose line does not begin with its number and the leaf before it.
+
+    Args:
+        lines: Raw lines.
+        numbers: The place that each must name.
+        heads: The leaf that each must name, with commas between.
+    """
+    if _all_follow(lines, numbers, heads):
+        return None
+    pairs = zip(numbers, heads.split(b","), strict=True)
+    follow = list(map(bytes.startswith, lines, map(BEGINNING.__mod__, pairs)))
+    return None if all(follow) else follow.index(False)
+
+
+def _all_follow(lines: Sequence[bytes], numbers: Sequence[int], heads: bytes) -> bool:
+    """Tell whether lines surely follow: column by column, where all numbers have as many digits."""
+    if not lines or len(str(numbers[0])) != len(str(numbers[-1])):
+        return False
+    before, _, behind = BEGINNING.partition(b"%b")
+    start = len(before % numbers[0])
+    end = start + len(heads) // len(lines)
+    columns = [
+        map(itemgetter(slice(*ends)), lines) for ends in ((start,), (start, end), (end, end + len(behind)))
+    ]
+    first, middle, last = columns
+    return (
+        b"".join(first) == before * len(lines) % tuple(numbers)
+        and b",".join(middle) == heads
+        and set(last) == {behind}
+    )
 
 
 def marker_in(line: bytes) -> bytes | None:

@@ -61,7 +61,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
 
 
 def skimmed(
-    written: Written, lines: list[bytes], pieces: list[bytes], *, each: bool = False
+    written: Written, lines: list[bytes], pieces: list[bytes], *, at_once: int = 1000
 ) -> tuple[list[tuple[int, bytes]], object]:
     """Return what a skim hands on, and how it ended: where it stands, or what does not hold.
 
@@ -69,10 +69,10 @@ def skimmed(
         written: What is known from outside.
         lines: What is looked through.
         pieces: What is looked for.
-        each: Whether each line is a row of its own, so that each seal's signature is looked at.
+        at_once: Lines in a row; of each row the last seal's signature is looked at.
     """
     skim, hits = skim_of(SESSION, written.record), list[tuple[int, bytes]]()
-    rows = [[line] for line in lines] if each else [lines]
+    rows = [lines[start : start + at_once] for start in range(0, len(lines), at_once)]
     try:
         for row in rows:
             hits.extend((seq, line) for seq, line, _ in skim.skim(row, pieces, kind=KIND))
@@ -125,7 +125,8 @@ def test_rows_say_and_find_what_single_lines_do(written: Written) -> None:
 
         quick = skimmed(written, lines, pieces)
 
-        assert quick == skimmed(written, lines, pieces, each=True), number
+        assert quick == skimmed(written, lines, pieces, at_once=1), number
+        assert quick == skimmed(written, lines, pieces, at_once=90), number
         ends.add(quick[1])
 
     assert len(ends) > CHANGES // 3  # most break, at many places
@@ -134,12 +135,37 @@ def test_rows_say_and_find_what_single_lines_do(written: Written) -> None:
 def test_rows_of_a_log_that_holds_end_where_single_lines_do(written: Written) -> None:
     quick = skimmed(written, written.lines, [b'"path":', b"app7"])
 
-    assert quick == skimmed(written, written.lines, [b'"path":', b"app7"], each=True)
+    assert quick == skimmed(written, written.lines, [b'"path":', b"app7"], at_once=1)
     assert [seq for seq, _ in quick[0]] == [
         seq for seq, line in enumerate(written.lines) if b"app7" in line and b"action.intended" in line
     ]
     assert isinstance(quick[1], skimming.Standing)
     assert quick[1].size == len(written.lines)
+
+
+@pytest.mark.parametrize("at_once", [1, 90])
+@pytest.mark.parametrize("place", [140, 560])
+@pytest.mark.parametrize(
+    "old_and_new",
+    [(b'"seq":', b'"sEq":'), (b'","at":', b'"."at":'), (b'"prev":"', b'"prev" "'), (b'","at":', b'A,"at":')],
+)
+def test_no_byte_before_the_time_of_a_line_may_be_another(
+    written: Written, at_once: int, place: int, old_and_new: tuple[bytes, bytes]
+) -> None:
+    """Rows are compared column by column: each counts, though the chain goes on from it."""
+    lines = list(written.lines)
+    lines[place] = lines[place].replace(*old_and_new, 1)
+    chain = Chain.start(ORIGIN)
+    for line in lines[:place]:
+        chain.take(line)
+    chain.advance(leaf_hash(lines[place]))
+    for later in range(place + 1, len(lines)):
+        lines[later] = chain.add(b"{" + lines[later].split(b",", 2)[2])
+
+    _, end = skimmed(Written(lines, SessionRecord(vkeys=written.record.vkeys)), lines, [], at_once=at_once)
+
+    assert isinstance(end, tuple)
+    assert place - 1 <= end[0] <= place
 
 
 def test_the_last_signature_of_a_row_is_looked_at(written: Written) -> None:
