@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 SCRATCH_FILES: Final = 65_536
 SCRATCH_BYTES_A_FILE: Final = 16 * 1024
 """A scratch folder of more than 1 GiB may hold as many more files: packages are small files."""
+FRESH_SECONDS: Final = 2.0
+"""How old a walk of the workspace may be when its session starts."""
 NOBODY: Final = 65532
 """Uid and gid inside the container when root runs pairlock (the `nonroot` of distroless images)."""
 
@@ -186,8 +190,11 @@ async def sandbox_for(
     async with AsyncExitStack() as stack:
         engine = await DockerEngine.connect(errands=errands_of(order.state))
         stack.push_async_callback(engine.close)
-        ground = await _ground(engine, order)
-        placement = await ground.placed(_plan(order, ground))
+        begun = time.monotonic()
+        ground, scanned = await asyncio.gather(_ground(engine, order), asyncio.to_thread(_scanned, order))
+        if scanned is not None and time.monotonic() - begun > scanned.seconds + FRESH_SECONDS:
+            scanned = None  # an image was built meanwhile: what the user changed since is no conflict
+        placement = await ground.placed(_plan(order, ground, scanned))
         try:
             sandbox = await stack.enter_async_context(_opened(placement, made))
         except MountRefusedError as error:
@@ -239,7 +246,15 @@ async def _clear(engine: DockerEngine, order: Order) -> None:
             await engine.remove_volume(name)
 
 
-def _plan(order: Order, ground: Ground) -> StagePlan | None:
+def _scanned(order: Order) -> stage.Scan | None:
+    """Walk the workspace of a session that begins, while the engine is asked; None for all others."""
+    workspace, files = order.workspace, order.policy.files
+    if workspace is None or files is None or order.resumed:
+        return None
+    return stage.scan(workspace.path, stage.HiddenBy(files))
+
+
+def _plan(order: Order, ground: Ground, scanned: stage.Scan | None) -> StagePlan | None:
     """Return how the workspace is held: the stage that the session left, where there is one to go on with."""
     workspace, files = order.workspace, order.policy.files
     if workspace is None or files is None:
@@ -262,6 +277,7 @@ def _plan(order: Order, ground: Ground) -> StagePlan | None:
         gid=ground.identity.gid,
         engine_obstacle=obstacle,
         executable=executable,
+        scanned=scanned,
     )
     if hidden := stage.hidden_line(plan.facts.absent):
         order.progress(hidden, done=0, total=0)

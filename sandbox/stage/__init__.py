@@ -15,6 +15,7 @@ from sandbox.stage.parcel import pack
 from sandbox.stage.plan import fall_back_to_copy, plan_stage, stage_of_tree
 from sandbox.stage.quota import Exceeded, StageLimits, UpperUse, UpperWatch
 from sandbox.stage.resume import resume_stage
+from sandbox.stage.scan import Scan, scan
 from sandbox.stage.start import load_record
 from sandbox.stage.strategy import (
     Access,
@@ -61,6 +62,7 @@ __all__ = [
     "ReadOnly",
     "Recovery",
     "Refusal",
+    "Scan",
     "StageError",
     "StageFacts",
     "StageFolder",
@@ -83,5 +85,6 @@ __all__ = [
     "recover",
     "render_diff",
     "resume_stage",
+    "scan",
     "stage_of_tree",
 ]

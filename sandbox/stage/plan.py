@@ -58,6 +58,7 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
     gid: int,
     engine_obstacle: str,
     executable: bool,
+    scanned: Scan | None = None,
 ) -> StagePlan:
     """Scan the workspace, choose a strategy by trying, and prepare `session_folder/stage` for it.
 
@@ -70,6 +71,7 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
         gid: The container's gid.
         engine_obstacle: Why the engine cannot mount this machine's folders; empty when it may try.
         executable: Whether the session holds `exec`.
+        scanned: What a walk of the workspace found a moment ago, by the same `hide`; None to walk now.
 
     Raises:
         StageError: When the workspace cannot be scanned, or `direct` cannot be had safely.
@@ -79,7 +81,7 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
         raise StageError(f"session folder `{session_folder}` already holds a stage")
     folder.make()
     try:
-        found = scan(workspace.path, hide)
+        found = scanned or scan(workspace.path, hide)
         draft = _Draft(workspace, folder, found, access, uid, gid, executable)
         plan = _choose(draft, engine_obstacle)
         copied = isinstance(plan, Copy | OverlayOnCopy)

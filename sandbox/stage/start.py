@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox.stage import kernel
 from sandbox.stage.base import Seen
+from sandbox.stage.beneath import split
 from sandbox.stage.errors import StageBrokenError
 from sandbox.stage.layout import write_private
 from sandbox.stage.moment import Moment
@@ -49,7 +50,9 @@ class Start:
 
     def __len__(self) -> int:
         """Return how many paths there are, the workspace itself among them."""
-        return sum(1 for _ in self.paths())
+        named = sum(map(len, self.names.values()))
+        twice = sum(name in self.names.get(folder, ()) for folder, name in map(split, self.known))
+        return named - twice + len(self.folders.keys() | self.known.keys())
 
     def paths(self) -> Iterator[str]:
         """Yield every path, each once."""

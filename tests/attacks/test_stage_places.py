@@ -48,7 +48,8 @@ INTERPRETERS = (
     ".bazeliskrc", ".nvmrc",
 )  # fmt: skip
 SHELLS = (
-    ".pairlock-apply-0123456789abcdef/0", ".envrc.local", ".direnv/bin/ls", ".autoenv", ".bash_login", ".bash_aliases", ".zprofile", ".inputrc",
+    ".pairlock-apply-0123456789abcdef/0",
+    ".envrc.local", ".direnv/bin/ls", ".autoenv", ".bash_login", ".bash_aliases", ".zprofile", ".inputrc",
     "home/.config/fish/config.fish", "home/.config/autostart/a.desktop", "share/run me.desktop",
 )  # fmt: skip
 MARKED = (
