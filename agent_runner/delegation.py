@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from agent_runner.budget import Used
 from agent_runner.budget_limits import less_crossed, limits_of_policy, policy_of_limits
-from agent_runner.descent import Descent, carried, line_of
+from agent_runner.descent import Descent, handed_down
 from agent_runner.errors import RunnerError
 from agent_runner.ids import new_session_id
 from agent_runner.waiting import changes_waiting
@@ -133,9 +133,8 @@ class Delegating:
             )
         if self._budget.sessions >= MOST_SESSIONS:
             raise ActionError("delegation", f"{MOST_SESSIONS} sessions were delegated to, which is the most")
-        line = line_of(request.policy.grant, above) | carried(
-            StateFiles(request.state).session(self._session).folder
-        )
+        folder = StateFiles(request.state).session(self._session).folder
+        line = handed_down(folder, request.policy.grant, above)
         told = self._traffic.pot.told(self._session)
         return Descent(
             parent=self._session,

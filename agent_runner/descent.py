@@ -50,6 +50,21 @@ def line_of(grant: Grant, descent: Descent | None) -> frozenset[Capability]:
     return grant.capabilities if descent is None else exercised_below(descent.line, grant)
 
 
+def handed_down(folder: Path, grant: Grant, descent: Descent | None) -> frozenset[Capability]:
+    """Return what a session below counts as having exercised from its first moment on.
+
+    Args:
+        folder: The folder of the session that delegates.
+        grant: What that one holds.
+        descent: What that one has from the one above it.
+
+    Raises:
+        NoFactsError: When its facts cannot be read.
+        audit.errors.AuditError: When the host's log cannot be read.
+    """
+    return line_of(grant, descent) | carried(folder)
+
+
 def brought_by(descent: Descent | None) -> Label:
     """Return what a session has from the one above, as a label that names that one."""
     return Label((Contribution(descent.parent, descent.line),)) if descent else Label()

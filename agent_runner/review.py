@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from audit.state import SessionFiles
     from policies.policy import Policy
     from sandbox.stage import PathMatcher, Recovery
+    from sandbox.workspace import WorkspaceIdentity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +179,21 @@ def _to_be_taken(session: SessionFiles, state: Path, choice: Choice) -> Iterator
             )
         choice.matchers(changes)  # a word that names nothing is told before anything is labelled
         if choice.shown is None:
-            line = exercised(session.folder, read_policy(session.folder).grant)
-            require_lineage_beside(state, stage.workspace, session.folder.name, line, writes=True)
-            why = "changes were applied that nobody had to look at"
-            wrote_unreviewed(state, stage.workspace, session.folder.name, line, why=why)
+            label_unseen(session.folder, state, stage.workspace)
         yield stage, changes
+
+
+def label_unseen(folder: Path, state: Path, workspace: WorkspaceIdentity) -> None:
+    """Label a workspace with a session whose changes are about to be written there, and nobody looked at.
+
+    Raises:
+        RefusedError: When it would make three with a session that works there now.
+        sandbox.stage.errors.LabelError: When the label cannot be read or written.
+    """
+    line = exercised(folder, read_policy(folder).grant)
+    require_lineage_beside(state, workspace, folder.name, line, writes=True)
+    why = "changes were applied that nobody had to look at"
+    wrote_unreviewed(state, workspace, folder.name, line, why=why)
 
 
 def finish_interrupted(session: SessionFiles, state: Path) -> tuple[str, ...]:

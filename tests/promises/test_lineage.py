@@ -51,8 +51,8 @@ def test_what_one_session_fetched_directly_another_may_not_run_before_a_review(l
     workspace, state = lab.workspace(), lab.new_state()
     if os.getuid() == 0:  # root's container runs as somebody else, who has to own what he writes directly
         os.chown(workspace, NOBODY, NOBODY)
-    first = lab.run(FETCHES.replace("ACCESS", "direct"), [WRITE], workspace=workspace, state=state)
-    assert first.seen[0].kind == "done", first.seen[0].text
+    first = lab.run(FETCHES.replace("ACCESS", "direct"), [FETCH, WRITE], workspace=workspace, state=state)
+    assert first.seen[1].kind == "done", first.seen[1].text
     assert (workspace / "tool.sh").read_text() == "echo fetched\n"
 
     with pytest.raises(RefusedError) as caught:
@@ -82,6 +82,22 @@ def test_a_staged_session_leaves_no_label_until_it_is_applied_unseen(lab: Lab) -
         lab.run(RUNS, [], workspace=workspace, state=state)
 
     assert unlabelled.contributions == ()
+
+
+def test_a_direct_session_that_never_went_out_leaves_the_workspace_to_programs(lab: Lab) -> None:
+    """The twin: `network` that was held and not used labels nothing, and what was written may run."""
+    workspace, state = lab.workspace(), lab.new_state()
+    if os.getuid() == 0:
+        os.chown(workspace, NOBODY, NOBODY)
+    first = lab.run(FETCHES.replace("ACCESS", "direct"), [WRITE], workspace=workspace, state=state)
+
+    after = lab.run(RUNS, ["run sh tool.sh"], workspace=workspace, state=state)
+
+    label = labels_of(state).read(open_workspace(workspace, state=state).identity)
+    assert {part.session: {held.value for held in part.exercised} for part in label.contributions} == {
+        first.result.session: {"files"}
+    }
+    assert "fetched" in after.seen[0].text
 
 
 def test_a_label_holds_what_was_exercised_and_not_what_was_only_held(lab: Lab) -> None:
@@ -127,7 +143,7 @@ def test_a_label_counts_for_the_folders_around_and_inside(lab: Lab, second: str)
     (inner / "deep").mkdir(parents=True)
     if os.getuid() == 0:
         os.chown(inner, NOBODY, NOBODY)
-    lab.run(FETCHES.replace("ACCESS", "direct"), [WRITE], workspace=inner, state=state)
+    lab.run(FETCHES.replace("ACCESS", "direct"), [FETCH, WRITE], workspace=inner, state=state)
 
     with pytest.raises(RefusedError):
         lab.run(RUNS, [], workspace=top / second, state=state)
