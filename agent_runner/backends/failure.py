@@ -35,6 +35,7 @@ _TOO_LONG: Final = re.compile(
 )
 """How servers say that a conversation is longer than their model takes in: OpenAI, Dynamo, vLLM and SGLang
 (`context length`), llama.cpp (`context size`), Anthropic (`prompt is too long`), TensorRT-LLM (the rest)."""
+_TOO_LONG_STATUSES: Final = frozenset({400, 413, 422, 500})
 _TOO_LONG_HINT: Final = (
     "the conversation is longer than the model takes in: see `context` of this model in the configuration"
 )
@@ -51,6 +52,8 @@ class Failure:
     """How long the server asked to wait; None when it did not."""
     told: bool = False
     """Whether some of the reply was passed on before it failed."""
+    too_long: bool = False
+    """Whether the conversation is longer than the model takes in."""
 
     @property
     def worth_another_try(self) -> bool:
@@ -77,12 +80,18 @@ def status_error(
 ) -> ModelServerError:
     """Return the error for an answer that is not 200."""
     words = said(body)
-    kind: Kind = "overloaded" if status in _AGAIN or status >= 500 else "refused"
-    if status == 500 and _TOO_LONG.search(words):
-        kind = "refused"  # as llama.cpp and TensorRT-LLM say it: no other try is shorter
-    failure = Failure(kind=kind, status=status, retry_after_seconds=retry_after_seconds)
+    # llama.cpp and TensorRT-LLM say it with 500, too: no other try is shorter.
+    too_long = status in _TOO_LONG_STATUSES and bool(_TOO_LONG.search(words))
+    again = (status in _AGAIN or status >= 500) and not too_long
+    failure = Failure(
+        kind="overloaded" if again else "refused",
+        status=status,
+        retry_after_seconds=retry_after_seconds,
+        too_long=too_long,
+    )
     message = f"{where} answered {status}" + (f": {words}" if words else "")
-    return ModelServerError(message, failure=failure, hint=_hint(kind, words) or _HINTS.get(status, ""))
+    hint = _TOO_LONG_HINT if too_long else _HINTS.get(status, "")
+    return ModelServerError(message, failure=failure, hint=hint)
 
 
 def stream_error(where: str, body: object) -> ModelServerError:
@@ -92,17 +101,13 @@ def stream_error(where: str, body: object) -> ModelServerError:
     status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
     is_request = 400 <= status < 500 and status not in _AGAIN
     wrong = is_request or (not status and str(facts.get("type")) in _WRONG_REQUESTS)
-    kind: Kind = "refused" if wrong else "broken"
     words = said(body)
+    too_long = wrong and bool(_TOO_LONG.search(words))
     return ModelServerError(
         f"{where} failed within its reply: {words}",
-        failure=Failure(kind=kind, status=status),
-        hint=_hint(kind, words),
+        failure=Failure(kind="refused" if wrong else "broken", status=status, too_long=too_long),
+        hint=_TOO_LONG_HINT if too_long else "",
     )
-
-
-def _hint(kind: Kind, words: str) -> str:
-    return _TOO_LONG_HINT if kind == "refused" and _TOO_LONG.search(words) else ""
 
 
 def _innermost(body: object) -> Mapping[str, object]:

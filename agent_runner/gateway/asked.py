@@ -93,8 +93,10 @@ def items(value: object, where: str, *, most: int = MOST_MESSAGES) -> list[objec
     Raises:
         RefusedRequestError: When it is none, or is.
     """
-    if not isinstance(value, list) or len(value) > most:
-        raise RefusedRequestError(f"{where} is no list of at most {most}")
+    if not isinstance(value, list):
+        raise RefusedRequestError(f"{where} is no list")
+    if len(value) > most:
+        raise RefusedRequestError(f"{where} has more than {most} items")
     return value
 
 

@@ -22,6 +22,7 @@ from agent_runner.backends.backend import (
     Usage,
     UserMessage,
 )
+from agent_runner.backends.failure import ModelServerError
 from agent_runner.errors import BackendError
 from agent_runner.gateway.asked import RefusedRequestError, estimated, named_calls, tokens
 from agent_runner.gateway.telling import Telling
@@ -107,7 +108,7 @@ class Book:
                 self._count_unanswered(backend, messages, tools, telling)
                 await self._write_broken_off(telling.words)
                 await self._write_failed(backend, error, self._monotonic() - start)
-                raise RefusedRequestError(error.message, status=502, code="model_failed") from error
+                raise _unanswered(error) from error
             except asyncio.CancelledError:
                 self._count_unanswered(backend, messages, tools, telling)
                 await self._write_broken_off(telling.words)
@@ -125,7 +126,7 @@ class Book:
         try:
             await telling.rest(reply)
         except BackendError as error:
-            raise RefusedRequestError(error.message, status=502, code="model_failed") from error
+            raise _unanswered(error) from error
 
     def _require_budget(self) -> None:
         exceeded = self._budget.exceeded()
@@ -242,6 +243,13 @@ class Book:
             duration_ms=int(elapsed * 1000),
             will_retry=False,
         )
+
+
+def _unanswered(error: BackendError) -> RefusedRequestError:
+    """Return what the agent is told; agents shorten a conversation when they hear that it is too long."""
+    if isinstance(error, ModelServerError) and error.failure.too_long:
+        return RefusedRequestError(error.message, status=400, code="context_length_exceeded")
+    return RefusedRequestError(error.message, status=502, code="model_failed")
 
 
 async def _silent(_: Step) -> None:

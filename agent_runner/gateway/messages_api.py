@@ -22,7 +22,9 @@ from cli_tools.action import ToolProposal
 if TYPE_CHECKING:
     from cli_tools.schema import Tool
 
-_TAKEN: Final = frozenset({"model", "messages", "system", "tools", "tool_choice", "stream", "stop_sequences"})
+_TAKEN: Final = frozenset(
+    {"model", "messages", "system", "tools", "tool_choice", "stream", "stop_sequences", "output_config"}
+)
 _LEFT: Final = frozenset(
     {"max_tokens", "temperature", "top_p", "top_k", "metadata", "thinking", "cache_control"}
 )
@@ -40,6 +42,9 @@ class MessagesApi:
             RefusedRequestError: When it holds anything else than text and the agent's own tools.
         """
         given = schema.fields(body, "request", taken=_TAKEN, left=_LEFT)
+        schema.fields(
+            given.get("output_config", {}), "output_config", taken=frozenset(), left=frozenset({"effort"})
+        )
         messages: list[Message] = []
         if system := given.get("system"):
             messages.append(SystemMessage(text=schema.joined(system, "system", _TEXT)))

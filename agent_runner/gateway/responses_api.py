@@ -95,7 +95,8 @@ def _require_nothing_included(given: Mapping[str, object]) -> None:
 
 
 def _add(messages: list[Message], item: object) -> None:
-    kind = item.get("type", "message") if isinstance(item, Mapping) else None
+    untold = "message" if isinstance(item, Mapping) and "role" in item else "item_reference"
+    kind = item.get("type") or untold if isinstance(item, Mapping) else None
     match kind:
         case "message":
             messages.append(_message(item))

@@ -137,6 +137,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("messages", {"container": "c_1"}),
     ("messages", {"context_management": {"edits": []}}),
     ("messages", {"service_tier": "auto"}),
+    ("messages", {"output_config": {"format": {"type": "json_schema", "schema": {"$ref": URL}}}}),
     ("messages", {"betas": ["mcp-client-2025-04-04"]}),
     ("messages", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
     ("messages", {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}),
@@ -159,6 +160,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("responses", {"tools": [{"type": "image_generation"}]}),
     ("responses", {"tools": [{"type": "local_shell"}]}),
     ("responses", {"input": [{"type": "item_reference", "id": "i"}]}),
+    ("responses", {"input": [{"id": "i"}]}),
     ("responses", {"input": [{"type": "mcp_approval_response", "approve": True}]}),
     ("responses", {"input": [{"type": "computer_call_output", "call_id": "1"}]}),
     *[
