@@ -49,11 +49,15 @@ async def run_loop(  # noqa: PLR0913 - the rooms that it goes through
     """
     try:
         async with asyncio.timeout(budget.seconds_left) as clock:
-            return await _turns(backend, gate, transcript, tools, budget, may_repeat=may_repeat)
+            end = await _turns(backend, gate, transcript, tools, budget, may_repeat=may_repeat)
     except TimeoutError:
         if not clock.expired():
             raise
-        return await _out_of(budget.out_of_time(), transcript, budget)
+        end = budget.out_of_time()
+    if isinstance(end, LoopEnd):
+        return end
+    await transcript.limit(end)  # outside of the clock's block: it would be cut off, and written again
+    return LoopEnd(status="budget", reason=end.reason, turns=budget.turns)
 
 
 async def _turns(  # noqa: PLR0913 - as above
@@ -64,11 +68,11 @@ async def _turns(  # noqa: PLR0913 - as above
     budget: Budget,
     *,
     may_repeat: bool,
-) -> LoopEnd:
+) -> LoopEnd | BudgetExceeded:
     while True:
         while (call := transcript.next_call()) is not None:
             if (exceeded := budget.out_of_actions()) is not None:
-                return await _out_of(exceeded, transcript, budget)
+                return exceeded
             budget.add(Used(actions=1))
             seen = await gate.act(call.proposal)
             await transcript.observe(call, seen)
@@ -78,7 +82,7 @@ async def _turns(  # noqa: PLR0913 - as above
             reason = f"the model made the same calls {REPEATS_ALLOWED} times in a row"
             return LoopEnd(status="stuck", reason=reason, turns=budget.turns)
         if (exceeded := budget.exceeded()) is not None:
-            return await _out_of(exceeded, transcript, budget)
+            return exceeded
         await transcript.shorten()
         await transcript.notes(budget.warnings())
         reply = await transcript.ask(backend, tools)
@@ -86,8 +90,3 @@ async def _turns(  # noqa: PLR0913 - as above
         if not reply.calls:
             reason = "the model stopped without `finish`"
             return LoopEnd(status="unfinished", reason=reason, turns=budget.turns)
-
-
-async def _out_of(exceeded: BudgetExceeded, transcript: Transcript, budget: Budget) -> LoopEnd:
-    await transcript.limit(exceeded)
-    return LoopEnd(status="budget", reason=exceeded.reason, turns=budget.turns)
