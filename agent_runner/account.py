@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def account_lines(result: SessionResult) -> list[str]:
     """Return the account for a person, a line each, within 80 columns but for paths."""
     totals = result.totals
-    changes = _changes(result)
+    changes = changes_line(result)
     unfinished = " (unfinished)" if result.unfinished else ""
     model, sandbox, ledger = map(_seconds, (totals.model_ms, totals.sandbox_ms, totals.ledger_ms))
     start = f"start {result.start_seconds:.2f} s"
@@ -74,7 +74,11 @@ def _acted(totals: Totals) -> str:
     return f"{turns}, {actions}, {counted(totals.denials, 'denial')}"
 
 
-def _changes(result: SessionResult) -> str:
+def changes_line(result: SessionResult) -> str:
+    """Return how many changes wait for a person, and for which commands; empty for none.
+
+    What the workspace held when the session started is learnt with it, while its files can still tell.
+    """
     count = _count(result)
     if not count:
         return ""

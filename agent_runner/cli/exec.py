@@ -66,10 +66,13 @@ def run_exec(
 
 
 def _code(ran: Ran) -> int:
+    from agent_runner.account import changes_line
     from agent_runner.cli.exits import explain
 
     result = ran.result
     say(f"session {result.session}  {result.status}: {result.reason}")
+    if changes := changes_line(result):
+        say(changes)
     if ran.code is not None and result.status in {"done", "failed"}:
         return ran.code
     if result.status == "interrupted":

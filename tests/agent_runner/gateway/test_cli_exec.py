@@ -119,6 +119,29 @@ def test_at_pipes_stdin_stdout_stderr_and_code_are_the_commands(
 
 
 @pytest.mark.engine
+def test_changes_that_wait_are_told_and_their_base_is_learnt(
+    place: Path, new_state: Callable[[], Path]
+) -> None:
+    """A file that the user only touches afterwards is no conflict: its content was known at the end."""
+    state = new_state()
+    (place / "both.yaml").write_text("version: 1\nname: x\ngrant: [files, exec]\n")
+    (place / "sub/a").write_text("1\n")
+
+    done = execute(
+        place, state, "-p", "both.yaml", "-w", "sub", *MODEL, "--", "sh", "-c", "echo 2 >a; echo 3 >b"
+    )
+    os.utime(place / "sub/a", ns=(1, 1))
+    seen = subprocess.run(
+        [sys.executable, "-m", "agent_runner", "diff", "--stat"],
+        cwd=place, env=environment(place, state), capture_output=True, timeout=WAIT_SECONDS, check=True,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert b"2 changes to review: `pairlock diff " in done.stderr
+    assert seen.stdout == b"M  a  (2 -> 2 bytes)\nA  b  (0 -> 2 bytes)\n"
+
+
+@pytest.mark.engine
 def test_the_wall_clock_is_105(place: Path, new_state: Callable[[], Path]) -> None:
     waits = ("python3", "-c", "import time; time.sleep(600)")
 
