@@ -162,11 +162,17 @@ def _about(folder: StageFolder) -> dict[str, Any]:
     if isinstance(about, dict) and about.get("version") == 1:
         raise StageBrokenError(
             f"the stage `{folder.path}` was made by an earlier pairlock",
-            hint="apply it with that one, or `pairlock discard`",
+            hint=f"apply it with that one, or {_by_hand(folder)}",
         )
     if not isinstance(about, dict) or about.get("version") != STAGE_VERSION:
-        raise StageBrokenError(f"the stage `{folder.path}` is not of version {STAGE_VERSION}")
+        raise StageBrokenError(
+            f"the stage `{folder.path}` is not of version {STAGE_VERSION}", hint=_by_hand(folder)
+        )
     return about
+
+
+def _by_hand(folder: StageFolder) -> str:
+    return f"copy what you want of `{folder.upper}`, where the agent's files lie, then `pairlock discard`"
 
 
 def _open_workspace(identity: WorkspaceIdentity) -> Beneath:

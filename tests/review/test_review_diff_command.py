@@ -204,12 +204,14 @@ def test_a_stage_of_an_earlier_pairlock_is_told_and_can_be_discarded(made: Made,
         (folder / "apply.json").write_text('{"phase": "commit", "yard": ".pairlock-apply-1", "steps": []}')
 
     told = [made.pairlock(command, session) for command in ("diff", "apply")]
+    assert (folder / "upper/a").read_text() == "agent"
     gone = made.pairlock("discard", session)
 
     for said in told:
         assert said.code != 0
         assert "was made by an earlier pairlock" in said.err
-        assert "apply it with that one, or `pairlock discard`" in said.err
+        assert f"apply it with that one, or copy what you want of `{folder / 'upper'}`" in said.err
+        assert "then `pairlock discard`" in said.err
     assert (gone.code, gone.out) == (0, f"discarded what cannot be read of {session}\n")
     assert not folder.exists()
     assert (made.workspace / "a").read_text() == "1"
