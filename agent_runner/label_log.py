@@ -1,4 +1,4 @@
-"""Read from the host's log how labels changed, and what of it reached a session that was running."""
+"""Read from the host's log how labels changed, what of it reached running sessions, and what was applied."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 from agent_runner.lineage_places import overlap
 from audit.chain import read
 from audit.errors import AuditError
-from audit.event import LabelChanged
+from audit.event import LabelChanged, StageApplied
 from audit.host_event import SessionRegistered, SessionReopened, SessionSealed
 from audit.openings import Openings
 from audit.query import whole
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from audit.chain import Entry
+    from audit.fields import Event
 
 _CHANGED = f'"type":"{LabelChanged.kind}"'.encode()
+_APPLIED = f'"type":"{StageApplied.kind}"'.encode()
 _BEGAN = frozenset({SessionRegistered.kind, SessionReopened.kind})
 
 
@@ -39,7 +41,24 @@ def label_changes(files: StateFiles) -> Iterator[tuple[int, LabelChanged | None]
     for line in _lines(files):
         if _CHANGED in line:
             entry = read(line, b"")
-            yield entry.seq, _changed(entry, openings)
+            changed = _event(entry, openings)
+            yield entry.seq, changed if isinstance(changed, LabelChanged) else None
+
+
+def applied_by(state: Path) -> dict[str, list[str]]:
+    """Return session -> the paths of its changes that were written to a workspace, in order.
+
+    Raises:
+        audit.errors.AuditError: When a line of the host's log is none.
+    """
+    files = StateFiles(state)
+    openings, found = Openings(SessionFiles(files.folder)), dict[str, list[str]]()
+    for line in _lines(files):
+        if _APPLIED in line:
+            applied = _event(read(line, b""), openings)
+            if isinstance(applied, StageApplied):
+                found.setdefault(applied.session, []).extend(applied.applied)
+    return found
 
 
 def came_beside(state: Path, session: str, workspace: WorkspaceIdentity) -> frozenset[Capability]:
@@ -60,8 +79,8 @@ def came_beside(state: Path, session: str, workspace: WorkspaceIdentity) -> froz
     runs, came = False, frozenset[Capability]()
     for line in _lines(files):
         if _CHANGED in line and runs:
-            changed = _changed(read(line, b""), openings)
-            if changed is None:
+            changed = _event(read(line, b""), openings)
+            if not isinstance(changed, LabelChanged):
                 return frozenset(Capability)
             there = WorkspaceIdentity(device=0, inode=0, birth_ns=0, path=changed.workspace)
             if changed.identity == workspace.key or overlap(workspace, there):
@@ -86,10 +105,9 @@ def _lines(files: StateFiles) -> Iterator[bytes]:
         yield from Lines([files.log])
 
 
-def _changed(entry: Entry, openings: Openings) -> LabelChanged | None:
+def _event(entry: Entry, openings: Openings) -> Event | None:
+    """Return what an entry tells; None where its body is gone."""
     try:
-        moved = entry.body.keys() == {OVERFLOW}
-        changed = event_of(whole(entry, openings) if moved else entry)
+        return event_of(whole(entry, openings) if entry.body.keys() == {OVERFLOW} else entry)
     except AuditError:
         return None
-    return changed if isinstance(changed, LabelChanged) else None

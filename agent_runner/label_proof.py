@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent_runner.label_log import label_changes
+from agent_runner.label_witness import surely_exercised
 from agent_runner.lineage import labels_of
 from audit.errors import AuditError
 from audit.index import read_index
 from audit.lock import held_still
 from audit.state import StateFiles
+from policies.capability import in_order
 from policies.errors import PolicyError
 from policies.grant import Grant
 from sandbox.stage.errors import LabelError
@@ -31,7 +33,7 @@ class LabelProof:
     """What came of comparing every label with the host's log."""
 
     labels: int
-    """How many labels there are, or have to be."""
+    """How many labels there are, or have been."""
     faults: tuple[str, ...] = ()
     """One line for each label that somebody else changed; lower case, not escaped."""
     notes: tuple[str, ...] = ()
@@ -52,7 +54,7 @@ def prove_labels(state: Path) -> LabelProof:
         grants = _grants(files)
     except (AuditError, LabelError, PolicyError, ValueError) as error:
         return LabelProof(labels=0, faults=(str(error),))
-    keys = sorted({*found, *(key for key, held in told.labels.items() if held)})
+    keys = sorted({*found, *told.labels})
     faults = [_unread(seq) for seq in told.unread]
     notes: list[str] = []
     for key in keys:
@@ -63,6 +65,7 @@ def prove_labels(state: Path) -> LabelProof:
             words = f"label `{key}` holds more of session `{session}` than the host's log says"
             (notes if known else wrong).append(words)
         faults += wrong[:1] if told.unread else wrong  # what cannot be read may explain the rest of them
+    faults += [] if told.unread else _never_labelled(files, told)
     return LabelProof(labels=len(keys), faults=tuple(faults), notes=tuple(notes))
 
 
@@ -74,12 +77,30 @@ class _Told:
     """What each has to hold, by the folder's identity."""
     joint: set[str] = field(default_factory=set)
     """Those of which it says what the sessions exercised together, and not which of them did."""
+    ever: dict[str, frozenset[str]] = field(default_factory=dict)
+    """What each session was ever said to have exercised."""
     unread: list[int] = field(default_factory=list)
     """Entries that changed a label, and whose bodies are gone."""
 
 
 def _unread(seq: int) -> str:
     return f"entry {seq} of the host's log changed a label, and what it said is gone"
+
+
+def _never_labelled(files: StateFiles, told: _Told) -> Iterator[str]:
+    """Yield what sessions exercised that write in their workspace at once, and no entry ever said."""
+    index = read_index(files)
+    for session, record in index.sessions.items():
+        if record.registered is None or record.registered.workspace is None:
+            continue
+        try:
+            exercised = surely_exercised(files.folder, session, index)
+        except AuditError:
+            continue  # that its ledger is gone or broken is the session's own verdict
+        if gone := frozenset(in_order(exercised)) - told.ever.get(session, frozenset()):
+            what = ", ".join(sorted(gone))
+            where = "in a workspace that it wrote in at once"
+            yield f"session `{session}` exercised {what} {where}, and no label ever said so"
 
 
 def _missing(key: str, wanted: Held, there: Held, *, joint: bool) -> Iterator[str]:
@@ -115,6 +136,8 @@ def _take(told: _Told, changed: LabelChanged) -> None:
     for other in changed.merged:
         told.labels.pop(other, None)
     told.labels[changed.identity] = _of(changed)
+    for session, exercised in _of(changed).items():
+        told.ever[session] = told.ever.get(session, frozenset()) | exercised
     told.joint.discard(changed.identity)
     if not changed.contributions:
         told.joint.add(changed.identity)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_runner.descent import carried
 from agent_runner.errors import InvalidInputError
+from agent_runner.label_log import came_beside
 from agent_runner.lineage_beside import refuse_writing, require_lineage_beside
 from agent_runner.lineage_places import Place, joined, moved_here, near
 from agent_runner.lineage_told import refusal
@@ -21,10 +23,10 @@ from policies.capability import in_order
 from policies.lineage import Contribution, Label, decide_lineage
 from policies.request import Denied
 from sandbox.stage.labels import LabelChange, Labels
+from sandbox.workspace import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from agent_runner.lineage_places import Unreviewed
     from agent_runner.request import SessionRequest
@@ -144,6 +146,7 @@ def endorse(state: Path, workspace: WorkspaceIdentity, shown: Iterable[Unreviewe
         match found.place:
             case Place.HERE | Place.INSIDE:
                 sessions = frozenset(part.session for part in found.label.contributions)
+                _deepen(state, found.folder, reviewed=sessions)
                 labels.lower(found.folder, sessions, noted=noted)
             case Place.GONE:
                 _leave(state, found.folder, why=f"its folder is there no longer: {why}")
@@ -153,17 +156,32 @@ def endorse(state: Path, workspace: WorkspaceIdentity, shown: Iterable[Unreviewe
                 assert_never(unknown)
 
 
+def _deepen(state: Path, folder: WorkspaceIdentity, *, reviewed: frozenset[str]) -> None:
+    """Let who stays on a label count with what came while they ran: it may be in what they wrote.
+
+    It stood beside them on the label; now it may be taken off alone.
+    """
+    for part in labels_of(state).read(folder).contributions:
+        if part.session not in reviewed:
+            came = came_beside(state, part.session, folder)
+            if not came <= part.exercised:
+                why = "it wrote while others did, whose part is reviewed"
+                wrote_unreviewed(state, folder, part.session, came, why=why)
+
+
 def removed(state: Path, folder: WorkspaceIdentity) -> None:
     """Take the label off a folder of pairlock's own that was removed with everything in it.
 
     Raises:
         InvalidInputError: When it is still there.
     """
-    if os.path.lexists(folder.path):
-        raise InvalidInputError(f"`{folder.path}` is still there, and keeps its label")
+    with suppress(OSError):
+        if folder.same_folder(identity_of(Path(folder.path))):
+            raise InvalidInputError(f"`{folder.path}` is still there, and keeps its label")
     labels, why = labels_of(state), "the folder was removed"
     sessions = frozenset(part.session for part in labels.read(folder).contributions)
-    labels.lower(folder, sessions, noted=lambda change: _record(state, change, why=why))
+    if sessions:
+        labels.lower(folder, sessions, noted=lambda change: _record(state, change, why=why))
 
 
 def _leave(state: Path, folder: WorkspaceIdentity, *, why: str) -> None:

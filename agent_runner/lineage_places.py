@@ -120,6 +120,20 @@ def moved_here(known: Near, workspace: WorkspaceIdentity) -> tuple[Unreviewed, .
     return tuple(found)
 
 
+def only_of(shown: Iterable[Unreviewed], sessions: frozenset[str]) -> tuple[Unreviewed, ...]:
+    """Return the part of labels that these sessions made.
+
+    A folder that is gone is forgotten where it was as a whole, or not at all.
+    """
+    chosen = []
+    for found in shown:
+        parts = tuple(part for part in found.label.contributions if part.session in sessions)
+        whole = parts == found.label.contributions
+        if parts and (whole or found.place is not Place.GONE):
+            chosen.append(replace(found, label=Label(parts)))
+    return tuple(chosen)
+
+
 def overlap(one: WorkspaceIdentity, other: WorkspaceIdentity) -> bool:
     """Tell whether one folder is the other, or lies within it: by name, and by what the names lead to."""
     if one.same_folder(other) or _lies_in(one.path, other.path) or _lies_in(other.path, one.path):

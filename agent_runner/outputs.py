@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from agent_runner.errors import InvalidInputError
 from agent_runner.exercised import exercised
-from agent_runner.lineage import wrote_unreviewed
+from agent_runner.lineage import removed, wrote_unreviewed
 from agent_runner.review import discard_stage, files_block, note_discarded, read_policy, refuse_running
 from agent_runner.waiting import Unread, waiting_in
 from sandbox.errors import OperationError
@@ -165,16 +165,24 @@ async def keep_outputs(sandbox: Sandbox, policy: Policy, folder: Path, state: Pa
     for line in lines[:MAX_FILES]:
         why = await keeping.one(line)
         left_out += [why] if why else []
-    _put_in_place(folder)
+    _put_in_place(folder, state)
     return KeptOutputs(files=keeping.files, content_bytes=keeping.taken_bytes, left_out=tuple(left_out))
 
 
-def _put_in_place(folder: Path) -> None:
+def _put_in_place(folder: Path, state: Path) -> None:
     """Let what was fetched be the session's outputs, in place of what it kept before."""
     if os.path.lexists(folder / FOLDER):
         (folder / FOLDER).rename(folder / _OLD)
     (folder / _FRESH).rename(folder / FOLDER)
-    remove_tree(folder / _OLD)
+    _remove_labelled(folder / _OLD, state)
+
+
+def _remove_labelled(kept: Path, state: Path) -> None:
+    """Remove a folder of outputs, and then its label; of one that a person moved away, the label stays."""
+    identity = identity_of(kept) if kept.is_dir() and not kept.is_symlink() else None
+    remove_tree(kept)
+    if identity is not None:
+        removed(state, identity)
 
 
 def tidy_outputs(folder: Path) -> None:
@@ -186,7 +194,7 @@ def tidy_outputs(folder: Path) -> None:
     if not os.path.lexists(folder / FOLDER) and os.path.lexists(folder / _OLD):
         (folder / _OLD).rename(folder / FOLDER)
     for name in (_FRESH, _OLD):
-        remove_tree(folder / name)
+        _remove_labelled(folder / name, _state_of(folder))
 
 
 def half_kept(folder: Path) -> bool:
@@ -201,7 +209,12 @@ def remove_outputs(folder: Path) -> None:
         folder: The session's folder; no runner may be at work there.
     """
     tidy_outputs(folder)
-    remove_tree(folder / FOLDER)
+    _remove_labelled(folder / FOLDER, _state_of(folder))
+
+
+def _state_of(folder: Path) -> Path:
+    """Return the state folder around a session's folder."""
+    return folder.parent.parent
 
 
 def discard_outputs(session: SessionFiles, state: Path) -> tuple[int | None, int]:

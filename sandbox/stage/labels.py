@@ -115,9 +115,12 @@ class Labels:
         return tuple((identity, label) for _, identity, label in self._every())
 
     def _write(self, workspace: WorkspaceIdentity, label: Label) -> None:
-        """Write the label under the workspace's own name."""
+        """Write the label under the workspace's own name; an empty one needs no file."""
         with _told(workspace):
-            write_private(self._own(workspace), _encoded(workspace, label))
+            if label.contributions:
+                write_private(self._own(workspace), _encoded(workspace, label))
+            else:
+                self._own(workspace).unlink(missing_ok=True)
 
     def _drop_others(self, workspace: WorkspaceIdentity) -> None:
         """Drop files that name the workspace otherwise; its own holds what they held."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent_runner.label_proof import LabelProof, prove_labels
-from agent_runner.lineage import endorse, labels_of
+from agent_runner.lineage import endorse, labels_of, wrote_unreviewed
 from agent_runner.lineage_places import unreviewed
+from audit import event
+from audit.journal import Journal, Registration
 from policies.capability import Capability
+from policies.grant import Grant
 from policies.lineage import Contribution, Label
 from sandbox.workspace import open_workspace
 
@@ -97,7 +102,11 @@ def test_a_label_that_was_deleted_or_damaged_is_found(made: Made) -> None:
 def test_a_label_that_holds_more_is_noted_when_a_killed_runner_can_have_left_it(made: Made) -> None:
     """More of a known session lets nothing through, and is no fault; an unknown session is one."""
     known, file = labelled(made)
+    kept = file.read_bytes()
     review(made)
+    assert not file.exists()
+    file.write_bytes(kept)
+    rewrite(file, lambda told: told["contributions"].clear())
 
     rewrite(file, lambda told: told["contributions"].append({"session": known, "exercised": ["network"]}))
     noted = made.pairlock("audit", "verify", "--all")
@@ -106,6 +115,92 @@ def test_a_label_that_holds_more_is_noted_when_a_killed_runner_can_have_left_it(
     assert noted.code == 0
     assert f"holds more of session `{known}`" in noted.err
     assert verdict(made)[0] == 6
+
+
+OLDER: dict[str, Callable[[Made, Path, bytes], object]] = {
+    "an older copy of the file": lambda _, file, older: file.write_bytes(older),
+    "the folder removed": lambda _, file, __: shutil.rmtree(file.parent),
+    "the folder empty": lambda _, file, __: [each.unlink() for each in file.parent.glob("*.json")],
+    "another label over it": lambda _, file, older: file.write_bytes(older.replace(b'"network"', b'"files"')),
+}
+
+
+@pytest.mark.parametrize("how", OLDER)
+def test_a_store_that_is_older_than_the_log_is_found(made: Made, how: str) -> None:
+    """What was raised since is missing; the session whose part it is is named."""
+    _, file = labelled(made)
+    older = file.read_bytes()
+    made.workspace.joinpath("a").unlink()
+    second = made.session(lambda inside: (inside / "b").write_text("x\n"))
+    assert made.pairlock("apply", second, "--yes").code == 0
+    assert verdict(made) == (0, [])
+
+    OLDER[how](made, file, older)
+    code, bad = verdict(made)
+
+    assert code == 6
+    assert any(second in line and "which nobody reviewed" in line for line in bad)
+
+
+def test_the_labels_of_two_hosts_in_one_folder_are_found(made: Made, tmp_path: Path) -> None:
+    """The other host's sessions are unknown here: nobody can say what they held."""
+    labelled(made)
+    other = tmp_path / "other" / "workspaces" / "f00d.json"
+    other.parent.mkdir(parents=True)
+    told = json.loads(next((made.state / "workspaces").glob("*.json")).read_text())
+    told["workspace"]["inode"] += 1
+    told["contributions"][0]["session"] = "z" * 12
+    other.write_text(json.dumps(told))
+
+    shutil.copy(other, made.state / "workspaces")
+    code, bad = verdict(made)
+
+    assert code == 6
+    assert any(f"more of session `{'z' * 12}`" in line for line in bad)
+
+
+def test_a_ledger_that_is_gone_changes_no_verdict_on_a_label(made: Made) -> None:
+    """The host's log says what a label has to hold; that a session's own is missing is its own verdict."""
+    session, file = labelled(made)
+    shutil.rmtree(made.state / "sessions" / session)
+
+    code, bad = verdict(made)
+    file.unlink()
+    lowered = verdict(made)
+
+    assert (code, bad) == (6, [])
+    assert lowered[0] == 6
+    assert session in lowered[1][0]
+
+
+@pytest.mark.parametrize("labelled_first", [True, False])
+def test_what_a_session_did_in_a_workspace_that_it_wrote_in_has_to_be_on_a_label(
+    made: Made,
+    labelled_first: bool,  # noqa: FBT001 - both ways
+) -> None:
+    """Its own ledger is a witness against a log of labels that leaves it out."""
+    session, grant = "4" * 12, Grant.FILES_EXEC
+    identity = open_workspace(made.workspace, state=made.state).identity
+
+    async def ledger() -> None:
+        registration = Registration(grant=grant.label, workspace=str(made.workspace), owner_uid=0)
+        async with Journal.create(made.state, session, registration=registration) as journal:
+            if labelled_first:
+                wrote_unreviewed(made.state, identity, session, grant.capabilities, why="a test")
+            await journal.record(
+                event.SandboxCreated(
+                    runtime="runc", engine_version="20", image_digest="sha256:0", container="c",
+                    spec_digest="0" * 64, stage_strategy="direct", stage_reason="",
+                )
+            )  # fmt: skip
+            await journal.record(event.ProcessStarted(action=f"{session}/1", argv=("true",), folder="."))
+
+    asyncio.run(ledger())
+    proof = prove_labels(made.state)
+
+    where = "in a workspace that it wrote in at once"
+    said = f"session `{session}` exercised exec {where}, and no label ever said so"
+    assert proof.faults == (() if labelled_first else (said,))
 
 
 def test_a_review_whose_entry_cannot_be_written_lowers_nothing(made: Made) -> None:

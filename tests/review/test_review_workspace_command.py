@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +12,12 @@ import pytest
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.label_proof import prove_labels
 from agent_runner.lineage import endorse, labels_of, require_lineage, wrote_unreviewed
-from agent_runner.lineage_places import unreviewed
+from agent_runner.lineage_places import only_of, unreviewed
 from agent_runner.meta import Meta, write_meta
 from audit.journal import Journal, Registration
 from audit.state import StateFiles
 from policies.grant import Grant
+from policies.lineage import Contribution
 from policies.source import parse_policy
 from sandbox.workspace import open_workspace
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.review.made import Made
+
+
+UNKNOWN = "  its ledger cannot be read: any file there may be its work"
 
 
 def label(made: Made, folder: Path, session: str = "0" * 12) -> None:
@@ -50,9 +55,11 @@ def test_sessions_are_named_and_a_person_takes_the_label_off(made: Made) -> None
 
     assert f"{session}  1 change waits" in waiting.err
     assert shown.out.splitlines() == [
-        f"{session}  held files+network, unreviewed",
+        f"{session}  files+network, unreviewed",
+        "  a",
         f"in {inner}",
-        f"{'0' * 12}  held files+network, unreviewed",
+        f"{'0' * 12}  files+network, unreviewed",
+        UNKNOWN,
     ]
     assert (refused.code, endorsed.code) == (3, 0)
     assert (after.out, "nothing unreviewed" in after.err) == ("", True)
@@ -133,9 +140,11 @@ def test_a_workspace_that_was_deleted_and_made_again_is_endorsed(made: Made) -> 
     endorsed = made.at_terminal("review", str(made.workspace), "--endorse", typed="y\n")
 
     assert shown.out.splitlines() == [
-        f"{'2' * 12}  held files+network, unreviewed",
+        f"{'2' * 12}  files+network, unreviewed",
+        UNKNOWN,
         f"gone, deleted or moved: {made.workspace}",
-        f"{'1' * 12}  held files+network, unreviewed",
+        f"{'1' * 12}  files+network, unreviewed",
+        UNKNOWN,
     ]
     assert "the label is off" in endorsed.out
     assert made.pairlock("review", str(made.workspace)).out == ""
@@ -190,6 +199,104 @@ def test_a_folder_in_which_a_session_is_writing_is_not_endorsed(made: Made, acce
         asyncio.run(endorse_beside())
 
     assert labelled(made, made.workspace) == (access == "direct")
+
+
+def test_one_session_is_endorsed_and_what_others_left_stays(made: Made) -> None:
+    """By the first letters of its id; a word that means none, or two, is told and takes nothing off."""
+    label(made, made.workspace, "abc" + "1" * 9)
+    label(made, made.workspace, "abd" + "2" * 9)
+
+    two = made.pairlock("review", str(made.workspace), "--session", "ab")
+    none = made.pairlock("review", str(made.workspace), "--session", "x", "--endorse")
+    shown = made.pairlock("review", str(made.workspace), "--session", "abc")
+    endorsed = made.at_terminal(
+        "review", str(made.workspace), "--session", "abc", "--endorse", typed="y\n", columns=400
+    )
+
+    left = labels_of(made.state).read(open_workspace(made.workspace, state=made.state).identity)
+    assert (two.code, none.code) == (2, 2)
+    assert "`ab` is 2 sessions" in two.err
+    assert "hint: one of: `abc111111111`, `abd222222222`" in none.err
+    assert [line for line in shown.out.splitlines() if line.startswith("ab")] == [
+        "abc111111111  files+network, unreviewed"
+    ]
+    assert f"still holds: `pairlock review {made.workspace}`" in endorsed.out
+    assert [part.session for part in left.contributions] == ["abd" + "2" * 9]
+    assert prove_labels(made.state).faults == ()
+
+
+def test_a_folder_that_is_gone_is_forgotten_as_a_whole_or_not_at_all(made: Made) -> None:
+    inner = made.workspace / "inner"
+    inner.mkdir()
+    label(made, inner, "a" * 12)
+    label(made, inner, "b" * 12)
+    inner.rename(made.top / "moved")
+    identity = open_workspace(made.workspace, state=made.state).identity
+    shown = unreviewed(labels_of(made.state), identity)
+
+    endorse(made.state, identity, only_of(shown, frozenset(["a" * 12])))
+    one = unreviewed(labels_of(made.state), identity)
+    endorse(made.state, identity, only_of(shown, frozenset(["a" * 12, "b" * 12])))
+
+    assert one == shown
+    assert unreviewed(labels_of(made.state), identity) == ()
+
+
+def test_who_wrote_beside_one_that_is_endorsed_counts_with_its_part(made: Made) -> None:
+    """What one fetched may be in what the other wrote; alone, its endorsement does not clear that."""
+    fetcher, beside = "a" * 12, "b" * 12
+    identity = open_workspace(made.workspace, state=made.state).identity
+
+    async def both() -> None:
+        async with Journal.create(made.state, beside, registration=Registration(grant="files")):
+            wrote_unreviewed(made.state, identity, beside, Grant.FILES.capabilities, why="a test")
+            label(made, made.workspace, fetcher)
+
+    asyncio.run(both())
+    shown = unreviewed(labels_of(made.state), identity)
+    endorse(made.state, identity, only_of(shown, frozenset([fetcher])))
+
+    left = labels_of(made.state).read(identity)
+    assert left.contributions == (Contribution(beside, Grant.FILES_NETWORK.capabilities),)
+    with pytest.raises(RefusedError, match=beside):
+        require_lineage(made.state, open_workspace(made.workspace, state=made.state), Grant.FILES_EXEC)
+    assert prove_labels(made.state).faults == ()
+
+
+def test_names_that_an_agent_chose_are_shown_and_not_obeyed(made: Made) -> None:
+    """In paths of files and of folders: escapes, new lines, options, quotes; commands that are named work."""
+    session = made.session(
+        lambda inside: [
+            (inside / name).write_text("x\n") for name in ("\x1b[2Ja", "n\nb", "--endorse", "\u202ec")
+        ]
+    )
+    assert made.pairlock("apply", session, "--yes").code == 0
+    inner = made.workspace / "a b; rm 'x'"
+    inner.mkdir()
+    label(made, inner)
+    label(made, made.workspace)
+    evil = made.workspace / "\x1b[31mred\n"
+    evil.mkdir()
+    label(made, evil)
+
+    shown = made.at_terminal("review", str(made.workspace), columns=400)
+    refused = _refusal(made, inner)
+    unnamed = _refusal(made, evil)
+
+    assert "\x1b" not in shown.out
+    assert "\u202e" not in shown.out
+    assert {"  --endorse", "  n\\nb"} <= set(shown.out.splitlines())
+    asked = [part for part in refused.hint.split("`") if part.startswith("pairlock review")]
+    assert [shlex.split(part)[2] for part in asked] == [str(inner), str(made.workspace)]
+    assert "`pairlock review .`" in unnamed.hint
+    for part in asked:
+        assert made.pairlock(*shlex.split(part)[1:]).code == 0
+
+
+def _refusal(made: Made, folder: Path) -> RefusedError:
+    with pytest.raises(RefusedError) as caught:
+        require_lineage(made.state, open_workspace(folder, state=made.state), Grant.FILES_EXEC)
+    return caught.value
 
 
 def _write_meta(made: Made, session: str, access: str) -> None:
