@@ -18,6 +18,7 @@ from mcp.types import (
     CallToolResult,
 )
 
+from agent_runner.mcp import peers
 from agent_runner.mcp.program import program_streams
 from cli_tools import said
 from cli_tools.command import Outcome
@@ -62,6 +63,7 @@ class _Transport(httpx2.AsyncBaseTransport):
     def __init__(self, connector: Connector, asking: _Asking) -> None:
         self._inner = ConnectorTransport(connector)
         self._asking = asking
+        self._requests = 0
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Make one request; no stream is opened in which a server could speak unasked.
@@ -71,11 +73,16 @@ class _Transport(httpx2.AsyncBaseTransport):
         """
         if request.method == "GET":
             return httpx2.Response(405, request=request)
+        self._requests += 1
         try:
-            return await self._inner.handle_async_request(request)
+            if self._requests > peers.MOST_REQUESTS:
+                raise peers.too_many_requests()
+            response = await self._inner.handle_async_request(request)
+            peers.require_readable(response)
         except ActionError as error:
             self._asking.refused = self._asking.refused or error
             raise httpx2.ConnectError(error.message, request=request) from error
+        return response
 
 
 async def asked(connector: Connector, server: str, tool: str, arguments: Mapping[str, object]) -> Outcome:
@@ -90,6 +97,7 @@ async def asked(connector: Connector, server: str, tool: str, arguments: Mapping
     Raises:
         ActionError: When the connector or the server refuses, or nobody answers in time.
     """
+    peers.silence()
     asking = _Asking()
     transport = _Transport(connector, asking)
     async with httpx2.AsyncClient(transport=transport, trust_env=False, timeout=CALL_SECONDS) as http:
@@ -112,6 +120,7 @@ async def asked_inside(
     Raises:
         ActionError: When the server refuses, ends, or does not answer in time.
     """
+    peers.silence()
     asking = _Asking()
     return await _answered(
         asking, program_streams(sandbox, argv, asking_seconds=CALL_SECONDS), server, tool, arguments

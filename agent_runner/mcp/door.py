@@ -69,15 +69,19 @@ class Doorman:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if (refusal := self._refusal(scope["path"], headers)) is not None:
+        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        headers = dict(pairs)
+        refusal = self._refusal(scope["path"], headers) or _said_twice([name for name, _ in pairs])
+        if refusal is not None:
             await refusal(scope, receive, send)
             return
         key = headers.get(SESSION_HEADER, "")
-        async with self._noted(key):
-            await self._manager.handle_request(scope, receive, send)
-        if key and scope["method"] == "DELETE":
-            self._gone(key)
+        try:
+            async with self._noted(key):
+                await self._manager.handle_request(scope, receive, send)
+        finally:  # a client that says goodbye has gone, whatever became of the answer
+            if key and scope["method"] == "DELETE":
+                self._gone(key)
 
     async def leave_the_idle(self) -> None:
         """End the sessions of clients that have asked nothing for half an hour, for ever."""
@@ -116,6 +120,13 @@ class Doorman:
     def _gone(self, key: str) -> None:
         self._last.pop(key, None)
         self._callers.gone(key)
+
+
+def _said_twice(names: list[str]) -> Response | None:
+    """Refuse a header that two readers could take for two: which client asks, and for which host."""
+    if any(names.count(name) > 1 for name in (SESSION_HEADER, "host", "origin", "authorization")):
+        return JSONResponse({"error": "a header came twice"}, status_code=400)
+    return None
 
 
 def _unsupported(version: str) -> Response:

@@ -10,6 +10,7 @@ import anyio
 from mcp.shared.message import SessionMessage
 from mcp.types import jsonrpc_message_adapter
 
+from agent_runner.mcp import peers
 from cli_tools.connector import LARGEST_ANSWER_BYTES
 from cli_tools.errors import ActionError
 from sandbox.errors import AnswerTooLargeError, OperationFailedError
@@ -106,14 +107,25 @@ class _Lines:
     def __init__(self, heard: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
         self._heard = heard
         self._rest = bytearray()
+        self._messages = 0
 
     async def take(self, piece: bytes) -> None:
+        """Take a piece.
+
+        Raises:
+            ActionError: When it says more than a call needs.
+        """
         self._rest += piece
         if b"\n" not in piece:
             return
         *lines, rest = bytes(self._rest).split(b"\n")
         self._rest = bytearray(rest)
         for line in lines:
+            self._messages += 1
+            if self._messages > peers.MOST_MESSAGES:
+                raise peers.too_many_messages()
+            if line.count(b"{") > peers.MOST_OBJECTS:
+                raise peers.too_many_objects()
             await self._heard.send(_message(line))
 
 

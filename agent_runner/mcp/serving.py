@@ -11,6 +11,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
 from agent_runner.errors import RunnerError
+from agent_runner.mcp import peers
 from agent_runner.package import pairlock_version
 from cli_tools.offer import ALWAYS, offers
 from cli_tools.schema import tools
@@ -110,6 +111,7 @@ def server_for(commands: Sequence[Command], callers: Callers) -> Server[Any]:
             return _result(f"error (session): {error.message}{hint}", failed=True)
         return _seen(seen)
 
+    peers.silence()
     return Server(
         "pairlock",
         version=pairlock_version(),

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from agent_runner.mcp import asking
 from agent_runner.mcp.asking import asked
+from agent_runner.mcp.peers import MOST_REQUESTS
 from cli_tools.errors import ActionError
 from sandbox.egress.fetch import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox.egress.credentials import Headers
 
 CHECKOUT: Final = Path(__file__).resolve().parents[3]
@@ -38,6 +42,8 @@ class Server:
 
     fails_at: str = ""
     """The method, of HTTP or of the protocol, that the connection does not survive."""
+    said: Callable[[int], Response] | None = None
+    """What answers the call, from its id; None for a plain answer."""
     heard: list[str] = field(default_factory=list)
     base_url: str = "https://hostile.example/mcp"
     account: str = ""
@@ -49,16 +55,18 @@ class Server:
         self.heard.append(name)
         if name == self.fails_at:
             raise ActionError("upstream", "`hostile.example` closed the connection")
-        if "id" not in asked_for:
+        if "id" not in asked_for or "method" not in asked_for:
             return _response(202, b"")
+        if name == "tools/call" and self.said is not None:
+            return self.said(asked_for["id"])
         return _response(200, _answer(asked_for["id"], name))
 
 
-def _response(status: int, body: bytes) -> Response:
+def _response(status: int, body: bytes, kind: str = "application/json") -> Response:
     return Response(
         status=status,
         reason="",
-        headers=(("content-type", "application/json"), ("mcp-session-id", "s")),
+        headers=(("content-type", kind), ("mcp-session-id", "s")),
         body=body,
         truncated=False,
         bytes_sent=0,
@@ -119,3 +127,99 @@ async def test_a_call_without_an_answer_may_have_been_done_and_one_never_sent_wa
         "`hostile.example` closed the connection; the call was sent, so it may have been done"
     )
     assert unsent.value.message == "`hostile.example` closed the connection"
+
+
+def stream(*messages: bytes) -> Response:
+    """Return an event stream of messages."""
+    body = b"".join(b"event: message\ndata: " + message + b"\n\n" for message in messages)
+    return _response(200, body, "text/event-stream")
+
+
+def told(number: object, *, parts: int = 1) -> bytes:
+    """Return an answer of some parts."""
+    content = [{"type": "text", "text": "done"}] * parts
+    return json.dumps({"jsonrpc": "2.0", "id": number, "result": {"content": content}}).encode()
+
+
+def notice(method: str, **fields: object) -> bytes:
+    """Return what a server says unasked; with an `id` it asks."""
+    return json.dumps({"jsonrpc": "2.0", "method": method, **fields}).encode()
+
+
+PROGRESS: Final = notice("notifications/progress", params={"progressToken": 1, "progress": 1})
+CHANGED: Final = notice("notifications/tools/list_changed")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda number: stream(told(number)),
+        lambda number: stream(*[PROGRESS] * 100, *[CHANGED] * 100, told(number)),
+        lambda number: stream(told(number), told(number, parts=2)),
+        lambda number: stream(*[notice("roots/list", id=at) for at in range(3)], told(number)),
+        lambda number: _response(200, told(number)),
+        lambda number: stream(told(str(number))),
+    ],
+)
+async def test_an_answer_among_other_words_is_the_one_that_is_shown(said: Callable[[int], Response]) -> None:
+    """The twin: notifications, questions back, and an answer that is said twice change nothing."""
+    server = Server(said=said)
+
+    assert await asyncio.wait_for(called(server), WAIT_SECONDS) == "done"
+    assert "tools/list" not in server.heard
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (lambda number: stream(*[PROGRESS] * 4_500, told(number)), "more than 2000 messages for one call"),
+        (lambda _: _response(200, b"\n" * 1_000_000, "text/event-stream"), "more than 2000 messages for one"),
+        (lambda number: _response(200, told(number, parts=30_000)), "more than 20000 objects in one answer"),
+        (
+            lambda number: stream(
+                *[notice("sampling/createMessage", id=at, params={}) for at in range(100)], told(number)
+            ),
+            "it asked back more often than 16 times",
+        ),
+    ],
+)
+async def test_a_server_that_talks_without_end_is_not_read_and_the_loop_goes_on(
+    said: Callable[[int], Response], why: str
+) -> None:
+    """What it says is made into objects in the loop that holds the guest's lease; it is bounded before."""
+    server = Server(said=said)
+
+    with pytest.raises(ActionError) as caught:
+        await asyncio.wait_for(called(server), WAIT_SECONDS)
+
+    assert caught.value.code == "too-large"
+    assert why in caught.value.message
+    assert caught.value.message.endswith("the call was sent, so it may have been done")
+    assert len(server.heard) <= MOST_REQUESTS
+
+
+@pytest.mark.parametrize(
+    "body", [b"\x1b[2J{", b"[" * 100_000, b'{"jsonrpc": "2.0"}', b"\xff", b"null", b"9" * 9999]
+)
+async def test_what_is_no_answer_is_told_in_one_error_and_nothing_is_logged(
+    body: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = Server(said=lambda _: _response(200, body))
+
+    with pytest.raises(ActionError) as caught:
+        await asyncio.wait_for(called(server), WAIT_SECONDS)
+
+    assert caught.value.code == "refused"
+    assert "\x1b" not in caught.value.message
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_an_answer_to_another_call_is_not_taken_for_this_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "CALL_SECONDS", 1.0)
+
+    with pytest.raises(ActionError) as caught:
+        await asyncio.wait_for(
+            called(Server(said=lambda number: _response(200, told(number + 90)))), WAIT_SECONDS
+        )
+
+    assert caught.value.code == "timeout"

@@ -134,13 +134,14 @@ async def test_a_client_calls_tools_through_gate_and_ledger(stand: Stand) -> Non
 async def test_each_client_has_a_session_of_its_own(stand: Stand) -> None:
     async with serving(stand) as served:
         async with client(served) as one, client(served, mode="legacy") as two:
-            await asyncio.gather(*(each.call_tool("files_list", {}) for each in (one, two)))
-            await one.call_tool("files_list", {})
+            seen = await asyncio.gather(*(each.call_tool("files_list", {}) for each in (one, two)))
+            seen.append(await one.call_tool("files_list", {}))
         for _ in range(1200):
             if len(served.ended) == 2:
                 break
             await asyncio.sleep(0.05)
 
+    assert [(text(result), result.is_error) for result in seen] == [(text(seen[0]), False)] * 3
     sessions = {result.session for result in served.ended}
     assert len(sessions) == 2
     assert sorted(len(entries(stand, session, "action.intended")) for session in sessions) == [2, 3]
@@ -191,6 +192,21 @@ async def test_only_who_brings_the_token_to_this_host_is_served(
 
     assert answer.status_code == status
     assert not (stand.state / "sessions").exists() or not any((stand.state / "sessions").iterdir())
+
+
+async def test_a_client_cannot_name_two_sessions_in_one_request(stand: Stand) -> None:
+    """One reader would take the first header and another the last: whose session ends, and whose is asked."""
+    headers = [
+        ("authorization", f"Bearer {TOKEN}"),
+        ("mcp-session-id", "0" * 32),
+        ("mcp-session-id", "1" * 32),
+    ]
+    async with serving(stand) as served, httpx2.AsyncClient(trust_env=False, timeout=60) as http:
+        twice = await http.delete(served.url, headers=headers)
+        once = await http.delete(served.url, headers=headers[:2])
+
+    assert (twice.status_code, twice.json()) == (400, {"error": "a header came twice"})
+    assert once.status_code == 404
 
 
 async def test_a_session_that_cannot_begin_is_told_in_one_line(stand: Stand) -> None:
