@@ -9,13 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agent_runner.api import resume_session, run_command, run_session, session_request
+    from agent_runner.api import (
+        aresume_session,
+        arun_session,
+        resume_request,
+        resume_session,
+        run_command,
+        run_session,
+        session_request,
+    )
     from agent_runner.gateway.command import Ran
     from agent_runner.gateway.command import run_command as arun_command
     from agent_runner.request import SessionRequest, SessionResult
     from agent_runner.resume import ResumeRequest
-    from agent_runner.resume import resume_session as aresume_session
-    from agent_runner.session import run_session as arun_session
 
 __all__ = [
     "Ran",
@@ -25,6 +31,7 @@ __all__ = [
     "aresume_session",
     "arun_command",
     "arun_session",
+    "resume_request",
     "resume_session",
     "run_command",
     "run_session",

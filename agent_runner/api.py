@@ -5,27 +5,34 @@
     result = run_session(session_request("make the tests pass", policy="fix-tests", workspace="package"))
 
 `run_session`, `resume_session` and `run_command` are for programs without a loop; `arun_session`,
-`aresume_session` and `arun_command` are the same for those that have one.
+`aresume_session` and `arun_command` are the same for those that have one. docs/python-api.md says what does
+from Python what each command of the command line does.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent_runner.answerable import answerable
 from agent_runner.approvals import NobodyApprover
+from agent_runner.budget_limits import NOTHING, parse_budget
 from agent_runner.errors import InvalidInputError
 from agent_runner.gateway.command import Ran
 from agent_runner.gateway.command import run_command as arun_command
 from agent_runner.gateway.terminal import HostTerminal
+from agent_runner.ids import new_session_id
+from agent_runner.meta import read_meta
 from agent_runner.models import choose_backend, model_reference
 from agent_runner.policy_file import load_policy
 from agent_runner.policy_unseen import kept_unseen
 from agent_runner.request import SessionRequest, SessionResult, require_task
-from agent_runner.resume import ResumeRequest
-from agent_runner.resume import resume_session as aresume_session
-from agent_runner.session import run_session as arun_session
-from agent_runner.state import state_folder
+from agent_runner.resume import ResumeRequest, refuse_command
+from agent_runner.resume import resume_session as going_on
+from agent_runner.review import refuse_running
+from agent_runner.session import run_session as running
+from agent_runner.state import session_files, state_folder
 from agent_runner.trust import require_trust
 from policies.capability import Capability
 from sandbox.workspace import open_workspace
@@ -55,6 +62,28 @@ def resume_session(request: ResumeRequest) -> SessionResult:
     return asyncio.run(_resumed(request))
 
 
+async def arun_session(request: SessionRequest) -> SessionResult:
+    """Run one session to its end; cancelled, it removes its sandbox and returns `interrupted`.
+
+    Raises:
+        RefusedError: As for `run_session`.
+        audit.errors.LedgerError: As for `run_session`.
+    """
+    if not request.reachable:
+        return await running(request)
+    named = replace(request, session=request.session or new_session_id())
+    async with answerable(named.session, named.approver) as asker:
+        return await running(replace(named, approver=asker))
+
+
+async def aresume_session(request: ResumeRequest) -> SessionResult:
+    """Go on with a session to its end; see `agent_runner.resume.resume_session` for what it raises."""
+    if not request.reachable:
+        return await going_on(request)
+    async with answerable(request.session, request.approver) as asker:
+        return await going_on(replace(request, approver=asker))
+
+
 def run_command(request: SessionRequest, argv: Sequence[str]) -> Ran:
     """Run somebody else's agent in a session, at this process's own terminal or pipes.
 
@@ -81,6 +110,7 @@ def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its
     approver: Asker | None = None,
     watcher: Watcher | None = None,
     state: Path | None = None,
+    reachable: bool = False,
 ) -> SessionRequest:
     """Return what `pairlock run` would start with; nothing is started.
 
@@ -90,9 +120,10 @@ def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its
         workspace: The folder; given exactly when the policy grants `files`.
         model: A configured name, `scripted:FILE`, or a backend of the caller's own; None for the default.
         task_is_origin: Whether a person wrote the task, so that recipients may come from it.
-        approver: Who answers `ask` rules; without one they are denials.
+        approver: Who answers `ask` rules; without one, and where nobody else is asked, they are denials.
         watcher: Who is told of each reply and each action.
         state: The state folder; None for the user's own.
+        reachable: Whether `pairlock approve`, `deny` and `stop`, and a configured webhook, reach it.
 
     Raises:
         InvalidInputError: When task, policy, workspace or model is not valid.
@@ -118,13 +149,63 @@ def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its
         workspace=opened,
         backend=choose_backend(model) if model is None or isinstance(model, str) else model,
         state=folder_of_state,
-        headless=approver is None,
+        headless=approver is None and not reachable,
         task_is_origin=task_is_origin,
         approver=approver or NobodyApprover(),
         watcher=watcher or _Silent(),
         progress=_no_progress,
         model_reference=model_reference(model) if model is None or isinstance(model, str) else "",
         may_delegate=True,
+        reachable=reachable,
+    )
+
+
+def resume_request(  # noqa: PLR0913 - what `pairlock resume` takes, each with its default
+    session: str,
+    *,
+    add_budget: str = "",
+    model: str | Backend | None = None,
+    approver: Asker | None = None,
+    watcher: Watcher | None = None,
+    state: Path | None = None,
+    reachable: bool = False,
+) -> ResumeRequest:
+    """Return what `pairlock resume` would go on with; nothing goes on.
+
+    Args:
+        session: An id, its beginning, or `last`.
+        add_budget: What is added, as in `turns=10,tokens=50k,cost_usd=1.50`; empty adds nothing.
+        model: As for `session_request`; None for the one that it was run with.
+        approver: As for `session_request`.
+        watcher: As for `session_request`.
+        state: As for `session_request`.
+        reachable: As for `session_request`.
+
+    Raises:
+        InvalidInputError: When it runs, ran a command, or nobody knows with which model; or what is added or
+            named is not valid.
+        audit.errors.UnknownSessionError: When there is no such session.
+    """
+    folder_of_state = (state or state_folder()).resolve()
+    files = session_files(session, folder_of_state)
+    refuse_running(files)
+    refuse_command(files)
+    named = model or read_meta(files.folder).model_reference
+    if not named:
+        raise InvalidInputError(
+            f"session `{files.folder.name}` does not say which model it was run with", hint="name it"
+        )
+    return ResumeRequest(
+        session=files.folder.name,
+        state=folder_of_state,
+        backend=choose_backend(named) if isinstance(named, str) else named,
+        headless=approver is None and not reachable,
+        approver=approver or NobodyApprover(),
+        watcher=watcher or _Silent(),
+        progress=_no_progress,
+        added=parse_budget(add_budget) if add_budget else NOTHING,
+        model_reference=named if isinstance(named, str) else "",
+        reachable=reachable,
     )
 
 

@@ -82,6 +82,9 @@ class SessionRequest:
     """The commands that exist; None for those that this machine knows."""
     may_repeat: bool = False
     """Whether the same calls may be made any number of times in a row: a program makes them, and no model."""
+    reachable: bool = False
+    """Whether the Python API lets this user's other terminals, and a configured webhook, stop it and answer
+    its questions."""
     may_delegate: bool = False
     """Whether it may start sessions below it, where its policy allows the command."""
     long_characters: int | None = None

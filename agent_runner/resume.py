@@ -75,6 +75,8 @@ class ResumeRequest:
     """As in `SessionRequest`."""
     housing: Housing = field(default_factory=ContainerHousing)
     """As in `SessionRequest`."""
+    reachable: bool = False
+    """As in `SessionRequest`."""
 
 
 async def resume_session(request: ResumeRequest) -> SessionResult:

@@ -1,0 +1,131 @@
+"""From Python a session goes on, is reached from other terminals and is cancelled, as on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent_runner import aresume_session, arun_session, resume_request, session_request
+from agent_runner.door import socket_path, tell
+from agent_runner.errors import InvalidInputError
+from agent_runner.following import follow_session
+from agent_runner.state_label import state_label
+from audit.chain import Entry
+from audit.state import StateFiles
+from audit.verify import verify_session
+from sandbox.docker_engine import DockerEngine
+from tests.agent_runner.stand import FINISH, Model, lines, saying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agent_runner.request import SessionRequest
+    from tests.agent_runner.stand import Stand
+
+POLICY = (
+    'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"], ask: ["files remove"]}\n'
+    "budget: {turns: 2}\n"
+)
+EXEC = "version: 1\nname: x\ngrant: [exec]\nexec: {programs: any}\ncommands: {allow: [run]}\n"
+SCRIPT = 'version: 1\nturns: [{actions: ["run sleep 300"]}, {actions: ["finish --status done"]}]\n'
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Give the sockets a folder."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+def asked(stand: Stand, model: Model, **changes: Any) -> SessionRequest:
+    """Return a request as a program makes it."""
+    path = stand.place / "p.yaml"
+    path.write_text(POLICY)
+    request = session_request(
+        "t", policy=str(path), workspace=stand.folder, model=model, state=stand.state, **changes
+    )
+    return replace(request, housing=stand.housing, session="0123456789ab")
+
+
+async def test_a_reachable_session_is_answered_from_elsewhere_and_another_is_not(stand: Stand) -> None:
+    """What `pairlock approve` does; without `reachable` there is no socket, and `ask` is a denial."""
+    (stand.folder / "a").write_text("a")
+    model = saying(lines("files remove a"), FINISH)
+    running = asyncio.ensure_future(arun_session(asked(stand, model, reachable=True)))
+    question = None
+    while question is None:
+        await asyncio.sleep(0.05)
+        with suppress(InvalidInputError):  # it does not listen yet
+            question = (await asyncio.to_thread(tell, "0123456789ab", do="status"))["question"]
+    assert isinstance(question, dict)
+    await asyncio.to_thread(
+        tell, "0123456789ab", do="approve", action=question["action"], digest=question["digest"]
+    )
+    result = await running
+
+    (stand.folder / "a").write_text("a")
+    unreached = asked(stand, saying(lines("files remove a"), FINISH))
+    denied = await arun_session(replace(unreached, session="ba9876543210"))
+
+    assert (result.status, result.totals.denials) == ("done", 0)
+    assert not socket_path("0123456789ab").exists()
+    assert (denied.status, denied.totals.denials) == ("done", 1)
+    assert (stand.folder / "a").exists()
+
+
+async def test_a_session_goes_on_with_a_model_of_the_callers_own_and_a_larger_budget(stand: Stand) -> None:
+    looking = [lines(f"files list --depth {depth}") for depth in (1, 2)]
+    ended = await arun_session(asked(stand, saying(*looking)))
+    request = resume_request("last", add_budget="turns=3", model=saying(FINISH), state=stand.state)
+
+    result = await aresume_session(replace(request, housing=stand.housing))
+
+    entries = list(follow_session(stand.state, ended.session))
+    assert (ended.status, ended.exit_code, result.status) == ("budget", 5, "done")
+    assert all(isinstance(entry, Entry) for entry in entries)
+    assert entries[-1].seq == len(entries) - 1
+
+
+async def test_what_cannot_go_on_is_refused_when_it_is_asked_for(stand: Stand) -> None:
+    await arun_session(asked(stand, saying(lines("files list"), FINISH)))
+
+    with pytest.raises(InvalidInputError, match="does not say which model"):
+        resume_request("last", state=stand.state)
+    with pytest.raises(InvalidInputError, match="adds to no budget"):
+        resume_request("last", model=saying(), add_budget="luck=1", state=stand.state)
+
+
+@pytest.mark.engine
+async def test_a_cancelled_session_leaves_no_container_and_can_be_resumed(
+    tmp_path: Path, new_state: Callable[[], Path]
+) -> None:
+    """By a time-out of the caller's, in mid-action: it returns `interrupted`, its ledger closed."""
+    state = new_state()
+    (tmp_path / "p.yaml").write_text(EXEC)
+    (tmp_path / "s.yaml").write_text(SCRIPT)
+    request = session_request(
+        "t", policy=str(tmp_path / "p.yaml"), model=f"scripted:{tmp_path / 's.yaml'}", state=state
+    )
+    running = asyncio.ensure_future(arun_session(replace(request, session="0123456789ab")))
+    ledger = StateFiles(state).session("0123456789ab").events
+    while not (ledger.exists() and b'"action.intended"' in ledger.read_bytes()):
+        assert not running.done()
+        await asyncio.sleep(0.1)
+
+    running.cancel()
+    result = await running
+
+    engine = await DockerEngine.connect()
+    try:
+        left = [
+            each for each in await engine.owned(state=state_label(state)) if each.session == result.session
+        ]
+    finally:
+        await engine.close()
+    assert (result.status, result.exit_code, left) == ("interrupted", 130, [])
+    assert verify_session(state, result.session).faults() == {}
+    assert resume_request("last", state=state).session == result.session
