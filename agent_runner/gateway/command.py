@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS: Final = 10.0
 """How long a command that is ended may take, beyond the second that the guest gives it."""
+FLOOD_SECONDS: Final = 2.0
+"""How long a command may go on whose output has reached its bound, and of which nothing more is shown."""
 Outcome = Literal["ok", "failed", "cancelled"]
 
 
@@ -154,7 +156,7 @@ class CommandRun(SessionRun):
         await self._journal.record(_intended(action, self._argv))
         await self._journal.record(event.ProcessStarted(action=action, argv=self._argv, folder="."))
         start = self._monotonic()
-        running = asyncio.ensure_future(self._run_inside(sandbox, action))
+        running = asyncio.ensure_future(self._run_inside(sandbox, action, spent))
         waiting = asyncio.ensure_future(spent.event.wait())
         try:
             await asyncio.wait(
@@ -178,8 +180,17 @@ class CommandRun(SessionRun):
         except ActionError as error:
             raise RefusedError(error.message, hint=error.hint) from error
 
-    async def _run_inside(self, sandbox: Sandbox, action: str) -> CallResult:
+    async def _run_inside(self, sandbox: Sandbox, action: str, spent: _Spent) -> CallResult:
         """Run the command; when this is cancelled it is told to end, and awaited for a while."""
+        left = sandbox.limits.session_output_bytes
+
+        async def show(data: bytes, *, errors: bool) -> None:
+            nonlocal left
+            left -= len(data)
+            if left <= 0:
+                spent.soon(_output(sandbox.limits.session_output_bytes))
+            await self._terminal.show(data, errors=errors)
+
         interpreter = self._housed.interpreter if self._housed else ()
         arguments: Object = {
             "argv": [*interpreter, "-c", _inside(), self._terminal.shape, *self._argv],
@@ -200,8 +211,8 @@ class CommandRun(SessionRun):
                 "process.spawn",
                 arguments,
                 body=self._terminal.records(),
-                on_body=lambda data: self._terminal.show(data, errors=False),
-                on_errors=lambda data: self._terminal.show(data, errors=True),
+                on_body=lambda data: show(data, errors=False),
+                on_errors=lambda data: show(data, errors=True),
                 limit_bytes=2 * sandbox.limits.session_output_bytes,
             )
 
@@ -218,7 +229,7 @@ class CommandRun(SessionRun):
     async def _cut_short(self, action: str, dropped: int, start: float) -> LoopEnd:
         """End as a budget that ran out does: half of what a command wrote is not what it said."""
         bound = self._housed.sandbox.limits.session_output_bytes if self._housed else 0
-        exceeded = BudgetExceeded(name="output", bound=bound, observed=bound + dropped, unit="bytes")
+        exceeded = _output(bound, dropped)
         why = f"{exceeded.reason}: {dropped} bytes of the command's were dropped"
         await self._finished(action, "failed", None, start, why)
         await self._transcript.limit(exceeded)
@@ -257,6 +268,14 @@ class _Spent:
         """Take note."""
         self.exceeded = self.exceeded or exceeded
         self.event.set()
+
+    def soon(self, exceeded: BudgetExceeded) -> None:
+        """Take note after a while: a command that ends by itself says more exactly what was dropped."""
+        asyncio.get_running_loop().call_later(FLOOD_SECONDS, self.told, exceeded)
+
+
+def _output(bound: int, dropped: int = 0) -> BudgetExceeded:
+    return BudgetExceeded(name="output", bound=bound, observed=bound + dropped, unit="bytes")
 
 
 def _intended(action: str, argv: tuple[str, ...]) -> event.ActionIntended:

@@ -25,6 +25,8 @@ _READ_AHEAD: Final = 4
 _JOIN_SECONDS: Final = 5.0
 FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 INTERRUPTING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HEEDLESS_SECONDS: Final = 5.0
+"""How long a command may write to nobody before it gets SIGTERM in place of SIGPIPE."""
 INSISTED: Final = 3
 """How often a signal has to come before the session itself is ended."""
 
@@ -70,6 +72,7 @@ class HostTerminal:
         self._told: asyncio.Queue[bytes] = asyncio.Queue()
         self._room = threading.Semaphore(_READ_AHEAD)
         self._signals = 0
+        self._unread_since = 0.0
 
     @property
     def shape(self) -> str:
@@ -153,11 +156,25 @@ class HostTerminal:
                 self._room.release()
 
     async def show(self, data: bytes, *, errors: bool) -> None:
-        """Write to this process's own stdout or stderr, which may be slow."""
-        await asyncio.to_thread(_write, 2 if errors else 1, data)
+        """Write to this process's own stdout or stderr, which may be slow.
+
+        Where nobody reads it any more, the command hears so as in a shell's pipeline; one that writes on
+        without heed is told to end.
+        """
+        if await asyncio.to_thread(_write, 2 if errors else 1, data):
+            return
+        now = asyncio.get_running_loop().time()
+        self._unread_since = self._unread_since or now
+        heedless = now - self._unread_since > HEEDLESS_SECONDS
+        number = signal.SIGTERM if heedless else signal.SIGPIPE
+        self._told.put_nowait(record(b"s", bytes([number])))
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError):  # whoever read it has gone; the command goes on
+def _write(descriptor: int, data: bytes) -> bool:
+    """Write all of it; return whether anybody still reads it."""
+    try:
         while data:
             data = data[os.write(descriptor, data) :]
+    except OSError:  # a pipe without a reader, a terminal that was closed
+        return False
+    return True

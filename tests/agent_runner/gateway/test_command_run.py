@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent_runner.errors import InvalidInputError, RefusedError
+from agent_runner.gateway import command
 from agent_runner.gateway.command import CommandRun
 from agent_runner.gateway.terminal import record
 from agent_runner.replaying import replayed
@@ -196,6 +197,74 @@ async def test_output_beyond_the_bound_is_no_success(stand: Stand) -> None:
         "the budget of output ran out: 5000 of 1000 bytes: 4000 bytes of the command's were dropped"
     ]
     assert [e["limit"] for e in stand.entries("limit.hit")] == ["budget.output"]
+
+
+async def test_output_without_end_ends_the_command(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing more of it would be shown, and the processor would be busy until the wall clock."""
+    monkeypatch.setattr(command, "FLOOD_SECONDS", 0.2)
+    stand.housing.limits = replace(stand.housing.limits, session_output_bytes=1000)
+
+    done, screen = await ran(stand, saying(), "sh", "-c", "while :; do echo xxxxxxx; done")
+
+    assert (done.code, done.result.status, done.result.exit_code) == (None, "budget", 5)
+    assert done.result.reason == "the budget of output ran out: 1000 of 1000 bytes"
+    assert bytes(screen.shown) == b"xxxxxxx\n" * 125
+    assert [e["limit"] for e in stand.entries("limit.hit")] == ["budget.output"]
+
+
+BEHIND = "sleep 600 & (setsid sleep 600 &) ; nohup sleep 600 > /dev/null 2>&1 & echo $!; exit 3"
+
+
+async def test_a_command_that_leaves_children_behind_has_ended_and_they_with_it(stand: Stand) -> None:
+    """They hold its stdout, and would hold the session; in their own session and deaf to SIGHUP, too."""
+    done, screen = await ran(stand, saying(), "sh", "-c", BEHIND)
+
+    assert done.code == 3
+    assert screen.shown.strip().isdigit()
+    assert [e["outcome"] for e in stand.entries("action.finished")] == ["failed"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGPIPE, signal.SIGHUP])
+async def test_a_signal_of_its_own_is_128_and_its_number(stand: Stand, number: signal.Signals) -> None:
+    done, _ = await ran(stand, saying(), "sh", "-c", f"kill -{number:d} $$; sleep 60")
+
+    assert done.code == 128 + number
+
+
+async def test_a_command_that_stops_reading_is_not_waited_for(stand: Stand) -> None:
+    """More comes than pipes hold: `head -1` of an endless stream."""
+    pieces = [record(b"d", b"word\n" * 6000)] * 100
+
+    done, screen = await ran(stand, saying(), "head", "-1", screen=Screen(told=pieces))
+
+    assert (done.code, bytes(screen.shown)) == (0, b"word\n")
+
+
+async def test_a_stopped_command_goes_on_when_it_is_continued(stand: Stand) -> None:
+    """Ctrl-Z at a terminal stops the job; its shell gets the terminal back, and `fg` goes on."""
+    screen = Screen(
+        shape="24x80",
+        told=[record(b"d", b'sh -c \'trap "echo woken" CONT; echo rea""dy; read x; echo got $x\'\r')],
+        then={
+            b"ready": [record(b"d", b"\x1a")],
+            b"Stopped": [record(b"d", b"fg\r")],
+            b"woken": [record(b"d", b"it\r")],
+            b"got it": [record(b"d", b"exit 9\r")],
+        },
+    )
+
+    done, _ = await ran(stand, saying(), "bash", "--norc", "-i", screen=screen)
+
+    assert done.code == 9
+
+
+async def test_what_looks_like_an_escape_of_a_remote_shell_is_only_bytes(stand: Stand) -> None:
+    """`~.` after a line break ends ssh; here every byte is the command's, NUL and Ctrl-P Ctrl-Q, too."""
+    body = b"\n~.\n~?\r~^Z\x00\x10\x11\x1d\xff\n"
+
+    done, screen = await ran(stand, saying(), "cat", screen=Screen(told=[record(b"d", body), record(b"e")]))
+
+    assert (done.code, bytes(screen.shown)) == (0, body)
 
 
 async def test_a_session_that_ran_a_command_is_not_resumed(stand: Stand) -> None:

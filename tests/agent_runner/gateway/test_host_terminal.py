@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -132,3 +133,37 @@ def test_ctrl_c_before_there_is_a_session_is_told_by_its_code(tmp_path: Path) ->
     assert begun.exists(), errors
     assert child.returncode == 130, errors
     assert b"Traceback" not in errors
+
+
+def test_a_command_whose_output_nobody_reads_hears_so_as_in_a_pipeline() -> None:
+    """`pairlock exec -- yes | head -1` ends; what heeds no SIGPIPE gets SIGTERM after a while."""
+    body = """
+        from agent_runner.gateway import terminal as module
+        async def main():
+            module.HEEDLESS_SECONDS = 0.2
+            terminal = HostTerminal(insisted=lambda: None)
+            numbers = []
+            async def told():
+                async for each in terminal.records():
+                    numbers.append(each[5])
+            telling = asyncio.create_task(told())
+            while len(set(numbers)) < 2:
+                await terminal.show(b"word", errors=False)
+                await asyncio.sleep(0.05)
+            print(numbers[0] == signal.SIGPIPE, numbers[-1] == signal.SIGTERM, file=sys.stderr)
+            telling.cancel()
+        asyncio.run(main())
+    """
+    read, write = os.pipe()
+    os.close(read)
+    with subprocess.Popen(
+        [sys.executable, "-c", HEAD + textwrap.dedent(body)],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=write,
+        stderr=subprocess.PIPE,
+    ) as child:
+        os.close(write)
+        _, said = child.communicate(timeout=WAIT_SECONDS)
+
+    assert said == b"True True\n"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-    from agent_runner.backends.backend import Message
+    from agent_runner.backends.backend import Backend, Message
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 POLICY = "version: 1\nname: x\ngrant: [files, exec]\nfiles: {access: read, hide_defaults: false}\n"
@@ -44,18 +44,40 @@ ROOM = "isolation: {memory: 3GiB, scratch: 512MiB}\nbudget: {wall_time: 10m}\n"
 USAGE = Usage(input_tokens=20, output_tokens=5)
 PYTHON_AGENT = ("env", "PYTHONPATH=/workspace/packages", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp")
 
+MINI = (
+    *PYTHON_AGENT,
+    *("MSWEA_CONFIGURED=true", "MSWEA_COST_TRACKING=ignore_errors"),
+    *("python3", "-m", "minisweagent", "-y", "--exit-immediately", "-m", "openai/main"),
+    *("-t", "write 42 to /tmp/answer"),
+)
+EDIT = (
+    "mkdir /tmp/project && cd /tmp/project && python3 -m aider --model openai/main --edit-format whole "
+    "--no-git --yes-always --no-check-update --analytics-disable --no-show-model-warnings "
+    "--message 'print 42' answer.py && echo ANSWER $(python3 answer.py)"
+)
+AIDES = (*PYTHON_AGENT, "sh", "-c", EDIT)
+
 
 async def ran(
     state: Path, folder: Path, answer: Callable[[Sequence[Message], int], Reply], *argv: str, more: str = ""
 ) -> tuple[Ran, Screen, Model]:
-    """Run an agent whose model says what a test has it say; its packages are the read-only workspace."""
-    model, screen = Model(answer), Screen(told=[record(b"e")])
+    """Run an agent whose model says what a test has it say."""
+    model = Model(answer)
+    done, screen = await asking(model, state, folder, *argv, more=more)
+    return done, screen, model
+
+
+async def asking(
+    backend: Backend, state: Path, folder: Path, *argv: str, more: str = ""
+) -> tuple[Ran, Screen]:
+    """Run an agent that asks this backend; its packages are the read-only workspace."""
+    screen = Screen(told=[record(b"e")])
     request = SessionRequest(
         task="an agent",
         policy=parse_policy(POLICY + ROOM + more, origin="test.yaml"),
         policy_origin="test.yaml",
         workspace=open_workspace(folder, state=state),
-        backend=model,
+        backend=backend,
         state=state,
         headless=True,
         task_is_origin=False,
@@ -65,7 +87,7 @@ async def ran(
     )
     done = await run_command(request, argv, screen)
     assert done.code == 0, (done.result.reason, screen.shown[-3000:], screen.errors[-3000:])
-    return done, screen, model
+    return done, screen
 
 
 def calling(tool: str, **arguments: Any) -> Reply:
@@ -85,26 +107,10 @@ async def test_mini_swe_agent_from_pypi_does_its_task(new_state: Callable[[], Pa
             return calling("bash", command="echo $((6 * 7)) > /tmp/answer; cat /tmp/answer")
         return calling("bash", command="echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; cat /tmp/answer")
 
-    _, _, model = await ran(
-        new_state(),
-        pypi_packages(MINI_SWE_AGENT),
-        answer,
-        *PYTHON_AGENT,
-        "MSWEA_CONFIGURED=true",
-        "MSWEA_COST_TRACKING=ignore_errors",
-        *("python3", "-m", "minisweagent", "-y", "--exit-immediately", "-m", "openai/main"),
-        *("-t", "write 42 to /tmp/answer"),
-    )
+    _, _, model = await ran(new_state(), pypi_packages(MINI_SWE_AGENT), answer, *MINI)
 
     assert len(model.heard) == 2
     assert json.loads(results(model.heard[1])[0]) == {"returncode": 0, "output": "42\n"}
-
-
-AIDES = (
-    "mkdir /tmp/project && cd /tmp/project && python3 -m aider --model openai/main --edit-format whole "
-    "--no-git --yes-always --no-check-update --analytics-disable --no-show-model-warnings "
-    "--message 'print 42' answer.py && echo ANSWER $(python3 answer.py)"
-)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="aider-chat 0.86.2 wants a Python up to 3.12")
@@ -116,8 +122,7 @@ async def test_aider_from_pypi_edits_a_file(with_node: WithNode) -> None:
         with_node.state,
         pypi_packages(AIDER),
         lambda _, __: Reply(text=edit, usage=USAGE),
-        *PYTHON_AGENT,
-        *("sh", "-c", AIDES),
+        *AIDES,
         more=with_node.image,
     )
 
