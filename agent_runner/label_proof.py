@@ -49,32 +49,34 @@ def prove_labels(state: Path) -> LabelProof:
     files = StateFiles(state)
     try:
         with held_still(labels_of(state).lock):  # a change that is half made is no fault
-            told = _told(files)
+            said = told(files)
             found = {identity.key: _held(label) for identity, label in labels_of(state).all()}
         grants = _grants(files)
     except (AuditError, LabelError, PolicyError, ValueError) as error:
         return LabelProof(labels=0, faults=(str(error),))
-    keys = sorted({*found, *told.labels})
-    faults = [_unread(seq) for seq in told.unread]
+    keys = sorted({*found, *said.labels})
+    faults = [_unread(seq) for seq in said.unread]
     notes: list[str] = []
     for key in keys:
-        wanted, there = told.labels.get(key, {}), found.get(key, {})
-        wrong = [*_missing(key, wanted, there, joint=key in told.joint)]
+        wanted, there = said.labels.get(key, {}), found.get(key, {})
+        wrong = [*_missing(key, wanted, there, joint=key in said.joint)]
         for session, extra in _more(wanted, there):
             known = extra <= grants.get(session, frozenset())
             words = f"label `{key}` holds more of session `{session}` than the host's log says"
             (notes if known else wrong).append(words)
-        faults += wrong[:1] if told.unread else wrong  # what cannot be read may explain the rest of them
-    faults += [] if told.unread else _never_labelled(files, told)
+        faults += wrong[:1] if said.unread else wrong  # what cannot be read may explain the rest of them
+    faults += [] if said.unread else _never_labelled(files, said)
     return LabelProof(labels=len(keys), faults=tuple(faults), notes=tuple(notes))
 
 
 @dataclass(slots=True)
-class _Told:
+class Told:
     """What the host's log says of labels."""
 
     labels: dict[str, Held] = field(default_factory=dict)
     """What each has to hold, by the folder's identity."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """Where each labelled folder was when that was written."""
     joint: set[str] = field(default_factory=set)
     """Those of which it says what the sessions exercised together, and not which of them did."""
     ever: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -87,7 +89,7 @@ def _unread(seq: int) -> str:
     return f"entry {seq} of the host's log changed a label, and what it said is gone"
 
 
-def _never_labelled(files: StateFiles, told: _Told) -> Iterator[str]:
+def _never_labelled(files: StateFiles, told: Told) -> Iterator[str]:
     """Yield what sessions exercised that write in their workspace at once, and no entry ever said."""
     index = read_index(files)
     for session, record in index.sessions.items():
@@ -121,21 +123,22 @@ def _more(wanted: Held, there: Held) -> Iterator[tuple[str, frozenset[str]]]:
             yield session, extra
 
 
-def _told(files: StateFiles) -> _Told:
+def told(files: StateFiles) -> Told:
     """Fold the host's log."""
-    told = _Told()
+    found = Told()
     for seq, changed in label_changes(files):
         if changed is None:
-            told.unread.append(seq)
+            found.unread.append(seq)
         else:
-            _take(told, changed)
-    return told
+            _take(found, changed)
+    return found
 
 
-def _take(told: _Told, changed: LabelChanged) -> None:
+def _take(told: Told, changed: LabelChanged) -> None:
     for other in changed.merged:
         told.labels.pop(other, None)
     told.labels[changed.identity] = _of(changed)
+    told.paths[changed.identity] = changed.workspace
     for session, exercised in _of(changed).items():
         told.ever[session] = told.ever.get(session, frozenset()) | exercised
     told.joint.discard(changed.identity)

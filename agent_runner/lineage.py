@@ -26,7 +26,7 @@ from sandbox.stage.labels import LabelChange, Labels
 from sandbox.workspace import identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from agent_runner.lineage_places import Unreviewed
     from agent_runner.request import SessionRequest
@@ -118,7 +118,7 @@ def wrote_unreviewed(
         audit.errors.LedgerError: When the change cannot be written down; the label may hold it already.
     """
     added = Label((Contribution(session, exercised),))
-    labels_of(state).raise_to(workspace, added, noted=lambda change: _record(state, change, why=why))
+    labels_of(state).raise_to(workspace, added, noted=noted_as(state, why=why))
 
 
 def endorse(state: Path, workspace: WorkspaceIdentity, shown: Iterable[Unreviewed]) -> None:
@@ -181,7 +181,7 @@ def removed(state: Path, folder: WorkspaceIdentity) -> None:
     labels, why = labels_of(state), "the folder was removed"
     sessions = frozenset(part.session for part in labels.read(folder).contributions)
     if sessions:
-        labels.lower(folder, sessions, noted=lambda change: _record(state, change, why=why))
+        labels.lower(folder, sessions, noted=noted_as(state, why=why))
 
 
 def _leave(state: Path, folder: WorkspaceIdentity, *, why: str) -> None:
@@ -191,6 +191,11 @@ def _leave(state: Path, folder: WorkspaceIdentity, *, why: str) -> None:
         _record(state, replace(change, workspace=folder), why=why)
 
     labels_of(state).lower(replace(folder, path=""), frozenset(), noted=noted)
+
+
+def noted_as(state: Path, *, why: str) -> Callable[[LabelChange], None]:
+    """Return what writes a change of a label to the host's log."""
+    return lambda change: _record(state, change, why=why)
 
 
 def _record(state: Path, change: LabelChange, *, why: str) -> None:

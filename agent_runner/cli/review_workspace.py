@@ -29,14 +29,18 @@ def review(
     endorse: Annotated[bool, typer.Option("--endorse", help="Say that you reviewed what is there.")] = False,
 ) -> None:
     """Show which sessions' unreviewed writes a workspace holds; `--endorse` takes the label off."""
+    from agent_runner.label_restore import restore_labels
     from agent_runner.lineage import endorse as take_off
     from agent_runner.lineage import labels_of
     from agent_runner.lineage_places import Place, unreviewed
     from agent_runner.state import state_folder
+    from sandbox.stage.summary import terminal_safe
     from sandbox.workspace import open_workspace
 
     state = state_folder()
     workspace = open_workspace(folder, state=state)
+    for path in restore_labels(state, workspace.identity):
+        say(f"the label of `{terminal_safe(path)}` was damaged or gone, and is as the host's log says now")
     _show_waiting(state, workspace)
     shown = _chosen(unreviewed(labels_of(state), workspace.identity), session or ())
     _show_labels(state, shown)

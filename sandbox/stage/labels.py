@@ -106,6 +106,31 @@ class Labels:
             self._drop_others(workspace)
             return change
 
+    def damaged(self) -> tuple[str, ...]:
+        """Return the keys of folders whose labels cannot be read."""
+        return tuple(path.stem for path in self._files() if not _is_readable(path))
+
+    def rewrite(
+        self,
+        workspace: WorkspaceIdentity,
+        label: Label,
+        *,
+        noted: Callable[[LabelChange], None] = lambda _: None,
+    ) -> None:
+        """Write a label over one that cannot be read.
+
+        Args:
+            workspace: The folder.
+            label: What it has to hold.
+            noted: Told once it does.
+
+        Raises:
+            LabelError: When it cannot be written.
+        """
+        with self._locked():
+            self._write(workspace, label)
+            noted(LabelChange(workspace=workspace, before=Label(), after=label))
+
     def all(self) -> tuple[tuple[WorkspaceIdentity, Label], ...]:
         """Return every label that is kept, for `audit verify` and `ps`.
 
@@ -143,9 +168,11 @@ class Labels:
                 yield path, identity, label
 
     def _every(self) -> Iterator[tuple[Path, WorkspaceIdentity, Label]]:
-        for path in sorted(self.folder.glob("*.json")):
-            if not path.name.startswith("."):
-                yield path, *_decoded(path)
+        for path in self._files():
+            yield path, *_decoded(path)
+
+    def _files(self) -> tuple[Path, ...]:
+        return tuple(path for path in sorted(self.folder.glob("*.json")) if not path.name.startswith("."))
 
     @property
     def lock(self) -> Path:
@@ -193,6 +220,14 @@ def _encoded(workspace: WorkspaceIdentity, label: Label) -> bytes:
     return json.dumps(told, indent=1).encode()
 
 
+def _is_readable(path: Path) -> bool:
+    try:
+        _decoded(path)
+    except LabelError:
+        return False
+    return True
+
+
 def _decoded(path: Path) -> tuple[WorkspaceIdentity, Label]:
     try:
         told = json.loads(path.read_bytes())
@@ -206,5 +241,5 @@ def _decoded(path: Path) -> tuple[WorkspaceIdentity, Label]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LabelError(
             f"the label `{path}` cannot be read: {error}",
-            hint="review the workspace with `pairlock review`, then remove the file",
+            hint="`pairlock review DIR`, of any workspace, restores it from the host's log",
         ) from error

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent_runner.errors import RefusedError
 from agent_runner.label_proof import LabelProof, prove_labels
-from agent_runner.lineage import endorse, labels_of, wrote_unreviewed
+from agent_runner.lineage import endorse, labels_of, require_lineage, wrote_unreviewed
 from agent_runner.lineage_places import unreviewed
 from audit import event
 from audit.journal import Journal, Registration
 from policies.capability import Capability
 from policies.grant import Grant
 from policies.lineage import Contribution, Label
+from sandbox.stage.errors import LabelError
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -115,6 +117,49 @@ def test_a_label_that_holds_more_is_noted_when_a_killed_runner_can_have_left_it(
     assert noted.code == 0
     assert f"holds more of session `{known}`" in noted.err
     assert verdict(made)[0] == 6
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied", "damaged", "narrowed"])
+def test_a_review_restores_a_label_from_the_log_and_then_endorses_it(made: Made, how: str) -> None:
+    """The way on that the error names works; what is restored refuses as before."""
+    session, file = labelled(made)
+    if how in TAMPERED:
+        rewrite(file, TAMPERED[how])
+    elif how == "damaged":
+        file.write_text("{")
+    else:
+        file.unlink()
+    assert verdict(made)[0] == 6
+
+    shown = made.pairlock("review", str(made.workspace))
+    restored = verdict(made)
+    with pytest.raises(RefusedError, match=session):
+        require_lineage(made.state, open_workspace(made.workspace, state=made.state), Grant.FILES_EXEC)
+    endorsed = made.at_terminal("review", str(made.workspace), "--endorse", typed="y\n")
+
+    assert f"the label of `{made.workspace}` was damaged or gone" in shown.err
+    assert f"{session}  files+network, unreviewed" in shown.out
+    assert restored == verdict(made) == (0, [])
+    assert "the label is off" in endorsed.out
+
+
+def test_a_damaged_label_refuses_every_start_and_its_error_says_what_helps(made: Made) -> None:
+    """Of a folder that is gone as well: there only the person knows what was in it."""
+    _, file = labelled(made)
+    file.write_text("{")
+    other = made.top / "other"
+    other.mkdir()
+
+    with pytest.raises(LabelError) as refused:
+        require_lineage(made.state, open_workspace(other, state=made.state), Grant.FILES)
+    made.workspace.rename(made.top / "moved")
+    told = made.pairlock("review", str(other))
+    file.unlink()
+
+    assert refused.value.hint == "`pairlock review DIR`, of any workspace, restores it from the host's log"
+    assert told.code == 4
+    assert f"remove `workspaces/{file.name}` from the state folder" in told.err
+    require_lineage(made.state, open_workspace(other, state=made.state), Grant.FILES)
 
 
 OLDER: dict[str, Callable[[Made, Path, bytes], object]] = {
