@@ -15,7 +15,7 @@ from typing import IO, BinaryIO
 from audit.index import HostIndex, SessionRecord, read_index
 from audit.note import unverified_checkpoint
 from audit.recover import kept_segments, no_ledger
-from audit.segments import Lines, opened
+from audit.segments import Lines, opened, text_in
 from audit.state import SessionFiles, StateFiles
 
 _README = """A pairlock ledger bundle.
@@ -48,10 +48,9 @@ def write_bundle(state: Path, session_ids: Sequence[str], target: BinaryIO, *, b
         gzip.GzipFile(fileobj=target, mode="wb", mtime=0, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        with opened(files.checkpoint) as checkpoint:
-            note = checkpoint.read()
-        signed = [(files.checkpoint.name, note), (files.host_vkey.name, files.host_vkey.read_bytes())]
-        for name, content in [*_texts(), *signed]:
+        signed = {path.name: (text_in(path) or "").encode() for path in (files.checkpoint, files.host_vkey)}
+        note = signed[files.checkpoint.name]
+        for name, content in [*_texts(), *signed.items()]:
             _add(archive, name, io.BytesIO(content), len(content))
         with opened(files.log) as log:
             _add(archive, files.log.name, log, _signed_bytes(files, note))

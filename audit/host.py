@@ -24,7 +24,7 @@ from audit.host_event import HostOpened, HostRecovered, KeyRotated
 from audit.keys import finish_rotation, host_key, make_host_key, next_host_key, prepare_rotation
 from audit.note import Checkpoint, SignerKey, open_checkpoint, sign, unverified_checkpoint
 from audit.openings import Opening, write_blob
-from audit.segments import note_in
+from audit.segments import text_in
 from audit.state import SessionFiles, StateFiles, prepare, write_private
 
 _RESERVE_BYTES = 64 * 1024
@@ -170,7 +170,7 @@ class HostLog:
         fresh = next_host_key(self.files)
         if fresh is None:
             return host_key(self.files)
-        signed, coming = note_in(self.files.checkpoint) or "", note_in(self.files.next_checkpoint)
+        signed, coming = text_in(self.files.checkpoint) or "", text_in(self.files.next_checkpoint)
         if coming is not None and self._covers_whole_log(coming):
             signed = coming
         try:
@@ -258,7 +258,7 @@ class HostLog:
         return BrokenLedgerError(f"the host's log is broken: {why}", path=self.files.log, seq=seq)
 
     def _signed(self, path: Path, key: SignerKey) -> Checkpoint | None:
-        note = note_in(path)
+        note = text_in(path)
         return None if note is None else open_checkpoint(note, key.verifier)
 
     def _write(self, event: Event, keys: list[SignerKey]) -> Receipt:

@@ -22,7 +22,7 @@ from audit.lock import held_still
 from audit.merkle import Frontier
 from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
 from audit.schema import OVERFLOW, event_of
-from audit.segments import Lines, note_in
+from audit.segments import Lines, text_in
 from audit.state import StateFiles
 
 
@@ -315,5 +315,5 @@ class _Reading:
 
 
 def _claimed(path: Path) -> tuple[str, Checkpoint] | None:
-    note = note_in(path)
+    note = text_in(path)
     return None if note is None else (note, unverified_checkpoint(note))

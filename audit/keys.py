@@ -2,13 +2,16 @@
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from audit.errors import BadKeyError, StateFolderError
 from audit.note import SignerKey, VerifierKey
+from audit.segments import text_in
 from audit.state import StateFiles, sync_folder, write_private
 
 _SECRET_BYTES = 32
+_LONGEST_SECRET = 4096  # bytes of a private file
 
 
 def host_key(files: StateFiles) -> SignerKey:
@@ -58,11 +61,9 @@ def host_vkey(files: StateFiles) -> VerifierKey | None:
 
     Raises:
         BadKeyError: When the file holds no key.
+        BrokenLedgerError: When it is no regular file, or cannot be read.
     """
-    try:
-        return VerifierKey.parse(files.host_vkey.read_text("utf-8", "replace"))
-    except FileNotFoundError:
-        return None
+    return _public_key_in(files.host_vkey)
 
 
 def session_key(session_id: str, epoch: int) -> SignerKey:
@@ -90,11 +91,19 @@ def pinned(files: StateFiles) -> VerifierKey | None:
 
     Raises:
         BadKeyError: When the file holds no key.
+        BrokenLedgerError: When it is no regular file, or cannot be read.
     """
-    try:
-        return VerifierKey.parse(files.pinned_vkey.read_text("utf-8", "replace"))
-    except FileNotFoundError:
+    return _public_key_in(files.pinned_vkey)
+
+
+def _public_key_in(path: Path) -> VerifierKey | None:
+    text = text_in(path)
+    if text is None:
         return None
+    try:
+        return VerifierKey.parse(text)
+    except BadKeyError as error:
+        raise BadKeyError(f"`{path.name}`: {error}") from error
 
 
 def redaction_key(files: StateFiles) -> bytes:
@@ -140,13 +149,17 @@ def _made_once(path: Path, fresh: bytes) -> bytes:
 
 def _private_text(path: Path) -> str:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise BadKeyError(f"there is no `{path.name}`") from error
     except OSError as error:
         raise StateFolderError(f"`{path.name}` cannot be read: {error.strerror}".lower()) from error
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise StateFolderError(f"`{path.name}` is not a regular file")
         if found.st_mode & 0o077 or found.st_uid != os.geteuid():
             raise StateFolderError(f"`{path.name}` can be read by others", hint=f"chmod 600 {path.name}")
-        return file.read(4096).decode("utf-8", "replace")
+        return os.read(descriptor, _LONGEST_SECRET).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)

@@ -19,7 +19,7 @@ from audit.lock import held_still
 from audit.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof
 from audit.note import VerifierKey, open_checkpoint, unverified_checkpoint
 from audit.schema import event_of
-from audit.segments import Lines, note_in
+from audit.segments import Lines, text_in
 from audit.state import StateFiles
 
 FORM = "pairlock-proof/1"
@@ -130,10 +130,10 @@ def _assembled(files: StateFiles, session_id: str, seq: int) -> tuple[Proof, Ver
 
 def _covering_note(files: StateFiles, size: int) -> str:
     """Return the checkpoint over the whole log; after a crash that may be the one signed in advance."""
-    note = note_in(files.checkpoint) or ""
+    note = text_in(files.checkpoint) or ""
     if note and unverified_checkpoint(note).size == size:
         return note
-    return note_in(files.next_checkpoint) or ""
+    return text_in(files.next_checkpoint) or ""
 
 
 def check(proof: Proof, key: VerifierKey) -> None:

@@ -13,6 +13,8 @@ from audit.chain import LONGEST_LINE
 from audit.errors import BrokenLedgerError
 
 _CHUNK = 1024 * 1024
+_LONGEST_TEXT = 64 * 1024
+"""Bytes of a file that holds a note, a key or a word; what is longer is cut off, and is none then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +56,15 @@ def opened(path: Path) -> FileIO:
     return FileIO(descriptor, "rb")
 
 
-def note_in(path: Path) -> str | None:
-    """Return the text of a checkpoint's file, at most a megabyte of it; None where there is none.
+def text_in(path: Path) -> str | None:
+    """Return the text of a small file, at most 64 KiB of it; None where there is none.
 
     Raises:
         BrokenLedgerError: When it is no file, or cannot be read.
     """
     try:
         with opened(path) as file:
-            return file.read(_CHUNK).decode("utf-8", "replace")
+            return file.read(_LONGEST_TEXT).decode("utf-8", "replace")
     except BrokenLedgerError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.errors import StateFolderError, UnknownSessionError
+from audit.errors import BrokenLedgerError, StateFolderError, UnknownSessionError
 from audit.escape import escape_line
+from audit.segments import text_in
 
 FORMAT = "1"
 ID_PATTERN = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
@@ -247,12 +248,13 @@ def check_format(files: StateFiles) -> None:
         StateFolderError: When it is of any other.
     """
     try:
-        found = files.format.read_text("ascii", "replace").strip()
-    except FileNotFoundError:
-        return
-    if found != FORMAT:
+        text = text_in(files.format)
+    except BrokenLedgerError as error:
+        raise StateFolderError(f"state folder `{files.folder}`: {error}") from error
+    if text is not None and text.strip() != FORMAT:
+        found = escape_line(text.strip(), width=20)
         raise StateFolderError(
-            f"state folder `{files.folder}` has format `{found[:20]}`, expected `{FORMAT}`",
+            f"state folder `{files.folder}` has format `{found}`, expected `{FORMAT}`",
             hint="it was written by another version of pairlock",
         )
 

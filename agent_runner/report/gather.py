@@ -17,7 +17,7 @@ from audit.evidence import gather
 from audit.keys import pinned
 from audit.lock import is_held
 from audit.reader import BrokenEntry, SessionReader
-from audit.segments import note_in
+from audit.segments import text_in
 from audit.state import StateFiles
 from audit.verify import verify_with
 from policies.errors import PolicyError
@@ -121,7 +121,7 @@ def _task(fold: SessionFold) -> str:
 
 def _checkpoint(files: StateFiles) -> str:
     try:
-        return note_in(files.checkpoint) or ""
+        return text_in(files.checkpoint) or ""
     except BrokenLedgerError:
         return ""
 

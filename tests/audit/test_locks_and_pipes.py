@@ -4,6 +4,7 @@ import fcntl
 import io
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -18,9 +19,11 @@ from audit.bundle import write_bundle
 from audit.errors import AuditError, BrokenLedgerError, LedgerLockedError
 from audit.host import HostLog
 from audit.index import read_index
+from audit.keys import host_vkey, pin, redaction_key
 from audit.lock import WriterLock, held_still, is_held
 from audit.proof import prove
 from audit.state import StateFiles
+from audit.verify import verify_session
 from tests.audit.samples import SESSION, Recorder
 
 PATIENCE_SECONDS = 30
@@ -87,16 +90,68 @@ async def test_a_checkpoint_is_read_from_a_file_and_from_nothing_else(
 
 def put_in_its_place(path: Path, make: str) -> None:
     path.unlink(missing_ok=True)
-    if make == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to(path.with_name("elsewhere"))
+    match make:
+        case "pipe":
+            os.mkfifo(path, 0o600)
+        case "folder":
+            path.mkdir(0o700)
+        case "device":
+            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero, which never ends
+        case "ten gigabytes":
+            path.touch(0o600)
+            os.truncate(path, 10 * 2**30)
+        case "bytes":
+            path.touch(0o600)
+            path.write_bytes(b"\xff\x00\x1b[31m\n\n" * 20)
+        case _:
+            path.symlink_to(path.with_name("elsewhere"))
 
 
-async def test_no_bundle_waits_for_a_pipe(recorder: Recorder, state: Path) -> None:
+def own_key(state: Path) -> object:
+    return host_vkey(StateFiles(state))
+
+
+def verified(state: Path) -> object:
+    return verify_session(state, SESSION)
+
+
+DEVICE = pytest.param(
+    "device", marks=pytest.mark.skipif(os.geteuid() != 0, reason="making a device needs root")
+)
+SMALL_FILES: dict[str, Callable[[Path], object]] = {
+    "host.vkey": own_key,
+    "pinned.vkey": verified,
+    "format": verified,
+    "host.key": append,
+    "redaction.key": lambda state: redaction_key(StateFiles(state)),
+}
+
+
+@pytest.mark.parametrize("make", ["pipe", "link", "folder", DEVICE, "ten gigabytes", "bytes"])
+@pytest.mark.parametrize("name", SMALL_FILES)
+async def test_a_key_is_read_from_a_small_file_and_from_nothing_else(
+    recorder: Recorder, state: Path, name: str, make: str
+) -> None:
+    """Whatever stands in the file's place: one line that names it, at once, and no memory is filled."""
+    await recorder.whole(actions=3)
+    pin(StateFiles(state), (state / "host.vkey").read_text())
+    SMALL_FILES[name](state)
+    put_in_its_place(state / name, make)
+
+    with in_time(), pytest.raises(AuditError) as refusal:
+        SMALL_FILES[name](state)
+
+    said = str(refusal.value)
+    assert name in said or "has format" in said or "no private key" in said
+    assert "\n" not in said
+    assert "\x1b" not in said
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "host.vkey"])
+async def test_no_bundle_waits_for_a_pipe(recorder: Recorder, state: Path, name: str) -> None:
     await recorder.whole(actions=3)
     write_bundle(state, [SESSION], io.BytesIO())
-    put_in_its_place(state / "checkpoint", "pipe")
+    put_in_its_place(state / name, "pipe")
 
     with in_time(), pytest.raises(AuditError):
         write_bundle(state, [SESSION], io.BytesIO())
