@@ -261,13 +261,15 @@ def _binary(old: bytes, new: bytes) -> Iterator[bytes]:
 
 
 def _header(old: str, new: str) -> str:
-    return f"diff --git {_name('a/' + old)} {_name('b/' + new)}"
+    # Unquoted, git finds no end of a folder's name that ends with a space (apply.c: git_header_name).
+    quoted = " /" in old or " /" in new
+    return f"diff --git {_name('a/' + old, always=quoted)} {_name('b/' + new, always=quoted)}"
 
 
-def _name(path: str) -> str:
+def _name(path: str, *, always: bool = False) -> str:
     """Quote a name as git does: when it holds a control character, a quote, a backslash or non-ASCII."""
     raw = os.fsencode(path)
-    if all(32 <= byte < 127 and byte not in _ESCAPES for byte in raw):
+    if not always and all(32 <= byte < 127 and byte not in _ESCAPES for byte in raw):
         return path
     return '"' + "".join(_escaped(byte) for byte in raw) + '"'
 

@@ -46,8 +46,9 @@ CONTENT: Final = st.one_of(
 )
 ENTRY: Final = st.one_of(
     st.tuples(CONTENT, st.sampled_from([0o644, 0o755])),
-    st.sampled_from(["a", "./b", "c d/x", "new\nline"]).map(lambda target: (target, 0)),
+    st.sampled_from(["no", "./way", "c d/no", "no\nway"]).map(lambda target: (target, 0)),
 )
+"""No symlink leads in a circle: git does not look below one, though its patch removes it."""
 TREES: Final = st.dictionaries(PATHS, ENTRY, max_size=7)
 
 
@@ -120,7 +121,7 @@ def test_what_changes_its_type_with_all_below_it_goes_through_git(yard: Yard, sh
         build(yard.workspace, {"x": (b"1\n", 0o644)})
     elif before == "symlink":
         build(yard.workspace, {"real/in": (b"1\n", 0o644), "x": ("real", 0)})
-    made = {
+    made: dict[str, dict[str, tuple[bytes | str, int]]] = {
         "folder": {"x/new/in": (b"2\n", 0o644)},
         "file": {"x": (b"2\n", 0o755)},
         "symlink": {"x": ("real", 0)},
@@ -135,6 +136,19 @@ def test_what_changes_its_type_with_all_below_it_goes_through_git(yard: Yard, sh
 
     git_apply(yard, patch.text)
     assert tree(yard.workspace) == wanted
+
+
+@pytest.mark.parametrize("name", ["trail /a", "a /b /c", " /x", "two  /x", "end ", "a b"])
+def test_an_empty_file_below_a_name_that_ends_with_a_space_goes_through_git(yard: Yard, name: str) -> None:
+    """Nothing but the first line of its patch says what it is called."""
+    with yard.mounted(yard.plan()) as inside:
+        build(inside, {name: (b"", 0o644), name + "2": (b"1\n", 0o755)})
+    with open_stage(yard.session) as stage:
+        patch = render_diff(stage, compute_changes(stage).changes).text
+
+    git_apply(yard, patch)
+
+    assert tree(yard.workspace) == {name: ("-", b""), name + "2": ("x", b"1\n")}
 
 
 def test_a_patch_applies_to_the_index_of_a_repository_too(yard: Yard) -> None:

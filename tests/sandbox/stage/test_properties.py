@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from sandbox.stage.apply import ApplyResult
 
+EXAMPLES = int(os.environ.get("PAIRLOCK_TREES", "150"))
+"""How many trees the long tests try with each strategy."""
 HIDDEN, PROTECTED = ".env", "guarded"
 NAMES = st.sampled_from(["a", "b", "c", HIDDEN, PROTECTED, "é \n"])
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
@@ -40,15 +42,25 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("symlink"), PATHS, st.sampled_from(["a", "b/c", "./a"])),
     st.tuples(st.just("link"), PATHS, PATHS),
 )
-TREES = st.dictionaries(PATHS, st.tuples(TEXT, MODE), max_size=8)
+LINKS = st.tuples(st.sampled_from(["a", "b/c", "./a", "c"]), st.none())
+TREES = st.dictionaries(PATHS, st.one_of(st.tuples(TEXT, MODE), LINKS), max_size=8)
+Tree = dict[str, tuple[str, int | None]]
+"""Files with their text and mode, and symlinks with their target and None."""
+Operations = list[tuple[str, str, object]]
+Look = dict[str, tuple[str, int, bytes]]
 
 
-def build(root: Path, tree: dict[str, tuple[str, int]]) -> None:
+def build(root: Path, tree: Tree) -> None:
     for path, (text, mode) in tree.items():
+        if any(parent.is_symlink() for parent in (root / path).parents if parent != root):
+            continue
         with suppress(OSError):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(text)
-            (root / path).chmod(mode)
+            if mode is None:
+                (root / path).symlink_to(text)
+            else:
+                (root / path).write_text(text)
+                (root / path).chmod(mode)
 
 
 def operate(root: Path, verb: str, path: str, argument: object) -> None:
@@ -85,7 +97,7 @@ def move(source: Path, target: Path) -> None:
     shutil.move(source, target)
 
 
-def look(root: Path) -> dict[str, tuple[str, int, bytes]]:
+def look(root: Path) -> Look:
     """Return what matters of a tree: kinds, permissions of files and folders, contents."""
     found = {}
     for path in root.rglob("*"):
@@ -117,16 +129,26 @@ def finish(yard: Yard) -> ApplyResult:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tree=TREES, operations=st.lists(OPERATIONS, max_size=12))
 def test_stage_then_apply_equals_the_operations_on_a_copy(
-    fresh_yard: Yard,
-    strategy: str,
-    tree: dict[str, tuple[str, int]],
-    operations: list[tuple[str, str, object]],
+    fresh_yard: Yard, strategy: str, tree: Tree, operations: Operations
 ) -> None:
     """Save for what is hidden or protected, which stays as it was."""
-    yard = fresh_yard.again()
+    equals(fresh_yard.again(), strategy, tree, operations)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tree=TREES, operations=st.lists(OPERATIONS, max_size=40))
+def test_many_operations_on_many_trees_are_applied_as_they_were_made(
+    fresh_yard: Yard, strategy: str, tree: Tree, operations: Operations
+) -> None:
+    equals(fresh_yard.again(), strategy, tree, operations)
+
+
+def equals(yard: Yard, strategy: str, tree: Tree, operations: Operations) -> None:
     build(yard.workspace, tree)
     model = yard.top / "model"
     shutil.copytree(yard.workspace, model, symlinks=True, ignore=shutil.ignore_patterns(HIDDEN))
@@ -147,16 +169,17 @@ def test_stage_then_apply_equals_the_operations_on_a_copy(
     assert all(explained(path, kept) for path in refused)
     skip = {path for path in refused if not apart(path)}
     assert rest(after, skip, kept) == rest(wanted, skip, kept)
+    shutil.rmtree(yard.top)
 
 
-def explained(path: str, kept: dict[str, object]) -> bool:
+def explained(path: str, kept: Look) -> bool:
     """Tell whether a refusal is due to something hidden or protected: itself, below it, or in its way."""
     return apart(path) or any(
         other.startswith(path + "/") or path.startswith(other.partition("/")[0] + "/") for other in kept
     )
 
 
-def rest(tree: dict[str, object], skip: set[str], kept: dict[str, object]) -> dict[str, object]:
+def rest(tree: Look, skip: set[str], kept: Look) -> Look:
     """Leave out what is apart, what was refused with all in it, and the folders that hold what was kept."""
     folders = {path.rsplit("/", n)[0] for path in kept for n in range(1, path.count("/") + 1)}
     return {
@@ -168,18 +191,32 @@ def rest(tree: dict[str, object], skip: set[str], kept: dict[str, object]) -> di
     }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tree=TREES, operations=st.lists(OPERATIONS, max_size=12))
 def test_discard_leaves_the_workspace_byte_identical(
-    fresh_yard: Yard, tree: dict[str, tuple[str, int]], operations: list[tuple[str, str, object]]
+    fresh_yard: Yard, strategy: str, tree: Tree, operations: Operations
 ) -> None:
     """Modes and times included: nothing the agent does reaches the user's files."""
-    yard = fresh_yard.again()
+    unchanged(fresh_yard.again(), strategy, tree, operations)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tree=TREES, operations=st.lists(OPERATIONS, max_size=40))
+def test_many_discards_leave_every_workspace_as_it_was(
+    fresh_yard: Yard, strategy: str, tree: Tree, operations: Operations
+) -> None:
+    unchanged(fresh_yard.again(), strategy, tree, operations)
+
+
+def unchanged(yard: Yard, strategy: str, tree: Tree, operations: Operations) -> None:
     build(yard.workspace, tree)
     times = {str(path): path.lstat().st_mtime_ns for path in (yard.workspace, *yard.workspace.rglob("*"))}
     before = look(yard.workspace)
 
-    with session(yard, "Overlay", HIDDEN) as inside:
+    with session(yard, strategy, HIDDEN) as inside:
         for operation in operations:
             operate(inside, *operation)
     discard(yard.session)
@@ -188,3 +225,4 @@ def test_discard_leaves_the_workspace_byte_identical(
     assert {
         str(path): path.lstat().st_mtime_ns for path in (yard.workspace, *yard.workspace.rglob("*"))
     } == times
+    shutil.rmtree(yard.top)
