@@ -7,24 +7,28 @@ is ever loaded: it runs on the host, as the runner does, and what it sends is fo
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.aloud import asked_aloud
-from agent_runner.backends.backend import Backend, Reply
 from agent_runner.backends.failure import one_line
+from agent_runner.backends.sound import require_sound
 from agent_runner.errors import BackendError, InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent_runner.backends.aloud import Tell
-    from agent_runner.backends.backend import Message, Usage
+    from agent_runner.backends.backend import Backend, Message, Reply, Usage
     from agent_runner.backends.configuration import InstalledModel, Price
     from cli_tools.schema import Tool
 
 GROUP: Final = "pairlock.backends"
+CLOSE_SECONDS: Final = 5.0
+"""How long a backend may take to give back its connections."""
 
 
 class InstalledBackend:
@@ -71,20 +75,21 @@ class InstalledBackend:
             raise
         except Exception as error:
             raise self._fault(f"{type(error).__name__}: {error}") from error
-        if not isinstance(reply, Reply):
-            raise self._fault(f"it returned a {type(reply).__name__}, expected a `Reply`")
-        return replace(reply, usage=self.priced(reply.usage))
+        try:
+            sound = require_sound(reply)
+        except (TypeError, ValueError) as error:
+            raise self._fault(str(error)) from error
+        return replace(sound, usage=self.priced(sound.usage))
 
     def priced(self, usage: Usage) -> Usage:
         """Return a usage with its cost, by the operator's price."""
         return usage if self._price is None else self._price.priced(usage)
 
     async def close(self) -> None:
-        """Give back connections; what goes wrong then changes nothing for the session."""
-        try:
-            await self._inner.close()
-        except Exception as error:
-            raise self._fault(f"{type(error).__name__}: {error}") from error
+        """Give back connections; what goes wrong then, or takes long, changes nothing for the session."""
+        with suppress(Exception):  # its author's, after the last reply
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._inner.close()
 
     def _fault(self, what: str) -> BackendError:
         return BackendError(

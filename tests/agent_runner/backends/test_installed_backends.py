@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from agent_runner import models
-from agent_runner.backends.backend import Call, PricedBackend, Reply, Usage, UserMessage
+from agent_runner.backends import installed
+from agent_runner.backends.backend import Call, PricedBackend, Reply, Tried, Usage, UserMessage
 from agent_runner.backends.configuration import InstalledModel, Price
 from agent_runner.backends.installed import InstalledBackend, installed_backend
 from agent_runner.errors import BackendError, InvalidInputError
 from agent_runner.models import choose_backend
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
-from tests.agent_runner.stand import FINISH, Model, saying
+from tests.agent_runner.stand import FINISH, POLICY, Model, saying
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent_runner.backends.backend import Message
+    from tests.agent_runner.stand import Stand
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "backend"
 TALK = (UserMessage(text="x"),)
@@ -129,3 +133,81 @@ async def test_what_is_no_reply_is_refused_and_a_reply_is_priced() -> None:
     # What is not answered to its end costs, too: the gateway's book prices that by itself.
     assert isinstance(priced, PricedBackend)
     assert priced.priced(Usage(input_tokens=3)).cost_micros == 3
+
+
+CALLED = Call(call_id="1", proposal=ToolProposal(tool="t", arguments="{}"))
+LIES: dict[str, tuple[dict[str, Any], str]] = {
+    "text that is none": ({"text": None}, "`text` is a NoneType, expected a str"),
+    "calls as a list": ({"calls": [CALLED]}, "`calls` is a list, expected a tuple"),
+    "a call that is none": ({"calls": ({"tool": "t"},)}, "`calls` is a dict, expected a `Call`"),
+    "a call without a name": ({"calls": (replace(CALLED, call_id=cast("str", 7)),)}, "`call_id` is a int"),
+    "arguments as an object": (
+        {"calls": (Call(call_id="1", proposal=ToolProposal(tool="t", arguments=cast("str", {}))),)},
+        "`arguments` is a dict, expected a str",
+    ),
+    "a proposal that is none": (
+        {"calls": (Call(call_id="1", proposal=cast("ToolProposal", "ls")),)},
+        "`proposal` is a str, expected a `ToolProposal` or a `LineProposal`",
+    ),
+    "no usage": ({"usage": None}, "`usage` is a NoneType, expected a Usage"),
+    "tokens below nothing": ({"usage": Usage(input_tokens=-5)}, "`input_tokens` is -5, expected 0 to"),
+    "more tokens than there are": ({"usage": Usage(output_tokens=10**30)}, "expected 0 to"),
+    "more from the cache than sent": (
+        {"usage": Usage(input_tokens=1, cached_tokens=2)},
+        "`cached_tokens` are more than its `input_tokens`",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+async def test_a_reply_that_is_of_the_wrong_shape_is_the_packages_fault(name: str) -> None:
+    """Else it would be found by whoever reads it first: the budget, the gate or the ledger."""
+    more, words = LIES[name]
+
+    with pytest.raises(BackendError) as caught:
+        await InstalledBackend(saying(Reply(**({"text": ""} | more))), kind="mine").ask(TALK, ())
+
+    assert caught.value.message.startswith("the backend `mine` failed: ")
+    assert words in caught.value.message
+
+
+async def test_only_a_route_says_who_else_was_asked() -> None:
+    lying = Reply(text="x", by="another model", tried=(Tried(model="m", error="e"),))
+
+    reply = await InstalledBackend(saying(lying), kind="mine").ask(TALK, ())
+
+    assert (reply.by, reply.tried) == ("", ())
+
+
+class Hanging(Model):
+    """Never answer, and never close."""
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:  # noqa: ARG002 - the protocol's parameter
+        """Wait for ever."""
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def close(self) -> None:
+        """Wait for ever."""
+        await asyncio.Event().wait()
+
+
+async def test_one_that_hangs_costs_the_wall_time_and_no_more(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installed, "CLOSE_SECONDS", 0.1)
+    backend = InstalledBackend(Hanging(lambda _, __: FINISH), kind="mine")
+
+    result = await stand.run(backend, POLICY + "budget: {wall_time: 2s}\n")
+    await backend.close()
+
+    assert result.exit_code == 5
+    assert result.reason.startswith("the budget of wall time ran out")
+
+
+async def test_what_goes_wrong_at_its_close_is_no_failure_of_the_session() -> None:
+    class Closing(Model):
+        async def close(self) -> None:
+            raise ZeroDivisionError
+
+    await InstalledBackend(Closing(lambda _, __: FINISH), kind="mine").close()
