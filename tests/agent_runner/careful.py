@@ -12,7 +12,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agent_runner.backends.backend import Call, ModelMessage, ObservationMessage, Reply, Usage
+from agent_runner.backends.backend import (
+    Call,
+    ModelMessage,
+    ObservationMessage,
+    Reply,
+    Usage,
+    UserMessage,
+)
 from audit.journal import Journal
 from cli_tools.action import LineProposal, ToolProposal
 from tests.agent_runner.stand import Model, Stand
@@ -24,7 +31,8 @@ if TYPE_CHECKING:
     from cli_tools.action import Proposal
 
 WRITE: Final = '{"path": "b", "content": "two"}'
-STEPS: Final[tuple[tuple[Proposal, ...], ...]] = (
+Steps = tuple[tuple["Proposal", ...], ...]
+STEPS: Final[Steps] = (
     (LineProposal(line="files list"),),
     (LineProposal(line="files write a", body=b"\xffone\n"), LineProposal(line="files read a")),
     (LineProposal(line="http get https://example.com/"), ToolProposal(tool="files_read", arguments="{")),
@@ -35,12 +43,21 @@ STEPS: Final[tuple[tuple[Proposal, ...], ...]] = (
 AGAIN: Final = "again"
 
 
-def careful() -> Model:
-    """Return the model; all that it knows is in the conversation."""
-    return Model(lambda messages, _: _next(messages))
+def careful(steps: Steps = STEPS, below: Steps = ()) -> Model:
+    """Return the model; all that it knows is in the conversation.
+
+    Args:
+        steps: What it does, turn by turn.
+        below: What it does in a session below one.
+    """
+    return Model(lambda messages, _: _next(messages, steps if _task(messages) == "a test" else below))
 
 
-def _next(messages: Sequence[Message]) -> Reply:
+def _task(messages: Sequence[Message]) -> str:
+    return next(message.text for message in messages if isinstance(message, UserMessage))
+
+
+def _next(messages: Sequence[Message], steps: Steps) -> Reply:
     replies = [m.reply for m in messages if isinstance(m, ModelMessage)]
     unknown = {
         message.call_id
@@ -50,7 +67,7 @@ def _next(messages: Sequence[Message]) -> Reply:
     if replies and (repeated := [call.proposal for call in replies[-1].calls if call.call_id in unknown]):
         return _reply(len(replies), tuple(repeated), AGAIN)
     step = sum(reply.text != AGAIN for reply in replies)
-    return _reply(len(replies), STEPS[step], "")
+    return _reply(len(replies), steps[step], "")
 
 
 def _reply(turn: int, proposals: tuple[Proposal, ...], text: str) -> Reply:
@@ -78,7 +95,7 @@ def kill_at(number: int, *, written: bool) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return receipt
 
-    Journal._sent = sent  # type: ignore[method-assign]  # the one way to die exactly here
+    Journal._sent = sent  # type: ignore[method-assign, assignment]  # the one way to die exactly here
 
 
 if __name__ == "__main__":

@@ -220,24 +220,21 @@ class Stand:
         *,
         added: BudgetLimits | None = None,
         session: str = SESSION,
-        model_reference: str = "",
+        **changes: Any,
     ) -> SessionResult:
         """Go on with a session."""
-        more = {"added": added} if added else {}
-        return await resume_session(
-            ResumeRequest(
-                session=session,
-                state=self.state,
-                backend=backend,
-                headless=True,
-                approver=SilentPerson(),
-                watcher=self.eyes,
-                progress=quiet,
-                housing=self.housing,
-                model_reference=model_reference,
-                **more,
-            )
-        )
+        asked: dict[str, Any] = {
+            "session": session,
+            "state": self.state,
+            "backend": backend,
+            "headless": True,
+            "approver": SilentPerson(),
+            "watcher": self.eyes,
+            "progress": quiet,
+            "housing": self.housing,
+            **({"added": added} if added else {}),
+        }
+        return await resume_session(ResumeRequest(**asked | changes))
 
     def entries(self, kind: str) -> list[dict[str, Any]]:
         """Return the bodies of the ledger's entries of one type."""

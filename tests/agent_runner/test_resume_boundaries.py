@@ -42,12 +42,14 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def decisions(stand: Stand) -> list[tuple[list[str], str]]:
-    """Return what was decided, but for what was done again, its outcome being unknown."""
+    """Return what was decided, but for what was done again, its outcome being unknown, or asked again."""
     outcomes = {entry["action"]: entry["outcome"] for entry in stand.entries("action.finished")}
+    answered = {entry["action"] for entry in stand.entries("approval.answered")}
     return [
         (entry["argv"], entry["verdict"])
         for entry in stand.entries("action.intended")
         if outcomes.get(entry["action"]) != "unknown"
+        and (entry["verdict"] != "needs_approval" or entry["action"] in answered)
     ]
 
 
