@@ -16,9 +16,13 @@ from sandbox.stage.opened import open_stage
 from tests.sandbox.stage.killing import die_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Yard
 
 MOST_CALLS = 400
+STEP = int(os.environ.get("PAIRLOCK_KILL_STEP", "7"))
+"""Every how many calls a recovery is killed too; 1 is all of them, by hand."""
 
 
 def prepared(yard: Yard) -> Yard:
@@ -52,13 +56,18 @@ def apply_all(yard: Yard) -> None:
         apply_changes(stage, compute_changes(stage).changes)
 
 
-def killed_before(yard: Yard, number: int) -> bool:
-    """Apply in a child that kills itself before its call of that number; tell whether it came to that."""
+def recover_all(yard: Yard) -> None:
+    with open_stage(yard.session) as stage:
+        recover(stage)
+
+
+def killed_before(yard: Yard, number: int, act: Callable[[Yard], None] = apply_all) -> bool:
+    """Act in a child that kills itself before its call of that number; tell whether it came to that."""
     child = os.fork()
     if child == 0:
         try:
             die_at(number)
-            apply_all(yard)
+            act(yard)
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -106,3 +115,32 @@ def test_a_kill_before_any_call_leaves_all_or_nothing(
 
     assert outcomes == sorted(outcomes, reverse=True)
     assert {"applied", "as before"} == set(outcomes)
+
+
+@pytest.mark.long
+def test_a_recovery_that_is_killed_too_is_finished_by_the_next_and_then_all_can_be_applied(
+    yard: Yard,
+) -> None:
+    """Whatever two kills leave, the third look makes whole, and a second apply brings the rest."""
+    done = prepared(yard)
+    before = look(done)
+    apply_all(done)
+    after = look(done)
+    killed = 0
+    for first in range(STEP // 2, MOST_CALLS, STEP):
+        one = prepared(yard)
+        if not killed_before(one, first):
+            break
+        second = first % STEP
+        while killed_before(one, second, recover_all):
+            killed += 1
+            second += STEP
+        recover_all(one)
+        assert look(one) in (before, after), first
+        apply_all(one)
+        assert look(one) == after, first
+        with open_stage(one.session) as stage:
+            assert compute_changes(stage).changes == ()
+        shutil.rmtree(one.top)
+
+    assert killed > STEP
