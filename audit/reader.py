@@ -72,10 +72,10 @@ class SessionReader:
     """
 
     def __init__(self, state: Path, session_id: str, *, index: HostIndex | None = None) -> None:
-        files = StateFiles(state)
+        self._state = StateFiles(state)
         self.session_id = session_id
-        self.files = files.session(session_id)
-        self._index = index or read_index(files)
+        self.files = self._state.session(session_id)
+        self._index = index or read_index(self._state)
         self._record = self._index.session(session_id)
         if not kept_segments(self.files, self._record):
             raise no_ledger(session_id, self._record)
@@ -91,8 +91,31 @@ class SessionReader:
     def entries(self) -> Iterator[Entry | BrokenEntry]:
         """Yield the entries in order, each held against the chain, the seals and the host's log before.
 
-        Behind the last stands a broken one where the host's log itself does not hold.
+        Behind the last stands a broken one where the host's log itself does not hold. Where one does not hold
+        and the host's log has grown since it was read, the session may have been taken up again or pruned
+        meanwhile: a second look, with what is known now, goes on behind what was yielded.
         """
+        passed, end = yield from self._look(-1)
+        if end is not None and (newer := read_index(self._state)).size > self._index.size:
+            record = newer.session(self.session_id)
+            if passed < 0 or record.pruned is None or record.pruned.size <= passed + 1:
+                self._index, self._record = newer, record
+                passed, end = yield from self._look(passed)
+        if end is not None:
+            yield end
+
+    def _look(self, passed: int) -> Generator[Entry | BrokenEntry, None, tuple[int, BrokenEntry | None]]:
+        """Yield the entries behind a place; return the last one's, and what the look ended at."""
+        for entry in self._entries():
+            if isinstance(entry, BrokenEntry):
+                return passed, entry
+            if entry.seq > passed:
+                passed = entry.seq
+                yield entry
+        return passed, None
+
+    def _entries(self) -> Iterator[Entry | BrokenEntry]:
+        """Yield the entries as they hold by what was read of the host's log, and what does not."""
         walk = walk_of(self.session_id, self._record, collect=False)
         try:
             lines = Lines([path for _, path in kept_segments(self.files, self._record)])

@@ -4,6 +4,8 @@ import threading
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from audit.chain import Entry
 from audit.follow import Follower
 from audit.host import HostLog
@@ -15,7 +17,9 @@ from audit.query import parse_filter, query_session
 from audit.reader import BrokenEntry, SessionReader
 from audit.state import StateFiles
 from audit.verify import verify_session
+from audit.withhold import prune
 from tests.audit import attacker
+from tests.audit.large_logs import LargeLog
 from tests.audit.samples import SESSION, Recorder, Samples
 
 
@@ -126,7 +130,11 @@ async def test_a_query_sees_a_session_whole_that_is_taken_up_again_meanwhile(
 
     asked = list(query_session(state, SESSION, parse_filter("type!=log.sealed"), index=before))
 
-    whole = [entry.seq for entry in SessionReader(state, SESSION).entries() if entry.type != "log.sealed"]
+    whole = [
+        entry.seq
+        for entry in SessionReader(state, SESSION).entries()
+        if isinstance(entry, Entry) and entry.type != "log.sealed"
+    ]
     assert [entry.seq for entry in asked if isinstance(entry, Entry)] == whole
     assert len(asked) == len(whole)
 
@@ -148,3 +156,57 @@ async def test_a_query_stops_at_what_does_not_hold_however_the_hosts_log_grows(
         "between entry 0 and entry 64: the seal signs another log"
     ]
     assert isinstance(asked[-1], BrokenEntry)
+
+
+async def test_a_reader_sees_a_session_whole_that_is_taken_up_again_meanwhile(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    await recorder.whole(actions=5)
+    reader = SessionReader(state, SESSION)
+    entries = reader.entries()
+    begun = [next(entries) for _ in range(3)]
+    async with Journal.reopen(state, SESSION) as journal:
+        await journal.record(samples.intended(100))
+        await journal.close(samples.closed())
+
+    found = [*begun, *entries]
+
+    assert found == list(SessionReader(state, SESSION).entries())
+    assert [entry.seq for entry in found] == list(range(len(found)))
+    assert [entry.type for entry in found if isinstance(entry, Entry)].count("session.closed") == 2
+
+
+async def test_a_reader_shows_what_does_not_hold_however_the_hosts_log_grows(
+    recorder: Recorder, state: Path
+) -> None:
+    log = await recorder.whole(actions=5)
+    reader = SessionReader(state, SESSION)
+    log.write_bytes(log.read_bytes().replace(b"src/app.py", b"src/lie.py", 1))
+    await recorder.whole("zzzzzzzzzzzz", actions=1)
+
+    *good, last = reader.entries()
+
+    assert isinstance(last, BrokenEntry)
+    assert all(isinstance(entry, Entry) for entry in good)
+
+
+@pytest.mark.parametrize("read_before", [0, 2])
+def test_a_reader_of_a_session_that_is_pruned_meanwhile_leaves_nothing_out_unsaid(
+    state: Path, read_before: int
+) -> None:
+    """Who has read nothing yet reads what is left; who has read some is told that the next is gone."""
+    LargeLog(state, SESSION, segment_bytes=20_000).write(Samples().intended(number) for number in range(400))
+    entries = SessionReader(state, SESSION).entries()
+    begun = [next(entries) for _ in range(read_before)]
+    with HostLog(state) as host:
+        prune(host, SESSION, why="a test", keep_segments=1)
+
+    found = [*begun, *entries]
+
+    left = list(SessionReader(state, SESSION).entries())
+    assert isinstance(left[0], Entry)
+    if read_before == 0:
+        assert found == left
+    else:
+        assert isinstance(found[-1], BrokenEntry)
+        assert [entry.seq for entry in found] == list(range(len(found)))
