@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.ci.outcome import FAILED, CheckResult
+from agent_runner.ci.steering import steering
 from agent_runner.counted import counted
 from sandbox.stage.beneath import Beneath
 from sandbox.stage.errors import PathRefusedError
@@ -48,6 +49,8 @@ def declared_checks(checks: Checks, found: Found) -> Iterator[CheckResult]:
         yield _result(name, _of_file(file, found.tree))
     for glob in checks.unchanged:
         yield _result(f"unchanged: {glob.text}", _of_unchanged(glob, found.changes))
+    if checks.commands:
+        yield _result("steering", _of_steering(checks, found.changes))
     if checks.changes is not None:
         yield _result("changes", _of_changes(checks.changes, found))
     if checks.max_denials is not None:
@@ -89,6 +92,13 @@ def _of_unchanged(glob: Glob, changes: ChangeSet | None) -> str:
         return "nothing is known of its changes"
     touched = [change.path for change in changes.changes if glob.matches(change.path)]
     return _named("changed", touched) or _named("not readable", [each.path for each in changes.troubles])
+
+
+def _of_steering(checks: Checks, changes: ChangeSet | None) -> str:
+    if changes is None:
+        return "nothing is known of its changes"
+    found = _named("changed what decides what commands do", [*steering(checks, changes)])
+    return f"{found}; `may_steer` lets it" if found else ""
 
 
 def _of_changes(limits: ChangeLimits, found: Found) -> str:

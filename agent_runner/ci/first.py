@@ -16,8 +16,8 @@ _TEXT: Final = """\
 version: 1
 name: {name}
 description: Make the tests pass, and change nothing else.
-policy: {policy}               # a name of the library, or a file beside this one
-workspace: {workspace}
+policy: {policy}              # a name of the library, or a file beside this one
+workspace: {workspace}                # the folder that holds this file's
 prompt: |
   The tests fail. Find out why, mend the code, and run them again.
   Do not change a test.
@@ -26,7 +26,7 @@ checks:                        # looked at afterwards, out of the agent's reach
   commands:                    # each in a fresh sandbox, on what the agent left
     - run: [pytest, -q]
       timeout: 10m
-  unchanged: ["tests/**"]
+  unchanged: ["tests/**"]      # conftest.py and the like are held to it by themselves
   changes: {{files: 20, patch: 64KiB}}
   max_denials: 20
   no_egress: true

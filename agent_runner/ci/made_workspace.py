@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from agent_runner.ci.fetching import fetch_commit
 from agent_runner.ci.inputs import copy_inputs
 from agent_runner.lineage import labels_of, removed, wrote_unreviewed
-from agent_runner.lineage_places import near
+from agent_runner.lineage_places import counting
 from agent_runner.policy_file import resolved
 from sandbox.stage.discard import remove_tree
 from sandbox.workspace import identity_of
@@ -59,6 +59,6 @@ def _label(paths: Sequence[str], folder: Path, target: Path, state: Path) -> Non
     for around in dict.fromkeys(Path(os.path.realpath(folder / path)).parent for path in paths):
         if not around.is_dir():
             continue  # the input is not there, which is told when it is copied
-        for part in near(labels, identity_of(around)).whole.contributions:
+        for part in counting(labels, identity_of(around)).contributions:
             why = "inputs of a task were copied from a labelled folder"
             wrote_unreviewed(state, identity, part.session, part.exercised, why=why)

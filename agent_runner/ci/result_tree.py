@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.exercised import exercised
 from agent_runner.lineage import labels_of, removed, wrote_unreviewed
-from agent_runner.lineage_places import near
+from agent_runner.lineage_places import counting
 from agent_runner.review import opened, read_policy
 from agent_runner.state_label import state_label
 from sandbox.stage import ChangeSet, MatchNothing
@@ -131,7 +131,7 @@ def _new_folder(state: Path) -> tuple[Path, int]:
 def _make(folder: Path, identity: WorkspaceIdentity, session: SessionFiles, state: Path) -> ResultTree:
     with opened(session.folder) as (stage, changes):
         kept = [change for change in changes.changes if decide(change, MatchNothing()) is None]
-        _label(identity, session, state, stage.workspace)
+        label_result(identity, session, state, stage.workspace)
         _copy_kept(stage, kept, folder)
         for change in kept:
             _put(stage.upper, change, folder)
@@ -143,12 +143,12 @@ def _take_away(around: Path, identity: WorkspaceIdentity, state: Path) -> None:
     removed(state, identity)
 
 
-def _label(
+def label_result(
     identity: WorkspaceIdentity, session: SessionFiles, state: Path, workspace: WorkspaceIdentity
 ) -> None:
     """Let everything that counts for the workspace count there, and what the session exercised."""
     why = "the result of a task, to be checked"
-    for part in near(labels_of(state), workspace).whole.contributions:
+    for part in counting(labels_of(state), workspace).contributions:
         wrote_unreviewed(state, identity, part.session, part.exercised, why=why)
     grant = exercised(session.folder, read_policy(session.folder).grant)
     wrote_unreviewed(state, identity, session.folder.name, grant, why=why)

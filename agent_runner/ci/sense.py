@@ -92,6 +92,8 @@ class Sense:
         checks, policy = self.file.checks, self.policy
         if checks.policy and not checks.commands:
             raise self._fault("would be ignored: there are no `checks.commands`", "checks", "policy")
+        if checks.may_steer and not checks.commands:
+            raise self._fault("would be ignored: there are no `checks.commands`", "checks", "may_steer")
         if policy.files is not None and policy.files.access == "direct":
             raise InvalidInputError(
                 f"{self.places.at('policy')}: its policy has `access: direct`, so there would be nothing to "

@@ -131,6 +131,11 @@ class Checks(Block):
     unchanged: tuple[GlobField, ...] = Field(
         default=(), description="what the agent must not have changed, made or removed"
     )
+    may_steer: tuple[GlobField, ...] = Field(
+        default=(),
+        description="files that decide what `commands` do, as `conftest.py` and `Makefile` do, and that the "
+        "agent may change all the same",
+    )
     changes: ChangeLimits | None = Field(default=None, description="how much may have changed")
     max_denials: CountField | None = Field(
         default=None, description="most actions that were denied; absent is as many as the budget allows"

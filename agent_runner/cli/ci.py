@@ -107,7 +107,6 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
 
     from agent_runner.ci.cases import Shard
     from agent_runner.ci.findings import findings_of
-    from agent_runner.ci.outcome import code_of_all
     from agent_runner.ci.plan import begun
     from agent_runner.cli.ci_copies import require_own_folder
     from agent_runner.cli.ci_policies import show_policy_diff
@@ -140,9 +139,9 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         try:
             write_results(results, findings, run_begun.kept, copies)
         finally:  # a full disk keeps nobody from reading what came of them
-            print_results(results, as_json=as_json)
+            code = print_results(results, run_begun.kept, as_json=as_json)
     print_annotations(findings, asked=annotations)
-    if code := code_of_all(results):
+    if code:
         raise typer.Exit(code)
 
 
@@ -158,6 +157,8 @@ def init(
     """Write a first task file, and trust it; nothing that is there is replaced."""
     from agent_runner import trust as record
     from agent_runner.ci.first import write_first
+    from agent_runner.models import configuration_path
+    from agent_runner.starting import is_model_configured
     from agent_runner.state import state_folder
     from audit.escape import escape_line
 
@@ -165,7 +166,13 @@ def init(
     record.trust(state_folder(), task.closure)
     say(escape_line(f"{file}: policy `{task.policy.name}`, {task.policy.grant.label}; trusted as it stands"))
     say(escape_line(f"  once you changed it: pairlock ci trust {file}"))
-    say(escape_line(f"  start: pairlock ci {file}"))
+    say(
+        escape_line(
+            f"  start, with a folder outside of the workspace: pairlock ci {file} --output ../results"
+        )
+    )
+    if not is_model_configured():
+        say(escape_line(f"  no model is configured in {configuration_path()}: the start says how"))
 
 
 @app.command("trust")

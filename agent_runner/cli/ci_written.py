@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
 from agent_runner.ci.annotations import annotation_lines, plain_line, wanted
+from agent_runner.ci.outcome import code_of_all
 from agent_runner.ci.sarif import sarif
 from agent_runner.ci.source_tree import source_tree
 from agent_runner.ci.summary import as_plain, junit_xml, markdown, result_lines
 from agent_runner.cli.ci_copies import require_writable, write_copy
+from agent_runner.cli.exits import Exit
 from agent_runner.cli.folding import tell
+from agent_runner.cli.talk import say, silence
 from agent_runner.package import pairlock_version
 
 if TYPE_CHECKING:
@@ -68,13 +72,28 @@ def write_results(
             write_copy(also, text)
 
 
-def print_results(results: Sequence[TaskResult], *, as_json: bool) -> None:
-    """Print what came of tasks: lines for a person, or JSON; no runner takes any of it for a command.
+def print_results(results: Sequence[TaskResult], kept: Kept, *, as_json: bool) -> int:
+    """Print what came of tasks, and return what the run ends with; what cannot be printed is said to be kept.
 
     Args:
         results: What came of them.
+        kept: The run's folder, which holds the same.
         as_json: Whether it is asked for as JSON.
     """
+    code = code_of_all(results)
+    try:
+        _print(results, as_json=as_json)
+        sys.stdout.flush()
+    except OSError as error:  # nobody reads it any more, a full disk
+        silence(sys.stdout)
+        what = str(error.strerror).lower()
+        say(f"pairlock: what came of the tasks cannot be printed: {what}; it is in {kept.folder}")
+        return code or Exit.FAILED
+    return code
+
+
+def _print(results: Sequence[TaskResult], *, as_json: bool) -> None:
+    """Print lines for a person, or JSON; no runner takes any of it for a command."""
     if as_json:  # two hashes stand in texts alone, where JSON may spell the second
         typer.echo(_json(as_plain(results)).replace("##", "#\\u0023"), nl=False)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,12 +57,21 @@ def _called(words: Sequence[str]) -> Sequence[str] | None:
     return [first] if first in COMMANDS else []
 
 
+def _is_unread(descriptor: int) -> bool:
+    """Tell whether a pipe or socket has nobody at its other end."""
+    looked = select.poll()
+    looked.register(descriptor, 0)  # errors alone
+    return bool(looked.poll(0))
+
+
 def main() -> None:
     """Run the command line and leave with its exit code."""
     fill_standard()
     try:
         _app(_called(sys.argv[1:]))()
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        if not _is_unread(sys.stdout.fileno()):  # another pipe than stdout: that has to be said
+            sys.exit(leave(error))
         # Whoever read our output has gone; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.FAILED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from agent_runner.cli.folding import cut, folded
 from audit.escape import escape_line
@@ -29,8 +29,13 @@ def say(text: str = "") -> None:
 
 def fall_silent() -> None:
     """Write to stderr no more: nobody reads it, and Python would try again at exit, and leave with 120."""
+    silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Write to stdout or stderr no more, for the same reason."""
     with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stderr.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 
 
 class Progress:

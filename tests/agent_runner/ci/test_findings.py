@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from agent_runner.ci.annotations import annotation_lines, log_line, wanted
 from agent_runner.ci.findings import MOST_FINDINGS, Finding, findings_of
+from agent_runner.ci.keeping import Kept
 from agent_runner.ci.outcome import CheckResult, TaskResult
 from agent_runner.ci.sarif import sarif
 from agent_runner.ci.source_tree import SourceTree, source_tree
@@ -175,13 +176,13 @@ def test_no_line_of_a_log_begins_as_a_command(text: str) -> None:
 
 
 def test_what_is_printed_of_results_holds_no_command_and_the_json_says_the_same(
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = replace(RESULT, departure="turn 1\n ::add-mask::x\n-##[error]y")
 
-    print_results([result], as_json=False)
+    print_results([result], Kept(tmp_path), as_json=False)
     lines = capsys.readouterr().out.splitlines()
-    print_results([result], as_json=True)
+    print_results([result], Kept(tmp_path), as_json=True)
     told = capsys.readouterr().out
 
     for line in (*lines, *told.splitlines()):

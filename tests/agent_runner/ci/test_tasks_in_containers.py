@@ -74,7 +74,7 @@ def test_a_task_passes_when_its_checks_hold_on_what_the_agent_left_and_fails_whe
     results = ran(project, state, code=1)
 
     command = "command: cmp app.txt tests/test_app.txt"
-    held = {"unchanged: tests/**": "passed", "max_denials": "passed", "no_egress": "passed"}
+    held = dict.fromkeys(("unchanged: tests/**", "steering", "max_denials", "no_egress"), "passed")
     assert verdicts(results["mend"]) == {**held, command: "passed"}
     assert verdicts(results["idle"]) == {**held, command: "failed"}
     assert (results["mend"]["verdict"], results["idle"]["verdict"]) == ("passed", "failed")
@@ -118,7 +118,7 @@ def test_an_agent_reaches_neither_the_check_nor_its_environment(project: Project
 
     task = ran(project, state, code=1)["mend"]
 
-    assert [check["verdict"] for check in task["checks"]] == ["failed", *["passed"] * 3], task
+    assert [check["verdict"] for check in task["checks"]] == ["failed", *["passed"] * 4], task
     assert task["checks"][0]["why"] == "changed: tests/test_app.txt"
     assert task["denials"] == 0
     assert len({task["session"], *(check["session"] for check in task["checks"])} - {""}) == 4
