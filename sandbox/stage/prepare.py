@@ -92,6 +92,8 @@ class Preparation:
         if now is None or change.path in self.contents:
             return False
         found = side_of(self.stage.live, change.path, now)
+        if change.before is None:  # the user made the same, and it keeps the mode that the user gave it
+            return found.same_thing(after)
         return found.same_thing(after) and found.mode == after.mode & KEPT_MODE_BITS
 
     def _write(self, yard: Yard, change: Change, after: Side, *, spare: str, expected: Seen | None) -> None:
@@ -192,7 +194,7 @@ def _folder_steps(change: Change, after: Side, now: Seen | None) -> Iterator[Ste
     mode = after.mode & KEPT_MODE_BITS
     if now is None or not now.is_folder:
         yield Step(verb=Verb.MAKE_FOLDER, path=change.path, mode=mode)
-    elif now.permissions != after.mode:
+    elif change.before is not None and now.permissions != after.mode:
         yield Step(verb=Verb.SET_MODE, path=change.path, mode=mode)
 
 

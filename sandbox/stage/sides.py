@@ -100,9 +100,12 @@ def _against(stage: OpenStage, path: str, now: Seen, before: Side, after: Side |
     if now.is_folder and before.kind is EntryKind.FOLDER:
         expected = {before.mode, after.mode if after else before.mode}
         return "" if now.permissions in expected else "its mode was changed meanwhile"
-    if untouched(stage.record[path], now) or _already(stage, path, now, after):
+    if untouched(stage.record[path], now):
         return ""
     found = side_of(stage.live, path, now)
+    if after is not None and found.same_thing(after):
+        either = {before.mode, after.mode}
+        return "" if len(either) == 1 or found.mode in either else "its mode was changed meanwhile"
     return "" if found.mode == before.mode and found.same_thing(before) else "it was changed meanwhile"
 
 
