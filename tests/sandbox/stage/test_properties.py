@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sandbox.stage.apply import ApplyResult
 
-EXAMPLES = int(os.environ.get("PAIRLOCK_TREES", "150"))
+EXAMPLES = int(os.environ.get("PAIRLOCK_TREES", "100"))
 """How many trees the long tests try with each strategy."""
 HIDDEN, PROTECTED = ".env", "guarded"
 NAMES = st.sampled_from(["a", "b", "c", HIDDEN, PROTECTED, "é \n"])
