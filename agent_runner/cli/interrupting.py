@@ -31,10 +31,10 @@ def interruptible_by(made: Callable[[Callable[[], None]], Coroutine[Any, Any, T]
     Args:
         made: Makes the work, from what is to be called for a signal once it has given them back.
     """
+    interrupter = _Interrupter()
 
     async def guarded() -> T:
-        task = asyncio.current_task()
-        interrupter = _Interrupter(task)
+        interrupter.task = asyncio.current_task()
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, interrupter.signalled)
@@ -44,20 +44,30 @@ def interruptible_by(made: Callable[[Callable[[], None]], Coroutine[Any, Any, T]
         return asyncio.run(guarded())
     except asyncio.CancelledError:
         sys.exit(Exit.INTERRUPTED)
+    finally:
+        interrupter.go_on_counting()
 
 
 class _Interrupter:
-    """Count the signals that a task is sent."""
+    """Count the signals that a task is sent, and then what follows it."""
 
-    def __init__(self, task: asyncio.Task[Any] | None) -> None:
-        self._task = task
+    def __init__(self) -> None:
+        self.task: asyncio.Task[Any] | None = None
         self._count = 0
+
+    def go_on_counting(self) -> None:
+        """Let a signal that comes when the loop has closed do no more than it would have done before.
+
+        The account of what was interrupted is written then, and a second Ctrl-C would have cut it off.
+        """
+        for number in SIGNALS if self._count else ():
+            signal.signal(number, lambda *_: self.signalled())
 
     def signalled(self) -> None:
         self._count += 1
         if self._count == 1:
-            if self._task is not None:
-                self._task.cancel()
+            if self.task is not None:
+                self.task.cancel()
         elif self._count == 2:
             say("pairlock: still closing the ledger and removing the sandbox; once more leaves at once")
         else:
