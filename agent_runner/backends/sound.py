@@ -1,4 +1,4 @@
-"""Look whether what another package returns is a reply in all its parts; if not, that is told as its fault."""
+"""Look whether what another package returns is a reply in all its parts."""
 
 from __future__ import annotations
 

@@ -26,9 +26,12 @@ MOST_MESSAGES: Final = 20_000
 MOST_TOOLS: Final = 512
 MOST_STOPS: Final = 16
 STOP_CHARACTERS: Final = 256
+CUT: Final = "length"
+"""Why a model stopped, where it was a length."""
 _NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _CALL_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _CHARACTERS_PER_TOKEN: Final = 4
+_LENGTHS: Final = frozenset({CUT, "max_tokens", "model_context_window_exceeded", "max_output_tokens"})
 _WIRE_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -234,6 +237,11 @@ def cut(reply_text: str, stops: tuple[str, ...]) -> str:
     """Return text up to the first of the stops."""
     places = [place for stop in stops if stop and (place := reply_text.find(stop)) >= 0]
     return reply_text[: min(places)] if places else reply_text
+
+
+def was_cut(reply: Reply) -> bool:
+    """Say whether the model stopped at a length that was allowed, in either API's word."""
+    return reply.stop in _LENGTHS
 
 
 def named_calls(reply: Reply) -> list[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, assert_never
 
 from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
-from agent_runner.gateway.asked import RefusedRequestError, openai_error
+from agent_runner.gateway.asked import RefusedRequestError, openai_error, was_cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,6 +65,8 @@ class ChatEvents:
 
 def finish_reason(reply: Reply) -> str:
     """Return why the model stopped, in this API's word."""
+    if was_cut(reply):
+        return "length"
     return "tool_calls" if reply.calls else "stop"
 
 

@@ -16,7 +16,7 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.backends.wording import safe_text
-from agent_runner.gateway.asked import Asked, named_calls
+from agent_runner.gateway.asked import CUT, Asked, named_calls, was_cut
 from agent_runner.gateway.wire import (
     CallMade,
     ModelSaid,
@@ -106,6 +106,7 @@ def reply_bytes(reply: Reply) -> bytes:
         ReplyTold(
             text=safe_text(reply.text),
             calls=_calls(reply),
+            cut=was_cut(reply),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cached_tokens=usage.cached_tokens,
@@ -121,7 +122,7 @@ def reply_of(blob: bytes) -> Reply:
     usage = Usage(
         input_tokens=told.input_tokens, output_tokens=told.output_tokens, cached_tokens=told.cached_tokens
     )
-    return Reply(text=told.text, calls=_made(told.calls), usage=usage)
+    return Reply(text=told.text, calls=_made(told.calls), usage=usage, stop=CUT if told.cut else "")
 
 
 def _told(message: Message) -> Said:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, assert_never
 
 from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
+from agent_runner.gateway.asked import was_cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,6 +83,8 @@ class MessagesEvents:
 
 def stop_reason(reply: Reply) -> str:
     """Return why the model stopped, in this API's word."""
+    if was_cut(reply):
+        return "max_tokens"
     return "tool_use" if reply.calls else "end_turn"
 
 

@@ -71,7 +71,8 @@ class ResponsesApi:
         said = [text_item(f"msg_{name}_0", reply.text)] if reply.text else []
         made = enumerate(schema.named_calls(reply), start=len(said))
         calls = [call_item(f"fc_{name}_{place}", *call, status="completed") for place, call in made]
-        return response(asked.model, name, [*said, *calls], status="completed", reply=reply)
+        status = "incomplete" if schema.was_cut(reply) else "completed"
+        return response(asked.model, name, [*said, *calls], status=status, reply=reply)
 
     def events(self, asked: Asked, name: str) -> ResponsesEvents:
         """Return what tells one reply as a stream."""

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, assert_never
 
 from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
+from agent_runner.gateway.asked import was_cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +53,9 @@ class ResponsesEvents:
         """Yield the events of the end."""
         yield from self._beginning()
         yield from self._closed()
-        whole = response(self._model, self._name, self._items, status="completed", reply=reply)
-        yield self._event("response.completed", response=whole)
+        status = "incomplete" if was_cut(reply) else "completed"
+        whole = response(self._model, self._name, self._items, status=status, reply=reply)
+        yield self._event(f"response.{status}", response=whole)
 
     def broken(self, error: RefusedRequestError) -> bytes:
         """Return the event of a response that failed, or, when none had begun, of an error."""
@@ -140,7 +142,7 @@ def response(
         "model": model,
         "output": list(output),
         "error": None,
-        "incomplete_details": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
         "instructions": None,
         "metadata": {},
         "parallel_tool_calls": True,

@@ -84,6 +84,8 @@ class ReplyTold(_Closed):
 
     text: str
     calls: tuple[CallMade, ...]
+    cut: bool
+    """Whether it ended at a length."""
     input_tokens: int
     output_tokens: int
     cached_tokens: int

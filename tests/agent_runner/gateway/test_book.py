@@ -21,6 +21,7 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.backends.configuration import Price
+from agent_runner.backends.failure import status_error
 from agent_runner.budget import Budget
 from agent_runner.budget_limits import BudgetLimits
 from agent_runner.errors import BackendError
@@ -109,6 +110,21 @@ async def test_a_question_that_fails_is_a_turn_like_any_other(tmp_path: Path) ->
     assert [exceeded.name for exceeded in ledger.spent] == ["turns"]
     assert len(model.heard) == 3
     assert [entry["turn"] for entry in ledger.entries("model.failed")] == [1, 2, 3]
+
+
+async def test_a_conversation_that_is_too_long_is_told_so_that_an_agent_can_shorten_it(
+    tmp_path: Path,
+) -> None:
+    def answer(_: Sequence[Message], __: int) -> Reply:
+        raise status_error("`x`", 400, {"message": "maximum context length is 9 tokens"})
+
+    ledger = Ledger(tmp_path)
+    async with ledger.journal:
+        with pytest.raises(RefusedRequestError) as refused:
+            await ledger.book.ask(Priced(answer), asked())
+
+    assert (refused.value.status, refused.value.code) == (400, "context_length_exceeded")
+    assert refused.value.message == "`x` answered 400: maximum context length is 9 tokens"
 
 
 async def test_what_is_kept_of_questions_is_within_the_sessions_output(tmp_path: Path) -> None:

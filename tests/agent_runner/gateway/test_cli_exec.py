@@ -225,3 +225,54 @@ def test_a_terminal_is_passed_through_with_keys_size_and_signals(
     os.kill(person.child, signal.SIGTERM)
 
     assert person.leaves() == 77
+
+
+def _containers(state: Path) -> list[str]:
+    """Return the containers of the sessions of a state folder."""
+    label = f"label=io.pairlock.state={(state / 'label').read_text().strip()}"
+    listed = subprocess.run(
+        ["docker", "ps", "--all", "--quiet", "--filter", label], capture_output=True, text=True, check=True
+    )
+    return listed.stdout.split()
+
+
+@pytest.mark.engine
+def test_a_killed_runner_leaves_neither_container_nor_parser(
+    place: Path, new_state: Callable[[], Path]
+) -> None:
+    """SIGKILL while the command has asked the model: nobody is there to clean up, and nothing is left."""
+    state = new_state()
+    code = f"{ASK}; print('asked', flush=True); import time; time.sleep(600)"
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "agent_runner",
+            "exec",
+            "-p",
+            "exec.yaml",
+            *MODEL,
+            "--",
+            "python3",
+            "-c",
+            code,
+        ],
+        cwd=place,
+        env=environment(place, state),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as runner:
+        assert runner.stdout is not None
+        said = [runner.stdout.readline(), runner.stdout.readline()]
+        children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
+        there = _containers(state)
+        runner.kill()
+
+    deadline = time.monotonic() + WAIT_SECONDS
+    while _containers(state) or any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert said == [b"hello from the host\n", b"asked\n"]
+    assert len(there) == 1
+    assert children
