@@ -40,7 +40,7 @@ def refusal(
     told = [_told(found, missing) for found in makers[:MOST_NAMED]]
     told += [f"and the same in {len(makers) - MOST_NAMED} more folders"] if len(makers) > MOST_NAMED else []
     told += [
-        f"session `{part.session}`, on whose behalf it would run, counts with {_words(part.exercised)}"
+        f"it brings {_words(part.exercised)} along, from session `{part.session}`"
         for part in brought.contributions
         if part.exercised & missing
     ]
@@ -61,8 +61,10 @@ def review_line(folder: str) -> str:
 def _told(found: Unreviewed, missing: frozenset[Capability]) -> str:
     parts = [part for part in found.label.contributions if part.exercised & missing]
     exercised = frozenset[Capability]().union(*(part.exercised for part in parts))
-    who = f"{'session' if len(parts) == 1 else 'sessions'} {_sessions([part.session for part in parts])}"
-    return f"{who} exercised {_words(exercised)} in {quoted(found.folder.path)}"
+    alone = len(parts) == 1
+    who = f"{'session' if alone else 'sessions'} {_sessions([part.session for part in parts])}"
+    did = "exercised" if alone else "exercised, or built on,"
+    return f"{who} {did} {_words(exercised)} in {quoted(found.folder.path)}"
 
 
 def _sessions(ids: Sequence[str]) -> str:
