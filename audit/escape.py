@@ -1,6 +1,7 @@
 """Make untrusted text safe to print: every character that could act on a terminal or hide is spelled out."""
 
 import unicodedata
+from functools import cache
 
 # Zs but the plain space, line and paragraph separators, controls, formats (bidi, zero width, tags),
 # surrogates, private use and unassigned: none of them is what it looks like.
@@ -24,7 +25,7 @@ def escape(text: str, *, keep: str = "") -> str:
     """
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
-    return "".join(char if char in keep else _escaped(char) for char in text)
+    return text.translate(_spellings(keep))
 
 
 def escape_line(text: str, *, width: int | None = None) -> str:
@@ -48,6 +49,19 @@ def is_hidden(char: str) -> bool:
     if code in _BLANK or 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF:
         return True
     return unicodedata.category(char) in _HIDDEN_CATEGORIES
+
+
+class _Spellings(dict[int, str]):
+    """How each character is written, by its code point, as `str.translate` asks; learnt as they are met."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = _escaped(chr(code))
+        return self[code]
+
+
+@cache
+def _spellings(keep: str) -> _Spellings:
+    return _Spellings({ord(char): char for char in keep})
 
 
 def _escaped(char: str) -> str:

@@ -30,7 +30,10 @@ _SHOWN = frozenset(
     }
 )
 _LONGEST_CELL = 2000
-_ACTIVE = str.maketrans({char: f"&#{ord(char)};" for char in "&<>|`*_[]()#!~@\\"})
+_ACTIVE = str.maketrans({char: f"&#{ord(char)};" for char in "&<>|`*_[]()#!~\\"} | {"@": "&#64;<!-- -->"})
+"""What acts in Markdown. Mails and mentions are looked for in what was rendered: a comment parts them."""
+_LINKS = (("://", "&#58;//"), ("www.", "&#119;ww."))
+"""What GitHub makes links of without any mark (GFM 0.29, section 6.9)."""
 
 
 def markdown(
@@ -63,7 +66,10 @@ def markdown(
 
 def inert(text: str) -> str:
     """Return text that Markdown shows as it is: no link, no image, no mention, no markup, no second line."""
-    return escape(text).translate(_ACTIVE)
+    shown = escape(text).translate(_ACTIVE)
+    for live, dead in _LINKS:
+        shown = shown.replace(live, dead)
+    return shown
 
 
 def _head(verification: Verification) -> list[str]:

@@ -11,7 +11,7 @@ from audit.reader import BrokenEntry
 from audit.summary import summary
 
 COLUMNS = ("seq", "at", "type", "action", "verdict", "outcome", "summary", "leaf")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LONGEST_CELL = 32_000
 
 
@@ -49,7 +49,7 @@ def _row(entry: Entry | BrokenEntry) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    shown = escape(text)
+    shown = escape(text[: _LONGEST_CELL + 1])  # what is cut off anyway is not spelled out first
     shown = (
         shown
         if len(shown) <= _LONGEST_CELL

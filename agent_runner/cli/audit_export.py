@@ -89,6 +89,8 @@ def _fresh(path: Path) -> Iterator[BinaryIO]:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
         raise InvalidInputError(f"`{path}` exists already", hint="name a new file") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InvalidInputError(f"`{path}`: its folder is not there", hint="make the folder first") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

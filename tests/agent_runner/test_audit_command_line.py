@@ -424,3 +424,25 @@ def test_a_state_folder_that_others_can_write_is_told(recorded: Path, run: Run) 
     assert code == 0
     assert "warning" in err
     assert "mode 0777" in err
+
+
+@pytest.mark.parametrize("form", ["bundle", "csv"])
+@pytest.mark.parametrize("taken", ["folder", "fifo", "link", "file", "nowhere/session"])
+def test_an_export_goes_into_a_new_file_or_nowhere(
+    recorded: Path, run: Run, tmp_path: Path, form: str, taken: str
+) -> None:
+    """Not onto what is there, through no link, into no pipe that would wait for a reader."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "file").write_text("kept")
+
+    code, out, err = run("export", SESSION, "--format", form, "--output", str(tmp_path / taken))
+    fresh, _, _ = run("export", SESSION, "--format", form, "--output", str(tmp_path / "fresh"))
+
+    why = "its folder is not there" if taken.startswith("nowhere") else "exists already"
+    assert (code, out, len(err.splitlines())) == (2, "", 2)
+    assert why in err
+    assert (fresh, (tmp_path / "fresh").stat().st_mode & 0o777) == (0, 0o600)
+    assert ((tmp_path / "file").read_text(), (tmp_path / "elsewhere").exists()) == ("kept", False)
+    assert recorded.is_dir()

@@ -12,6 +12,7 @@ from agent_runner.listing import listed
 from agent_runner.report.gather import gather_report
 from agent_runner.report.page import content_policy, render, render_list
 from agent_runner.report.serving.answer import Answer, page, text
+from agent_runner.report.serving.aside import aside
 from agent_runner.report.serving.live import LiveSession, running_now, session_events, state_events
 from audit.errors import AuditError, UnknownSessionError
 from audit.escape import escape_line
@@ -62,14 +63,14 @@ class Desk:
             return text(HTTPStatus.NOT_FOUND, "nothing is here")
         session, events = found.groups()
         if events:
-            live = await asyncio.to_thread(LiveSession, self._state, session, after=_after(request))
+            live = await aside(LiveSession, self._state, session, after=_after(request))
             return _events(session_events(live))
         return await self._made(self._session, session)
 
     async def _made(self, make: Callable[..., Answer], *what: str) -> Answer:
         """Make a page in a thread, one at a time: reading a long ledger takes seconds."""
         async with self._one_at_a_time:
-            return await asyncio.to_thread(make, *what)
+            return await aside(make, *what)
 
     def _list(self) -> Answer:
         live = f"{self._door.home}events?known={running_now(self._state)}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from agent_runner.report.fold import SessionFold
+from agent_runner.report.serving.aside import aside
 from audit.errors import AuditError
 from audit.escape import escape_line
 from audit.follow import Follower
@@ -87,7 +88,7 @@ async def session_events(live: LiveSession) -> AsyncIterator[bytes]:
     quiet = 0
     while True:
         try:
-            told = await asyncio.to_thread(live.news)
+            told = await aside(live.news)
         except (AuditError, OSError) as error:
             yield _event("stopped", orjson.dumps(escape_line(str(error))))
             return
@@ -110,7 +111,7 @@ async def state_events(state: Path, *, known: str) -> AsyncIterator[bytes]:
     """
     yield BEAT
     polls = 0
-    while await asyncio.to_thread(running_now, state) == known:
+    while await aside(running_now, state) == known:
         polls += 1
         if polls % POLLS_A_BEAT == 0:
             yield BEAT

@@ -6,7 +6,6 @@ Bounded: connections, the size of a request, the time that a client may take to 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +28,8 @@ HEAD_BYTES: Final = 16 * 1024
 ASK_SECONDS: Final = 10.0
 LISTEN_SECONDS: Final = 30.0
 READ_BYTES: Final = 4096
+PIECE_BYTES: Final = 256 * 1024
+"""Of an answer, for each of which a client has the time to listen."""
 
 
 class ReportServer:
@@ -74,12 +75,15 @@ class ReportServer:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._open) >= MOST_CONNECTIONS:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._open) >= MOST_CONNECTIONS:
             writer.transport.abort()
             return
+        task = asyncio.create_task(self._attended(reader, writer))
         self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _attended(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._served(reader, writer)
         except (OSError, TimeoutError, h11.ProtocolError):
@@ -87,10 +91,7 @@ class ReportServer:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the server; it is told
             self._say(escape_line(f"pairlock: a fault of pairlock's own: {type(error).__name__}: {error}"))
         finally:
-            self._open.discard(task)
-            writer.close()
-            with suppress(OSError, asyncio.CancelledError):
-                await writer.wait_closed()
+            await _closed(writer)
 
     async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
@@ -106,6 +107,15 @@ class ReportServer:
             answer = await self._desk.answer(request)
         if answer is not None:
             await _answered(http, writer, answer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Close a connection; what a client does not take in time is dropped, or it would keep its place."""
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), LISTEN_SECONDS)
+    except (OSError, TimeoutError, asyncio.CancelledError):
+        writer.transport.abort()
 
 
 async def _asked(http: h11.Connection, reader: asyncio.StreamReader) -> Request | None:
@@ -140,8 +150,8 @@ async def _answered(http: h11.Connection, writer: asyncio.StreamWriter, answer: 
 
 async def _pieces(answer: Answer) -> AsyncIterator[bytes]:
     if answer.stream is None:
-        if answer.body:
-            yield answer.body
+        for start in range(0, len(answer.body), PIECE_BYTES):
+            yield answer.body[start : start + PIECE_BYTES]
         return
     async for piece in answer.stream:
         yield piece
