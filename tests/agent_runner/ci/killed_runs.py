@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent_runner.ci.outcome import INTERRUPTED
 from agent_runner.ci.reading import read_task
 from agent_runner.state_label import state_label
 from agent_runner.trust import trust
@@ -48,7 +49,7 @@ def main() -> None:
             done = killed(project, state, results, chance.uniform(0.3, whole), everything=number % 2 == 1)
             found = finished(project, state, results, done=done)
             faults += [f"{number}: {fault}" for fault in found]
-            sys.stdout.write(f"{number}: {len(done)} of {TASKS} done before, {len(found)} faults\n")
+            sys.stdout.write(f"{number}: {len(done)} of {TASKS} done before; faults: {found}\n")
             sys.stdout.flush()
         pairlock("clean", "--unreviewed", "--all", state=state)
     sys.stdout.write(f"{kills} kills, {len(faults)} faults\n" + "".join(f"  {each}\n" for each in faults))
@@ -96,7 +97,8 @@ def killed(
     done = {}
     for path in (project.folder / results / ".run").glob("*.result.json"):
         told = json.loads(path.read_text())
-        done[told["name"]] = told["session"]
+        if told["code"] != INTERRUPTED:  # that one ended in order, and is to be run again
+            done[told["name"]] = told["session"]
     return done
 
 

@@ -347,6 +347,52 @@ def test_actions_are_named_by_commit_and_permissions_are_least() -> None:
         assert "secrets" not in json.dumps(step)
 
 
+PUBLISHED = {
+    "vendor.github-actions": ACTION,
+    "vendor.github-workflows": REPOSITORY / "examples/ci/github.yml",
+    "vendor.gitlab-ci": GITLAB,
+}
+"""The published schema of each file; `check-jsonschema` brings them along."""
+
+
+def holds_to(schema: str, file: Path) -> bool:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", schema, str(file)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in {0, 1}, done.stdout + done.stderr
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize(("schema", "spoilt"), [
+    ("vendor.github-actions", ("using: composite", "using: composit")),
+    ("vendor.github-workflows", ("runs-on:", "run-on:")),
+    ("vendor.gitlab-ci", ("when: always", "when: allways")),
+])  # fmt: skip
+def test_each_file_holds_to_the_schema_that_its_ci_publishes(
+    tmp_path: Path, schema: str, spoilt: tuple[str, str]
+) -> None:
+    other = tmp_path / PUBLISHED[schema].name
+    other.write_text(PUBLISHED[schema].read_text().replace(*spoilt))
+
+    assert holds_to(schema, PUBLISHED[schema])
+    assert not holds_to(schema, other)
+
+
+def test_what_has_to_be_replaced_is_named_and_the_rest_stands_as_it_is(tmp_path: Path) -> None:
+    """The action is used by its path in this repository, and from a copy of it anywhere else."""
+    text = (REPOSITORY / "examples/ci/github.yml").read_text()
+    page = (REPOSITORY / "docs/ci-github.md").read_text()
+    place = "YOUR-ORGANISATION/pairlock@0000000000000000000000000000000000000000"
+    local = tmp_path / "local.yml"
+    local.write_text(text.replace(place, "./"))
+
+    assert (text.count(place), text.count("0" * 40), page.count("YOUR-ORGANISATION/pairlock@")) == (1, 1, 1)
+    assert "uses: ./" in page
+    assert (REPOSITORY / "./action.yml").is_file()
+    assert holds_to("vendor.github-workflows", local)
+
+
 def test_zizmor_finds_nothing_in_the_action_and_the_workflow() -> None:
     done = subprocess.run(
         [Path(sys.executable).parent / "zizmor", "--offline", "--persona", "auditor", "--no-progress",
