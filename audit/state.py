@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -272,7 +273,8 @@ def write_private(path: Path, content: bytes) -> None:
         path: Where it goes.
         content: All of it.
     """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    # A name of this call's own: two sessions of one process, in threads, may write the same file at once.
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
     descriptor = os.open(
         fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _PRIVATE_FILE
     )

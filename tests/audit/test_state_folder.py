@@ -1,6 +1,7 @@
 """The state folder is private, local, and of a format that is known; an id never leads out of it."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,18 @@ def test_a_state_folder_is_made_private(state: Path) -> None:
     assert state.stat().st_mode & 0o777 == 0o700
     assert files.format.read_text() == "1\n"
     assert prepare(state) == files
+
+
+def test_sessions_of_one_process_that_begin_at_once_make_the_state_folder_together(tmp_path: Path) -> None:
+    """Each MCP client has a session in the server's process; two took one temporary name, and one failed."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for number in range(40):
+            fresh = tmp_path / str(number)
+
+            files = list(pool.map(prepare, [fresh] * 8))
+
+            assert files[0].format.read_text() == "1\n"
+            assert [path.name for path in fresh.glob(".*")] == []
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
