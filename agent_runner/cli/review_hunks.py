@@ -66,7 +66,7 @@ class Picker:
         hunks = split_hunks(*sides) if sides is not None else ()
         if sides is None or len(hunks) < 2:
             return self._offer_whole(change)
-        self.tell(f"changed: {terminal_safe(change.path)}, {len(hunks)} hunks")
+        self.tell(f"changed: {terminal_safe(change.path)}, {len(hunks)} hunks{_later(change)}")
         taken: set[int] = set()
         rest, go_on = "", True
         for hunk in hunks:
@@ -87,7 +87,7 @@ class Picker:
     def _offer_whole(self, change: Change) -> bool:
         patch = render_diff(self.stage, [change])
         was = f" (was {terminal_safe(change.renamed_from)})" if change.renamed_from else ""
-        self.tell(f"{change.kind.value}: {terminal_safe(change.path)}{was}")
+        self.tell(f"{change.kind.value}: {terminal_safe(change.path)}{was}{_later(change)}")
         self._show(patch.text)
         for left in patch.left_out:
             self.tell(f"not shown: {left.reason}")
@@ -108,3 +108,7 @@ class Picker:
                 return given
             for line in HELP.split("\n"):
                 self.tell(line)
+
+
+def _later(change: Change) -> str:
+    return f"; on your machine later: {change.later}" if change.later else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_OBJECTS: Final = re.compile(r"^index ([0-9a-f]{10})[0-9a-f]{30}\.\.([0-9a-f]{10})[0-9a-f]{30}")
+"""What a patch calls the old and the new content; a line of content never begins with it."""
 _LESS_OPTIONS: Final = "FRX"
 """As git sets them: leave when all fits, obey colours, keep the screen."""
 
@@ -34,11 +37,19 @@ def painted(line: str, colour: str | None) -> str:
 
 
 def patch_lines(patch: bytes) -> Iterator[str]:
-    """Yield a patch's lines for a terminal: nothing that it would obey, added green, removed red."""
+    """Yield a patch's lines for a terminal: nothing that it would obey, added green, removed red.
+
+    What only a program reads is left out: binary content, and most of the names of git's objects.
+    """
     from sandbox.stage.summary import diff_for_terminal
 
+    binary = False
     for line in diff_for_terminal(patch).removesuffix("\n").split("\n") if patch else ():
-        yield painted(line, _colour(line))
+        binary = (binary or line == "GIT binary patch") and not line.startswith("diff --git ")
+        if line == "GIT binary patch":
+            yield "the content is binary, and is not shown"
+        elif not binary:
+            yield painted(_OBJECTS.sub(r"index \1..\2", line), _colour(line))
 
 
 def stat_line(line: str) -> str:

@@ -71,6 +71,15 @@ def test_hunks_are_chosen_one_by_one_and_the_others_wait(made: Made) -> None:
     assert "applied  a (the chosen hunks)" in said.out
 
 
+def test_each_change_is_offered_with_what_runs_it_later(made: Made) -> None:
+    session = made.session(lambda inside: made.fill({"Makefile": "all:\n", "notes": "n\n"}, below=inside))
+
+    said = made.at_terminal("apply", session, "--patch", typed="n\nn\n", columns=200)
+
+    assert "added: Makefile; on your machine later: run by `make`" in said.out
+    assert "added: notes\n" in said.out
+
+
 def test_leaving_everything_changes_nothing(made: Made) -> None:
     """`q` and the end of the input leave what was not chosen; nothing is written or labelled."""
     made.fill({"a": LINES})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -169,6 +170,30 @@ def test_a_terminal_is_sent_nothing_that_it_would_obey(made: Made) -> None:
     for text in (plain, *shown):
         assert bad & {*text} == set()
     assert "1 change runs on your machine later: Makefile" in plain
+
+
+def test_a_terminal_is_spared_what_only_a_program_reads(made: Made) -> None:
+    """Binary content and whole names of objects; lines of a file that look like them stay as they are."""
+    made.fill({"b": "1", "t": "1\n"})
+    index = f"index {'a' * 40}..{'b' * 40}"
+
+    def act(inside: Path) -> None:
+        (inside / "b").write_bytes(b"\0" * 5000)
+        made.fill({"t": f"{index}\nGIT binary patch\n"}, below=inside)
+
+    session = made.session(act)
+
+    person = made.at_terminal("diff", session, columns=200, NO_COLOR="1", PAGER="cat").out
+    program = made.pairlock("diff", session).out
+
+    assert "the content is binary, and is not shown" in person
+    assert "literal" not in person
+    assert f"+{index}" in person
+    assert "+GIT binary patch" in person
+    assert "+++ b/t" in person
+    assert not re.search(r"^index [0-9a-f]{11}", person, re.MULTILINE)
+    assert "literal 5000" in program
+    assert re.search(r"^index [0-9a-f]{40}\.\.", program, re.MULTILINE)
 
 
 def test_every_form_tells_the_same_changes(made: Made) -> None:
