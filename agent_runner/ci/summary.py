@@ -13,7 +13,7 @@ from policies import junit
 from policies.junit import Case, Suite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from agent_runner.ci.outcome import CheckResult, TaskResult
     from policies.canonical import Plain
@@ -189,17 +189,21 @@ def _details(result: TaskResult) -> Iterator[str]:
     yield f"\n### {inert(result.name)}\n\n"
     for fault in result.faults:
         yield f"- the ledger does not verify: {inert(fault[:_LONGEST])}\n"
-    for line in result.departure.splitlines():
-        yield f"- {inert(line[:_LONGEST])}\n"
+    if result.departure:
+        yield _as_it_is(line[:_LONGEST] for line in result.departure.splitlines())
     for check in result.checks:
         if check.code:
             yield f"- {inert(check.name[:_LONGEST])}: {inert(check.why[:_LONGEST])}\n"
             if lines := [*_end_of(check.output, _PAGE_LINES)]:
-                # One part of the page, so that no half of it is left out; inert text ends no `pre`.
-                yield "\n<pre>\n" + "".join(f"{inert(line)}\n" for line in lines) + "</pre>\n\n"
+                yield _as_it_is(lines)
+
+
+def _as_it_is(lines: Iterable[str]) -> str:
+    """Return lines as one part of a page, so that no half of it is left out; inert text ends no `pre`."""
+    return "\n<pre>\n" + "".join(f"{inert(line)}\n" for line in lines) + "</pre>\n\n"
 
 
 def _end_of(output: str, most: int) -> Iterator[str]:
     """Yield the last lines of what a command wrote, escaped, each cut where it is long."""
-    for line in output.splitlines()[-most:]:
+    for line in output.strip("\n").splitlines()[-most:]:
         yield escape_line(line, width=_LONGEST)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
+from markdown_it import MarkdownIt
 
 from agent_runner.ci.all import jobs_for
 from agent_runner.ci.declared_checks import Found, declared_checks
@@ -261,6 +262,19 @@ def test_a_log_shows_how_the_output_of_a_failed_check_ends_and_a_page_shows_it_i
     assert (len(shown), shown[0]) == (40, "line 11")
     assert "pre" in shown[-1]
     assert "<" not in shown[-1]
+
+
+def test_a_page_shows_a_difference_as_it_is() -> None:
+    """Its lines begin with `+`, `-` and spaces, which Markdown takes for lists and code."""
+    departure = "turn 1, `x`: another answer\n--- recorded\n+++ now\n+     3  X = 1\n-</pre><b>"
+    page = markdown([replace(RESULT, code=1, departure=departure)])
+
+    shown = MarkdownIt("commonmark").enable("table").parse(page)
+
+    kinds = [token.type for token in shown]
+    assert "bullet_list_open" not in kinds
+    assert [token.content.count("\n") for token in shown if token.type == "html_block"] == [7]
+    assert "<b>" not in page
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, "1 action denied"), (2, "2 actions denied")])
