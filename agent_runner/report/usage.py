@@ -48,11 +48,21 @@ class Usage:
     requests: Curve = field(default_factory=Curve)
     input_tokens: int = 0
     cached_tokens: int = 0
+    cacheable_tokens: int = 0
+    """Of `input_tokens`: what the question before had sent already, so that a cache may have it."""
+    kept_tokens: int = 0
+    """Of `cacheable_tokens`: what did come from a cache, by the server's own count."""
     cost_micros: int = 0
     actions: int = 0
     denials: int = 0
     added: BudgetLimits = NOTHING
     """What people added to the policy's budget."""
+    _last_input: int = 0
+
+    @property
+    def kept_percent(self) -> int | None:
+        """Return the share of what could come from a cache that did; None while nothing could."""
+        return 100 * self.kept_tokens // self.cacheable_tokens if self.cacheable_tokens else None
 
     def take(self, ms: int, happened: Event) -> None:
         """Take in an entry."""
@@ -76,6 +86,10 @@ class Usage:
     def _answered(self, ms: int, answered: event.ModelAnswered) -> None:
         self.turns.add(ms, 1)
         self.tokens.add(ms, answered.input_tokens + answered.output_tokens)
+        before = min(self._last_input, answered.input_tokens)
+        self._last_input = answered.input_tokens
+        self.cacheable_tokens += before
+        self.kept_tokens += min(answered.cached_tokens, before)
         self.input_tokens += answered.input_tokens
         self.cached_tokens += answered.cached_tokens
         self.cost_micros += answered.cost_micros
