@@ -3,68 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.budget_limits import BudgetLimits
 from agent_runner.budget_state import BudgetExceeded, warning_of
+from agent_runner.used import Used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent_runner.backends.backend import Usage
+    from agent_runner.used import Crossing
 
 WARN_SHARE: Final = 0.8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
-    """What a session had used when it was left."""
-
-    turns: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cost_micros: int = 0
-    """Millionths of a US dollar."""
-    seconds: float = 0.0
-    """Time during which it ran."""
-    warned: frozenset[str] = field(default=frozenset())
-    """The budgets of which the model was warned."""
-    output_bytes: int = 0
-    """Output of its actions."""
-    actions: int = 0
-    sent_bytes: int = 0
-    """Through the egress gate, of delegated sessions: a session's own is told by its gate."""
-    received_bytes: int = 0
-    requests: int = 0
-    children: int = 0
-    """Sessions that were started below it."""
-
-    def beside(self, other: Used) -> Used:
-        """Return both together; time and warnings are those of the first: the other's ran meanwhile."""
-        own = ("seconds", "warned")
-        names = [part.name for part in fields(Used) if part.name not in own]
-        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
-
-
-class Crossing(Protocol):
-    """What crossed an egress gate."""
-
-    @property
-    def sent_bytes(self) -> int:
-        """Bytes that left."""
-        ...
-
-    @property
-    def received_bytes(self) -> int:
-        """Bytes that came in."""
-        ...
-
-    @property
-    def requests(self) -> int:
-        """Requests, and connections whose requests are not seen."""
-        ...
 
 
 def _nothing() -> Crossing:

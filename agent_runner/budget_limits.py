@@ -14,7 +14,7 @@ from sandbox.egress.rules import Limits, Rule
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from agent_runner.budget import Used
+    from agent_runner.used import Used
     from policies.network_block import EgressRule
     from policies.policy import Policy
     from sandbox.egress.rules import Crossed

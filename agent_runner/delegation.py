@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
-from agent_runner.budget import Used
 from agent_runner.budget_limits import less_crossed, limits_of_policy, policy_of_limits
 from agent_runner.descent import Descent, handed_down
 from agent_runner.errors import RunnerError
 from agent_runner.ids import new_session_id
+from agent_runner.used import Used
 from agent_runner.waiting import changes_waiting
 from audit import event
 from audit.state import StateFiles

@@ -17,7 +17,6 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.background import Background
-from agent_runner.budget import Used
 from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget
 from agent_runner.budget_state import warned_of
 from agent_runner.compaction import compacted
@@ -25,6 +24,7 @@ from agent_runner.errors import InvalidInputError
 from agent_runner.past import Past, Unsettled, memory_ended
 from agent_runner.reply_bodies import reply_bodies
 from agent_runner.traffic import Traffic
+from agent_runner.used import Used
 from audit import event
 from audit.errors import BrokenLedgerError
 from audit.fields import Totals

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_runner.budget import Budget, Used
 from agent_runner.ceiling import read_ceiling
 from agent_runner.continuing import ContinuedGate
 from agent_runner.delegation import DEEPEST, Delegating
 from agent_runner.lineage_use import DirectUse
+from agent_runner.used import Used
 from cli_tools.errors import ActionError
 from cli_tools.stubs import Stubs
 from policies.request import SessionFacts
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agent_runner.approvals import Asker, RecordedApprover
+    from agent_runner.budget import Budget
     from agent_runner.connectors import SessionConnectors
     from agent_runner.request import SessionRequest, SessionResult
     from agent_runner.traffic import Traffic

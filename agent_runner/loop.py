@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from agent_runner.budget import Used
+from agent_runner.used import Used
 
 if TYPE_CHECKING:
     from agent_runner.backends.backend import Backend

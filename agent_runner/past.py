@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from agent_runner.budget import Used
 from agent_runner.errors import InvalidInputError
+from agent_runner.used import Used
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from agent_runner.budget import Used
 from agent_runner.budget_limits import (
     NOTHING,
     BudgetLimits,
@@ -29,6 +28,7 @@ from agent_runner.past import Past, memory_ended
 from agent_runner.request import SessionRequest, SessionResult
 from agent_runner.review import read_policy, refuse_running
 from agent_runner.session import SessionRun
+from agent_runner.used import Used
 from audit import event
 from audit.errors import UnknownSessionError
 from audit.index import read_index

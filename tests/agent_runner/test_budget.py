@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runner.backends.backend import Usage, UserMessage
-from agent_runner.budget import Budget, Used
+from agent_runner.budget import Budget
 from agent_runner.budget_limits import (
     NOTHING,
     BudgetLimits,
@@ -21,6 +21,7 @@ from agent_runner.budget_limits import (
 )
 from agent_runner.errors import InvalidInputError
 from agent_runner.traffic import Traffic
+from agent_runner.used import Used
 from audit.event import LimitHit
 from policies.source import parse_policy
 from tests.agent_runner.stand import FINISH, Model, lines

@@ -1,0 +1,56 @@
+"""Say what a session used, and what crossed its egress gate. Nothing is counted or bounded here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What a session had used when it was left."""
+
+    turns: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost_micros: int = 0
+    """Millionths of a US dollar."""
+    seconds: float = 0.0
+    """Time during which it ran."""
+    warned: frozenset[str] = field(default=frozenset())
+    """The budgets of which the model was warned."""
+    output_bytes: int = 0
+    """Output of its actions."""
+    actions: int = 0
+    sent_bytes: int = 0
+    """Through the egress gate, of delegated sessions: a session's own is told by its gate."""
+    received_bytes: int = 0
+    requests: int = 0
+    children: int = 0
+    """Sessions that were started below it."""
+
+    def beside(self, other: Used) -> Used:
+        """Return both together; time and warnings are those of the first: the other's ran meanwhile."""
+        own = ("seconds", "warned")
+        names = [part.name for part in fields(Used) if part.name not in own]
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+class Crossing(Protocol):
+    """What crossed an egress gate."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that left."""
+        ...
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that came in."""
+        ...
+
+    @property
+    def requests(self) -> int:
+        """Requests, and connections whose requests are not seen."""
+        ...
