@@ -38,11 +38,12 @@ TESTS = {
     "walk": (*LINES, *READING),
     "verify": (*LINES, *READING),
     "keys": (
-        "test_signed_notes.py",
-        "test_keys_and_rotation.py",
-        "test_state_folder.py",
-        "test_seals_and_checkpoints.py",
+        *("test_signed_notes.py", "test_keys_and_rotation.py", "test_state_folder.py"),
+        *("test_seals_and_checkpoints.py", "test_locks_and_pipes.py"),
     ),
+    "skim": ("test_skim_in_rows.py", "test_forged_logs.py", "test_quick_and_slow_walks.py", *LINES),
+    "sift": ("test_skim_in_rows.py", "test_bodies_moved_out.py", "test_reading_and_asking.py"),
+    "runqueue": ("test_waiting_for_a_processor.py",),
 }
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
