@@ -1,9 +1,11 @@
-"""Measure a command that a program calls by name inside, against its parts: a start, and the action.
+"""Measure a command that a program calls by name inside, against its parts: a start, the way, and the action.
 
 Run: `python -m benchmarks.stub_call`. It needs a Docker engine; everything is measured in this run, in one
-real container, and cleaned up. The stub's overhead is what a call takes beyond the start of a program that
-does nothing and beyond the same action from the host, both durable writes of it included. Each is measured in
-turns with the others; the best of each says what is left on a machine that has nothing else to do.
+real container, and cleaned up. The floor of a call is its parts: the start of the stub itself (which ends at
+once where it may open nothing), one round trip over the link, for its words go out of the container and the
+answer back in, and the same action from the host, whose durable writes are in it. The overhead is what a call
+takes beyond these. Each is measured in turns with the others; the best of each says what is left on a machine
+that has nothing else to do.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ from cli_tools.catalogue import built_in
 from cli_tools.stubs import Stubs
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from cli_tools.gate import Gate
+    from sandbox.session import Sandbox
 
 POLICY = """version: 1
 name: benchmark
@@ -35,14 +40,21 @@ ROUNDS = 40
 """In each turn."""
 LINE = "files stat small.txt"
 INSIDE = """
-import json, os, time
-quiet = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]
+import json, os, resource, time
+quiet = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_WRONLY, 0) for number in (1, 2)]
 def once(argv):
     start = time.perf_counter()
     os.waitpid(os.posix_spawn(argv[0], argv, os.environ, file_actions=quiet), 0)
     return (time.perf_counter() - start) * 1000
 called = [os.environ["PAIRLOCK_COMMANDS"] + "/files", *"LINE".split()[1:]]
-print(json.dumps([[once(["/bin/true"]), once(called)] for _ in range(ROUNDS)]))
+most = resource.getrlimit(resource.RLIMIT_NOFILE)
+def started():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most[1]))
+    try:
+        return once(called)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+print(json.dumps([[started(), once(called)] for _ in range(ROUNDS)]))
 """
 
 
@@ -52,22 +64,31 @@ class Samples:
 
     started: list[float]
     called: list[float]
+    linked: list[float]
     acted: list[float]
 
 
-async def measured(gate: Gate) -> Samples:
-    """Return the samples of a program's start, of a call by name, and of the action from the host."""
+async def measured(gate: Gate, sandbox: Sandbox) -> Samples:
+    """Return the samples of the stub's start, of a call by name, of the link and of the action."""
     text = INSIDE.replace("ROUNDS", str(ROUNDS)).replace("LINE", LINE)
-    samples = Samples([], [], [])
+    samples = Samples([], [], [], [])
     for _ in range(TURNS):
         seen = await gate.act(LineProposal(line="python", body=text.encode()))
         for started, called in json.loads(seen.text):
             samples.started.append(started)
             samples.called.append(called)
-        for _ in range(ROUNDS):
-            start = time.perf_counter()
-            await gate.act(LineProposal(line=LINE))
-            samples.acted.append((time.perf_counter() - start) * 1000)
+        samples.linked.extend(await timed(lambda: sandbox.call("files.stat", {"path": "small.txt"})))
+        samples.acted.extend(await timed(lambda: gate.act(LineProposal(line=LINE))))
+    return samples
+
+
+async def timed(once: Callable[[], Awaitable[object]]) -> list[float]:
+    """Return how long an awaited call takes, in milliseconds."""
+    samples = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        await once()
+        samples.append((time.perf_counter() - start) * 1000)
     return samples
 
 
@@ -81,18 +102,19 @@ async def main() -> None:
     async with opened(POLICY) as it:
         stubs = Stubs(it.gate, built_in(), it.policy, it.record, spend=lambda: None)
         await it.sandbox.put_on_path(stubs.names, stubs)
-        samples = await measured(it.gate)
+        samples = await measured(it.gate, it.sandbox)
     print(f"{f'load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors':<54}{'p50, ms':>9}{'best':>9}")
-    parts = (samples.started, samples.acted, samples.called)
-    names = (
-        "a program that does nothing, started inside",
-        "the action from the host, gate and ledger included",
-        "the action called by name inside",
-    )
-    for name, part in zip(names, parts, strict=True):
+    floor = {
+        "the stub, started inside": samples.started,
+        "one round trip over the link": samples.linked,
+        "the action from the host, gate and ledger included": samples.acted,
+    }
+    for name, part in floor.items():
         row(name, median(part), min(part))
-    (start, act, call), (least_start, least_act, least_call) = map(median, parts), map(min, parts)
-    row("the stub over both", call - start - act, least_call - least_start - least_act)
+    row("the action called by name inside", median(samples.called), min(samples.called))
+    p50 = median(samples.called) - sum(median(part) for part in floor.values())
+    best = min(samples.called) - sum(min(part) for part in floor.values())
+    row("the stub's overhead, beyond all three", p50, best)
 
 
 if __name__ == "__main__":
