@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent_runner.backends.backend import ModelMessage, ObservationMessage, Usage, UserMessage
+from agent_runner.backends.scripted import ScriptedBackend
 from agent_runner.budget_limits import NOTHING, parse_budget
 from agent_runner.descent import kept_line
 from agent_runner.errors import InvalidInputError, RefusedError
@@ -30,7 +31,7 @@ from audit.verify import verify_session
 from policies.grant import Grant
 from sandbox.workspace import open_workspace
 from tests.agent_runner.delegating import delegating
-from tests.agent_runner.stand import FINISH, SESSION, Model, lines
+from tests.agent_runner.stand import FINISH, SESSION, Model, lines, script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -346,3 +347,26 @@ def test_killed_with_a_child_at_work_both_are_gone_and_the_parent_goes_on(stand:
     assert any("unknown: the runner was stopped" in getattr(m, "text", "") for m in model.heard[-1])
     assert past.below.turns == 2
     assert entries_of(stand, child, "session.closed") == []
+
+
+async def test_a_script_that_parent_and_child_share_goes_on_behind_the_turns_of_both(stand: Stand) -> None:
+    """After a resume neither says again what the other has said already."""
+    told = script(
+        ["delegate look"],
+        ["files list"],
+        ["finish --status done 'the child'"],
+        ["files list --depth 2"],
+        ["finish --status done 'the parent'"],
+    )
+    policy = FILES + "budget: {turns: 4}\n"
+
+    ran_out = await stand.run(told, policy, may_delegate=True)
+    result = await stand.resume(ScriptedBackend(told._script, name=told.model), added=parse_budget("turns=1"))
+
+    asked = [entry["argv"] for entry in stand.entries("action.intended")]
+    assert (ran_out.status, result.status, result.reason) == ("budget", "done", "the parent")
+    assert asked == [
+        ["delegate", "look"],
+        ["files", "list", "--depth", "2"],
+        ["finish", "--status", "done", "the parent"],
+    ]
