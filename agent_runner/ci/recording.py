@@ -118,8 +118,8 @@ class Recording(_Strict):
     """What was asked, as the ledger called it."""
     policy: str
     """The policy's name."""
-    session: str
-    """The session that was recorded."""
+    session: str = Field(pattern="^[0-9a-hjkmnp-tv-z]{12}$")
+    """The session that was recorded; answers are compared without its id, and no other text goes."""
     system: Text
     """What the runner told the model first."""
     prompt: Text

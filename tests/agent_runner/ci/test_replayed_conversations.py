@@ -203,6 +203,8 @@ def test_what_is_recorded_reads_back_as_it_was(text: str, body: bytes, answer: s
         ('"turns": [', '"turns": [{"output_tokens": 1' + "0" * 400 + "}, ", "`turns.0.output_tokens`"),
         ('"turns": [', '"turns": [{"calls": [{"id": "1", "content_base64": "a"}]}, ', "content_base64`"),
         ('"turns": [', '"turns": [{"calls": [{"id": "1", "content_base64": "%%"}]}, ', "content_base64`"),
+        (f'"session": "{OLD}"', '"session": ""', "`session`"),
+        (f'"session": "{OLD}"', '"session": "another text"', "`session`"),
         ("}", "", "invalid json"),
     ],
 )
