@@ -82,7 +82,8 @@ def _used(events: Iterable[Event]) -> frozenset[Capability]:
             case event.ActionIntended(verdict="denied"):
                 pass
             case event.ActionIntended(action=action, command=command):
-                asked[action] = needs.get(command, frozenset(Capability))
+                also = asked.get(action, frozenset())
+                asked[action] = also | needs.get(command, frozenset(Capability))
             case event.ActionFinished(action=action, outcome="denied"):
                 asked.pop(action, None)  # a person was asked, and it was not done
             case event.ProcessStarted() | event.SessionDelegated():

@@ -60,12 +60,14 @@ def require_lineage(state: Path, workspace: Workspace, grant: Grant, brought: La
         RefusedError: When it would; it names the sessions that made the label.
         sandbox.stage.errors.LabelError: When the label cannot be read, which is never an empty label.
     """
-    labels, identity = labels_of(state), workspace.identity
-    known = near(labels, identity)
-    _refuse(grant, identity, known.placed, brought)
-    if isinstance(decide_lineage(grant, known.most.joined(brought)), Denied):  # only then is it worth to look
-        _refuse(grant, identity, (*known.placed, *moved_here(known, identity)), brought)
-    return known.whole
+    identity = workspace.identity
+    known = near(labels_of(state), identity)
+    counting = known.placed
+    _refuse(grant, identity, counting, brought)
+    if not known.most.capabilities <= known.whole.capabilities:  # only then is it worth to look
+        counting = (*counting, *moved_here(known, identity))
+        _refuse(grant, identity, counting, brought)
+    return joined(found.label for found in counting)
 
 
 def hold_lineage(request: SessionRequest, session: str) -> frozenset[Capability]:
