@@ -17,7 +17,7 @@ from agent_runner.backends.route import RouteBackend, for_role
 from agent_runner.backends.server import Server
 from agent_runner.errors import BackendError
 from tests.agent_runner.stand import FINISH, Model, lines, saying
-from tests.contract.model_server import ModelServer, Saying, answer, serving
+from tests.contract.model_server import ModelServer, Saying, answer, serving, stream
 
 if TYPE_CHECKING:
     from agent_runner.backends.aloud import Step, Tell
@@ -65,6 +65,20 @@ async def test_a_route_comes_round_to_the_first_again() -> None:
         await models.close()
 
     assert texts == ["two", "one is back"]
+
+
+@pytest.mark.parametrize("half", range(1, 6))
+async def test_of_a_reply_that_breaks_off_nothing_is_in_the_one_that_the_next_model_gives(half: int) -> None:
+    """Wherever it breaks: its words, its call's name, its arguments."""
+    calls = [("a1", "files_list", '{"path": "one"}')]
+    broken = Saying(text="half an answer", calls=calls).pieces("chat")[:half]
+    async with serving(stream(*broken)) as one, serving(Saying(text="two").play("chat")) as two:
+        models = route([], one, two)
+        reply = await models.ask(TALK, ())
+        await models.close()
+
+    assert (reply.text, reply.calls, reply.by) == ("two", (), "r > 1 (m)")
+    assert [tried.model for tried in reply.tried] == ["r > 0 (m)"]
 
 
 async def test_when_none_answers_the_last_one_is_told() -> None:
