@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli_tools.packs import BLOB, BY_NAME, BY_OFFSET, Entry, doubling, name_of, same, write_pack
 from tests.cli_tools.repositories import commit, new_repository, run_git
 from tests.promises.conftest import Lab
 
@@ -72,3 +73,43 @@ def test_an_object_that_swells_costs_its_worker_alone_and_hidden_history_stays_h
     assert whole.text == "one"
     assert "+one" in first.text
     assert "canary" not in "".join(seen.text for seen in ran.seen)
+
+
+def harmful_packs(repository: Path) -> dict[str, str]:
+    """Write packs; returns what a blob of each does -> its name."""
+    base, doubled, chained = b"x" * 1024, 0xD000, 0xE00000
+    entries = [Entry(BLOB, base, name_of(doubled))]
+    entries += [Entry(BY_OFFSET, doubling(1024 << at), name_of(doubled + 1 + at)) for at in range(24)]
+    write_pack(repository, entries)
+    write_pack(
+        repository,
+        [Entry(BLOB, base, name_of(chained))]
+        + [Entry(BY_OFFSET, same(1024), name_of(chained + at)) for at in range(1, 5_000)],
+    )
+    one, other = name_of(0xA), name_of(0xB)
+    cycle = [(one, other), (other, one)]
+    write_pack(repository, [Entry(BY_NAME, same(64), name, bytes.fromhex(of)) for name, of in cycle])
+    own = name_of(0xC)
+    write_pack(repository, [Entry(BY_NAME, same(4), own, bytes.fromhex(own))])
+    return {"doubles": entries[-1].name, "chained": name_of(chained + 4_999), "cycle": one, "own": own}
+
+
+def test_deltas_that_double_go_in_a_circle_or_never_end_cost_their_worker_alone(lab: Lab) -> None:
+    """17 GB out of 10 KB, a base that is its own: an error each, in time, and history is read as before."""
+    folder = new_repository(lab.workspace())
+    commit(folder, "first", a_txt="one\n")
+    harmful = harmful_packs(folder)
+    for name, blob in harmful.items():
+        run_git(folder, "update-index", "--add", "--info-only", "--cacheinfo", f"100644,{blob},{name}")
+    tree = run_git(folder, "write-tree", "--missing-ok").strip()
+    made = run_git(folder, "commit-tree", tree, "-p", "HEAD", "-m", "evil").strip()
+    (folder / ".git" / "refs" / "heads" / "main").write_text(f"{made}\n")
+    lines = [f"git show HEAD --file {name}" for name in harmful] + ["git show HEAD", "git diff HEAD~1 HEAD"]
+
+    ran = lab.run(POLICY, [*lines, "git log --oneline", "git show HEAD --file a.txt"], workspace=folder)
+
+    harmed, (log, whole) = ran.seen[: len(lines)], ran.seen[len(lines) :][:2]
+    assert [seen.kind for seen in harmed] == ["error"] * len(lines)
+    assert max(len(seen.text) for seen in harmed) < 4096
+    assert [line.partition(" ")[2] for line in log.text.splitlines()] == ["evil", "first"]
+    assert whole.text == "one"
