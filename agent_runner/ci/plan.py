@@ -71,8 +71,7 @@ def begun(folder: Path, cases: Sequence[Task], *, resume: bool) -> Iterator[Begu
         }
         if resume:
             _require_same(folder, place, plan)
-            for half_fetched in (place / FOLDER).glob(".fetching-*"):  # by a process that was killed
-                remove_tree(half_fetched)
+            _sweep(place / FOLDER)
         else:
             write_private(place / FOLDER / _FILE, json.dumps(plan, indent=1).encode() + b"\n")
         yield Begun(kept=Kept(place), lock=lock, done=_done(place, cases) if resume else {})
@@ -129,6 +128,14 @@ def _lock(folder: Path, inside: Path) -> int:
             time.sleep(0.2)
         else:
             return lock
+
+
+def _sweep(inside: Path) -> None:
+    """Remove what a run that was killed left: commits half fetched, and orders of processes that are gone."""
+    for half_fetched in inside.glob(".fetching-*"):
+        remove_tree(half_fetched)
+    for order in inside.glob("*.order.json"):
+        order.unlink()
 
 
 def _require_ours(folder: Path, lock: int) -> None:

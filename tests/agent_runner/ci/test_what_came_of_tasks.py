@@ -241,8 +241,11 @@ def test_a_run_that_a_checkout_brought_along_is_not_gone_on_with(project: Projec
     with begun(results, [task], resume=False):
         pass
 
+    (results / ".run/mend.order.json").touch()  # of a runner that was killed with the run
+
     with begun(results, [task], resume=True) as own:
         assert own.done == {}
+        assert [path.name for path in (results / ".run").iterdir()] == ["plan.json"]
     (results / ".run").chmod(0o755)  # as git makes folders
     with pytest.raises(InvalidInputError, match="holds no run of yours"), begun(results, [task], resume=True):
         pass
