@@ -71,9 +71,8 @@ class Links:
             if self._removed(path):
                 return None
             status = self.stage.live.stat(path)
-            return (
-                None if status is None or not Seen.of(status).is_symlink else self.stage.live.readlink(path)
-            )
+            is_link = status is not None and Seen.of(status).is_symlink
+            return self.stage.live.readlink(path) if is_link else None
         except PathRefusedError:
             return None
 
