@@ -103,6 +103,16 @@ def test_a_checkpoint_comes_back_as_it_was() -> None:
     assert checkpoint.extension("head") == "00"
 
 
+def test_a_host_key_that_is_gone_is_named_and_not_made_anew(state: Path) -> None:
+    with HostLog(state) as host:
+        (state / "host.key").unlink()
+
+        with pytest.raises(BadKeyError, match="there is no `host.key`"):
+            host.append(TRUST)
+
+    assert not (state / "host.key").exists()
+
+
 def test_a_host_key_that_others_can_read_is_not_used(state: Path) -> None:
     with HostLog(state):
         pass
