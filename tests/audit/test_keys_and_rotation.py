@@ -107,7 +107,7 @@ def test_a_host_key_that_is_gone_is_named_and_not_made_anew(state: Path) -> None
     with HostLog(state) as host:
         (state / "host.key").unlink()
 
-        with pytest.raises(BadKeyError, match="there is no `host.key`"):
+        with pytest.raises(BadKeyError, match=r"there is no `host\.key`"):
             host.append(TRUST)
 
     assert not (state / "host.key").exists()
