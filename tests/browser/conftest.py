@@ -54,6 +54,16 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def broken_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a session in whose ledger a word was changed."""
+    state = tmp_path_factory.mktemp("broken") / "state"
+    sessions.written(ordinary(state))
+    log = state / "sessions" / SESSION / "events.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"pytest","-q"', b'"pytest","-x"', 1))
+    return _page(state)
+
+
+@pytest.fixture(scope="module")
 def long_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the page of a session of 20,000 entries."""
     state = tmp_path_factory.mktemp("long") / "state"

@@ -143,6 +143,18 @@ def test_what_stands_out_leads_to_its_entry(browser: Browser, ordinary_page: Pat
         assert "no rule of the policy allows" in page.locator(".current").inner_text()
 
 
+def test_a_ledger_that_does_not_verify_is_told_wherever_one_is(browser: Browser, broken_page: Path) -> None:
+    with opened(browser, file_address(broken_page)) as (page, noted):
+        assert page.title().startswith("DOES NOT VERIFY")
+        page.keyboard.press("G")
+        broken = page.locator(".current")
+        assert "BROKEN ENTRY" in broken.inner_text()
+        assert "step-broken" in (broken.get_attribute("class") or "")
+        alarm = page.locator(".alarm").bounding_box() or {}
+        assert 0 <= alarm["y"] < WIDE[1]
+        assert noted.all == []
+
+
 def test_an_address_with_an_entry_leads_to_it(browser: Browser, ordinary_page: Path) -> None:
     with opened(browser, f"{file_address(ordinary_page)}#e15") as (page, _):
         assert page.evaluate("document.querySelector('.current').id") == "e15"

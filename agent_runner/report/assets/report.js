@@ -136,8 +136,16 @@ function drawWords(key, words, named = 0) {
   return made;
 }
 
+/** Let a box that has to be scrolled sideways be reached by keyboard, too. */
+function reachable(box) {
+  requestAnimationFrame(() => {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  });
+  return box;
+}
+
 function drawTable(part) {
-  const box = make("div", "scroll");
+  const box = reachable(make("div", "scroll"));
   const body = make("tbody");
   const head = make("tr", "", ...part.head.map((cell) => make("th", "", cell)));
   for (const cell of head.children) cell.scope = "col";
@@ -275,6 +283,7 @@ function drawBlock(block) {
 }
 
 function dropBlock(block) {
+  if (block === blocks[0]) return; // a feed has to hold an article, whatever is in sight
   if (!block.firstChild || block.contains(document.activeElement)) return;
   block.style.height = `${block.offsetHeight}px`;
   block.replaceChildren();
@@ -629,6 +638,7 @@ function follow() {
   addEventListener("pagehide", () => source.close());
 }
 
+document.querySelectorAll(".scroll").forEach(reachable);
 makeChips();
 drawFiles();
 layOut();
