@@ -409,7 +409,7 @@ REQUEST = SessionRequest(
 
 
 def _run(examples: int, steps: int) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         World,
         settings=settings(
             max_examples=examples,
@@ -430,7 +430,7 @@ def test_no_long_order_of_steps_brings_the_three_together() -> None:
 
 
 def _fetches(world: World, place: str, access: str = "direct") -> Session:
-    session = world.start(grant=Grant.FILES_NETWORK, access=access, place=place)
+    session = cast("Session", world.start(grant=Grant.FILES_NETWORK, access=access, place=place))
     world.act(session=session, capability=Capability.NETWORK)
     return session
 
