@@ -40,6 +40,7 @@ class GatedConnector:
         self._order = order
         self._gate = gate
         self._action = action
+        self._waited = 0.0
 
     @property
     def base_url(self) -> str:
@@ -52,21 +53,20 @@ class GatedConnector:
         return self._order.account
 
     async def request(self, method: str, url: str, *, headers: Headers = (), body: bytes = b"") -> Response:
-        """Make one request, again where the server asks to wait, within the bound.
+        """Make one request, again where the server asks to wait, within the bound of its action.
 
         Raises:
             ActionError: When the rules say no, nobody answers, or the wait would be too long.
         """
-        waited = 0.0
         for _ in range(MOST_TRIES):
             response = await self._once(method, url, headers, body)
             pause = _pause(method, response)
             if pause is None:
                 return response
-            if waited + pause > LONGEST_WAIT_SECONDS:
+            if self._waited + pause > LONGEST_WAIT_SECONDS:
                 raise self._limited(pause)
+            self._waited += pause
             await asyncio.sleep(pause)
-            waited += pause
         raise self._limited(SHORTEST_WAIT_SECONDS)
 
     async def _once(self, method: str, url: str, headers: Headers, body: bytes) -> Response:

@@ -45,8 +45,7 @@ class Slack:
         if request.path.startswith("/upload/v1/"):
             self.uploads[request.path.rpartition("/")[2]] = request.body
             return web.Response(text=f"OK - {len(request.body)}")
-        if self.limited:
-            wait = self.limited.pop(0)
+        if self.limited and (wait := self.limited.pop(0)):
             return web.json_response(
                 {"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": wait}
             )

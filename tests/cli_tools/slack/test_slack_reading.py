@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent_runner import connectors_gated
 from sandbox.egress.events import Decided
 from tests.cli_tools.answering import TOKEN
 from tests.cli_tools.slack.slack_server import CI, Slack
@@ -134,6 +135,21 @@ async def test_a_long_rate_limit_is_told_and_not_waited_for(place: Path, authori
         "hint: do something else first, or ask for less at once"
     )
     assert stand.slack.posted == []
+
+
+@pytest.mark.parametrize(("bound_seconds", "asked"), [(1.5, 3), (2.5, 5)])
+async def test_pages_that_each_ask_to_wait_are_bounded_as_one_action(
+    place: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch, bound_seconds: float, asked: int
+) -> None:
+    """A server that asks to wait before each of 50 pages would hold an action for most of an hour."""
+    monkeypatch.setattr(connectors_gated, "LONGEST_WAIT_SECONDS", bound_seconds)
+    async with standing(place, authority, answering=Slack(limited=["1", "", "1"])) as stand:
+        seen = await stand.door.line("slack channels")
+
+    assert (seen.kind, "asks to wait 1 s" in seen.text) == (
+        ("error", True) if asked == 3 else ("done", False)
+    )
+    assert len(stand.server.asked("conversations.list")) == asked
 
 
 async def test_a_wrong_credential_is_told_and_never_shown(place: Path, authority: Authority) -> None:
