@@ -154,7 +154,7 @@ async def test_calls_at_once_that_conflict_are_done_one_after_the_other(
         result = await stand.run(backend, POLICY)
         await backend.close()
 
-    assert result.status == "done"
+    assert (result.status, result.reason) == ("done", "ok")
     assert [seen.kind for seen in stand.eyes.seen] == ["done", "done", "done", "error", "done"]
     answered = [
         m.call_id for m in read_conversation(stand.state, SESSION) if isinstance(m, ObservationMessage)
