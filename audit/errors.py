@@ -31,7 +31,7 @@ class LedgerLostError(LedgerError):
 
 
 class LedgerLockedError(LedgerError):
-    """Raised when another process is already the writer of this session."""
+    """Raised when another process is already the writer of this session, or keeps others waiting too long."""
 
 
 class LedgerDeadError(LedgerError):

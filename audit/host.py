@@ -5,8 +5,6 @@ stored as ``checkpoint.next`` before the line itself is written; a line that nei
 somebody else's.
 """
 
-import fcntl
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +16,17 @@ from audit.appendfile import AppendFile, spoken
 from audit.chain import Chain
 from audit.clock import Clock, SystemClock
 from audit.encode import Encoder
-from audit.errors import BadSignatureError, BrokenLedgerError, LedgerError, LedgerLostError
+from audit.errors import (
+    BadSignatureError,
+    BrokenLedgerError,
+    LedgerDeadError,
+    LedgerError,
+    LedgerLostError,
+)
 from audit.fields import Event
 from audit.host_event import HostOpened, HostRecovered, KeyRotated
 from audit.keys import finish_rotation, host_key, make_host_key, next_host_key, prepare_rotation
+from audit.lock import held_alone
 from audit.note import Checkpoint, SignerKey, open_checkpoint, sign, unverified_checkpoint
 from audit.openings import Opening, write_blob
 from audit.segments import text_in
@@ -69,7 +74,7 @@ class HostLog:
         self._encoder = Encoder(clock or SystemClock())
         self._writer = writer
         self._threads = threading.Lock()
-        self._lock = os.open(self.files.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._closed = False
         self._file: AppendFile | None = None
         self._chain: Chain | None = None
         self._offset = 0
@@ -92,9 +97,7 @@ class HostLog:
         if self._file is not None:
             self._file.close(trim=False)
             self._file = None
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._closed = True
 
     @property
     def origin(self) -> str:
@@ -135,17 +138,17 @@ class HostLog:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with self._threads:
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if self._closed:
+                raise LedgerDeadError("the host's log is closed")
             try:
-                yield
+                with held_alone(self.files.lock):
+                    yield
             except OSError as error:
                 raise spoken(error, self.files.log) from error
-            finally:
-                fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _standing(self) -> Chain:
         if self._chain is None:
-            raise LedgerError("the host's log is closed")
+            raise LedgerError("the host's log has not been read")
         return self._chain
 
     def _catch_up(self) -> None:

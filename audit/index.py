@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audit.chain import Chain, Entry, read
-from audit.errors import AuditError, BadSignatureError, BrokenLedgerError, MalformedLineError
+from audit.errors import (
+    AuditError,
+    BadSignatureError,
+    BrokenLedgerError,
+    LedgerLockedError,
+    MalformedLineError,
+)
 from audit.fields import Event
 from audit.host import host_origin
 from audit.host_event import (
@@ -160,6 +166,9 @@ def read_index(files: StateFiles, *, anchor_size: int | None = None) -> HostInde
     Args:
         files: The state's files.
         anchor_size: A size at which to note the root.
+
+    Raises:
+        LedgerLockedError: When a writer keeps everybody else waiting for too long.
     """
     index = HostIndex()
     if not files.log.exists():
@@ -173,6 +182,8 @@ def read_index(files: StateFiles, *, anchor_size: int | None = None) -> HostInde
             _Reading(files, index, anchor_size).run()
     except BrokenLedgerError as error:
         index.broken = error
+    except LedgerLockedError:
+        raise  # nothing is known of it then
     except (AuditError, OSError, ValueError) as error:
         index.broken = BrokenLedgerError(str(error), path=files.log, seq=index.size)
     return index

@@ -1,4 +1,4 @@
-"""Hold the right to be a session's only writer, and tell whether somebody holds it."""
+"""Hold the right to write or to read undisturbed, and tell whether somebody holds it."""
 
 import fcntl
 import os
@@ -8,11 +8,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from audit.errors import LedgerError, LedgerLockedError
+from audit.holders import held_too_long
+from audit.waiting import LockWaiter, let_go
 
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Who only looks is not kept waiting by a pipe that somebody put in the file's place."""
 _TRIES = 6
 _BETWEEN_TRIES_SECONDS = 0.01
+PATIENCE_SECONDS = 30.0
+"""How long anybody waits for those who append to the host's log, or read it: far longer than they take."""
 
 
 class WriterLock:
@@ -73,6 +77,24 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
+def held_alone(path: Path) -> Iterator[None]:
+    """Keep every other writer and reader waiting while something is appended.
+
+    Args:
+        path: The file that is locked; made when it is not there.
+
+    Raises:
+        LedgerLockedError: When others hold it for longer than anybody is kept waiting.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    _take(descriptor, path, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        let_go(descriptor)
+
+
+@contextmanager
 def held_still(path: Path) -> Iterator[None]:
     """Keep writers from appending while several files are read that belong together.
 
@@ -80,14 +102,38 @@ def held_still(path: Path) -> Iterator[None]:
 
     Args:
         path: The file that writers lock.
+
+    Raises:
+        LedgerLockedError: When a writer holds it for longer than anybody is kept waiting.
     """
     try:
         descriptor = os.open(path, _READING)
     except OSError:
         yield
         return
+    _take(descriptor, path, fcntl.LOCK_SH)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
     finally:
+        let_go(descriptor)
+
+
+def _take(descriptor: int, path: Path, how: int) -> None:
+    """Lock an open file, or have it closed and say why not."""
+    found = os.fstat(descriptor)
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _wait(descriptor, path, how, found)
+    except OSError:
         os.close(descriptor)
+        raise
+
+
+def _wait(descriptor: int, path: Path, how: int, found: os.stat_result) -> None:
+    try:
+        held = LockWaiter(descriptor, how).wait(PATIENCE_SECONDS)
+    except (OSError, RuntimeError) as error:
+        raise LedgerError(f"cannot wait for `{path.name}`: {str(error).lower()}") from error
+    if not held:
+        raise held_too_long(path, found, PATIENCE_SECONDS)
