@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from audit.chain import Entry, read
+from audit.chain import LONGEST_LINE, Entry, read
 from audit.errors import AuditError, BrokenLedgerError
 from audit.index import read_index
 from audit.reader import BrokenEntry, distrust
@@ -72,11 +72,19 @@ class Follower:
                 return
 
     def _new_lines(self) -> list[bytes]:
+        """Return the whole lines among the next megabyte.
+
+        Raises:
+            BrokenLedgerError: When the file cannot be read, or holds a line without an end.
+        """
         with opened(self._files.segment(self._segment)) as file:
             file.seek(self._offset)
             raw = file.read(_AT_ONCE)
         whole, newline, rest = raw.rpartition(b"\n")
-        self._torn = bool(rest) and (len(raw) < _AT_ONCE or not newline)
+        if not newline and len(rest) > 2 * LONGEST_LINE:
+            name = self._files.segment(self._segment).name
+            raise BrokenLedgerError(f"`{name}` holds a line without an end")
+        self._torn = bool(rest) and len(raw) < _AT_ONCE
         self._offset += len(whole) + len(newline)
         return whole.split(b"\n") if newline else []
 

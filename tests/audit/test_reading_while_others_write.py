@@ -107,6 +107,41 @@ async def test_a_follower_does_not_show_half_a_line(recorder: Recorder, state: P
     assert follower.poll() == []
 
 
+@pytest.mark.parametrize("run_bytes", [70_000, 1_100_000, 2_500_000])
+@pytest.mark.parametrize("seen_before", [False, True])
+async def test_a_follower_tells_of_a_line_without_an_end(
+    recorder: Recorder, state: Path, run_bytes: int, *, seen_before: bool
+) -> None:
+    """What no writer writes is no line that is still being written: the end may not look like a quiet one."""
+    path = await recorder.whole(actions=2, close=False)
+    follower = Follower(state, SESSION)
+    before = follower.poll() if seen_before else []
+    with path.open("ab") as file:
+        file.write(b"x" * run_bytes)
+
+    found = [*before, *follower.poll()]
+
+    assert found[-1] == BrokenEntry(len(found) - 1, "`events.jsonl` holds a line without an end", b"")
+    assert all(isinstance(entry, Entry) for entry in found[:-1])
+    assert follower.poll() == []
+
+
+async def test_a_follower_waits_for_the_rest_of_a_long_line(recorder: Recorder, state: Path) -> None:
+    """The twin: what may still become a line is waited for, and then shown."""
+    path = await recorder.whole(actions=2, close=False)
+    whole = path.read_bytes()
+    first, last = whole[:-40], whole[-40:]
+    path.write_bytes(first)
+    follower = Follower(state, SESSION)
+    begun = follower.poll()
+    path.write_bytes(first + last)
+
+    found = [*begun, *follower.poll()]
+
+    assert found == list(SessionReader(state, SESSION).entries())
+    assert len(begun) == len(found) - 1
+
+
 async def test_a_follower_stops_at_what_does_not_hold(recorder: Recorder, state: Path) -> None:
     await recorder.whole(actions=100)
     attacker.change_session(state, attacker.edit, recomputed=True)
