@@ -11,9 +11,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+
+class PipeError(Exception):
+    """Raised when a command met a broken pipe, whichever it was; its cause is the error itself."""
+
+
+class Root(TyperGroup):
+    """The command line itself. Typer takes every broken pipe for its own output, and ends with nothing said."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Carry a broken pipe past it.
+
+        Raises:
+            PipeError: When the command ended with one.
+        """
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise PipeError from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +63,11 @@ COMMANDS: Final[dict[str, Place]] = {
         "attach",
         "Show what a session does, as its ledger tells it, until it ends. Ctrl-C leaves it running.",
     ),
-    "stop": Place("runners", "stop", "End a running session gracefully, and where it does not end kill its runner; it can be resumed."),
+    "stop": Place(
+        "runners",
+        "stop",
+        "End a running session gracefully, and where it does not end kill its runner; it can be resumed.",
+    ),
     "approve": Place(
         "runners",
         "approve",
@@ -120,6 +144,7 @@ def app_of(names: Collection[str] | None) -> typer.Typer:
     """
     app = typer.Typer(
         name="pairlock",
+        cls=Root,
         help="Launch AI agent sessions that hold at most two of three: files, network, code execution.",
         no_args_is_help=True,
         rich_markup_mode=None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent_runner.cli.commands import COMMANDS, app_of
+from agent_runner.cli.commands import COMMANDS, PipeError, app_of
 from agent_runner.cli.descriptors import fill_standard
 from agent_runner.cli.exits import Exit, leave
 
@@ -69,9 +69,9 @@ def main() -> None:
     fill_standard()
     try:
         _app(_called(sys.argv[1:]))()
-    except BrokenPipeError as error:
+    except PipeError as error:
         if not _is_unread(sys.stdout.fileno()):  # another pipe than stdout: that has to be said
-            sys.exit(leave(error))
+            sys.exit(leave(error.__cause__ or error))
         # Whoever read our output has gone; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.FAILED)

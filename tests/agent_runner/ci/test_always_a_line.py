@@ -22,14 +22,18 @@ RESULT = TaskResult(name="t", origin="t.yaml", policy="p", grant="files", model=
 OTHER_PIPE = """
 import os, sys
 import agent_runner.cli.main as main
+from agent_runner.cli.commands import app_of
 
-def broken(*_):
+def broken() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     os.write({descriptor}, b"x")
     sys.stdout.flush()
 
-main._app = broken
+app = app_of([])
+app.command("broken")(broken)
+main._app = lambda _: app
+sys.argv[1:] = ["broken"]
 main.main()
 """
 
