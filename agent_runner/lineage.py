@@ -11,7 +11,7 @@ from agent_runner.descent import carried
 from agent_runner.errors import InvalidInputError
 from agent_runner.label_log import came_beside
 from agent_runner.lineage_beside import refuse_writing, require_lineage_beside
-from agent_runner.lineage_places import Place, joined, moved_here, near
+from agent_runner.lineage_places import Place, joined, moved_here, near, unreviewed
 from agent_runner.lineage_told import refusal
 from agent_runner.meta import note_found
 from agent_runner.package import pairlock_version
@@ -144,11 +144,12 @@ def endorse(state: Path, workspace: WorkspaceIdentity, shown: Iterable[Unreviewe
         refuse_writing(state, workspace)  # one may have been resumed; a label it raises now comes after this
         _record(state, change, why=why)
 
+    shown = tuple(shown)
+    _deepen(state, workspace, shown)
     for found in shown:
         match found.place:
             case Place.HERE | Place.INSIDE:
                 sessions = frozenset(part.session for part in found.label.contributions)
-                _deepen(state, found.folder, reviewed=sessions)
                 labels.lower(found.folder, sessions, noted=noted)
             case Place.GONE:
                 _leave(state, found.folder, why=f"its folder is there no longer: {why}")
@@ -158,17 +159,24 @@ def endorse(state: Path, workspace: WorkspaceIdentity, shown: Iterable[Unreviewe
                 assert_never(unknown)
 
 
-def _deepen(state: Path, folder: WorkspaceIdentity, *, reviewed: frozenset[str]) -> None:
-    """Let who stays on a label count with what came while they ran: it may be in what they wrote.
+def _deepen(state: Path, workspace: WorkspaceIdentity, shown: Sequence[Unreviewed]) -> None:
+    """Let who stays on any label in reach count with what came while they ran: it may be in what they wrote.
 
-    It stood beside them on the label; now it may be taken off alone.
+    It stood beside theirs, on this label or on one inside or around it; now it may be taken off alone.
     """
-    for part in labels_of(state).read(folder).contributions:
-        if part.session not in reviewed:
-            came = came_beside(state, part.session, folder)
+    taken = {
+        found.folder.key: {part.session for part in found.label.contributions}
+        for found in shown
+        if found.place in {Place.HERE, Place.INSIDE}
+    }
+    for found in unreviewed(labels_of(state), workspace) if shown else ():
+        for part in found.label.contributions:
+            if part.session in taken.get(found.folder.key, ()):
+                continue
+            came = came_beside(state, part.session, found.folder)
             if not came <= part.exercised:
                 why = "it wrote while others did, whose part is reviewed"
-                wrote_unreviewed(state, folder, part.session, came, why=why)
+                wrote_unreviewed(state, found.folder, part.session, came, why=why)
 
 
 def removed(state: Path, folder: WorkspaceIdentity) -> None:

@@ -70,6 +70,8 @@ class Session:
     name: str
     place: str
     journal: Journal
+    use: lineage_use.DirectUse
+    """The runner's; it remembers what it labelled."""
     influence: frozenset[Capability] = frozenset()
     """What it exercised, and what flowed into it."""
     runs: bool = True
@@ -186,7 +188,8 @@ class World(RuleBasedStateMachine):
         except RefusedError:
             return None
         journal = self.runner.run(self._begin(request, name))
-        session = Session(request, name, place, journal, influence)
+        use = lineage_use.DirectUse(request, name, resumed=False)
+        session = Session(request, name, place, journal, use, influence)
         self.everybody.append(session)
         self._hold(session)
         return session
@@ -211,13 +214,13 @@ class World(RuleBasedStateMachine):
 
     def _nobody(self, place: str) -> Session:
         request = self._request(Grant.FILES, "stage", place, None)
-        return Session(request, "", place, cast("Journal", None), runs=False, closed=True)
+        use = lineage_use.DirectUse(request, "", resumed=False)
+        return Session(request, "", place, cast("Journal", None), use, runs=False, closed=True)
 
     @rule(session=sessions, capability=st.sampled_from(Capability))
     def act(self, session: Session, capability: Capability) -> None:
         if not session.runs or not session.request.policy.grant.holds(capability):
             return
-        use = lineage_use.DirectUse(session.request, session.name, resumed=False)
         told = {
             "action": f"{session.name}/1",
             "argv": ("x",),
@@ -226,7 +229,7 @@ class World(RuleBasedStateMachine):
         }
         self._note(session, event.ActionIntended.model_validate({**told, "verdict": "allowed"}))
         try:
-            self.runner.run(use.of(frozenset({capability})))
+            self.runner.run(session.use.of(frozenset({capability})))
         except ActionError:
             return
         session.influence |= {capability, Capability.FILES}
@@ -250,6 +253,7 @@ class World(RuleBasedStateMachine):
         except RefusedError:
             return
         session.journal = self.runner.run(self._again(session))
+        session.use = lineage_use.DirectUse(session.request, session.name, resumed=True)
         session.runs = True
         self._hold(session)
 
@@ -279,7 +283,8 @@ class World(RuleBasedStateMachine):
         image = "exec: {contents: public}\n" if grant is Grant.NETWORK_EXEC else ""
         policy = parse_policy(f"version: 1\nname: x\ngrant: [{words}]\noutputs: out\n{image}", origin="x")
         request, name = replace(REQUEST, policy=policy, state=self.state), new_session_id()
-        session = Session(request, name, place, self.runner.run(self._begin(request, name)))
+        use = lineage_use.DirectUse(request, name, resumed=False)
+        session = Session(request, name, place, self.runner.run(self._begin(request, name)), use)
         for capability in sorted(grant.capabilities, key=lambda held: held.value):
             self._intend(session, capability)
         self.runner.run(self._leave(session, closed=True))
@@ -490,6 +495,31 @@ def _writes_beside_who_is_reviewed_alone(world: World) -> None:
     _runs(world, "outer")
 
 
+def _wrote_beside(world: World, fetches_in: str, reviewed: str, *, alone: bool) -> None:
+    """It wrote before the other fetched, and then what that fetched; its part is not among those reviewed."""
+    writer = world.start(
+        grant=Grant.FILES, access="direct", place="inner" if fetches_in == "outer" else "outer"
+    )
+    world.act(session=writer, capability=Capability.FILES)
+    fetcher = _fetches(world, fetches_in)
+    world.act(session=writer, capability=Capability.FILES)
+    for session in (writer, fetcher):
+        world.end_or_be_killed(session=session, closed=True)
+    if alone:
+        world.review_what_one_left(place=reviewed, session=fetcher)
+    else:
+        world.review(place=reviewed)
+    _runs(world, "outer")
+
+
+def _writes_around_who_is_reviewed(world: World) -> None:
+    _wrote_beside(world, "inner", "inner", alone=False)
+
+
+def _writes_inside_who_is_reviewed_alone(world: World) -> None:
+    _wrote_beside(world, "outer", "outer", alone=True)
+
+
 def _goes_on_after_both(world: World) -> None:
     """One capability came while it ran, and was reviewed; the other comes before it is resumed."""
     reader = world.start(grant=Grant.FILES, access="stage", place="outer")
@@ -534,6 +564,8 @@ PROTECTIONS: dict[str, tuple[str, Callable[..., object], Callable[[World], None]
     "what comes": ("descent.came_beside", _nothing, _reads_what_comes_and_is_then_reviewed),
     "what comes, on": ("descent.came_beside", _nothing, _goes_on_after_both),
     "who is reviewed alone": ("lineage._deepen", _nothing, _writes_beside_who_is_reviewed_alone),
+    "who wrote around": ("lineage._deepen", _nothing, _writes_around_who_is_reviewed),
+    "who wrote inside": ("lineage._deepen", _nothing, _writes_inside_who_is_reviewed_alone),
     "the line above": ("opening.line_of", _own_grant, _writes_through_a_child),
     "what was moved, on": ("lineage.moved_here", lambda *_: (), _copies_on_what_was_moved_in),
     "what was moved": ("lineage.moved_here", lambda *_: (), _moves_what_was_fetched),
