@@ -34,6 +34,11 @@ class Seen(NamedTuple):
         return cls(status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
     @property
+    def is_known(self) -> bool:
+        """Tell whether it was seen, and does not stand for what nobody saw (`record.unknown`)."""
+        return self.ctime_ns != 0
+
+    @property
     def is_folder(self) -> bool:
         """Tell whether it is a folder."""
         return stat.S_ISDIR(self.mode)

@@ -114,7 +114,7 @@ def unknown(now: Seen | None) -> Seen:
     """Return what stands for a file that was there, and of which nobody knows what it was.
 
     Args:
-        now: What is there now; None for nothing.
+        now: What is there now; None for nothing. Its mode says nothing of what it was.
     """
     mode = now.mode if now is not None and (now.is_file or now.is_symlink) else stat.S_IFREG | 0o644
     return Seen(mode, 0, 0, 0, 0)

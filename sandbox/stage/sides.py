@@ -100,12 +100,13 @@ def _against(stage: OpenStage, path: str, now: Seen, before: Side, after: Side |
     if now.is_folder and before.kind is EntryKind.FOLDER:
         expected = {before.mode, after.mode if after else before.mode}
         return "" if now.permissions in expected else "its mode was changed meanwhile"
-    if untouched(stage.record[path], now):
+    then = stage.record[path]
+    if untouched(then, now):
         return ""
     found = side_of(stage.live, path, now)
     if after is not None and found.same_thing(after):
-        either = {before.mode, after.mode}
-        return "" if len(either) == 1 or found.mode in either else "its mode was changed meanwhile"
+        kept = found.mode == after.mode or (then.is_known and before.mode in {found.mode, after.mode})
+        return "" if kept else "its mode was changed meanwhile"
     return "" if found.mode == before.mode and found.same_thing(before) else "it was changed meanwhile"
 
 

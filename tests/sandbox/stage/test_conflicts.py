@@ -153,6 +153,37 @@ def test_what_changes_no_content_is_no_conflict(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("looked", [True, False])
+@pytest.mark.parametrize(
+    ("users", "agents", "told"), [(0o600, 0o644, "conflict"), (0o644, 0o600, "conflict"), (0o600, 0o600, "")]
+)
+def test_a_mode_that_the_user_set_meanwhile_stays_where_the_content_is_the_same(  # noqa: PLR0913 - a table
+    yard: Yard, strategy: str, users: int, agents: int, told: str, *, looked: bool
+) -> None:
+    """Also where nobody had looked before, so that nobody knows what the mode was.
+
+    The twin: the agent set the same one.
+    """
+    yard.fill({"conf": "1", "free": "1"})
+    (yard.workspace / "conf").chmod(0o640)
+    with session(yard, strategy) as inside:
+        (inside / "conf").unlink()
+        yard.fill({"conf": "1", "free": "agent"}, below=inside)
+        (inside / "conf").chmod(agents)
+    if looked:
+        with open_stage(yard.session) as stage:
+            compute_changes(stage)
+    (yard.workspace / "conf").chmod(users)
+
+    with open_stage(yard.session) as stage:
+        result = apply_changes(stage, compute_changes(stage).changes)
+
+    assert reasons(result) == ({"conf": told} if told else {})
+    assert (yard.workspace / "conf").stat().st_mode & 0o777 == users
+    assert (yard.workspace / "free").read_text() == "agent"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_both_deleted_it(yard: Yard, strategy: str) -> None:
     result = meanwhile(yard, strategy, "deletes", delete)
 
