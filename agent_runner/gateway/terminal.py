@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import signal
+import stat
 import struct
 import termios
 import threading
@@ -26,9 +28,11 @@ _JOIN_SECONDS: Final = 5.0
 FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 INTERRUPTING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HEEDLESS_SECONDS: Final = 5.0
-"""How long a command may write to nobody before it gets SIGTERM in place of SIGPIPE."""
+"""How long a command may write to nobody before it gets SIGTERM, and then, before the session is ended."""
 INSISTED: Final = 3
 """How often a signal has to come before the session itself is ended."""
+_NOBODY_READS: Final = frozenset({errno.EPIPE, errno.EIO, errno.ECONNRESET})
+"""A pipe without a reader, a terminal that was closed, a socket whose other end has gone."""
 
 
 class Terminal(Protocol):
@@ -73,6 +77,9 @@ class HostTerminal:
         self._room = threading.Semaphore(_READ_AHEAD)
         self._signals = 0
         self._unread_since = 0.0
+        self._heedless_since = 0.0
+        self._gave_up = False
+        self._telling_unread = b""
 
     @property
     def shape(self) -> str:
@@ -118,7 +125,7 @@ class HostTerminal:
     def _signalled(self, number: signal.Signals) -> None:
         self._signals += 1
         self._told.put_nowait(record(b"s", bytes([number])))
-        if self._signals >= INSISTED and number != signal.SIGINT:
+        if self._signals >= INSISTED and (number != signal.SIGINT or not self.is_terminal):
             self._insisted()
 
     def _resized(self) -> None:
@@ -152,29 +159,55 @@ class HostTerminal:
         while True:
             told = await self._told.get()
             yield told
+            if told is self._telling_unread:
+                self._telling_unread = b""  # at most one waits, however much is written meanwhile
             if told[:1] in {b"d", b"e"}:
                 self._room.release()
 
     async def show(self, data: bytes, *, errors: bool) -> None:
         """Write to this process's own stdout or stderr, which may be slow.
 
-        Where nobody reads it any more, the command hears so as in a shell's pipeline; one that writes on
-        without heed is told to end.
+        Where nobody reads its stdout or terminal any more, the command hears so as in a shell's pipeline; one
+        that writes on without heed is told to end, and in the end is ended. A stderr of its own that nobody
+        reads is dropped: its stdout may well be read.
+
+        Raises:
+            OSError: When it cannot be written, as on a full disk; half of what a command wrote is not it.
         """
         if await asyncio.to_thread(_write, 2 if errors else 1, data):
             return
-        now = asyncio.get_running_loop().time()
+        if self.is_terminal or not errors:
+            self._unread(asyncio.get_running_loop().time())
+
+    def _unread(self, now: float) -> None:
+        """Tell the command that nobody reads it; a signal cannot overtake a stdin that it does not read."""
         self._unread_since = self._unread_since or now
         heedless = now - self._unread_since > HEEDLESS_SECONDS
-        number = signal.SIGTERM if heedless else signal.SIGPIPE
-        self._told.put_nowait(record(b"s", bytes([number])))
+        if heedless:
+            self._heedless_since = self._heedless_since or now
+            if now - self._heedless_since > HEEDLESS_SECONDS and not self._gave_up:
+                self._gave_up = True
+                self._insisted()
+        if not self._telling_unread:
+            number = signal.SIGTERM if heedless else signal.SIGPIPE
+            self._telling_unread = record(b"s", bytes([number]))
+            self._told.put_nowait(self._telling_unread)
 
 
 def _write(descriptor: int, data: bytes) -> bool:
-    """Write all of it; return whether anybody still reads it."""
-    try:
-        while data:
+    """Write all of it; return whether anybody still reads it.
+
+    Raises:
+        OSError: When it cannot be written for another reason.
+    """
+    while data:
+        try:
             data = data[os.write(descriptor, data) :]
-    except OSError:  # a pipe without a reader, a terminal that was closed
-        return False
+        except BlockingIOError:  # whoever shares it may have set it so, and be slow
+            select.select([], [descriptor], [])
+        except OSError as error:
+            if error.errno in _NOBODY_READS and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return False
+            name = "stdout" if descriptor == 1 else "stderr"
+            raise OSError(error.errno, error.strerror, name) from error
     return True

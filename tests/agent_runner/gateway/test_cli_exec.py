@@ -119,6 +119,58 @@ def test_at_pipes_stdin_stdout_stderr_and_code_are_the_commands(
 
 
 @pytest.mark.engine
+def test_a_stdout_that_cannot_be_written_is_no_success(place: Path, new_state: Callable[[], Path]) -> None:
+    """Else `pairlock exec … > out` on a full disk would leave half a file and say that all is well."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "agent_runner", "exec", "-p", "exec.yaml", *MODEL, "--", "echo", "x"],
+            cwd=place,
+            env=environment(place, new_state()),
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+
+    assert done.returncode == 101, done.stderr
+    assert b"pairlock: stdout: no space left on device\n" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+HEEDLESS = """
+import signal, sys, time
+for number in (signal.SIGPIPE, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)
+while True:
+    print('x', flush=True)
+    time.sleep(0.2)
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.long
+def test_a_command_that_neither_reads_nor_is_read_ends(place: Path, new_state: Callable[[], Path]) -> None:
+    """Its stdin is full, so that no signal reaches it; nobody reads its stdout."""
+    read, write = os.pipe()
+    with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless:
+        with subprocess.Popen(
+            [sys.executable, "-m", "agent_runner", "exec", "-p", "exec.yaml", *MODEL, "--",
+             "python3", "-c", HEEDLESS],
+            cwd=place, env=environment(place, new_state()),
+            stdin=endless.stdout, stdout=write, stderr=subprocess.PIPE,
+        ) as runner:  # fmt: skip
+            os.close(write)
+            first = os.read(read, 2)
+            os.close(read)
+            _, said = runner.communicate(timeout=WAIT_SECONDS)
+        endless.kill()
+
+    assert first == b"x\n"
+    assert runner.returncode == 130, said
+    assert b"Traceback" not in said
+
+
+@pytest.mark.engine
 def test_changes_that_wait_are_told_and_their_base_is_learnt(
     place: Path, new_state: Callable[[], Path]
 ) -> None:
@@ -236,6 +288,14 @@ def _containers(state: Path) -> list[str]:
     return listed.stdout.split()
 
 
+def _runs(pid: str) -> bool:
+    """Say whether a process is there; one that only waits to be noticed has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @pytest.mark.engine
 def test_a_killed_runner_leaves_neither_container_nor_parser(
     place: Path, new_state: Callable[[], Path]
@@ -270,7 +330,7 @@ def test_a_killed_runner_leaves_neither_container_nor_parser(
         runner.kill()
 
     deadline = time.monotonic() + WAIT_SECONDS
-    while _containers(state) or any(Path(f"/proc/{child}").exists() for child in children):
+    while _containers(state) or any(map(_runs, children)):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert said == [b"hello from the host\n", b"asked\n"]

@@ -27,14 +27,24 @@ async def first(terminal):
 """
 
 
-def program(body: str) -> subprocess.Popen[bytes]:
+def program(
+    body: str, *, stdout: int = subprocess.PIPE, stderr: int | None = None
+) -> subprocess.Popen[bytes]:
     """Start a program that holds a terminal; it ends itself when it waits too long."""
     return subprocess.Popen(
         [sys.executable, "-c", HEAD + textwrap.dedent(body)],
         cwd=CHECKOUT,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
     )
+
+
+def pipe_without_a_reader() -> int:
+    """Return an end that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    return write
 
 
 @pytest.mark.parametrize("number", INTERRUPTING)
@@ -154,16 +164,110 @@ def test_a_command_whose_output_nobody_reads_hears_so_as_in_a_pipeline() -> None
             telling.cancel()
         asyncio.run(main())
     """
-    read, write = os.pipe()
-    os.close(read)
-    with subprocess.Popen(
-        [sys.executable, "-c", HEAD + textwrap.dedent(body)],
-        cwd=CHECKOUT,
-        stdin=subprocess.DEVNULL,
-        stdout=write,
-        stderr=subprocess.PIPE,
-    ) as child:
-        os.close(write)
+    unread = pipe_without_a_reader()
+    with program(body, stdout=unread, stderr=subprocess.PIPE) as child:
+        os.close(unread)
         _, said = child.communicate(timeout=WAIT_SECONDS)
 
     assert said == b"True True\n"
+
+
+def test_a_command_that_heeds_nobody_ends_the_session_though_it_is_told_nothing() -> None:
+    """No signal overtakes a stdin that the command does not read; and at most one waits behind it."""
+    body = """
+        from agent_runner.gateway import terminal as module
+        async def main():
+            module.HEEDLESS_SECONDS = 0.2
+            ended = []
+            terminal = HostTerminal(insisted=lambda: ended.append(terminal._told.qsize()))
+            while not ended:
+                await terminal.show(b"word", errors=False)
+                await asyncio.sleep(0.01)
+            for _ in range(50):
+                await terminal.show(b"word", errors=False)
+            print(ended, terminal._told.qsize(), file=sys.stderr)
+        asyncio.run(main())
+    """
+    unread = pipe_without_a_reader()
+    with program(body, stdout=unread, stderr=subprocess.PIPE) as child:
+        os.close(unread)
+        _, said = child.communicate(timeout=WAIT_SECONDS)
+
+    assert said == b"[1] 1\n"
+
+
+def test_a_stderr_that_nobody_reads_ends_no_command_whose_stdout_is_read() -> None:
+    body = """
+        async def main():
+            terminal = HostTerminal(insisted=lambda: None)
+            await terminal.show(b"lost", errors=True)
+            await terminal.show(b"kept", errors=False)
+            await terminal.show(b" %d" % terminal._told.qsize(), errors=False)
+        asyncio.run(main())
+    """
+    unread = pipe_without_a_reader()
+    with program(body, stderr=unread) as child:
+        os.close(unread)
+        shown, _ = child.communicate(timeout=WAIT_SECONDS)
+
+    assert shown == b"kept 0"
+
+
+def test_a_slow_reader_of_a_stdout_that_does_not_block_loses_nothing() -> None:
+    """Whoever shares the pipe may have set it so: a shell's other programs, an event loop."""
+    body = """
+        async def main():
+            os.set_blocking(1, False)
+            terminal = HostTerminal(insisted=lambda: None)
+            for number in range(64):
+                await terminal.show(bytes([number]) * 32768, errors=False)
+            print(terminal._told.qsize(), file=sys.stderr)
+        asyncio.run(main())
+    """
+    with program(body, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        time.sleep(0.5)
+        shown, said = child.communicate(timeout=WAIT_SECONDS)
+
+    assert shown == b"".join(bytes([number]) * 32768 for number in range(64))
+    assert said == b"0\n"
+
+
+def test_a_full_disk_is_no_missing_reader() -> None:
+    """Else half a file would pass for the whole."""
+    body = """
+        async def main():
+            terminal = HostTerminal(insisted=lambda: None)
+            try:
+                await terminal.show(b"word", errors=False)
+            except OSError as error:
+                print(error.filename, error.strerror, terminal._told.qsize(), file=sys.stderr)
+        asyncio.run(main())
+    """
+    with (
+        Path("/dev/full").open("wb") as full,
+        program(body, stdout=full.fileno(), stderr=subprocess.PIPE) as child,
+    ):
+        _, said = child.communicate(timeout=WAIT_SECONDS)
+
+    assert said == b"stdout No space left on device 0\n"
+
+
+@pytest.mark.parametrize("number", INTERRUPTING)
+def test_the_third_signal_at_pipes_ends_the_session(number: signal.Signals) -> None:
+    """Whether the command reads what it is told or not; at a terminal Ctrl-C is a key like any other."""
+    body = f"""
+        async def main():
+            ended = asyncio.Event()
+            with HostTerminal(insisted=ended.set).held():
+                for _ in range(3):
+                    print(ended.is_set(), flush=True)
+                    os.kill(os.getpid(), {number:d})
+                    await asyncio.sleep(0.05)
+                await ended.wait()
+        asyncio.run(main())
+    """
+    with program(body) as child:
+        shown, _ = child.communicate(timeout=WAIT_SECONDS)
+
+    assert (shown, child.returncode) == (b"False\nFalse\nFalse\n", 0)
