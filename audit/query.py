@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from audit.bookmark import Bookmark
 from audit.chain import Entry, read
 from audit.errors import AuditError, MalformedLineError
 from audit.filters import Filter, Term, lacks_tag, matches, parse_filter, with_secret
@@ -59,11 +60,14 @@ def query_session(
         index: The host's log, where it has been read already.
     """
     files = StateFiles(state)
-    look = _Look(files, index or read_index(files), session_id, wanted)
+    mark = Bookmark()
+    look = _Look(files, index or read_index(files), session_id, wanted, mark)
     yield from look.entries()
-    if look.end is not None and (newer := read_index(files)).size > look.index.size:
-        look = _Look(files, newer, session_id, wanted, passed=look.passed)
-        yield from look.entries()
+    if look.end is not None:
+        newer = read_index(files)
+        if newer.size > look.index.size and mark.look_again(newer.session(session_id).pruned):
+            look = _Look(files, newer, session_id, wanted, mark)
+            yield from look.entries()
     if look.end is not None:
         yield look.end
 
@@ -72,15 +76,15 @@ class _Look:
     """One look through a session; `end` then says what it ended at, where that is not the log's end.
 
     Where the host's log has grown since it was read, the session may have been taken up again meanwhile, with
-    a key that was not yet known: a second look, with what is known now, goes on behind `passed`.
+    a key that was not yet known: a second look, with what is known now, goes on behind `mark`.
     """
 
     def __init__(
-        self, files: StateFiles, index: HostIndex, session_id: str, wanted: Filter, *, passed: int = -1
+        self, files: StateFiles, index: HostIndex, session_id: str, wanted: Filter, mark: Bookmark
     ) -> None:
         self.index = index
         self.end: BrokenEntry | None = None
-        self.passed = passed
+        self._mark = mark
         self._files = files.session(session_id)
         self._search = Search(session_id, index.session(session_id), wanted)
 
@@ -108,12 +112,13 @@ class _Look:
     def _fitting(self, lines: Iterator[Seen]) -> Iterator[Entry | BrokenEntry]:
         wanted, bodies = self._search.wanted, _Bodies(self._files)
         for one in lines:
-            if one[0] <= self.passed:
+            if not self._mark.is_behind(one[0], one[2]):
                 continue
             entry = bodies.entry(*one)
             if isinstance(entry, BrokenEntry) or (not lacks_tag(wanted, entry) and matches(wanted, entry)):
-                self.passed = one[0]
+                self._mark.move(one[0], one[2])
                 yield entry
+        self._mark.require_held()
 
 
 class _Bodies:

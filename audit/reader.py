@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.bookmark import Bookmark
 from audit.chain import Entry, leaf_hash, read
 from audit.errors import AuditError, BadEventError, BrokenLedgerError, UnknownSessionError
 from audit.escape import escape_line
@@ -93,26 +94,31 @@ class SessionReader:
 
         Behind the last stands a broken one where the host's log itself does not hold. Where one does not hold
         and the host's log has grown since it was read, the session may have been taken up again or pruned
-        meanwhile: a second look, with what is known now, goes on behind what was yielded.
+        meanwhile: a second look, with what is known now, goes on behind what was yielded, if that is there.
         """
-        passed, end = yield from self._look(-1)
+        mark = Bookmark()
+        end = yield from self._look(mark)
         if end is not None and (newer := read_index(self._state)).size > self._index.size:
             record = newer.session(self.session_id)
-            if passed < 0 or record.pruned is None or record.pruned.size <= passed + 1:
-                self._index, self._record = newer, record
-                passed, end = yield from self._look(passed)
+            if mark.look_again(record.pruned):
+                self._index, self._record, self._openings = newer, record, None
+                end = yield from self._look(mark)
         if end is not None:
             yield end
 
-    def _look(self, passed: int) -> Generator[Entry | BrokenEntry, None, tuple[int, BrokenEntry | None]]:
-        """Yield the entries behind a place; return the last one's, and what the look ended at."""
-        for entry in self._entries():
-            if isinstance(entry, BrokenEntry):
-                return passed, entry
-            if entry.seq > passed:
-                passed = entry.seq
-                yield entry
-        return passed, None
+    def _look(self, mark: Bookmark) -> Generator[Entry | BrokenEntry, None, BrokenEntry | None]:
+        """Yield the entries behind a place, which moves along; return what the look ended at."""
+        try:
+            for entry in self._entries():
+                if isinstance(entry, BrokenEntry):
+                    return entry
+                if mark.is_behind(entry.seq, entry.leaf):
+                    mark.move(entry.seq, entry.leaf)
+                    yield entry
+            mark.require_held()
+        except BrokenWalkError as error:
+            return BrokenEntry(error.first, str(error), b"")
+        return None
 
     def _entries(self) -> Iterator[Entry | BrokenEntry]:
         """Yield the entries as they hold by what was read of the host's log, and what does not."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 
 from audit.apart import Apart, helpers
+from audit.bookmark import Bookmark
 from audit.chain import read
 from audit.errors import AuditError, LostHelperError
 from audit.filters import Filter, lacks_tag, matches
@@ -76,17 +77,19 @@ def seen(
     """
     if processes is None:
         processes = helpers() if _are_large(paths) else 1
-    done, passed = 0, -1
+    done, mark = 0, Bookmark()
     if processes > 1 and len(paths) > 1 and search.record.vkeys:
         for found in ahead(search, skim, paths, processes):
             if found is None:
-                done += 1
+                done, mark = done + 1, Bookmark()
             else:
-                passed = found[0]
+                mark.move(found[0], found[2])
                 yield found
+        mark.look_again()
     for found in search.through(Lines(paths[done:]), skim):
-        if found[0] > passed:
+        if mark.is_behind(found[0], found[2]):
             yield found
+    mark.require_held()
 
 
 def _are_large(paths: Sequence[Path]) -> bool:
