@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent_runner.backends.failure import Failure, ModelServerError, said
+from agent_runner.backends.failure import Failure, ModelServerError, one_line, said
 from agent_runner.backends.pieces import items, members
 from policies.leaves import CountField
 
@@ -74,7 +74,7 @@ def require_ready(where: str, status: int, body: object) -> None:
     waits = f"it waits for workers: {', '.join(missing)}" if missing else ""
     why = waits or said(body) or "it does not say why"
     raise ModelServerError(
-        f"{where} has the model not ready: {why[:300]}",
+        f"{where} has the model not ready: {one_line(why)}",
         failure=Failure(kind="overloaded", status=status if status != 200 else 503),
         hint="it is served once its workers have registered: see their logs",
     )

@@ -16,6 +16,9 @@ Kind = Literal[
     "capability", "refused", "overloaded", "unreachable", "timeout", "broken", "too-large", "credential"
 ]
 MAXIMUM_SAID_CHARACTERS: Final = 300
+_MOST_BODY_BYTES: Final = 65536
+CUT_MARK: Final = "…"
+"""Ends what was cut: the beginning of a key may stand before it, which `Key` then hides as well."""
 # 529 is what Anthropic, and Dynamo after it, answer when overloaded; 408, 409 and 425 ask for another try.
 _AGAIN: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _WRONG_REQUESTS: Final = frozenset(
@@ -127,16 +130,19 @@ def said(body: object) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return text on one line of at most 300 characters."""
-    flat = " ".join(text[: 8 * MAXIMUM_SAID_CHARACTERS].split())
-    if len(flat) > MAXIMUM_SAID_CHARACTERS:
-        return flat[: MAXIMUM_SAID_CHARACTERS - 1] + "…"
+    """Return text on one line of at most 300 characters; what was cut ends with `CUT_MARK`."""
+    text = text.strip()
+    begun = text[: 8 * MAXIMUM_SAID_CHARACTERS]
+    flat = " ".join(begun.split())
+    if len(flat) > MAXIMUM_SAID_CHARACTERS or len(begun) < len(text):
+        return flat[: MAXIMUM_SAID_CHARACTERS - 1] + CUT_MARK
     return flat
 
 
 def _words(body: object, *, depth: int) -> str:
     if isinstance(body, bytes):
-        body = body[:65536].decode("utf-8", "replace")
+        cut = CUT_MARK if len(body) > _MOST_BODY_BYTES else ""
+        body = body[:_MOST_BODY_BYTES].decode("utf-8", "replace") + cut
     if isinstance(body, str):
         return _decoded(body, depth=depth)
     if depth < 4 and isinstance(body, Mapping):

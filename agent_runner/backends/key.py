@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from agent_runner.backends.failure import Failure, ModelServerError
+from agent_runner.backends.failure import CUT_MARK, Failure, ModelServerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAXIMUM_BYTES: Final = 16 * 1024
 COMMAND_SECONDS: Final = 30.0
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
+_HIDDEN: Final = "[key]"
 _SHORTEST: Final = 4  # a shorter text is not looked for in messages: it would be found everywhere
 
 
@@ -57,8 +58,22 @@ class Key:
     value: str = field(repr=False)
 
     def hidden_from(self, text: str) -> str:
-        """Return text without the key: a server may echo it in an error."""
-        return text.replace(self.value, "[key]") if len(self.value) >= _SHORTEST else text
+        """Return text without the key, and without its beginning where the text was cut within it.
+
+        A server may echo it in an error.
+        """
+        if len(self.value) < _SHORTEST:
+            return text
+        *cut, last = text.replace(self.value, _HIDDEN).split(CUT_MARK)
+        return CUT_MARK.join([*map(self._without_beginning, cut), last])
+
+    def _without_beginning(self, text: str) -> str:
+        """Return text that does not end with at least four characters of the key's beginning."""
+        longest = min(len(self.value), len(text))
+        for length in range(longest, _SHORTEST - 1, -1):
+            if text.endswith(self.value[:length]):
+                return text[:-length] + _HIDDEN
+        return text
 
 
 async def fetch_key(reference: KeyReference, environment: Mapping[str, str] | None = None) -> Key:

@@ -13,7 +13,7 @@ import httpx2
 
 from agent_runner.backends.closed import Api, require_closed
 from agent_runner.backends.dynamo import SESSION_HEADER
-from agent_runner.backends.failure import Failure, ModelServerError
+from agent_runner.backends.failure import Failure, ModelServerError, one_line
 from agent_runner.package import pairlock_version
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Door(httpx2.AsyncBaseTransport):
         coding = response.headers.get("content-encoding", "identity")
         if coding != "identity" or not isinstance(response.stream, httpx2.AsyncByteStream):
             await response.aclose()
-            raise _answer_error(f"came as `{coding[:40]}`, which was not asked for", kind="broken")
+            raise _answer_error(f"came as `{one_line(coding)}`, which was not asked for", kind="broken")
         response.stream = _Bounded(response.stream)
         return response
 

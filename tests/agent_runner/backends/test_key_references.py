@@ -9,10 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from agent_runner.backends import key as keys
-from agent_runner.backends.failure import ModelServerError
+from agent_runner.backends.failure import ModelServerError, one_line, status_error
 from agent_runner.backends.key import Key, KeyReference, fetch_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SECRET = "sk-0123456789"  # noqa: S105 - a made-up key
@@ -88,3 +89,33 @@ def test_a_reference_is_exactly_one(given: dict[str, object]) -> None:
 
 def test_a_key_is_hidden_from_text() -> None:
     assert Key(SECRET).hidden_from(f"wrong key {SECRET}!") == "wrong key [key]!"
+
+
+@pytest.mark.parametrize(
+    ("body", "offsets"),
+    [
+        (lambda key, at: {"error": {"message": "x" * at + key + "x" * 400}}, range(250, 310)),
+        (lambda key, at: {"error": {"message": "x" + " " * at + key + "x" * 400}}, range(2370, 2410)),
+        (lambda key, at: b"x" + b" " * at + key.encode() + b"x" * 400, range(2370, 2410)),
+        (lambda key, at: b" " * at + key.encode() + b"x" * 400, range(65500, 65540)),
+        (lambda key, at: b"x" * at + key.encode(), range(250, 310)),
+    ],
+)
+def test_a_key_is_hidden_where_a_servers_words_are_cut_within_it(
+    body: Callable[[str, int], object], offsets: range
+) -> None:
+    """A server chooses where in its answer the key is echoed: not so that most of it stays."""
+    for at in offsets:
+        message = Key(SECRET).hidden_from(status_error("`x`", 401, body(SECRET, at)).message)
+
+        assert SECRET[:4] not in message, at
+
+
+def test_only_what_is_cut_and_begins_a_key_is_hidden() -> None:
+    hidden = Key(SECRET).hidden_from
+
+    assert hidden("sk-0 and more… sk-0") == "sk-0 and more… sk-0"
+    assert hidden("a sk-01… b sk-0123456789… sk-") == "a [key]… b [key]… sk-"
+    assert one_line("  a\n b " + " " * 9000) == "a b"
+    assert one_line("a" + " " * 9000 + "b") == "a…"
+    assert Key("abc").hidden_from("abc…") == "abc…"
