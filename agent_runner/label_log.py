@@ -61,6 +61,27 @@ def applied_by(state: Path) -> dict[str, list[str]]:
     return found
 
 
+def applied_after(state: Path, log_bytes: int) -> frozenset[str]:
+    """Return the sessions whose changes were written to a workspace after the log was that long.
+
+    Args:
+        state: The state folder.
+        log_bytes: The length that the host's log had.
+
+    Raises:
+        audit.errors.AuditError: When a line of the host's log is none.
+    """
+    files = StateFiles(state)
+    openings, found, place = Openings(SessionFiles(files.folder)), set[str](), 0
+    for line in _lines(files):
+        if place >= log_bytes and _APPLIED in line:
+            applied = _event(read(line, b""), openings)
+            if isinstance(applied, StageApplied):
+                found.add(applied.session)
+        place += len(line) + 1
+    return frozenset(found)
+
+
 def came_beside(state: Path, session: str, workspace: WorkspaceIdentity) -> frozenset[Capability]:
     """Return what labels in reach of a session's workspace came to hold while it ran; in doubt, everything.
 

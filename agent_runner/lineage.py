@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from agent_runner.descent import carried
 from agent_runner.errors import InvalidInputError
 from agent_runner.label_log import came_beside
-from agent_runner.lineage_beside import refuse_writing, require_lineage_beside
+from agent_runner.lineage_beside import refuse_who_wrote, refuse_writing, require_lineage_beside
 from agent_runner.lineage_places import Place, joined, moved_here, near, unreviewed
 from agent_runner.lineage_told import refusal
 from agent_runner.meta import note_found
@@ -135,22 +135,25 @@ def endorse(state: Path, workspace: WorkspaceIdentity, shown: Iterable[Unreviewe
         shown: What `unreviewed` found and the person saw; nothing else is taken off.
 
     Raises:
-        InvalidInputError: When a session that runs is writing in it.
+        InvalidInputError: When a session that runs is writing in it, or one of those shown wrote since.
     """
-    refuse_writing(state, workspace)
-    why, labels = f"reviewed by {who()}", labels_of(state)
+    why, labels, shown = f"reviewed by {who()}", labels_of(state), tuple(shown)
+
+    def still_as_shown() -> None:
+        refuse_writing(state, workspace)
+        for found in shown:
+            refuse_who_wrote(state, found.since, (part.session for part in found.label.contributions))
 
     def noted(change: LabelChange) -> None:
-        refuse_writing(state, workspace)  # one may have been resumed; a label it raises now comes after this
+        still_as_shown()  # one may have been resumed; a label it raises now comes after this
         _record(state, change, why=why)
 
-    shown = tuple(shown)
+    still_as_shown()
     _deepen(state, workspace, shown)
     for found in shown:
         match found.place:
             case Place.HERE | Place.INSIDE:
-                sessions = frozenset(part.session for part in found.label.contributions)
-                labels.lower(found.folder, sessions, noted=noted)
+                labels.lower(found.folder, found.label, noted=noted)
             case Place.GONE:
                 _leave(state, found.folder, why=f"its folder is there no longer: {why}")
             case Place.AROUND:
@@ -189,9 +192,9 @@ def removed(state: Path, folder: WorkspaceIdentity) -> None:
         if folder.same_folder(identity_of(Path(folder.path))):
             raise InvalidInputError(f"`{folder.path}` is still there, and keeps its label")
     labels, why = labels_of(state), "the folder was removed"
-    sessions = frozenset(part.session for part in labels.read(folder).contributions)
-    if sessions:
-        labels.lower(folder, sessions, noted=noted_as(state, why=why))
+    label = labels.read(folder)
+    if label.contributions:
+        labels.lower(folder, label, noted=noted_as(state, why=why))
 
 
 def _leave(state: Path, folder: WorkspaceIdentity, *, why: str) -> None:
@@ -200,7 +203,7 @@ def _leave(state: Path, folder: WorkspaceIdentity, *, why: str) -> None:
     def noted(change: LabelChange) -> None:
         _record(state, replace(change, workspace=folder), why=why)
 
-    labels_of(state).lower(replace(folder, path=""), frozenset(), noted=noted)
+    labels_of(state).lower(replace(folder, path=""), NOTHING, noted=noted)
 
 
 def noted_as(state: Path, *, why: str) -> Callable[[LabelChange], None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent_runner.descent import kept_line
 from agent_runner.errors import InvalidInputError, NoFactsError, RefusedError
+from agent_runner.label_log import applied_after
 from agent_runner.lineage_places import overlap
 from agent_runner.meta import POLICY, read_meta
 from audit.lock import is_held
@@ -18,8 +19,11 @@ from policies.wording import listed
 from sandbox.workspace import WorkspaceIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from agent_runner.lineage_since import Since
+    from policies.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,36 @@ def refuse_writing(state: Path, workspace: WorkspaceIdentity) -> None:
             )
 
 
+def refuse_who_wrote(state: Path, since: Since, sessions: Iterable[str]) -> None:
+    """Refuse to call reviewed what sessions wrote after a person looked.
+
+    Raises:
+        InvalidInputError: When one of them went on in its workspace, or its changes were applied.
+        audit.errors.AuditError: When a line of the host's log is none.
+    """
+    applied, files = applied_after(state, since.log_bytes), StateFiles(state)
+    for session in sessions:
+        went_on = since.grew(state, session) and not _stages(files.session(session).folder)
+        if went_on or session in applied:
+            raise InvalidInputError(
+                f"session `{session}` wrote since you looked",
+                hint="look again: `pairlock review` shows what is there now",
+            )
+
+
+def _stages(folder: Path) -> bool:
+    """Tell whether a session surely writes in no workspace while it runs."""
+    try:
+        policy = _policy(folder)
+    except (OSError, UnicodeDecodeError, PolicyError):
+        return False
+    return policy.files is None or policy.files.access != "direct"
+
+
+def _policy(folder: Path) -> Policy:
+    return parse_policy((folder / POLICY).read_text("utf-8"), origin=str(folder / POLICY), resolved=True)
+
+
 def running_beside(state: Path, workspace: WorkspaceIdentity) -> Iterator[Beside]:
     """Yield the sessions that run, and work on a folder, or on one inside or around it.
 
@@ -100,8 +134,7 @@ def _running(folder: Path, workspace: WorkspaceIdentity) -> Beside | None:
     """Return a running session, if it works on the same files."""
     try:
         meta = read_meta(folder)
-        text = (folder / POLICY).read_text("utf-8")
-        policy = parse_policy(text, origin=str(folder / POLICY), resolved=True)
+        policy = _policy(folder)
     except (NoFactsError, OSError):
         return None  # it has only begun: it will look for us when it has registered
     except PolicyError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_runner.lineage_mounts import Mounts
+from agent_runner.lineage_since import Since
 from policies.lineage import Label
 from sandbox.workspace import birth_ns
 
@@ -37,6 +38,8 @@ class Unreviewed:
     """The labelled folder, with the path where it is now; of one that is gone, the path where it was."""
     label: Label
     place: Place
+    since: Since = field(default_factory=Since, compare=False)
+    """When it was looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,9 @@ def unreviewed(labels: Labels, workspace: WorkspaceIdentity) -> tuple[Unreviewed
     moved = moved_here(known, workspace)
     seen = {found.folder.key for found in moved}
     every = (*(found for found in known.placed if found.folder.key not in seen), *moved)
+    parts = (part.session for found in every for part in found.label.contributions)
+    since = Since.now(labels.folder.parent, parts)
+    every = tuple(replace(found, since=since) for found in every)
     return tuple(sorted(every, key=lambda found: (list(Place).index(found.place), found.folder.path)))
 
 

@@ -32,6 +32,7 @@ def review(
     from agent_runner.label_restore import restore_labels
     from agent_runner.lineage import endorse as take_off
     from agent_runner.lineage import labels_of
+    from agent_runner.lineage_beside import refuse_writing
     from agent_runner.lineage_places import Place, unreviewed
     from agent_runner.state import state_folder
     from sandbox.stage.summary import terminal_safe
@@ -41,6 +42,8 @@ def review(
     workspace = open_workspace(folder, state=state)
     for path in restore_labels(state, workspace.identity):
         say(f"the label of `{terminal_safe(path)}` was damaged or gone, and is as the host's log says now")
+    if endorse:
+        refuse_writing(state, workspace.identity)  # what one writes after the look would be called reviewed
     _show_waiting(state, workspace)
     shown = _chosen(unreviewed(labels_of(state), workspace.identity), session or ())
     _show_labels(state, shown)

@@ -83,7 +83,7 @@ class Labels:
     def lower(
         self,
         workspace: WorkspaceIdentity,
-        reviewed: frozenset[str],
+        reviewed: Label,
         *,
         noted: Callable[[LabelChange], None] = lambda _: None,
     ) -> LabelChange:
@@ -91,7 +91,7 @@ class Labels:
 
         Args:
             workspace: The folder.
-            reviewed: Ids of the sessions whose writes were reviewed.
+            reviewed: The parts that were shown; one that holds more by now stays.
             noted: Told what will change before it does: what fails there, or is killed, lowers nothing.
 
         Raises:
@@ -99,7 +99,12 @@ class Labels:
         """
         with self._locked():
             before = self.read(workspace)
-            kept = tuple(part for part in before.contributions if part.session not in reviewed)
+            seen = {part.session: part.exercised for part in reviewed.contributions}
+            kept = tuple(
+                part
+                for part in before.contributions
+                if part.session not in seen or not part.exercised <= seen[part.session]
+            )
             change = self._change(workspace, before, Label(kept))
             noted(change)
             self._write(workspace, change.after)

@@ -82,7 +82,8 @@ def test_killed_between_entry_and_label_a_review_takes_nothing_off(workspace: Wo
     labels = labels_of(state)
     wrote_unreviewed(state, workspace.identity, SESSION, HELD, why="a test")
 
-    ended = in_a_child(lambda: labels.lower(workspace.identity, frozenset([SESSION]), noted=killed))
+    shown = labels.read(workspace.identity)
+    ended = in_a_child(lambda: labels.lower(workspace.identity, shown, noted=killed))
 
     assert ended == signal.SIGKILL
     assert labels.read(workspace.identity).capabilities == HELD

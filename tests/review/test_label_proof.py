@@ -257,9 +257,8 @@ def test_a_review_whose_entry_cannot_be_written_lowers_nothing(made: Made) -> No
     def full(_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    sessions = frozenset(part.session for part in before.contributions)
     with pytest.raises(OSError, match="No space"):
-        labels_of(made.state).lower(identity, sessions, noted=full)
+        labels_of(made.state).lower(identity, before, noted=full)
 
     assert labels_of(made.state).read(identity) == before
 

@@ -49,7 +49,7 @@ def test_a_long_change_is_read_where_it_lies(state: Path, long: WorkspaceIdentit
     proof = prove_labels(state)
 
     assert (proof.labels, proof.faults, proof.notes) == (1, (), ())
-    labels_of(state).lower(long, frozenset({"z" * 12}))
+    labels_of(state).lower(long, _part("z"))
     assert prove_labels(state).faults == (
         f"label `{long.key}` lacks files, network of session `zzzzzzzzzzzz`, which nobody reviewed",
     )
@@ -64,7 +64,7 @@ def test_a_long_change_that_is_gone_is_a_fault_and_hides_no_other(
         blob.unlink()
 
     gone, unexplained = prove_labels(state).faults
-    labels_of(state).lower(other, frozenset({"a" * 12}))
+    labels_of(state).lower(other, _part("a"))
     lowered = {*prove_labels(state).faults} - {gone, unexplained}
 
     assert gone == "entry 1 of the host's log changed a label, and what it said is gone"
@@ -95,7 +95,11 @@ def test_a_change_that_does_not_say_who_did_what_asks_for_no_more_than_it_says(s
         )
 
     before = prove_labels(state).faults
-    labels_of(state).lower(identity, frozenset({"b" * 12}))
+    labels_of(state).lower(identity, _part("b"))
 
     assert before == ()
     assert prove_labels(state).faults == (f"label `{identity.key}` lacks network, which nobody reviewed",)
+
+
+def _part(letter: str) -> Label:
+    return Label((Contribution(letter * 12, frozenset(Capability)),))

@@ -14,6 +14,7 @@ from agent_runner.label_proof import prove_labels
 from agent_runner.lineage import endorse, labels_of, require_lineage, wrote_unreviewed
 from agent_runner.lineage_places import only_of, unreviewed
 from agent_runner.meta import Meta, write_meta
+from audit import event
 from audit.journal import Journal, Registration
 from audit.state import StateFiles
 from policies.grant import Grant
@@ -24,7 +25,7 @@ from sandbox.workspace import open_workspace
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.review.made import Made
+    from tests.review.made import Made, Said
 
 
 UNKNOWN = "  its ledger cannot be read: any file there may be its work"
@@ -199,6 +200,70 @@ def test_a_folder_in_which_a_session_is_writing_is_not_endorsed(made: Made, acce
         asyncio.run(endorse_beside())
 
     assert labelled(made, made.workspace) == (access == "direct")
+
+
+@pytest.mark.parametrize("access", ["direct", "stage"])
+def test_who_went_on_in_it_after_the_look_is_not_endorsed(made: Made, access: str) -> None:
+    """Resumed and ended while the question waited, its label as it was; who stages wrote elsewhere."""
+    session, identity = "4" * 12, open_workspace(made.workspace, state=made.state).identity
+
+    async def begin() -> None:
+        async with Journal.create(made.state, session, registration=Registration(grant="files+network")):
+            _write_meta(made, session, access)
+            label(made, made.workspace, session)
+
+    async def go_on() -> None:
+        async with Journal.reopen(made.state, session) as journal:
+            await journal.record(event.SafetyNoted(code="x", message="x"))
+
+    asyncio.run(begin())
+    shown = unreviewed(labels_of(made.state), identity)
+    asyncio.run(go_on())
+
+    if access == "direct":
+        with pytest.raises(InvalidInputError, match=f"`{session}` wrote since you looked"):
+            endorse(made.state, identity, shown)
+        again = unreviewed(labels_of(made.state), identity)
+        endorse(made.state, identity, again)
+    else:
+        endorse(made.state, identity, shown)
+
+    assert not labelled(made, made.workspace)
+
+
+def test_what_was_applied_after_the_look_is_not_endorsed(made: Made) -> None:
+    """The same session's part was on the label already; what it wrote last was not looked at."""
+    session = made.session(lambda inside: [(inside / name).write_text("x\n") for name in "ab"])
+    identity = open_workspace(made.workspace, state=made.state).identity
+    assert made.pairlock("apply", session, "a", "--yes").code == 0
+    shown = unreviewed(labels_of(made.state), identity)
+    assert made.pairlock("apply", session, "b", "--yes").code == 0
+
+    with pytest.raises(InvalidInputError, match=f"`{session}` wrote since you looked"):
+        endorse(made.state, identity, shown)
+
+    assert labelled(made, made.workspace)
+
+
+def test_nobody_is_asked_about_a_folder_in_which_a_session_is_writing(made: Made) -> None:
+    """What it writes while the question waits would be called reviewed; only to look is free."""
+    session = "5" * 12
+
+    async def ask_beside() -> tuple[Said, Said]:
+        async with Journal.create(made.state, session, registration=Registration(grant="files+network")):
+            _write_meta(made, session, "direct")
+            label(made, made.workspace, session)
+            words = ("review", str(made.workspace))
+            asked = made.at_terminal(*words, "--endorse", typed="y\n", columns=400)
+            return asked, made.pairlock(*words)
+
+    asked, looked = asyncio.run(ask_beside())
+
+    assert asked.code == 2
+    assert f"session `{session}` is writing in it" in asked.out
+    assert "did you review" not in asked.out
+    assert looked.code == 0
+    assert labelled(made, made.workspace)
 
 
 def test_one_session_is_endorsed_and_what_others_left_stays(made: Made) -> None:

@@ -37,9 +37,9 @@ def test_a_label_is_raised_read_and_lowered(yard: Yard, labels: Labels) -> None:
 
     assert change.before == FETCHED
     assert labels.read(identity) == FETCHED.joined(RAN)
-    labels.lower(identity, frozenset({"aaaa"}))
+    labels.lower(identity, FETCHED)
     assert labels.read(identity) == RAN
-    labels.lower(identity, frozenset({"bbbb"}))
+    labels.lower(identity, RAN)
     assert labels.read(identity) == Label()
 
 
@@ -112,10 +112,23 @@ def test_a_raise_is_noted_before_anybody_else_can_change_the_label(yard: Yard, l
         held.append((is_held(labels.lock), labels.read(identity)))
 
     labels.raise_to(identity, FETCHED, noted=noted)
-    labels.lower(identity, frozenset({"aaaa"}), noted=noted)
+    labels.lower(identity, FETCHED, noted=noted)
 
     assert held == [(True, FETCHED), (True, FETCHED)]
     assert not is_held(labels.lock)
+
+
+def test_a_part_that_holds_more_than_was_shown_stays(yard: Yard, labels: Labels) -> None:
+    """It was raised after the look; its twin, which holds what was shown, comes off."""
+    identity = open_workspace(yard.workspace, state=yard.top / "state").identity
+    labels.raise_to(identity, FETCHED)
+    labels.raise_to(identity, RAN)
+    labels.raise_to(identity, Label((Contribution("aaaa", frozenset({Capability.FILES})),)))
+
+    labels.lower(identity, FETCHED.joined(RAN))
+
+    (left,) = labels.read(identity).contributions
+    assert left == Contribution("aaaa", frozenset({Capability.FILES, Capability.NETWORK}))
 
 
 def test_a_raise_that_cannot_be_noted_loses_no_label(yard: Yard, labels: Labels) -> None:
