@@ -136,10 +136,8 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     with begun(output or Path(tempfile.mkdtemp(prefix="pairlock-ci-")), cases, resume=resume) as run_begun:
         results = run_chosen(cases, wanted, run_begun, state=state, jobs=jobs, fail_fast=fail_fast)
         findings = findings_of(results, state)
-        try:
-            write_results(results, findings, run_begun.kept, copies)
-        finally:  # a full disk keeps nobody from reading what came of them
-            code = print_results(results, run_begun.kept, as_json=as_json)
+        unwritten = write_results(results, findings, run_begun.kept, copies)
+        code = print_results(results, run_begun.kept, as_json=as_json) or unwritten
     print_annotations(findings, asked=annotations)
     if code:
         raise typer.Exit(code)

@@ -16,10 +16,12 @@ from agent_runner.ci.sarif import sarif
 from agent_runner.ci.source_tree import source_tree
 from agent_runner.ci.summary import as_plain, junit_xml, markdown, result_lines
 from agent_runner.cli.ci_copies import require_writable, write_copy
-from agent_runner.cli.exits import Exit
+from agent_runner.cli.exits import Exit, leave
 from agent_runner.cli.folding import tell
 from agent_runner.cli.talk import say, silence
+from agent_runner.errors import RunnerError
 from agent_runner.package import pairlock_version
+from audit.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,15 +53,26 @@ class Copies:
 
 def write_results(
     results: Sequence[TaskResult], findings: Sequence[Finding], kept: Kept, copies: Copies
-) -> None:
-    """Write every form of what came of tasks.
+) -> int:
+    """Write every form of what came of tasks; a full disk keeps nobody from reading it on the screen.
 
     Args:
         results: What came of them.
         findings: What was found in them.
         kept: The run's folder.
         copies: Where else.
+
+    Returns:
+        0, or the exit code that stands for what could not be written, which is told.
     """
+    try:
+        _write(results, findings, kept, copies)
+    except (AuditError, RunnerError, OSError) as error:
+        return leave(error)
+    return Exit.DONE
+
+
+def _write(results: Sequence[TaskResult], findings: Sequence[Finding], kept: Kept, copies: Copies) -> None:
     alerts = sarif(findings, version=pairlock_version(), tree=source_tree(os.environ))
     for name, text, also in (
         ("results.json", _json(as_plain(results)), None),
@@ -110,7 +123,7 @@ def print_annotations(findings: Sequence[Finding], *, asked: bool) -> None:
     """
     if asked or wanted(os.environ):
         for line in annotation_lines(findings, tree=source_tree(os.environ)):
-            typer.echo(line, err=True)
+            say(line)
 
 
 def _json(value: dict[str, Plain]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from enum import IntEnum
 
@@ -112,18 +111,20 @@ def _set_in(text: str) -> list[str]:
 def leave(error: BaseException) -> int:
     """Print an error to stderr and return the exit code; a fault of our own is named as one.
 
-    A message may quote a file that somebody else wrote: no line of it is a command to a CI's runner.
+    Where nobody reads stderr, the code is still the error's. A message may quote a file that somebody else
+    wrote: no line of it is a command to a CI's runner.
     """
     from agent_runner.ci.annotations import plain_line
+    from agent_runner.cli.talk import say
 
     code = exit_code(error)
     told = "\n".join(map(plain_line, explain(error).split("\n")))
     if code is not None:
-        print(f"pairlock: {told}", file=sys.stderr)
+        say(f"pairlock: {told}")
         return code
     if os.environ.get("PAIRLOCK_TRACEBACK"):
-        traceback.print_exception(error)
+        say("".join(traceback.format_exception(error)).rstrip("\n"))
     kind = type(error).__name__
-    print(f"pairlock: a fault of pairlock's own: {kind}: {told}", file=sys.stderr)
-    print("hint: set PAIRLOCK_TRACEBACK=1 to see where, and please report it", file=sys.stderr)
+    say(f"pairlock: a fault of pairlock's own: {kind}: {told}")
+    say("hint: set PAIRLOCK_TRACEBACK=1 to see where, and please report it")
     return Exit.FAILED

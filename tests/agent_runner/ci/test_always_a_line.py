@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +14,13 @@ import pytest
 from agent_runner.ci.keeping import Kept
 from agent_runner.ci.outcome import TaskResult
 from agent_runner.cli.ci_written import print_results
+from tests.agent_runner.ci.task_stand import pairlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.agent_runner.ci.task_stand import Project
 
 RESULT = TaskResult(name="t", origin="t.yaml", policy="p", grant="files", model="m", status="done")
 OTHER_PIPE = """
@@ -35,6 +39,26 @@ app.command("broken")(broken)
 main._app = lambda _: app
 sys.argv[1:] = ["broken"]
 main.main()
+"""
+
+
+REFUSED = """
+import sys
+from agent_runner.cli.exits import leave
+from agent_runner.errors import RefusedError
+
+sys.exit(leave(RefusedError("no")))
+"""
+ANNOTATED = """
+import sys
+from pathlib import Path
+from agent_runner.ci.findings import findings_of
+from agent_runner.ci.outcome import TaskResult
+from agent_runner.cli.ci_written import print_annotations
+
+result = TaskResult(name="t", origin="t.yaml", policy="p", grant="files", model="m", agent_code=6, code=6)
+print_annotations(findings_of([result], Path("/nowhere")), asked=True)
+sys.exit(result.code)
 """
 
 
@@ -92,3 +116,39 @@ def test_a_pipe_that_breaks_is_told_unless_it_is_our_own_output(descriptor: str,
         os.close(writing)
 
     assert (ended.returncode, ended.stderr) == (1, said)
+
+
+@pytest.mark.parametrize(("came", "ends"), [(0, 2), (6, 6)])
+def test_what_cannot_be_written_is_said_and_weighs_less_than_what_came_of_the_tasks(
+    project: Project, monkeypatch: pytest.MonkeyPatch, came: int, ends: int
+) -> None:
+    """A ledger that does not verify was told as a copy without a folder."""
+    folder = project.folder / "gone"
+    folder.mkdir()
+
+    def run(*_: object, **__: object) -> tuple[TaskResult, ...]:
+        folder.rmdir()
+        return (replace(RESULT, code=came),)
+
+    monkeypatch.setattr("agent_runner.cli.ci_running.chosen_cases", lambda _: ([], project.folder / "state"))
+    monkeypatch.setattr("agent_runner.cli.ci_running.run_chosen", run)
+    result = pairlock("run", "t", "-o", project.folder / "results", "--junit", folder / "junit.xml")
+
+    assert result.exit_code == ends
+    assert "junit.xml` cannot be written" in result.stderr
+    assert "1 passed" in result.stdout or "1 failed" in result.stdout
+    assert (project.folder / "results/results.json").exists()
+
+
+@pytest.mark.parametrize("redirected", ["2>/dev/full", "2>&-"])
+def test_an_error_that_nobody_reads_keeps_its_code(redirected: str) -> None:
+    words = ["bash", "-c", f'{sys.executable} -c "$1" {redirected}', "x", REFUSED]
+
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 3
+
+
+def test_annotations_that_nobody_reads_keep_the_runs_code() -> None:
+    """They are printed last: the code that follows is still the tasks'."""
+    words = ["bash", "-c", f'{sys.executable} -c "$1" 2>/dev/full', "x", ANNOTATED]
+
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 6
