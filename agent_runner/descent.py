@@ -100,7 +100,7 @@ def carried(folder: Path) -> frozenset[Capability]:
     meta = read_meta(folder)
     if meta.workspace is None:
         return frozenset()
-    workspace = _identity(meta.workspace)
+    workspace = meta.identity or _identity(meta.workspace)
     return capabilities_of(meta.found) | came_beside(folder.parent.parent, folder.name, workspace)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_runner.descent import kept_line
@@ -16,11 +17,10 @@ from policies.capability import Capability, in_order
 from policies.errors import PolicyError
 from policies.source import parse_policy
 from policies.wording import listed
-from sandbox.workspace import WorkspaceIdentity
+from sandbox.workspace import WorkspaceIdentity, identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from agent_runner.lineage_since import Since
     from policies.policy import Policy
@@ -35,6 +35,8 @@ class Beside:
     """What it counts as having exercised: all that it holds, and what it carries."""
     writes: bool
     """Whether it writes in the workspace at once."""
+    moved: bool = False
+    """Whether its workspace is no longer where it was, so that nobody can say what else it works on."""
 
 
 def require_lineage_beside(
@@ -62,6 +64,8 @@ def require_lineage_beside(
     for other in running_beside(state, workspace):
         if other.session == session or not (writes or other.writes):
             continue
+        if other.moved:
+            raise RefusedError(_moved_away(other), hint=f"`pairlock stop {other.session}`, then try again")
         if line | other.line == frozenset(Capability):
             held, wanted = (listed(in_order(each)) for each in (other.line, line))
             raise RefusedError(
@@ -80,7 +84,7 @@ def refuse_writing(state: Path, workspace: WorkspaceIdentity) -> None:
     for other in running_beside(state, workspace):
         if other.writes:
             raise InvalidInputError(
-                f"session `{other.session}` is writing in it",
+                _moved_away(other) if other.moved else f"session `{other.session}` is writing in it",
                 hint=f"wait for its end, or `pairlock stop {other.session}`",
             )
 
@@ -118,6 +122,8 @@ def _policy(folder: Path) -> Policy:
 def running_beside(state: Path, workspace: WorkspaceIdentity) -> Iterator[Beside]:
     """Yield the sessions that run, and work on a folder, or on one inside or around it.
 
+    One whose workspace was moved since it began may work on any, and is among them.
+
     Raises:
         RefusedError: When one runs, and what it may do cannot be read.
         audit.errors.AuditError: When the host's log cannot be read.
@@ -145,7 +151,20 @@ def _running(folder: Path, workspace: WorkspaceIdentity) -> Beside | None:
     if meta.workspace is None or policy.files is None:
         return None
     place = WorkspaceIdentity(device=0, inode=0, birth_ns=0, path=meta.workspace)
-    if not overlap(workspace, place):
+    moved = meta.identity is not None and _is_moved(meta.identity)
+    if not (moved or overlap(workspace, meta.identity or place)):
         return None
     line = kept_line(folder, policy.grant)
-    return Beside(session=folder.name, line=line, writes=policy.files.access == "direct")
+    return Beside(session=folder.name, line=line, writes=policy.files.access == "direct", moved=moved)
+
+
+def _is_moved(workspace: WorkspaceIdentity) -> bool:
+    """Tell whether a running session's folder is no longer where it was, or another is in its place."""
+    try:
+        return not workspace.same_folder(identity_of(Path(workspace.path)))
+    except OSError:
+        return True
+
+
+def _moved_away(other: Beside) -> str:
+    return f"the workspace of session `{other.session}` was moved while it runs"

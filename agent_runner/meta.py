@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agent_runner.errors import NoFactsError
 from audit.state import write_private
 from policies.capability import Capability, in_order
+from sandbox.workspace import WorkspaceIdentity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,21 @@ class Meta(BaseModel):
     """The label of what it counts as having exercised, its parents' part too; empty for its own grant."""
     found: str = ""
     """What sessions had exercised whose writes in its workspace nobody had reviewed when it began."""
+    device: int = 0
+    """`st_dev` of the workspace when it began."""
+    inode: int = 0
+    """`st_ino` of it; 0 where nobody wrote it down."""
+    birth_ns: int = 0
+    """When that folder was made, nanoseconds since 1970; 0 where the filesystem does not say."""
+
+    @property
+    def identity(self) -> WorkspaceIdentity | None:
+        """Return which folder the workspace was when it began; None where that was not written down."""
+        if self.workspace is None or not self.inode:
+            return None
+        return WorkspaceIdentity(
+            device=self.device, inode=self.inode, birth_ns=self.birth_ns, path=self.workspace
+        )
 
 
 def write_meta(folder: Path, meta: Meta, policy_text: str) -> None:

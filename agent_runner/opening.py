@@ -44,6 +44,7 @@ def meta_of(request: SessionRequest, session: str, *, command: bool) -> Meta:
         session: Its id.
         command: Whether it runs a command, and not our own loop.
     """
+    folder = request.workspace.identity if request.workspace else None
     return Meta(
         session=session,
         policy=request.policy.name,
@@ -58,6 +59,9 @@ def meta_of(request: SessionRequest, session: str, *, command: bool) -> Meta:
         process=os.getpid(),
         parent=request.descent.parent if request.descent else "",
         line="+".join(in_order(line_of(request.policy.grant, request.descent))) if request.descent else "",
+        device=folder.device if folder else 0,
+        inode=folder.inode if folder else 0,
+        birth_ns=folder.birth_ns if folder else 0,
     )
 
 

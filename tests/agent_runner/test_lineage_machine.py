@@ -348,6 +348,16 @@ class World(RuleBasedStateMachine):
         here.rename(target)
         self.folders["inner"] = target
 
+    @rule(place=PLACES)
+    def rename(self, place: str) -> None:
+        """A folder with all that is in it, whoever works there just now."""
+        old = self.folders[place]
+        new = old.with_name(f"{place}-{new_session_id()}")
+        old.rename(new)
+        for name, folder in self.folders.items():
+            if folder.is_relative_to(old):
+                self.folders[name] = new / folder.relative_to(old)
+
     # What must hold.
 
     @invariant()
@@ -457,6 +467,14 @@ def _runs_beside_who_fetches(world: World) -> None:
     world.act(session=fetcher, capability=Capability.NETWORK)
 
 
+def _runs_where_the_fetcher_was_moved(world: World) -> None:
+    fetcher = world.start(grant=Grant.FILES_NETWORK, access="direct", place="inner")
+    world.rename(place="outer")
+    runner = world.start(grant=Grant.FILES_EXEC, access="stage", place="outer")
+    world.act(session=runner, capability=Capability.EXEC)
+    world.act(session=fetcher, capability=Capability.NETWORK)
+
+
 def _copies_on_what_is_then_reviewed(world: World) -> None:
     world.end_or_be_killed(session=_fetches(world, "inner"), closed=True)
     copier = world.start(grant=Grant.FILES, access="direct", place="outer")
@@ -560,6 +578,7 @@ def _own_grant(grant: Grant, _: object) -> frozenset[Capability]:
 PROTECTIONS: dict[str, tuple[str, Callable[..., object], Callable[[World], None]]] = {
     "labels before use": ("lineage_use.wrote_unreviewed", _nothing, _runs_what_was_fetched),
     "who runs beside": ("lineage.require_lineage_beside", _nothing, _runs_beside_who_fetches),
+    "who was moved": ("lineage_beside._is_moved", _nothing, _runs_where_the_fetcher_was_moved),
     "what is found": ("lineage.note_found", _nothing, _copies_on_what_is_then_reviewed),
     "what comes": ("descent.came_beside", _nothing, _reads_what_comes_and_is_then_reviewed),
     "what comes, on": ("descent.came_beside", _nothing, _goes_on_after_both),
