@@ -22,7 +22,7 @@ POLL_SECONDS: Final = 0.2
 def follow_session(
     state: Path, session: str, *, wait: Callable[[float], object] = time.sleep
 ) -> Iterator[Entry | BrokenEntry]:
-    """Yield every entry, from the first one on, until nobody writes any more.
+    """Yield every entry, from the first one on, until nobody writes any more; then, what is missing.
 
     Args:
         state: The state folder.
@@ -35,7 +35,7 @@ def follow_session(
     follower = Follower(state, session)
     while True:
         is_running = is_held(StateFiles(state).session(session).lock)  # asked first: what follows is its last
-        yield from follower.news()
+        yield from follower.news() if is_running else follower.at_the_end()
         if not is_running:
             return
         wait(POLL_SECONDS)

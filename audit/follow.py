@@ -6,7 +6,7 @@ from pathlib import Path
 from audit.chain import LONGEST_LINE, Entry, read
 from audit.errors import AuditError, BrokenLedgerError
 from audit.index import read_index
-from audit.reader import BrokenEntry, distrust
+from audit.reader import BrokenEntry, cut_off, distrust
 from audit.recover import bound_of, kept_segments, no_ledger, walk_of
 from audit.segments import opened
 from audit.state import StateFiles
@@ -64,6 +64,19 @@ class Follower:
             distrusted = self._behind_the_end() or distrust(self._index, self._walk.chain.size)
             self._stopped = bool(distrusted)
             yield from distrusted
+
+    def at_the_end(self) -> Iterator[Entry | BrokenEntry]:
+        """Yield what has come since the last time, and behind it that entries are missing, if that is so.
+
+        Ask this where nobody writes any more: it reads the host's log first, which never knows of an entry
+        that the session's file does not hold yet.
+        """
+        self._look_again()
+        known = self._index.session(self._session_id).size
+        yield from self.news()
+        if not self._stopped and self._walk.chain.size < known:
+            self._stopped = True
+            yield cut_off(self._walk.chain.size, known)
 
     def _taken(self, lines: list[bytes]) -> Iterator[Entry | BrokenEntry]:
         for line in lines:

@@ -10,7 +10,7 @@ from audit.errors import AuditError, MalformedLineError
 from audit.filters import Filter, Term, lacks_tag, matches, parse_filter, with_secret
 from audit.index import HostIndex, read_index
 from audit.openings import Gone, Openings
-from audit.reader import BrokenEntry, distrust, require_whole
+from audit.reader import BrokenEntry, cut_off, distrust, require_whole
 from audit.recover import kept_segments
 from audit.schema import OVERFLOW, commitment_of, moved_body
 from audit.search import Search, seen
@@ -104,8 +104,7 @@ class _Look:
             self.end = BrokenEntry(skim.size, str(error), b"")
             return
         if segments and skim.size < record.size:
-            why = f"the log ends here, the host's log knows {record.size} entries"
-            self.end = BrokenEntry(skim.size, why, b"")
+            self.end = cut_off(skim.size, record.size)
         else:
             yield from distrust(self.index, skim.size)
 

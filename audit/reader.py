@@ -50,6 +50,16 @@ def distrust(index: HostIndex, size: int) -> list[BrokenEntry]:
     return [BrokenEntry(size, f"the host's log does not hold: {index.broken}", b"")]
 
 
+def cut_off(size: int, known: int) -> BrokenEntry:
+    """Return what to show behind a session's last entry where the host's log knows of more.
+
+    Args:
+        size: The session's entries.
+        known: How many the host's log knows.
+    """
+    return BrokenEntry(size, f"the log ends here, the host's log knows {known} entries", b"")
+
+
 def require_whole(index: HostIndex) -> None:
     """Check that the host's log, which names the sessions, holds: else it may leave one out.
 
@@ -136,8 +146,7 @@ class SessionReader:
         if lines.torn.size and walk.has_ended():
             yield BrokenEntry(walk.chain.size, str(walk.behind_the_end()), b"")
         elif walk.chain.size < self._record.size:
-            why = f"the log ends here, the host's log knows {self._record.size} entries"
-            yield BrokenEntry(walk.chain.size, why, b"")
+            yield cut_off(walk.chain.size, self._record.size)
         else:
             yield from distrust(self._index, walk.chain.size)
 

@@ -166,6 +166,17 @@ def test_a_broken_entry_is_shown_as_one_and_is_exit_6(recorded: Path, run: Run) 
         assert "broken" in run(*arguments, "--json")[1].splitlines()[-1]
 
 
+def test_a_tail_that_was_cut_off_is_told_by_whoever_shows_a_session(recorded: Path, run: Run) -> None:
+    asked = (("show", SESSION), ("tail", SESSION), ("query", "--session", SESSION, "type~o"))
+    assert [run(*arguments)[0] for arguments in asked] == [0] * 3
+    attacker.change_session(recorded, lambda lines: lines[:5], recomputed=False)
+
+    for arguments in asked:
+        code, _, err = run(*arguments)
+        assert code == 6
+        assert f"entry 5 of `{SESSION}` does not hold: the log ends here" in err
+
+
 def test_a_query_filters_and_says_of_which_session_each_entry_is(recorded: Path, run: Run) -> None:
     code, out, _ = run("query", "type=action.intended", "verdict=deny")
     _, rows, _ = run("query", "argv~src/app.py", "--since", "1h", "--json")

@@ -142,6 +142,38 @@ async def test_a_follower_waits_for_the_rest_of_a_long_line(recorder: Recorder, 
     assert len(begun) == len(found) - 1
 
 
+async def test_a_follower_of_an_ended_session_tells_that_its_tail_was_cut_off(
+    recorder: Recorder, state: Path
+) -> None:
+    await recorder.whole(actions=100)
+    size = len(list(Follower(state, SESSION).at_the_end()))
+    attacker.change_session(state, attacker.cut_at_a_seal, recomputed=False)
+    follower = Follower(state, SESSION)
+
+    *good, last = follower.at_the_end()
+
+    why = f"the log ends here, the host's log knows {size} entries"
+    assert last == BrokenEntry(len(good), why, b"")
+    assert all(isinstance(entry, Entry) for entry in good)
+    assert list(follower.at_the_end()) == follower.poll() == []
+
+
+async def test_asking_for_the_end_while_somebody_writes_raises_no_alarm(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    """The twin: a session may be taken up again at the moment at which it seemed to have ended."""
+    async with recorder.journal(segment_bytes=5_000) as journal:
+        follower = Follower(state, SESSION)
+        seen = list(follower.at_the_end())
+        for number in range(70):
+            await journal.record(samples.intended(number))
+            seen += follower.at_the_end()
+
+    seen += follower.at_the_end()
+    assert [entry for entry in seen if isinstance(entry, BrokenEntry)] == []
+    assert seen == list(SessionReader(state, SESSION).entries())
+
+
 async def test_a_follower_stops_at_what_does_not_hold(recorder: Recorder, state: Path) -> None:
     await recorder.whole(actions=100)
     attacker.change_session(state, attacker.edit, recomputed=True)

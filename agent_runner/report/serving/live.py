@@ -59,7 +59,7 @@ class LiveSession:
     def news(self) -> list[bytes]:
         """Return the events to send: steps that are new or have grown, and whether the session has ended."""
         running = is_held(self._reader.files.lock)
-        come = self._follower.news()
+        come = self._follower.news() if running else self._follower.at_the_end()
         while entries := list(islice(come, AT_ONCE)):
             self._take(entries)
         told = []

@@ -17,6 +17,7 @@ import pytest
 from agent_runner.report.gather import Pins
 from agent_runner.report.serving import server as serving
 from agent_runner.report.serving.doorman import COOKIE
+from agent_runner.report.serving.live import LiveSession
 from agent_runner.report.serving.server import ReportServer
 from audit import event
 from tests.agent_runner.report.reading import Page
@@ -279,6 +280,21 @@ async def test_a_running_session_is_followed_until_it_ends(tmp_path: Path) -> No
     assert rest[-1][0] == "ended"
     assert "session ended: done" in [step["name"] for found in rest[:-1] for _, step in found[2]]
     assert said == []
+
+
+@pytest.mark.parametrize("kept", [5, None])
+async def test_a_live_page_is_told_that_the_tail_was_cut_off_when_the_session_has_ended(
+    tmp_path: Path, kept: int | None
+) -> None:
+    state = tmp_path / "state"
+    await ordinary(state)
+    log = state / "sessions" / SESSION / "events.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:kept]))
+
+    steps, ended = LiveSession(state, SESSION, after=0).news()
+
+    assert (b"BROKEN ENTRY" in steps, b"the log ends here" in steps) == (kept is not None, kept is not None)
+    assert ended.startswith(b"event: ended")
 
 
 async def test_the_list_hears_of_a_session_that_begins_even_before_it_listens(tmp_path: Path) -> None:
