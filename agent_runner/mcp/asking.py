@@ -64,6 +64,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         self._inner = ConnectorTransport(connector)
         self._asking = asking
         self._requests = 0
+        self._messages = 0
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Make one request; no stream is opened in which a server could speak unasked.
@@ -78,7 +79,10 @@ class _Transport(httpx2.AsyncBaseTransport):
             if self._requests > peers.MOST_REQUESTS:
                 raise peers.too_many_requests()
             response = await self._inner.handle_async_request(request)
-            peers.require_readable(response)
+            peers.made_plain(response)
+            self._messages += peers.require_readable(response)
+            if self._messages > peers.MOST_MESSAGES:
+                raise peers.too_many_messages()
         except ActionError as error:
             self._asking.refused = self._asking.refused or error
             raise httpx2.ConnectError(error.message, request=request) from error

@@ -21,7 +21,7 @@ from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.responses import JSONResponse, Response
 
 from agent_runner.errors import InvalidInputError
-from agent_runner.mcp.serving import SESSION_HEADER
+from agent_runner.mcp.serving import MOST_CLIENTS, SESSION_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 PATH: Final = "/mcp"
-MOST_CLIENTS: Final = 16
 IDLE_SECONDS: Final = 1800.0
 LOOK_SECONDS: Final = 5.0
 SHORTEST_TOKEN: Final = 16
@@ -114,7 +113,7 @@ class Doorman:
             self._busy[key] -= 1
             if not self._busy[key]:
                 del self._busy[key]
-            if key:
+            if self._callers.knows(key):  # another's key is whatever a request says
                 self._last[key] = self._monotonic()
 
     def _gone(self, key: str) -> None:

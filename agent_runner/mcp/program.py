@@ -124,8 +124,7 @@ class _Lines:
             self._messages += 1
             if self._messages > peers.MOST_MESSAGES:
                 raise peers.too_many_messages()
-            if line.count(b"{") > peers.MOST_OBJECTS:
-                raise peers.too_many_objects()
+            peers.require_parts(line)
             await self._heard.send(_message(line))
 
 

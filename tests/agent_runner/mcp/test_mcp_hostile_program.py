@@ -72,7 +72,11 @@ async def test_a_program_that_answers_is_heard_whatever_it_says_beside(place: Pa
         ),
         (
             GREETS.replace("CALLED", "print('[' + '{},' * 30000 + '1]', flush=True)"),
-            "more than 20000 objects in one answer",
+            "more than 50000 values in one message",
+        ),
+        (
+            GREETS.replace("CALLED", "print('[' + '0,' * 60000 + '0]', flush=True)"),
+            "more than 50000 values in one message",
         ),
         ("import sys; sys.exit(0)", "`desk` did not answer"),
         ("print('no protocol')", "`desk` did not answer"),

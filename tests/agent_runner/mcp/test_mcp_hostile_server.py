@@ -14,7 +14,7 @@ import pytest
 
 from agent_runner.mcp import asking
 from agent_runner.mcp.asking import asked
-from agent_runner.mcp.peers import MOST_REQUESTS
+from agent_runner.mcp.peers import MOST_MESSAGES, MOST_PARTS, MOST_REQUESTS, require_parts
 from cli_tools.errors import ActionError
 from sandbox.egress.fetch import Response
 
@@ -129,16 +129,24 @@ async def test_a_call_without_an_answer_may_have_been_done_and_one_never_sent_wa
     assert unsent.value.message == "`hostile.example` closed the connection"
 
 
-def stream(*messages: bytes) -> Response:
+def stream(
+    *messages: bytes, end: bytes = b"\n", kind: str = "text/event-stream", code: str = "utf-8"
+) -> Response:
     """Return an event stream of messages."""
-    body = b"".join(b"event: message\ndata: " + message + b"\n\n" for message in messages)
-    return _response(200, body, "text/event-stream")
+    body = b"".join(b"event: message" + end + b"data: " + message + end + end for message in messages)
+    return _response(200, body.decode().encode(code), kind)
 
 
-def told(number: object, *, parts: int = 1) -> bytes:
-    """Return an answer of some parts."""
+def told(number: object, *, parts: int = 1, **fields: object) -> bytes:
+    """Return an answer of some parts, with what else it says."""
     content = [{"type": "text", "text": "done"}] * parts
-    return json.dumps({"jsonrpc": "2.0", "id": number, "result": {"content": content}}).encode()
+    return json.dumps({"jsonrpc": "2.0", "id": number, "result": {"content": content, **fields}}).encode()
+
+
+def hollow(number: object, part: str) -> bytes:
+    """Return an answer that is short, and of very many parts that are not what they should be."""
+    content = ",".join([part] * 200_000)
+    return f'{{"jsonrpc": "2.0", "id": {number}, "result": {{"content": [{content}]}}}}'.encode()
 
 
 def notice(method: str, **fields: object) -> bytes:
@@ -159,6 +167,9 @@ CHANGED: Final = notice("notifications/tools/list_changed")
         lambda number: stream(*[notice("roots/list", id=at) for at in range(3)], told(number)),
         lambda number: _response(200, told(number)),
         lambda number: stream(told(str(number))),
+        lambda number: stream(*[PROGRESS] * (MOST_MESSAGES - 4), told(number), end=b"\r\n"),
+        lambda number: stream(told(number), kind="Text/Event-Stream; charset=cp037"),
+        lambda number: _response(200, told(number, meta="{[," * MOST_PARTS)),
     ],
 )
 async def test_an_answer_among_other_words_is_the_one_that_is_shown(said: Callable[[int], Response]) -> None:
@@ -174,7 +185,19 @@ async def test_an_answer_among_other_words_is_the_one_that_is_shown(said: Callab
     [
         (lambda number: stream(*[PROGRESS] * 4_500, told(number)), "more than 2000 messages for one call"),
         (lambda _: _response(200, b"\n" * 1_000_000, "text/event-stream"), "more than 2000 messages for one"),
-        (lambda number: _response(200, told(number, parts=30_000)), "more than 20000 objects in one answer"),
+        (
+            lambda number: stream(*[PROGRESS] * MOST_MESSAGES, told(number)),
+            "more than 2000 messages for one call",
+        ),
+        (
+            lambda number: stream(*[PROGRESS] * 4_500, told(number), kind="Text/Event-Stream"),
+            "more than 2000 messages for one call",
+        ),
+        (lambda number: _response(200, told(number, parts=30_000)), "more than 50000 values in one message"),
+        (lambda number: _response(200, hollow(number, "0")), "more than 50000 values in one message"),
+        (lambda number: _response(200, hollow(number, "[]")), "more than 50000 values in one message"),
+        (lambda number: stream(b'"', hollow(number, "{}")), "more than 50000 values in one message"),
+        (lambda number: stream(hollow(number, '""')), "more than 50000 values in one message"),
         (
             lambda number: stream(
                 *[notice("sampling/createMessage", id=at, params={}) for at in range(100)], told(number)
@@ -199,7 +222,7 @@ async def test_a_server_that_talks_without_end_is_not_read_and_the_loop_goes_on(
 
 
 @pytest.mark.parametrize(
-    "body", [b"\x1b[2J{", b"[" * 100_000, b'{"jsonrpc": "2.0"}', b"\xff", b"null", b"9" * 9999]
+    "body", [b"\x1b[2J{", b"[" * 40_000, b'{"jsonrpc": "2.0"}', b"\xff", b"null", b"9" * 9999]
 )
 async def test_what_is_no_answer_is_told_in_one_error_and_nothing_is_logged(
     body: bytes, capfd: pytest.CaptureFixture[str]
@@ -223,3 +246,26 @@ async def test_an_answer_to_another_call_is_not_taken_for_this_ones(monkeypatch:
         )
 
     assert caught.value.code == "timeout"
+
+
+@pytest.mark.parametrize("code", ["cp037", "utf-16-le"])
+async def test_a_stream_is_read_as_it_was_bounded_whatever_it_calls_itself(code: str) -> None:
+    """In another code no newline and no bracket is the byte that was counted; it is no message then."""
+    messages = [PROGRESS] * (3 * MOST_MESSAGES)
+    server = Server(said=lambda _: stream(*messages, kind=f"text/event-stream; charset={code}", code=code))
+
+    with pytest.raises(ActionError):
+        await asyncio.wait_for(called(server), WAIT_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "message", [b'"' + b'\\"' * 500_000, b'"' * 199_999, b"\\" * 500_000, b'"\\', b"{" * MOST_PARTS]
+)
+def test_strings_that_never_end_are_looked_through_once(message: bytes) -> None:
+    require_parts(message)
+
+
+@pytest.mark.parametrize("message", [b"[" * (MOST_PARTS + 1), b'""' * (4 * MOST_PARTS + 1)])
+def test_a_part_more_than_may_be_is_too_many(message: bytes) -> None:
+    with pytest.raises(ActionError, match=f"more than {MOST_PARTS} values"):
+        require_parts(message)
