@@ -45,7 +45,11 @@ def git(name: str) -> Callable[[Task, Beneath], Object]:
             ended = _answered(outbox, name, arguments, beneath)
         except (RefusedError, MemoryError):
             raise
+        except BufferError as error:  # (how zlib says that its output could not grow)
+            raise MemoryError from error
         except Exception as error:  # (dulwich meets hostile bytes, and says so in many ways)
+            if str(error).startswith("Error -4 "):  # zlib's Z_MEM_ERROR
+                raise MemoryError from error
             raise RefusedError("repository", f"the repository cannot be read: {_said(error)}") from error
         finally:
             outbox.timer.stop()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BytesIO
 
 from dulwich.annotate import update_lines
-from dulwich.ignore import IgnoreFilterManager
+from dulwich.ignore import IgnoreFilter, IgnoreFilterManager, read_ignore_patterns
 from dulwich.objects import Blob, ObjectID, Tree, TreeEntry
 from dulwich.walk import Walker
 
 from . import changes
 from .beneath import shown
+from .ignored import content_of
 from .listing import name_of
 from .refusal import RefusedError
 from .text import text_of
@@ -58,10 +60,29 @@ def status(repository: Repository, arguments: Arguments) -> Iterator[Object]:
     yield from _untracked(repository, set(entries) | set(conflicts), paths)
 
 
+class _Ignores(IgnoreFilterManager):
+    """Read `.gitignore` files that are regular ones, and a bounded part: a pipe would be waited for."""
+
+    def _load_path(self, path: str) -> IgnoreFilter | None:
+        if path not in self._path_filters:
+            self._path_filters[path] = IgnoreFilter(self._patterns(path), self._ignorecase, path=path)
+        return self._path_filters[path]
+
+    def _patterns(self, path: str) -> list[bytes]:
+        try:
+            folder = os.open(f"{self._top_path}/{path}", _FOLDER)
+        except OSError:
+            return []
+        try:
+            return list(read_ignore_patterns(BytesIO(content_of(folder))))
+        finally:
+            os.close(folder)
+
+
 def _untracked(repository: Repository, known: set[bytes], paths: list[bytes]) -> Iterator[Object]:
     """Give files that git does not know; a folder without any known file is one entry, as in git."""
     folders = {path[:end] for path in known for end in _slashes(path)}
-    ignored = IgnoreFilterManager(f"/proc/self/fd/{repository.beneath.root}", [], ignorecase=False)
+    ignored = _Ignores(f"/proc/self/fd/{repository.beneath.root}", [], ignorecase=False)
     shown = b"\0"
     count = 0
     for path in _files(repository.beneath.root, b"", 0, lambda path: ignored.is_ignored(os.fsdecode(path))):

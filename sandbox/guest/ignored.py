@@ -44,17 +44,20 @@ class Ignored:
         return False
 
 
-def _lines(folder: int) -> list[bytes]:
+def content_of(folder: int) -> bytes:
+    """Return what a folder's `.gitignore` holds, as far as it is read; of no regular file nothing."""
     try:
         descriptor = os.open(_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
-        return []
+        return b""
     try:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        content = os.read(descriptor, MAX_BYTES) if is_file else b""
+        return os.read(descriptor, MAX_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     finally:
         os.close(descriptor)
-    return content.split(b"\n")[:MAX_PATTERNS]
+
+
+def _lines(folder: int) -> list[bytes]:
+    return content_of(folder).split(b"\n")[:MAX_PATTERNS]
 
 
 def _rule(line: bytes) -> tuple[re.Pattern[str], bool, bool] | None:

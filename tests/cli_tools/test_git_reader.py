@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,6 +61,25 @@ def test_status_is_what_git_says(repository: Path) -> None:
     expected = run_git(repository, "status", "--porcelain=v1").splitlines()
     assert found[0] == {"kind": "branch", "text": "ref: refs/heads/main\n".strip()}
     assert sorted(letters(found)) == sorted(line.replace(" T ", " M ") for line in expected)
+
+
+@pytest.mark.parametrize("planted", ["pipe", "link"])
+def test_an_ignore_file_that_is_no_file_hides_nothing_and_is_not_waited_for(
+    repository: Path, tmp_path: Path, planted: str
+) -> None:
+    (tmp_path / "elsewhere").write_text("*\n")
+    for folder in (repository, repository / "deep"):
+        folder.mkdir(exist_ok=True)
+        if planted == "pipe":
+            os.mkfifo(folder / ".gitignore")
+        else:
+            (folder / ".gitignore").symlink_to(tmp_path / "elsewhere")
+    (repository / "deep" / "new").write_text("new\n")
+
+    found, summary = ask(repository, "status")
+
+    assert "?? deep/" in letters(found)
+    assert summary["ended"] == "done"
 
 
 def test_status_of_a_clean_workspace_is_empty_also_when_files_are_older_than_the_index(
