@@ -9,13 +9,15 @@ from agent_runner.backends.aloud import Aloud
 from agent_runner.backends.messages_wire import (
     MessagesReader,
     Wire,
-    wire_messages,
+    joined,
+    wire_message,
     wire_system,
     wire_tools,
 )
 from agent_runner.backends.reading import Stream, whole
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.talk import Talk
+from agent_runner.backends.wired import Wired
 from agent_runner.backends.wording import known_ids
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class AnthropicBackend:
         self._name = name
         self.talk = Talk(server, "messages", patience or Patience())
         self._made: AsyncAnthropic | None = None
+        self._wired = Wired(wire_message)
 
     @property
     def kind(self) -> str:
@@ -74,12 +77,16 @@ class AnthropicBackend:
         Raises:
             agent_runner.backends.failure.ModelServerError: When no whole reply could be had.
         """
-        request = messages_request(self.talk.server, messages, tools)
+        server = self.talk.server
+        system = wire_system(messages, prompt_cache=server.prompt_cache)
+        request = messages_request(server, system, joined(self._wired.of(messages)), tools)
         taken = known_ids(messages)
         aloud = Aloud(taken, tell)
         sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds
-        parts = [request["messages"], request.get("system"), request.get("tools")]
-        sent = len(json.dumps(parts, ensure_ascii=False))
+
+        def sent_characters() -> int:
+            parts = [request["messages"], request.get("system"), request.get("tools")]
+            return len(json.dumps(parts, ensure_ascii=False))
 
         async def attempt() -> Reply:
             reader = MessagesReader()
@@ -88,7 +95,7 @@ class AnthropicBackend:
                 await self.talk.read(cast("Stream", answer), reader, aloud)
             else:
                 whole(reader, answer)
-            return reader.pieces.reply(taken, sent_characters=sent)
+            return reader.pieces.reply(taken, sent_characters=sent_characters)
 
         return await self.talk.replied(attempt, aloud)
 
@@ -119,20 +126,28 @@ class AnthropicBackend:
         return self._made
 
 
-def messages_request(server: Server, messages: Sequence[Message], tools: Sequence[Tool]) -> Wire:
+def messages_request(
+    server: Server, system: Sequence[Wire], messages: Sequence[Wire], tools: Sequence[Tool]
+) -> Wire:
     """Return the request's body; pure, so that the same conversation is the same bytes.
 
     Two marks for the server's prompt cache, both of which stay where they are while the conversation grows:
     on the system text (with the tools before it), and, for the growing end, on the request itself.
+
+    Args:
+        server: Whom it is for.
+        system: As `messages_wire.wire_system` makes it.
+        messages: The conversation, as `messages_wire.wire_messages` makes it.
+        tools: What the model may call.
     """
     request: Wire = {
         "model": server.model,
         "max_tokens": server.output_tokens or OUTPUT_TOKENS,
-        "messages": wire_messages(messages),
+        "messages": list(messages),
         "stream": server.stream,
     }
-    if system := wire_system(messages, prompt_cache=server.prompt_cache):
-        request["system"] = system
+    if system:
+        request["system"] = list(system)
     if tools:
         request["tools"] = wire_tools(tools)
         if not server.parallel_calls:

@@ -10,6 +10,7 @@ from agent_runner.backends.chat_wire import ChatReader, Wire, wire_message, wire
 from agent_runner.backends.reading import Stream, whole
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.talk import Talk
+from agent_runner.backends.wired import Wired
 from agent_runner.backends.wording import known_ids
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class OpenAIBackend:
         self._name = name
         self.talk = Talk(server, "chat", patience or Patience())
         self._made: AsyncOpenAI | None = None
+        self._wired = Wired(wire_message)
 
     @property
     def kind(self) -> str:
@@ -67,21 +69,23 @@ class OpenAIBackend:
         Raises:
             agent_runner.backends.failure.ModelServerError: When no whole reply could be had.
         """
-        request = chat_request(self.talk.server, messages, tools)
+        request = chat_request(self.talk.server, self._wired.of(messages), tools)
         taken = known_ids(messages)
         aloud = Aloud(taken, tell)
         sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds
-        sent = len(json.dumps([request["messages"], request.get("tools")], ensure_ascii=False))
+
+        def sent_characters() -> int:
+            return len(json.dumps([request["messages"], request.get("tools")], ensure_ascii=False))
 
         async def attempt() -> Reply:
             await self.talk.require_ready()
             reader = ChatReader()
-            answer = await sdk.chat.completions.create(**cast("dict[str, Any]", _as_the_sdk_takes(request)))
+            answer = await sdk.chat.completions.create(**_unwalked(request))
             if request["stream"]:
                 await self.talk.read(cast("Stream", answer), reader, aloud)
             else:
                 whole(reader, answer)
-            return reader.pieces.reply(taken, sent_characters=sent)
+            return reader.pieces.reply(taken, sent_characters=sent_characters)
 
         return await self.talk.replied(attempt, aloud)
 
@@ -114,17 +118,26 @@ class OpenAIBackend:
         return self._made
 
 
-def _as_the_sdk_takes(request: Wire) -> Wire:
-    """Return a request with Dynamo's member where the SDK takes what OpenAI's API does not have."""
-    known = {name: value for name, value in request.items() if name != "nvext"}
-    return {**known, "extra_body": {"nvext": request["nvext"]}} if "nvext" in request else known
+def _unwalked(request: Wire) -> dict[str, Any]:
+    """Return a request as the SDK sends it without a walk through the conversation.
+
+    What it is given as a parameter it looks at member by member, half a second for 1,000 messages; what
+    stands in `extra_body` replaces that, as it is. The door looks at what comes out of it.
+    """
+    return {"model": request["model"], "stream": request["stream"], "messages": [], "extra_body": request}
 
 
-def chat_request(server: Server, messages: Sequence[Message], tools: Sequence[Tool]) -> Wire:
-    """Return the request's body; pure, so that the same conversation is the same bytes."""
+def chat_request(server: Server, messages: Sequence[Wire], tools: Sequence[Tool]) -> Wire:
+    """Return the request's body; pure, so that the same conversation is the same bytes.
+
+    Args:
+        server: Whom it is for.
+        messages: The conversation, each as `chat_wire.wire_message` makes it.
+        tools: What the model may call.
+    """
     request: Wire = {
         "model": server.model,
-        "messages": [wire_message(message) for message in messages],
+        "messages": list(messages),
         "stream": server.stream,
     }
     if tools:

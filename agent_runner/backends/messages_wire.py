@@ -47,27 +47,45 @@ def wire_system(messages: Iterable[Message], *, prompt_cache: bool) -> list[Wire
 
 
 def wire_messages(messages: Iterable[Message]) -> list[Wire]:
-    """Return the conversation; the results of one reply's calls are one message, as the API wants them."""
+    """Return the conversation as the API wants it."""
+    return joined(map(wire_message, messages))
+
+
+def wire_message(message: Message) -> Wire | None:
+    """Return one message; None for the system's text, which stands elsewhere."""
+    match message:
+        case SystemMessage():
+            return None
+        case ObservationMessage():
+            return {"role": "user", "content": [_result(message)]}
+        case UserMessage(text=text):
+            return {"role": "user", "content": [{"type": "text", "text": _some(text)}]}
+        case ModelMessage(reply=reply):
+            return {"role": "assistant", "content": _said(reply)}
+        case _:
+            assert_never(message)
+
+
+def joined(messages: Iterable[Wire | None]) -> list[Wire]:
+    """Return messages with the results of one reply's calls as one message, none of them changed."""
     wire: list[Wire] = []
-    results: list[Wire] | None = None
+    results: list[object] | None = None
     for message in messages:
-        match message:
-            case SystemMessage():
-                continue
-            case ObservationMessage():
-                if results is None:
-                    results = []
-                    wire.append({"role": "user", "content": results})
-                results.append(_result(message))
-                continue
-            case UserMessage(text=text):
-                wire.append({"role": "user", "content": [{"type": "text", "text": _some(text)}]})
-            case ModelMessage(reply=reply):
-                wire.append({"role": "assistant", "content": _said(reply)})
-            case _:
-                assert_never(message)
-        results = None
+        if message is None:
+            continue
+        found = _results_in(message)
+        if found and results is not None:
+            results.extend(found)
+            continue
+        results = found
+        wire.append(message if found is None else {**message, "content": found})
     return wire
+
+
+def _results_in(message: Wire) -> list[object] | None:
+    """Return a copy of what a message of results holds; None for any other message."""
+    blocks = items(message.get("content"))
+    return list(blocks) if members(blocks[0]).get("type") == "tool_result" else None
 
 
 def _result(message: ObservationMessage) -> Wire:

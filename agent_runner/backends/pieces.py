@@ -12,7 +12,7 @@ from agent_runner.backends.wording import unique_ids
 from cli_tools.action import ToolProposal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MAXIMUM_TEXT: Final = 1024 * 1024
 """Characters of text and reasoning together."""
@@ -120,12 +120,12 @@ class Pieces:
         if len(call.arguments[-1]) < len(text):
             self._fill(f"arguments of more than {MAXIMUM_ARGUMENTS} characters")
 
-    def reply(self, taken: set[str], *, sent_characters: int) -> Reply:
+    def reply(self, taken: set[str], *, sent_characters: Callable[[], int]) -> Reply:
         """Return the whole reply.
 
         Args:
             taken: The ids of all calls of the conversation so far.
-            sent_characters: Length of what was sent, from which tokens are estimated if nobody counted them.
+            sent_characters: Counts what was sent, from which tokens are estimated if nobody counted them.
         """
         text = "".join(self.text)
         if self.cut:
@@ -138,7 +138,7 @@ class Pieces:
             )
             for call_id, call in zip(ids, self.calls, strict=True)
         )
-        usage = self.usage or self._estimated(sent_characters)
+        usage = self.usage or self._estimated(sent_characters())
         return Reply(
             text=text,
             calls=calls,

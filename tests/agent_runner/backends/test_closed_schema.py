@@ -11,10 +11,12 @@ import pytest
 from agent_runner.backends.anthropic_messages import messages_request
 from agent_runner.backends.backend import SystemMessage, UserMessage
 from agent_runner.backends.chat_completions import chat_request
+from agent_runner.backends.chat_wire import wire_message
 from agent_runner.backends.closed import Api, require_closed
 from agent_runner.backends.dynamo import Dynamo
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.key import Key
+from agent_runner.backends.messages_wire import wire_messages, wire_system
 from agent_runner.backends.server import Server
 from agent_runner.backends.wire import Door, client_through
 from cli_tools.schema import Tool
@@ -159,14 +161,17 @@ def test_what_the_backends_write_is_within_the_schema() -> None:
     tools = (Tool(name="f", description="d", parameters={"type": "object", "properties": {}}),)
     for more in ({}, {"output_tokens": 5, "parallel_calls": False, "stream": False}):
         server = Server(base_url="http://127.0.0.1/v1", model="m", **more)
-        require_closed("chat", json.loads(json.dumps(chat_request(server, talk, tools))))
-        require_closed("messages", json.loads(json.dumps(messages_request(server, talk, tools))))
+        chat = chat_request(server, [wire_message(message) for message in talk], tools)
+        system = wire_system(talk, prompt_cache=True)
+        messages = messages_request(server, system, wire_messages(talk), tools)
+        require_closed("chat", json.loads(json.dumps(chat)))
+        require_closed("messages", json.loads(json.dumps(messages)))
 
 
 def test_hints_for_dynamo_are_within_the_schema() -> None:
     """The positive twin: numbers for its scheduler, and only where the operator configured them."""
     hints = Dynamo(priority=-3, expected_output=Count(9), speculative_prefill=True)
-    talk = (UserMessage(text="u"),)
+    talk = (wire_message(UserMessage(text="u")),)
     told = chat_request(Server(base_url="http://127.0.0.1/v1", model="m", dynamo=hints), talk, ())
     untold = chat_request(Server(base_url="http://127.0.0.1/v1", model="m"), talk, ())
 

@@ -9,6 +9,7 @@ import pytest
 
 from agent_runner.backends.backend import UserMessage
 from agent_runner.backends.chat_completions import OpenAIBackend, chat_request
+from agent_runner.backends.chat_wire import wire_message
 from agent_runner.backends.closed import require_closed
 from agent_runner.ci.cases import cases_of
 from agent_runner.ci.one import backend_of
@@ -30,7 +31,7 @@ def test_each_case_asks_with_its_seed_and_a_task_without_seeds_names_none(projec
     for case in (*cases_of([task]), replace(task, seed=None)):
         backend = backend_of(case, tell=print)
         assert isinstance(backend, OpenAIBackend)
-        requests.append(chat_request(backend.talk.server, [UserMessage(text="x")], ()))
+        requests.append(chat_request(backend.talk.server, [wire_message(UserMessage(text="x"))], ()))
 
     assert [request.get("seed", "none") for request in requests] == [0, 7, "none"]
     for request in requests:
