@@ -4,12 +4,13 @@ from contextlib import suppress
 
 import orjson
 
+from audit.digests import Digests
 from audit.errors import BrokenLedgerError
 from audit.openings import Gone, Openings
 from audit.schema import LARGEST_BODY
 from audit.state import SessionFiles
 from audit.verdict import Disclosed, Disclosure, Undisclosed
-from audit.walk import Walk, gather_commitments
+from audit.walk import Walk, commitments_of
 
 
 def disclosure_of(walk: Walk, files: SessionFiles, withheld: set[str]) -> Disclosure:
@@ -26,31 +27,55 @@ def disclosure_of(walk: Walk, files: SessionFiles, withheld: set[str]) -> Disclo
     try:
         openings = Openings(files)
     except BrokenLedgerError:
-        return Undisclosed((), tuple(sorted(walk.commitments)))
-    known = set(walk.commitments)
-    opened = accounted = proofs = 0
-    missing, changed = [], []
-    waiting = sorted(known)
-    for digest in waiting:  # a body that was moved out holds more of them, which are put behind it
+        return Undisclosed((), tuple(walk.commitments))
+    count = _Count(walk, openings, withheld)
+    for digest in walk.commitments:
+        count.take(digest)
+    for digest in count.within:
+        if digest not in walk.commitments:
+            count.take(digest)
+    return count.verdict()
+
+
+class _Count:
+    """What became of the values so far.
+
+    Attributes:
+        within: The commitments in bodies that were moved out.
+    """
+
+    def __init__(self, walk: Walk, openings: Openings, withheld: set[str]) -> None:
+        self.within = Digests()
+        self._walk = walk
+        self._openings = openings
+        self._withheld = withheld
+        self._opened = self._accounted = self._proofs = 0
+        self._missing: list[str] = []
+        self._changed: list[str] = []
+
+    def take(self, digest: str) -> None:
+        """Look for the value behind a commitment."""
         try:
-            value = openings.claimed(digest)
-            within = commitments_within(value) - known if digest in walk.moved else set()
+            value = self._openings.claimed(digest)
+            if digest in self._walk.moved:
+                self.within.update(commitments_within(value))
         except BrokenLedgerError:
-            changed.append(digest)
-            continue
+            self._changed.append(digest)
+            return
         if not isinstance(value, Gone):
-            opened += 1
-            known |= within
-            waiting += sorted(within)
-        elif value.never_kept and digest in walk.proofs:
-            proofs += 1
-        elif digest in withheld:
-            accounted += 1
+            self._opened += 1
+        elif value.never_kept and digest in self._walk.proofs:
+            self._proofs += 1
+        elif digest in self._withheld:
+            self._accounted += 1
         else:
-            missing.append(digest)
-    if missing or changed:
-        return Undisclosed(tuple(missing), tuple(changed))
-    return Disclosed(opened, accounted, proofs)
+            self._missing.append(digest)
+
+    def verdict(self) -> Disclosure:
+        """Return what there is to say of them all."""
+        if self._missing or self._changed:
+            return Undisclosed(tuple(self._missing), tuple(self._changed))
+        return Disclosed(self._opened, self._accounted, self._proofs)
 
 
 def commitments_within(value: bytes | Gone) -> set[str]:
@@ -65,5 +90,5 @@ def commitments_within(value: bytes | Gone) -> set[str]:
     if len(value) > LARGEST_BODY:
         raise BrokenLedgerError(f"a body of {len(value)} bytes is longer than {LARGEST_BODY}")
     with suppress(orjson.JSONDecodeError):
-        gather_commitments(orjson.loads(value), found)
+        found.update(commitments_of(orjson.loads(value)))
     return found

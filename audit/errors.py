@@ -38,6 +38,10 @@ class LedgerDeadError(LedgerError):
     """Raised when something is recorded after the ledger has failed or was closed."""
 
 
+class NoRoomError(AuditError):
+    """Raised when what is known of a long log neither stays in memory nor finds room in a temporary file."""
+
+
 # What was read does not hold.
 
 

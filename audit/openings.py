@@ -17,6 +17,7 @@ from pathlib import Path
 
 import orjson
 
+from audit.digests import Digests, is_digest
 from audit.errors import BrokenLedgerError
 from audit.fields import Commitment
 from audit.segments import opened
@@ -112,15 +113,21 @@ class Openings:
     """The openings of one session, found by commitment.
 
     Args:
-        files: The session's files. Only the places of lines are kept in memory.
+        files: The session's files. Only the places of lines are remembered.
 
     Raises:
         BrokenLedgerError: When the table is no file, or cannot be read.
+        NoRoomError: When there is no room for the places of a long one.
     """
 
     def __init__(self, files: SessionFiles) -> None:
         self._files = files
-        self._places = {str(fields.get("commitment")): place for place, fields in _lines(files.openings)}
+        self._table = files.openings
+        self._places = Digests()
+        for place, fields in _lines(self._table):
+            digest = fields.get("commitment")
+            if isinstance(digest, str) and is_digest(digest):
+                self._places.put(digest, place)
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._places
@@ -163,10 +170,10 @@ class Openings:
 
     def _fields(self, digest: str) -> dict[str, object]:
         """Return an opening's line, read where it stands; nothing when there is none."""
-        place = self._places.get(digest)
+        place = self._places.number_of(digest)
         if place is None:
             return {}
-        with BufferedReader(opened(self._files.openings)) as file:
+        with BufferedReader(opened(self._table)) as file:
             file.seek(place)
             fields = _object_in(file.readline(_LONGEST_LINE)) or {}
         return fields if fields.get("commitment") == digest else {}

@@ -4,10 +4,9 @@ What binds a line: its place and predecessor, its exact spelling, the seals in t
 host's log knows, the keys that the host's log registered. This is the hot path of `audit verify`.
 """
 
-import re
 import sys
 from binascii import hexlify
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ import msgspec
 import orjson
 
 from audit.chain import DEEPEST_LINE, LONGEST_LINE, Chain, leaf_hashes, opening, strict
+from audit.digests import Digests, is_digest
 from audit.errors import AuditError, BrokenLedgerError, MalformedLineError
 from audit.escape import escape_line
 from audit.hostile import COMMITMENT
@@ -24,7 +24,6 @@ from audit.spelling import ACTING, Spelled, Spellings, commitments_in, row_of
 _MOVED_OUT = {"overflow"}
 _KEPT_AS_PROOF = ("model.asked", "messages")
 """The type and the field that may keep a salt only: the messages have entries of their own."""
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _AT_ONCE = 64
 """Lines in a row: about what a processor's first cache holds, for a row is gone over more than once."""
 BEGINNING = b'{"seq":%d,"prev":"%b",'
@@ -96,9 +95,9 @@ class Walk:
         self.sealed_size = chain.size
         self._agreed_size = chain.size
         self.last_kind = ""
-        self.commitments: set[str] = set()
-        self.moved: set[str] = set()
-        self.proofs: set[str] = set()
+        self.commitments = Digests()
+        self.moved = Digests()
+        self.proofs = Digests()
         self._collect = collect
         self._leaves: list[bytes] = []
         self._spellings = Spellings() if spellings is None else spellings
@@ -194,11 +193,11 @@ class Walk:
         if kind != "log.sealed":
             self.last_kind = kind
         if self._collect and b'{"digest":"' in line:
-            gather_commitments(fields.body, self.commitments)
+            self.commitments.update(commitments_of(fields.body))
             if fields.body.keys() == _MOVED_OUT:
-                gather_commitments(fields.body, self.moved)
+                self.moved.update(commitments_of(fields.body))
             elif kind == _KEPT_AS_PROOF[0]:
-                gather_commitments(fields.body.get(_KEPT_AS_PROOF[1]), self.proofs)
+                self.proofs.update(commitments_of(fields.body.get(_KEPT_AS_PROOF[1])))
 
     def _gather(self, kind: str, digests: list[str]) -> None:
         """Take in the commitments of a line that was told quickly: its body is there, by its schema."""
@@ -319,15 +318,15 @@ def _spelled(found: _Fields) -> dict[str, object]:
     }
 
 
-def gather_commitments(body: object, into: set[str]) -> None:
-    """Add the digest of every commitment in a body, however deep it is nested."""
+def commitments_of(body: object) -> Iterator[str]:
+    """Yield the digest of every commitment in a body, however deep it is nested."""
     waiting = [body]
     for value in waiting:  # it grows behind the place where it is read
         if isinstance(value, list):
             waiting.extend(value)
         elif isinstance(value, dict):
             digest = value.get("digest") if value.keys() == COMMITMENT else None
-            if isinstance(digest, str) and _DIGEST.fullmatch(digest):
-                into.add(digest)
+            if isinstance(digest, str) and is_digest(digest):
+                yield digest
             else:
                 waiting.extend(value.values())

@@ -21,7 +21,7 @@ from audit.recover import kept_segments, no_ledger, walk_of
 from audit.schema import OVERFLOW
 from audit.segments import Lines
 from audit.state import SessionFiles, StateFiles, sync_folder
-from audit.walk import Walk, gather_commitments
+from audit.walk import Walk, commitments_of
 
 
 def redact(host: HostLog, session_id: str, digest: str, *, by: str, why: str) -> str:
@@ -182,7 +182,7 @@ def _gather(line: bytes, found: set[str], moved: set[str]) -> None:
         raise BrokenLedgerError("a line of the log is not JSON") from error
     match fields:
         case {"body": dict(body)}:
-            gather_commitments(body, moved if body.keys() == {OVERFLOW} else found)
+            (moved if body.keys() == {OVERFLOW} else found).update(commitments_of(body))
         case _:
             raise BrokenLedgerError("a line of the log holds no body")
 
