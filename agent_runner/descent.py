@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agent_runner.errors import NoFactsError
 from agent_runner.label_log import came_beside
 from agent_runner.meta import capabilities_of, read_meta
+from policies.capability import Capability
 from policies.lineage import Contribution, Label, exercised_below
 from sandbox.workspace import WorkspaceIdentity, identity_of
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from agent_runner.budget import Budget
     from agent_runner.traffic import Known, Traffic
-    from policies.capability import Capability
     from policies.grant import Grant
 
 
@@ -71,7 +71,7 @@ def brought_by(descent: Descent | None) -> Label:
 
 
 def kept_line(folder: Path, grant: Grant) -> frozenset[Capability]:
-    """Return the same of a session that is in the state folder, with what it carries by now.
+    """Return the same of a session that is in the state folder, with what it carries by now; in doubt, all.
 
     Args:
         folder: The session's folder.
@@ -83,7 +83,7 @@ def kept_line(folder: Path, grant: Grant) -> frozenset[Capability]:
     try:
         line = capabilities_of(read_meta(folder).line)
     except NoFactsError:
-        return grant.capabilities
+        return frozenset(Capability)  # whose task it had, and what it found, is not known
     return exercised_below(line | carried(folder), grant)
 
 

@@ -141,9 +141,9 @@ def _running(folder: Path, workspace: WorkspaceIdentity) -> Beside | None:
     try:
         meta = read_meta(folder)
         policy = _policy(folder)
-    except (NoFactsError, OSError):
-        return None  # it has only begun: it will look for us when it has registered
-    except PolicyError as error:
+    except (NoFactsError, OSError, UnicodeDecodeError, PolicyError) as error:
+        if FileNotFoundError in {type(error), type(error.__cause__)}:
+            return None  # it has only begun: it will look for us when it has registered
         raise RefusedError(
             f"session `{folder.name}` is running, and what it may do cannot be read: {error}",
             hint=f"`pairlock stop {folder.name}`, then try again",

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from sandbox.stage.errors import LabelError
+
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
@@ -43,11 +45,18 @@ class Mounts:
 
     @classmethod
     def now(cls, table: Path = _MOUNTINFO) -> Mounts:
-        """Read the table of mounts; an empty one where the machine has none."""
+        """Read the table of mounts; an empty one where the machine has none.
+
+        Raises:
+            LabelError: When it has one that cannot be read.
+        """
         try:
             text = table.read_bytes().decode("utf-8", "surrogateescape")
-        except OSError:
+        except FileNotFoundError:
             return cls(())
+        except OSError as error:
+            why = (error.strerror or "").lower()
+            raise LabelError(f"the table of mounts `{table}` cannot be read: {why}") from error
         return cls(tuple(filter(None, map(_mount, text.split("\n")))))
 
     def location(self, path: str) -> Location | None:

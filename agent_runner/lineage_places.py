@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from agent_runner.lineage_mounts import Mounts
 from agent_runner.lineage_since import Since
 from policies.lineage import Label
+from sandbox.stage.errors import LabelError
 from sandbox.workspace import birth_ns
 
 if TYPE_CHECKING:
@@ -211,5 +213,18 @@ def _upwards(folder: Path) -> Iterator[os.stat_result]:
 
 
 def _folders_in(top: str) -> Iterator[str]:
-    for folder, names, _ in os.walk(top):
+    """Yield the folders below one; one that has just gone, or that this user cannot read, is passed over.
+
+    Raises:
+        LabelError: When another cannot be read: what was moved there would not be found.
+    """
+    for folder, names, _ in os.walk(top, onerror=_refuse_unread):
         yield from (os.path.join(folder, name) for name in names)  # noqa: PTH118 - of a whole tree, as text
+
+
+def _refuse_unread(error: OSError) -> None:
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.EACCES}:
+        why = (error.strerror or "").lower()
+        raise LabelError(
+            f"`{error.filename}` cannot be looked through for labelled folders: {why}"
+        ) from error

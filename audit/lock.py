@@ -62,18 +62,31 @@ def _lock(descriptor: int) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether a writer holds the lock at this moment."""
+    """Tell whether a writer holds the lock at this moment.
+
+    Raises:
+        LedgerError: When that cannot be told: the file is there and cannot be opened.
+    """
     try:
         descriptor = os.open(path, _READING)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise _untold(path, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise _untold(path, error) from error
     finally:
         os.close(descriptor)
     return False
+
+
+def _untold(path: Path, error: OSError) -> LedgerError:
+    why = (error.strerror or "it cannot be opened").lower()
+    return LedgerError(f"cannot tell whether `{path.parent.name}/{path.name}` is held: {why}")
 
 
 @contextmanager

@@ -177,7 +177,17 @@ class Labels:
             yield path, *_decoded(path)
 
     def _files(self) -> tuple[Path, ...]:
-        return tuple(path for path in sorted(self.folder.glob("*.json")) if not path.name.startswith("."))
+        try:
+            with os.scandir(self.folder) as entries:
+                names = sorted(entry.name for entry in entries)
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            why = (error.strerror or "").lower()
+            raise LabelError(f"the labels in `{self.folder}` cannot be read: {why}") from error
+        return tuple(
+            self.folder / name for name in names if name.endswith(".json") and not name.startswith(".")
+        )
 
     @property
     def lock(self) -> Path:

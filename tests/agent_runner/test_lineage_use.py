@@ -102,9 +102,10 @@ async def test_the_label_is_durable_before_a_program_begins(stand: Stand) -> Non
 async def test_an_action_whose_label_cannot_be_written_is_not_done(stand: Stand) -> None:
     """One clear line for the model; the next try is refused as well, and its twin is done."""
     blocked = stand.state / "workspaces"
-    blocked.write_text("a file where the labels should be")
 
     def answer(_: Sequence[Message], turn: int) -> Reply:
+        if turn == 1:
+            blocked.write_text("a file where the labels should be")
         if turn == 3:
             blocked.unlink()
         return lines(f"files write made{turn} --content x") if turn < 4 else FINISH

@@ -16,7 +16,7 @@ import pytest
 
 from audit import standalone
 from audit.bundle import write_bundle
-from audit.errors import AuditError, BrokenLedgerError, LedgerLockedError
+from audit.errors import AuditError, BrokenLedgerError, LedgerError, LedgerLockedError
 from audit.host import HostLog
 from audit.index import read_index
 from audit.keys import host_vkey, pin, redaction_key
@@ -58,6 +58,19 @@ def test_a_pipe_in_the_place_of_a_lock_keeps_nobody_waiting(
 
     with in_time():
         assert not look(tmp_path / "lock")
+
+
+def test_a_lock_that_cannot_be_opened_is_not_called_free(tmp_path: Path) -> None:
+    """Its holder may live; a lock that is not there has none."""
+    (tmp_path / "lock").symlink_to("other")
+    (tmp_path / "file").touch()
+
+    with pytest.raises(LedgerError, match="lock` is held: too many levels of symbolic links") as told:
+        is_held(tmp_path / "lock")
+
+    assert str(told.value).startswith("cannot tell whether `")
+    assert not is_held(tmp_path / "none")
+    assert not is_held(tmp_path / "file" / "lock")
 
 
 def index_of(state: Path) -> None:
