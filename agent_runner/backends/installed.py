@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.aloud import asked_aloud
-from agent_runner.backends.failure import one_line
+from agent_runner.backends.failure import ModelServerError, one_line
 from agent_runner.backends.sound import require_sound
 from agent_runner.errors import BackendError, InvalidInputError
 
@@ -52,8 +52,10 @@ class InstalledBackend:
 
     @property
     def model(self) -> str:
-        """Return what the backend calls its model."""
-        return one_line(str(self._inner.model))
+        """Return what the backend calls its model; its kind where it fails to say."""
+        with suppress(Exception, SystemExit):  # its author's, and asked for where nobody expects an error
+            return one_line(str(self._inner.model))
+        return self._kind
 
     async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
         """Return the model's next words.
@@ -71,10 +73,16 @@ class InstalledBackend:
         """
         try:
             reply = await asked_aloud(self._inner, messages, tools, tell)
-        except BackendError:
+        except ModelServerError:
             raise
-        except Exception as error:
-            raise self._fault(f"{type(error).__name__}: {error}") from error
+        except BackendError as error:
+            raise self._fault(str(error.message), hint=error.hint, detail=error.detail) from error
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            raise self._fault("it cancelled itself") from error
+        except (Exception, SystemExit) as error:
+            raise self._fault(f"{type(error).__name__}: {_words(error)}") from error
         try:
             sound = require_sound(reply)
         except (TypeError, ValueError) as error:
@@ -87,15 +95,34 @@ class InstalledBackend:
 
     async def close(self) -> None:
         """Give back connections; what goes wrong then, or takes long, changes nothing for the session."""
-        with suppress(Exception):  # its author's, after the last reply
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._inner.close()
+        try:
+            with suppress(Exception, SystemExit):  # its author's, after the last reply
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._inner.close()
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
 
-    def _fault(self, what: str) -> BackendError:
+    def _fault(self, what: str, *, hint: str = "", detail: str = "") -> BackendError:
         return BackendError(
             f"the backend `{self._kind}` failed: {one_line(what)}",
-            hint="ask who wrote it: it is no part of pairlock",
+            hint=hint or "ask who wrote it: it is no part of pairlock",
+            detail=detail,
         )
+
+
+def _is_cancelled() -> bool:
+    """Say whether somebody cancels this task, so that it is no exception of the backend's own."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says; its author's, as all else of it is."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever an exception's own text may raise
+        return "it cannot say why"
 
 
 def installed_backend(found: InstalledModel, *, name: str) -> InstalledBackend:
@@ -111,12 +138,13 @@ def installed_backend(found: InstalledModel, *, name: str) -> InstalledBackend:
     entry = _entry(found.kind)
     try:
         made: object = entry.load()(dict(found.settings), name=name)
-    except Exception as error:
-        what = f"{type(error).__name__}: {error}"
+        is_backend = _is_backend(made)
+    except (Exception, SystemExit) as error:
+        what = f"{type(error).__name__}: {_words(error)}"
         raise InvalidInputError(
             f"the backend `{found.kind}` of model `{name}` cannot be made: {one_line(what)}"
         ) from error
-    if not _is_backend(made):
+    if not is_backend:
         raise InvalidInputError(f"`{entry.value}` made a {type(made).__name__}, expected a `Backend`")
     return InstalledBackend(made, kind=found.kind, price=found.price)  # type: ignore[arg-type]  # seen to be one
 

@@ -10,6 +10,8 @@ from cli_tools.action import LineProposal, ToolProposal
 
 MOST_TOKENS: Final = 10**12
 """Of any count; no reply has as many."""
+MOST_SECONDS: Final = 10**6
+"""Until a reply's first piece: eleven days."""
 
 
 def require_sound(reply: object) -> Reply:
@@ -25,6 +27,9 @@ def require_sound(reply: object) -> Reply:
     _require("reasoning", reply.reasoning, str)
     _require("stop", reply.stop, str)
     _require("first_token_seconds", reply.first_token_seconds, float, int, type(None))
+    first = reply.first_token_seconds
+    if first is not None and not 0 <= first <= MOST_SECONDS:  # what is no number is neither
+        raise ValueError(f"the reply's `first_token_seconds` is {first!s:.40}, expected 0 to {MOST_SECONDS}")
     _require("calls", reply.calls, tuple)
     _require("usage", reply.usage, Usage)
     for call in reply.calls:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cli_tools.schema import Tool
 
 Role = Literal["system", "user", "tool"]
+_NO_REPLY: Final = "the model gave no reply; the session's ledger says why"
 _HUNG_UP: Final = "the agent hung up before the answer"
 
 
@@ -126,7 +127,7 @@ class Book:
         try:
             await telling.rest(reply)
         except BackendError as error:
-            raise _unanswered(error) from error
+            raise RefusedRequestError(error.message, status=502, code="model_failed") from error
 
     def _require_budget(self) -> None:
         exceeded = self._budget.exceeded()
@@ -147,6 +148,8 @@ class Book:
 
     def _redacted(self, message: Message) -> Message:
         match message:
+            case UserMessage(media=media) if any(self._holds_secret(each.raw) for each in media):
+                raise RefusedRequestError("a picture holds a secret of the session's", code="capability")
             case SystemMessage() | UserMessage() | ObservationMessage():
                 return replace(message, text=self._raw(message.text))
             case ModelMessage(reply=reply):
@@ -163,6 +166,9 @@ class Book:
         """Return a tool without secrets; a placeholder needs no escape inside a text of JSON."""
         parameters = json.loads(self._raw(json.dumps(tool.parameters, ensure_ascii=False)))
         return replace(tool, description=self._raw(tool.description), parameters=parameters)
+
+    def _holds_secret(self, content: bytes) -> bool:
+        return self._journal.redactor.raw(content) != content
 
     def _raw(self, text: str) -> str:
         return self._journal.redactor.raw(_bytes(text)).decode("utf-8", "replace")
@@ -246,8 +252,13 @@ class Book:
 
 
 def _unanswered(error: BackendError) -> RefusedRequestError:
-    """Return what the agent is told; agents shorten a conversation when they hear that it is too long."""
-    if isinstance(error, ModelServerError) and error.failure.too_long:
+    """Return what the agent is told; agents shorten a conversation when they hear that it is too long.
+
+    Only a server's words go there: what a program on the host says may name its files and its settings.
+    """
+    if not isinstance(error, ModelServerError) or error.failure.kind == "credential":
+        return RefusedRequestError(_NO_REPLY, status=502, code="model_failed")
+    if error.failure.too_long:
         return RefusedRequestError(error.message, status=400, code="context_length_exceeded")
     return RefusedRequestError(error.message, status=502, code="model_failed")
 
@@ -261,8 +272,8 @@ def _told(message: Message) -> tuple[Role, str, str]:
     match message:
         case SystemMessage(text=text):
             return "system", text, ""
-        case UserMessage(text=text):
-            return "user", text, ""
+        case UserMessage(text=text, media=media):
+            return "user", "\n".join([*(each.told for each in media), text]), ""
         case ObservationMessage(call_id=call_id, text=text):
             return "tool", text, call_id
         case ModelMessage(reply=reply):

@@ -17,6 +17,7 @@ from agent_runner import models
 from agent_runner.backends import installed
 from agent_runner.backends.backend import Call, PricedBackend, Reply, Tried, Usage, UserMessage
 from agent_runner.backends.configuration import InstalledModel, Price
+from agent_runner.backends.failure import ModelServerError, status_error
 from agent_runner.backends.installed import InstalledBackend, installed_backend
 from agent_runner.errors import BackendError, InvalidInputError
 from agent_runner.models import choose_backend
@@ -120,6 +121,92 @@ async def test_a_fault_of_the_package_is_no_fault_of_ours() -> None:
     assert caught.value.message == "the backend `mine` failed: ZeroDivisionError: by zero"
 
 
+class UnsayableError(Exception):
+    """Fail to say what it is, too."""
+
+    def __str__(self) -> str:
+        """Raise."""
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (asyncio.CancelledError(), "it cancelled itself"),
+        (SystemExit(3), "SystemExit: 3"),
+        (UnsayableError(), "UnsayableError: it cannot say why"),
+        (BackendError("a\nb" + "x" * 9000, hint="h"), "a b" + "x" * 296 + "…"),
+    ],
+)
+async def test_no_way_to_raise_ends_the_runner_or_hangs_who_asks(raised: BaseException, words: str) -> None:
+    def broken(_: Sequence[Message], __: int) -> Reply:
+        raise raised
+
+    with pytest.raises(BackendError) as caught:
+        await asyncio.wait_for(InstalledBackend(Model(broken), kind="mine").ask(TALK, ()), 60)
+
+    assert caught.value.message == f"the backend `mine` failed: {words}"
+
+
+async def test_a_server_that_failed_within_the_package_is_told_as_it_is() -> None:
+    """A route goes by its facts."""
+    error = status_error("`x`", 503, "busy")
+
+    def broken(_: Sequence[Message], __: int) -> Reply:
+        raise error
+
+    with pytest.raises(ModelServerError) as caught:
+        await InstalledBackend(Model(broken), kind="mine").ask(TALK, ())
+
+    assert caught.value is error
+
+
+async def test_who_cancels_a_question_is_obeyed() -> None:
+    begun = asyncio.Event()
+
+    class Begun(Hanging):
+        async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+            begun.set()
+            return await super().ask(messages, tools)
+
+    asking = asyncio.create_task(InstalledBackend(Begun(lambda _, __: FINISH), kind="mine").ask(TALK, ()))
+    await begun.wait()
+    asking.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+def test_a_name_that_it_fails_to_say_is_its_kind() -> None:
+    class Nameless(Model):
+        @property
+        def model(self) -> str:  # type: ignore[override]  # it can only be read, and not even that
+            raise SystemExit
+
+    assert InstalledBackend(Nameless(lambda _, __: FINISH), kind="mine").model == "mine"
+    assert InstalledBackend(Model(lambda _, __: FINISH), kind="mine").model == "test"
+
+
+def test_one_whose_parts_cannot_be_looked_at_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Trap:
+        @property
+        def kind(self) -> str:
+            raise ZeroDivisionError
+
+    class Entry:
+        name, value = "trap", "x:Trap"
+
+        def load(self) -> object:
+            return lambda _, name: Trap()  # noqa: ARG005 - how a backend is made
+
+    monkeypatch.setattr(installed, "entry_points", lambda **_: (Entry(),))
+
+    with pytest.raises(
+        InvalidInputError, match=r"the backend `trap` of model `m` cannot be made: ZeroDivisionError"
+    ):
+        installed_backend(InstalledModel(backend="installed", kind="trap"), name="m")
+
+
 async def test_what_is_no_reply_is_refused_and_a_reply_is_priced() -> None:
     strange = Model(lambda _, __: "text")  # type: ignore[arg-type,return-value]  # what a package may do
     price = Price(input=1.0, output=1.0)
@@ -149,6 +236,9 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
         {"calls": (Call(call_id="1", proposal=cast("ToolProposal", "ls")),)},
         "`proposal` is a str, expected a `ToolProposal` or a `LineProposal`",
     ),
+    "a first piece before the question": ({"first_token_seconds": -1.0}, "is -1.0, expected 0 to"),
+    "a first piece at no time": ({"first_token_seconds": float("nan")}, "is nan, expected 0 to"),
+    "a first piece never": ({"first_token_seconds": float("inf")}, "is inf, expected 0 to"),
     "no usage": ({"usage": None}, "`usage` is a NoneType, expected a Usage"),
     "tokens below nothing": ({"usage": Usage(input_tokens=-5)}, "`input_tokens` is -5, expected 0 to"),
     "more tokens than there are": ({"usage": Usage(output_tokens=10**30)}, "expected 0 to"),
@@ -206,8 +296,10 @@ async def test_one_that_hangs_costs_the_wall_time_and_no_more(
 
 
 async def test_what_goes_wrong_at_its_close_is_no_failure_of_the_session() -> None:
-    class Closing(Model):
-        async def close(self) -> None:
-            raise ZeroDivisionError
+    for raised in (ZeroDivisionError(), SystemExit(), asyncio.CancelledError()):
 
-    await InstalledBackend(Closing(lambda _, __: FINISH), kind="mine").close()
+        class Closing(Model):
+            async def close(self, raised: BaseException = raised) -> None:
+                raise raised
+
+        await InstalledBackend(Closing(lambda _, __: FINISH), kind="mine").close()

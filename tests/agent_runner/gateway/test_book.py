@@ -21,7 +21,7 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.backends.configuration import Price
-from agent_runner.backends.failure import status_error
+from agent_runner.backends.failure import Failure, ModelServerError, status_error
 from agent_runner.budget import Budget
 from agent_runner.budget_limits import BudgetLimits
 from agent_runner.errors import BackendError
@@ -125,6 +125,31 @@ async def test_a_conversation_that_is_too_long_is_told_so_that_an_agent_can_shor
 
     assert (refused.value.status, refused.value.code) == (400, "context_length_exceeded")
     assert refused.value.message == "`x` answered 400: maximum context length is 9 tokens"
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        BackendError("the backend `mine` failed: /home/me/settings: token 123"),
+        ModelServerError("the key is not to be had: /home/me/key", failure=Failure(kind="credential")),
+    ],
+)
+async def test_what_a_program_on_the_host_says_is_for_the_ledger_and_not_for_the_agent(
+    tmp_path: Path, raised: BackendError
+) -> None:
+    """A backend of another package may name anything that its author saw fit to."""
+
+    def answer(_: Sequence[Message], __: int) -> Reply:
+        raise raised
+
+    ledger = Ledger(tmp_path)
+    async with ledger.journal:
+        with pytest.raises(RefusedRequestError) as refused:
+            await ledger.book.ask(Priced(answer), asked())
+
+    assert refused.value.message == "the model gave no reply; the session's ledger says why"
+    assert (refused.value.status, refused.value.code) == (502, "model_failed")
+    assert [entry["error"] for entry in ledger.entries("model.failed")] == [raised.message]
 
 
 async def test_what_is_kept_of_questions_is_within_the_sessions_output(tmp_path: Path) -> None:
