@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -14,6 +12,7 @@ from agent_runner.images.choice import ChosenImage, image_for
 from agent_runner.review import finished_noted
 from agent_runner.state_label import errands_of, state_label
 from agent_runner.sweep import sweep_created
+from agent_runner.walking import walked_beside
 from policies.capability import Capability
 from sandbox import stage
 from sandbox.docker_engine import DockerEngine
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
 SCRATCH_FILES: Final = 65_536
 SCRATCH_BYTES_A_FILE: Final = 16 * 1024
 """A scratch folder of more than 1 GiB may hold as many more files: packages are small files."""
-FRESH_SECONDS: Final = 2.0
-"""How old a walk of the workspace may be when its session starts."""
 NOBODY: Final = 65532
 """Uid and gid inside the container when root runs pairlock (the `nonroot` of distroless images)."""
 
@@ -190,10 +187,7 @@ async def sandbox_for(
     async with AsyncExitStack() as stack:
         engine = await DockerEngine.connect(errands=errands_of(order.state))
         stack.push_async_callback(engine.close)
-        begun = time.monotonic()
-        ground, scanned = await asyncio.gather(_ground(engine, order), asyncio.to_thread(_scanned, order))
-        if scanned is not None and time.monotonic() - begun > scanned.seconds + FRESH_SECONDS:
-            scanned = None  # an image was built meanwhile: what the user changed since is no conflict
+        ground, scanned = await walked_beside(order, _ground(engine, order))
         placement = await ground.placed(_plan(order, ground, scanned))
         try:
             sandbox = await stack.enter_async_context(_opened(placement, made))
@@ -244,14 +238,6 @@ async def _clear(engine: DockerEngine, order: Order) -> None:
     for name, session in await engine.owned_volumes(state=label):
         if session == order.session:
             await engine.remove_volume(name)
-
-
-def _scanned(order: Order) -> stage.Scan | None:
-    """Walk the workspace of a session that begins, while the engine is asked; None for all others."""
-    workspace, files = order.workspace, order.policy.files
-    if workspace is None or files is None or order.resumed:
-        return None
-    return stage.scan(workspace.path, stage.HiddenBy(files))
 
 
 def _plan(order: Order, ground: Ground, scanned: stage.Scan | None) -> StagePlan | None:

@@ -75,6 +75,7 @@ class _Walk:
     """The walk in progress."""
 
     hide: WalkMatcher
+    ended: Callable[[], bool]
     device: int
     folders: dict[str, Seen] = field(default_factory=dict)
     names: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -91,12 +92,13 @@ class _Walk:
         suspected, matches = self.hide.suspects(), self.hide.matches
         while self.pending:
             folder = self.pending.pop()
+            if self.ended():
+                raise StageError(f"the walk of `{folder.absolute}` was ended")
             try:
                 self._folder(folder, suspected, matches)
             except OSError as error:
                 if not folder.path:
-                    why = (error.strerror or "unknown").lower()
-                    raise StageError(f"workspace `{folder.absolute}` cannot be listed: {why}") from error
+                    raise _cannot_be_listed(folder.absolute, error) from error
                 if not isinstance(error, FileNotFoundError):
                     self.unreadable.append(folder.path)
 
@@ -152,18 +154,19 @@ class _Walk:
         return tuple(sorted(found))
 
 
-def scan(root: Path, hide: WalkMatcher) -> Scan:
+def scan(root: Path, hide: WalkMatcher, *, ended: Callable[[], bool] = lambda: False) -> Scan:
     """Walk `root` and return what is there.
 
     Args:
         root: The workspace, resolved.
         hide: What the agent must not see; asked of each path that its quick test does not rule out.
+        ended: Asked before each folder whether anybody still wants to know.
 
     Raises:
-        StageError: When the workspace itself cannot be listed.
+        StageError: When the workspace itself cannot be listed, or nobody wants to know any more.
     """
     begun, moment = time.monotonic(), Moment.now()
-    walk = _Walk(hide, root.stat().st_dev)
+    walk = _Walk(hide, ended, _device(root))
     walk.pending.append(_Folder(str(root), "", wary=False))
     walk.run()
     linked = walk.linked(root)
@@ -176,6 +179,18 @@ def scan(root: Path, hide: WalkMatcher) -> Scan:
         other_mounts=tuple(sorted(walk.other_mounts)),
         seconds=time.monotonic() - begun,
     )
+
+
+def _device(root: Path) -> int:
+    try:
+        return root.stat().st_dev
+    except OSError as error:
+        raise _cannot_be_listed(str(root), error) from error
+
+
+def _cannot_be_listed(root: str, error: OSError) -> StageError:
+    why = (error.strerror or "unknown").lower()
+    return StageError(f"workspace `{root}` cannot be listed: {why}")
 
 
 def _other_names(absolute: str, status: os.stat_result) -> Iterator[tuple[int, int]]:

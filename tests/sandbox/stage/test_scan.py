@@ -9,6 +9,7 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -184,6 +185,29 @@ def test_a_folder_that_can_be_listed_and_not_looked_into_is_hidden_and_stops_not
 
     assert (unreadable, hidden) == (["blind"], ["seen/.env"])
     assert (entries, folders) == (["", "seen", "seen/a"], ["", "seen"])
+
+
+def test_a_workspace_that_is_gone_is_told_in_one_line(yard: Yard) -> None:
+    with pytest.raises(StageError) as told:
+        scan(yard.top / "gone", Globs.parse([".env"]))
+
+    assert told.value.message == f"workspace `{yard.top}/gone` cannot be listed: no such file or directory"
+
+
+def test_a_walk_that_nobody_waits_for_ends_before_the_next_folder(yard: Yard) -> None:
+    """A session that is refused, or interrupted, does not wait for 100,000 files."""
+    yard.fill({f"d{n}/f": "x" for n in range(20)})
+    asked = 0
+
+    def ended() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 3
+
+    with pytest.raises(StageError, match="was ended"):
+        scan(yard.workspace, Globs.parse([".env"]), ended=ended)
+
+    assert asked == 4
 
 
 def test_a_workspace_that_can_be_listed_and_not_looked_into_is_refused(yard: Yard) -> None:
