@@ -13,7 +13,7 @@ from audit import event
 if TYPE_CHECKING:
     from agent_runner.report.actions import Actions
     from agent_runner.report.moment import Moment
-    from agent_runner.report.step import Step
+    from agent_runner.report.step import Step, Tag
     from agent_runner.report.steps import Steps
 
 _HEAD: Final = ("connection", "verdict", "to", "sent", "received", "took", "ended")
@@ -48,7 +48,7 @@ class Connections:
         found = self._actions.get(opened.action)
         if found is None:
             name = f"{opened.scheme or 'connection'} {destination(opened)}"
-            found = self._steps.add(moment, step(moment, "egress", name, ""))
+            found = self._steps.add(moment, step(moment, "egress", name, "", tags=[opened.verdict]))
         found.tag(opened.verdict)
         if found.kind == "egress" or opened.verdict == "denied":
             found.parts.extend(reasons(opened.reasons))
@@ -60,7 +60,7 @@ class Connections:
         self._steps.changed(found)
 
     def _requested(self, moment: Moment, requested: event.EgressRequested) -> None:
-        found, table = self._of(moment, requested.connection)
+        found, table = self._of(moment, requested.connection, requested.verdict)
         found.tag(requested.verdict)
         found.parts.extend(reasons(requested.reasons))
         status = str(requested.status) if requested.status else ""
@@ -87,11 +87,17 @@ class Connections:
             row[3:] = told
         self._steps.changed(found)
 
-    def _of(self, moment: Moment, connection: str) -> tuple[Step, Table]:
-        """Return a connection's step, making one where an entry tells of one that was never opened."""
+    def _of(self, moment: Moment, connection: str, *tags: Tag) -> tuple[Step, Table]:
+        """Return a connection's step, making one where an entry tells of one that was never opened.
+
+        Args:
+            moment: The entry's.
+            connection: Its name.
+            tags: What a step that is made says of itself: whether it finds room may depend on them.
+        """
         known = self._open.get(connection)
         if known is None:
-            unknown = step(moment, "egress", "unknown connection", connection, tags=["failed"])
+            unknown = step(moment, "egress", "unknown connection", connection, tags=["failed", *tags])
             known = self._steps.add(moment, unknown), self._table_of(unknown)
             self._open.put(connection, known)
         return known

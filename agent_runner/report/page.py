@@ -69,6 +69,7 @@ def render(report: Report, *, live: str = "", home: str = "") -> str:
             told=data_block(_data(report, load, live)),
             load=load,
             notable=notable(report.fold.steps.kept),
+            holds_all=_holds_all(report, load),
             script=asset("report.js"),
             style=asset("report.css"),
             content_policy=content_policy("report.js", "report.css", live=bool(live)),
@@ -76,6 +77,12 @@ def render(report: Report, *, live: str = "", home: str = "") -> str:
             home=home,
         )
     )
+
+
+def _holds_all(report: Report, load: Load) -> bool:
+    """Tell whether the page holds every step, from the first entry on, of a session whose ledger holds."""
+    is_full = bool(report.fold.steps.left_out or load.left_out)
+    return report.fold.kinds["log.opened"] > 0 and not is_full and report.verdict.level != "bad"
 
 
 def render_list(rows: Sequence[Row], *, home: str, live: str) -> str:

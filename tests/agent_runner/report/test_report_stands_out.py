@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_runner.report import charts
+from agent_runner.report.actions import Actions
+from agent_runner.report.connections import Connections
+from agent_runner.report.moment import Moment
 from agent_runner.report.notable import MOST_PLACES, MOST_ROWS, Alike, notable
 from agent_runner.report.page import render
 from agent_runner.report.step import Step, Why
+from agent_runner.report.steps import Steps
 from audit import event
-from tests.agent_runner.report.reading import page_of, report_of
+from audit.fields import Reason
+from tests.agent_runner.report.reading import Page, page_of, report_of
 from tests.agent_runner.report.story import SESSION, begin, ordinary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_runner.report.step import Kind, Tag
+
+REASONS = [("host", "p:2:1"), ("address", "p:1:1"), ("address", ""), ("address", "")]
+QUIET = "Nothing was denied, nobody was asked, nothing failed."
+NOT_ALL = (
+    "Nothing among the steps that this page holds was denied, put to a person or failed; some are missing."
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +58,13 @@ def rows(*steps: Step) -> list[tuple[Tag, int, list[int]]]:
 def test_denials_and_limits_come_before_questions_and_failures(state: Path) -> None:
     found = notable(report_of(state).fold.steps.kept)
 
-    assert [(row.tags, row.what, row.rule) for row in found.rows] == [
-        (("denied",), "http get 'https://evil.example/?q=1'", "pairlock.yaml:14:5"),
-        (("denied",), "https evil.example:443", "pairlock.yaml:14:5"),
-        (("failed",), "budget.tokens 401,222 of 400,000 tokens", ""),
-        (("noted",), "budget-added turns=20,tokens=50k,wall_time=5m", ""),
-        (("asked", "allowed"), "files remove 'notes with space.txt'", "pairlock.yaml:21:9"),
-        (("failed",), "run pytest -q", ""),
+    assert [(row.tags, row.what.first, row.rule) for row in found.rows] == [
+        (("denied",), ["http get 'https://evil.example/?q=1'"], "pairlock.yaml:14:5"),
+        (("denied",), ["https evil.example:443"], "pairlock.yaml:14:5"),
+        (("failed",), ["budget.tokens 401,222 of 400,000 tokens"], ""),
+        (("noted",), ["budget-added turns=20,tokens=50k,wall_time=5m"], ""),
+        (("asked", "allowed"), ["files remove 'notes with space.txt'"], "pairlock.yaml:21:9"),
+        (("failed",), ["run pytest -q"], ""),
     ]
     assert found.left_out == 0
 
@@ -96,6 +108,106 @@ def test_what_was_allowed_and_went_well_does_not_stand_out() -> None:
     assert rows(step(1, "allowed"), step(2)) == []
 
 
+def test_each_reason_of_one_action_is_a_row_and_the_action_is_counted_once() -> None:
+    """The egress gate adds the reasons of every refused connection to the one `run` that asked for them."""
+    one = step(1, "allowed", "denied", code="host", rule="p:1:1")
+    one.parts += [Why(code=code, message="no", hint="", rule=rule) for code, rule in REASONS]
+
+    assert rows(one) == [("denied", 1, [1])] * (1 + len(set(REASONS)))
+
+
+def test_an_action_with_more_reasons_than_rows_is_counted_once_as_left_out() -> None:
+    one, other = step(1, "denied"), step(2, "denied", name="http get", code="sink")
+    one.parts += [Why(code=f"code{n}", message="no", hint="", rule="") for n in range(MOST_ROWS + 3)]
+
+    found = notable([one, other])
+
+    assert (len(found.rows), found.left_out) == (MOST_ROWS, 2)
+
+
+def test_a_row_names_the_first_few_that_differ_and_says_how_many_others_there_are() -> None:
+    """`https docs.python.org:443, 2 times` hid a refused `exfil.evil`."""
+    hosts = ["docs.python.org", "exfil.evil", "docs.python.org", "h3", "h4", "h5"]
+    many = [step(place, "denied", kind="egress", name=host, code="host") for place, host in enumerate(hosts)]
+
+    (row,) = notable(many).rows
+
+    assert (row.count, row.what.first, row.what.others) == (6, ["docs.python.org", "exfil.evil", "h3"], 2)
+    assert row.why.first == ["host: why of 0", "host: why of 1", "host: why of 2"]
+    assert row.why.others == 3
+
+
+async def test_the_page_names_every_refused_host_of_one_action(tmp_path: Path) -> None:
+    story = begin(tmp_path / "state")
+    async with story.journal:
+        await story.open("Do it.")
+        number = await story.intend("run", "pytest")
+        for place, (host, code) in enumerate(
+            [
+                ("docs.example", "host"),
+                ("exfil.evil", "host"),
+                ("10.0.0.1", "address"),
+                ("h4", "host"),
+                ("h5", "host"),
+            ]
+        ):
+            await story.record(
+                event.EgressOpened(
+                    connection=f"{SESSION}/c{place}",
+                    action=number,
+                    host=host,
+                    port=443,
+                    scheme="https",
+                    verdict="denied",
+                    reasons=(Reason(code=code, message=f"no `{host}`"),),
+                )
+            )
+        await story.close()
+
+    text = page_of(tmp_path / "state").text
+
+    panel = text[text.index("What stands out denied") :].split("Time")[0]
+    assert "host: no `docs.example` host: no `exfil.evil` host: no `h4` and 1 other" in panel
+    assert "address: no `10.0.0.1`" in panel
+    assert page_of(tmp_path / "state").text.count("run pytest") == 2
+
+
+def test_a_refused_connection_finds_the_room_that_is_kept_for_what_stands_out() -> None:
+    """It was added as any other, and tagged when the page had no room for it any more."""
+    steps = Steps(most=1, most_notable=5)
+    connections = Connections(steps, Actions(steps, None))  # type: ignore[arg-type]  # it reads no bodies
+    for place, verdict in enumerate(("allowed", "allowed", "denied")):
+        opened = event.EgressOpened(
+            connection=f"{SESSION}/c{place}", host=f"h{place}", port=1, scheme="https", verdict=verdict
+        )
+        connections.take(Moment(place, "", 0), opened)
+    requested = event.EgressRequested(
+        connection=f"{SESSION}/c9", method="GET", path="/", verdict="denied", reasons=()
+    )
+    connections.take(Moment(3, "", 0), requested)
+
+    assert [one.name for one in steps.kept] == ["https h0:1", "https h2:1", "unknown connection"]
+    assert steps.left_out == {"egress": 1}
+
+
+async def test_a_page_that_does_not_hold_all_does_not_say_that_nothing_failed(tmp_path: Path) -> None:
+    story = begin(tmp_path / "state")
+    async with story.journal:
+        await story.open("Do nothing.")
+        await story.close()
+    report = report_of(tmp_path / "state")
+    texts = [Page(render(report)).text]
+
+    report.fold.steps.left_out["action"] += 1
+    texts.append(Page(render(report)).text)
+    report.fold.steps.left_out.clear()
+    texts.append(Page(render(replace(report, verdict=replace(report.verdict, level="bad")))).text)
+    report.fold.kinds["log.opened"] = 0  # what comes first was pruned
+    texts.append(Page(render(report)).text)
+
+    assert [(QUIET in text, NOT_ALL in text) for text in texts] == [(True, False)] + [(False, True)] * 3
+
+
 async def test_a_quiet_session_is_said_to_be_one(tmp_path: Path) -> None:
     story = begin(tmp_path / "state")
     async with story.journal:
@@ -104,7 +216,7 @@ async def test_a_quiet_session_is_said_to_be_one(tmp_path: Path) -> None:
 
     page = page_of(tmp_path / "state")
 
-    assert "Nothing was denied, nobody was asked, nothing failed." in page.text
+    assert QUIET in page.text
     assert "0, none denied" in page.text
 
 
@@ -119,7 +231,7 @@ async def test_what_widens_the_sandbox_stands_out(tmp_path: Path) -> None:
 
     (row,) = notable(report_of(tmp_path / "state").fold.steps.kept).rows
 
-    assert (row.tag, row.what) == ("noted", "lineage allowed though the label says otherwise")
+    assert (row.tag, row.what.first) == ("noted", ["lineage allowed though the label says otherwise"])
 
 
 def test_a_tampered_ledger_is_said_to_be_one_in_the_title_on_top_and_above_the_conversation(
@@ -180,4 +292,4 @@ def test_a_row_is_cut_and_says_so() -> None:
     (row,) = notable([long]).rows
 
     assert isinstance(row, Alike)
-    assert row.what.endswith("... (4844 more characters)")
+    assert row.what.first[0].endswith("... (4844 more characters)")
