@@ -12,7 +12,7 @@ from agent_runner.errors import InvalidInputError
 from agent_runner.label_log import came_beside
 from agent_runner.lineage_beside import refuse_who_wrote, refuse_writing, require_lineage_beside
 from agent_runner.lineage_places import Place, joined, moved_here, near, unreviewed
-from agent_runner.lineage_told import refusal
+from agent_runner.lineage_told import cannot_go_on, refusal
 from agent_runner.meta import note_found
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
@@ -90,7 +90,10 @@ def hold_lineage(request: SessionRequest, session: str) -> frozenset[Capability]
         state, workspace.identity, session, grant.capabilities | brought, writes=files.access == "direct"
     )
     whose = request.descent.parent if request.descent else session
-    found = require_lineage(state, workspace, grant, Label((Contribution(whose, brought),))).capabilities
+    own = Label((Contribution(whose, brought),))
+    if whose == session and isinstance(decide_lineage(grant, own), Denied):
+        raise cannot_go_on(session, grant, brought)
+    found = require_lineage(state, workspace, grant, own).capabilities
     note_found(folder, found)
     return found
 

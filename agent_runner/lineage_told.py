@@ -51,6 +51,23 @@ def refusal(
     )
 
 
+def cannot_go_on(session: str, grant: Grant, brought: frozenset[Capability]) -> RefusedError:
+    """Return what a person is told whose session may itself have read what makes three: no review helps it.
+
+    Args:
+        session: Its id.
+        grant: What it holds.
+        brought: What came while it ran, or after it was killed.
+    """
+    missing = brought - grant.capabilities
+    return RefusedError(
+        f"session `{session}` holds `{grant.label}`, and may have read what came of {_words(missing)}: "
+        "that makes three",
+        hint=f"start another session; `pairlock diff {session}` shows what this one did, and "
+        f"`pairlock apply {session}` takes it",
+    )
+
+
 def review_line(folder: str) -> str:
     """Return the command that shows what is unreviewed in a folder, as it can be typed."""
     if any(map(is_unseen, folder)) or "`" in folder:

@@ -605,6 +605,30 @@ def test_the_machine_notices_each_protection_that_is_taken_away(
         _played(story)
 
 
+def test_a_killed_session_that_cannot_go_on_is_told_so_and_sent_to_no_review() -> None:
+    """Another worked there since, and was reviewed; its twin, which nobody worked beside, goes on."""
+    world = World()
+    world.begin()
+    try:
+        alone, killed = (
+            cast("Session", world.start(grant=Grant.FILES_EXEC, access="stage", place=place))
+            for place in ("other", "outer")
+        )
+        for session in (alone, killed):
+            world.end_or_be_killed(session=session, closed=False)
+        world.end_or_be_killed(session=_fetches(world, "outer"), closed=True)
+        world.review(place="outer")
+        world.resume(session=alone)
+
+        with pytest.raises(RefusedError, match="may have read what came of `network`") as refused:
+            hold_lineage(killed.request, killed.name)
+
+        assert refused.value.hint.startswith("start another session; `pairlock diff")
+        assert alone.runs
+    finally:
+        world.teardown()
+
+
 def _played(story: Callable[[World], None]) -> None:
     world = World()
     world.begin()

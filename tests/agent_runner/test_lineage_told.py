@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner.lineage_places import Place, Unreviewed
-from agent_runner.lineage_told import refusal, review_line
+from agent_runner.lineage_told import cannot_go_on, refusal, review_line
 from policies.grant import Grant
 from policies.lineage import Contribution, Label
 from sandbox.workspace import WorkspaceIdentity
@@ -72,6 +72,18 @@ def test_what_the_session_brings_itself_is_told_as_that() -> None:
 
     assert "it brings `files` and `exec` along, from session `up`" in told.message
     assert "alone" not in told.hint
+
+
+def test_who_may_have_read_it_is_told_that_no_review_helps() -> None:
+    told = cannot_go_on("abc", Grant.FILES_EXEC, NETWORK)
+
+    assert told.message == (
+        "session `abc` holds `files+exec`, and may have read what came of `network`: that makes three"
+    )
+    assert told.hint == (
+        "start another session; `pairlock diff abc` shows what this one did, and `pairlock apply abc` "
+        "takes it"
+    )
 
 
 @pytest.mark.parametrize(
