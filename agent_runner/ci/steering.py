@@ -1,31 +1,42 @@
 """Say which of an agent's changes decide what a check's command does: with one of them it writes the check.
 
 They are what people's tools run or obey by themselves (the list of `policies`), the script or module that a
-command names, and Python's lists of plugins. What `apply` would refuse is in no check's workspace, and counts
-as none.
+command names, modules in the place of Python's own, and Python's lists of plugins. What `apply` would refuse
+is in no check's workspace, and counts as none.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+import sys
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.ci.command_words import looks_alone, runs_of
 from sandbox.stage import MatchNothing
 from sandbox.stage.changes import Concern
 from sandbox.stage.verdict import decide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
+    from agent_runner.ci.command_words import Runs
     from agent_runner.ci.task import Checks
-    from sandbox.stage import ChangeSet
+    from sandbox.stage import Change, ChangeSet
 
-_INTERPRETER: Final = re.compile(r"(python|pypy|perl|ruby|lua)[0-9.]*|(ba|da|z|k)?sh|node|php|deno|bun")
 _PLUGINS: Final = re.compile(r"(^|/)[^/]+\.(dist|egg)-info(/|$)")
 """Metadata of a package: its entry points are imported by whoever looks for plugins, as pytest does."""
-_TEXTS: Final = ("-c", "-e", "--eval", "-m")
-"""What follows is no file of the workspace: program text, which stands in the task file, or a module."""
+_OF_ONE_TOOL: Final = frozenset(
+    {
+        "run by invoke",
+        "run by fabric",
+        "run by doit",
+        "run by people who use django",
+        "run by terraform, which starts programs",
+        "chooses who must review a change",
+    }
+)
+"""Reasons of the list that name one tool: a command that runs nothing else's files does not come to them."""
 
 
 def steering(checks: Checks, changes: ChangeSet) -> Iterator[str]:
@@ -35,48 +46,33 @@ def steering(checks: Checks, changes: ChangeSet) -> Iterator[str]:
         checks: The task's.
         changes: What the agent changed.
     """
-    scripts = {name for command in checks.commands for name in scripts_of(command.run)}
-    modules = {name for command in checks.commands for name in modules_of(command.run)}
+    commands = [command.run for command in checks.commands]
+    runs = [runs_of(words) for words in commands]
+    alone = all(map(looks_alone, commands))
     for change in changes.changes:
-        may = any(glob.matches(change.path) for glob in checks.may_steer)
+        may = change.is_folder or any(glob.matches(change.path) for glob in checks.may_steer)
         if may or decide(change, MatchNothing()) is not None:
             continue
-        stands_in = change.before is None and change.path in modules
-        listed = Concern.RUNS_LATER in change.concerns or _PLUGINS.search(change.path)
-        if listed or stands_in or change.path in scripts:
+        if _is_listed(change, alone=alone) or any(_is_run(change, each) for each in runs):
             yield change.path
 
 
-def modules_of(words: Sequence[str]) -> Iterator[str]:
-    """Yield the paths that, where they are new, stand in for the module that an interpreter runs."""
-    if "-m" in words[1:-1] and _is_interpreter(words[0]):
-        top = words[words.index("-m") + 1].partition(".")[0]
-        yield from (f"{top}.py", f"{top}/__init__.py", f"{top}/__main__.py")
+def _is_listed(change: Change, *, alone: bool) -> bool:
+    if _PLUGINS.search(change.path):
+        return True
+    return Concern.RUNS_LATER in change.concerns and not (alone and change.later in _OF_ONE_TOOL)
 
 
-def scripts_of(words: Sequence[str]) -> Iterator[str]:
-    """Yield the files of a workspace that a command runs: itself, and an interpreter's script.
-
-    Args:
-        words: The command.
-    """
-    program, *arguments = words
-    if "/" in program:
-        yield _inside(program)
-    if not _is_interpreter(program):
-        return
-    for word in arguments:
-        if word in _TEXTS:
-            return
-        if not word.startswith("-"):
-            yield _inside(word)
-            return
+def _is_run(change: Change, runs: Runs) -> bool:
+    if change.path in runs.scripts:
+        return True
+    return change.before is None and (
+        change.path in runs.stand_ins or _hides_pythons_own(change.path, runs.import_folders)
+    )
 
 
-def _is_interpreter(program: str) -> bool:
-    return _INTERPRETER.fullmatch(posixpath.basename(program)) is not None
-
-
-def _inside(word: str) -> str:
-    """Return a path as changes name it."""
-    return posixpath.normpath(word.removeprefix("/workspace/"))
+def _hides_pythons_own(path: str, folders: Iterable[str]) -> bool:
+    """Tell whether a module is found before the one of Python's library that has its name."""
+    module = path.removesuffix(".py").removesuffix("/__init__")
+    folder, name = posixpath.split(module)
+    return folder in folders and name in sys.stdlib_module_names
