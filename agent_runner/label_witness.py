@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent_runner.meta import capabilities_of
 from audit import event
 from audit.reader import SessionReader
 from cli_tools.catalogue import built_in
@@ -45,4 +46,10 @@ def surely_exercised(state: Path, session: str, index: HostIndex) -> frozenset[C
                 found |= asked.get(action, frozenset())
             case _:
                 pass
-    return found if direct else frozenset()
+    return found & _granted(session, index) if direct else frozenset()
+
+
+def _granted(session: str, index: HostIndex) -> frozenset[Capability]:
+    """Return what it held: a connector's program is started elsewhere, and is no `exec` of the session's."""
+    registered = index.session(session).registered
+    return capabilities_of(registered.grant) if registered else frozenset(Capability)

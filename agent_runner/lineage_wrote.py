@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.meta import capabilities_of
 from audit import event
 from audit.errors import AuditError
 from audit.reader import SessionReader
+from policies.capability import Capability
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,10 +39,12 @@ def wrote(state: Path, session: str, applied: Mapping[str, Sequence[str]]) -> Wr
         session: Its id.
         applied: What `applied_by` found.
     """
-    paths, direct, programs = set(applied.get(session, ())), False, False
+    paths, direct, programs, runs = set(applied.get(session, ())), False, False, True
     try:
         for _, happened in SessionReader(state, session).events():
             match happened:
+                case event.SessionOpened(grant=grant):
+                    runs = Capability.EXEC in capabilities_of(grant)  # else only connectors start programs
                 case event.SandboxCreated(stage_strategy=strategy):
                     direct = direct or strategy == _DIRECT
                 case event.ProcessStarted():
@@ -52,4 +56,4 @@ def wrote(state: Path, session: str, applied: Mapping[str, Sequence[str]]) -> Wr
                     pass
     except (AuditError, OSError):
         return Wrote(paths=tuple(sorted(paths)), unknown=True)
-    return Wrote(paths=tuple(sorted(paths)), programs=direct and programs)
+    return Wrote(paths=tuple(sorted(paths)), programs=direct and programs and runs)

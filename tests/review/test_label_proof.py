@@ -14,6 +14,7 @@ from agent_runner.errors import RefusedError
 from agent_runner.label_proof import LabelProof, prove_labels
 from agent_runner.lineage import endorse, labels_of, require_lineage, wrote_unreviewed
 from agent_runner.lineage_places import unreviewed
+from agent_runner.lineage_wrote import wrote
 from audit import event
 from audit.journal import Journal, Registration
 from policies.capability import Capability
@@ -246,6 +247,41 @@ def test_what_a_session_did_in_a_workspace_that_it_wrote_in_has_to_be_on_a_label
     where = "in a workspace that it wrote in at once"
     said = f"session `{session}` exercised exec {where}, and no label ever said so"
     assert proof.faults == (() if labelled_first else (said,))
+
+
+def test_a_connectors_program_is_no_exec_of_the_session(made: Made) -> None:
+    """It runs in a container of its own, without the workspace; the twin is a session with `exec`."""
+    identity = open_workspace(made.workspace, state=made.state).identity
+
+    async def ledger(session: str, grant: Grant) -> None:
+        registration = Registration(grant=grant.label, workspace=str(made.workspace), owner_uid=0)
+        async with Journal.create(made.state, session, registration=registration) as journal:
+            wrote_unreviewed(made.state, identity, session, frozenset({Capability.FILES}), why="a test")
+            await journal.record(
+                event.SessionOpened(
+                    session=session, task=journal.commit(b"t"), task_is_origin=False, grant=grant.label,
+                    policy_origin="x", policy_digest="0" * 64, workspace=None, model="m",
+                    backend="scripted", pairlock_version="0", headless=True,
+                )
+            )  # fmt: skip
+            await journal.record(
+                event.SandboxCreated(
+                    runtime="runc", engine_version="20", image_digest="sha256:0", container="c",
+                    spec_digest="0" * 64, stage_strategy="direct", stage_reason="",
+                )
+            )  # fmt: skip
+            await journal.record(event.ProcessStarted(action=f"{session}/1", argv=("true",), folder="."))
+
+    asyncio.run(ledger("5" * 12, Grant.FILES_NETWORK))
+    connector = prove_labels(made.state).faults
+    asyncio.run(ledger("6" * 12, Grant.FILES_EXEC))
+
+    assert connector == ()
+    assert [fault.split(" exercised")[0] for fault in prove_labels(made.state).faults] == [
+        f"session `{'6' * 12}`"
+    ]
+    assert not wrote(made.state, "5" * 12, {}).programs
+    assert wrote(made.state, "6" * 12, {}).programs
 
 
 def test_a_review_whose_entry_cannot_be_written_lowers_nothing(made: Made) -> None:
