@@ -72,7 +72,7 @@ async def arun_session(request: SessionRequest) -> SessionResult:
     if not request.reachable:
         return await running(request)
     named = replace(request, session=request.session or new_session_id())
-    async with answerable(named.session, named.approver) as asker:
+    async with answerable(named.session, named.approver, state=named.state) as asker:
         return await running(replace(named, approver=asker))
 
 
@@ -80,7 +80,7 @@ async def aresume_session(request: ResumeRequest) -> SessionResult:
     """Go on with a session to its end; see `agent_runner.resume.resume_session` for what it raises."""
     if not request.reachable:
         return await going_on(request)
-    async with answerable(request.session, request.approver) as asker:
+    async with answerable(request.session, request.approver, state=request.state) as asker:
         return await going_on(replace(request, approver=asker))
 
 

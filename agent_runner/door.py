@@ -1,4 +1,4 @@
-"""Let this user's other terminals speak with a running session: status, approve, deny, stop.
+"""Let this user's other terminals speak with a running session: status, subscribe, approve, deny, stop.
 
 A unix socket in a private folder, the same uid only (SO_PEERCRED), one JSON object a line, with a version. It
 takes decisions of people and nothing else: no request here can start, widen or change a session.
@@ -18,6 +18,7 @@ import orjson
 
 from agent_runner.approvals import WAIT_SECONDS, Answer
 from agent_runner.errors import InvalidInputError, MuteRunnerError, RunnerError
+from agent_runner.feed import MOST_SUBSCRIBERS, VERSION, Feed
 from agent_runner.person import who
 from agent_runner.question import question_fields
 from audit.state import ID_PATTERN
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_runner.question import Question
+    from audit.state import SessionFiles
 
-VERSION: Final = 1
 LONGEST_LINE: Final = 64 * 1024
 _FOLDER_NAME: Final = "pairlock"
 _ANSWER_SECONDS: Final = 10.0
@@ -83,6 +84,7 @@ class Door:
     Args:
         session: The session's id.
         stop: Ends the session gracefully.
+        files: The session's files, for those who subscribe.
         wait_seconds: How long a question stands.
         alone: Whether the process runs nothing else, so that it may be killed to end the session.
     """
@@ -92,6 +94,7 @@ class Door:
         session: str,
         *,
         stop: Callable[[], object],
+        files: SessionFiles,
         wait_seconds: float = WAIT_SECONDS,
         alone: bool = False,
     ) -> None:
@@ -99,6 +102,7 @@ class Door:
         self._stop = stop
         self._wait_seconds = wait_seconds
         self._alone = alone
+        self._feed = Feed(files)
         self._question: Question | None = None
         self._answer: asyncio.Future[Answer] | None = None
 
@@ -118,6 +122,7 @@ class Door:
         finally:
             server.close()
             path.unlink(missing_ok=True)
+            await self._feed.end()
 
     async def ask(self, question: Question) -> Answer:
         """Wait until another terminal answers; time out is no."""
@@ -135,21 +140,29 @@ class Door:
         try:
             if _peer(writer.get_extra_info("socket"))[1] == os.getuid():
                 async with asyncio.timeout(_ANSWER_SECONDS):
-                    said = self._replied(await reader.readline())
+                    said, first = self._replied(await reader.readline())
                     writer.write(orjson.dumps({"version": VERSION, **said}) + b"\n")
                     await writer.drain()
+                if first is not None:
+                    await self._feed.serve(first, reader, writer)
         except (OSError, ValueError, TimeoutError):
             pass  # whoever asked has gone, or said more than a line may hold
         finally:
             writer.close()
 
-    def _replied(self, line: bytes) -> Said:
+    def _replied(self, line: bytes) -> tuple[Said, int | None]:
+        """Return the answer, and the first entry of the stream that follows it; None for no stream."""
         try:
             asked = orjson.loads(line)
         except orjson.JSONDecodeError:
-            return _refused("expected one JSON object on a line")
+            return _refused("expected one JSON object on a line"), None
         if not isinstance(asked, dict) or asked.get("version") != VERSION:
-            return _refused(f"expected version {VERSION}")
+            return _refused(f"expected version {VERSION}"), None
+        if asked.get("do") == "subscribe":
+            return self._subscribed(asked.get("from", 0))
+        return self._done(asked), None
+
+    def _done(self, asked: dict[str, object]) -> Said:
         match asked.get("do"):
             case "status":
                 return {"ok": True, "session": self._session, "question": self._shown()}
@@ -159,7 +172,14 @@ class Door:
                 asyncio.get_running_loop().call_soon(self._stop)
                 return {"ok": True, "alone": self._alone}
             case _:
-                return _refused("expected `status`, `approve`, `deny` or `stop`")
+                return _refused("expected `status`, `subscribe`, `approve`, `deny` or `stop`")
+
+    def _subscribed(self, first: object) -> tuple[Said, int | None]:
+        if type(first) is not int or first < 0:
+            return _refused("expected `from` to be the number of an entry, from 0 on"), None
+        if self._feed.is_full:
+            return _refused(f"{MOST_SUBSCRIBERS} have subscribed, and no more are taken"), None
+        return {"ok": True, "session": self._session}, first
 
     def _shown(self) -> Said | None:
         return None if self._question is None else question_fields(self._question)
@@ -187,7 +207,12 @@ def _peer(line: socket.socket) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _connected(session: str) -> Iterator[socket.socket]:
+def connected(session: str) -> Iterator[socket.socket]:
+    """Yield a connection to a session's runner.
+
+    Raises:
+        InvalidInputError: When none listens.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(_ANSWER_SECONDS)
         try:
@@ -206,7 +231,7 @@ def runner_of(session: str) -> Iterator[int]:
     Raises:
         InvalidInputError: When none listens.
     """
-    with _connected(session) as line:
+    with connected(session) as line:
         pid, uid = _peer(line)
         if uid != os.getuid():
             raise InvalidInputError(f"the runner of session `{session}` is another user's")
@@ -228,7 +253,7 @@ def tell(session: str, **request: object) -> Said:
         InvalidInputError: When no runner listens, or it refuses.
         MuteRunnerError: When one listens and does not answer.
     """
-    with _connected(session) as line:
+    with connected(session) as line:
         try:
             line.sendall(orjson.dumps({"version": VERSION, **request}) + b"\n")
             answer = orjson.loads(line.makefile("rb").readline())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.awake import Awake
 from audit.follow import Follower
 from audit.lock import is_held
 from audit.state import StateFiles
@@ -20,22 +20,31 @@ POLL_SECONDS: Final = 0.2
 
 
 def follow_session(
-    state: Path, session: str, *, wait: Callable[[float], object] = time.sleep
+    state: Path, session: str, *, wait: Callable[[float], object] | None = None
 ) -> Iterator[Entry | BrokenEntry]:
     """Yield every entry, from the first one on, until nobody writes any more; then, what is missing.
 
     Args:
         state: The state folder.
         session: The whole id.
-        wait: Called with the seconds until it looks again.
+        wait: Called with the seconds until it looks again; None to be woken by its runner meanwhile.
 
     Raises:
         audit.errors.UnknownSessionError: When the session has no log.
     """
     follower = Follower(state, session)
-    while True:
-        is_running = is_held(StateFiles(state).session(session).lock)  # asked first: what follows is its last
-        yield from follower.news() if is_running else follower.at_the_end()
-        if not is_running:
-            return
-        wait(POLL_SECONDS)
+    number = 0
+    with Awake(session) as awake:
+        while True:
+            is_running = is_held(
+                StateFiles(state).session(session).lock
+            )  # asked first: what follows is its last
+            for entry in follower.news():
+                number = entry.seq + 1
+                yield entry
+            if not is_running:
+                return
+            if wait is None:
+                awake.wait(POLL_SECONDS, first=number)
+            else:
+                wait(POLL_SECONDS)

@@ -99,7 +99,9 @@ async def _ran(request: SessionRequest, command: tuple[str, ...], signalled: Cal
     task = asyncio.current_task()
     terminal = HostTerminal(insisted=task.cancel if task is not None else lambda: None, after=signalled)
     try:
-        async with answerable(request.session, request.approver, notice=say, alone=True) as asker:
+        async with answerable(
+            request.session, request.approver, state=request.state, notice=say, alone=True
+        ) as asker:
             return await run_command(replace(request, approver=asker), command, terminal)
     finally:
         await request.backend.close()

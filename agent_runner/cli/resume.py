@@ -58,7 +58,12 @@ async def _resume(request: ResumeRequest, *, as_json: bool) -> SessionResult:
 
     entries = streamed(request.state, request.session) if as_json else nullcontext()
     try:
-        async with entries, answerable(request.session, request.approver, notice=say, alone=True) as asker:
+        async with (
+            entries,
+            answerable(
+                request.session, request.approver, state=request.state, notice=say, alone=True
+            ) as asker,
+        ):
             return await resume_session(replace(request, approver=asker))
     finally:
         if isinstance(request.watcher, LiveWatcher):

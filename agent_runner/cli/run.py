@@ -72,7 +72,12 @@ async def _run(request: SessionRequest, *, as_json: bool) -> SessionResult:
 
     entries = streamed(request.state, request.session) if as_json else contextlib.nullcontext()
     try:
-        async with entries, answerable(request.session, request.approver, notice=say, alone=True) as asker:
+        async with (
+            entries,
+            answerable(
+                request.session, request.approver, state=request.state, notice=say, alone=True
+            ) as asker,
+        ):
             return await run_session(replace(request, approver=asker))
     finally:
         if isinstance(request.watcher, LiveWatcher):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
@@ -30,7 +29,7 @@ def attach(
 
     state = state_folder()
     name = session_files(session, state).folder.name
-    wait = AttachedPerson(name).wait if answer else time.sleep
+    wait = AttachedPerson(name).wait if answer else None
     reader = SessionReader(state, name)
     for entry in follow_session(state, name, wait=wait):
         print_entry(reader, entry, as_json=as_json)

@@ -31,18 +31,18 @@ POLICY: Final = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files 
 
 async def _asks(stand: Stand) -> None:
     """Run a session that asks twice before it ends."""
-    async with answerable(SESSION, NobodyApprover(), alone=True) as asker:
+    async with answerable(SESSION, NobodyApprover(), state=stand.state, alone=True) as asker:
         model = saying(lines("files remove a"), lines("files remove 'b c'"), FINISH)
         await stand.run(model, POLICY, approver=asker, headless=False)
 
 
 async def _listens(stand: Stand, kind: str) -> None:
     """Hold a session's ledger and its door, and end when told to, or not."""
-    folder = StateFiles(stand.state).session(SESSION).folder
-    folder.mkdir(parents=True)
-    lock, told = WriterLock(StateFiles(stand.state).session(SESSION).lock), asyncio.Event()
+    files = StateFiles(stand.state).session(SESSION)
+    files.folder.mkdir(parents=True)
+    lock, told = WriterLock(files.lock), asyncio.Event()
     stop = told.set if kind == "heeds" else lambda: None
-    async with Door(SESSION, stop=stop, alone=kind != "hosted").open():
+    async with Door(SESSION, stop=stop, files=files, alone=kind != "hosted").open():
         await told.wait()
     lock.release()
 

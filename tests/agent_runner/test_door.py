@@ -19,6 +19,7 @@ from agent_runner.errors import InvalidInputError, RunnerError
 from agent_runner.question import Question, digest_of
 from agent_runner.session import SessionRun
 from audit.journal import Journal, Registration
+from audit.state import SessionFiles
 from policies.request import Reason
 from tests.agent_runner.people import DecidedPerson, SilentPerson, SleepingPerson
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying
@@ -37,6 +38,8 @@ QUESTION = Question(
     digest=digest_of(ARGV, b"new\x1b[0m"),
     reasons=(Reason("command", "the policy asks"),),
 )
+FILES = SessionFiles(Path("/nonexistent"))
+"""Nobody subscribes here."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +66,7 @@ async def waiting() -> dict[str, Any]:
 @pytest.mark.parametrize(("word", "verdict"), [("approve", "approved"), ("deny", "denied")])
 async def test_what_is_shown_is_answered_from_another_terminal(word: str, verdict: str) -> None:
     """Escaped and whole; the answer names the action and its digest."""
-    door = Door(SESSION, stop=lambda: None)
+    door = Door(SESSION, stop=lambda: None, files=FILES)
     async with door.open():
         asked = asyncio.ensure_future(door.ask(QUESTION))
         shown = await waiting()
@@ -78,7 +81,7 @@ async def test_what_is_shown_is_answered_from_another_terminal(word: str, verdic
 
 async def test_an_answer_to_another_action_is_refused() -> None:
     """The digest holds what was shown to what will run."""
-    door = Door(SESSION, stop=lambda: None)
+    door = Door(SESSION, stop=lambda: None, files=FILES)
     async with door.open():
         asked = asyncio.ensure_future(door.ask(QUESTION))
         await waiting()
@@ -88,13 +91,13 @@ async def test_an_answer_to_another_action_is_refused() -> None:
 
 
 async def test_nobody_in_time_is_no() -> None:
-    door = Door(SESSION, stop=lambda: None, wait_seconds=0.05)
+    door = Door(SESSION, stop=lambda: None, files=FILES, wait_seconds=0.05)
 
     assert (await door.ask(QUESTION)).verdict == "timed_out"
 
 
 async def test_an_answer_that_comes_too_late_answers_nothing() -> None:
-    door = Door(SESSION, stop=lambda: None, wait_seconds=0.05)
+    door = Door(SESSION, stop=lambda: None, files=FILES, wait_seconds=0.05)
     async with door.open():
         await door.ask(QUESTION)
         with pytest.raises(InvalidInputError, match="nothing waits"):
@@ -106,7 +109,7 @@ async def test_an_answer_that_comes_too_late_answers_nothing() -> None:
 )
 async def test_what_is_no_request_is_refused_and_does_nothing(line: bytes) -> None:
     stopped: list[bool] = []
-    door = Door(SESSION, stop=lambda: stopped.append(True))
+    door = Door(SESSION, stop=lambda: stopped.append(True), files=FILES)
     async with door.open():
         reader, writer = await asyncio.open_unix_connection(str(socket_path(SESSION)))
         writer.write(line)
@@ -128,7 +131,7 @@ async def test_a_socket_folder_of_somebody_else_is_not_used(runtime: Path) -> No
 @pytest.mark.skipif(os.getuid() != 0, reason="needs another user to be")
 async def test_another_user_is_not_heard(runtime: Path) -> None:
     """Even where the modes of the folder would let it in."""
-    door = Door(SESSION, stop=lambda: None)
+    door = Door(SESSION, stop=lambda: None, files=FILES)
     async with door.open():
         path = socket_path(SESSION)
         for folder in (*reversed(path.parents), path):
@@ -170,7 +173,7 @@ async def test_a_place_whose_time_is_over_does_not_cut_off_the_others() -> None:
 async def test_of_two_questions_at_once_an_answer_counts_for_the_one_that_is_shown() -> None:
     """An action's and an egress rule's come from two places; `yes` to one is never `yes` to the other."""
     other = replace(QUESTION, action=f"{SESSION}/2", digest="f" * 64)
-    door = Door(SESSION, stop=lambda: None)
+    door = Door(SESSION, stop=lambda: None, files=FILES)
     asker = OneAtATime(door)
     async with door.open():
         first = asyncio.ensure_future(asker.ask(QUESTION))

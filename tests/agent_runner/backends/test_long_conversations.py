@@ -42,7 +42,8 @@ async def test_a_question_of_a_thousand_messages_costs_few_times_its_writing(api
     """CPU time, with that of the server beside it; over that of a short question, and beside `json` alone."""
     talk = conversation(1000)
     made: type[OpenAIBackend | AnthropicBackend] = OpenAIBackend if api == "chat" else AnthropicBackend
-    long, short = [], []
+    long: list[float] = []
+    short: list[float] = []
     async with serving(Saying().play(api)) as server:
         backend = made(Server(base_url=server.base_url(api), model="m"), name="x")
         await backend.ask(talk, ())
