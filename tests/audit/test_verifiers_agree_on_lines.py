@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audit import standalone
-from audit.chain import Chain, encode_rest, leaf_hash, read
-from audit.errors import AuditError
+from audit.chain import Chain, encode_rest, leaf_hash, read, strict
+from audit.errors import AuditError, MalformedLineError
 from audit.walk import Bound, BrokenWalkError, Walk
 from tests.audit import third_party
 
@@ -174,3 +174,22 @@ def test_a_line_deeper_than_readers_go_is_none(holds: Callable[[bytes], bool], l
 @pytest.mark.parametrize("holds", VERIFIERS)
 def test_a_line_as_deep_as_readers_go_is_one(holds: Callable[[bytes], bool]) -> None:
     assert holds(nested(200))
+
+
+WHY = {
+    "another key": "the line's keys are not `seq`, `prev`, `at`, `mono`, `type`, `v`, `body`",
+    "another order": "the line's keys are not `seq`, `prev`, `at`, `mono`, `type`, `v`, `body`",
+    "a truth in a number's place": "a field of the line is of the wrong kind",
+    "a large integer": "a number of the line is 2^53 or more",
+    "a space": "the line is not spelled as a writer spells it",
+    "half a line": "the line is not JSON",
+    "a fraction": "a number of the line has a fraction or an exponent",
+}
+
+
+@pytest.mark.parametrize("what", WHY)
+def test_a_line_is_refused_for_what_is_wrong_with_it(what: str) -> None:
+    with pytest.raises(MalformedLineError) as refusal:
+        strict(BAD[what])
+
+    assert str(refusal.value) == WHY[what]

@@ -102,11 +102,11 @@ def red(removal: Removal) -> list[str]:
     return re.findall(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)
 
 
-def main(names: list[str]) -> int:
-    """Print a row for each removal, and return 1 when one went unnoticed."""
+def print_red(removals: tuple[Removal, ...], names: list[str]) -> int:
+    """Print a row for each removal, or for those that are named, and return 1 when one went unnoticed."""
     unnoticed = 0
     sys.stdout.write("| removed | red | which |\n| --- | --- | --- |\n")
-    for removal in REMOVALS:
+    for removal in removals:
         if names and removal.name not in names:
             continue
         failed = red(removal)
@@ -119,4 +119,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(print_red(REMOVALS, sys.argv[1:]))
