@@ -112,8 +112,9 @@ def _is_free(command: Command) -> bool:
 
 
 def _section(catalogue: Catalogue, by_name: dict[str, Command], entry: Wrapped) -> str:
-    source = f"Source: [{entry.page}]({entry.source}). Commands that stand for it:"
-    lines = ["", f"## {entry.program}", "", source, ""]
+    source = f"Source: [{entry.page}]({entry.source})."
+    stand = "Commands that stand for it:" if entry.commands else "A declared command has no value there."
+    lines = ["", f"## {entry.program}", "", f"{source} {stand}", *([""] if entry.commands else [])]
     lines += [f"- `{name}` (needs {needs_of(by_name[name])})" for name in entry.commands]
     lines += ["", "| option | can | what | here |", "| --- | --- | --- | --- |"]
     return "\n".join([*lines, *_rows(catalogue, by_name, entry)]) + "\n"

@@ -14,6 +14,8 @@ from typing import Final
 from cli_tools.errors import UsageError
 
 Values = Mapping[str, object]
+_PLAIN_VALUE: Final = "expected a plain value"
+_OR_LITERAL: Final = "; the declaration may say `literal: true` where the program reads nothing into it"
 _PLACE: Final = re.compile(r"\{([a-z][a-z0-9]*)\}")
 _STARTS: Final = "-@+~"
 """What begins an option, or the name of a response file that a program reads more arguments from."""
@@ -110,11 +112,13 @@ class Template:
         first = text[:1]
         is_more = first in _STARTS and first not in allowed if word.begins else word.opens and first == "@"
         if is_more and not _is_safe(text, form):
-            raise _refused(word, f"`{text[:60]}` begins with `{text[0]}`, which the program may read as more")
+            why = f"`{text[:60]}` begins with `{text[0]}`, which the program may read as more"
+            raise _refused(word, why, more="" if first == "-" else _OR_LITERAL)
         if found := sorted(word.separators(form) & set(text)):
             raise _refused(word, f"`{text[:60]}` holds `{found[0]}`, at which the program may take it apart")
         if found := sorted(_read_into(word, form) & set(text)):
-            raise _refused(word, f"`{text[:60]}` holds `{found[0]}`, which the program may read as more")
+            why = f"`{text[:60]}` holds `{found[0]}`, which the program may read as more"
+            raise _refused(word, why, more=_OR_LITERAL)
         return text
 
 
@@ -133,8 +137,8 @@ def _is_given(value: object) -> bool:
     return value is not None and value is not False and value != ()
 
 
-def _refused(word: Word, why: str) -> UsageError:
-    return UsageError("usage", f"`{word.argument}`: {why}", hint="expected a plain value")
+def _refused(word: Word, why: str, *, more: str = "") -> UsageError:
+    return UsageError("usage", f"`{word.argument}`: {why}", hint=_PLAIN_VALUE + more)
 
 
 def places(text: str) -> tuple[str, ...]:

@@ -10,10 +10,12 @@ import click
 
 from cli_tools.command import Act, Body, Command, Outcome, Surroundings, command
 from cli_tools.connector import within
-from cli_tools.declared.argv import Form, Template, Word, word_of
-from cli_tools.declared.document import DeclaredArgument, DeclaredCommand, DeclaredGroup, read_declarations
+from cli_tools.declared.argv import Form, Template, word_of
+from cli_tools.declared.document import DeclaredArgument, DeclaredCommand, read_declarations
 from cli_tools.declared.pattern import Pattern
+from cli_tools.declared.programs import behind_dashes
 from cli_tools.declared.shown import Filter
+from cli_tools.declared.slots import slots_of
 from cli_tools.declared.sound import faults
 from cli_tools.declared.values import DeclaredPath, HostName, PatternText
 from policies.errors import PolicyFileError, Problem
@@ -114,16 +116,13 @@ def _place(declared: DeclaredCommand, surroundings: Surroundings) -> AbstractAsy
 
 def template_of(declared: DeclaredCommand) -> Template:
     """Return the argv of a sound declaration, before its values are known."""
-    words: list[Word] = []
-    behind_dashes = False
-    for item in declared.argv:
-        is_group = isinstance(item, DeclaredGroup)
-        given = item.given if isinstance(item, DeclaredGroup) else ""
-        for text in item.words if isinstance(item, DeclaredGroup) else (item,):
-            words.append(word_of(str(text), given=given, behind_dashes=behind_dashes))
-            behind_dashes = behind_dashes or (text == "--" and not is_group)
+    slots = slots_of(declared)
+    words = tuple(
+        word_of(slot.text, given=slot.given, behind_dashes=behind)
+        for slot, behind in zip(slots, behind_dashes(str(declared.program), slots), strict=True)
+    )
     forms = {name: _form(argument) for name, argument in declared.arguments.items()}
-    return Template(program=str(declared.program), words=tuple(words), forms=forms)
+    return Template(program=str(declared.program), words=words, forms=forms)
 
 
 def _form(argument: DeclaredArgument) -> Form:

@@ -1,4 +1,4 @@
-"""Know the programs that read a word as program text, or start what a word names: no value stands there.
+"""Know the programs that start what a word names or read a word as program text: no value stands there.
 
 The names are those of common images; a program that is none of them and does the same is for whoever declares
 it to know (docs/declared-commands.md).
@@ -7,96 +7,100 @@ it to know (docs/declared-commands.md).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
+
+from cli_tools.declared.executing import executed
+from cli_tools.declared.families import family_of, stem
+from cli_tools.declared.reading import program_texts
+from cli_tools.declared.slots import befores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
-Kind = Literal["", "path", "text"]
-"""What stands in a word: nothing that an agent could write code with, a file of the workspace, or a text."""
+    from cli_tools.declared.slots import Slot
 
 _STARTERS_TEXT: Final = """
     env nice nohup timeout setsid ionice chrt taskset stdbuf xargs parallel watch sudo doas su runuser pkexec
     chroot unshare nsenter setpriv capsh strace ltrace script flock ssh dbclient time entr systemd-run
     start-stop-daemon dbus-run-session xvfb-run fakeroot fakechroot proot bwrap firejail softlimit chpst
     envdir setuidgid s6-setuidgid gosu su-exec tini dumb-init numactl cgexec prlimit unbuffer expect gdb lldb
-    valgrind perf npx uvx pipx bunx
+    valgrind perf npx uvx pipx bunx run-parts chronic ifne eatmydata setarch linux32 linux64 i386 x86_64
+    faketime proxychains proxychains4 torsocks hyperfine screen tmux ssh-agent sshpass coreutils
 """
 STARTERS: Final = frozenset(_STARTERS_TEXT.split())
 """They start the program that their own words name (env(1), xargs(1), timeout(1), ssh(1))."""
+_LOADER: Final = re.compile(r"ld-(?:linux|musl|[0-9]).*|ld\.so.*|ld64\.so.*")
+"""The dynamic loader starts the program that its first word names (ld.so(8))."""
 _BOXES: Final = frozenset({"busybox", "toybox"})
 """Their first word is the program."""
-_VERSIONED: Final = re.compile(r"(?:python|pypy|perl|ruby|php|lua|tclsh|guile|node|gawk)[0-9.]*")
-_INTERPRETERS_TEXT: Final = """
-    sh bash rbash dash ash zsh ksh mksh yash fish csh tcsh nu pwsh awk mawk nawk sed gsed jq gojq jaq yq
-    deno bun luajit nodejs jruby wish Rscript R julia groovy elixir erl escript racket osascript m4 bc dc
-    ed ex vi vim emacs sqlite3 psql mysql mariadb
+_ASSIGNED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+_OF_THE_IMAGE: Final = re.compile(r"(?!/(?:workspace|scratch|proc|tmp|dev)/)/?[A-Za-z0-9_+][A-Za-z0-9_.+/-]*")
+_NO_DASHES_TEXT: Final = """
+    find ffmpeg ffprobe ffplay convert magick gm identify mogrify composite montage import stream compare
+    conjure animate display dd openssl test [ expr echo sox gs unzip zipinfo gcc g++ cc c++ cpp ld tcpdump ip
 """
-_INTERPRETERS: Final = frozenset(_INTERPRETERS_TEXT.split())
-_TALKERS: Final = frozenset({"sqlite3", "psql", "mysql", "mariadb", "ed", "ex", "vi", "vim", "emacs"})
-"""Any text may be a command of theirs, wherever it stands: `.shell` of sqlite3(1), `!` of ed(1)."""
-_PERMUTING: Final = frozenset({"sed", "gsed", "jq", "gojq", "jaq", "yq"})
-"""They read options behind their program text too."""
-_CODE: Final = re.compile(
-    r"-[A-Za-z]*[ceEmr]|--(?:eval|exec|execute|command|expression|run|require|import|module)=?"
-)
-"""Options whose value is program text, or names it: `-c`, `-e`, `-lc`, `--eval`."""
-_NAMED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-"""How a word for awk's `-v` begins: what follows is a variable's value, a text."""
+_NO_DASHES: Final = frozenset(_NO_DASHES_TEXT.split())
+"""For them a `--` ends no options: it is a word like others."""
 
 Fault = tuple[str, str]
 """What is wrong, and the mend."""
 
 
-def started_by(program: str, first: str) -> str:
-    """Return the name under which a program starts others that its words name; empty where it starts none.
+def started_by(program: str, slots: Sequence[Slot]) -> str:
+    """Return the name under which a program starts others that its words name; empty where it starts none."""
+    name, _ = _meant(program, slots)
+    return name if name in STARTERS or _LOADER.fullmatch(name) else ""
+
+
+def value_faults(program: str, slots: Sequence[Slot]) -> Iterator[Fault]:
+    """Yield the words in which a value would be program text, or be executed by an option.
 
     Args:
         program: As it is declared, a name or a path.
-        first: The first word of its argv; empty for none.
+        slots: The words of its argv.
     """
-    name = _name(program, first)
-    return name if name in STARTERS else ""
-
-
-def program_texts(program: str, words: Iterable[tuple[str, Kind]]) -> Iterator[Fault]:
-    """Yield the words in which a value would be program text.
-
-    Args:
-        program: As it is declared.
-        words: Each word of the argv as it is declared, and what its value is.
-    """
-    rest = list(words)
-    name = _name(program, rest[0][0] if rest else "")
-    if _base(program) in _BOXES:
-        del rest[:1]
-    if name in _INTERPRETERS or _VERSIONED.fullmatch(name):
-        for word in _read_as_text(name, rest):
+    name, rest = _meant(program, slots)
+    if family := family_of(name):
+        for word in program_texts(family, rest):
             what = f"in `{word}` a value would be program text of `{name}`"
             yield what, "write the text out, and give the value as a word of its own behind it"
+    for word, option in executed(name, rest):
+        what = f"in `{word}` a value would decide what `{option}` of `{name}` executes"
+        yield what, "write it out; where the option takes no value, write `--` before yours"
 
 
-def _read_as_text(name: str, words: Iterable[tuple[str, Kind]]) -> Iterator[str]:
-    before, has_text, ended = "", False, False
-    for word, kind in words:
-        follows_code = bool(_CODE.fullmatch(before)) and not ended
-        if kind == "text" and name in _TALKERS:
-            yield word
-        elif kind and (follows_code or _CODE.fullmatch(word.partition("{")[0]) or not has_text):
-            is_variable = name.endswith("awk") and not follows_code and _NAMED.match(word)
-            if not is_variable and name not in _TALKERS:
-                yield word
-        elif not kind and (follows_code or not word.startswith("-")):
-            # A word behind some other option may be that option's value, and the program text yet to come.
-            ended = ended or (name not in _PERMUTING and (follows_code or not before.startswith("-")))
-            has_text = True
-        before = word
+def behind_dashes(program: str, slots: Sequence[Slot]) -> tuple[bool, ...]:
+    """Say of each word whether it stands behind a `--` that ends the program's options.
+
+    It ends none for some programs, nor where an option may take it for its value, as in `grep -e -- {x}`, nor
+    where what the words say goes to a program text, as in `sh -c 'sort "$1"' -- {x}`.
+    """
+    name, rest = _meant(program, slots)
+    family = family_of(name)
+    believes = not stem(name, _NO_DASHES) and (family is None or family.has_dashes)
+    found = [believes and _ends_options(rest, place) for place in range(len(rest))]
+    skipped = [False] * (len(slots) - len(rest))
+    return (*skipped, *(any(found[:place]) for place in range(len(rest))))
 
 
-def _name(program: str, first: str) -> str:
-    base = _base(program)
-    return _base(first) if base in _BOXES else base
+def _ends_options(slots: Sequence[Slot], place: int) -> bool:
+    if slots[place].text != "--" or not slots[place].is_certain:
+        return False
+    return not any(slot.text.startswith("-") and "=" not in slot.text for slot in befores(slots, place))
 
 
-def _base(program: str) -> str:
-    return program.rpartition("/")[2]
+def _meant(program: str, slots: Sequence[Slot]) -> tuple[str, Sequence[Slot]]:
+    """Return the program that runs, and its words: behind `busybox`, and behind what `env` assigns."""
+    name = program.rpartition("/")[2]
+    if name in _BOXES and slots:
+        return _meant(slots[0].literal, slots[1:])
+    assigned = 0
+    while name == "env" and assigned < len(slots) and _is_fixed(slots[assigned], _ASSIGNED):
+        assigned += 1
+    if assigned and assigned < len(slots) and _is_fixed(slots[assigned], _OF_THE_IMAGE):
+        return _meant(slots[assigned].text, slots[assigned + 1 :])
+    return name, slots
+
+
+def _is_fixed(slot: Slot, expected: re.Pattern[str]) -> bool:
+    return slot.is_certain and "{" not in slot.text and expected.fullmatch(slot.text) is not None

@@ -8,14 +8,13 @@ from cli_tools.declared.argv import places
 from cli_tools.declared.document import DeclaredArgument, DeclaredCommand, DeclaredGroup
 from cli_tools.declared.example import example_faults
 from cli_tools.declared.pattern import BadPatternError, Pattern
-from cli_tools.declared.programs import program_texts, started_by
+from cli_tools.declared.programs import started_by, value_faults
+from cli_tools.declared.slots import slots_of
 from policies.errors import PolicyError
 from policies.grant import Grant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-
-    from cli_tools.declared.programs import Kind
 
 Fault = tuple[tuple[str | int, ...], str, str]
 """Where in the command, what is wrong, and the mend."""
@@ -190,22 +189,12 @@ def _template(declared: DeclaredCommand) -> Iterator[Fault]:
 
 def _program(declared: DeclaredCommand) -> Iterator[Fault]:
     """What the program would take for another program, or for its own text: there no value stands."""
-    words = [
-        (place, word)
-        for place, item in enumerate(declared.argv)
-        for word in (item.words if isinstance(item, DeclaredGroup) else (item,))
-    ]
-    if name := started_by(declared.program, words[0][1] if words else ""):
+    slots = slots_of(declared)
+    if name := started_by(declared.program, slots):
         mend = "declare the program itself, or a script of the image"
         yield ("program",), f"`{name}` starts whatever program its words name", mend
-    for what, mend in program_texts(declared.program, [(word, _kind(declared, word)) for _, word in words]):
+    for what, mend in value_faults(declared.program, slots):
         yield ("argv",), what, mend
-
-
-def _kind(declared: DeclaredCommand, word: str) -> Kind:
-    """Return what an agent may write in a word: the values of an enum are the file's, a number is no code."""
-    types = {declared.arguments[name].type for name in places(word) if name in declared.arguments}
-    return "text" if "pattern" in types else "path" if "path" in types else ""
 
 
 def _word(declared: DeclaredCommand, word: str, given: str) -> Iterator[tuple[str, str]]:

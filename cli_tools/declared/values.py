@@ -37,7 +37,8 @@ def _checked(kind: click.ParamType[str], text: str, *, literal: bool) -> str:
     found = [] if literal else sorted(set(text) & set(_EXPANDED))
     if found:
         kind.fail(
-            f"`{found[0]}` may be expanded by the program, or read by a shell; expected a value without it"
+            f"`{found[0]}` may be expanded by the program, or read by a shell; expected a value without it,"
+            " or `literal: true` in the declaration where the program reads nothing into it"
         )
     return text
 

@@ -134,7 +134,7 @@ commands:
     arguments:
       text: {type: pattern, pattern: '(?s).*', literal: true}
       path: {type: path, access: read, literal: true}
-    argv: [-c, PRINTER, "--text={text}", "{path}", --, "{text}"]
+    argv: [-c, PRINTER, "--text={text}", "{path}"]
     examples: [{line: show argv a b}]
 """
 
@@ -165,7 +165,7 @@ def test_a_declared_command_in_the_container_gets_its_argv_byte_for_byte_and_sta
     )
 
     for text, seen in zip(texts, ran.seen, strict=False):
-        arrived = [f"--text={text}", f"./{text}", "--", text]
+        arrived = [f"--text={text}", f"./{text}"]
         assert seen.text == str([word.encode().hex() for word in arrived])
     assert [seen.text[:13] for seen in ran.seen[len(texts) :][:3]] == ["error (usage)"] * 3
     assert [reason.code for reason in ran.seen[len(texts) + 3].reasons] == ["argument"]

@@ -24,7 +24,8 @@ commands:
     arguments:
       text: {{type: pattern, pattern: '.*', literal: true}}
       path: {{type: path, access: read, literal: true}}
-    argv: [-c, {json.dumps(PRINTER)}, "--text={{text}}", --, "{{text}}", "{{path}}"]
+      word: {{type: pattern, pattern: '.*', literal: true, required: false}}
+    argv: [-c, {json.dumps(PRINTER)}, "--text={{text}}", "{{path}}", {{with: word, words: ["{{word}}"]}}]
     examples: [{{line: show argv a b}}]
   - name: show lines
     summary: Print lines.
@@ -54,12 +55,15 @@ TEXTS = [
 async def test_the_argv_arrives_byte_for_byte_and_is_in_the_ledger(place: Path) -> None:
     """Printed by the program itself; no shell, no expansion, one word for each value."""
     async with open_door(place, POLICY, catalogue=CATALOGUE) as door:
-        seen = [await door.tool("show_argv", text=text, path=text) for text in TEXTS]
+        seen = [
+            await door.tool("show_argv", text=text, path=text, **({} if text[0] == "-" else {"word": text}))
+            for text in TEXTS
+        ]
         started = [entry["argv"] for entry in door.entries("process.started")]
 
     for text, observation, argv in zip(TEXTS, seen, started, strict=True):
         path = "." if text == "." else f"./{text}"
-        arrived = [f"--text={text}", "--", text, path]
+        arrived = [f"--text={text}", path, *([] if text[0] == "-" else [text])]
         assert observation.text == str([word.encode().hex() for word in arrived])
         assert argv[0] == "python3"
         assert argv[3:] == arrived

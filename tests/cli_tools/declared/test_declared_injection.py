@@ -23,7 +23,6 @@ from cli_tools.action import Catalogue, ToolProposal, WordsProposal
 from cli_tools.catalogue import built_in
 from cli_tools.declared import declared_commands
 from cli_tools.errors import UsageError
-from policies.errors import PolicyFileError
 from policies.hosts import canonical_host
 from tests.cli_tools.declared.hostile import VALUES
 from tests.cli_tools.door import open_door
@@ -205,70 +204,3 @@ async def test_what_is_taken_arrives_in_a_program_as_the_very_bytes(place: Path)
             assert seen.text == str([os.fsencode(word).hex() for word in arrived]), repr(value)
 
     assert taken > 20
-
-
-REFUSED = [
-    ("env", ["{v}"], "text"),
-    ("env", ["A=b", "sort", "{v}"], "path"),
-    ("/usr/bin/timeout", ["5", "{v}"], "text"),
-    ("xargs", ["{v}"], "text"),
-    ("ssh", ["host", "ls {v}"], "text"),
-    ("sudo", ["sort", "{v}"], "path"),
-    ("sh", ["-c", "echo {v}"], "text"),
-    ("sh", ["-c", "echo {v}"], "raw"),
-    ("/bin/bash", ["-lc", "{v}"], "text"),
-    ("sh", ["{v}"], "path"),
-    ("sh", ["-e", "{v}"], "path"),
-    ("busybox", ["sh", "-c", "{v}"], "text"),
-    ("busybox", ["timeout", "5", "{v}"], "text"),
-    ("python3.11", ["-c", "{v}"], "text"),
-    ("python", ["-W", "ignore", "-c", "{v}"], "text"),
-    ("python", ["-m", "{v}"], "text"),
-    ("perl", ["-ne", "print if /{v}/"], "text"),
-    ("node", ["--eval={v}"], "text"),
-    ("node", ["--require", "{v}", "x.js"], "path"),
-    ("awk", ["{v}", "a.txt"], "text"),
-    ("awk", ["-f", "{v}"], "path"),
-    ("sed", ["-n", "{v}", "a.txt"], "text"),
-    ("sed", ["s/a/{v}/"], "text"),
-    ("sed", ["s/a/b/", "-e", "{v}"], "text"),
-    ("jq", ["{v}"], "text"),
-    ("sqlite3", ["a.db", "{v}"], "text"),
-]
-TAKEN = [
-    ("sort", ["{v}"], "text"),
-    ("sh", ["-c", 'sort -- "$1"', "sh", "{v}"], "text"),
-    ("sh", ["/usr/share/x.sh", "{v}"], "text"),
-    ("sh", ["/usr/share/x.sh", "-e", "{v}"], "text"),
-    ("python3", ["-c", "pass", "{v}"], "raw"),
-    ("python3", ["-m", "json.tool", "{v}"], "path"),
-    ("python3", ["-c", "pass", "-c", "{v}"], "text"),
-    ("sh", ["-c", "{v}"], "choice"),
-    ("awk", ["-v", "x={v}", "BEGIN {print x}"], "text"),
-    ("sed", ["-n", "1p", "--", "{v}"], "path"),
-    ("jq", ["--arg", "name", "{v}", ".[$name]"], "text"),
-    ("sqlite3", ["{v}", "select 1"], "path"),
-    ("busybox", ["sort", "{v}"], "path"),
-]
-
-
-@pytest.mark.parametrize(("program", "words", "kind"), REFUSED)
-def test_a_file_in_which_a_value_could_become_program_text_or_a_program_is_refused(
-    program: str, words: list[str], kind: str
-) -> None:
-    with pytest.raises(PolicyFileError) as caught:
-        declared_commands(
-            "version: 1\ncommands:\n" + declared("one", TYPES[kind], words, program=program), origin="x"
-        )
-
-    told = [problem.message for problem in caught.value.problems]
-    assert any("would be program text of" in what or "starts whatever program" in what for what in told), told
-
-
-@pytest.mark.parametrize(("program", "words", "kind"), TAKEN)
-def test_a_file_in_which_a_value_stays_behind_the_program_text_is_taken(
-    program: str, words: list[str], kind: str
-) -> None:
-    text = "version: 1\ncommands:\n" + declared("one", TYPES[kind], words, program=program)
-
-    assert [made.name for _, made in declared_commands(text, origin="x")] == ["one"]
