@@ -62,19 +62,25 @@ def _input(path: str, folder: Path, left: int) -> Iterator[BinaryIO]:
         raise InvalidInputError(
             f"input {quoted(path)} is reached through a symlink", hint="name the file itself"
         )
+    with _opened(path, place, left) as source:
+        yield source  # what goes wrong with the copy is no fault of the input's
+
+
+def _opened(path: str, place: Path, left: int) -> BinaryIO:
     try:
         # A pipe has no writer to wait for; what it is shows afterwards.
         descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as source:
-            told = os.fstat(descriptor)
-            if not stat.S_ISREG(told.st_mode):
-                raise InvalidInputError(f"input {quoted(path)} is no plain file")
-            if told.st_size > left:
-                raise _too_large()
-            yield source
+        source = os.fdopen(descriptor, "rb")
     except OSError as error:
         what = str(error.strerror).lower()
         raise InvalidInputError(f"input {quoted(path)} cannot be read: {what}") from error
+    told = os.fstat(descriptor)
+    if stat.S_ISREG(told.st_mode) and told.st_size <= left:
+        return source
+    source.close()
+    if stat.S_ISREG(told.st_mode):
+        raise _too_large()
+    raise InvalidInputError(f"input {quoted(path)} is no plain file")
 
 
 def _copied(source: BinaryIO, out: BinaryIO, left: int) -> int:

@@ -110,6 +110,16 @@ def test_inputs_are_plain_files_that_no_link_leads_to(tmp_path: Path) -> None:
     assert [path.name for path in target.iterdir()] == ["sales.csv"]
 
 
+def test_a_copy_that_cannot_be_written_is_no_fault_of_the_input(tmp_path: Path) -> None:
+    """A full disk was told as `input cannot be read`, wrong usage, and not tried again."""
+    (tmp_path / "sales.csv").write_text("1\n")
+
+    with pytest.raises(FileNotFoundError) as raised:
+        copy_inputs(["sales.csv"], tmp_path, tmp_path / "gone")
+
+    assert raised.value.filename == str(tmp_path / "gone/sales.csv")
+
+
 def test_what_a_killed_process_left_is_replaced(project: Project, tmp_path: Path) -> None:
     task = read_task(project.task("inputs: [../project/app.txt]\n", base=BASE))
     target = tmp_path / "made"
