@@ -53,7 +53,8 @@ async def fetch_commit(
         bounds: How much it may take.
 
     Raises:
-        InvalidInputError: When it cannot be fetched, is another commit than was asked for, or holds too much.
+        InvalidInputError: When it is another commit than was asked for, holds too much, or takes too long.
+        RunnerError: When it cannot be fetched.
     """
     try:
         async with asyncio.timeout(bounds.seconds):

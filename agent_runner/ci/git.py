@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
 from agent_runner.ci.process import tail_of
-from agent_runner.errors import InvalidInputError
+from agent_runner.errors import InvalidInputError, RunnerError
 from audit.escape import escape_line
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Git:
         """Run it, and return the end of what it printed.
 
         Raises:
-            InvalidInputError: When it is not there, or fails.
+            InvalidInputError: When it is not there.
+            RunnerError: When it fails: a server that is away may be back for another try.
         """
         return (await self.read(words, tail_of)).decode("ascii", "replace").strip()
 
@@ -85,7 +86,8 @@ class Git:
             reading: Reads what it prints to the end.
 
         Raises:
-            InvalidInputError: When it is not there, or fails.
+            InvalidInputError: When it is not there.
+            RunnerError: When it fails: a server that is away may be back for another try.
         """
         process = await self._start(words)
         told, said = (cast("asyncio.StreamReader", each) for each in (process.stdout, process.stderr))
@@ -99,7 +101,7 @@ class Git:
             errors.cancel()
         if process.returncode != 0:
             why = words_of_it.decode("utf-8", "replace").strip().rpartition("\n")[2]
-            raise InvalidInputError(
+            raise RunnerError(
                 f"the commit cannot be fetched: {escape_line(why, width=200) or _ended(process.returncode)}",
                 hint="its server has to give it by hash",
             )

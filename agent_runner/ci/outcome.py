@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 Verdict = Literal["passed", "failed", "skipped"]
 FAILED: Final = 1
+SANDBOX: Final = 4
 LEDGER: Final = 6
+MODEL: Final = 7
 INTERRUPTED: Final = 130
 
 
@@ -97,6 +99,11 @@ class TaskResult:
         if self.is_skipped:
             return "skipped"
         return "failed" if self.code else "passed"
+
+    @property
+    def was_not_come_to(self) -> bool:
+        """Tell whether no sandbox or no model was there for it, before its agent had done anything."""
+        return self.agent_code in {SANDBOX, MODEL} and not self.actions
 
     @property
     def sessions(self) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ class Begun:
     """A descriptor; whoever has it open keeps other runs out."""
     done: dict[str, TaskResult]
     """What came of cases before, by name."""
+    again: int = 0
+    """How many more had ended, for lack of a sandbox or a model, and are to run again."""
 
 
 @contextmanager
@@ -74,7 +76,9 @@ def begun(folder: Path, cases: Sequence[Task], *, resume: bool) -> Iterator[Begu
             _sweep(place / FOLDER)
         else:
             write_private(place / FOLDER / _FILE, json.dumps(plan, indent=1).encode() + b"\n")
-        yield Begun(kept=Kept(place), lock=lock, done=_done(place, cases) if resume else {})
+        ended = _ended(place, cases) if resume else {}
+        done = {name: result for name, result in ended.items() if not result.was_not_come_to}
+        yield Begun(kept=Kept(place), lock=lock, done=done, again=len(ended) - len(done))
     finally:
         os.close(lock)
 
@@ -174,12 +178,12 @@ def _digest(case: Task) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _done(place: Path, cases: Sequence[Task]) -> dict[str, TaskResult]:
+def _ended(place: Path, cases: Sequence[Task]) -> dict[str, TaskResult]:
     """Return what came of the cases that have ended; one that was interrupted has not."""
-    done = {}
+    ended = {}
     for case in cases:
         with suppress(InvalidInputError):  # what cannot be read is done again
             result = read_result(place, case.name)
             if result is not None and result.code != INTERRUPTED:
-                done[case.name] = result
-    return done
+                ended[case.name] = result
+    return ended

@@ -105,6 +105,7 @@ def run_chosen(  # noqa: PLR0913 - what a run is made of
     sweep_trees(state)  # of a run whose processes were all killed at once
     at_once = jobs_for(cases, jobs)
     before = f", {len(begun.done)} of them done before" if begun.done else ""
+    before += f", {begun.again} run again for lack of a sandbox or a model" if begun.again else ""
     say(f"{counted(len(cases), 'task')}{before}, {at_once} at once; results in {begun.kept.folder}")
     with onlooker_for_terminal(cases) as onlooker:
         run = Run(

@@ -10,7 +10,7 @@ import pytest
 
 from agent_runner.ci.fetching import BOUNDS, Bounds, fetch_commit
 from agent_runner.ci.task import Checkout
-from agent_runner.errors import InvalidInputError
+from agent_runner.errors import InvalidInputError, RunnerError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +92,7 @@ def test_a_commit_that_is_not_there_or_only_a_branch_of_its_name_is_refused(
     git(repository, "tag", "a" * 40)
 
     for number, commit in enumerate((COMMIT, "a" * 40)):
-        with pytest.raises(InvalidInputError, match="cannot be fetched"):
+        with pytest.raises(RunnerError, match="cannot be fetched"):
             fetched(source(repository, commit), tmp_path / f"w{number}")
         assert not any((tmp_path / f"w{number}").iterdir())
 
@@ -108,7 +108,7 @@ def test_a_file_that_grows_too_large_is_not_written(repository: Path, tmp_path: 
     (repository / "zeros").write_bytes(bytes(4 * 1024 * 1024))
     given = commit(repository, "zeros")
 
-    with pytest.raises(InvalidInputError, match="cannot be fetched"):
+    with pytest.raises(RunnerError, match="cannot be fetched"):
         fetched(given, tmp_path / "made", Bounds(pack_bytes=1024 * 1024))
 
     assert not [path for path in (tmp_path / "made").iterdir() if path.stat().st_size > 1024 * 1024]
@@ -189,7 +189,7 @@ def test_submodules_that_name_a_program_are_refused(repository: Path, tmp_path: 
     modules.write_text(modules.read_text() + "\tupdate = !touch ran\n")
     git(repository, "commit", "--quiet", "--message", "x", ".gitmodules")
 
-    with pytest.raises(InvalidInputError, match="cannot be fetched"):
+    with pytest.raises(RunnerError, match="cannot be fetched"):
         fetched(source(repository), tmp_path / "workspace")
 
 
@@ -212,10 +212,10 @@ def test_a_tree_that_would_write_into_a_repository_or_out_of_the_folder_is_refus
         entry = b"40000 x\0" + bytes.fromhex(tree)
     git(folder, "update-ref", "HEAD", git(folder, "commit-tree", tree, "-m", "x"))
 
-    with pytest.raises(InvalidInputError, match="cannot be fetched"):
+    with pytest.raises(RunnerError, match="cannot be fetched"):
         fetched(source(folder), tmp_path / "workspace")
 
 
 def test_only_https_is_spoken_outside_of_these_tests(repository: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="'file' not allowed"):
+    with pytest.raises(RunnerError, match="'file' not allowed"):
         asyncio.run(fetch_commit(source(repository), tmp_path))

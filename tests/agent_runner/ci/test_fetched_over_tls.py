@@ -11,7 +11,7 @@ from aiohttp import web
 
 from agent_runner.ci.fetching import Bounds, fetch_commit
 from agent_runner.ci.task import Checkout
-from agent_runner.errors import InvalidInputError
+from agent_runner.errors import InvalidInputError, RunnerError
 from tests.agent_runner.ci.git_server import serving_git
 from tests.sandbox.egress.ground import make_authority
 
@@ -81,7 +81,7 @@ async def test_a_server_whose_certificate_nobody_vouches_for_is_asked_nothing(
     monkeypatch.delenv("GIT_SSL_CAINFO")
     monkeypatch.setenv("GIT_SSL_NO_VERIFY", "1")  # not ours to obey
     async with serving_git(authority, tmp_path) as server:
-        with pytest.raises(InvalidInputError, match="certificate"):
+        with pytest.raises(RunnerError, match="certificate"):
             await fetch(server, commit, tmp_path)
 
     assert server.asked == []
@@ -110,7 +110,7 @@ async def test_no_credential_is_sent_or_asked_for(
         return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
 
     async with serving_git(authority, tmp_path, answer=locked) as server:
-        with pytest.raises(InvalidInputError, match="cannot be fetched"):
+        with pytest.raises(RunnerError, match="cannot be fetched"):
             await fetch(server, commit, tmp_path)
 
     assert server.asked
@@ -126,7 +126,7 @@ async def test_a_redirect_is_not_followed(authority: Authority, commit: str, tmp
             return web.Response(status=302, headers={"Location": other.url(request.path_qs)})
 
         async with serving_git(authority, tmp_path, answer=away) as server:
-            with pytest.raises(InvalidInputError, match="cannot be fetched"):
+            with pytest.raises(RunnerError, match="cannot be fetched"):
                 await fetch(server, commit, tmp_path)
 
     assert len(server.asked) == 1
@@ -144,7 +144,7 @@ async def test_a_server_of_the_old_protocol_writes_no_object(
         return web.Response(status=404)
 
     async with serving_git(authority, tmp_path, answer=plain) as server:
-        with pytest.raises(InvalidInputError, match="cannot be fetched"):
+        with pytest.raises(RunnerError, match="cannot be fetched"):
             await fetch(server, commit, tmp_path)
 
     assert [path for path, _ in server.asked if "/objects/" in path] == []

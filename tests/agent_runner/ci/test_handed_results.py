@@ -162,3 +162,20 @@ def test_what_an_interrupted_attempt_left_is_not_taken_for_the_next_ones(
     result, _ = run_interrupted(project, monkeypatch, leaves=None, before=1)
 
     assert (result.reason, result.code) == ("interrupted", INTERRUPTED)
+
+
+@pytest.mark.parametrize(
+    ("code", "actions", "is_done"), [(4, 0, False), (7, 0, False), (4, 1, True), (7, 3, True), (1, 0, True)]
+)
+def test_what_found_no_sandbox_or_model_is_run_again_by_a_resume(
+    project: Project, code: int, actions: int, is_done: object
+) -> None:
+    """An engine that was lost after the agent's first action is a failure of the task."""
+    folder = project.folder / "results"
+    project.script('["finish --status done ok"]')
+    (case,) = cases_of([read_task(project.task())])
+    with begun(folder, [case], resume=False):
+        write_result(folder, replace(failed(case, code, "gone"), actions=actions))
+
+    with begun(folder, [case], resume=True) as again:
+        assert (("mend" in again.done), again.again) == (is_done, 0 if is_done else 1)
