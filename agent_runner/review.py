@@ -20,7 +20,7 @@ from audit.lock import is_held
 from policies.capability import in_order
 from policies.files_block import FilesBlock
 from policies.source import parse_policy
-from sandbox.stage import HiddenBy, Named, ProtectedBy, ThesePaths, discard
+from sandbox.stage import HiddenBy, KeptBy, Named, ProtectedBy, ThesePaths, discard
 from sandbox.stage.apply import ApplyResult, apply_changes, recover
 from sandbox.stage.branch import BranchResult, CommitText, commit_to_branch
 from sandbox.stage.changes import ChangeSet, compute_changes
@@ -103,7 +103,10 @@ def opened(folder: Path) -> Iterator[tuple[OpenStage, ChangeSet]]:
     """
     files = files_block(folder)
     with open_stage(folder) as stage:
-        yield stage, compute_changes(stage, hide=HiddenBy(files), protect=ProtectedBy(files))
+        yield (
+            stage,
+            compute_changes(stage, hide=HiddenBy(files), protect=ProtectedBy(files), keep=KeptBy(files)),
+        )
 
 
 def apply_stage(session: SessionFiles, state: Path, choice: Choice) -> ApplyResult:

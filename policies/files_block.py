@@ -10,7 +10,7 @@ from pydantic import Field
 from policies.block import Block
 from policies.globs import Glob, GlobSet
 from policies.leaves import CountField, GlobField, SizeField, choice
-from policies.package_data import default_globs
+from policies.package_data import default_globs, kept_globs
 from policies.units import Bytes, Count
 
 
@@ -104,3 +104,16 @@ class FilesBlock(Block):
         if found := self._sets[2].find(path):
             return found
         return default_globs("protect").find(path) if self.protect_defaults else None
+
+    def kept_by(self, path: str) -> Glob | None:
+        """Find what protects a path from being removed when changes are applied.
+
+        Args:
+            path: A canonical path, relative to the workspace.
+
+        Returns:
+            The glob, or None when the path may be removed: of the defaults, compiled code alone is not kept.
+        """
+        if found := self._sets[2].find(path):
+            return found
+        return kept_globs().find(path) if self.protect_defaults else None

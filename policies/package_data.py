@@ -11,7 +11,7 @@ from typing import Literal
 from policies.errors import RuleAt
 from policies.globs import Glob, GlobSet
 
-Section = Literal["hide", "visible", "protect", "mark"]
+Section = Literal["hide", "visible", "protect", "removable", "mark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def _paths() -> dict[str, dict[str, str]]:
     return tomllib.loads(_read("paths.toml"))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=5)
 def default_paths(section: Section) -> tuple[Reasoned, ...]:
     """List the default globs of one kind, each with its reason.
 
@@ -69,7 +69,7 @@ def default_paths(section: Section) -> tuple[Reasoned, ...]:
     )
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=5)
 def default_globs(section: Section) -> GlobSet:
     """Compile a default list.
 
@@ -80,6 +80,17 @@ def default_globs(section: Section) -> GlobSet:
         The list, to be asked at once.
     """
     return GlobSet(item.glob for item in default_paths(section))
+
+
+@lru_cache(maxsize=1)
+def kept_globs() -> GlobSet:
+    """Compile the default list of what is protected from being removed, too.
+
+    Returns:
+        What is protected, without what is removable.
+    """
+    removable = {item.glob.text for item in default_paths("removable")}
+    return GlobSet(item.glob for item in default_paths("protect") if item.glob.text not in removable)
 
 
 @lru_cache(maxsize=1)

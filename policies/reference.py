@@ -31,6 +31,7 @@ def reference() -> str:
         *_defaults("hide", "Hidden by default"),
         *_defaults("visible", "Visible all the same"),
         *_defaults("protect", "Protected by default"),
+        *_defaults("removable", "Protected, and removed all the same"),
         *_defaults("mark", "Marked in a review"),
     ]
     return intro + "\n".join(lines) + "\n"

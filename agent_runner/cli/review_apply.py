@@ -163,10 +163,16 @@ def _take(
 
 
 def _tell_refused(session: str, refused: Sequence[NotApplied]) -> NoReturn:
+    from policies.package_data import default_globs
     from sandbox.stage.summary import terminal_safe
 
     for item in refused:
         typer.echo(f"refused  {terminal_safe(item.path)}: {item.reason}")
     if any(item.code.value in ("protected", "hidden", "leads-out") for item in refused):
         say(f"hint: to take such a path all the same, `pairlock apply {session} --include PATH`")
+    if all(item.code.value == "protected" and default_globs("removable").find(item.path) for item in refused):
+        say(
+            "hint: Python makes compiled code again by itself; "
+            f"`pairlock discard {session}` drops it, with whatever else is left"
+        )
     raise typer.Exit(Exit.FAILED)

@@ -8,7 +8,7 @@ from sandbox.stage.discard import Discarded, discard
 from sandbox.stage.errors import ApplyError, LabelError, PathRefusedError, StageError
 from sandbox.stage.labels import LabelChange, Labels
 from sandbox.stage.layout import MatchNothing, PathMatcher, StageFolder
-from sandbox.stage.matching import Globs, HiddenBy, Named, ProtectedBy, ThesePaths
+from sandbox.stage.matching import Globs, HiddenBy, KeptBy, Named, ProtectedBy, ThesePaths
 from sandbox.stage.newcomers import NewcomerWatch
 from sandbox.stage.opened import OpenStage, open_stage
 from sandbox.stage.parcel import pack
@@ -46,6 +46,7 @@ __all__ = [
     "Exceeded",
     "Globs",
     "HiddenBy",
+    "KeptBy",
     "LabelChange",
     "LabelError",
     "Labels",

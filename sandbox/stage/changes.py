@@ -106,6 +106,7 @@ class _Comparison:
     upper: UpperTree
     hide: PathMatcher
     protect: PathMatcher
+    keep: PathMatcher
     later: LaterLabels
     repositories: frozenset[str]
     """Folders that git obeys, whatever they are called."""
@@ -171,7 +172,8 @@ class _Comparison:
     def _concerns(self, path: str, after: Side | None, *, later: str) -> Iterator[Concern]:
         way = self.links.way(path, after.target) if after and after.kind is EntryKind.SYMLINK else Way()
         places = (path, *way.places)
-        if any(self.protect.matches(name) for place in places for name in self._names(place)):
+        protect = self.keep if after is None else self.protect
+        if any(protect.matches(name) for place in places for name in self._names(place)):
             yield Concern.PROTECTED
         if any(self.hide.matches(place) or at_or_below(place, self.stage.absent) for place in places):
             yield Concern.HIDDEN
@@ -196,6 +198,7 @@ def compute_changes(
     *,
     hide: PathMatcher | None = None,
     protect: PathMatcher | None = None,
+    keep: PathMatcher | None = None,
     later: LaterLabels | None = None,
 ) -> ChangeSet:
     """Compare the agent's tree with what the session started on.
@@ -207,6 +210,7 @@ def compute_changes(
         stage: The stage; the container should be frozen or gone.
         hide: What the policy hides; such paths are marked.
         protect: What the policy protects; such paths are marked.
+        keep: What it protects from being removed; the same unless told otherwise.
         later: What runs on the user's machine; the built-in list unless told otherwise.
 
     Raises:
@@ -219,6 +223,7 @@ def compute_changes(
         upper,
         hide or MatchNothing(),
         protect or MatchNothing(),
+        keep or protect or MatchNothing(),
         later or DefaultLater(),
         git_folders(stage.record.keys(), upper.entries.keys()),
         Links(stage, upper),

@@ -46,6 +46,17 @@ class ProtectedBy:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptBy:
+    """What a policy protects from being removed, its defaults included."""
+
+    files: FilesBlock
+
+    def matches(self, path: str) -> bool:
+        """Tell whether the policy keeps `path`."""
+        return self.files.kept_by(path) is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Globs:
     """Patterns that a person gave, such as those of `apply --include`."""
 

@@ -11,7 +11,7 @@ from policies.expectations import run_expectations
 from policies.explain import explain
 from policies.leaves import METHODS
 from policies.library import library_names, library_policy
-from policies.package_data import default_paths
+from policies.package_data import default_paths, kept_globs
 from policies.reference import reference
 from policies.schema import json_schema
 from policies.source import parse_policy
@@ -76,14 +76,23 @@ def test_every_sentence_of_the_schema_is_written() -> None:
 
 
 def test_each_default_path_has_a_reason_and_stands_once() -> None:
-    for section in ("hide", "visible", "protect", "mark"):
-        items = default_paths(section)  # type: ignore[arg-type]  # the four literals
+    for section in ("hide", "visible", "protect", "removable", "mark"):
+        items = default_paths(section)  # type: ignore[arg-type]  # the five literals
         assert items
         assert all(item.reason and not item.reason.endswith(".") for item in items)
     both = {item.glob.text for item in default_paths("protect")} & {
         item.glob.text for item in default_paths("mark")
     }
     assert both == set()
+
+
+def test_what_may_be_removed_is_of_what_is_protected() -> None:
+    """A glob that is spelled otherwise there would be no exception at all."""
+    protected = {item.glob.text for item in default_paths("protect")}
+    removable = {item.glob.text for item in default_paths("removable")}
+
+    assert removable < protected
+    assert {glob.text for glob in kept_globs().globs} == protected - removable
 
 
 def test_methods_are_a_closed_set() -> None:

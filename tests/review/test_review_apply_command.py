@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ from agent_runner.lineage import labels_of
 from agent_runner.report.gather import Pins, gather_report
 from audit.event import StageApplied
 from audit.host import HostLog, Receipt
+from policies.files_block import FilesBlock
+from policies.globs import Glob
+from sandbox.stage import KeptBy, ProtectedBy
 from sandbox.stage import branch as branch_module
 from sandbox.workspace import open_workspace
 
@@ -211,6 +215,71 @@ def test_a_protected_path_is_applied_only_when_named(made: Made) -> None:
     assert f"pairlock apply {session} --include PATH" in refused.err
     assert named.code == 0, named.err + named.out
     assert (made.workspace / ".vscode/tasks.json").read_text() == "{}"
+
+
+def test_a_package_that_has_been_run_is_removed_with_its_compiled_code(made: Made) -> None:
+    """Python writes `__pycache__` wherever it runs: nothing runs for want of it, so it may go."""
+    made.fill({"pkg/m.py": "x\n", "pkg/__pycache__/m.cpython-311.pyc": "c", "old.pyo": "c", "a": "1\n"})
+
+    def act(inside: Path) -> None:
+        shutil.rmtree(inside / "pkg")
+        (inside / "old.pyo").unlink()
+
+    said = made.pairlock("apply", made.session(act), "--yes")
+
+    assert said.code == 0, said.out + said.err
+    assert [path.name for path in made.workspace.iterdir()] == ["a"]
+
+
+def test_compiled_code_that_an_agent_wrote_replaced_or_moved_is_refused_and_the_rest_told(made: Made) -> None:
+    """It runs in place of the source that was reviewed; where nothing else is left, that is no loss."""
+    made.fill({"old/m.py": "x\n", "old/__pycache__/m.pyc": "c", "b.pyc": "c", "__pycache__/t.pyc": "c"})
+
+    def act(inside: Path) -> None:
+        shutil.move(inside / "old", inside / "new")
+        made.fill({"b.pyc": "agent", "c.pyc": "agent"}, below=inside)
+        (inside / "__pycache__/t.pyc").unlink()
+        (inside / "__pycache__").rmdir()
+        (inside / "__pycache__").symlink_to("new")
+
+    session = made.session(act)
+    refused = made.pairlock("apply", session, "--yes")
+
+    assert refused.code == 1
+    assert [line for line in refused.out.splitlines() if line.startswith("refused")] == [
+        f"refused  {path}: the policy protects it"
+        for path in ("__pycache__", "b.pyc", "c.pyc", "new/__pycache__", "new/__pycache__/m.pyc")
+    ]
+    assert refused.err.splitlines()[-1] == (
+        "hint: Python makes compiled code again by itself; "
+        f"`pairlock discard {session}` drops it, with whatever else is left"
+    )
+    assert {
+        str(path.relative_to(made.workspace)) for path in made.workspace.rglob("*") if path.is_file()
+    } == {
+        "b.pyc",
+        "new/m.py",
+    }
+    assert (made.workspace / "b.pyc").read_text() == "c"
+
+
+def test_compiled_code_that_something_else_protects_is_kept(made: Made) -> None:
+    """The twin: what lies in a protected folder, or what the policy itself protects, does not go with it."""
+    made.fill({".vscode/a.pyc": "c", ".pairlock/__pycache__/a.pyc": "c", ".git/hooks/b.pyc": "c"})
+
+    def act(inside: Path) -> None:
+        for name in (".vscode", ".pairlock", ".git"):
+            shutil.rmtree(inside / name)
+
+    session = made.session(act)
+    said = made.pairlock("apply", session, "--yes")
+
+    assert said.code == 1
+    assert "applied" not in said.out
+    assert "Python makes" not in said.err
+    files = FilesBlock(protect=(Glob.parse("vendor"),))
+    assert [KeptBy(files).matches(path) for path in ("vendor/a.pyc", "pkg/a.pyc")] == [True, False]
+    assert ProtectedBy(files).matches("pkg/a.pyc")
 
 
 def test_options_that_mean_nothing_together_are_refused(made: Made) -> None:
