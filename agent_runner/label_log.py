@@ -20,7 +20,8 @@ from policies.capability import Capability
 from sandbox.workspace import WorkspaceIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from audit.chain import Entry
@@ -95,30 +96,41 @@ def came_beside(state: Path, session: str, workspace: WorkspaceIdentity) -> froz
     Raises:
         audit.errors.AuditError: When a line of the host's log is none.
     """
-    files, name = StateFiles(state), f'"{session}"'.encode()
+    return came_beside_each(state, (session,), workspace)[session]
+
+
+def came_beside_each(
+    state: Path, sessions: Iterable[str], workspace: WorkspaceIdentity
+) -> dict[str, frozenset[Capability]]:
+    """Return the same of several sessions that worked in one folder."""
+    files = StateFiles(state)
     openings = Openings(SessionFiles(files.folder))
-    runs, came = False, frozenset[Capability]()
-    for line in _lines(files):
-        if _CHANGED in line and runs:
+    came, running = dict.fromkeys(sessions, frozenset[Capability]()), set[str]()
+    for line in _lines(files) if came else ():
+        if _CHANGED in line and running:
             changed = _event(read(line, b""), openings)
             if not isinstance(changed, LabelChanged):
-                return frozenset(Capability)
-            there = WorkspaceIdentity(device=0, inode=0, birth_ns=0, path=changed.workspace)
-            if changed.identity == workspace.key or overlap(workspace, there):
-                came |= frozenset(map(Capability, changed.after))
-        elif name in line and b'"type":"session.' in line:
-            runs = _runs_after(orjson.loads(line), session, runs=runs)
+                after = frozenset(Capability)
+            else:
+                there = WorkspaceIdentity(device=0, inode=0, birth_ns=0, path=changed.workspace)
+                reached = changed.identity == workspace.key or overlap(workspace, there)
+                after = frozenset(map(Capability, changed.after)) if reached else frozenset()
+            came |= {session: came[session] | after for session in running}
+        elif b'"type":"session.' in line:
+            _take_begin_or_end(orjson.loads(line), running, of=came.keys())
     return came
 
 
-def _runs_after(entry: dict[str, object], session: str, *, runs: bool) -> bool:
-    """Tell whether a session has a runner, as far as the host's log knows, after one of its entries."""
+def _take_begin_or_end(entry: dict[str, object], running: set[str], *, of: AbstractSet[str]) -> None:
+    """Keep who has a runner, as far as the host's log knows, after one of its entries."""
     body = entry["body"]
-    if not isinstance(body, dict) or body.get("session") != session:
-        return runs
+    session = body.get("session") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(session, str) or session not in of:
+        return
     if entry["type"] in _BEGAN:
-        return True
-    return runs and not (entry["type"] == SessionSealed.kind and bool(body.get("closed")))
+        running.add(session)
+    elif entry["type"] == SessionSealed.kind and body.get("closed"):
+        running.discard(session)
 
 
 def _lines(files: StateFiles) -> Iterator[bytes]:

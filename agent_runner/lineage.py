@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_runner.descent import carried
 from agent_runner.errors import InvalidInputError
-from agent_runner.label_log import came_beside
+from agent_runner.label_log import came_beside_each
 from agent_runner.lineage_beside import refuse_who_wrote, refuse_writing, require_lineage_beside
 from agent_runner.lineage_places import Place, joined, moved_here, near, unreviewed
 from agent_runner.lineage_told import cannot_go_on, refusal
@@ -27,6 +27,7 @@ from sandbox.workspace import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from agent_runner.lineage_places import Unreviewed
     from agent_runner.request import SessionRequest
@@ -62,12 +63,41 @@ def require_lineage(state: Path, workspace: Workspace, grant: Grant, brought: La
     """
     identity = workspace.identity
     known = near(labels_of(state), identity)
-    counting = known.placed
+    counting = _grown(state, known.placed)
     _refuse(grant, identity, counting, brought)
     if not known.most.capabilities <= known.whole.capabilities:  # only then is it worth to look
-        counting = (*counting, *moved_here(known, identity))
+        counting = (*counting, *_grown(state, moved_here(known, identity)))
         _refuse(grant, identity, counting, brought)
     return joined(found.label for found in counting)
+
+
+def counting_for(state: Path, workspace: WorkspaceIdentity) -> Label:
+    """Return all that counts for a folder, as one label: for what is copied from it.
+
+    Raises:
+        sandbox.stage.errors.LabelError: When a label cannot be read.
+    """
+    return joined(found.label for found in _grown(state, unreviewed(labels_of(state), workspace)))
+
+
+def _grown(state: Path, counting: Sequence[Unreviewed]) -> tuple[Unreviewed, ...]:
+    """Let who wrote around a folder count with what came while they ran, from places that it does not see.
+
+    They may have carried it over after they had last raised their own part.
+    """
+    return tuple(
+        replace(found, label=found.label.joined(_came(state, found)))
+        if found.place is Place.AROUND
+        else found
+        for found in counting
+    )
+
+
+def _came(state: Path, found: Unreviewed, *, but: AbstractSet[str] = frozenset()) -> Label:
+    """Return what came in reach of a labelled folder while those ran who are on its label."""
+    sessions = [part.session for part in found.label.contributions if part.session not in but]
+    came = came_beside_each(state, sessions, found.folder)
+    return Label(tuple(Contribution(session, held) for session, held in came.items()))
 
 
 def hold_lineage(request: SessionRequest, session: str) -> frozenset[Capability]:
@@ -126,6 +156,14 @@ def wrote_unreviewed(
     labels_of(state).raise_to(workspace, added, noted=noted_as(state, why=why))
 
 
+def label_copy(state: Path, copy: WorkspaceIdentity, whole: Label, *, why: str) -> None:
+    """Let what counts where something is copied from count for the copy; noted only where that is new."""
+    labels = labels_of(state)
+    there = labels.read(copy)
+    if there.joined(whole) != there:
+        labels.raise_to(copy, whole, noted=noted_as(state, why=why))
+
+
 def endorse(state: Path, workspace: WorkspaceIdentity, shown: Iterable[Unreviewed]) -> None:
     """Take off the labels that a person was shown, because they reviewed what is in the workspace.
 
@@ -175,14 +213,11 @@ def _deepen(state: Path, workspace: WorkspaceIdentity, shown: Sequence[Unreviewe
         for found in shown
         if found.place in {Place.HERE, Place.INSIDE}
     }
+    why = "it wrote while others did, whose part is reviewed"
     for found in unreviewed(labels_of(state), workspace) if shown else ():
-        for part in found.label.contributions:
-            if part.session in taken.get(found.folder.key, ()):
-                continue
-            came = came_beside(state, part.session, found.folder)
-            if not came <= part.exercised:
-                why = "it wrote while others did, whose part is reviewed"
-                wrote_unreviewed(state, found.folder, part.session, came, why=why)
+        came = _came(state, found, but=taken.get(found.folder.key, frozenset()))
+        if found.label.joined(came) != found.label:
+            labels_of(state).raise_to(found.folder, came, noted=noted_as(state, why=why))
 
 
 def removed(state: Path, folder: WorkspaceIdentity) -> None:

@@ -107,15 +107,6 @@ def unreviewed(labels: Labels, workspace: WorkspaceIdentity) -> tuple[Unreviewed
     return tuple(sorted(every, key=lambda found: (list(Place).index(found.place), found.folder.path)))
 
 
-def counting(labels: Labels, workspace: WorkspaceIdentity) -> Label:
-    """Return all that counts for a folder, as one label: for what is copied from it.
-
-    Raises:
-        sandbox.stage.errors.LabelError: When a label cannot be read.
-    """
-    return joined(found.label for found in unreviewed(labels, workspace))
-
-
 def moved_here(known: Near, workspace: WorkspaceIdentity) -> tuple[Unreviewed, ...]:
     """Find the lost folders that lie in the workspace, or around it, under another name."""
     wanted: dict[int, list[tuple[WorkspaceIdentity, Label]]] = {}

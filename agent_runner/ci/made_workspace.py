@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from agent_runner.ci.fetching import fetch_commit
 from agent_runner.ci.inputs import copy_inputs
-from agent_runner.lineage import labels_of, removed, wrote_unreviewed
-from agent_runner.lineage_places import counting
+from agent_runner.lineage import counting_for, label_copy, removed
+from agent_runner.lineage_places import joined
 from agent_runner.policy_file import resolved
 from sandbox.stage.discard import remove_tree
 from sandbox.workspace import identity_of
@@ -42,6 +42,7 @@ async def with_workspace(task: Task, target: Path, *, state: Path) -> Task:
         folder = resolved(Path(task.origin)).parent
         await asyncio.to_thread(_label, task.file.inputs, folder, target, state)
         await asyncio.to_thread(copy_inputs, task.file.inputs, folder, target)
+        await asyncio.to_thread(_label, task.file.inputs, folder, target, state)  # what came meanwhile
     return replace(task, workspace=target)
 
 
@@ -54,11 +55,9 @@ def _new_folder(target: Path, state: Path) -> None:
 
 
 def _label(paths: Sequence[str], folder: Path, target: Path, state: Path) -> None:
-    """Let everything count for the copies, before there are any, that counts where the files are."""
-    labels, identity = labels_of(state), identity_of(target)
-    for around in dict.fromkeys(Path(os.path.realpath(folder / path)).parent for path in paths):
-        if not around.is_dir():
-            continue  # the input is not there, which is told when it is copied
-        for part in counting(labels, identity_of(around)).contributions:
-            why = "inputs of a task were copied from a labelled folder"
-            wrote_unreviewed(state, identity, part.session, part.exercised, why=why)
+    """Let everything count for the copies that counts where the files are."""
+    sources = dict.fromkeys(Path(os.path.realpath(folder / path)).parent for path in paths)
+    there = [around for around in sources if around.is_dir()]  # else it is told when it is copied
+    whole = joined(counting_for(state, identity_of(around)) for around in there)
+    why = "inputs of a task were copied from a labelled folder"
+    label_copy(state, identity_of(target), whole, why=why)

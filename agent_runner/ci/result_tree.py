@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.exercised import exercised
-from agent_runner.lineage import labels_of, removed, wrote_unreviewed
-from agent_runner.lineage_places import counting
+from agent_runner.lineage import counting_for, label_copy, removed
 from agent_runner.review import opened, read_policy
 from agent_runner.state_label import state_label
 from sandbox.stage import ChangeSet, MatchNothing
@@ -135,6 +134,7 @@ def _make(folder: Path, identity: WorkspaceIdentity, session: SessionFiles, stat
         _copy_kept(stage, kept, folder)
         for change in kept:
             _put(stage.upper, change, folder)
+        label_result(identity, session, state, stage.workspace)  # what others wrote there while it was copied
     return ResultTree(folder, changes)
 
 
@@ -147,11 +147,9 @@ def label_result(
     identity: WorkspaceIdentity, session: SessionFiles, state: Path, workspace: WorkspaceIdentity
 ) -> None:
     """Let everything that counts for the workspace count there, and what the session exercised."""
-    why = "the result of a task, to be checked"
-    for part in counting(labels_of(state), workspace).contributions:
-        wrote_unreviewed(state, identity, part.session, part.exercised, why=why)
-    grant = exercised(session.folder, read_policy(session.folder).grant)
-    wrote_unreviewed(state, identity, session.folder.name, grant, why=why)
+    held = exercised(session.folder, read_policy(session.folder).grant)
+    whole = counting_for(state, workspace).written_by(session.folder.name, held)
+    label_copy(state, identity, whole, why="the result of a task, to be checked")
 
 
 def _copy_kept(stage: OpenStage, changes: list[Change], folder: Path) -> None:

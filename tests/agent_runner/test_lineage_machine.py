@@ -110,6 +110,7 @@ class World(RuleBasedStateMachine):
         self.folders = {
             "outer": self.top / "outer",
             "inner": self.top / "outer/inner",
+            "second": self.top / "outer/second",
             "other": self.top / "other",
         }
         for folder in self.folders.values():
@@ -538,6 +539,16 @@ def _writes_inside_who_is_reviewed_alone(world: World) -> None:
     _wrote_beside(world, "outer", "outer", alone=True)
 
 
+def _copies_from_one_inside_to_another(world: World) -> None:
+    """Who works in the folder around both carries it over; neither folder inside sees the other's label."""
+    writer = world.start(grant=Grant.FILES, access="direct", place="outer")
+    world.act(session=writer, capability=Capability.FILES)
+    fetcher = _fetches(world, "inner")
+    for session in (writer, fetcher):
+        world.end_or_be_killed(session=session, closed=True)
+    _runs(world, "second")
+
+
 def _goes_on_after_both(world: World) -> None:
     """One capability came while it ran, and was reviewed; the other comes before it is resumed."""
     reader = world.start(grant=Grant.FILES, access="stage", place="outer")
@@ -585,6 +596,7 @@ PROTECTIONS: dict[str, tuple[str, Callable[..., object], Callable[[World], None]
     "who is reviewed alone": ("lineage._deepen", _nothing, _writes_beside_who_is_reviewed_alone),
     "who wrote around": ("lineage._deepen", _nothing, _writes_around_who_is_reviewed),
     "who wrote inside": ("lineage._deepen", _nothing, _writes_inside_who_is_reviewed_alone),
+    "who wrote in both": ("lineage._grown", lambda _, found: found, _copies_from_one_inside_to_another),
     "the line above": ("opening.line_of", _own_grant, _writes_through_a_child),
     "what was moved, on": ("lineage.moved_here", lambda *_: (), _copies_on_what_was_moved_in),
     "what was moved": ("lineage.moved_here", lambda *_: (), _moves_what_was_fetched),
