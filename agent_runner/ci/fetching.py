@@ -59,7 +59,12 @@ async def fetch_commit(
     try:
         async with asyncio.timeout(bounds.seconds):
             with tempfile.TemporaryDirectory(prefix=".fetching-", dir=target.parent) as around:
-                git = Git(folder=around, protocol=protocol, largest_bytes=bounds.pack_bytes)
+                git = Git(
+                    folder=around,
+                    protocol=protocol,
+                    largest_bytes=bounds.pack_bytes,
+                    seconds=bounds.seconds,
+                )
                 await _fetch(source, target, git, bounds)
     except TimeoutError as error:
         raise InvalidInputError(f"git took longer than {bounds.seconds:g} s to fetch a commit") from error

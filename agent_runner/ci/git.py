@@ -1,7 +1,7 @@
 """Run git on the host with nothing of the user's: one protocol, no program that it could be told to start.
 
 What git is given to read is untrusted: a server's answers, a stranger's repository. It is bounded in time, in
-memory and in what it writes, and it ends with whoever started it.
+memory and in what it writes, and each of its processes ends with whoever started it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import sys
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
@@ -20,7 +20,7 @@ from agent_runner.errors import InvalidInputError, RunnerError
 from audit.escape import escape_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 T = TypeVar("T")
 Protocol = Literal["https", "file"]
@@ -47,15 +47,24 @@ _SETTINGS: Final = (
     "transfer.fsckObjects=true",
 )
 _BOUNDED: Final = """\
-import ctypes, os, resource, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-if os.getppid() == int(sys.argv[1]):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
-    resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[3]),) * 2)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execv(sys.argv[4], sys.argv[4:])
+import os, resource, select, signal, sys
+lives = int(sys.argv[1])
+os.set_inheritable(lives, False)
+if os.fork() == 0:
+    os.closerange(0, 3)
+    select.select([lives], [], [], float(sys.argv[2]))
+    os.killpg(0, signal.SIGKILL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[4]),) * 2)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+os.execv(sys.argv[5], sys.argv[5:])
 """
-"""Becomes git: it ends with whoever started it, and a file that grows too large is an error of its own."""
+"""Becomes git, beside a process that ends git and each of its helpers once whoever started it has ended.
+
+A file that grows too large is an error of git's own.
+"""
+_LATE_SECONDS: Final = 10.0
+"""How long after its time git is ended by that process: whoever started it may be stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +77,8 @@ class Git:
     """The one that may be spoken; `file` is for tests."""
     largest_bytes: int
     """Of each file that it may write."""
+    seconds: float
+    """How long each run may take; a caller that gives it less ends it itself."""
 
     async def say(self, *words: str) -> str:
         """Run it, and return the end of what it printed.
@@ -89,16 +100,15 @@ class Git:
             InvalidInputError: When it is not there.
             RunnerError: When it fails: a server that is away may be back for another try.
         """
-        process = await self._start(words)
-        told, said = (cast("asyncio.StreamReader", each) for each in (process.stdout, process.stderr))
-        errors = asyncio.ensure_future(tail_of(said))
-        try:
-            found = await reading(told)
-            words_of_it = await errors
-            await process.wait()
-        finally:
-            await _end(process)
-            errors.cancel()
+        async with self._running(words) as process:
+            told, said = (cast("asyncio.StreamReader", each) for each in (process.stdout, process.stderr))
+            errors = asyncio.ensure_future(tail_of(said))
+            try:
+                found = await reading(told)
+                words_of_it = await errors
+                await process.wait()
+            finally:
+                errors.cancel()
         if process.returncode != 0:
             why = words_of_it.decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise RunnerError(
@@ -107,16 +117,30 @@ class Git:
             )
         return found
 
-    async def _start(self, words: Sequence[str]) -> asyncio.subprocess.Process:
+    @asynccontextmanager
+    async def _running(self, words: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]:
+        lives, held = os.pipe()  # the kernel closes what is held here, however this process ends
+        try:
+            process = await self._start(words, lives)
+            try:
+                yield process
+            finally:
+                await _end(process)
+        finally:
+            os.close(lives)
+            os.close(held)
+
+    async def _start(self, words: Sequence[str], lives: int) -> asyncio.subprocess.Process:
         program = shutil.which("git")
         if program is None:
             raise InvalidInputError("`git` cannot be run, and the task fetches a commit", hint="install it")
         allowed = f"protocol.{self.protocol}.allow=always"
         settings = [word for setting in (*_SETTINGS, allowed) for word in ("-c", setting)]
-        limits = (str(os.getpid()), str(self.largest_bytes), str(MEMORY_BYTES))
+        late = self.seconds + _LATE_SECONDS
+        limits = map(str, (lives, late, self.largest_bytes, MEMORY_BYTES))
         return await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-c", _BOUNDED, *limits, program, *settings, *words,
-            cwd=self.folder, env=self._environment(), start_new_session=True,
+            cwd=self.folder, env=self._environment(), start_new_session=True, pass_fds=(lives,),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
 
@@ -134,10 +158,10 @@ class Git:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # its helpers are in the same group
-        await process.wait()
+    """End the whole group: helpers may outlive git, and the process beside it keeps the group's number."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 def _ended(code: int | None) -> str:
