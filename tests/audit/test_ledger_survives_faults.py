@@ -15,6 +15,7 @@ from random import Random
 
 import pytest
 
+from audit.appendfile import RESERVE_BYTES, AppendFile
 from audit.chain import join, leaf_hash
 from audit.errors import BrokenLedgerError, LedgerDeadError, LedgerError, LedgerFullError, LedgerLostError
 from audit.host import HostLog, Receipt
@@ -212,6 +213,24 @@ async def test_on_a_full_disk_nothing_more_is_done_and_the_end_is_still_written(
         assert found.completeness == Closed()
         leaves = leaves_of([state / "sessions" / SESSION / "events.jsonl"])
         check_acknowledged([(receipt.seq, receipt.leaf.hex()) for receipt in receipts], leaves)
+
+
+@linux_as_root
+def test_a_log_on_a_full_disk_keeps_room_for_its_closing_lines(tmp_path: Path) -> None:
+    """Whoever else fails first on a full disk: the log itself stops with 1 MiB still held for its end."""
+    with small_disk(tmp_path / "disk", megabytes=6) as disk:
+        file = AppendFile(disk / "events.jsonl")
+        file.reserve()
+        fill(disk)
+        with pytest.raises(LedgerFullError):  # noqa: PT012 - the refusal comes at one of many
+            for _ in range(2000):
+                file.append(b"x" * 4000)
+
+        assert file.reserved_bytes >= RESERVE_BYTES
+        file.append(b"y" * 900_000, closing=True)
+
+        assert (disk / "events.jsonl").read_bytes().endswith(b"y" * 900_000)
+        file.close()
 
 
 @linux_as_root

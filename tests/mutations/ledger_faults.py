@@ -11,7 +11,7 @@ import sys
 from tests.mutations.protections import Removal, print_red
 
 FAULTS = "tests/audit/test_ledger_survives_faults.py"
-FULL = ("-x", FAULTS, "-k", "full or room or short")
+FULL = ("-x", FAULTS, "-k", "keeps_room")
 FAILED = ("-x", FAULTS, "-k", "failed_sync and 12 or short")
 RECORDS = ("-x", "tests/audit/test_journal_records.py")
 SYNCS = ("-x", "tests/audit/test_syncs.py")
@@ -33,7 +33,7 @@ REMOVALS = (
     Removal("the reserve is for the closing lines", APPEND, "if not closing and self", "if self", FULL),
     Removal("a short write is told", APPEND, "if written != len(content):  # a", "if False:  # a", FAILED),
     Removal("a failed sync is told", APPEND, "raise self._died(spoken(error, self.path)) from error",
-            "self._died(spoken(error, self.path))\n            return", FAILED),
+            "self._died(spoken(error, self.path))\n            return", SYNCS),
     Removal("a file that failed is dead", APPEND, "        self._dead = error\n", "", SYNCS),
     Removal("a journal that failed is dead", "audit/writer.py",
             "        self.error = error if", "        _ = error if", FAILED),
