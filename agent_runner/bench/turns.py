@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from sandbox.runtime.engine import Progress
 
 TURNS: Final = 120
-WRITES_A_TURN: Final = 4
-"""Question, answer, intent, outcome: each is durable before what follows it."""
+WRITES_A_TURN: Final = 6
+"""Question, answer, intent, outcome, each durable before what follows it; and before question and outcome, in
+a file of its own, what they commit to."""
 POLICY: Final = (
     "version: 1\nname: bench\ngrant: [files]\ncommands: {allow: [files *]}\nbudget: {turns: 1000}\n"
 )
