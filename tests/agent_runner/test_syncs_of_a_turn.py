@@ -21,7 +21,7 @@ TURNS = 20
 async def test_a_turn_with_one_action_makes_as_many_durable_writes_as_its_floor(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four entries, and what two of them commit to; a session's start, its end and its seals have their own."""
+    """Four entries, and what two of them commit to; a session's start, end and seals have their own."""
     (stand.folder / "f").write_text("x")
     synced: Counter[str] = Counter()
     fdatasync = os.fdatasync
