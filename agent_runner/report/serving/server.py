@@ -88,6 +88,9 @@ class ReportServer:
             await self._served(reader, writer)
         except (OSError, TimeoutError, h11.ProtocolError):
             pass  # the client went away, was too slow, or spoke no HTTP: there is nobody to tell
+        except asyncio.CancelledError:
+            writer.transport.abort()  # the server ends: what a client has not taken by now is not waited for
+            raise
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the server; it is told
             self._say(escape_line(f"pairlock: a fault of pairlock's own: {type(error).__name__}: {error}"))
         finally:
@@ -96,7 +99,8 @@ class ReportServer:
     async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         try:
-            request = await asyncio.wait_for(_asked(http, reader), ASK_SECONDS)
+            async with asyncio.timeout(ASK_SECONDS):
+                request = await _asked(http, reader)
         except h11.RemoteProtocolError as error:
             await _answered(http, writer, text(HTTPStatus(error.error_status_hint), "not understood"))
             return
@@ -113,7 +117,8 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
     """Close a connection; what a client does not take in time is dropped, or it would keep its place."""
     writer.close()
     try:
-        await asyncio.wait_for(writer.wait_closed(), LISTEN_SECONDS)
+        async with asyncio.timeout(LISTEN_SECONDS):
+            await writer.wait_closed()
     except (OSError, TimeoutError, asyncio.CancelledError):
         writer.transport.abort()
 
@@ -160,4 +165,7 @@ async def _pieces(answer: Answer) -> AsyncIterator[bytes]:
 async def _sent(writer: asyncio.StreamWriter, data: bytes | None) -> None:
     if data:
         writer.write(data)
-        await asyncio.wait_for(writer.drain(), LISTEN_SECONDS)
+        async with asyncio.timeout(
+            LISTEN_SECONDS
+        ):  # `wait_for` loses a cancellation where a drain is just done
+            await writer.drain()

@@ -12,15 +12,17 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.report.gather import Pins
 from agent_runner.report.serving import desk
 from agent_runner.report.serving import server as serving
 from agent_runner.report.serving.aside import aside
+from agent_runner.report.serving.server import ReportServer
 from audit.host import HostLog
 from audit.withhold import prune
 from tests.agent_runner.report.reading import Page
@@ -28,6 +30,8 @@ from tests.agent_runner.report.story import SESSION, begin, ordinary
 from tests.agent_runner.report.test_report_server import exchanged, request, serving_of, unanswered
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent_runner.report.serving.doorman import Door
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -113,35 +117,63 @@ async def test_a_thousand_connections_leave_the_server_as_it_was(state: Path) ->
     assert said == []
 
 
-def taken(door: Door, *, after: threading.Event) -> int:
+def taken(door: Door, *, begun: threading.Event, after: threading.Event) -> int:
     """Ask for a page, begin to read, and return how much comes in all when one goes on after something."""
     with socket.create_connection(("127.0.0.1", door.port), timeout=60) as asking, suppress(ConnectionError):
         asking.sendall(request(door, f"{door.home}session/{SESSION}"))
         count = len(asking.recv(100))
+        begun.set()
         after.wait(60)
         while piece := asking.recv(65536):
             count += len(piece)
     return count
 
 
+BIG = "x" * 30_000_000
+
+
 async def test_who_does_not_listen_is_let_go_and_others_are_answered_meanwhile(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "LISTEN_SECONDS", 1.0)
-    big = "x" * 30_000_000
-    monkeypatch.setattr(desk, "render", lambda *_, **__: big)
-    go_on, patient = threading.Event(), threading.Event()
+    monkeypatch.setattr(desk, "render", lambda *_, **__: BIG)
+    begun, go_on, patient = threading.Event(), threading.Event(), threading.Event()
     patient.set()
 
-    async with serving_of(state) as (door, said):
-        deaf = asyncio.create_task(asyncio.to_thread(taken, door, after=go_on))
+    said: list[str] = []
+    made = ReportServer(state, Pins(), say=said.append)
+    door = await made.open(0)
+    try:
+        deaf = asyncio.create_task(asyncio.to_thread(taken, door, begun=begun, after=go_on))
+        assert await asyncio.to_thread(begun.wait, 60)
         assert (await exchanged(door, request(door, door.home)))[0] == 200
-        assert await asyncio.to_thread(taken, door, after=patient) > len(big)
-        await asyncio.sleep(2.5)
+        assert await asyncio.to_thread(taken, door, begun=threading.Event(), after=patient) > len(BIG)
+        await asyncio.wait_for(asyncio.gather(*made._open), 60)
+    finally:
+        go_on.set()
+        await made.close()
+
+    assert await deaf < len(BIG)
+    assert said == []
+
+
+async def test_a_server_that_ends_does_not_wait_for_who_does_not_listen(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "LISTEN_SECONDS", 600.0)
+    monkeypatch.setattr(desk, "render", lambda *_, **__: BIG)
+    begun, go_on = threading.Event(), threading.Event()
+    made = ReportServer(state, Pins(), say=print)
+    door = await made.open(0)
+    deaf = asyncio.create_task(asyncio.to_thread(taken, door, begun=begun, after=go_on))
+    assert await asyncio.to_thread(begun.wait, 60)
+
+    try:
+        await asyncio.wait_for(made.close(), 60)
+    finally:
         go_on.set()
 
-        assert await deaf < len(big)
-    assert said == []
+    assert await deaf < len(BIG)
 
 
 @pytest.mark.parametrize("gone", ["pruned", "removed"])
@@ -174,32 +206,47 @@ async def test_a_session_that_goes_while_it_is_viewed_is_told_and_ends_nothing(
     assert said == []
 
 
-def test_ctrl_c_ends_at_once_while_a_long_ledger_is_read_and_says_no_more_than_that(tmp_path: Path) -> None:
-    """The page of a session of 64 MB took 43 s to give up, and ended with a traceback."""
-    asyncio.run(ordinary(tmp_path / "state"))
+@contextmanager
+def serving_slowly(state: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the command, and kill it where the block ends or takes too long."""
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW],
         cwd=ROOT,
-        env=os.environ | {"PAIRLOCK_STATE": str(tmp_path / "state")},
+        env=os.environ | {"PAIRLOCK_STATE": str(state)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)(/[\w-]+/)\?token=([\w-]+)\n", process.stdout.readline())
-    assert found
-    assert found[3] not in Path(f"/proc/{process.pid}/cmdline").read_text()
-    with (
-        closing(http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=60)) as entrance,
-        closing(http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=60)) as asking,
-    ):
-        entrance.request("GET", f"{found[2]}?token={found[3]}")
-        cookie = str(entrance.getresponse().getheader("Set-Cookie")).split(";", maxsplit=1)[0]
-        asking.request("GET", f"{found[2]}session/{SESSION}", headers={"Cookie": cookie})
-        assert process.stdout.readline() == "reading\n"
+    watch = threading.Timer(240, process.kill)
+    watch.start()
+    with process:
+        try:
+            yield process
+        finally:
+            watch.cancel()
+            process.kill()
 
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+
+def test_ctrl_c_ends_at_once_while_a_long_ledger_is_read_and_says_no_more_than_that(tmp_path: Path) -> None:
+    """The page of a session of 64 MB took 43 s to give up, and ended with a traceback."""
+    asyncio.run(ordinary(tmp_path / "state"))
+    with serving_slowly(tmp_path / "state") as process:
+        assert process.stdout is not None
+        address = process.stdout.readline()
+        found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)(/[\w-]+/)\?token=([\w-]+)\n", address)
+        assert found
+        assert found[3] not in Path(f"/proc/{process.pid}/cmdline").read_text()
+        with (
+            closing(http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=60)) as entrance,
+            closing(http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=60)) as asking,
+        ):
+            entrance.request("GET", f"{found[2]}?token={found[3]}")
+            cookie = str(entrance.getresponse().getheader("Set-Cookie")).split(";", maxsplit=1)[0]
+            asking.request("GET", f"{found[2]}session/{SESSION}", headers={"Cookie": cookie})
+            assert process.stdout.readline() == "reading\n"
+
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=25)  # less than it would wait for a client
 
     assert process.returncode == 0
     assert errors.splitlines()[1:] == ["ended"]
