@@ -80,7 +80,8 @@ def _parsed(
     try:
         action = catalogue.parse(LineProposal(line=str(example.line), body=body))
     except UsageError as error:
-        return ("refused", "") if example.refused else ("failed", f"it is refused: {error.message}")
+        told = f"{error.message}; hint: {error.hint}" if error.hint else error.message
+        return ("refused", "") if example.refused else ("failed", f"it is refused: {told}")
     if example.refused:
         return "failed", "it is not refused"
     if action.command is not made:

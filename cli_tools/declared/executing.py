@@ -87,9 +87,8 @@ def _joined(options: _Options, slot: Slot) -> str:
 def _behind(options: _Options, slots: Sequence[Slot], place: int) -> str:
     """Return the option that may take the word for its value."""
     before = [slot.literal for slot in slots[:place]]
-    for word in before[:1]:
-        if options.is_bundled and word.isalpha() and (found := _lettered(options, word)):
-            return found
+    if options.is_bundled and (found := _bundled(options, slots, place)):
+        return found
     for word in reversed(before):
         if word in _ENDS:
             break
@@ -97,6 +96,13 @@ def _behind(options: _Options, slots: Sequence[Slot], place: int) -> str:
             return word
     near = (slot.literal for slot in befores(slots, place))
     return next((found for word in near if "=" not in word and (found := _executing(options, word))), "")
+
+
+def _bundled(options: _Options, slots: Sequence[Slot], place: int) -> str:
+    """Return the option that a first word without a dash holds, or that an agent may write there."""
+    if place == 0:
+        return _lettered(options, "".join(options.executing)) if slots[0].text.startswith("{") else ""
+    return _lettered(options, slots[0].literal) if slots[0].literal.isalpha() else ""
 
 
 def _executing(options: _Options, word: str) -> str:

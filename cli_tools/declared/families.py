@@ -88,14 +88,14 @@ _PERL: Final = Family(
     code=_set("-e -E"),
     takes=_set("-I"),
     flags=_short("acfghlnpsStTuUvwWX01234567"),
-    glued=_set("-C -D -F -i -M -m -V -x"),
+    glued=_set("-F -i -M -m -x"),
     permutes=False,
 )
 _RUBY: Final = Family(
     code=_set("-e"),
     takes=_set("-r -I -C -E"),
-    flags=_short("aclnpsSvwyh", "--disable-gems --yjit --jit"),
-    glued=_set("-F -i -K -T -W -x -0"),
+    flags=_short("aclnpsSvwWyh01234567", "--disable-gems --yjit --jit"),
+    glued=_set("-F -i -x"),
     permutes=False,
 )
 _NODE: Final = Family(
@@ -216,6 +216,7 @@ _MYSQL: Final = Family(
 _VIM: Final = Family(
     takes=_short("SsuUciTwWtq", "--cmd --startuptime"),
     flags=_short("eERbnNZmMoOpdfgyAHDCvxX", "-es -Es --clean --noplugin --not-a-term"),
+    joins=False,
     plus=True,
     is_fed=True,
 )
@@ -271,7 +272,7 @@ _TOOLS: Final = {
     "conda": "run install",
 }
 """Program -> first words behind which files of the workspace are run, or scripts of its packages are."""
-_SUFFIX: Final = re.compile(r"(?:[-.0-9].*)?")
+_SUFFIX: Final = re.compile(r"[0-9.]*[dmtu]?(?:[-.].*)?")
 
 
 def stem(name: str, known: Collection[str]) -> str:

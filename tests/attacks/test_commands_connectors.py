@@ -55,12 +55,12 @@ commands:
     argv:
       - "-c"
       - "PROGRAM"
-      - "--word={word}"
+      - "word/{word}"
     examples: [{line: desk look x, runs: false}]
 """
 PROGRAM = (
     "from os import *; import sys; "
-    "print(fsencode(sys.argv[1][7:]).hex(), path.exists('/workspace/canary'), getenv('MODE'))"
+    "print(fsencode(sys.argv[1][5:]).hex(), path.exists('/workspace/canary'), getenv('MODE'))"
 )
 POLICY = """version: 1
 name: connected

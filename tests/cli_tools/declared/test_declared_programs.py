@@ -149,6 +149,9 @@ PROGRAM_TEXT = rows("""
     path | perl -I {v} /opt/x.pl
     text | perl -e 1 -e {v}
     path | ruby -r json {v}
+    text | ruby -0ne 1 -e {v}
+    text | perl -CSe 1 -e {v}
+    path | python3.13t {v}
     text | node --eval={v}
     path | node --require {v} x.js
     path | node -r /opt/h.js {v}
@@ -217,7 +220,8 @@ PROGRAM_TEXT = rows("""
     path | mysql --defaults-file={v}
     path | vim -S {v}
     path | vim -u {v} x
-    path | vim -es {v}c -s {v}
+    path | vim -esS {v}
+    path | vim -Nu {v} x
     path | vim.tiny +source~{v}
     path | emacs -batch -l {v}
     path | emacs --batch --load={v}
@@ -251,6 +255,14 @@ EXECUTED = rows("""
     text | git --exec-path={v} log
     text | git fetch --upload-pack={v} origin
     text | git log --format={v}
+    text | tar {v} a.tar
+    text | git submodule foreach {v}
+    text | git bisect run {v}
+    text | git rebase -x {v} main
+    text | split --filter={v} a
+    text | tcpdump -z {v}
+    text | ncat -le {v}
+    text | openssl req -engine {v}
     text | zip -T -TT {v} a.zip a
     text | man -P {v} ls
     path | curl -K {v}
@@ -322,6 +334,7 @@ TAKEN = rows("""
     path | env LC_ALL=C sort -- {v}
     path | env LC_ALL=C TZ=UTC python3 /opt/x.py {v}
     path | tar -tf {v}
+    text | dc3dd {v}
     path | tar -xf {v} -C out
     path | tar xf {v}
     text | tar -xf a.tar --to-command=cat -- {v}
