@@ -51,7 +51,7 @@ def require_own_folder(path: Path) -> None:
     Raises:
         InvalidInputError: When it is, naming the link.
     """
-    root, whole = source_tree(os.environ).root, Path.cwd() / path
+    root, whole = _checked_out(), Path.cwd() / path
     inside = (each for each in (whole, *whole.parents) if each.parent.resolve().is_relative_to(root))
     if link := next((each for each in inside if each.is_symlink()), None):
         raise InvalidInputError(
@@ -79,9 +79,15 @@ def _link(path: Path) -> Path | None:
         return None
     if path.is_symlink():
         return path
-    root, whole = source_tree(os.environ).root, Path.cwd() / path
+    root, whole = _checked_out(), Path.cwd() / path
     inside = (each for each in reversed(whole.parents) if each.parent.resolve().is_relative_to(root))
     return next((each for each in inside if each.is_symlink()), None)
+
+
+def _checked_out() -> Path:
+    """Return the checked-out tree; all of the repository around it, which may have committed links as well."""
+    root = source_tree(os.environ).root
+    return next((each for each in (root, *root.parents) if os.path.lexists(each / ".git")), root)
 
 
 def _is_device(path: Path) -> bool:

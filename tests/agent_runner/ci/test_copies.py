@@ -120,6 +120,23 @@ def test_a_committed_link_in_the_place_of_a_folder_is_not_followed(
     assert not any(empty.iterdir())
 
 
+def test_a_link_of_the_repository_around_the_current_folder_is_not_followed(
+    outside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From `tree/sub`, `../results` is the branch's as much as `results`."""
+    Path("results").symlink_to(outside.parent)
+    Path("sub").mkdir()
+    monkeypatch.chdir("sub")
+    require_own_folder(Path("../results"))  # a person's own, as far as anybody knows
+
+    (tmp_path / "tree/.git").mkdir()
+
+    for refused in (require_own_folder, lambda path: write_copy(path / "junit.xml", "evil")):
+        with pytest.raises(InvalidInputError, match="results` is a symlink"):
+            refused(Path("../results"))
+    assert not (outside.parent / "junit.xml").exists()
+
+
 def test_a_persons_own_link_outside_of_the_tree_leads_to_a_folder(outside: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").symlink_to(outside.parent)
     Path("results").mkdir()
