@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agent_runner.ci.task import Checkout
 
 _CHUNK_BYTES: Final = 256 * 1024
+_SHA256_DIGITS: Final = 64
 _LONGEST_ENTRY: Final = 64 * 1024
 _PLAIN: Final = "* -text !eol -ident !filter !working-tree-encoding\n"
 """Over every `.gitattributes` of the commit: its files are written byte for byte (gitattributes(5))."""
@@ -73,7 +74,10 @@ async def fetch_commit(
 async def _fetch(source: Checkout, target: Path, git: Git, bounds: Bounds) -> None:
     repository = Path(git.folder, "repository")
     at = ("--git-dir", str(repository))
-    await git.say("init", "--quiet", "--bare", "--template=", str(repository))
+    digest = "sha256" if len(source.commit) == _SHA256_DIGITS else "sha1"
+    await git.say(
+        "init", "--quiet", "--bare", "--template=", f"--object-format={digest}", str(repository)
+    )  # fmt: skip
     await git.say(
         *at, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules",
         "--no-auto-maintenance", "--", source.git, f"+{source.commit}:refs/heads/wanted",

@@ -97,6 +97,17 @@ def test_a_commit_that_is_not_there_or_only_a_branch_of_its_name_is_refused(
         assert not any((tmp_path / f"w{number}").iterdir())
 
 
+def test_a_commit_of_a_repository_with_long_hashes_is_fetched(tmp_path: Path) -> None:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--object-format=sha256")
+    (folder / "code.py").write_text("print(1)\n")
+    given = commit(folder, "code.py")
+
+    assert len(given.commit) == 64
+    assert fetched(given, tmp_path / "made") == ["code.py"]
+
+
 def commit(repository: Path, *paths: str) -> Checkout:
     git(repository, "add", *paths)
     git(repository, "commit", "--quiet", "--message", "x")
