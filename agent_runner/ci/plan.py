@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from agent_runner.ci.handing import FOLDER, read_result
 from agent_runner.ci.keeping import Kept
 from agent_runner.ci.outcome import INTERRUPTED
 from agent_runner.errors import InvalidInputError
-from audit.state import write_private
+from audit.state import StateFiles, write_private
 from sandbox.stage.discard import remove_tree
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ VERSION: Final = 1
 WAIT_SECONDS: Final = 60.0
 """For processes of a run that was killed, which close their sessions in order."""
 _FILE: Final = "plan.json"
+_HALF_WRITTEN: Final = re.compile(r"\.plan\.json\.\d+\.[0-9a-f]+\.new")
+"""As `write_private` calls a file that it has not finished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +53,13 @@ class Begun:
 
 
 @contextmanager
-def begun(folder: Path, cases: Sequence[Task], *, resume: bool) -> Iterator[Begun]:
+def begun(folder: Path, cases: Sequence[Task], *, state: Path, resume: bool) -> Iterator[Begun]:
     """Hold a folder for the results of these cases.
 
     Args:
         folder: A new or empty one; with `resume`, that of a run of the same cases.
         cases: What is to run.
+        state: The state folder: a result whose sessions it does not have is none of ours.
         resume: Whether what has ended there already is taken as it is.
 
     Raises:
@@ -75,8 +79,9 @@ def begun(folder: Path, cases: Sequence[Task], *, resume: bool) -> Iterator[Begu
             _require_same(folder, place, plan)
             _sweep(place / FOLDER)
         else:
+            _require_unplanned(folder, place)  # another run may have had the lock until now
             write_private(place / FOLDER / _FILE, json.dumps(plan, indent=1).encode() + b"\n")
-        ended = _ended(place, cases) if resume else {}
+        ended = _ended(place, cases, state) if resume else {}
         done = {name: result for name, result in ended.items() if not result.was_not_come_to}
         yield Begun(kept=Kept(place), lock=lock, done=done, again=len(ended) - len(done))
     finally:
@@ -101,15 +106,22 @@ def _make(folder: Path, place: Path, *, resume: bool) -> None:
                 )
             return
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(place.iterdir()):
-            raise InvalidInputError(
-                f"output folder `{folder}` is not empty",
-                hint="name a new one, or go on with the run in it with `--resume`",
-            )
-        (place / FOLDER).mkdir(mode=0o700)
+        _require_unplanned(folder, place)
+        (place / FOLDER).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         what = str(error.strerror).lower()
         raise InvalidInputError(f"output folder `{folder}` cannot be used: {what}") from error
+
+
+def _require_unplanned(folder: Path, place: Path) -> None:
+    """Refuse a folder that holds anything but what a run left that ended before its plan was written."""
+    inside = place / FOLDER
+    left = inside.iterdir() if inside.is_dir() and not inside.is_symlink() else ()
+    if {*place.iterdir()} - {inside} or any(not _HALF_WRITTEN.fullmatch(each.name) for each in left):
+        raise InvalidInputError(
+            f"output folder `{folder}` is not empty",
+            hint="name a new one, or go on with the run in it with `--resume`",
+        )
 
 
 def _lock(folder: Path, inside: Path) -> int:
@@ -178,12 +190,14 @@ def _digest(case: Task) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _ended(place: Path, cases: Sequence[Task]) -> dict[str, TaskResult]:
+def _ended(place: Path, cases: Sequence[Task], state: Path) -> dict[str, TaskResult]:
     """Return what came of the cases that have ended; one that was interrupted has not."""
-    ended = {}
+    ended, sessions = {}, {*StateFiles(state).session_ids()}
     for case in cases:
         with suppress(InvalidInputError):  # what cannot be read is done again
             result = read_result(place, case.name)
-            if result is not None and result.code != INTERRUPTED:
+            if result is None or result.code == INTERRUPTED:
+                continue
+            if sessions.issuperset(result.sessions) and (result.session or result.code):
                 ended[case.name] = result
     return ended

@@ -133,7 +133,8 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     if policy_diff:
         show_policy_diff(cases, wanted, policy_diff, as_json=as_json)
         return
-    with begun(output or Path(tempfile.mkdtemp(prefix="pairlock-ci-")), cases, resume=resume) as run_begun:
+    folder = output or Path(tempfile.mkdtemp(prefix="pairlock-ci-"))
+    with begun(folder, cases, state=state, resume=resume) as run_begun:
         results = run_chosen(cases, wanted, run_begun, state=state, jobs=jobs, fail_fast=fail_fast)
         findings = findings_of(results, state)
         unwritten = write_results(results, findings, run_begun.kept, copies)

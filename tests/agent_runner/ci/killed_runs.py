@@ -104,10 +104,7 @@ def killed(
 
 def finished(project: Project, state: Path, results: str, *, done: dict[str, Any] | None = None) -> list[str]:
     """Go on with a run to its end, and return what is wrong with it."""
-    there = (project.folder / results / ".run/plan.json").exists()
-    if not there:  # killed before it began: there is nothing to go on with
-        with suppress(OSError):
-            (project.folder / results / ".run").rmdir()
+    there = (project.folder / results / ".run/plan.json").exists()  # else it was killed before it began
     run = started(project, state, results, *(["--resume"] if there else []))
     told, errors = run.communicate(timeout=LONGEST_SECONDS)
     if run.returncode != 0:

@@ -32,7 +32,7 @@ async def test_a_runner_killed_before_its_session_began_fails_its_task_with_its_
     if missing:
         (stand.state / "sessions" / SESSION / missing).unlink()
 
-    with begun(tmp_path / "results", [], resume=False) as made:
+    with begun(tmp_path / "results", [], state=tmp_path / "state", resume=False) as made:
         run = Run(state=stand.state, begun=made, onlooker=Unseen(), jobs=1)
         result = _kept(RESULT, run, SESSION)
         findings_of([result], stand.state)

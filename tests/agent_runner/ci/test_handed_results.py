@@ -58,14 +58,14 @@ def test_a_file_that_is_no_result_is_one_line_and_done_again(project: Project, c
     folder = project.folder / "results"
     project.script('["finish --status done ok"]')
     cases = cases_of([read_task(project.task())])
-    with begun(folder, cases, resume=False):
+    with begun(folder, cases, state=project.folder / "state", resume=False):
         result_path(folder, "mend").write_bytes(content.encode("utf-8", "surrogateescape"))
 
     with pytest.raises(InvalidInputError, match="is no result of a task"):
         read_result(folder, "mend")
     left = folder / ".run/.fetching-x/repository"
     left.mkdir(parents=True)
-    with begun(folder, cases, resume=True) as again:
+    with begun(folder, cases, state=project.folder / "state", resume=True) as again:
         assert again.done == {}
     assert not left.parent.exists()  # what a killed process had half fetched goes as well
 
@@ -124,7 +124,7 @@ def run_interrupted(
         return (await task)[0]
 
     monkeypatch.setattr("agent_runner.ci.all.run_process", ends)
-    with begun(folder, [case], resume=False) as new:
+    with begun(folder, [case], state=project.folder / "state", resume=False) as new:
         if before is not None:
             write_result(folder, replace(failed(case, before, "stale"), attempts=1))
         run = Run(state=project.folder / "state", begun=new, onlooker=Lines(), jobs=1)
@@ -138,7 +138,7 @@ def test_a_task_that_changes_while_it_waits_is_refused_and_not_tried_again(proje
     (case,) = cases_of([read_task(file)])
     file.write_text(file.read_text().replace("mend it", "carry it off"))
 
-    with begun(project.folder / "results", [case], resume=False) as new:
+    with begun(project.folder / "results", [case], state=project.folder / "state", resume=False) as new:
         run = Run(state=project.folder / "state", begun=new, onlooker=Lines(), jobs=1)
         (result,) = asyncio.run(run_cases([case], run))
 
@@ -174,8 +174,46 @@ def test_what_found_no_sandbox_or_model_is_run_again_by_a_resume(
     folder = project.folder / "results"
     project.script('["finish --status done ok"]')
     (case,) = cases_of([read_task(project.task())])
-    with begun(folder, [case], resume=False):
+    with begun(folder, [case], state=project.folder / "state", resume=False):
         write_result(folder, replace(failed(case, code, "gone"), actions=actions))
 
-    with begun(folder, [case], resume=True) as again:
+    with begun(folder, [case], state=project.folder / "state", resume=True) as again:
         assert (("mend" in again.done), again.again) == (is_done, 0 if is_done else 1)
+
+
+def test_a_result_whose_session_the_state_folder_does_not_have_is_not_taken(project: Project) -> None:
+    """A checkout under a strict umask has folders of the mode that a run's own has."""
+    folder, state, session = project.folder / "results", project.folder / "state", "0123456789ab"
+    project.script('["finish --status done ok"]')
+    (case,) = cases_of([read_task(project.task())])
+    passed = replace(RESULT, name="mend", session=session)
+    taken = []
+    with begun(folder, [case], state=state, resume=False):
+        pass
+
+    for result in (replace(passed, session=""), passed):
+        write_result(folder, result)
+        with begun(folder, [case], state=state, resume=True) as again:
+            taken += [*again.done]
+    (state / "sessions" / session).mkdir(parents=True)
+    with begun(folder, [case], state=state, resume=True) as own:
+        assert own.done == {"mend": passed}
+
+    assert taken == []
+
+
+def test_a_run_that_ended_before_its_plan_was_written_is_no_dead_end(project: Project) -> None:
+    """A full disk, or a kill: nothing had run, and nothing could go on."""
+    folder, state = project.folder / "results", project.folder / "state"
+    project.script('["finish --status done ok"]')
+    cases = cases_of([read_task(project.task())])
+    (folder / ".run").mkdir(parents=True, mode=0o700)
+    (folder / ".run/.plan.json.17.0badcafe.new").touch()
+
+    with begun(folder, cases, state=state, resume=False) as new:
+        assert new.done == {}
+    with (
+        pytest.raises(InvalidInputError, match="is not empty"),
+        begun(folder, cases, state=state, resume=False),
+    ):
+        pass

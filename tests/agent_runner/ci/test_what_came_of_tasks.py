@@ -169,13 +169,16 @@ def test_results_are_kept_in_an_empty_folder_outside_of_every_workspace(
 ) -> None:
     tasks = [read_task(project.task())]
 
-    with begun(tmp_path / "new/results", tasks, resume=False) as made:
+    with begun(tmp_path / "new/results", tasks, state=tmp_path / "state", resume=False) as made:
         mode = made.kept.folder.stat().st_mode & 0o777
     for folder, said in (
         (project.workspace / "results", "lies in the workspace of task `mend`"),
         (project.folder, "is not empty"),
     ):
-        with pytest.raises(InvalidInputError, match=said), begun(folder, tasks, resume=False):
+        with (
+            pytest.raises(InvalidInputError, match=said),
+            begun(folder, tasks, state=tmp_path / "state", resume=False),
+        ):
             pass
 
     assert mode == 0o700
@@ -238,16 +241,19 @@ def test_recordings_in_the_workspace_are_hidden_and_a_workspace_in_them_is_refus
 def test_a_run_that_a_checkout_brought_along_is_not_gone_on_with(project: Project, tmp_path: Path) -> None:
     """A branch may hold a folder that says that its tasks have passed."""
     task, results = read_task(project.task()), tmp_path / "results"
-    with begun(results, [task], resume=False):
+    with begun(results, [task], state=tmp_path / "state", resume=False):
         pass
 
     (results / ".run/mend.order.json").touch()  # of a runner that was killed with the run
 
-    with begun(results, [task], resume=True) as own:
+    with begun(results, [task], state=tmp_path / "state", resume=True) as own:
         assert own.done == {}
         assert [path.name for path in (results / ".run").iterdir()] == ["plan.json"]
     (results / ".run").chmod(0o755)  # as git makes folders
-    with pytest.raises(InvalidInputError, match="holds no run of yours"), begun(results, [task], resume=True):
+    with (
+        pytest.raises(InvalidInputError, match="holds no run of yours"),
+        begun(results, [task], state=tmp_path / "state", resume=True),
+    ):
         pass
 
 
