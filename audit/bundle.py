@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from audit.errors import BrokenLedgerError
 from audit.index import HostIndex, SessionRecord, read_index
 from audit.note import unverified_checkpoint
 from audit.recover import kept_segments, no_ledger
@@ -38,17 +39,18 @@ def write_bundle(state: Path, session_ids: Sequence[str], target: BinaryIO, *, b
 
     Raises:
         UnknownSessionError: When a session has no log.
+        BrokenLedgerError: When there is no checkpoint or public key, or a file cannot be read.
     """
     files = StateFiles(state)
     index = read_index(files)
     for session_id in session_ids:
         if not kept_segments(files.session(session_id), index.session(session_id)):
             raise no_ledger(session_id, index.session(session_id))
+    signed = {path.name: _signed(path) for path in (files.checkpoint, files.host_vkey)}
     with (
         gzip.GzipFile(fileobj=target, mode="wb", mtime=0, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        signed = {path.name: (text_in(path) or "").encode() for path in (files.checkpoint, files.host_vkey)}
         note = signed[files.checkpoint.name]
         for name, content in [*_texts(), *signed.items()]:
             _add(archive, name, io.BytesIO(content), len(content))
@@ -66,6 +68,18 @@ def _texts() -> Iterator[tuple[str, bytes]]:
         "left-out",
         b"sessions that the host's log knows and that are not in this bundle are left out on purpose\n",
     )
+
+
+def _signed(path: Path) -> bytes:
+    """Return the checkpoint, or the key; an empty file in its place would look like a forged one.
+
+    Raises:
+        BrokenLedgerError: When it is not there, or cannot be read.
+    """
+    text = text_in(path)
+    if text is None:
+        raise BrokenLedgerError(f"there is no `{path.name}`", path=path)
+    return text.encode()
 
 
 def _signed_bytes(files: StateFiles, note: bytes) -> int:

@@ -95,6 +95,8 @@ def _fresh(path: Path) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
     except BrokenLedgerError:
+        if path.stat().st_size == 0:
+            path.unlink()
         raise
     except BaseException:
         path.unlink(missing_ok=True)

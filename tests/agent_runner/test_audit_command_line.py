@@ -177,6 +177,17 @@ def test_a_tail_that_was_cut_off_is_told_by_whoever_shows_a_session(recorded: Pa
         assert f"entry 5 of `{SESSION}` does not hold: the log ends here" in err
 
 
+def test_a_bundle_without_what_signs_it_is_refused_and_leaves_no_file(
+    recorded: Path, run: Run, tmp_path: Path
+) -> None:
+    (recorded / "host.vkey").unlink()
+
+    code, _, err = run("export", SESSION, "-o", str(tmp_path / "b.tar.gz"))
+
+    assert (code, "there is no `host.vkey`" in err) == (6, True)
+    assert not (tmp_path / "b.tar.gz").exists()
+
+
 def test_a_query_filters_and_says_of_which_session_each_entry_is(recorded: Path, run: Run) -> None:
     code, out, _ = run("query", "type=action.intended", "verdict=deny")
     _, rows, _ = run("query", "argv~src/app.py", "--since", "1h", "--json")

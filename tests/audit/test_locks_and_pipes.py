@@ -161,6 +161,19 @@ async def test_a_key_is_read_from_a_small_file_and_from_nothing_else(
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "host.vkey"])
+async def test_no_bundle_is_written_without_what_signs_it(recorder: Recorder, state: Path, name: str) -> None:
+    """An empty file in its place would look like a forged one to whoever verifies the bundle."""
+    await recorder.whole(actions=3)
+    (state / name).unlink()
+    target = io.BytesIO()
+
+    with pytest.raises(BrokenLedgerError, match=f"^there is no `{name}`$"):
+        write_bundle(state, [SESSION], target)
+
+    assert target.getvalue() == b""
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "host.vkey"])
 async def test_no_bundle_waits_for_a_pipe(recorder: Recorder, state: Path, name: str) -> None:
     await recorder.whole(actions=3)
     write_bundle(state, [SESSION], io.BytesIO())
