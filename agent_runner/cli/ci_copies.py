@@ -85,7 +85,7 @@ def _link(path: Path) -> Path | None:
 
 
 def _checked_out() -> Path:
-    """Return the checked-out tree; all of the repository around it, which may have committed links as well."""
+    """Return the checked-out tree; all of the repository around it, which may have committed links, too."""
     root = source_tree(os.environ).root
     return next((each for each in (root, *root.parents) if os.path.lexists(each / ".git")), root)
 
