@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,7 @@ from agent_runner.ci.inputs import copy_inputs
 from agent_runner.ci.made_workspace import with_workspace
 from agent_runner.ci.reading import parse_task, read_task, read_tasks
 from agent_runner.errors import InvalidInputError, RefusedError
-from agent_runner.lineage import require_lineage, wrote_unreviewed
+from agent_runner.lineage import labels_of, require_lineage, wrote_unreviewed
 from agent_runner.trust import trust
 from policies.errors import PolicyFileError
 from policies.grant import Grant
@@ -131,6 +131,25 @@ def test_what_a_killed_process_left_is_replaced(project: Project, tmp_path: Path
 
     assert made.workspace == target
     assert [path.name for path in target.iterdir()] == ["app.txt"]
+
+
+def test_inputs_take_along_what_came_while_they_were_copied(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that runs there fetched before the last file was read."""
+    state, target, held = tmp_path / "state", tmp_path / "made", Grant.FILES_NETWORK.capabilities
+    state.mkdir(mode=0o700)
+    source = identity_of(project.workspace)
+
+    def copy_and_fetch(*arguments: Any) -> None:
+        wrote_unreviewed(state, source, "0123456789ab", held, why="a test")
+        copy_inputs(*arguments)
+
+    monkeypatch.setattr("agent_runner.ci.made_workspace.copy_inputs", copy_and_fetch)
+    task = read_task(project.task("inputs: [../project/app.txt]\n", base=BASE))
+    asyncio.run(with_workspace(task, target, state=state))
+
+    assert labels_of(state).read(identity_of(target)).capabilities == held
 
 
 def test_inputs_take_the_labels_of_where_they_were_along(project: Project, tmp_path: Path) -> None:
