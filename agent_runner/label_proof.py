@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.label_log import label_changes
 from agent_runner.label_witness import surely_exercised
@@ -12,18 +12,19 @@ from audit.errors import AuditError
 from audit.index import read_index
 from audit.lock import held_still
 from audit.state import StateFiles
-from policies.capability import in_order
+from policies.capability import Capability, in_order
 from policies.errors import PolicyError
-from policies.grant import Grant
 from sandbox.stage.errors import LabelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from audit.event import LabelChanged
     from policies.lineage import Label
 
+_ALL: Final = frozenset(capability.value for capability in Capability)
 Held = dict[str, frozenset[str]]
 """What a label holds: session -> the capabilities that it exercised."""
 
@@ -44,14 +45,14 @@ def prove_labels(state: Path) -> LabelProof:
     """Compare every label with what the host's log says of it.
 
     The log itself is verified by `audit.verify`. A label that holds more than the log says, of sessions that
-    the log knows and within their grants, lets nothing through: it is noted, and no fault.
+    the log knows, lets nothing through: it is noted, and no fault.
     """
     files = StateFiles(state)
     try:
         with held_still(labels_of(state).lock):  # a change that is half made is no fault
             said = told(files)
             found = {identity.key: _held(label) for identity, label in labels_of(state).all()}
-        grants = _grants(files)
+        sessions = _registered(files)
     except (AuditError, LabelError, PolicyError, ValueError) as error:
         return LabelProof(labels=0, faults=(str(error),))
     keys = sorted({*found, *said.labels})
@@ -61,7 +62,7 @@ def prove_labels(state: Path) -> LabelProof:
         wanted, there = said.labels.get(key, {}), found.get(key, {})
         wrong = [*_missing(key, wanted, there, joint=key in said.joint)]
         for session, extra in _more(wanted, there):
-            known = extra <= grants.get(session, frozenset())
+            known = session in sessions and extra != _ALL  # it carries what others exercised, too
             words = f"label `{key}` holds more of session `{session}` than the host's log says"
             (notes if known else wrong).append(words)
         faults += wrong[:1] if said.unread else wrong  # what cannot be read may explain the rest of them
@@ -160,12 +161,7 @@ def _held(label: Label) -> Held:
     return {part.session: frozenset(c.value for c in part.exercised) for part in label.contributions}
 
 
-def _grants(files: StateFiles) -> Mapping[str, frozenset[str]]:
-    """Return what each session in the host's log was granted."""
-    grants = {grant.label: frozenset(c.value for c in grant.capabilities) for grant in Grant}
+def _registered(files: StateFiles) -> AbstractSet[str]:
+    """Return the sessions that the host's log knows."""
     records = read_index(files).sessions.items()
-    return {
-        session: grants.get(record.registered.grant, frozenset())
-        for session, record in records
-        if record.registered is not None
-    }
+    return {session for session, record in records if record.registered is not None}
