@@ -42,13 +42,12 @@ def exercised(folder: Path, grant: Grant) -> frozenset[Capability]:
     Raises:
         audit.errors.AuditError: When the host's log cannot be read.
     """
-    held = kept_line(folder, grant)
     try:
         if read_meta(folder).parent:
-            return held
+            return kept_line(folder, grant)
         own = used(folder.parent.parent, folder.name, grant)
     except (NoFactsError, AuditError, OSError):
-        return held
+        return kept_line(folder, grant)
     return own | carried(folder)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from audit.index import HostIndex
+
 _WROTE: Final = frozenset({"created", "changed", "removed", "moved"})
 _DIRECT: Final = "direct"
 
@@ -31,17 +33,20 @@ class Wrote:
     """Whether its ledger cannot be read."""
 
 
-def wrote(state: Path, session: str, applied: Mapping[str, Sequence[str]]) -> Wrote:
+def wrote(
+    state: Path, session: str, applied: Mapping[str, Sequence[str]], index: HostIndex | None = None
+) -> Wrote:
     """Return what a session wrote.
 
     Args:
         state: The state folder.
         session: Its id.
         applied: What `applied_by` found.
+        index: The host's log, where it was read already.
     """
     paths, direct, programs, runs = set(applied.get(session, ())), False, False, True
     try:
-        for _, happened in SessionReader(state, session).events():
+        for _, happened in SessionReader(state, session, index=index).events():
             match happened:
                 case event.SessionOpened(grant=grant):
                     runs = Capability.EXEC in capabilities_of(grant)  # else only connectors start programs

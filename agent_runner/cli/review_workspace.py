@@ -92,10 +92,13 @@ def _show_labels(state: Path, shown: Sequence[Unreviewed]) -> None:
     from agent_runner.label_log import applied_by
     from agent_runner.lineage_places import Place
     from agent_runner.lineage_wrote import wrote
+    from audit.index import read_index
+    from audit.state import StateFiles
     from policies.capability import in_order
     from sandbox.stage.summary import terminal_safe
 
     applied = applied_by(state) if shown else {}
+    index = read_index(StateFiles(state)) if shown else None
     for found in shown:
         path = terminal_safe(found.folder.path)
         match found.place:
@@ -112,7 +115,7 @@ def _show_labels(state: Path, shown: Sequence[Unreviewed]) -> None:
         for part in found.label.contributions:
             session = terminal_safe(part.session)
             typer.echo(f"{session}  {'+'.join(in_order(part.exercised)) or 'none'}, unreviewed")
-            for line in _written(wrote(state, part.session, applied)):
+            for line in _written(wrote(state, part.session, applied, index)):
                 typer.echo(f"  {line}")
 
 
