@@ -59,6 +59,12 @@ class Mounts:
             raise LabelError(f"the table of mounts `{table}` cannot be read: {why}") from error
         return cls(tuple(filter(None, map(_mount, text.split("\n")))))
 
+    @property
+    def show_a_filesystem_twice(self) -> bool:
+        """Whether a folder can have two names at all: where not, what its path says is all there is."""
+        devices = [mount.shows.device for mount in self.mounts]
+        return len(set(devices)) < len(devices)
+
     def location(self, path: str) -> Location | None:
         """Return where a folder lies; None where that cannot be told.
 

@@ -19,6 +19,7 @@ from sandbox.workspace import birth_ns
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from agent_runner.lineage_mounts import Location
     from sandbox.stage.labels import Labels
     from sandbox.workspace import WorkspaceIdentity
 
@@ -79,10 +80,11 @@ def near(labels: Labels, workspace: WorkspaceIdentity) -> Near:
         sandbox.stage.errors.LabelError: When a label cannot be read, which is never an empty label.
     """
     placed, lost, mounts = [], [], Mounts.now()
+    reach = mounts.reach(workspace.path) if mounts.show_a_filesystem_twice else ()
     for folder, label in labels.all():
         if not label.contributions:
             continue
-        place = _place(folder, workspace) or _place_by_mounts(folder, workspace, mounts)
+        place = _place(folder, workspace) or _place_by_mounts(folder, reach, mounts)
         if place is not None:
             whose = workspace if place is Place.HERE else folder
             placed.append(Unreviewed(folder=whose, label=label, place=place))
@@ -164,13 +166,17 @@ def _place(folder: WorkspaceIdentity, workspace: WorkspaceIdentity) -> Place | N
     return Place.AROUND if _lies_in(workspace.path, folder.path) else None
 
 
-def _place_by_mounts(folder: WorkspaceIdentity, workspace: WorkspaceIdentity, mounts: Mounts) -> Place | None:
+def _place_by_mounts(folder: WorkspaceIdentity, reach: tuple[Location, ...], mounts: Mounts) -> Place | None:
     """Return where a folder lies that the workspace shows, or that shows the workspace, by a bind mount.
 
     What is only shown in part is not reviewed with the workspace: it counts as lying around it.
+
+    Args:
+        folder: The labelled folder.
+        reach: Where what the workspace shows lies; empty where nothing is mounted twice.
+        mounts: What is mounted.
     """
-    reach = mounts.reach(workspace.path)
-    own = mounts.location(folder.path) if folder.path and _is_there(folder) else None
+    own = mounts.location(folder.path) if reach and folder.path and _is_there(folder) else None
     if own is None:
         return None
     if any(own.within(shown) for shown in reach):

@@ -238,7 +238,7 @@ class SessionRun:
         elif past.finished is not None:
             status, summary = past.finished
             return LoopEnd(status=status, reason=summary, turns=past.used.turns)
-        if found := hold_lineage(request, self._session):
+        if found := await asyncio.to_thread(hold_lineage, request, self._session):
             await self._journal.record(found_unreviewed(found))
         order = Order(
             session=self._session,

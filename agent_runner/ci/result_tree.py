@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.exercised import exercised
-from agent_runner.lineage import counting_for, label_copy, removed
+from agent_runner.lineage import counting_for, label_copy, labels_of, removed
 from agent_runner.review import opened, read_policy
 from agent_runner.state_label import state_label
 from sandbox.stage import ChangeSet, MatchNothing
@@ -103,7 +103,18 @@ def sweep_trees(state: Path) -> int:
     for folder in dead_trees(state):
         take_away(folder, state)
         swept += 1
+    _forget_gone(state)
     return swept
+
+
+def _forget_gone(state: Path) -> None:
+    """Take off labels that a process left which was killed between the folder's removal and its label's.
+
+    Every later start would look for that folder in the whole of its workspace.
+    """
+    for folder, _ in labels_of(state).all():
+        if Path(folder.path).name.startswith(_prefix(state)) and not os.path.lexists(folder.path):
+            removed(state, folder)
 
 
 def take_away(around: Path, state: Path) -> None:

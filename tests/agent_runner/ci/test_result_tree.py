@@ -65,7 +65,10 @@ def test_the_label_of_a_result_goes_only_once_the_folder_is_gone(tmp_path: Path)
 def test_what_a_killed_process_left_is_swept_and_a_folder_in_use_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both hold a label; only the dead one's folder and label go, and another state folder's stays."""
+    """Both hold a label; only the dead one's folder and label go, and another state folder's stays.
+
+    So does the label of a folder that is gone already; a user's folder that is gone keeps its own.
+    """
     temporary, state, other = (tmp_path / name for name in ("temporary", "state", "other"))
     for folder in (temporary, state, other):
         folder.mkdir(mode=0o700)
@@ -76,6 +79,12 @@ def test_what_a_killed_process_left_is_swept_and_a_folder_in_use_is_not(
         wrote_unreviewed(state, identity, "0123456789ab", Grant.FILES_EXEC.capabilities, why="a test")
     for name in ("dead", "other"):
         os.close(made[name][1])
+    half_gone, moved = tmp_path / f"{made['dead'][0].name}-half", tmp_path / "a-users"
+    for folder in (half_gone, moved):
+        folder.mkdir()
+        identities[folder.name] = identity_of(folder)
+        wrote_unreviewed(state, identity_of(folder), "0123456789ab", Grant.FILES.capabilities, why="a test")
+        folder.rmdir()
 
     swept = sweep_trees(state)
 
@@ -85,3 +94,5 @@ def test_what_a_killed_process_left_is_swept_and_a_folder_in_use_is_not(
     labels = labels_of(state)
     assert not labels.read(identities["dead"]).contributions
     assert labels.read(identities["used"]).contributions
+    assert not labels.read(identities[half_gone.name]).contributions
+    assert labels.read(identities[moved.name]).contributions
