@@ -228,3 +228,37 @@ def test_a_path_holds_slashes_wherever_it_stands_and_a_text_behind_a_folder_does
 
     assert written("a/{text}/c.txt", "d/b", kind=path) == "a/./d/b/c.txt"
     assert written("a/{text}", "d/b") == "a/d/b"
+
+
+@pytest.mark.parametrize("value", ["fix: see https://desk.example/1", "a: b", "don't"])
+def test_a_message_is_taken_where_the_declaration_calls_it_literal_and_its_refusal_names_that(
+    value: str,
+) -> None:
+    """Whether a program reads an address into an option's value is for whoever declares it to know."""
+    text = """version: 1
+commands:
+  - name: one
+    summary: Commit.
+    program: git
+    needs: [files, exec]
+    sinks: {}
+    arguments: {message: {type: pattern, pattern: '[^@-].*'}}
+    argv: [commit, -m, "{message}"]
+    examples: [{line: one a, runs: false}]
+"""
+    literal = text.replace("'[^@-].*'", "'[^@-].*', literal: true")
+    call = ToolProposal(tool="one", arguments=json.dumps({"message": value}))
+
+    with pytest.raises(UsageError) as caught:
+        Catalogue(made for _, made in declared_commands(text, origin="x")).parse(call)
+    taken = Catalogue(made for _, made in declared_commands(literal, origin="x")).parse(call)
+
+    assert "`literal: true`" in caught.value.message + caught.value.hint
+    assert taken.command.started(taken.parameters) == ("git", "commit", "-m", value)
+
+
+def test_a_refusal_that_nothing_lifts_names_no_way_on() -> None:
+    with pytest.raises(UsageError) as caught:
+        written("{text}", "-x")
+
+    assert caught.value.hint == "expected a plain value"
