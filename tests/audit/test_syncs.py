@@ -9,7 +9,7 @@ import pytest
 
 from audit.appendfile import AppendFile
 from audit.clock import SystemClock
-from audit.errors import LedgerDeadError, LedgerError
+from audit.errors import LedgerDeadError, LedgerError, LedgerLostError
 from audit.state import write_private
 from tests.audit.samples import Recorder, Samples
 
@@ -83,6 +83,23 @@ def test_a_file_whose_sync_failed_once_takes_nothing_more(
 
     file.close()
     assert (tmp_path / "events.jsonl").read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("foreseen", [b"one\ntwo\n", b"one\n"])
+def test_a_file_in_the_place_of_a_log_is_told_whatever_its_length(tmp_path: Path, foreseen: bytes) -> None:
+    """One that is as long as the log is about to be too: what was written went to a file without a name."""
+    path = tmp_path / "events.jsonl"
+    file = AppendFile(path)
+    file.append(b"one\n")
+    path.unlink()
+    path.write_bytes(foreseen)
+
+    with pytest.raises(LedgerLostError, match="was replaced under its writer"):
+        file.append(b"two\n")
+
+    with pytest.raises(LedgerDeadError):
+        file.append(b"three\n")
+    file.close()
 
 
 def test_the_clock_beside_the_wall_clock_does_not_go_back_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

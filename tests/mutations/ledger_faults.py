@@ -39,7 +39,7 @@ REMOVALS = (
             "        self.error = error if", "        _ = error if", FAILED),
     Removal("an unlinked file is told", APPEND, UNLINKED, f"            return\n{UNLINKED}", RECORDS),
     Removal("a replaced file is told", APPEND,
-            "if named.st_ino != self._inode or named.st_dev != self._device:", "if False:", RECORDS),
+            "if named.st_ino != self._inode or named.st_dev != self._device:", "if False:", SYNCS),
     Removal("a file that others changed is told", APPEND,
             "if named.st_size != self.size:", "if False:", RECORDS),
     Removal("one writer for a session", "audit/lock.py", "            _lock(self._descriptor)\n",
