@@ -98,14 +98,17 @@ def status_error(
 
 
 def stream_error(where: str, body: object) -> ModelServerError:
-    """Return the error for an error chunk: asked again, unless it says that the request itself is wrong."""
+    """Return the error for an error chunk: asked again, unless it says that the request itself is wrong.
+
+    A conversation that is too long may be told so, too, with whatever code a server has for its own failures.
+    """
     facts = _innermost(body)
     code = str(facts.get("code", facts.get("status_code", "")))
     status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
     is_request = 400 <= status < 500 and status not in _AGAIN
-    wrong = is_request or (not status and str(facts.get("type")) in _WRONG_REQUESTS)
     words = said(body)
-    too_long = wrong and bool(_TOO_LONG.search(words))
+    too_long = (not status or status in _TOO_LONG_STATUSES) and bool(_TOO_LONG.search(words))
+    wrong = is_request or too_long or (not status and str(facts.get("type")) in _WRONG_REQUESTS)
     return ModelServerError(
         f"{where} failed within its reply: {words}",
         failure=Failure(kind="refused" if wrong else "broken", status=status, too_long=too_long),

@@ -83,11 +83,12 @@ class RouteBackend:
         """Return the next words of the first model that has any, and tell them as they come.
 
         Raises:
-            agent_runner.errors.BackendError: The last one's, when none answered to the end.
+            agent_runner.errors.BackendError: When none answered to the end: the last one's, or that of one
+                for which the conversation is too long; who hears it can shorten it.
         """
         noting = None if tell is None or isinstance(tell, Counting) else _Noting(tell)
         tried: list[Tried] = []
-        last: BackendError | None = None
+        failed: list[BackendError] = []
         for name in self._order():
             try:
                 reply = await asked_aloud(self._models[name], messages, tools, noting or tell)
@@ -95,15 +96,15 @@ class RouteBackend:
                 if _is_final(error) or (noting is not None and noting.told):
                     error.tried = tuple(tried)
                     raise
-                last = error
+                failed.append(error)
                 tried.append(Tried(model=self._called(name), error=error.message))
                 self._notice(f"{self._models[name].model}: {error.message}")
                 continue
             self._first = name
             return replace(reply, by=self._called(name), tried=tuple(tried))
-        if last is None:
+        if not failed:
             raise ValueError("a route needs a model")
-        raise _none_answered(last, tried)
+        raise _none_answered(failed, tried)
 
     def priced(self, usage: Usage) -> Usage:
         """Return a usage with its cost, by the price of the model that is asked first."""
@@ -160,12 +161,18 @@ def _is_final(error: BackendError) -> bool:
     return isinstance(error, ModelServerError) and (error.failure.kind == "capability" or error.failure.told)
 
 
-def _none_answered(last: BackendError, tried: list[Tried]) -> BackendError:
-    message = f"none of {len(tried)} models answered; the last: {last.message}"
-    if isinstance(last, ModelServerError):
-        error: BackendError = ModelServerError(message, failure=last.failure, hint=last.hint)
+def _none_answered(failed: list[BackendError], tried: list[Tried]) -> BackendError:
+    told = next(filter(_is_too_long, failed), failed[-1])
+    which = "the last" if told is failed[-1] else "one of them"
+    message = f"none of {len(tried)} models answered; {which}: {told.message}"
+    if isinstance(told, ModelServerError):
+        error: BackendError = ModelServerError(message, failure=told.failure, hint=told.hint)
     else:
-        error = BackendError(message, hint=last.hint, detail=last.detail)
+        error = BackendError(message, hint=told.hint, detail=told.detail)
     error.tried = tuple(tried)
-    error.__cause__ = last
+    error.__cause__ = told
     return error
+
+
+def _is_too_long(error: BackendError) -> bool:
+    return isinstance(error, ModelServerError) and error.failure.too_long

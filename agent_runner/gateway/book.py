@@ -24,7 +24,7 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.errors import BackendError
-from agent_runner.gateway.asked import RefusedRequestError, estimated, named_calls, tokens
+from agent_runner.gateway.asked import RefusedRequestError, cut, estimated, named_calls, tokens
 from agent_runner.gateway.telling import Telling
 from agent_runner.hearing import bounded
 from agent_runner.transcript import write_tried
@@ -121,7 +121,7 @@ class Book:
             await write_tried(self._journal, self._budget.turns, backend, reply.tried)
             await self._write_answered(backend, reply, elapsed)
             await self._tell_rest(telling, reply)
-            return reply
+            return _stopped(reply, asked.stops)
 
     async def _tell_rest(self, telling: Telling, reply: Reply) -> None:
         try:
@@ -261,6 +261,13 @@ def _unanswered(error: BackendError) -> RefusedRequestError:
     if error.failure.too_long:
         return RefusedRequestError(error.message, status=400, code="context_length_exceeded")
     return RefusedRequestError(error.message, status=502, code="model_failed")
+
+
+def _stopped(reply: Reply, stops: tuple[str, ...]) -> Reply:
+    """Return a reply that the agent's own stop ends as one that no length did; a call may still be cut."""
+    if reply.calls or cut(reply.text, stops) == reply.text:
+        return reply
+    return replace(reply, stop="")
 
 
 async def _silent(_: Step) -> None:

@@ -109,6 +109,26 @@ async def test_a_conversation_that_is_too_long_is_said_to_be_and_not_sent_again(
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "maximum context length is 9 tokens", "code": 500},
+        {"message": "maximum context length is 9 tokens", "type": "api_error"},
+        {"message": "maximum context length is 9 tokens", "code": 400},
+    ],
+)
+async def test_a_conversation_that_is_too_long_is_not_sent_again_where_a_stream_says_so(
+    dialect: Dialect, error: dict[str, object]
+) -> None:
+    """With 200 before it, and a code of its own or none."""
+    piece = data({"error": error}) if dialect == "chat" else event({"type": "error", "error": error})
+    async with serving(stream(piece)) as server:
+        refusal = await refused(backend_for(server, dialect, attempts=3))
+
+    assert (refusal.failure.kind, refusal.failure.too_long) == ("refused", True)
+    assert len(server.asked) == 1
+
+
 MID_STREAM = {
     "chat": [
         data({"error": {"message": "worker died", "code": 500}}) + "data: [DONE]\n\n",

@@ -56,6 +56,28 @@ async def test_the_next_model_answers_for_one_that_does_not_and_goes_on() -> Non
     assert told == [f"0 (m): `127.0.0.1:{one.port}` answered 401: no"]
 
 
+@pytest.mark.parametrize("long_first", [True, False])
+async def test_one_that_says_that_the_conversation_is_too_long_is_heard_whoever_fails_last(
+    *, long_first: bool
+) -> None:
+    """An agent shortens it when it hears so; a key that is wrong is nothing that it could mend."""
+    long = answer(400, {"error": {"message": "maximum context length is 9 tokens"}})
+    servers = (long, DOWN) if long_first else (DOWN, long)
+    async with serving(servers[0]) as one, serving(servers[1]) as two:
+        models = route([], one, two)
+        with pytest.raises(ModelServerError) as caught:
+            await models.ask(TALK, ())
+        await models.close()
+
+    which = "one of them" if long_first else "the last"
+    port = one.port if long_first else two.port
+    assert caught.value.failure.too_long
+    assert caught.value.message == (
+        f"none of 2 models answered; {which}: `127.0.0.1:{port}` answered 400: "
+        "maximum context length is 9 tokens"
+    )
+
+
 async def test_a_route_comes_round_to_the_first_again() -> None:
     busy = Saying(text="two").play("chat")
     back = Saying(text="one is back").play("chat")

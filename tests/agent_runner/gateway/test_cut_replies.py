@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent_runner.backends.aloud import TextTold
-from agent_runner.backends.backend import Reply
+from agent_runner.backends.backend import Call, Reply
 from agent_runner.gateway.crossing import reply_bytes, reply_of
 from agent_runner.gateway.desk import Desk
 from agent_runner.gateway.http import HttpRequest
+from cli_tools.action import ToolProposal
+from tests.agent_runner.gateway.test_book import Ledger, asked
+from tests.agent_runner.stand import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from agent_runner.backends.aloud import Step
     from agent_runner.gateway.asked import Asked
@@ -54,3 +59,22 @@ async def test_a_reply_that_was_cut_at_a_length_is_said_to_be(path: str, stop: s
 
     was_cut = stop in {"length", "max_tokens"}
     assert (cut in raw.decode(), whole in raw.decode()) == (was_cut, not was_cut)
+
+
+@pytest.mark.parametrize("stop", ["length", "stop"])
+@pytest.mark.parametrize(
+    ("text", "calls", "ended"),
+    [("one END two", (), True), ("one two", (), False), ("one END two", ("c",), False)],
+)
+async def test_a_reply_that_the_agents_own_stop_ends_was_cut_at_no_length(
+    tmp_path: Path, text: str, calls: tuple[str, ...], stop: str, *, ended: bool
+) -> None:
+    """What a server's length cut off stood behind it; of a call behind it half may be missing."""
+    made = tuple(Call(call_id=each, proposal=ToolProposal(tool="t", arguments="{}")) for each in calls)
+    model = Model(lambda _, __: Reply(text=text, calls=made, stop=stop))
+    ledger = Ledger(tmp_path)
+    async with ledger.journal:
+        reply = await ledger.book.ask(model, replace(asked(), stops=("END",)))
+
+    assert reply.stop == ("" if ended else stop)
+    assert [entry["stop"] for entry in ledger.entries("model.answered")] == [stop]
