@@ -26,7 +26,8 @@ class DirectUse:
     """Raise the label of a session's workspace; of a session that does not write in it at once, do nothing.
 
     INVARIANT: the label is durable, and its entry in the host's log, before the first action begins that
-    exercises a capability. From then on the session may write what came of it, whenever it likes.
+    exercises a capability. From then on the session may write what came of it, whenever it likes. What
+    others bring meanwhile to where it can read is on the label before its next action.
 
     Args:
         request: What the session was started with.
@@ -41,6 +42,8 @@ class DirectUse:
         self._resumed = resumed
         self._workspace = request.workspace if files is not None and files.access == "direct" else None
         self._labelled: frozenset[Capability] = frozenset()
+        self._counted: frozenset[Capability] = frozenset()
+        self._log_bytes = -1
         self._one_at_a_time = asyncio.Lock()
 
     async def before(self, command: Command) -> None:
@@ -58,9 +61,19 @@ class DirectUse:
         if self._workspace is None or not needs:
             return
         async with self._one_at_a_time:
-            if not needs <= self._labelled:
+            if not needs <= self._labelled or await asyncio.to_thread(self._more_came):
                 await asyncio.to_thread(self._raise, self._workspace, needs)
                 self._labelled |= needs
+
+    def _more_came(self) -> bool:
+        """Tell whether others brought to where it can read what its label does not hold."""
+        files = StateFiles(self._request.state)
+        log_bytes = files.log.stat().st_size
+        if log_bytes == self._log_bytes:
+            return False
+        more = not carried(files.session(self._session).folder) <= self._counted
+        self._log_bytes = self._log_bytes if more else log_bytes
+        return more
 
     def _raise(self, workspace: Workspace, needs: frozenset[Capability]) -> None:
         request, state, session = self._request, self._request.state, self._session
@@ -72,6 +85,7 @@ class DirectUse:
         why = "the session writes in the workspace directly"
         try:
             wrote_unreviewed(state, workspace.identity, session, counts, why=why)
+            self._counted |= counts
             require_lineage(state, workspace, grant, brought)
         except LabelError as error:
             raise ActionError("label", error.message, hint=error.hint) from error

@@ -515,13 +515,12 @@ def _writes_beside_who_is_reviewed_alone(world: World) -> None:
 
 
 def _wrote_beside(world: World, fetches_in: str, reviewed: str, *, alone: bool) -> None:
-    """It wrote before the other fetched, and then what that fetched; its part is not among those reviewed."""
+    """One action of it goes on while the other fetches; its part is not among those reviewed."""
     writer = world.start(
         grant=Grant.FILES, access="direct", place="inner" if fetches_in == "outer" else "outer"
     )
     world.act(session=writer, capability=Capability.FILES)
     fetcher = _fetches(world, fetches_in)
-    world.act(session=writer, capability=Capability.FILES)
     for session in (writer, fetcher):
         world.end_or_be_killed(session=session, closed=True)
     if alone:
@@ -546,6 +545,20 @@ def _copies_from_one_inside_to_another(world: World) -> None:
     fetcher = _fetches(world, "inner")
     for session in (writer, fetcher):
         world.end_or_be_killed(session=session, closed=True)
+    _runs(world, "second")
+
+
+def _hands_on_to_who_stages(world: World) -> None:
+    """Who reads what it carried over counts with it as well, also when the carrier alone is reviewed."""
+    carrier = world.start(grant=Grant.FILES, access="direct", place="outer")
+    world.act(session=carrier, capability=Capability.FILES)
+    reader = world.start(grant=Grant.FILES, access="stage", place="second")
+    fetcher = _fetches(world, "inner")
+    world.act(session=carrier, capability=Capability.FILES)
+    for session in (carrier, fetcher, reader):
+        world.end_or_be_killed(session=session, closed=True)
+    world.apply_unseen(session=reader)
+    world.review_what_one_left(place="outer", session=carrier)
     _runs(world, "second")
 
 
@@ -597,6 +610,7 @@ PROTECTIONS: dict[str, tuple[str, Callable[..., object], Callable[[World], None]
     "who wrote around": ("lineage._deepen", _nothing, _writes_around_who_is_reviewed),
     "who wrote inside": ("lineage._deepen", _nothing, _writes_inside_who_is_reviewed_alone),
     "who wrote in both": ("lineage._grown", lambda _, found: found, _copies_from_one_inside_to_another),
+    "what comes, at once": ("lineage_use.DirectUse._more_came", _nothing, _hands_on_to_who_stages),
     "the line above": ("opening.line_of", _own_grant, _writes_through_a_child),
     "what was moved, on": ("lineage.moved_here", lambda *_: (), _copies_on_what_was_moved_in),
     "what was moved": ("lineage.moved_here", lambda *_: (), _moves_what_was_fetched),
