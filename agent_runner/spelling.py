@@ -36,8 +36,8 @@ def plain(message: Message) -> list[object]:
     match message:
         case SystemMessage(text=text):
             return ["system", _safe(text)]
-        case UserMessage(text=text):
-            return ["user", _safe(text)]
+        case UserMessage(text=text, media=media):
+            return ["user", _safe(text), *(each.told for each in media)]
         case ModelMessage(reply=reply):
             return [
                 "model",

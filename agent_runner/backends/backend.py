@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent_runner.backends.media import Media
     from cli_tools.action import Proposal
     from cli_tools.schema import Tool
 
@@ -76,6 +77,8 @@ class UserMessage:
     """What the user, or the runner for the user, says."""
 
     text: str
+    media: tuple[Media, ...] = ()
+    """Pictures that stand before it; only an agent in `pairlock exec` sends any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

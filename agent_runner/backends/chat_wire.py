@@ -33,8 +33,12 @@ def wire_message(message: Message) -> Wire:
     match message:
         case SystemMessage(text=text):
             return {"role": "system", "content": safe_text(text)}
-        case UserMessage(text=text):
+        case UserMessage(text=text, media=()):
             return {"role": "user", "content": safe_text(text)}
+        case UserMessage(text=text, media=media):
+            shown: list[Wire] = [{"type": "image_url", "image_url": {"url": each.url}} for each in media]
+            said: list[Wire] = [{"type": "text", "text": safe_text(text)}] if text else []
+            return {"role": "user", "content": [*shown, *said]}
         case ModelMessage(reply=reply):
             calls: Wire = {"tool_calls": [_wire_call(call) for call in reply.calls]} if reply.calls else {}
             return {"role": "assistant", "content": safe_text(reply.text), **calls}

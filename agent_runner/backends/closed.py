@@ -1,4 +1,4 @@
-"""Hold the closed schema of requests to a model: text and client-side function tools, and nothing else.
+"""Hold the closed schema of requests to a model: text, pictures in it, function tools, and nothing else.
 
 A provider's servers act on the fields of a request: they search the web, fetch URLs, run code, keep
 conversations. A request that asks for any of it would be a way out of a session, so each request is checked
@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from agent_runner.backends.dynamo import EXTRA_FIELDS, HINTS
 from agent_runner.backends.failure import Failure, ModelServerError, one_line
+from agent_runner.backends.media import media_of, media_of_url
 
 Api = Literal["chat", "messages"]
 Fields = frozenset[str]
@@ -34,18 +35,25 @@ _CHAT_MESSAGE: Final[dict[object, Fields]] = {
 }
 _BLOCK: Final[dict[object, Fields]] = {
     "text": frozenset({"type", "text", "cache_control"}),
+    "image": frozenset({"type", "source", "cache_control"}),
+    "image_url": frozenset({"type", "image_url"}),
     "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
     "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
+}
+_SAID: Final[dict[object, tuple[str, ...]]] = {
+    "user": ("text", "image", "tool_result"),
+    "assistant": ("text", "tool_use"),
 }
 _CHAT_TOOL: Final = frozenset({"type", "function"})
 _FUNCTION: Final = frozenset({"name", "description", "parameters", "strict"})
 _CALLED: Final = frozenset({"name", "arguments"})
 _TOOL: Final = frozenset({"type", "name", "description", "input_schema", "cache_control"})
+_SOURCE: Final = frozenset({"type", "media_type", "data"})
 _CACHE_CONTROL: Final = frozenset({"type", "ttl"})
 
 
 def require_closed(api: Api, body: object) -> None:
-    """Refuse a request that holds anything but text and client-side function tools.
+    """Refuse a request that holds anything but text, pictures in it and client-side function tools.
 
     Args:
         api: `chat` for OpenAI's chat completions, `messages` for Anthropic's messages.
@@ -87,7 +95,7 @@ def _chat_message(message: object) -> None:
     _only(message, _CHAT_MESSAGE[role], "message")
     content = message.get("content")
     if content is not None and not isinstance(content, str):
-        _blocks(content, "content", allowed=("text",))
+        _blocks(content, "content", allowed=("text", "image_url") if role == "user" else ("text",))
     for call in _list(message.get("tool_calls", []), "tool_calls"):
         call = _object(call, "tool_call")  # noqa: PLW2901 - the same value, seen to be an object
         _only(call, frozenset({"id", "type", "function"}), "tool_call")
@@ -98,10 +106,10 @@ def _chat_message(message: object) -> None:
 def _message(message: object) -> None:
     message = _object(message, "message")
     _only(message, frozenset({"role", "content"}), "message")
-    if str(message.get("role")) not in {"user", "assistant"}:
+    if str(message.get("role")) not in _SAID:
         raise _refused(f"role `{message.get('role')}`")
     if not isinstance(message.get("content"), str):
-        _blocks(message.get("content"), "content", allowed=tuple(_BLOCK))
+        _blocks(message.get("content"), "content", allowed=_SAID[message.get("role")])
 
 
 def _blocks(content: object, where: str, *, allowed: tuple[object, ...]) -> None:
@@ -112,10 +120,30 @@ def _blocks(content: object, where: str, *, allowed: tuple[object, ...]) -> None
             raise _refused(f"{where} of type `{kind}`")
         _only(block, _BLOCK[kind], where)
         _cache(block)
+        if kind in {"image", "image_url"}:
+            _picture(block)
         if kind == "text" and not isinstance(block.get("text"), str):
             raise _refused(f"{where} whose text is none")
         if kind == "tool_result" and not isinstance(block.get("content", ""), str):
             _blocks(block.get("content"), where, allowed=("text",))
+
+
+def _picture(block: Mapping[str, object]) -> None:
+    """Refuse a picture that is not the bytes that stand there, written in the one way that we write them."""
+    try:
+        if block["type"] == "image":
+            source = _object(block.get("source"), "source")
+            _only(source, _SOURCE, "source")
+            same = source.get("type") == "base64"
+            same = same and media_of(source.get("media_type"), source.get("data")).data == source.get("data")
+        else:
+            image = _object(block.get("image_url"), "image_url")
+            _only(image, frozenset({"url"}), "image_url")
+            same = media_of_url(str(image.get("url"))).url == image.get("url")
+    except ValueError as error:
+        raise _refused(f"a picture as a server would fetch it: {error}") from error
+    if not same:
+        raise _refused("a picture that is written otherwise than its bytes")
 
 
 def _chat_tool(tool: object) -> None:

@@ -21,6 +21,7 @@ from agent_runner.backends.wording import called_arguments, called_name, safe_te
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from agent_runner.backends.media import Media
     from cli_tools.schema import Tool
 
 Wire = dict[str, object]
@@ -58,8 +59,9 @@ def wire_message(message: Message) -> Wire | None:
             return None
         case ObservationMessage():
             return {"role": "user", "content": [_result(message)]}
-        case UserMessage(text=text):
-            return {"role": "user", "content": [{"type": "text", "text": _some(text)}]}
+        case UserMessage(text=text, media=media):
+            said: list[Wire] = [] if media and not text.strip() else [{"type": "text", "text": _some(text)}]
+            return {"role": "user", "content": [*map(_picture, media), *said]}
         case ModelMessage(reply=reply):
             return {"role": "assistant", "content": _said(reply)}
         case _:
@@ -86,6 +88,11 @@ def _results_in(message: Wire) -> list[object] | None:
     """Return a copy of what a message of results holds; None for any other message."""
     blocks = items(message.get("content"))
     return list(blocks) if members(blocks[0]).get("type") == "tool_result" else None
+
+
+def _picture(media: Media) -> Wire:
+    source = {"type": "base64", "media_type": media.kind, "data": media.data}
+    return {"type": "image", "source": source}
 
 
 def _result(message: ObservationMessage) -> Wire:

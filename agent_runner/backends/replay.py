@@ -154,8 +154,8 @@ def _words(message: Message) -> str:
     match message:
         case SystemMessage(text=text):
             return f"system:\n{text}"
-        case UserMessage(text=text):
-            return f"user:\n{text}"
+        case UserMessage(text=text, media=media):
+            return "\n".join([f"user:\n{text}", *(each.told for each in media)])
         case ObservationMessage(call_id=call_id, text=text):
             return f"answer to call {call_id}:\n{text}"
         case ModelMessage(reply=reply):

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.backends.backend import Call, ModelMessage, Reply
+from agent_runner.backends.backend import Call, ModelMessage, Reply, UserMessage
+from agent_runner.backends.media import MOST_MEDIA, TOKENS, is_inline, media_of_url
 from agent_runner.backends.wording import safe_text
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agent_runner.backends.backend import Message
+    from agent_runner.backends.media import Media
 
 MOST_MESSAGES: Final = 20_000
 MOST_TOOLS: Final = 512
@@ -111,6 +113,8 @@ def conversation(messages: list[Message]) -> tuple[Message, ...]:
     """
     if len(messages) > MOST_MESSAGES:
         raise too_large(f"the request holds more than {MOST_MESSAGES} messages and results")
+    if sum(len(each.media) for each in messages if isinstance(each, UserMessage)) > MOST_MEDIA:
+        raise too_large(f"the request holds more than {MOST_MEDIA} pictures")
     return tuple(messages)
 
 
@@ -139,6 +143,47 @@ def joined(content: object, where: str, kinds: frozenset[str]) -> str:
     if isinstance(content, str):
         return content
     return "".join(part_text(part, where, kinds) for part in items(content, where))
+
+
+def user_message(
+    content: object, where: str, kinds: frozenset[str], picture: Callable[[object], Media | None]
+) -> UserMessage:
+    """Return what a user says: a text itself, or a list of parts, each of them text or a picture.
+
+    Args:
+        content: The text, or the parts.
+        where: How messages call it.
+        kinds: How the API calls parts that are text.
+        picture: Returns the picture that a part is; None where it is none.
+
+    Raises:
+        RefusedRequestError: When a part is anything else, code `capability`.
+    """
+    if isinstance(content, str):
+        return UserMessage(text=content)
+    words: list[str] = []
+    media: list[Media] = []
+    for part in items(content, where):
+        found = picture(part)
+        if found is None:
+            words.append(part_text(part, where, kinds))
+        else:
+            media.append(found)
+    return UserMessage(text="".join(words), media=tuple(media))
+
+
+def picture_at(url: object, where: str) -> Media:
+    """Return the picture that a URL holds.
+
+    Raises:
+        RefusedRequestError: When it holds none; one that would have to be fetched has the code `capability`.
+    """
+    if not is_inline(url):
+        raise capability(f"{where} that is no `data:` URL: the server would fetch it")
+    try:
+        return media_of_url(str(url))
+    except ValueError as error:
+        raise RefusedRequestError(str(error)) from error
 
 
 def part_text(part: object, where: str, kinds: frozenset[str]) -> str:
@@ -269,6 +314,8 @@ def tokens(characters: int) -> int:
 
 
 def _characters(message: Message) -> int:
+    if isinstance(message, UserMessage):
+        return len(message.text) + len(message.media) * TOKENS * _CHARACTERS_PER_TOKEN
     if not isinstance(message, ModelMessage):
         return len(message.text)
     reply = message.reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import (
@@ -10,15 +11,13 @@ from agent_runner.backends.backend import (
     ObservationMessage,
     Reply,
     SystemMessage,
-    UserMessage,
 )
 from agent_runner.gateway import asked as schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError
 from agent_runner.gateway.chat_events import ChatEvents, finish_reason, usage_told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from agent_runner.backends.media import Media
     from cli_tools.schema import Tool
 
 _TAKEN: Final = frozenset(
@@ -98,7 +97,7 @@ def _message(value: object) -> Message:
     if role in {"system", "developer"}:
         return SystemMessage(text=schema.joined(content, "content", _PARTS))
     if role == "user":
-        return UserMessage(text=schema.joined(content, "content", _PARTS))
+        return schema.user_message(content, "content", _PARTS, _picture)
     if role == "assistant":
         calls = tuple(_made_call(each) for each in schema.items(given.get("tool_calls", []), "tool_calls"))
         return schema.said(schema.joined(content, "content", _PARTS), calls)
@@ -107,6 +106,18 @@ def _message(value: object) -> Message:
         words = schema.joined(content, "content", _PARTS)
         return ObservationMessage(call_id=call_id, text=words, refused=False)
     raise schema.capability(f"role `{role[:80]}`")
+
+
+def _picture(part: object) -> Media | None:
+    if not isinstance(part, Mapping) or part.get("type") != "image_url":
+        return None
+    given = schema.fields(
+        part, "part of content", taken=frozenset({"type", "image_url"}), left=frozenset({"cache_control"})
+    )
+    image = schema.fields(
+        given.get("image_url"), "image_url", taken=frozenset({"url"}), left=frozenset({"detail"})
+    )
+    return schema.picture_at(image.get("url"), "an `image_url`")
 
 
 def _made_call(value: object) -> Call:

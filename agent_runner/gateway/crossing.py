@@ -15,6 +15,7 @@ from agent_runner.backends.backend import (
     Usage,
     UserMessage,
 )
+from agent_runner.backends.media import media_of
 from agent_runner.backends.wording import safe_text
 from agent_runner.gateway.asked import CUT, Asked, named_calls, was_cut
 from agent_runner.gateway.wire import (
@@ -23,6 +24,7 @@ from agent_runner.gateway.wire import (
     MoreArguments,
     MoreText,
     NextCall,
+    Picture,
     Question,
     ReplyTold,
     ResultSeen,
@@ -129,8 +131,9 @@ def _told(message: Message) -> Said:
     match message:
         case SystemMessage(text=text):
             return SystemSaid(text=safe_text(text))
-        case UserMessage(text=text):
-            return UserSaid(text=safe_text(text))
+        case UserMessage(text=text, media=media):
+            shown = tuple(Picture(type=each.kind, data=each.data) for each in media)  # type: ignore[arg-type]  # checked by the model
+            return UserSaid(text=safe_text(text), media=shown)
         case ModelMessage(reply=reply):
             return ModelSaid(text=safe_text(reply.text), calls=_calls(reply))
         case ObservationMessage(call_id=call_id, text=text, refused=refused):
@@ -143,8 +146,8 @@ def _heard(said: Said) -> Message:
     match said:
         case SystemSaid(text=text):
             return SystemMessage(text=text)
-        case UserSaid(text=text):
-            return UserMessage(text=text)
+        case UserSaid(text=text, media=shown):
+            return UserMessage(text=text, media=tuple(media_of(each.type, each.data) for each in shown))
         case ModelSaid(text=text, calls=calls):
             return ModelMessage(reply=Reply(text=text, calls=_made(calls)))
         case ResultSeen(call_id=call_id, text=text, refused=refused):

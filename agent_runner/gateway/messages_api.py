@@ -13,6 +13,7 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
+from agent_runner.backends.media import media_of
 from agent_runner.backends.wording import called_arguments
 from agent_runner.gateway import asked as schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError
@@ -20,6 +21,7 @@ from agent_runner.gateway.messages_events import MessagesEvents, error_told, sto
 from cli_tools.action import ToolProposal
 
 if TYPE_CHECKING:
+    from agent_runner.backends.media import Media
     from cli_tools.schema import Tool
 
 _TAKEN: Final = frozenset(
@@ -111,12 +113,30 @@ def _heard(blocks: list[object]) -> list[Message]:
     """Return results first, as the API wants them, then what was said beside them."""
     results: list[Message] = []
     words: list[str] = []
+    media: list[Media] = []
     for block in blocks:
-        if _kind(block) == "tool_result":
-            results.append(_result(block))
-        else:
-            words.append(schema.part_text(block, "content", _TEXT))
-    return [*results, *([UserMessage(text="\n".join(words))] if words or not results else [])]
+        match _kind(block):
+            case "tool_result":
+                results.append(_result(block))
+            case "image":
+                media.append(_picture(block))
+            case _:
+                words.append(schema.part_text(block, "content", _TEXT))
+    if not words and not media and results:
+        return results
+    return [*results, UserMessage(text="\n".join(words), media=tuple(media))]
+
+
+def _picture(block: object) -> Media:
+    given = schema.fields(block, "image", taken=frozenset({"type", "source"}), left=_CACHE)
+    source = given.get("source")
+    if not isinstance(source, Mapping) or source.get("type") != "base64":
+        raise schema.capability("an `image` whose source is not its bytes: the server would fetch it")
+    found = schema.fields(source, "source", taken=frozenset({"type", "media_type", "data"}), left=frozenset())
+    try:
+        return media_of(found.get("media_type"), found.get("data"))
+    except ValueError as error:
+        raise RefusedRequestError(str(error)) from error
 
 
 def _result(block: object) -> ObservationMessage:

@@ -12,13 +12,13 @@ from agent_runner.backends.backend import (
     ObservationMessage,
     Reply,
     SystemMessage,
-    UserMessage,
 )
 from agent_runner.gateway import asked as schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError
 from agent_runner.gateway.responses_events import ResponsesEvents, call_item, response, text_item
 
 if TYPE_CHECKING:
+    from agent_runner.backends.media import Media
     from cli_tools.schema import Tool
 
 _TAKEN: Final = frozenset(
@@ -135,16 +135,26 @@ def _add_call(messages: list[Message], made: Call) -> None:
 
 def _message(item: object) -> Message:
     given = schema.fields(item, "message", taken=frozenset({"type", "role", "content"}), left=_MESSAGE_LEFT)
+    role = given.get("role")
+    if role == "user":
+        return schema.user_message(given.get("content"), "content", _PARTS, _picture)
     words = schema.joined(given.get("content"), "content", _PARTS)
-    match given.get("role"):
-        case "user":
-            return UserMessage(text=words)
+    match role:
         case "system" | "developer":
             return SystemMessage(text=words)
         case "assistant":
             return schema.said(words, ())
-        case role:
+        case _:
             raise schema.capability(f"role `{str(role)[:80]}`")
+
+
+def _picture(part: object) -> Media | None:
+    if not isinstance(part, Mapping) or part.get("type") != "input_image":
+        return None
+    given = schema.fields(
+        part, "part of content", taken=frozenset({"type", "image_url"}), left=frozenset({"detail"})
+    )
+    return schema.picture_at(given.get("image_url"), "an `input_image`")
 
 
 def _tool(value: object) -> Tool:

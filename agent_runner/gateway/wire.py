@@ -4,10 +4,11 @@ The parser reads what an agent wrote, and so is as hostile as the agent once it 
 bounded, validated whole, and can be nothing but a conversation and tools for one of the session's models.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from agent_runner.backends.media import MOST_MEDIA, media_of
 from agent_runner.gateway.asked import MOST_MESSAGES, MOST_STOPS, MOST_TOOLS, STOP_CHARACTERS
 from sandbox.egress.wire import read_as
 
@@ -31,11 +32,24 @@ class SystemSaid(_Closed):
     text: str
 
 
+class Picture(_Closed):
+    """A picture that an agent shows; what is none is refused here as well."""
+
+    type: Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+    data: str
+
+    @model_validator(mode="after")
+    def _holds(self) -> Self:
+        media_of(self.type, self.data)
+        return self
+
+
 class UserSaid(_Closed):
     """What an agent says to the model."""
 
     kind: Literal["user"] = "user"
     text: str
+    media: Annotated[tuple[Picture, ...], Field(max_length=MOST_MEDIA)] = ()
 
 
 class ModelSaid(_Closed):

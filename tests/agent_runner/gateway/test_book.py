@@ -22,6 +22,7 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.backends.configuration import Price
 from agent_runner.backends.failure import Failure, ModelServerError, status_error
+from agent_runner.backends.media import Media
 from agent_runner.budget import Budget
 from agent_runner.budget_limits import BudgetLimits
 from agent_runner.errors import BackendError
@@ -237,6 +238,27 @@ async def test_tools_are_in_the_ledger_once_and_secrets_in_them_and_in_calls_now
     assert SECRET not in repr(heard)
     assert SECRET not in ledger.openings()
     assert heard[0][1][0].description.startswith("use ")
+
+
+async def test_a_picture_is_named_in_the_ledger_and_one_that_holds_a_secret_goes_nowhere(
+    tmp_path: Path,
+) -> None:
+    heard: list[object] = []
+    picture = Media("image/gif", b"GIF89a" + b"x" * 40)
+    spoilt = Media("image/gif", b"GIF89a" + SECRET.encode())
+
+    def answer(messages: Sequence[Message], _: int) -> Reply:
+        heard.extend(messages)
+        return Reply(text="ok")
+
+    ledger = Ledger(tmp_path)
+    async with ledger.journal:
+        await ledger.book.ask(Model(answer), asked(UserMessage(text="x", media=(picture,))))
+        with pytest.raises(RefusedRequestError, match="a picture holds a secret of the session's"):
+            await ledger.book.ask(Model(answer), asked(UserMessage(text="x", media=(picture, spoilt))))
+
+    assert heard == [UserMessage(text="x", media=(picture,))]
+    assert picture.told in ledger.openings()
 
 
 async def test_no_two_messages_have_one_digest(tmp_path: Path) -> None:
