@@ -58,7 +58,8 @@ def test_without_stderr_the_session_goes_on_and_stdout_is_data_alone(
     """What was for stderr goes nowhere: neither to stdout nor into a file that took its number."""
     done = pairlock(redirected)
 
-    account = json.loads(done.stdout)
+    *entries, account = map(json.loads, done.stdout.splitlines())
+    assert [entry["seq"] for entry in entries] == list(range(len(entries)))
     assert (done.returncode, account["status"]) == (4, "sandbox_failed")
     assert verify_session(tmp_path / "state", only_session(tmp_path / "state")).faults() == {}
 

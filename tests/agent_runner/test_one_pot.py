@@ -16,6 +16,8 @@ from agent_runner.budget_limits import less_crossed, limits_of_policy
 from agent_runner.delegation import Delegating, policy_below
 from agent_runner.errors import BackendError
 from agent_runner.fold import read_past
+from agent_runner.meta import write_meta
+from agent_runner.opening import meta_of
 from agent_runner.resume import with_below
 from agent_runner.review import read_policy
 from agent_runner.session import run_session
@@ -236,9 +238,12 @@ async def delegated(
         return await run_session(request)
 
     registration = Registration(grant="network", workspace=None, owner_uid=os.getuid())
+    request = stand.request(replies, policy, may_delegate=True)
     async with Journal.create(stand.state, SESSION, registration=registration) as journal:
+        folder = StateFiles(stand.state).session(SESSION).folder
+        write_meta(folder, meta_of(request, SESSION, command=False), policy)
         delegating = Delegating(
-            stand.request(replies, policy, may_delegate=True),
+            request,
             SESSION,
             journal,
             budget,
