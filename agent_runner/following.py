@@ -36,10 +36,9 @@ def follow_session(
     number = 0
     with Awake(session) as awake:
         while True:
-            is_running = is_held(
-                StateFiles(state).session(session).lock
-            )  # asked first: what follows is its last
-            for entry in follower.news():
+            # Asked first: what follows is its last.
+            is_running = is_held(StateFiles(state).session(session).lock)
+            for entry in follower.news() if is_running else follower.at_the_end():
                 number = entry.seq + 1
                 yield entry
             if not is_running:
