@@ -80,14 +80,17 @@ async def _check(name: str, *, as_json: bool) -> bool:
     backend = choose_backend(name, notice=say)
     findings: list[tuple[str, Finding]] = []
     failed: ModelServerError | None = None
+    models = getattr(backend, "models", (backend,))
     try:
-        for each in getattr(backend, "models", (backend,)):
+        for each in models:
             try:
                 async for found in _findings(each, as_json=as_json):
                     findings.append((each.model, found))  # noqa: PERF401 - kept when the next one fails
             except ModelServerError as error:
                 failed = error
                 findings.append((each.model, unanswered(error)))
+                if len(models) > 1 and not as_json:  # only the last one's is told by the exit
+                    _print(findings[-1][1])
     finally:
         await backend.close()
     if as_json:
@@ -103,7 +106,6 @@ async def _findings(backend: Backend, *, as_json: bool) -> AsyncIterator[Finding
     from agent_runner.backends.anthropic_messages import AnthropicBackend
     from agent_runner.backends.chat_completions import OpenAIBackend
     from agent_runner.backends.check import check as ask
-    from agent_runner.cli.folding import tell
     from agent_runner.errors import InvalidInputError
 
     if not isinstance(backend, OpenAIBackend | AnthropicBackend):
@@ -114,8 +116,14 @@ async def _findings(backend: Backend, *, as_json: bool) -> AsyncIterator[Finding
         typer.echo(_line("", backend.model))
     async for found in ask(backend):
         if not as_json:
-            tell(_line(f"  {found.name:<14}{found.standing:<9}", found.text), indent=_INDENT)
+            _print(found)
         yield found
+
+
+def _print(found: Finding) -> None:
+    from agent_runner.cli.folding import tell
+
+    tell(_line(f"  {found.name:<14}{found.standing:<9}", found.text), indent=_INDENT)
 
 
 def _object(model: str, found: Finding) -> dict[str, object]:

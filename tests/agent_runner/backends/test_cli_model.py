@@ -134,6 +134,20 @@ async def test_each_model_of_a_route_is_checked_though_one_fails(tmp_path: Path)
     assert (found["m1 (m)", "answers"], found["m2 (m)", "tools"]) == ("no", "yes")
 
 
+async def test_each_model_of_a_route_that_does_not_answer_is_told_in_its_place(tmp_path: Path) -> None:
+    """The exit tells of the last one only."""
+    models = "".join(
+        MODEL.format(url=f"http://127.0.0.1:{n}/v1", more="").replace("m1", f"m{n}") for n in (1, 2)
+    )
+    configure(tmp_path, models + "  both: {backend: route, models: [m1, m2]}\n")
+
+    code, out, err = await pairlock(tmp_path, "model", "check", "both")
+
+    assert (code, err.count("cannot be reached")) == (7, 1)
+    for number in (1, 2):
+        assert f"`127.0.0.1:{number}` cannot be reached" in " ".join(out.split())
+
+
 async def test_a_name_that_is_not_served_is_told_beside_those_that_look_like_it(tmp_path: Path) -> None:
     served = [{"id": name} for name in ("llama", "qwen3-32b", "zephyr", "a", "b", "c", "m-large")]
     async with serving(reporting(RIGHT, listing={"data": served})) as server:
