@@ -66,9 +66,17 @@ class DirectUse:
                 self._labelled |= needs
 
     def _more_came(self) -> bool:
-        """Tell whether others brought to where it can read what its label does not hold."""
+        """Tell whether others brought to where it can read what its label does not hold.
+
+        Raises:
+            ActionError: When the host's log cannot be looked at.
+        """
         files = StateFiles(self._request.state)
-        log_bytes = files.log.stat().st_size
+        try:
+            log_bytes = files.log.stat().st_size
+        except OSError as error:
+            why = (error.strerror or "").lower()
+            raise ActionError("label", f"the host's log cannot be looked at: {why}") from error
         if log_bytes == self._log_bytes:
             return False
         more = not carried(files.session(self._session).folder) <= self._counted

@@ -16,6 +16,7 @@ from agent_runner.lineage_places import unreviewed
 from agent_runner.lineage_use import DirectUse
 from agent_runner.meta import read_meta
 from audit.state import StateFiles
+from cli_tools.errors import ActionError
 from policies.capability import Capability
 from policies.grant import Grant
 from sandbox.workspace import open_workspace
@@ -187,6 +188,36 @@ async def test_two_actions_at_once_raise_once(stand: Stand) -> None:
 
     assert label(stand) == {SESSION: ["exec", "files"]}
     assert len(changes(stand)) == 1
+
+
+async def test_an_action_waits_for_what_others_brought_and_for_nothing_else(stand: Stand) -> None:
+    """Its label was on already; another's fetch raises it once more, and then there is nothing new."""
+    policy = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"]}\n' + DIRECT
+    workspace = open_workspace(stand.folder, state=stand.state)
+    held: list[dict[str, list[str]]] = []
+
+    def answer(_: Sequence[Message], turn: int) -> Reply:
+        held.append(label(stand))
+        if turn == 2:
+            fetched = Grant.FILES_NETWORK.capabilities
+            wrote_unreviewed(stand.state, workspace.identity, OTHER, fetched, why="a test")
+        return lines(f"files write made{turn} --content x") if turn < 5 else FINISH
+
+    await stand.run(Model(answer), policy)
+
+    assert [there.get(SESSION) for there in held] == [None, ["files"], *[["files", "network"]] * 3]
+    assert len(changes(stand)) == 3
+
+
+async def test_an_action_is_not_done_where_nobody_can_tell_what_others_brought(stand: Stand) -> None:
+    request = stand.request(Model(lambda *_: FINISH), RUNS)
+    await stand.run(Model(lambda *_: FINISH), RUNS)
+    use = DirectUse(request, SESSION, resumed=False)
+    await use.of(frozenset({Capability.FILES}))
+    (stand.state / "ledger.jsonl").rename(stand.state / "moved")
+
+    with pytest.raises(ActionError, match="the host's log cannot be looked at: no such file"):
+        await use.of(frozenset({Capability.FILES}))
 
 
 def test_what_a_direct_session_only_held_refuses_nobody(tmp_path: Path) -> None:
