@@ -302,7 +302,7 @@ def test_a_missing_script_is_exit_2(desk: Desk) -> None:
 
     assert (said.code, said.first) == (
         2,
-        "pairlock: script `nowhere.yaml` cannot be read: No such file or directory",
+        "pairlock: script `nowhere.yaml` cannot be read: no such file or directory",
     )
 
 
