@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from audit.errors import UnknownSessionError
 from audit.query import parse_filter, query_session
 from audit.reader import BrokenEntry
 from audit.verdict import (
@@ -89,3 +90,13 @@ def test_without_a_host_log_a_chain_computed_anew_does_not_fit_its_seal(alone: F
 
     assert found == Broken(0, 12, "the seal signs another log", 0)
     assert [type(one) for one in asked] == [BrokenEntry]
+
+
+def test_a_session_that_neither_a_file_nor_the_host_log_knows_is_an_error_and_no_verdict(
+    alone: Forger, state: Path
+) -> None:
+    alone.write()
+    assert verify_session(state, SESSION).faults() == {}
+
+    with pytest.raises(UnknownSessionError, match=f"^session `{OTHER}` has no ledger$"):
+        verify_session(state, OTHER)
