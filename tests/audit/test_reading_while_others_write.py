@@ -16,7 +16,8 @@ from audit.proof import check, prove
 from audit.query import parse_filter, query_session
 from audit.reader import BrokenEntry, SessionReader
 from audit.state import StateFiles
-from audit.verify import verify_session
+from audit.verdict import Intact
+from audit.verify import verify_all, verify_session
 from audit.withhold import prune
 from tests.audit import attacker
 from tests.audit.large_logs import LargeLog
@@ -280,3 +281,20 @@ def test_a_reader_of_a_session_that_is_pruned_meanwhile_leaves_nothing_out_unsai
     else:
         assert isinstance(found[-1], BrokenEntry)
         assert [entry.seq for entry in found] == list(range(len(found)))
+
+
+@pytest.mark.parametrize("is_edited", [False, True])
+async def test_verifying_looks_twice_where_a_session_was_taken_up_again_meanwhile(
+    recorder: Recorder, state: Path, samples: Samples, *, is_edited: bool
+) -> None:
+    """What was read of the host's log before does not know the new key; what was forged is still found."""
+    await recorder.whole(actions=20)
+    found = verify_all(state)
+    assert next(found).integrity == Intact(read_index(StateFiles(state)).size, 0)
+    async with Journal.reopen(state, SESSION) as journal:
+        await journal.record(samples.intended(100))
+        await journal.close(samples.closed())
+    if is_edited:
+        attacker.change_session(state, attacker.edit, recomputed=True)
+
+    assert [bool(one.faults()) for one in found] == [is_edited]
