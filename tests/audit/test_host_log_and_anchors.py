@@ -61,6 +61,10 @@ async def test_a_session_that_died_before_it_was_registered_is_no_fault(
     assert found.faults() == {}
     assert isinstance(found.authenticity, Unsigned)
 
+    attacker.write_lines(state / "sessions" / OTHER / "events.jsonl", attacker.read_lines(other)[:2])
+    planted = verify_session(state, OTHER, pinned_vkey=host_key_of(state))
+    assert planted.authenticity == Forged("the host's log does not know this session")
+
 
 @pytest.mark.parametrize(
     "how", ["cut", "edited", "no checkpoint", "spoilt checkpoint", "gone", "no first line"]
@@ -89,6 +93,7 @@ async def test_a_host_log_that_does_not_hold_is_named(recorder: Recorder, state:
     session = verify_session(state, SESSION, pinned_vkey=key)
 
     assert isinstance(found.integrity, Broken)
+    assert found.integrity.good == 0
     assert isinstance(found.authenticity, Forged)
     assert isinstance(session.authenticity, Forged)
     with pytest.raises(BrokenLedgerError):
