@@ -57,8 +57,10 @@ def attached(stand: Stand, runtime: Path, *options: str) -> Iterator[Attached]:
     """Attach at a terminal."""
     keyboard, screen = pty.openpty()
     environment = {**os.environ, "PAIRLOCK_STATE": str(stand.state), "XDG_RUNTIME_DIR": str(runtime)}
-    # setsid(1) makes it the program's own terminal, so that Ctrl-C is a signal.
-    command = ["setsid", "--ctty", sys.executable, "-m", "agent_runner", "attach", SESSION, *options]
+    # setsid(1) makes it the program's own terminal, so that Ctrl-C is a signal; what a shell runs in the
+    # background ignores that one, and so would whatever these tests start there.
+    command = [*("env", "--default-signal=INT", "setsid", "--ctty"), sys.executable, "-m", "agent_runner"]
+    command += ["attach", SESSION, *options]
     with subprocess.Popen(
         command, cwd=CHECKOUT, env=environment, stdin=screen, stdout=screen, stderr=screen
     ) as process:
