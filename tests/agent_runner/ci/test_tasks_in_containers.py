@@ -95,7 +95,7 @@ def test_a_task_passes_when_its_checks_hold_on_what_the_agent_left_and_fails_whe
     )  # fmt: skip
     assert verified.returncode == 0, verified.stdout + verified.stderr
     suites = ET.parse(kept / "junit.xml").getroot()  # noqa: S314 - pairlock wrote it
-    assert (suites.get("tests"), suites.get("failures")) == ("12", "1")
+    assert (suites.get("tests"), suites.get("failures")) == ("14", "1")
     assert "**failed**" in (kept / "summary.md").read_text()
     labels = pairlock("audit", "verify", "--all", state=state)
     assert labels.returncode == 0, labels.stdout
