@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from agent_runner.counted import counted
@@ -19,11 +20,10 @@ def account_lines(result: SessionResult) -> list[str]:
     """Return the account for a person, a line each, within 80 columns but for paths."""
     totals = result.totals
     changes = changes_line(result)
-    unfinished = " (unfinished)" if result.unfinished else ""
     model, sandbox, ledger = map(_seconds, (totals.model_ms, totals.sandbox_ms, totals.ledger_ms))
     start = f"start {result.start_seconds:.2f} s"
     return [
-        f"session  {result.session}  {result.status}{unfinished}: {escape_line(result.reason, width=120)}",
+        *wrap(f"session  {_ended(result)}", width=80, subsequent_indent=" " * 9),
         f"         {_acted(totals)}",
         f"time     model {model}, sandbox {sandbox} ({start}), ledger {ledger}",
         *([f"changes  {changes}"] if changes else []),
@@ -67,6 +67,12 @@ def _verdict(result: SessionResult) -> str:
 def _count(result: SessionResult) -> int:
     state = result.ledger.parent.parent.parent
     return changes_waiting(state, result.session) if result.plan is not None else 0
+
+
+def _ended(result: SessionResult) -> str:
+    unfinished = " (unfinished)" if result.unfinished else ""
+    reason = escape_line(result.reason, width=120)
+    return f"{result.session}  {result.status}{unfinished}: {reason}"
 
 
 def _acted(totals: Totals) -> str:

@@ -100,6 +100,15 @@ async def test_a_model_that_just_stops_is_done_and_unfinished(stand: Stand) -> N
     assert "(unfinished)" in account_lines(result)[0]
 
 
+async def test_the_account_keeps_to_80_columns_however_much_the_model_says_at_the_end(stand: Stand) -> None:
+    result = await stand.run(saying(lines(f"finish --status done '{'it is mended now ' * 20}'")))
+
+    shown = [line for line in account_lines(result) if str(result.ledger) not in line]
+    assert max(map(len, shown)) <= 80
+    assert " is mended now" in shown[1]
+    assert "more characters" in " ".join(shown)
+
+
 async def test_a_model_that_does_not_answer_ends_the_session_with_7(stand: Stand) -> None:
     """The failed question is an entry of its own, with the reason."""
     result = await stand.run(saying())
