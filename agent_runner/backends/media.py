@@ -53,11 +53,6 @@ class Media:
         return f"[{self.kind}, {len(self.raw)} bytes, sha256 {hashlib.sha256(self.raw).hexdigest()}]"
 
 
-def is_inline(url: object) -> bool:
-    """Tell whether a URL means to hold what it names; any other would have to be fetched."""
-    return isinstance(url, str) and url.startswith("data:")
-
-
 def media_of_url(url: str) -> Media:
     """Return the picture that a `data:` URL holds, which is written in one way only.
 

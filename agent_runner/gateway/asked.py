@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import Call, ModelMessage, Reply, UserMessage
-from agent_runner.backends.media import MOST_MEDIA, TOKENS, is_inline, media_of_url
+from agent_runner.backends.media import MOST_MEDIA, TOKENS, media_of_url
 from agent_runner.backends.wording import safe_text
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
@@ -178,10 +178,10 @@ def picture_at(url: object, where: str) -> Media:
     Raises:
         RefusedRequestError: When it holds none; one that would have to be fetched has the code `capability`.
     """
-    if not is_inline(url):
+    if not isinstance(url, str) or not url.startswith("data:"):
         raise capability(f"{where} that is no `data:` URL: the server would fetch it")
     try:
-        return media_of_url(str(url))
+        return media_of_url(url)
     except ValueError as error:
         raise RefusedRequestError(str(error)) from error
 

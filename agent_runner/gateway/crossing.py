@@ -35,6 +35,7 @@ from agent_runner.gateway.wire import (
 )
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
+from sandbox.egress.wire import WireError
 
 if TYPE_CHECKING:
     from agent_runner.gateway.wire import Said, Told
@@ -62,13 +63,17 @@ def question_of(blob: bytes) -> Asked:
         WireError: When it is none.
     """
     question = question_told(blob)
+    try:
+        messages = tuple(map(_heard, question.messages))
+    except ValueError as error:
+        raise WireError(f"it shows what is no picture: {error}") from error
     tools = (
         Tool(name=each.name, description=each.description, parameters=each.parameters)
         for each in question.tools
     )
     return Asked(
         model=question.model,
-        messages=tuple(map(_heard, question.messages)),
+        messages=messages,
         tools=tuple(tools),
         stream=question.stream,
         stops=question.stops,
@@ -132,7 +137,7 @@ def _told(message: Message) -> Said:
         case SystemMessage(text=text):
             return SystemSaid(text=safe_text(text))
         case UserMessage(text=text, media=media):
-            shown = tuple(Picture(type=each.kind, data=each.data) for each in media)  # type: ignore[arg-type]  # checked by the model
+            shown = tuple(Picture(type=each.kind, data=each.data) for each in media)
             return UserSaid(text=safe_text(text), media=shown)
         case ModelMessage(reply=reply):
             return ModelSaid(text=safe_text(reply.text), calls=_calls(reply))
