@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from statistics import median
 from typing import Final
 
+import agent_runner
 from agent_runner.bench.row import Row, timed
 
 ROUNDS: Final = 15
-FLOOR: Final = (sys.executable, "-c", "pass")
-HELP: Final = (sys.executable, "-m", "agent_runner", "--help")
+# SAFETY: -P, since the current folder may be one that an agent has written in: nothing is imported from it.
+_PYTHON: Final = (sys.executable, "-P", "-c")
+_PROGRAM: Final = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from agent_runner.cli.entry import start; start()"
+)
+"""What the installed script does."""
+FLOOR: Final = (*_PYTHON, "pass")
+HELP: Final = (*_PYTHON, _PROGRAM, str(Path(agent_runner.__file__).parent.parent), "--help")
 
 
 def command_line_row() -> Row:

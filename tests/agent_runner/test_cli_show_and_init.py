@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent_runner import starting
+from agent_runner.bench.command_line import command_line_row
 from agent_runner.bench.row import Row, table
 from agent_runner.cli.bars import amount, bar
 from agent_runner.cli.show import shown_lines
@@ -182,6 +183,24 @@ def test_bench_prints_floor_ours_and_ratio_and_leaves_nothing(tmp_path: Path) ->
     assert rows["pairlock --help"]["ours"] > rows["pairlock --help"]["floor"] > 0
     assert all(row["ours"] > 0 for row in rows.values())
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_bench_runs_nothing_that_lies_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent may have written there; the twin: asked to, the same interpreter would have run it."""
+    laid = tmp_path / "agent_runner"
+    laid.mkdir()
+    (laid / "__init__.py").write_text("import pathlib; pathlib.Path('ran').touch()")
+    monkeypatch.chdir(tmp_path)
+
+    row = command_line_row()
+    ran = (tmp_path / "ran").exists()
+    subprocess.run([sys.executable, "-c", "import agent_runner"], check=True)
+
+    assert row.ours > row.floor > 0
+    assert not ran
+    assert (tmp_path / "ran").exists()
 
 
 def test_the_table_says_where_a_promise_does_not_hold() -> None:
