@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,30}( [a-z][a-z0-9-]{0,30})?")
 _ARGUMENT: Final = re.compile(r"[a-z][a-z0-9]{0,30}")
 _CONNECTOR: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_PROGRAM: Final = re.compile(r"(/[A-Za-z0-9_.+-]+)+|[A-Za-z0-9_.+][A-Za-z0-9_.+-]*")
+PROGRAM: Final = re.compile(r"(/[A-Za-z0-9_.+-]+)+|[A-Za-z0-9_.+][A-Za-z0-9_.+-]*")
 LARGEST_INTEGER: Final = 2**53
 MOST_PATTERNS: Final = 16
 """Of `keep`, and of `drop`: each is looked for in every line."""
@@ -144,7 +144,7 @@ class DeclaredCommand(_Closed):
 
     name: Annotated[str, _matching(_NAME, "a command's name: one word or two, as `pdf text`")]
     summary: Line
-    program: Annotated[str, _matching(_PROGRAM, "a program: a name, or an absolute path in the image")]
+    program: Annotated[str, _matching(PROGRAM, "a program: a name, or an absolute path in the image")]
     connector: Annotated[str, _matching(_CONNECTOR, "a connector's name")] | None = None
     """The container of the operator's configuration that it runs in; the session's when left out."""
     image: ImageField | None = None

@@ -75,13 +75,15 @@ def _of(entries: Sequence[Mapping[str, Any]]) -> _Options:
 
 
 def _joined(options: _Options, slot: Slot) -> str:
-    """Return the option whose value begins in the word itself: `--to-command={x}`, `CC={x}`."""
+    """Return the option whose value begins in the word itself: `--to-command={x}`, `CC={x}`, `-oProxy={x}`."""
     name, equals, _ = slot.literal.partition("=")
     if not equals:
         return ""
-    if _ANY in options.executing and not name.startswith("-"):
-        return f"{name}="
-    return _executing(options, name)
+    if not name.startswith("-"):
+        return f"{name}=" if _ANY in options.executing else ""
+    if name in options.known or name.startswith("--"):
+        return _executing(options, name)
+    return _lettered(options, name[1:])
 
 
 def _behind(options: _Options, slots: Sequence[Slot], place: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from cli_tools.declared.document import PROGRAM
 from cli_tools.declared.executing import executed
 from cli_tools.declared.families import family_of, stem
 from cli_tools.declared.reading import program_texts
@@ -34,7 +35,8 @@ _LOADER: Final = re.compile(r"ld-(?:linux|musl|[0-9]).*|ld\.so.*|ld64\.so.*")
 _BOXES: Final = frozenset({"busybox", "toybox"})
 """Their first word is the program."""
 _ASSIGNED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
-_OF_THE_IMAGE: Final = re.compile(r"(?!/(?:workspace|scratch|proc|tmp|dev)/)/?[A-Za-z0-9_+][A-Za-z0-9_.+/-]*")
+_WRITTEN: Final = ("/workspace/", "/scratch/", "/proc/", "/tmp/", "/dev/")  # noqa: S108 - the container's
+"""Where an agent can put a program."""
 _NO_DASHES_TEXT: Final = """
     find ffmpeg ffprobe ffplay convert magick gm identify mogrify composite montage import stream compare
     conjure animate display dd openssl test [ expr echo sox gs unzip zipinfo gcc g++ cc c++ cpp ld tcpdump ip
@@ -44,6 +46,14 @@ _NO_DASHES: Final = frozenset(_NO_DASHES_TEXT.split())
 
 Fault = tuple[str, str]
 """What is wrong, and the mend."""
+
+
+def path_faults(program: str) -> Iterator[Fault]:
+    """Yield why a program is none that only the image can hold."""
+    if program.startswith(_WRITTEN):
+        yield f"`{program}` is not of the image", "name one that an agent cannot write"
+    if {".", ".."} & set(program.split("/")):
+        yield f"`{program}` holds a part `.` or `..`", "write the path without"
 
 
 def started_by(program: str, slots: Sequence[Slot]) -> str:
@@ -97,8 +107,9 @@ def _meant(program: str, slots: Sequence[Slot]) -> tuple[str, Sequence[Slot]]:
     assigned = 0
     while name == "env" and assigned < len(slots) and _is_fixed(slots[assigned], _ASSIGNED):
         assigned += 1
-    if assigned and assigned < len(slots) and _is_fixed(slots[assigned], _OF_THE_IMAGE):
-        return _meant(slots[assigned].text, slots[assigned + 1 :])
+    if assigned and assigned < len(slots) and _is_fixed(slots[assigned], PROGRAM):
+        meant = slots[assigned].text
+        return (name, slots) if any(path_faults(meant)) else _meant(meant, slots[assigned + 1 :])
     return name, slots
 
 

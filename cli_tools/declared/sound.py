@@ -8,7 +8,7 @@ from cli_tools.declared.argv import places
 from cli_tools.declared.document import DeclaredArgument, DeclaredCommand, DeclaredGroup
 from cli_tools.declared.example import example_faults
 from cli_tools.declared.pattern import BadPatternError, Pattern
-from cli_tools.declared.programs import started_by, value_faults
+from cli_tools.declared.programs import path_faults, started_by, value_faults
 from cli_tools.declared.slots import slots_of
 from policies.errors import PolicyError
 from policies.grant import Grant
@@ -58,11 +58,8 @@ def _named(declared: DeclaredCommand) -> Iterator[Fault]:
         yield ("name",), f"`{first}` begins the built-in commands", "choose another first word"
     if float(declared.seconds) > _LONGEST_SECONDS or float(declared.seconds) <= 0:
         yield ("seconds",), f"expected 1s to {_LONGEST_SECONDS}s: no action takes longer", ""
-
-    if declared.program.startswith(("/workspace/", "/scratch/", "/proc/", "/tmp/", "/dev/")):  # noqa: S108 - the container's
-        yield ("program",), f"`{declared.program}` is not of the image", "name one that an agent cannot write"
-    if {".", ".."} & set(declared.program.split("/")):
-        yield ("program",), f"`{declared.program}` holds a part `.` or `..`", "write the path without"
+    for what, mend in path_faults(declared.program):
+        yield ("program",), what, mend
 
 
 def _needing(declared: DeclaredCommand) -> Iterator[Fault]:

@@ -73,6 +73,10 @@ STARTS = rows("""
     path | env A=b ?sort {v}
     path | env A=b ./tool {v}
     path | env A=b /workspace/tool {v}
+    path | env A=b /usr/../workspace/tool {v}
+    path | env A=b /usr/./../workspace/tool {v}
+    path | env A=b //workspace/tool {v}
+    path | env A=b bin/tool {v}
     text | /usr/bin/timeout 5 {v}
     text | xargs {v}
     text | ssh host ls~{v}
@@ -269,6 +273,11 @@ EXECUTED = rows("""
     path | curl -sK {v}
     path | curl --config={v}
     text | scp -o {v} a b
+    text | scp -oProxyCommand={v} a b
+    text | scp -qoProxyCommand={v} a b
+    text | wget -euse_askpass={v} a
+    text | cmake -DA={v}
+    text | tar -cf a.tar -IA={v}
     text | sftp -S {v} a
     text | rg --pre {v} x
     text | rg --pre={v} x
@@ -333,6 +342,7 @@ TAKEN = rows("""
     path | busybox sort {v}
     path | env LC_ALL=C sort -- {v}
     path | env LC_ALL=C TZ=UTC python3 /opt/x.py {v}
+    path | env A=b /opt/x.d/tool..v2 {v}
     path | tar -tf {v}
     text | dc3dd {v}
     path | tar -xf {v} -C out
@@ -349,6 +359,8 @@ TAKEN = rows("""
     text | rg -z x {v}
     text | curl --output {v} https://a.example/
     path | gcc -o out {v}
+    text | gcc -std={v} a.c
+    text | scp -v a b={v}
 """)
 
 
