@@ -165,7 +165,5 @@ async def _pieces(answer: Answer) -> AsyncIterator[bytes]:
 async def _sent(writer: asyncio.StreamWriter, data: bytes | None) -> None:
     if data:
         writer.write(data)
-        async with asyncio.timeout(
-            LISTEN_SECONDS
-        ):  # `wait_for` loses a cancellation where a drain is just done
+        async with asyncio.timeout(LISTEN_SECONDS):  # `wait_for` may lose a cancellation at the drain's end
             await writer.drain()
