@@ -7,11 +7,13 @@ class AuditError(Exception):
     """Raised when the ledger cannot do what was asked; the parent of every error of this package.
 
     Attributes:
+        message: What went wrong, without the hint.
         hint: What the reader can do about it; empty where there is nothing to do.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(f"{message}; hint: {hint}" if hint else message)
+        self.message = message
         self.hint = hint
 
 

@@ -9,11 +9,11 @@ _LOCKS = Path("/proc/locks")
 _MOST_NAMED = 3
 
 
-def held_too_long(path: Path, found: os.stat_result, seconds: float) -> LedgerLockedError:
+def held_too_long(name: str, found: os.stat_result, seconds: float) -> LedgerLockedError:
     """Return what is told to somebody who has waited long enough for a lock.
 
     Args:
-        path: The file.
+        name: What the file is called in the message.
         found: What it is.
         seconds: For how long it was waited.
     """
@@ -21,7 +21,7 @@ def held_too_long(path: Path, found: os.stat_result, seconds: float) -> LedgerLo
     names = ", ".join(f"process {pid}" + (", which is stopped" if is_stopped(pid) else "") for pid in holders)
     stopped = [pid for pid in holders if is_stopped(pid)]
     return LedgerLockedError(
-        f"`{path.name}` has been held for {seconds:.0f} s by {names or 'another process'}",
+        f"`{name}` has been held for {seconds:.0f} s by {names or 'another process'}",
         hint=f"let it go on with `kill -CONT {stopped[0]}`, or end it"
         if stopped
         else "let it finish, or end it",

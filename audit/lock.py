@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from audit.errors import LedgerError, LedgerLockedError
-from audit.holders import held_too_long
+from audit.holders import held_too_long, holders_of, is_stopped
 from audit.waiting import LockWaiter, let_go
 
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -17,6 +17,8 @@ _TRIES = 6
 _BETWEEN_TRIES_SECONDS = 0.01
 PATIENCE_SECONDS = 30.0
 """How long anybody waits for those who append to the host's log, or read it: far longer than they take."""
+WORK_SECONDS = 600.0
+"""How long anybody waits for those who build an image or fetch one while they hold a lock."""
 
 
 class WriterLock:
@@ -100,7 +102,7 @@ def held_alone(path: Path) -> Iterator[None]:
         LedgerLockedError: When others hold it for longer than anybody is kept waiting.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    _take(descriptor, path, fcntl.LOCK_EX)
+    take(descriptor, path.name)
     try:
         yield
     finally:
@@ -124,29 +126,80 @@ def held_still(path: Path) -> Iterator[None]:
     except OSError:
         yield
         return
-    _take(descriptor, path, fcntl.LOCK_SH)
+    take(descriptor, path.name, fcntl.LOCK_SH)
     try:
         yield
     finally:
         let_go(descriptor)
 
 
-def _take(descriptor: int, path: Path, how: int) -> None:
-    """Lock an open file, or have it closed and say why not."""
+def take(descriptor: int, name: str, how: int = fcntl.LOCK_EX) -> None:
+    """Lock an open file, or have it closed and say why not.
+
+    Args:
+        descriptor: The open file.
+        name: What it is called where somebody is told that it is held.
+        how: ``LOCK_EX`` or ``LOCK_SH``.
+
+    Raises:
+        LedgerLockedError: When others hold it for longer than anybody is kept waiting.
+        LedgerError: When it cannot be waited for.
+        OSError: When it cannot be locked.
+    """
     found = os.fstat(descriptor)
+    if _free(descriptor, how):
+        return
+    with _told(name):
+        held = LockWaiter(descriptor, how).wait(PATIENCE_SECONDS)
+    if not held:
+        raise held_too_long(name, found, PATIENCE_SECONDS)
+
+
+async def take_after_work(descriptor: int, name: str) -> None:
+    """Lock an open file that others hold while they work, for minutes: `take` for these.
+
+    Whoever holds it and is stopped does no work, and is waited for no longer than by `take`.
+
+    Args:
+        descriptor: The open file.
+        name: What it is called where somebody is told that it is held.
+
+    Raises:
+        LedgerLockedError: When others hold it for longer than any such work takes.
+        LedgerError: When it cannot be waited for.
+        OSError: When it cannot be locked.
+    """
+    found, began = os.fstat(descriptor), time.monotonic()
+    if _free(descriptor, fcntl.LOCK_EX):
+        return
+
+    def hopeless() -> bool:
+        waited = time.monotonic() - began
+        return waited >= PATIENCE_SECONDS and (
+            waited >= WORK_SECONDS or any(map(is_stopped, holders_of(found)))
+        )
+
+    with _told(name):
+        held = await LockWaiter(descriptor, fcntl.LOCK_EX).wait_unless(hopeless)
+    if not held:
+        raise held_too_long(name, found, time.monotonic() - began)
+
+
+def _free(descriptor: int, how: int) -> bool:
+    """Lock an open file that nobody holds, and tell whether it was so."""
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
-        _wait(descriptor, path, how, found)
+        return False
     except OSError:
         os.close(descriptor)
         raise
+    return True
 
 
-def _wait(descriptor: int, path: Path, how: int, found: os.stat_result) -> None:
+@contextmanager
+def _told(name: str) -> Iterator[None]:
     try:
-        held = LockWaiter(descriptor, how).wait(PATIENCE_SECONDS)
+        yield
     except (OSError, RuntimeError) as error:
-        raise LedgerError(f"cannot wait for `{path.name}`: {str(error).lower()}") from error
-    if not held:
-        raise held_too_long(path, found, PATIENCE_SECONDS)
+        raise LedgerError(f"cannot wait for `{name}`: {str(error).lower()}") from error

@@ -3,9 +3,15 @@
 Asking again and again would be unfair to whoever asks seldom: the kernel wakes all who wait at each release.
 """
 
+import asyncio
 import fcntl
 import os
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+_BETWEEN_LOOKS_SECONDS: Final = 0.05
 
 
 class LockWaiter:
@@ -35,21 +41,46 @@ class LockWaiter:
             OSError: When the file cannot be locked.
             RuntimeError: When no thread can be started.
         """
+        with self._asked():
+            self._thread.join(seconds)
+        return self._is_held
+
+    async def wait_unless(self, hopeless: Callable[[], bool]) -> bool:
+        """Wait for the lock in a loop that goes on with other work, and tell whether it is held.
+
+        Args:
+            hopeless: Asked again and again; true ends the waiting.
+
+        Raises:
+            OSError: When the file cannot be locked.
+            RuntimeError: When no thread can be started.
+        """
+        with self._asked():
+            while not self._ended and not hopeless():  # noqa: ASYNC110  what ends it is a thread
+                await asyncio.sleep(_BETWEEN_LOOKS_SECONDS)
+        return self._is_held
+
+    @property
+    def _is_held(self) -> bool:
+        return self._ended and not self._given_up and self._problem is None
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Ask for the lock; unless it is held in the end, nobody asks for it any more."""
         try:
             self._thread.start()
         except RuntimeError:
             os.close(self._descriptor)
             raise
-        held = False
+        waited = False
         try:
-            self._thread.join(seconds)
-            held = self._ended and self._problem is None
+            yield
+            waited = True
         finally:
-            if not held:
+            if not (waited and self._is_held):
                 self._give_up()
-        if self._ended and self._problem is not None:
+        if self._problem is not None:
             raise self._problem
-        return held
 
     def _run(self) -> None:
         try:

@@ -131,13 +131,14 @@ def _locked(folder: Path) -> tuple[Path, int]:
         path = folder / secrets.token_hex(8)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if path.exists():
-                return path, descriptor
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.exists():
+                    return path, descriptor
         except BaseException:
             _let_go(path, descriptor)
             raise
-        os.close(descriptor)  # `forget` came between, and took it for a dead one's
+        _let_go(path, descriptor)  # `forget` came between, and takes it for a dead one's: it may be stopped
 
 
 def _let_go(path: Path, descriptor: int) -> None:

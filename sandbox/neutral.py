@@ -21,6 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from audit.errors import LedgerError
+from audit.lock import take
+from audit.waiting import let_go
 from sandbox.errors import SandboxError
 from sandbox.runtime_folder import made_private, require_private, runtime_folder
 
@@ -60,7 +63,7 @@ class NeutralNames:
             folder = above / secrets.token_hex(8)
             folder.mkdir(mode=0o700)
             lock = os.open(folder, _FOLDER)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody sweeps meanwhile
         return cls(folder, lock)
 
     def name(self, path: Path, *, expected: WorkspaceIdentity | None = None) -> Path:
@@ -155,7 +158,10 @@ def _locked(above: Path) -> Iterator[None]:
     """Keep others from sweeping away what has just been made and is not locked yet."""
     descriptor = os.open(above, _FOLDER)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        take(descriptor, str(above))
+    except LedgerError as error:
+        raise SandboxError(error.message, hint=error.hint) from error
+    try:
         yield
     finally:
-        os.close(descriptor)
+        let_go(descriptor)

@@ -127,14 +127,18 @@ def _prefix(state: Path) -> str:
 
 
 def _new_folder(state: Path) -> tuple[Path, int]:
-    """Make the folder, and hold its lock; whoever sweeps may be quicker, and then it is made again."""
+    """Make the folder, and hold its lock; whoever sweeps may be quicker, and then it is made again.
+
+    It is not waited for whoever sweeps: that process may be stopped.
+    """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_prefix(state))).resolve()
         with suppress(FileNotFoundError):
             held = os.open(folder, _FOLDER)
-            fcntl.flock(held, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder, held
+            with suppress(BlockingIOError):
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if folder.exists():
+                    return folder, held
             os.close(held)
 
 

@@ -6,8 +6,6 @@ counts is what this record says, and it says it only after the thing was filled 
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import hashlib
 import os
 import re
@@ -16,6 +14,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from audit.errors import LedgerError
+from audit.lock import take_after_work
+from audit.waiting import let_go
 from sandbox.runtime.errors import RuntimeBuildError
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class RecordFile:
         """Hold the record against other processes: whoever comes second finds the first one's work.
 
         Raises:
-            RuntimeBuildError: When the state folder cannot be written.
+            RuntimeBuildError: When the state folder cannot be written, or another process does not let go.
         """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -218,10 +219,13 @@ class RecordFile:
         except OSError as exc:
             raise _unwritable(self._lock, exc) from exc
         try:
-            await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)
+            await take_after_work(descriptor, f"{self._folder.name}/{self._lock.name}")
+        except LedgerError as exc:
+            raise RuntimeBuildError(exc.message, hint=exc.hint) from exc
+        try:
             yield
         finally:
-            os.close(descriptor)
+            let_go(descriptor)
 
 
 def _unwritable(path: Path, exc: OSError) -> RuntimeBuildError:

@@ -7,13 +7,15 @@ error, never an empty label.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
+from audit.errors import LedgerError
+from audit.lock import take
+from audit.waiting import let_go
 from policies.capability import Capability
 from policies.lineage import Contribution, Label
 from sandbox.stage.errors import LabelError
@@ -202,10 +204,13 @@ class Labels:
         except OSError as error:
             raise LabelError(f"the labels in `{self.folder}` cannot be locked: {error.strerror}") from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            take(lock, f"{self.folder.name}/{self.lock.name}")
+        except LedgerError as error:
+            raise LabelError(error.message, hint=error.hint) from error
+        try:
             yield
         finally:
-            os.close(lock)
+            let_go(lock)
 
 
 @contextmanager
