@@ -51,14 +51,18 @@ class Follower:
         What is not taken from it is not told again: take all of it.
         """
         while not self._stopped:
+            # Asked first: what follows is the file's last.
+            is_newest = not self._files.segment(self._segment + 1).exists()
             try:
                 lines = self._new_lines()
+                if not lines and is_newest:
+                    break
+                if not lines:
+                    self._next_segment()
             except BrokenLedgerError as error:
                 self._stopped = True
                 yield BrokenEntry(self._walk.chain.size, str(error), b"")
                 return
-            if not lines and not self._next_segment():
-                break
             yield from self._taken(lines)
         if not self._stopped:
             distrusted = self._behind_the_end() or distrust(self._index, self._walk.chain.size)
@@ -114,11 +118,16 @@ class Follower:
         self._index = read_index(self._state)
         self._walk.bound = bound_of(self._session_id, self._index.session(self._session_id))
 
-    def _next_segment(self) -> bool:
-        if not self._files.segment(self._segment + 1).exists():
-            return False
+    def _next_segment(self) -> None:
+        """Go on with the next file.
+
+        Raises:
+            BrokenLedgerError: When the one before does not end with a line.
+        """
+        if self._torn:
+            name = self._files.segment(self._segment).name
+            raise BrokenLedgerError(f"`{name}` ends in the middle of a line")
         self._segment, self._offset = self._segment + 1, 0
-        return True
 
     def _take(self, line: bytes) -> Entry | BrokenEntry:
         if self._may_have_been_taken_up(line):

@@ -14,7 +14,7 @@ from agent_runner.cli.folding import tell
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     from audit.chain import Entry
@@ -84,7 +84,7 @@ async def _stream(state: Path, session: str, over: asyncio.Event, follower: Foll
         if follower is None and ledger.exists():
             follower = Follower(state, session)
         try:
-            for entry in follower.poll() if follower is not None else ():
+            for entry in _news(follower, is_last=is_last) if follower is not None else ():
                 typer.echo(json.dumps(entry_fields(entry)))
         except OSError:  # nobody reads any more: the session goes on without
             return
@@ -92,3 +92,8 @@ async def _stream(state: Path, session: str, over: asyncio.Event, follower: Foll
             return
         with suppress(TimeoutError):
             await asyncio.wait_for(over.wait(), POLL_SECONDS)
+
+
+def _news(follower: Follower, *, is_last: bool) -> Iterable[Entry | BrokenEntry]:
+    """Return what has come; where nobody writes any more, also that entries are missing, if that is so."""
+    return follower.at_the_end() if is_last else follower.poll()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from audit.chain import Entry
     from audit.reader import SessionReader
 
+UNREADABLE = "(unreadable)"
+"""The kind of an entry whose event cannot be read."""
+
 
 class SessionFold:
     """What a session has come to, as far as its entries were taken in; nothing that they hold raises.
@@ -70,7 +73,7 @@ class SessionFold:
             happened = self._reader.event(entry)
         except (AuditError, OSError, ValueError) as error:
             self._conversation.unreadable(moment, entry.type, str(error))
-            self.kinds["(unreadable)"] += 1
+            self.kinds[UNREADABLE] += 1
             return
         self.kinds[entry.type] += 1
         self._remember(happened)

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from agent_runner.package import pairlock_version
 from agent_runner.report import charts
+from agent_runner.report.fold import UNREADABLE
 from agent_runner.report.notable import notable
 from agent_runner.report.quantity import duration, number, size
 from agent_runner.report.times import COLUMNS
@@ -69,6 +70,7 @@ def render(report: Report, *, live: str = "", home: str = "") -> str:
             told=data_block(_data(report, load, live)),
             load=load,
             notable=notable(report.fold.steps.kept),
+            read_all=_read_all(report),
             holds_all=_holds_all(report, load),
             script=asset("report.js"),
             style=asset("report.css"),
@@ -81,8 +83,13 @@ def render(report: Report, *, live: str = "", home: str = "") -> str:
 
 def _holds_all(report: Report, load: Load) -> bool:
     """Tell whether the page holds every step, from the first entry on, of a session whose ledger holds."""
-    is_full = bool(report.fold.steps.left_out or load.left_out)
-    return report.fold.kinds["log.opened"] > 0 and not is_full and report.verdict.level != "bad"
+    return _read_all(report) and not (report.fold.steps.left_out or load.left_out)
+
+
+def _read_all(report: Report) -> bool:
+    """Tell whether every entry was read, from the first one on, of a session whose ledger holds."""
+    kinds = report.fold.kinds
+    return kinds["log.opened"] > 0 and kinds[UNREADABLE] == 0 and report.verdict.level != "bad"
 
 
 def render_list(rows: Sequence[Row], *, home: str, live: str) -> str:

@@ -1,6 +1,7 @@
 """A reader beside a writer sees a whole log, and never a fault that is not there."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -173,6 +174,68 @@ async def test_asking_for_the_end_while_somebody_writes_raises_no_alarm(
     seen += follower.at_the_end()
     assert [entry for entry in seen if isinstance(entry, BrokenEntry)] == []
     assert seen == list(SessionReader(state, SESSION).entries())
+
+
+@pytest.mark.parametrize("seen_before", [False, True])
+async def test_a_follower_tells_of_a_torn_line_before_another_file(
+    recorder: Recorder, state: Path, samples: Samples, *, seen_before: bool
+) -> None:
+    """Only a log's last file may end in the middle of a line; the twin is a line that is being written."""
+    async with recorder.journal(segment_bytes=5_000) as journal:
+        for number in range(50):
+            await journal.record(samples.intended(number))
+    first, second = (state / "sessions" / SESSION / name for name in ("events.jsonl", "events.jsonl.1"))
+    aside = second.rename(state / "aside")
+    follower = Follower(state, SESSION)
+    before = follower.poll() if seen_before else []
+    with first.open("ab") as file:
+        file.write(b'{"seq":')
+    assert not any(isinstance(entry, BrokenEntry) for entry in Follower(state, SESSION).poll())
+    aside.rename(second)
+
+    *good, last = [*before, *follower.poll()]
+
+    assert last == BrokenEntry(len(good), "`events.jsonl` ends in the middle of a line", b"")
+    assert len(good) == first.read_bytes().count(b"\n")
+    assert follower.poll() == []
+
+
+class Overtaken(Follower):
+    """A follower that finds nothing new, while a writer fills the file and begins another."""
+
+    writer: Callable[[], None] | None = None
+
+    def _new_lines(self) -> list[bytes]:
+        lines = super()._new_lines()
+        if not lines and self.writer is not None:
+            self.writer()
+            self.writer = None
+        return lines
+
+
+async def test_a_follower_takes_what_came_before_the_next_file_was_begun(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    async with recorder.journal(segment_bytes=5_000) as journal:
+        for number in range(100):
+            await journal.record(samples.intended(number))
+    first, *later = sorted((state / "sessions" / SESSION).glob("events.jsonl*"))
+    contents = {path: path.read_bytes() for path in (first, *later)}
+    first.write_bytes(contents[first][: contents[first].index(b"\n") + 1])
+    for path in later:
+        path.unlink()
+    follower = Overtaken(state, SESSION)
+
+    def write_on() -> None:
+        for path, raw in contents.items():
+            path.write_bytes(raw)
+
+    follower.writer = write_on
+
+    found = [*follower.poll(), *follower.poll()]
+
+    assert found == list(SessionReader(state, SESSION).entries())
+    assert not any(isinstance(entry, BrokenEntry) for entry in found)
 
 
 async def test_a_follower_stops_at_what_does_not_hold(recorder: Recorder, state: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from agent_runner.report import charts
 from agent_runner.report.actions import Actions
 from agent_runner.report.connections import Connections
+from agent_runner.report.fold import UNREADABLE
 from agent_runner.report.moment import Moment
 from agent_runner.report.notable import MOST_PLACES, MOST_ROWS, Alike, notable
 from agent_runner.report.page import render
@@ -176,7 +177,8 @@ def test_a_refused_connection_finds_the_room_that_is_kept_for_what_stands_out() 
     """It was added as any other, and tagged when the page had no room for it any more."""
     steps = Steps(most=1, most_notable=5)
     connections = Connections(steps, Actions(steps, None))  # type: ignore[arg-type]  # it reads no bodies
-    for place, verdict in enumerate(("allowed", "allowed", "denied")):
+    verdicts: tuple[Literal["allowed", "denied"], ...] = ("allowed", "allowed", "denied")
+    for place, verdict in enumerate(verdicts):
         opened = event.EgressOpened(
             connection=f"{SESSION}/c{place}", host=f"h{place}", port=1, scheme="https", verdict=verdict
         )
@@ -217,7 +219,27 @@ async def test_a_quiet_session_is_said_to_be_one(tmp_path: Path) -> None:
     page = page_of(tmp_path / "state")
 
     assert QUIET in page.text
-    assert "0, none denied" in page.text
+    assert "0, none denied running time" in page.text
+
+
+@pytest.mark.parametrize("missing", ["what does not hold", "what was pruned", "what cannot be read"])
+async def test_what_could_not_be_read_is_not_counted_as_nothing_denied(tmp_path: Path, missing: str) -> None:
+    story = begin(tmp_path / "state")
+    async with story.journal:
+        await story.open("Do nothing.")
+        await story.close()
+    report = report_of(tmp_path / "state")
+    if missing == "what does not hold":
+        report = replace(report, verdict=replace(report.verdict, level="bad"))
+    elif missing == "what was pruned":
+        report.fold.kinds["log.opened"] = 0
+    else:
+        report.fold.kinds[UNREADABLE] = 1
+
+    text = Page(render(report)).text
+
+    assert "0, none denied among those that can be read running time" in text
+    assert QUIET not in text
 
 
 async def test_what_widens_the_sandbox_stands_out(tmp_path: Path) -> None:
