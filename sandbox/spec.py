@@ -31,9 +31,11 @@ LABEL_SESSION: Final = "io.pairlock.session"
 LABEL_OWNER: Final = "io.pairlock.owner"
 LABEL_STATE: Final = "io.pairlock.state"
 
-PROCESS_LIMITS: Final = {"core": 0, "memlock": 64 * 1024, "nice": 0, "rtprio": 0, "sigpending": 4096}
+PROCESS_LIMITS: Final = {"core": 1, "memlock": 64 * 1024, "nice": 0, "rtprio": 0, "sigpending": 4096}
 """What a process would else inherit from the engine's service, which runs without most bounds. Signals that
-wait are counted by user on the whole machine: a session must not use up what its person's programs need."""
+wait are counted by user on the whole machine: a session must not use up what its person's programs need.
+With 0 bytes for core files the kernel still starts the program that collects cores on this machine, as its
+root and outside of the container; with 1 it does neither (fs/coredump.c; guest/bpf.py holds it there)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,15 @@ def _raise_limit(kind: int) -> None:
         resource.setrlimit(kind, (hard + 1, hard + 1))
     except ValueError as error:  # Python's word for EPERM here
         raise OSError(errno.EPERM, str(error)) from error
+    if resource.getrlimit(kind)[1] == hard:  # told so, and not done
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def _wish_no_core() -> None:
+    """Ask for a limit of 0 bytes, with which the kernel starts the machine's collector of cores (core(5))."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if resource.getrlimit(resource.RLIMIT_CORE)[1]:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 def _survive_others() -> None:
@@ -114,6 +123,7 @@ PROBES: dict[str, Callable[[], object]] = {
     "raise_priority": lambda: os.setpriority(os.PRIO_PROCESS, 0, -20),
     "raise_open_files": lambda: _raise_limit(resource.RLIMIT_NOFILE),
     "dump_core": lambda: _raise_limit(resource.RLIMIT_CORE),
+    "collect_core": _wish_no_core,
     "survive_others": _survive_others,
     "hang_up_guest": lambda: _signal(signal.SIGHUP),
     "stop_guest": lambda: _signal(signal.SIGSTOP),

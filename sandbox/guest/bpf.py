@@ -51,7 +51,10 @@ FIOSETOWN = 0x8901
 SIOCSPGRP = 0x8902
 F_SETOWN = 8
 F_SETOWN_EX = 15
+# asm-generic/resource.h
+RLIMIT_CORE = 4
 _MINUS_ONE = 0xFFFFFFFF
+_NOTHING_DONE = 0  # the caller is told that it succeeded
 AF_UNIX = 1
 AF_INET = 2
 AF_INET6 = 10
@@ -94,11 +97,8 @@ def program(machine: str, *, holds_exec: bool, loopback: bool) -> list[Instructi
         *_by_argument(numbers["socketpair"], 0, _allowed((AF_UNIX,)), _error(errno.EAFNOSUPPORT)),
         *_by_argument(numbers["ioctl"], 1, _requests(), ALLOW),
         *_by_argument(numbers["fcntl"], 1, _owners(), ALLOW),
-        *(
-            step
-            for name in OWN_ONLY
-            for step in _by_argument(numbers[name], 0, _when(_EQUAL, 0, ALLOW), _error(errno.EPERM))
-        ),
+        *(step for name in OWN_ONLY for step in _by_argument(numbers[name], 0, _own_limits(), ALLOW)),
+        *_by_argument(numbers["setrlimit"], 0, _when(_EQUAL, RLIMIT_CORE, _error(_NOTHING_DONE)), ALLOW),
         *(step for name, user in PRIORITIES.items() for step in _priority(numbers[name], user)),
         *(step for name in SIGNALS for step in _by_argument(numbers[name], 0, _all_or_pid_1(), ALLOW)),
         (_RETURN, 0, 0, ALLOW),
@@ -152,6 +152,29 @@ def _requests() -> tuple[Instruction, ...]:
     """Return the tests of ioctl's requests: bytes into a terminal, and owners of descriptors, by pointer."""
     requests = (TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP)
     return tuple(step for request in requests for step in _when(_EQUAL, request, _error(errno.EPERM)))
+
+
+def _own_limits() -> tuple[Instruction, ...]:
+    """Return the tests of prlimit64's process, resource and new value.
+
+    The limit of core files is one byte, with which the kernel starts no program that collects cores either
+    (fs/coredump.c; core(5) says of 0 that it does not count there). It must not become 0: who asks for that
+    (ssh-agent, gpg) wants no core, has none, and gives up when told that it failed.
+    """
+    pretended = (_RETURN, 0, 0, _error(_NOTHING_DONE))
+    return (
+        (_EQUAL, 1, 0, 0),
+        (_RETURN, 0, 0, _error(errno.EPERM)),
+        (_LOAD, 0, 0, 16 + 8 * 1),
+        (_EQUAL, 1, 0, RLIMIT_CORE),
+        (_RETURN, 0, 0, ALLOW),
+        (_LOAD, 0, 0, 16 + 8 * 2),  # a pointer: both of its words are nothing, or a value is set
+        (_EQUAL, 1, 0, 0),
+        pretended,
+        (_LOAD, 0, 0, 20 + 8 * 2),
+        (_EQUAL, 1, 0, 0),
+        pretended,
+    )
 
 
 def _owners() -> tuple[Instruction, ...]:

@@ -43,11 +43,22 @@ def lock_down(*, holds_exec: bool, loopback: bool) -> None:
     try:
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _dump_no_core()
         require_one_thread()
         _install(bpf.assemble(bpf.program(architecture(), holds_exec=holds_exec, loopback=loopback)))
     except OSError as error:
         raise LockdownError(f"the kernel refused the lock-down: {error.strerror}") from error
+
+
+def _dump_no_core() -> None:
+    """Leave no core behind, neither as a file nor with a program of the machine's that collects them.
+
+    The machine's own `core_pattern` may name such a program, which the kernel starts outside of every
+    container, as root, whatever the limit is, but for one byte (fs/coredump.c, coredump_pipe).
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    most = 0 if hard == 0 else 1
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def require_one_thread() -> None:

@@ -138,7 +138,6 @@ def _become(plan: _Plan, pipes: list[int], tell: int) -> NoReturn:
 
 def _limit(plan: _Plan) -> None:
     os.umask(0o022)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (plan.file_bytes, plan.file_bytes))
     most = min(plan.open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

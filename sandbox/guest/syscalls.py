@@ -127,6 +127,7 @@ _TABLE: tuple[tuple[str, int | None, int | None], ...] = (
     ("rt_tgsigqueueinfo", 297, 240),
     ("pidfd_open", 434, 434),
     ("prlimit64", 302, 261),
+    ("setrlimit", 160, 164),
     ("sched_setparam", 142, 118),
     ("sched_setscheduler", 144, 119),
     ("sched_setaffinity", 203, 122),

@@ -269,6 +269,9 @@ def _privileges() -> tuple[Probe, ...]:
         Probe(name="raise_priority", tried="raise its priority", stops=higher, own_kernel=_ITS_OWN_PRIORITY),
         Probe(name="raise_open_files", tried="raise the limit of open files", stops=stops),
         Probe(name="dump_core", tried="allow core files", stops={"EPERM": "limit of core files"}),
+        Probe(
+            name="collect_core", tried="have the machine collect a crash's memory", stops={"EPERM": FILTER}
+        ),
         Probe(name="survive_others", tried="be the last one that memory kills", stops=higher),
     )
 

@@ -82,7 +82,7 @@ async def test_a_program_starts_with_nothing_of_ours(tmp_path: Path) -> None:
     assert lines == [
         f"[0, 1, 2, 3] [13, 25] True {tmp_path}/inner",
         "['0000000000000000', '0000000001001000']",
-        "(0, 0) 1000",
+        "(1, 1) 1000",
         "-1 -1",
     ]
 

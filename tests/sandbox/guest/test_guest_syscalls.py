@@ -205,3 +205,22 @@ def test_the_program_fits_into_the_kernels_limits() -> None:
 
         assert len(instructions) < 4096
         assert len(bpf.assemble(instructions)) == 8 * len(instructions)
+
+
+@pytest.mark.parametrize("machine", NUMBERS)
+def test_the_limit_of_core_files_is_read_and_never_set(machine: str) -> None:
+    """Told that it was done, which for the usual wish (none) it is; a pointer counts with both its words."""
+    instructions = bpf.program(machine, holds_exec=True, loopback=False)
+    older, newer = NUMBERS[machine]["setrlimit"], NUMBERS[machine]["prlimit64"]
+    core, open_files, place = 4, 7, 0x7F00_0000_1000
+
+    done = bpf.ERRNO | 0
+
+    assert verdict(machine, instructions, older, core, place) == done
+    assert verdict(machine, instructions, older, open_files, place) == bpf.ALLOW
+    for pointer in (place, 1, 1 << 32):
+        assert verdict(machine, instructions, newer, 0, core, pointer) == done
+        assert verdict(machine, instructions, newer, 0, (1 << 32) + core, pointer) == done
+    assert verdict(machine, instructions, newer, 0, core, 0) == bpf.ALLOW
+    assert verdict(machine, instructions, newer, 0, open_files, place) == bpf.ALLOW
+    assert verdict(machine, instructions, newer, 7, core, 0) == error(errno.EPERM)
