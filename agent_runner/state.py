@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -21,14 +22,29 @@ def state_folder() -> Path:
     """Return the state folder: `PAIRLOCK_STATE`, else the platform's own.
 
     Raises:
-        InvalidInputError: When the variable is not an absolute path.
+        InvalidInputError: When the variable is not an absolute path, or the path leads to no folder: that is
+            not the same as a state without sessions.
     """
     named = os.environ.get(VARIABLE)
     if not named:
-        return Path(platformdirs.user_state_dir("pairlock", appauthor=False))
+        return _folder(Path(platformdirs.user_state_dir("pairlock", appauthor=False)))
     if not Path(named).is_absolute():
         raise InvalidInputError(f"`{VARIABLE}` is `{named}`, expected an absolute path")
-    return Path(named)
+    return _folder(Path(named))
+
+
+def _folder(path: Path) -> Path:
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return path  # the first session makes it
+    except NotADirectoryError:
+        is_folder = False
+    if not is_folder:
+        raise InvalidInputError(
+            f"the state folder `{path}` is no folder", hint=f"name another one with {VARIABLE}"
+        )
+    return path
 
 
 def session_files(given: str, state: Path) -> SessionFiles:

@@ -19,6 +19,7 @@ from sandbox.stage.discard import remove_tree
 from sandbox.stage.errors import StageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from agent_runner.ci.outcome import TaskResult
@@ -63,8 +64,7 @@ class Kept:
 
 def _keep_sessions(place: Path, result: TaskResult, state: Path) -> None:
     files = StateFiles(state)
-    with os.fdopen(os.open(place / "ledger.tar.gz", _NEW, 0o600), "wb") as out:
-        write_bundle(state, result.sessions, out)
+    _keep_ledgers(place / "ledger.tar.gz", result.sessions, state)
     _write(place / "checkpoint", files.checkpoint.read_bytes())
     page = render(gather_report(state, result.session, Pins()))
     _write(place / "report.html", page.encode("utf-8", "backslashreplace"))
@@ -75,6 +75,16 @@ def _keep_sessions(place: Path, result: TaskResult, state: Path) -> None:
         return  # nothing was staged
     head = "".join(f"{line}\n" for line in (*label_lines(session.folder), ""))
     _write(place / "changes.patch", head.encode() + patch if patch else b"")
+
+
+def _keep_ledgers(target: Path, sessions: Sequence[str], state: Path) -> None:
+    """Write the bundle of a task's ledgers; one that is refused leaves no file that looks like evidence."""
+    try:
+        with os.fdopen(os.open(target, _NEW, 0o600), "wb") as out:
+            write_bundle(state, sessions, out)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -156,7 +156,9 @@ def _about(folder: StageFolder) -> dict[str, Any]:
     try:
         about = json.loads(folder.about.read_bytes())
     except FileNotFoundError:
-        raise StageBrokenError(f"`{folder.path}` holds no stage") from None
+        raise StageBrokenError(
+            f"session `{folder.path.parent.name}` has no stage: it ended before it had one, or stages nothing"
+        ) from None
     except (OSError, ValueError) as error:
         raise StageBrokenError(f"the stage `{folder.path}` cannot be read: {error}") from error
     if isinstance(about, dict) and about.get("version") == 1:

@@ -322,6 +322,29 @@ def test_a_state_folder_that_is_not_absolute_is_exit_2(desk: Desk) -> None:
     assert "expected an absolute path" in said.err
 
 
+@pytest.mark.parametrize("state", ["plain", "plain/below"])
+@pytest.mark.parametrize(
+    "command", [("ps",), ("audit", "list"), ("audit", "query", "any~x"), ("show", "last")]
+)
+def test_a_state_folder_that_is_no_folder_is_not_taken_for_an_empty_one(
+    desk: Desk, command: tuple[str, ...], state: str
+) -> None:
+    desk.write("plain", "")
+    path = desk.folder / state
+
+    said = desk.pairlock(*command, PAIRLOCK_STATE=str(path))
+
+    assert said.code == 2
+    assert said.first == f"pairlock: the state folder `{path}` is no folder"
+
+
+def test_a_state_folder_that_is_not_there_yet_is_one_without_sessions(desk: Desk) -> None:
+    said = desk.pairlock("audit", "list", PAIRLOCK_STATE=str(desk.folder / "not" / "yet"))
+
+    assert (said.code, said.out) == (0, "")
+    assert said.err == "no sessions yet\n"
+
+
 def test_variables_of_our_own_sandbox_change_nothing_on_the_host(desk: Desk) -> None:
     """B43: a variable that says `already sandboxed` is believed by nobody."""
     plain = desk.run()
