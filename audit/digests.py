@@ -48,8 +48,9 @@ class Digests:
         Args:
             digests: Each what `is_digest`.
         """
-        for digest in digests:
-            self.put(digest)
+        self._newest.update(dict.fromkeys(map(bytes.fromhex, digests), 0))
+        if len(self._newest) >= IN_MEMORY:
+            self._set_aside()
 
     def number_of(self, digest: str) -> int | None:
         """Return the number of a digest; None when it is not remembered."""

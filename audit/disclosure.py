@@ -4,13 +4,14 @@ from contextlib import suppress
 
 import orjson
 
+from audit.decoded import commitments_of
 from audit.digests import Digests
 from audit.errors import BrokenLedgerError
 from audit.openings import Gone, Openings
 from audit.schema import LARGEST_BODY
 from audit.state import SessionFiles
 from audit.verdict import Disclosed, Disclosure, Undisclosed
-from audit.walk import Walk, commitments_of
+from audit.walk import Walk
 
 
 def disclosure_of(walk: Walk, files: SessionFiles, withheld: set[str]) -> Disclosure:

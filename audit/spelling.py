@@ -1,7 +1,7 @@
 """Tell quickly that a line is spelled as a writer spells it: one regular expression for each type of entry.
 
-Each is made from the type's schema. It knows nothing of escapes, marks and bodies that were moved out: what
-it does not match is no worse for it, and is read by the slow way, which alone says what is wrong.
+Each is made from the type's schema. It knows nothing of marks and bodies that were moved out: what it does
+not match is no worse for it, and is read by the slow way, which alone says what is wrong.
 """
 
 import re
@@ -20,7 +20,11 @@ from audit.log_event import LogOpened, LogSealed, SessionRecovered
 
 SEEN_OFTEN = 200
 """Lines of a type after which its expression is made: that takes as long as reading about as many."""
+_ESCAPE = rb'\\(?:["\\bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))'
+"""A character that a writer escapes, as it does; each has one such spelling."""
 _TEXT = rb'"[^"]*+"'
+"""Text of a line without a backslash, which most are: three times as fast to look at as any other."""
+_ANY_TEXT = rb'"[^"\\]*+(?:%b[^"\\]*+)*+"' % _ESCAPE
 _COUNT = rb"(?:0|[1-9][0-9]{0,14}+)"
 """An integer from 0 to 10^15 - 1, and so below 2^53."""
 _TRUTH = rb"(?:true|false)"
@@ -48,6 +52,8 @@ def _row_of(item: bytes) -> bytes:
 _PLAIN = rb"(?:%b|%b|%b|null|\[%b\])" % (_TEXT, _COUNT, _TRUTH, _row_of(_TEXT))
 _VALUES = rb"(\{%b\})" % _row_of(rb"%b:%b" % (_TEXT, _PLAIN))
 
+Matching = Callable[[bytes, int], "re.Match[bytes] | None"]
+
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
@@ -55,13 +61,16 @@ class Spelled:
 
     Attributes:
         kind: The type's name.
-        matches: Looks at a line from its ``at`` on; the one group, if any, holds values from outside.
+        matches: Looks at a line without a backslash, from its ``at`` on; the one group, if any, holds values
+            from outside.
+        matches_escaped: The same for any line.
         has_values: Whether there is that group.
         commits: Whether such a line can hold commitments.
     """
 
     kind: str
-    matches: Callable[[bytes, int], "re.Match[bytes] | None"]
+    matches: Matching
+    matches_escaped: Matching
     has_values: bool
     commits: bool
 
@@ -90,9 +99,9 @@ class Spellings:
         """
         place = start + self._offset
         spelled = self._known.get(line[place : place + _TOLD_BY]) or self._found(line, start)
-        if spelled is None or _BACKSLASH in line or len(line) > LONGEST_LINE:
+        if spelled is None or len(line) > LONGEST_LINE:
             return None
-        match = spelled.matches(line, start)
+        match = (spelled.matches_escaped if _BACKSLASH in line else spelled.matches)(line, start)
         if match is None or (spelled.has_values and not _has_no_key_twice(match[1])):
             return None
         return spelled
@@ -130,9 +139,9 @@ def are_plain(lines: Sequence[bytes]) -> bool:
     return text.isascii() or _is_utf8(text)
 
 
-def commitments_in(line: bytes) -> list[str]:
-    """Return the digests of the commitments in a line that has a spelling."""
-    return [digest.decode("ascii") for digest in _COMMITMENT.findall(line)]
+def commitments_in(lines: bytes) -> list[str]:
+    """Return the digests of the commitments in lines that each have a spelling."""
+    return [digest.decode("ascii") for digest in _COMMITMENT.findall(lines)]
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -159,7 +168,8 @@ def _spelled(kind: str) -> Spelled:
     body = _fields_of(event)
     named = rb'"type":"%b","v":%d' % (re.escape(kind.encode()), event.version)
     line = rb'"at":%b,"mono":%b,%b,"body":%b\}' % (_TEXT, _COUNT, named, body)
-    return Spelled(kind, re.compile(line).fullmatch, _VALUES in body, _fields_of(Commitment) in body)
+    plain, escaped = re.compile(line), re.compile(line.replace(_TEXT, _ANY_TEXT))
+    return Spelled(kind, plain.fullmatch, escaped.fullmatch, _VALUES in body, _fields_of(Commitment) in body)
 
 
 def _fields_of(part: type[Part]) -> bytes:

@@ -6,18 +6,14 @@ host's log knows, the keys that the host's log registered. This is the hot path 
 
 import sys
 from binascii import hexlify
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
-import orjson
-
-from audit.chain import DEEPEST_LINE, LONGEST_LINE, Chain, leaf_hashes, opening, strict
-from audit.digests import Digests, is_digest
+from audit.chain import Chain, leaf_hashes, opening, strict
+from audit.decoded import commitments_of, decoded
+from audit.digests import Digests
 from audit.errors import AuditError, BrokenLedgerError, MalformedLineError
 from audit.escape import escape_line
-from audit.hostile import COMMITMENT
 from audit.note import Checkpoint, VerifierKey, open_checkpoint
 from audit.spelling import ACTING, Spelled, Spellings, commitments_in, row_of
 
@@ -142,7 +138,7 @@ class Walk:
         follow = list(map(bytes.startswith, lines, starts))
         row, done = row_of(self._spellings, lines, list(map(len, starts))), 0
         for stop in self._places(row, follow):
-            self._pass(leaves[done:stop], row[done:stop])
+            self._pass(lines[done:stop], leaves[done:stop], row[done:stop])
             self._take_one(lines[stop], row[stop], follows=follow[stop])
             self._leaves.append(leaves[stop])
             done = stop + 1
@@ -150,23 +146,25 @@ class Walk:
                 self._settle()
                 root = self.chain.frontier.root()
                 self._hold_to_host(root == self.bound.roots[first + done], first + done)
-        self._pass(leaves[done:], row[done:])
+        self._pass(lines[done:], leaves[done:], row[done:])
 
     def _places(self, row: Sequence[Spelled | None], follow: Sequence[bool]) -> list[int]:
         """Return the places in a row where a line does not follow, or does more than to follow."""
-        first, collect, end = self._size(), self._collect, self.bound.last_size()
-        found = {place for place, one in enumerate(row) if one is None or (collect and one.commits)}
+        first, end = self._size(), self.bound.last_size()
+        found = {place for place, one in enumerate(row) if one is None}
         found.update(place for place in range(len(row)) if first + place + 1 in self.bound.roots)
         found.update(range(max(0, end - first), len(row)))
         if not all(follow):
             found.add(follow.index(False))
         return sorted(found)
 
-    def _pass(self, leaves: Sequence[bytes], row: Sequence[Spelled | None]) -> None:
-        """Move on past lines that do no more than to follow."""
+    def _pass(self, lines: Sequence[bytes], leaves: Sequence[bytes], row: Sequence[Spelled | None]) -> None:
+        """Move on past lines that do no more than to follow, and to hold commitments."""
         self._leaves += leaves
         if row and row[-1] is not None:
             self.last_kind = row[-1].kind
+        if self._collect:
+            self._gather(lines, row)
 
     def _take_one(self, line: bytes, spelled: Spelled | None, *, follows: bool) -> None:
         seq = self._size()
@@ -177,13 +175,11 @@ class Walk:
         if spelled is None:
             self._take_slowly(line, seq)
             return
-        self.last_kind = spelled.kind
-        if spelled.commits and self._collect:
-            self._gather(spelled.kind, commitments_in(line))
+        self._pass([line], [], [spelled])
 
     def _take_slowly(self, line: bytes, seq: int) -> None:
         """Take a line that begins as it must: whether it holds, what it does to the walk, what it holds."""
-        fields = _read(line)
+        fields = decoded(line)
         if fields is None:
             raise self._refused(line, seq)
         kind = fields.type
@@ -199,11 +195,15 @@ class Walk:
             elif kind == _KEPT_AS_PROOF[0]:
                 self.proofs.update(commitments_of(fields.body.get(_KEPT_AS_PROOF[1])))
 
-    def _gather(self, kind: str, digests: list[str]) -> None:
-        """Take in the commitments of a line that was told quickly: its body is there, by its schema."""
-        self.commitments.update(digests)
-        if kind == _KEPT_AS_PROOF[0]:
-            self.proofs.update(digests)
+    def _gather(self, lines: Sequence[bytes], row: Sequence[Spelled | None]) -> None:
+        """Take in the commitments of lines that were told quickly: their schemas have them in the body."""
+        holding = [
+            (line, one.kind) for line, one in zip(lines, row, strict=True) if one is not None and one.commits
+        ]
+        self.commitments.update(commitments_in(b"\n".join(line for line, _ in holding)))
+        self.proofs.update(
+            commitments_in(b"\n".join(line for line, kind in holding if kind == _KEPT_AS_PROOF[0]))
+        )
 
     def _hold_to_host(self, agrees: bool, size: int) -> None:  # noqa: FBT001 - the outcome of a comparison
         if not agrees:
@@ -263,70 +263,3 @@ class Walk:
 
     def _is_signed(self, found: Checkpoint, seq: int) -> bool:  # noqa: ARG002 - a skim asks for less
         return found == self.chain.checkpoint(self.bound.origin)
-
-
-class _Fields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The keys of a line, each of its kind."""
-
-    seq: int
-    prev: str
-    at: str
-    mono: int
-    type: str
-    v: int
-    body: dict[str, Any]
-
-
-def _refuse(text: str) -> None:
-    """Refuse a number with a fraction or an exponent."""
-    raise ValueError(text)
-
-
-_DECODER = msgspec.json.Decoder(_Fields, float_hook=_refuse)
-
-
-def _read(line: bytes) -> _Fields | None:
-    """Return a line's fields; None when it is not exactly what a writer writes.
-
-    INVARIANT: what is surely such a line is told here, quickly; every doubt is left to `strict`.
-    """
-    if len(line) > LONGEST_LINE:
-        return None
-    try:
-        found = _DECODER.decode(line)
-        shallow = line.count(b"[") + line.count(b"{") <= DEEPEST_LINE
-        if shallow and orjson.dumps(_spelled(found), option=orjson.OPT_STRICT_INTEGER) == line:
-            return found
-    except (msgspec.MsgspecError, orjson.JSONEncodeError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        return _Fields(**strict(line))
-    except MalformedLineError:
-        return None
-
-
-def _spelled(found: _Fields) -> dict[str, object]:
-    """Return a line's object, its keys in their order."""
-    return {
-        "seq": found.seq,
-        "prev": found.prev,
-        "at": found.at,
-        "mono": found.mono,
-        "type": found.type,
-        "v": found.v,
-        "body": found.body,
-    }
-
-
-def commitments_of(body: object) -> Iterator[str]:
-    """Yield the digest of every commitment in a body, however deep it is nested."""
-    waiting = [body]
-    for value in waiting:  # it grows behind the place where it is read
-        if isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, dict):
-            digest = value.get("digest") if value.keys() == COMMITMENT else None
-            if isinstance(digest, str) and is_digest(digest):
-                yield digest
-            else:
-                waiting.extend(value.values())

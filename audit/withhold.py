@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 
+from audit.decoded import commitments_of
 from audit.disclosure import commitments_within
 from audit.errors import BrokenLedgerError, UnknownSessionError
 from audit.escape import escape_line
@@ -21,7 +22,7 @@ from audit.recover import kept_segments, no_ledger, walk_of
 from audit.schema import OVERFLOW
 from audit.segments import Lines
 from audit.state import SessionFiles, StateFiles, sync_folder
-from audit.walk import Walk, commitments_of
+from audit.walk import Walk
 
 
 def redact(host: HostLog, session_id: str, digest: str, *, by: str, why: str) -> str:

@@ -205,6 +205,41 @@ def test_every_character_alone_is_told_alike() -> None:
         assert is_quick(line) is is_line(line), hex(code)
 
 
+def test_every_escape_is_told_alike_and_a_writers_own_quickly() -> None:
+    """Answers of models hold JSON within text: an escape neither costs the quick way nor opens it."""
+    hexadecimal = [f"u{code:04x}" for code in (*range(0x100), 0x2028, 0xD800, 0xDFFF, 0xFFFF)]
+    others = [chr(code) for code in range(0x20, 0x7F)] + [
+        "u001F",
+        "u01",
+        "u{1}",
+        "x01",
+        "u00 1",
+        '\\\\\\"',
+        '\\\\"',
+    ]
+    quick = set()
+    for escape in [*hexadecimal, *others]:
+        line = line_of(intended(a="X")).replace(b'"X"', b'"a\\%b b"' % escape.encode())
+
+        assert is_quick(line) is is_line(line), escape
+        require_same(line, Chain.start(ORIGIN))
+        if is_quick(line):
+            quick.add(escape)
+
+    written = {orjson.dumps(chr(code))[2:-1].decode() for code in (*range(0x20), ord('"'), ord("\\"))}
+    assert quick == {*written, '\\\\"'}
+
+
+def test_an_escape_in_a_key_hides_no_key_that_is_there_twice() -> None:
+    good = line_of(intended(**{'a"': 1, "b": 2}))
+    assert is_quick(good)
+
+    line = good.replace(b'"b":2', b'"a\\"":2')
+
+    assert not is_quick(line)
+    assert not is_line(line)
+
+
 def test_bytes_of_two_lines_do_not_make_up_one_character() -> None:
     good = line_of(intended(a="X"))
     ends, begins = good.replace(b"}}", b"}}\xc3"), b"\xa9" + good
