@@ -12,7 +12,7 @@ from cli_tools.files.look import NEEDS
 from cli_tools.neutral import field, restore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 SECONDS: Final = 10.0
 SHOWN_CHARACTERS: Final = 400
@@ -96,6 +96,10 @@ def _laid_out(content: str) -> str:
 
 
 def _note(result: Mapping[str, object], matches: int, limit: int) -> str:
+    return "; ".join([_ended(result, matches, limit), *_passed_over(result)])
+
+
+def _ended(result: Mapping[str, object], matches: int, limit: int) -> str:
     files = answer.number(result, "files")
     match answer.text(result, "ended"):
         case "time":
@@ -105,6 +109,20 @@ def _note(result: Mapping[str, object], matches: int, limit: int) -> str:
             return f"stopped at {limit} matches; there may be more"
         case _:
             return f"{matches} matches in {files} files"
+
+
+def _passed_over(result: Mapping[str, object]) -> Iterator[str]:
+    """Say what was not searched, for no match there is no match at all to whoever reads the answer."""
+    for name, what in _NOT_SEARCHED.items():
+        if count := answer.number(result, name):
+            yield f"not searched: {count} {what}"
+
+
+_NOT_SEARCHED: Final = {
+    "binary": "binary files",
+    "unread": "files or folders that cannot be read, or lie too deep",
+    "long_lines": "lines behind their first MiB",
+}
 
 
 COMMANDS: Final[tuple[Command, ...]] = (search_files,)

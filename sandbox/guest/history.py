@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from io import BytesIO
 
 from dulwich.annotate import update_lines
-from dulwich.ignore import IgnoreFilter, IgnoreFilterManager, read_ignore_patterns
 from dulwich.objects import Blob, ObjectID, Tree, TreeEntry
 from dulwich.walk import Walker
 
 from . import changes
 from .beneath import shown
-from .ignored import content_of
+from .ignored import Ignored
 from .listing import name_of
 from .refusal import RefusedError
 from .text import text_of
@@ -60,32 +58,12 @@ def status(repository: Repository, arguments: Arguments) -> Iterator[Object]:
     yield from _untracked(repository, set(entries) | set(conflicts), paths)
 
 
-class _Ignores(IgnoreFilterManager):
-    """Read `.gitignore` files that are regular ones, and a bounded part: a pipe would be waited for."""
-
-    def _load_path(self, path: str) -> IgnoreFilter | None:
-        if path not in self._path_filters:
-            self._path_filters[path] = IgnoreFilter(self._patterns(path), self._ignorecase, path=path)
-        return self._path_filters[path]
-
-    def _patterns(self, path: str) -> list[bytes]:
-        try:
-            folder = os.open(f"{self._top_path}/{path}", _FOLDER)
-        except OSError:
-            return []
-        try:
-            return list(read_ignore_patterns(BytesIO(content_of(folder))))
-        finally:
-            os.close(folder)
-
-
 def _untracked(repository: Repository, known: set[bytes], paths: list[bytes]) -> Iterator[Object]:
     """Give files that git does not know; a folder without any known file is one entry, as in git."""
     folders = {path[:end] for path in known for end in _slashes(path)}
-    ignored = _Ignores(f"/proc/self/fd/{repository.beneath.root}", [], ignorecase=False)
     shown = b"\0"
     count = 0
-    for path in _files(repository.beneath.root, b"", 0, lambda path: ignored.is_ignored(os.fsdecode(path))):
+    for path in _files(repository.beneath.root, b"", 0, None):
         if path in known or path.startswith(shown) or not changes.is_wanted(path, paths):
             continue
         shown = next((path[: end + 1] for end in _slashes(path) if path[:end] not in folders), path)
@@ -104,16 +82,15 @@ def _slashes(path: bytes) -> Iterator[int]:
         place = path.find(b"/", place + 1)
 
 
-def _files(
-    folder: int, prefix: bytes, depth: int, ignored: Callable[[bytes], bool | None]
-) -> Iterator[bytes]:
+def _files(folder: int, prefix: bytes, depth: int, above: Ignored | None) -> Iterator[bytes]:
     """Give every file that is not ignored, a symlink included, never through one."""
     opened = os.open(b".", _FOLDER, dir_fd=folder)
     try:
+        ignored = Ignored(above, prefix, opened)
         for name in sorted(os.fsencode(item.name) for item in os.scandir(opened)):
             path = prefix + name
             is_folder = stat.S_ISDIR(os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode)
-            if name == b".git" or ignored(path + b"/" if is_folder else path):
+            if name == b".git" or ignored.has(path, is_folder=is_folder):
                 continue
             if not is_folder:
                 yield path

@@ -46,6 +46,8 @@ class Hunk:
 
     def without_end(self, mark: bytes) -> None:
         """Take that the last line, of the side that its mark names, has no newline."""
+        if mark not in (b" ", b"-", b"+"):
+            raise _wrong(f"hunk {self.number}: `\\ No newline at end of file` stands below no line")
         for side, marks in ((self.old, b" -"), (self.new, b" +")):
             if mark in marks and side:
                 side[-1] = side[-1].removesuffix(b"\n")
@@ -63,6 +65,13 @@ class Diff:
         """Tell whether there was no file before."""
         return self.names[0] == _NOTHING
 
+    def end_lines_as_in(self, file_has_returns: bool) -> None:  # noqa: FBT001 (what it is about)
+        """Take lines written with LF to mean CR LF, where the file has nothing else and the diff no CR LF."""
+        sides = [side for hunk in self.hunks for side in (hunk.old, hunk.new)]
+        if file_has_returns and not any(line.endswith(b"\r\n") for side in sides for line in side):
+            for side in sides:
+                side[:] = [with_returns(line) for line in side]
+
 
 def parse(text: bytes) -> Diff:
     """Read a diff.
@@ -71,7 +80,8 @@ def parse(text: bytes) -> Diff:
         RefusedError: code `diff`, when it is none, is of several files, or a hunk is not as its header says.
     """
     diff = Diff()
-    lines = text.replace(b"\r\n", b"\n").split(b"\n")
+    # Where every line of the diff ends with CR LF, the diff was carried so; else a CR belongs to its line.
+    lines = (text.replace(b"\r\n", b"\n") if ends_with_returns(text) else text).split(b"\n")
     if lines[-1] == b"":
         lines.pop()
     files = place = 0
@@ -85,6 +95,7 @@ def parse(text: bytes) -> Diff:
             diff.names = (_name(line), _name(lines[place]))
             place += 1
         elif line == b"-- ":  # git writes its version below
+            _require_no_more(lines[place:])
             break
         else:
             _require_harmless(diff, line)
@@ -105,6 +116,15 @@ def _require_harmless(diff: Diff, line: bytes) -> None:
         raise _wrong(f"`{shown(line)}`: modes and kinds of files are not changed; leave the line out")
     if diff.hunks and line.strip() and not line.startswith((b"diff ", b"index ")):
         raise _wrong(f"`{shown(line)}` belongs to no hunk: the header above counts fewer lines")
+    if not diff.hunks and any(diff.names) and line.strip():
+        raise _wrong(f"`{shown(line)}` belongs to no hunk: expected `@@ -1,3 +1,4 @@` below the names")
+
+
+def _require_no_more(lines: list[bytes]) -> None:
+    """Refuse hunks and files behind the end of a mail: they would be passed over."""
+    for line in lines:
+        if line.startswith((b"@@ ", b"--- ")):
+            raise _wrong(f"`{shown(line)}` stands below `-- `, which ends the diff")
 
 
 def _is_mode(line: bytes) -> bool:
@@ -182,15 +202,14 @@ def apply(content: bytes, diff: Diff) -> tuple[bytes, Object]:
     Raises:
         RefusedError: code `no-match`, when a hunk does not fit, or fits in several other places.
     """
-    returns = ends_with_returns(content)
-    lines = content.splitlines(keepends=True) if b"\r" not in content else lines_of(content)
+    diff.end_lines_as_in(ends_with_returns(content))
+    lines = lines_of(content)
     made: list[bytes] = []
     done = 0
     shift = 0
     places: list[Value] = []
     for hunk in diff.hunks:
-        old = [with_returns(line) for line in hunk.old] if returns else hunk.old
-        new = [with_returns(line) for line in hunk.new] if returns else hunk.new
+        old, new = hunk.old, hunk.new
         named = max(hunk.start - 1, 0) if old else hunk.start  # without old lines it says after which line
         at = _find(lines, old, named + shift, done, hunk)
         shift = at - named

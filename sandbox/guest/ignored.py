@@ -9,13 +9,21 @@ from __future__ import annotations
 import os
 import stat
 
+from . import wildmatch
+from .refusal import RefusedError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
 
+    from .beneath import Beneath
+
 MAX_BYTES = 256 * 1024
 MAX_PATTERNS = 5000
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 _NAME = b".gitignore"
+_MARK = b"\xef\xbb\xbf"
+"""A byte order mark, which git passes over."""
 
 
 class Ignored:
@@ -36,7 +44,7 @@ class Ignored:
         """Tell whether an entry of this folder is left out; the last rule that fits decides."""
         rules: Ignored | None = self
         while rules is not None:
-            below = os.fsdecode(path[rules._start :])  # noqa: SLF001 (another of this class)
+            below = path[rules._start :].decode("latin-1")  # noqa: SLF001 (another of this class)
             for expression, folders_only, leaves_out in reversed(rules._rules):  # noqa: SLF001 (the same)
                 if (is_folder or not folders_only) and expression.fullmatch(below):
                     return leaves_out
@@ -44,7 +52,24 @@ class Ignored:
         return False
 
 
-def content_of(folder: int) -> bytes:
+def of_folders_above(beneath: Beneath, path: bytes) -> tuple[Ignored | None, bytes]:
+    """Return the rules that folders above a path give to what is in it, and what comes before each name."""
+    names = [name for name in path.split(b"/") if name not in (b"", b".")]
+    prefixes = [b"".join(name + b"/" for name in names[:depth]) for depth in range(len(names) + 1)]
+    rules: Ignored | None = None
+    for prefix in prefixes[:-1] if b".." not in names else ():
+        try:
+            folder = beneath.open(prefix or b".", _FOLDER)
+        except RefusedError:
+            continue  # what can be entered and not read gives no rules
+        try:
+            rules = Ignored(rules, prefix, folder)
+        finally:
+            os.close(folder)
+    return rules, prefixes[-1]
+
+
+def _content_of(folder: int) -> bytes:
     """Return what a folder's `.gitignore` holds, as far as it is read; of no regular file nothing."""
     try:
         descriptor = os.open(_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
@@ -57,91 +82,26 @@ def content_of(folder: int) -> bytes:
 
 
 def _lines(folder: int) -> list[bytes]:
-    return content_of(folder).split(b"\n")[:MAX_PATTERNS]
+    return _content_of(folder).removeprefix(_MARK).split(b"\n")[:MAX_PATTERNS]
 
 
 def _rule(line: bytes) -> tuple[re.Pattern[str], bool, bool] | None:
     """Return a rule's expression, whether it is for folders only, and whether it leaves out or takes back."""
-    import re  # noqa: PLC0415 (a third of the guest's start; only a search needs it)
-
-    text = os.fsdecode(line.removesuffix(b"\r"))
-    while text.endswith(" ") and not text.endswith("\\ "):
-        text = text[:-1]
-    if not text or text.startswith("#"):
+    if line.startswith(b"#"):
         return None
+    text = _trimmed(line.removesuffix(b"\r")).decode("latin-1")
     leaves_out = not text.startswith("!")
-    text = text.removeprefix("!").removeprefix("\\") if text[0] in "!\\" else text
+    text = text.removeprefix("!")
     folders_only = text.endswith("/")
-    text = text.rstrip("/")
-    anchored = "/" in text
+    text = text.removesuffix("/")
+    anywhere = "/" not in text
     text = text.removeprefix("/")
-    if not text:
-        return None
-    try:
-        expression = re.compile(("" if anchored else "(?:.*/)?") + _expression(text), re.DOTALL)
-    except re.error:
-        return None
-    return expression, folders_only, leaves_out
+    expression = wildmatch.compiled(text, anywhere=anywhere) if text else None
+    return None if expression is None else (expression, folders_only, leaves_out)
 
 
-def _expression(text: str) -> str:
-    """Write a pattern as a regular expression over paths below the folder of its file."""
-    *folders, name = text.split("/")
-    runs = [""]
-    for folder in folders:
-        if folder == "**":
-            runs.append("(?:[^/]+/)*?")
-        else:
-            runs[-1] += _part(folder) + "/"
-    if name == "**":
-        return _settled(runs) + ".+"
-    return _settled(runs[:-1]) + runs[-1] + _part(name)
-
-
-def _settled(runs: list[str]) -> str:
-    """Join what stands before a star (or `**`) that takes anything.
-
-    The first place where each fits is as good as any later one, so none is looked for again (an atomic
-    group): with a number of stars, a hostile pattern would take for ever.
-    """
-    return "".join(f"(?>{run})" for run in runs)
-
-
-def _part(part: str) -> str:
-    """Write what stands between two slashes."""
-    runs = [""]
-    place = 0
-    while place < len(part):
-        if part[place] == "*":
-            runs.append("[^/]*?")
-            place += len(part[place:]) - len(part[place:].lstrip("*"))
-            continue
-        piece, place = _piece(part, place)
-        runs[-1] += piece
-    if part.endswith("*") and runs[-1] == "[^/]*?":
-        runs[-1] = "[^/]*"
-    return _settled(runs[:-1]) + runs[-1]
-
-
-def _piece(part: str, place: int) -> tuple[str, int]:
-    """Return the next piece of a name's pattern, one character, as an expression, and where it ends."""
-    import re  # noqa: PLC0415 (the same)
-
-    character = part[place]
-    if character == "?":
-        return "[^/]", place + 1
-    if character == "\\" and place + 1 < len(part):
-        return re.escape(part[place + 1]), place + 2
-    end = part.find("]", place + 2) if character == "[" else -1
-    if end > 0:
-        return f"(?!/)[{_class(part[place + 1 : end])}]", end + 1
-    return re.escape(character), place + 1
-
-
-def _class(inside: str) -> str:
-    """Write what stands in brackets; Python's signs for sets within sets are ordinary ones to git."""
-    import re  # noqa: PLC0415 (the same)
-
-    inverted = inside[0] in "!^"
-    escaped = re.sub(r"[\\\[&|~]|-(?=-)", r"\\\g<0>", inside[1:] if inverted else inside)
-    return f"^{escaped}" if inverted else escaped
+def _trimmed(line: bytes) -> bytes:
+    """Take the spaces off the end, but for one behind a backslash that is not itself behind one."""
+    bare = line.rstrip(b" ")
+    backslashes = len(bare) - len(bare.rstrip(b"\\"))
+    return line[: len(bare) + 1] if backslashes % 2 else bare

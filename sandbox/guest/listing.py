@@ -12,7 +12,7 @@ import stat
 
 from .arguments import Arguments
 from .beneath import Beneath, kind_of, shown
-from .ignored import Ignored
+from .ignored import Ignored, of_folders_above
 from .objects import encode_object
 from .refusal import from_os_error
 from .task import CHUNK_BYTES
@@ -37,8 +37,8 @@ def listing(task: Task, beneath: Beneath) -> Object:
     path = arguments.path()
     depth = arguments.number("depth", default=1, least=1, most=MAX_DEPTH)
     limit = arguments.number("limit", default=_DEFAULT_ENTRIES, least=1, most=MAX_ENTRIES)
-    tally = Tally() if arguments.flag("ignore") else None
     try:
+        tally = Tally(*of_folders_above(beneath, path)) if arguments.flag("ignore") else None
         entries, truncated = _send(task, walk(beneath.open(path, _FOLDER), b"", depth, tally), limit)
     except OSError as error:
         raise from_os_error(error, shown(path)) from error
@@ -64,10 +64,23 @@ def _send(task: Task, entries: Iterator[Object], limit: int) -> tuple[int, bool]
 
 
 class Tally:
-    """Count what ignore files leave out."""
+    """Count what ignore files leave out.
 
-    def __init__(self) -> None:
+    Args:
+        above: the rules of the folders above the one that is listed.
+        place: what comes before each of its names to those rules, empty or ending in a slash.
+    """
+
+    def __init__(self, above: Ignored | None, place: bytes) -> None:
+        self.above = above
+        self.place = place
         self.left_out = 0
+
+    def leaves_out(self, rules: Ignored, path: bytes, *, is_folder: bool) -> bool:
+        """Say whether an entry is left out, and count it then."""
+        found = rules.has(self.place + path, is_folder=is_folder)
+        self.left_out += found
+        return found
 
 
 def walk(
@@ -80,18 +93,17 @@ def walk(
         prefix: what comes before each name, empty or ending in a slash.
         depth: how many folders deep; at least 1.
         tally: where to count what `.gitignore` files leave out; None leaves nothing out.
-        above: the rules of the folder above.
+        above: the rules of the folder above; None at the top.
     """
     try:
-        ignored = None if tally is None else Ignored(above, prefix, folder)
+        ignored = None if tally is None else Ignored(above or tally.above, tally.place + prefix, folder)
         for name in _names(folder):
             try:
                 facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
                 continue  # removed since the folder was read
             is_folder = stat.S_ISDIR(facts.st_mode)
-            if tally is not None and ignored is not None and ignored.has(prefix + name, is_folder=is_folder):
-                tally.left_out += 1
+            if tally and ignored and tally.leaves_out(ignored, prefix + name, is_folder=is_folder):
                 continue
             yield _entry(folder, prefix, name, facts)
             if depth > 1 and is_folder and (tally is None or name != b".git"):

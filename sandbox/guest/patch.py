@@ -164,7 +164,7 @@ def _read(beneath: Beneath, path: bytes, *, may_be_missing: bool = False) -> byt
 def _replaced(content: bytes, old: bytes, new: bytes, *, every: bool) -> tuple[bytes, Object]:
     if not old:
         raise RefusedError("no-match", "the text to replace is empty; expected text that the file has")
-    if old not in content and hunks.ends_with_returns(content):
+    if b"\r" not in old + new and hunks.ends_with_returns(content):
         old, new = hunks.with_returns(old), hunks.with_returns(new)
     count, places = content.count(old), _places(content, old)
     _require_fit(count, places, "" if count else _near(content, old), every=every)

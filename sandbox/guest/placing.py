@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from .hunks import with_returns
 from .refusal import RefusedError
 
 TYPE_CHECKING = False
@@ -49,11 +48,9 @@ def placed(descriptor: int, diff: Diff) -> list[Place]:
     """
     places: list[Place] = []
     lines = _Lines(descriptor)
-    returns = _ends_with_returns(descriptor)
+    diff.end_lines_as_in(_ends_with_returns(descriptor))
     for hunk in diff.hunks:
         old, new = b"".join(hunk.old), b"".join(hunk.new)
-        if returns:
-            old, new = with_returns(old), with_returns(new)
         lines.go_to(max(hunk.start, 1) if old else hunk.start + 1, hunk)
         place = Place(lines.offset, old, new)
         if places and place.start < places[-1].end:

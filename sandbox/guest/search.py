@@ -1,18 +1,20 @@
 """Search the files below a folder for a pattern: bounded in time, in matches and in memory.
 
 The pattern is the agent's, and may backtrack for ever: a timer interrupts it, and PID 1 kills the worker if
-that does not help. What `.gitignore` files leave out, `.git`, symlinks and binaries are passed over.
+that does not help. What `.gitignore` files leave out, `.git` and symlinks are passed over; what else is not
+searched (binaries, what cannot be read or lies too deep, the rest of a very long line) is counted and told.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from .arguments import Arguments
 from .beneath import Beneath, shown
 from .files import open_file
-from .ignored import Ignored
+from .ignored import Ignored, of_folders_above
 from .listing import name_of
 from .objects import encode_object
 from .refusal import RefusedError, from_os_error
@@ -69,7 +71,15 @@ def search(task: Task, beneath: Beneath) -> Object:
     finally:
         timer.stop()
     hunt.flush()
-    return {"ended": ended, "matches": hunt.matches, "files": hunt.files, **name_of(hunt.at)}
+    return {
+        "ended": ended,
+        "matches": hunt.matches,
+        "files": hunt.files,
+        "binary": hunt.binary,
+        "unread": hunt.unread,
+        "long_lines": hunt.long_lines,
+        **name_of(hunt.at),
+    }
 
 
 class _Hunt:
@@ -87,6 +97,9 @@ class _Hunt:
         self._held = 0
         self.matches = 0
         self.files = 0
+        self.binary = 0
+        self.unread = 0
+        self.long_lines = 0
         self.at = b"."
 
     def start(self, beneath: Beneath, path: bytes) -> None:
@@ -97,8 +110,8 @@ class _Hunt:
         finally:
             os.close(looked_at)
         if is_folder:
-            prefix = b"" if path.strip(b"/.") == b"" else path.rstrip(b"/") + b"/"
-            self._folder(beneath.open(path, _FOLDER), prefix, 0, None)
+            above, prefix = of_folders_above(beneath, path)
+            self._folder(beneath.open(path, _FOLDER), prefix, 0, above)
         else:
             self._file(open_file(beneath, path), path)
 
@@ -108,8 +121,8 @@ class _Hunt:
             for name in sorted(os.fsencode(item.name) for item in os.scandir(folder)):
                 try:
                     self._entry(folder, name, prefix + name, depth, ignored)
-                except (FileNotFoundError, PermissionError):
-                    continue  # removed since, or not ours to read
+                except OSError as error:  # removed since, swapped for something else, or not ours to read
+                    self.unread += error.errno != errno.ENOENT
         finally:
             os.close(folder)
 
@@ -118,7 +131,9 @@ class _Hunt:
         if ignored is not None and ignored.has(path, is_folder=stat.S_ISDIR(mode)):
             return
         if stat.S_ISDIR(mode):
-            if name != b".git" and depth < MAX_DEPTH:
+            if depth >= MAX_DEPTH:
+                self.unread += 1
+            elif name != b".git":
                 inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
                 self._folder(inner, path + b"/", depth + 1, ignored)
         elif stat.S_ISREG(mode) and self._is_wanted(name, path):
@@ -137,7 +152,9 @@ class _Hunt:
     def _file(self, descriptor: int, path: bytes) -> None:
         self.at = path
         try:
-            if b"\0" not in os.pread(descriptor, _LOOKED_AT_BYTES, 0):
+            if b"\0" in os.pread(descriptor, _LOOKED_AT_BYTES, 0):
+                self.binary += 1
+            else:
                 self.files += 1
                 self._search(descriptor, path)
         finally:
@@ -147,7 +164,7 @@ class _Hunt:
         before: list[tuple[int, bytes]] = []
         after = 0
         matches = self._pattern.search
-        for number, raw in enumerate(_lines(descriptor), start=1):
+        for number, raw in enumerate(self._lines_of(descriptor), start=1):
             if matches(raw.decode("utf-8", "surrogateescape")):
                 for earlier in before:
                     self._send(path, *earlier, match=False)
@@ -161,6 +178,25 @@ class _Hunt:
             elif self._context:
                 before.append((number, raw))
                 del before[: -self._context]
+
+    def _lines_of(self, descriptor: int) -> Iterator[bytes]:
+        """Give a file's lines without their ends; of a very long one the first `LINE_BYTES` only."""
+        rest, skipping = b"", False
+        while block := os.read(descriptor, _BLOCK_BYTES):
+            *whole, last = block.split(b"\n")
+            if whole:
+                if not skipping:
+                    yield rest + whole[0]
+                yield from whole[1:]
+                rest, skipping = b"", False
+            if not skipping:
+                rest += last
+                if len(rest) > LINE_BYTES:
+                    self.long_lines += 1
+                    yield rest[:LINE_BYTES]
+                    rest, skipping = b"", True
+        if rest and not skipping:
+            yield rest
 
     def _count(self) -> None:
         self.matches += 1
@@ -183,25 +219,6 @@ class _Hunt:
         for start in range(0, len(found), CHUNK_BYTES):
             self._task.send_body(found[start : start + CHUNK_BYTES])
         self._timer.holding = False
-
-
-def _lines(descriptor: int) -> Iterator[bytes]:
-    """Give a file's lines without their ends; of a very long one the first `LINE_BYTES` only."""
-    rest, skipping = b"", False
-    while block := os.read(descriptor, _BLOCK_BYTES):
-        *whole, last = block.split(b"\n")
-        if whole:
-            if not skipping:
-                yield rest + whole[0]
-            yield from whole[1:]
-            rest, skipping = b"", False
-        if not skipping:
-            rest += last
-            if len(rest) > LINE_BYTES:
-                yield rest[:LINE_BYTES]
-                rest, skipping = b"", True
-    if rest and not skipping:
-        yield rest
 
 
 def _pattern(arguments: Arguments) -> re.Pattern[str]:

@@ -240,7 +240,7 @@ async def test_search_stops_where_it_is_told_and_passes_over_what_is_not_text(pl
         every = await door.line("files search x --limit 100")
 
     assert some.text == "a:1: x\na:2: x\na:3: x\nnote: stopped at 3 matches; there may be more"
-    assert every.text.endswith("note: 50 matches in 1 files")
+    assert every.text.endswith("note: 50 matches in 1 files; not searched: 1 binary files")
 
 
 async def test_a_pattern_that_is_none_is_refused_with_the_reason(place: Path) -> None:

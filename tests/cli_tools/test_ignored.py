@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -40,6 +43,7 @@ FILES = [
     "star*",
     "end ",
     "sub/deep/er/z.txt",
+    "\u00e9",
 ]
 RULES = [
     "*.o",
@@ -87,6 +91,22 @@ RULES = [
     "!a",
     "a\n!a\na",
     "*.o\r",
+    "\ufeff*.o",
+    "f[[:digit:]]",
+    "f[![:digit:]]",
+    "f[[:none:]]",
+    "f[1",
+    "f[2-1]",
+    "f[\\1]",
+    "f[]1]",
+    "f\\",
+    "x y\\\\  ",
+    "\\*",
+    "sub//",
+    "//a",
+    "?",
+    "[!a]",
+    "**\t",
 ]
 
 
@@ -133,6 +153,68 @@ def test_what_is_left_out_is_what_git_leaves_out(tmp_path: Path, rules: str, pla
     assert ours(folder) == gits(folder)
 
 
+NAMES = [
+    "a",
+    "b",
+    "ab",
+    "a.o",
+    "build",
+    "x y",
+    "A",
+    "[a]",
+    "a*",
+    "\u00e9",
+    "-",
+    "!a",
+    "#a",
+    "a ",
+    "\\a",
+    "a]",
+]
+PIECES = [
+    "a", "b", "*", "?", "**", "[ab]", "[!a]", "[^b]", "[a-c]", "[]a]", "[a-]", "[[:alpha:]]", "[![:digit:]]",
+    "\\a", "\\*", "\\!", "\u00e9", " ", "-", ".o", "[", "]", "build", "[[:bogus:]]", "[c-a]", "[\\]a]",
+    "[a\\-c]", "\\\\", "[[:alpha:]-z]", "[a-c-e]", "[\\a-\\c]",
+]  # fmt: skip
+
+
+def _pattern(choose: random.Random) -> str:
+    def part() -> str:
+        pieces = "".join(choose.choice(PIECES) for _ in range(choose.randint(1, 3)))
+        return choose.choice(["**", "*", choose.choice(NAMES), pieces])
+
+    text = "/".join(part() for _ in range(choose.choice([1, 1, 1, 2, 2, 3])))
+    before, behind = choose.choice(["", "", "", "/", "!", "!/"]), choose.choice(["", "", "", "/"])
+    return before + text + behind + choose.choice([""] * 8 + [" ", "\\ ", "\t", "\r", "\\"])
+
+
+def _tree(folder: Path, choose: random.Random) -> None:
+    for _ in range(12):
+        names = [choose.choice(NAMES) for _ in range(choose.choice([1, 1, 2, 2, 3, 4]))]
+        with contextlib.suppress(FileExistsError, NotADirectoryError, IsADirectoryError):
+            (folder / "/".join(names[:-1])).mkdir(parents=True, exist_ok=True)
+            (folder / "/".join(names)).write_text("")
+    inner = [path for path in sorted(folder.rglob("*")) if path.is_dir() and ".git" not in path.parts]
+    for place in (folder, *(path for path in inner if choose.random() < 0.3)):
+        rules = "".join(_pattern(choose) + "\n" for _ in range(choose.randint(1, 4)))
+        (place / ".gitignore").write_bytes(rules.encode())
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.long)])
+def test_what_is_left_out_of_generated_trees_is_what_git_leaves_out(tmp_path: Path, count: int) -> None:
+    for seed in range(count):
+        folder = tmp_path / str(seed)
+        shutil.copytree(tmp_path / "0", folder) if seed else new_repository(folder)
+        for entry in folder.iterdir():
+            if entry.name != ".git":
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        _tree(folder, random.Random(seed))  # noqa: S311 (a test's choices)
+
+        mine = {name for name in ours(folder) if not name.endswith(".gitignore")}
+
+        assert mine == gits(folder), seed
+
+
 @pytest.mark.parametrize("rule", ["*a" * 120 + "*b", "**/a/" * 20 + "b", "**/*/" * 20 + "b"])
 def test_no_rule_takes_for_ever(tmp_path: Path, rule: str) -> None:
     """A hostile workspace has such a rule, and a name, or a path, that nearly fits."""
@@ -162,7 +244,32 @@ async def test_a_search_passes_over_what_is_ignored_unless_all_is_asked_for(plac
         some = await door.line("files search found")
         every = await door.line("files search found --all")
         named = await door.line("files search found node_modules/x.js")
+        below = await door.line("files search found ./node_modules/")
 
     assert some.text == "app.js:1: found\nnote: 1 matches in 2 files"
     assert every.text.startswith("app.js:1: found\nnode_modules/x.js:1: found\n")
     assert named.text.startswith("node_modules/x.js:1: found\n")
+    assert below.text.startswith("node_modules/x.js:1: found\n"), "a folder that is named is searched"
+
+
+async def test_rules_of_the_folders_above_hold_in_a_folder_that_is_named(place: Path) -> None:
+    """As git, which asks every `.gitignore` from the top of the workspace down."""
+    work = place / "workspace"
+    (work / "src" / "build").mkdir(parents=True)
+    (work / "src" / "kept").mkdir()
+    for name in ("a.log", "kept/a.log", "build/a.c", "b.c"):
+        (work / "src" / name).write_text("found\n")
+    (work / ".gitignore").write_text("*.log\n/src/build/\n")
+    (work / "src" / "kept" / ".gitignore").write_text("!*.log\n")
+
+    async with open_door(place) as door:
+        listed = await door.line("files list src")
+        inside = await door.line("files list ./src//kept/")
+        found = await door.line("files search found src")
+
+    assert listed.text.splitlines() == [
+        "b.c  6", "kept/", "kept/.gitignore  7", "kept/a.log  6",
+        "note: 2 ignored entries are left out; `--all` shows them",
+    ]  # fmt: skip
+    assert inside.text.splitlines() == [".gitignore  7", "a.log  6"]
+    assert found.text.splitlines()[:2] == ["src/b.c:1: found", "src/kept/a.log:1: found"]
