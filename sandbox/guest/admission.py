@@ -46,17 +46,27 @@ class Admission:
         operation = values.get("op")
         if not isinstance(operation, str) or operation not in OPERATIONS:
             raise RefusedError("unknown-op", "the guest has no such operation")
-        if operation == PROGRAM and not self._holds_exec:
+        is_program = operation == PROGRAM
+        if is_program and not self._holds_exec:
             raise RefusedError("no-exec", "`process.spawn` needs a session that holds `exec`")
-        programs = sum(stream.operation == PROGRAM for stream in live)
-        if len(live) >= MAX_STREAMS or (operation == PROGRAM and programs >= MAX_PROGRAMS):
+        if len(live) >= MAX_STREAMS or (is_program and _programs(live) >= MAX_PROGRAMS):
             raise RefusedError("busy", f"`{len(live)}` operations are running already")
-        most = program.MAX_TIMEOUT_SECONDS if operation == PROGRAM else MAX_SECONDS
-        arguments = Arguments(values, frozenset(values))
-        seconds = arguments.seconds("timeout_seconds", default=DEFAULT_SECONDS, most=most)
+        seconds = DEFAULT_SECONDS
+        if "timeout_seconds" in values:
+            most = program.MAX_TIMEOUT_SECONDS if is_program else MAX_SECONDS
+            seconds = _all(values).seconds("timeout_seconds", default=seconds, most=most)
         stream = Stream(frame.stream, operation, frame.payload, seconds)
-        if operation == PROGRAM:
-            stream.output_bytes = arguments.number(
+        if is_program:
+            stream.output_bytes = _all(values).number(
                 "output_bytes", default=program.DEFAULT_OUTPUT_BYTES, most=program.MAX_OUTPUT_BYTES
             )
         return stream
+
+
+def _programs(live: Collection[Stream]) -> int:
+    return sum(stream.operation == PROGRAM for stream in live)
+
+
+def _all(values: Object) -> Arguments:
+    """Return a request's arguments, whatever their names: which there may be, its worker knows."""
+    return Arguments(values, frozenset(values))

@@ -23,10 +23,10 @@ class Arguments:
     """
 
     def __init__(self, values: Object, allowed: frozenset[str]) -> None:
-        unknown = sorted(set(values) - allowed - {"op"})
+        unknown = [name for name in values if name not in allowed and name != "op"]
         if unknown:
             raise RefusedError(
-                "arguments", f"unknown argument `{unknown[0]}`; expected {', '.join(sorted(allowed))}"
+                "arguments", f"unknown argument `{min(unknown)}`; expected {', '.join(sorted(allowed))}"
             )
         self._values = values
 

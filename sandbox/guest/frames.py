@@ -10,10 +10,14 @@ from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from .seal import Seal
 
 VERSION = 2
 HEADER = Struct(">IBI")  # length of the payload in bytes, type, stream
+_HEADER_BYTES = HEADER.size
+_unpack = HEADER.unpack_from
 TAG_BYTES = 8  # of a sealed frame, between header and payload
 SEAL_KEY_BYTES = 32
 MAX_PAYLOAD_BYTES = 256 * 1024
@@ -54,6 +58,11 @@ _SMALLEST = {
     HELLO: 2, OPEN: 2, RESULT: 2, FAIL: 2, BODY: 1, ERRORS: 1, CREDIT: 4, SEAL: SEAL_KEY_BYTES
 }  # fmt: skip
 _LARGEST = {BEAT: 0, END: 0, CANCEL: 0, CREDIT: 4, SEAL: SEAL_KEY_BYTES}
+_BOUNDS = {
+    kind: (_SMALLEST.get(kind, 0), _LARGEST.get(kind, MAX_PAYLOAD_BYTES), kind in _LINK_ITSELF)
+    for kind in NAMES
+}
+"""Of each type: the bytes of its payload, least and most, and whether it is the link's own."""
 _U32 = Struct(">I")
 
 
@@ -118,16 +127,21 @@ def head(kind: int, stream: int, payload: bytes | memoryview, seal: Seal | None)
 
 def check_header(length: int, kind: int, stream: int) -> None:
     """Refuse a header that no frame may have, before any of its payload is kept."""
+    bounds = _BOUNDS.get(kind)
+    if bounds is None or not bounds[0] <= length <= bounds[1] or (stream == 0) != bounds[2]:
+        _refuse_header(length, kind, stream)
+
+
+def _refuse_header(length: int, kind: int, stream: int) -> NoReturn:
     name = NAMES.get(kind)
     if name is None:
         raise ProtocolError(f"frame type `{kind}` does not exist; expected 1 to {SEAL}")
-    largest = _LARGEST.get(kind, MAX_PAYLOAD_BYTES)
+    smallest, largest, _ = _BOUNDS[kind]
     if length > largest:
         raise ProtocolError(f"{name} frame of `{length}` bytes; expected at most {largest}")
-    if length < _SMALLEST.get(kind, 0):
-        raise ProtocolError(f"{name} frame of `{length}` bytes; expected at least {_SMALLEST[kind]}")
-    if (stream == 0) != (kind in _LINK_ITSELF):
-        raise ProtocolError(f"{name} frame on stream `{stream}`; only HELLO, BEAT and SEAL are on stream 0")
+    if length < smallest:
+        raise ProtocolError(f"{name} frame of `{length}` bytes; expected at least {smallest}")
+    raise ProtocolError(f"{name} frame on stream `{stream}`; only HELLO, BEAT and SEAL are on stream 0")
 
 
 def encode_credit(stream: int, count: int) -> bytes:
@@ -155,6 +169,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._wanted_bytes = 0  # of the buffer, until there is something to cut
         self._failed = False
         self._seal: Seal | None = None
 
@@ -180,14 +195,21 @@ class Decoder:
         """
         if self._failed:
             raise ProtocolError("bytes after a protocol error")
-        self._buffer += data
+        if self._buffer:
+            self._buffer += data
+            # Bytes that come one by one are not gone through again for each.
+            if len(self._buffer) < self._wanted_bytes:
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
         frames: list[Frame] = []
         try:
-            used = self._cut(frames)
+            used = self._cut(data, frames)
         except ProtocolError:
             self.fail()
             raise
-        del self._buffer[:used]
+        if used < len(data):
+            self._buffer += data[used:]
         return frames
 
     def fail(self) -> None:
@@ -200,24 +222,24 @@ class Decoder:
         """Return how many bytes wait for the rest of their frame."""
         return len(self._buffer)
 
-    def _cut(self, frames: list[Frame]) -> int:
-        size = len(self._buffer)
-        head_bytes = HEADER.size if self._seal is None else HEADER.size + TAG_BYTES
-        at = 0
-        with memoryview(self._buffer) as buffer:
-            while size - at >= HEADER.size:
-                length, kind, stream = HEADER.unpack_from(buffer, at)
-                check_header(length, kind, stream)
-                end = at + head_bytes + length
-                if size < end:
-                    break
-                frame = Frame(kind, stream, bytes(buffer[at + head_bytes : end]))
-                if self._seal is not None:
-                    # Copies: a view that is kept in a traceback would keep the buffer from being cleared.
-                    head = bytes(buffer[at : at + head_bytes])
-                    self._seal.check(head[: HEADER.size], head[HEADER.size :], frame.payload)
-                frames.append(frame)
-                at = end
-                if kind == SEAL and at != size:
-                    raise ProtocolError("bytes behind the frame that seals the link")
+    def _cut(self, data: bytes, frames: list[Frame]) -> int:
+        """Add the whole frames to `frames`; return how many bytes they are, and set what more is wanted."""
+        size, at = len(data), 0
+        while size - at >= _HEADER_BYTES:
+            length, kind, stream = _unpack(data, at)
+            check_header(length, kind, stream)
+            start = at + _HEADER_BYTES if self._seal is None else at + _HEADER_BYTES + TAG_BYTES
+            end = start + length
+            if size < end:
+                self._wanted_bytes = end - at
+                return at
+            frame = Frame(kind, stream, data[start:end])
+            if self._seal is not None:
+                header, tag = data[at : at + _HEADER_BYTES], data[at + _HEADER_BYTES : start]
+                self._seal.check(header, tag, frame.payload)
+            frames.append(frame)
+            at = end
+            if kind == SEAL and at != size:
+                raise ProtocolError("bytes behind the frame that seals the link")
+        self._wanted_bytes = _HEADER_BYTES
         return at

@@ -12,7 +12,7 @@ from .admission import PROGRAM
 from .frames import Frame, ProtocolError
 from .objects import decode_object
 from .plumbing import Pipes
-from .stream import LOST
+from .stream import LOST, Outcome
 from .watch import READ, WRITE
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ class Lending:
         watch: the loop's descriptors.
         pool: the workers.
         live: the streams that there are, by number.
-        progress: is called with a stream when something may move on it.
+        touched: the streams on which something may move, and which the loop is to look at, by number.
         done: is called with a stream whose work has an outcome, and with whether its worker was lost.
     """
 
@@ -50,14 +50,14 @@ class Lending:
         pool: Pool,
         live: dict[int, Stream],
         *,
-        progress: Callable[[Stream], None],
+        touched: dict[int, Stream],
         done: Callable[[Stream, bool], None],
     ) -> None:
         self._link = link
         self._watch = watch
         self._pool = pool
         self._live = live
-        self._progress = progress
+        self._touched = touched
         self._done = done
         self._queued: list[Stream] = []
 
@@ -67,12 +67,13 @@ class Lending:
         return bool(self._queued)
 
     def queue(self, stream: Stream) -> None:
-        """Find a worker for a stream, now or as soon as there is one."""
+        """Have `start_waiting` find a worker for a stream."""
         self._queued.append(stream)
-        self.start_waiting()
 
     def start_waiting(self) -> None:
         """Try to find workers for the streams that wait, in their order."""
+        if not self._queued:
+            return
         waiting, self._queued = self._queued, []
         for stream in waiting:
             if stream.outcome is not None or self._live.get(stream.number) is not stream:
@@ -92,23 +93,26 @@ class Lending:
             if worker is not None:
                 self._pool.take_back(worker)
             if is_program:
-                stream.outcome = (frames.FAIL, _BUSY)
-                self._progress(stream)
+                stream.outcome = Outcome(frames.FAIL, _BUSY)
+                self._touched[stream.number] = stream
             return is_program
         return self._give(stream, worker)
 
     def _give(self, stream: Stream, worker: Worker) -> bool:
+        pipes, inlet = stream.pipes, stream.inlet
+        has_ended = pipes is None and inlet.ended and inlet.is_empty
         try:
-            worker.give(stream.number, stream.payload, stream.pipes.child_ends if stream.pipes else [])
+            worker.give(stream.number, stream.payload, pipes.child_ends if pipes else [], has_ended=has_ended)
         except EOFError:  # it was killed while it was idle, and has read nothing: another will do it
             self.died(worker)
             return False
         stream.worker = worker
         stream.deadline = time.monotonic() + stream.seconds
         stream.payload = b""
-        if stream.pipes is not None:
-            stream.pipes.close_child_ends()
-        self._progress(stream)
+        stream.end_passed_on = has_ended
+        if pipes is not None:
+            pipes.close_child_ends()
+        self._touched[stream.number] = stream
         return True
 
     def _file_workers(self) -> int:
@@ -130,13 +134,17 @@ class Lending:
     # ---- from a worker
 
     def attend(self, worker: Worker) -> None:
-        """Watch a worker's socket; what it says waits while the host does not take it."""
+        """Send a worker what waits for it, and watch its socket; what it says waits where the host does."""
+        if worker.wire.queued_bytes:
+            worker.flush()
         stream = self._live.get(worker.stream)
         open_to_read = (
             stream is None or stream.is_discarding or (self._link.has_room and stream.outlet.is_empty)
         )
         interest = (READ if open_to_read else 0) | (WRITE if worker.wire.queued_bytes else 0)
-        self._watch.want(worker.wire.source, interest, lambda _: self._listen(worker))
+        if interest != worker.interest:
+            worker.interest = interest
+            self._watch.want(worker.wire.source, interest, lambda _: self._listen(worker))
 
     def _listen(self, worker: Worker) -> None:
         try:
@@ -148,8 +156,8 @@ class Lending:
             return
         stream = self._live.get(worker.stream)
         if stream is not None:
-            self._progress(stream)
-        if worker in self._pool:  # it may have been lent again, and found dead
+            self._touched[stream.number] = stream  # whose look at it attends to its worker
+        else:
             self.attend(worker)
 
     def _hear(self, worker: Worker, frame: Frame) -> None:
@@ -162,12 +170,11 @@ class Lending:
             return
         if frame.kind not in (frames.RESULT, frames.FAIL):
             raise ProtocolError("a worker sent a frame that workers do not send")
-        outcome = (frame.kind, decode_object(frame.payload))
+        values = decode_object(frame.payload)  # also where nobody reads them: they have to be sound
         stream.worker = None
         self._pool.take_back(worker)
-        stream.settle(outcome)
+        stream.settle(Outcome(frame.kind, values, frame.payload))
         self._done(stream, False)  # noqa: FBT003 (the callback's one fact)
-        self.start_waiting()
 
     # ---- what programs do to workers
 
@@ -196,7 +203,7 @@ class Lending:
         if stream is None or stream.worker is not worker:
             return
         stream.worker = None
-        stream.settle((frames.FAIL, LOST))
+        stream.settle(Outcome(frames.FAIL, LOST))
         self._done(stream, True)  # noqa: FBT003 (the callback's one fact)
 
 

@@ -11,6 +11,7 @@ from .syscalls import NUMBERS, architecture
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 PR_SET_DUMPABLE = 4
 PR_SET_SECCOMP = 22
@@ -31,6 +32,10 @@ _library = ctypes.CDLL(None, use_errno=True)
 _syscall: Callable[..., int] = _library.syscall
 _library.syscall.restype = ctypes.c_long
 _numbers: dict[str, int] = {}  # this machine's, filled by the first call
+# Of its own, for its arguments' types are: those of `_syscall` are wrapped one by one, for each call.
+_openat2 = _library["syscall"]
+_openat2.restype = ctypes.c_long
+_openat2.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_long)
 
 
 def call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char]) -> int:
@@ -43,15 +48,20 @@ def call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char]) -> in
     Raises:
         OSError: with the kernel's errno.
     """
+    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
+    result = _syscall(ctypes.c_long(_number(name)), *words)
+    return result if result != -1 else _failed()
+
+
+def _number(name: str) -> int:
     if not _numbers:
         _numbers.update(NUMBERS[architecture()])
-    number = _numbers[name]
-    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
-    result = _syscall(ctypes.c_long(number), *words)
-    if result == -1:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
+    return _numbers[name]
+
+
+def _failed() -> NoReturn:
+    code = ctypes.get_errno()
+    raise OSError(code, os.strerror(code))
 
 
 def prctl(option: int, *arguments: int) -> int:
@@ -76,7 +86,8 @@ def openat2(folder: int, path: bytes, flags: int, mode: int) -> int:
         OSError: EXDEV or ELOOP when the path leaves; ENOSYS where the kernel has no openat2.
     """
     how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
-    return call("openat2", folder, path, how, _OPEN_HOW.size)
+    opened: int = _openat2(_number("openat2"), folder, path, how, len(how))
+    return opened if opened != -1 else _failed()
 
 
 def rename_without_replacing(source: tuple[int, bytes], target: tuple[int, bytes]) -> None:

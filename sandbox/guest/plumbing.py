@@ -24,6 +24,8 @@ class Pipes:
 
     def __init__(self, output_bytes: int) -> None:
         self.left_bytes = output_bytes
+        self.interest = -1
+        """What the outputs are watched for; -1 before they are."""
         self.truncated_bytes = 0
         child_in, self.stdin = os.pipe2(os.O_CLOEXEC)
         self.stdout, child_out = os.pipe2(os.O_CLOEXEC)
@@ -78,13 +80,13 @@ class Plumbing:
     Args:
         link: to the host.
         watch: the loop's descriptors.
-        progress: is called with a stream after something moved.
+        touched: the streams on which something may move, and which the loop is to look at, by number.
     """
 
-    def __init__(self, link: Wire, watch: Watch, progress: Callable[[Stream], None]) -> None:
+    def __init__(self, link: Wire, watch: Watch, touched: dict[int, Stream]) -> None:
         self._link = link
         self._watch = watch
-        self._progress = progress
+        self._touched = touched
 
     def feed(self, stream: Stream, pipes: Pipes) -> None:
         """Write what the host sent to the program's stdin."""
@@ -92,7 +94,7 @@ class Plumbing:
             try:
                 written = os.write(pipes.stdin, stream.inlet.peek()[:_FEED_BYTES])
             except BlockingIOError:
-                self._watch.want(pipes.stdin, WRITE, lambda _: self._progress(stream))
+                self._watch.want(pipes.stdin, WRITE, lambda _: self._touch(stream))
                 return
             except OSError:
                 self.forget_input(pipes)  # the program does not read: what comes is dropped
@@ -115,6 +117,9 @@ class Plumbing:
     def watch_outputs(self, stream: Stream, pipes: Pipes) -> None:
         """Wait for output while there is room for it."""
         interest = READ if self._may_read(stream, pipes) else 0
+        if interest == pipes.interest:
+            return
+        pipes.interest = interest
         for descriptor, kind in pipes.outputs():
             self._watch.want(descriptor, interest, self._reader(stream, pipes, descriptor, kind))
 
@@ -126,9 +131,12 @@ class Plumbing:
     def _reader(self, stream: Stream, pipes: Pipes, descriptor: int, kind: int) -> Callable[[int], None]:
         def read(_happened: int) -> None:
             self._read_output(stream, pipes, descriptor, kind)
-            self._progress(stream)
+            self._touch(stream)
 
         return read
+
+    def _touch(self, stream: Stream) -> None:
+        self._touched[stream.number] = stream
 
     def _read_output(self, stream: Stream, pipes: Pipes, descriptor: int, kind: int) -> bool:
         """Read once; return whether there may be more now."""

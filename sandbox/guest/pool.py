@@ -35,34 +35,41 @@ class Worker:
         self._socket = socket
         self.wire = Wire(socket.fileno(), socket.fileno())
         self.stream = 0
+        self.interest = -1
+        """What its socket is watched for; -1 before it is."""
         self.wakes_left = WAKES
 
-    def give(self, stream: int, payload: bytes, descriptors: list[int]) -> None:
-        """Send a request, with the descriptors that go with it.
+    def give(self, stream: int, payload: bytes, descriptors: list[int], *, has_ended: bool) -> None:
+        """Send a request, with the descriptors that go with it, and that no body follows when that is known.
 
         Raises:
             EOFError: when the worker has died.
         """
         self.stream = stream
         self.wire.send(frames.OPEN, stream, payload)
+        if has_ended:
+            self.wire.send(frames.END, stream)
         if descriptors:
-            # They ride on one byte of the frame; the socket of an idle worker always has room for it.
             self._lead(descriptors)
         self.wire.flush()
 
     def tell(self, kind: int, stream: int, payload: bytes | memoryview = b"") -> None:
-        """Send a frame; one that has died is noticed by reading, with what it still had to say."""
+        """Queue a frame; `flush` sends it."""
         self.wire.send(kind, stream, payload)
+
+    def flush(self) -> None:
+        """Send what it takes now; one that has died is noticed by reading, with what it still had to say."""
         try:
             self.wire.flush()
         except EOFError:
             return
 
     def _lead(self, descriptors: list[int]) -> None:
+        """Send the descriptors on the first frame; the socket of an idle worker always has room for some."""
         rights = b"".join(number.to_bytes(4, "little") for number in descriptors)
-        first = self.wire.take(1)
+        kind = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)
         try:
-            self._socket.sendmsg([first], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+            self.wire.sent(self._socket.sendmsg([self.wire.first()], [kind]))
         except OSError as error:
             raise EOFError from error
 

@@ -88,6 +88,7 @@ class Guest:
         self._last_beat = time.monotonic()
         self._woke = time.monotonic()
         self._sweeping = False
+        self._link_interest = (-1, -1)
 
     def run(self) -> None:
         """Serve until the link closes, the lease or the wall clock runs out, or the host breaks a rule.
@@ -105,8 +106,6 @@ class Guest:
 
     def _turn(self) -> None:
         self._watch_link()
-        if self._outgoing is not None:
-            self._outgoing.attend()
         pause = self._pause()
         happened = self._watch.wait(pause)
         now = time.monotonic()
@@ -116,8 +115,10 @@ class Guest:
         self._enforce(now)
         if not happened:
             self._tidy()
+        self._streams.progress()
         if self._outgoing is not None:
             self._outgoing.fill()
+            self._outgoing.attend()
         self._flush()
 
     def _pause(self) -> float:
@@ -130,10 +131,9 @@ class Guest:
             or (self._outgoing is not None and self._outgoing.lacks)
         ):
             return _SWEEP_SECONDS / 4
-        now = time.monotonic()
-        deadline = self._streams.next_deadline()
-        times = [self._last_beat + self._lease_seconds, self._wall_at, now + _TICK_SECONDS]
-        return max(0.0, min([*times, deadline] if deadline is not None else times) - now)
+        now = self._woke  # at most a turn ago, and so are the deadlines found to be
+        times = (self._last_beat + self._lease_seconds, self._wall_at, now + _TICK_SECONDS)
+        return max(0.0, min(*times, self._streams.wakes_at) - now)
 
     def _forgive_frozen_time(self, overslept: float) -> None:
         """Give the host its lease back for time in which this process was frozen, like a paused container."""
@@ -154,16 +154,17 @@ class Guest:
         made = self._pool.fill()
         if made is not None:
             self._streams.lending.attend(made)
-        self._streams.lending.start_waiting()
 
     # ---- the link
 
     def _watch_link(self) -> None:
-        full = self._link.queued_bytes >= LINK_FULL_BYTES
-        self._watch.want(self._link.source, 0 if full else READ, lambda _: self._link_readable())
-        self._watch.want(
-            self._link.sink, WRITE if self._link.queued_bytes else 0, lambda _: self._link_writable()
-        )
+        queued_bytes = self._link.queued_bytes
+        interest = (0 if queued_bytes >= LINK_FULL_BYTES else READ, WRITE if queued_bytes else 0)
+        if interest == self._link_interest:
+            return
+        self._link_interest = interest
+        self._watch.want(self._link.source, interest[0], lambda _: self._link_readable())
+        self._watch.want(self._link.sink, interest[1], lambda _: self._link_writable())
 
     def _link_readable(self) -> None:
         try:
@@ -176,7 +177,7 @@ class Guest:
 
     def _link_writable(self) -> None:
         self._flush()
-        self._streams.progress_all()
+        self._streams.touch_all()
 
     def _flush(self) -> None:
         try:
@@ -190,7 +191,7 @@ class Guest:
         elif frame.kind == frames.HELLO:
             raise ProtocolError("a second HELLO")
         elif frame.kind == frames.BEAT:
-            self._last_beat = time.monotonic()
+            self._last_beat = time.monotonic()  # not the turn's: the host beats after a freeze, too
             self._link.send(frames.BEAT, 0)
         elif frame.stream % 2 == 0 and self._outgoing is not None:
             self._outgoing.take(frame)

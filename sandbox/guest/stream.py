@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import frames
 from .frames import ProtocolError
+from .objects import encode_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +22,37 @@ CANCELLED: Object = {"code": "cancelled", "message": "the operation was cancelle
 LOST: Object = {"code": "lost", "message": "the process that did the operation was ended"}
 
 
+class Outcome:
+    """How an operation ended.
+
+    Args:
+        kind: RESULT or FAIL.
+        values: what is said of it.
+        payload: the same, coded; None when that is still to be done.
+    """
+
+    __slots__ = ("kind", "payload", "values")
+
+    def __init__(self, kind: int, values: Object, payload: bytes | None = None) -> None:
+        self.kind = kind
+        self.values = values
+        self.payload = payload
+
+    def coded(self, more: Object | None = None) -> bytes:
+        """Return the frame's payload.
+
+        Args:
+            more: what PID 1 has to say beside what the worker said.
+        """
+        if more:
+            return encode_object({**self.values, **more})
+        return encode_object(self.values) if self.payload is None else self.payload
+
+
 class Outlet:
     """Body bytes on their way to the host, held until it has given credit for them."""
+
+    __slots__ = ("_credit", "_stream", "_waiting")
 
     def __init__(self, stream: int) -> None:
         self._stream = stream
@@ -68,6 +98,8 @@ class Outlet:
 
 class Inlet:
     """Body bytes from the host, held until whoever needs them takes them."""
+
+    __slots__ = ("_credit", "_owed", "_stream", "_waiting", "ended")
 
     def __init__(self, stream: int) -> None:
         self._stream = stream
@@ -149,7 +181,7 @@ class Stream:
         self.cancelled = False
         self.timed_out = False
         self.end_passed_on = False
-        self.outcome: tuple[int, Object] | None = None
+        self.outcome: Outcome | None = None
 
     @property
     def is_discarding(self) -> bool:
@@ -161,12 +193,12 @@ class Stream:
         """Return when something has to be done for it, in seconds of the monotonic clock."""
         return self.kill_at if self.kill_at is not None else self.deadline
 
-    def settle(self, outcome: tuple[int, Object]) -> None:
+    def settle(self, outcome: Outcome) -> None:
         """Keep how the work ended: what its worker says of it, unless it was cancelled or overran."""
         if self.cancelled:
-            outcome = (frames.FAIL, CANCELLED)
-        elif self.timed_out and (self.pipes is None or outcome[0] == frames.FAIL):
+            outcome = Outcome(frames.FAIL, CANCELLED)
+        elif self.timed_out and (self.pipes is None or outcome.kind == frames.FAIL):
             late = f"the operation took longer than `{self.seconds}` seconds"
-            outcome = (frames.FAIL, {"code": "timeout", "message": late})
+            outcome = Outcome(frames.FAIL, {"code": "timeout", "message": late})
         self.outcome = outcome
         self.deadline = self.kill_at = None

@@ -15,7 +15,7 @@ from .lending import Lending
 from .objects import decode_object, encode_object
 from .plumbing import Plumbing
 from .refusal import RefusedError
-from .stream import CANCELLED, Stream
+from .stream import CANCELLED, Outcome, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .watch import Watch
     from .wire import Wire
 
+NEVER = float("inf")
 CANCEL_GRACE_SECONDS = 0.5
 PROGRAM_GRACE_SECONDS = program.GRACE_SECONDS + program.GIVE_UP_SECONDS + 1.0
 
@@ -48,9 +49,12 @@ class Streams:
         self._admission = Admission(holds_exec=holds_exec)
         self._program_ended = ended
         self._live: dict[int, Stream] = {}
-        self._plumbing = Plumbing(link, watch, self._progress)
-        self.lending = Lending(link, watch, pool, self._live, progress=self._progress, done=self._work_done)
+        self._touched: dict[int, Stream] = {}
+        self._plumbing = Plumbing(link, watch, self._touched)
+        self.lending = Lending(link, watch, pool, self._live, touched=self._touched, done=self._work_done)
         self._newest = -1
+        self.wakes_at = NEVER
+        """Until when `enforce` has nothing to do, in seconds of the monotonic clock."""
 
     # ---- from the host
 
@@ -78,7 +82,7 @@ class Streams:
                 self._cancel(stream)
             case _:
                 raise ProtocolError(f"{frames.NAMES[frame.kind]} is never sent by the host")
-        self._progress(stream)
+        self._touched[frame.stream] = stream
 
     def _require_past(self, frame: Frame) -> None:
         """Let a frame pass that crossed our answer on its way; refuse one for a stream that never was."""
@@ -97,7 +101,8 @@ class Streams:
         try:
             stream = self._admission.admit(frame, values, self._live.values())
         except RefusedError as refusal:
-            self._answer(frame.stream, frames.FAIL, {"code": refusal.code, "message": refusal.message})
+            reason: Object = {"code": refusal.code, "message": refusal.message}
+            self._link.send(frames.FAIL, frame.stream, encode_object(reason))
             return
         self._live[stream.number] = stream
         self.lending.queue(stream)
@@ -106,15 +111,23 @@ class Streams:
         stream.cancelled = True
         stream.outlet.drop()
         if stream.worker is None and stream.outcome is None:
-            stream.outcome = (frames.FAIL, CANCELLED)
+            stream.outcome = Outcome(frames.FAIL, CANCELLED)
         self._interrupt(stream)
 
     # ---- moving bytes
 
-    def progress_all(self) -> None:
-        """Move what can move on every stream: the link has room again."""
-        for stream in list(self._live.values()):
-            self._progress(stream)
+    def touch_all(self) -> None:
+        """Have every stream looked at: the link has room again."""
+        self._touched.update(self._live)
+
+    def progress(self) -> None:
+        """Begin what waits, and move what can move on every stream to which something happened.
+
+        Once for all that came together: a request and the end of its body are one write to its worker.
+        """
+        self.lending.start_waiting()
+        while self._touched:
+            self._progress(self._touched.popitem()[1])
 
     def _progress(self, stream: Stream) -> None:
         self._pass_on_input(stream)
@@ -125,6 +138,8 @@ class Streams:
             self.lending.attend(stream.worker)
         if stream.outcome is not None and self._is_drained(stream):
             self._close(stream)
+        elif (wakes_at := stream.wakes_at) is not None and wakes_at < self.wakes_at:
+            self.wakes_at = wakes_at
 
     def _pass_on_input(self, stream: Stream) -> None:
         if stream.outcome is not None or stream.cancelled:
@@ -142,7 +157,7 @@ class Streams:
         if stream.pipes is not None:
             self._plumbing.forget_input(stream.pipes)
             self._program_ended(lost)
-        self._progress(stream)
+        self._touched[stream.number] = stream
 
     def _is_drained(self, stream: Stream) -> bool:
         """Say whether nothing more can come."""
@@ -154,19 +169,12 @@ class Streams:
         if stream.outcome is None or self._live.get(stream.number) is not stream:
             return
         del self._live[stream.number]
-        kind, values = stream.outcome
+        more: Object | None = None
         if stream.pipes is not None:
             self._plumbing.remove(stream.pipes)
-            if kind == frames.RESULT:
-                values = {
-                    **values,
-                    "timed_out": stream.timed_out,
-                    "truncated_bytes": stream.pipes.truncated_bytes,
-                }
-        self._answer(stream.number, kind, values)
-
-    def _answer(self, number: int, kind: int, values: Object) -> None:
-        self._link.send(kind, number, encode_object(values))
+            if stream.outcome.kind == frames.RESULT:
+                more = {"timed_out": stream.timed_out, "truncated_bytes": stream.pipes.truncated_bytes}
+        self._link.send(stream.outcome.kind, stream.number, stream.outcome.coded(more))
 
     def _interrupt(self, stream: Stream) -> None:
         """Ask the worker to stop; `enforce` kills it when it does not."""
@@ -178,20 +186,21 @@ class Streams:
 
     def enforce(self, now: float) -> None:
         """End what has run beyond its time."""
+        if now < self.wakes_at:
+            return
+        self.wakes_at = NEVER
         for stream in list(self._live.values()):
             wakes_at = stream.wakes_at
-            if wakes_at is None or now < wakes_at:
+            if wakes_at is None:
                 continue
+            if now < wakes_at:
+                self.wakes_at = min(self.wakes_at, wakes_at)
+                continue
+            self._touched[stream.number] = stream
             if stream.kill_at is None:
                 stream.timed_out = True
                 if stream.is_discarding:
                     stream.outlet.drop()
                 self._interrupt(stream)
-                self._progress(stream)
             elif stream.worker is not None:
                 self.lending.died(stream.worker)
-
-    def next_deadline(self) -> float | None:
-        """Return when `enforce` has something to do, in seconds of the monotonic clock."""
-        times = [stream.wakes_at for stream in self._live.values() if stream.wakes_at is not None]
-        return min(times, default=None)

@@ -17,13 +17,12 @@ class Watch:
 
     def __init__(self) -> None:
         self._poller = select.epoll()
-        self._interest: dict[int, int] = {}
-        self._call: dict[int, Callable[[int], None]] = {}
+        self._watched: dict[int, tuple[int, Callable[[int], None]]] = {}
 
     def want(self, descriptor: int, interest: int, call: Callable[[int], None]) -> None:
         """Wait for `interest` (0: nothing, and hang-ups are not reported either) on `descriptor`."""
-        before = self._interest.get(descriptor, 0)
-        self._call[descriptor] = call
+        before = self._watched[descriptor][0] if descriptor in self._watched else 0
+        self._watched[descriptor] = (interest, call)
         if before == interest:
             return
         if interest == 0:
@@ -32,19 +31,18 @@ class Watch:
             self._poller.register(descriptor, interest)
         else:
             self._poller.modify(descriptor, interest)
-        self._interest[descriptor] = interest
 
     def forget(self, descriptor: int) -> None:
         """Stop watching a descriptor, before it is closed."""
-        if self._interest.pop(descriptor, 0):
+        interest, _ = self._watched.pop(descriptor, (0, None))
+        if interest:
             self._poller.unregister(descriptor)
-        self._call.pop(descriptor, None)
 
     def wait(self, seconds: float) -> int:
         """Wait for something to happen, and call who asked for it; return how many things did."""
         events = self._poller.poll(max(0.0, seconds))
         for descriptor, happened in events:
-            call = self._call.get(descriptor)  # an earlier call of this round may have closed it
-            if call is not None and self._interest.get(descriptor):
-                call(happened)
+            watched = self._watched.get(descriptor)  # an earlier call of this round may have closed it
+            if watched is not None and watched[0]:
+                watched[1](happened)
         return len(events)

@@ -102,12 +102,19 @@ class Wire:
             self._queue.append(payload)
         self.queued_bytes += len(head) + len(payload)
 
-    def take(self, count: int) -> bytes:
-        """Take the first `count` bytes out of the queue, which holds as many, for the caller to send."""
-        head = memoryview(self._queue.popleft())
-        self._queue.appendleft(head[count:])
+    def first(self) -> bytes | memoryview:
+        """Return the first piece that waits, for the caller to send; `sent` is told how much of it went."""
+        return self._queue[0]
+
+    def sent(self, count: int) -> None:
+        """Take the first `count` bytes out of the queue."""
         self.queued_bytes -= count
-        return bytes(head[:count])
+        while count:
+            head = self._queue.popleft()
+            if len(head) > count:
+                self._queue.appendleft(memoryview(head)[count:])
+                return
+            count -= len(head)
 
     def flush(self) -> None:
         """Write as much as the other side takes now.
@@ -118,15 +125,12 @@ class Wire:
         queue = self._queue
         while queue:
             try:
-                written = os.writev(self.sink, [queue[at] for at in range(min(len(queue), _VECTORS))])
+                if len(queue) == 1:
+                    written = os.write(self.sink, queue[0])
+                else:
+                    written = os.writev(self.sink, [queue[at] for at in range(min(len(queue), _VECTORS))])
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 raise EOFError from error
-            self.queued_bytes -= written
-            while written:
-                head = queue.popleft()
-                if len(head) > written:
-                    queue.appendleft(memoryview(head)[written:])
-                    break
-                written -= len(head)
+            self.sent(written)

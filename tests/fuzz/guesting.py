@@ -111,6 +111,7 @@ class Guesting:
         try:
             for frame in self._decoder.feed(data):
                 self._take(frame)
+            self.streams.progress()
         except ProtocolError:
             self.lost = True
         self.check()
@@ -165,13 +166,13 @@ class Guesting:
         made = self.pool.fill()
         if made is not None:
             self.streams.lending.attend(made)
-        self.streams.lending.start_waiting()
+        self.streams.progress()
         self.link.flush()
         self.check()
 
     def _writable(self) -> None:
         self.link.flush()
-        self.streams.progress_all()
+        self.streams.touch_all()
 
     def signalled(self, which: int, *, dead: bool) -> None:
         """Find that a program stopped a worker, or that one has died."""
@@ -180,6 +181,7 @@ class Guesting:
             return
         worker = workers[which % len(workers)]
         (self.streams.lending.buried if dead else self.streams.lending.stopped)(worker)
+        self.streams.progress()
         assert not dead or worker not in self.pool
         self.check()
 
