@@ -60,7 +60,7 @@ async def settle(journal: Journal, transcript: Transcript, past: Past) -> None:
         unknown = unknown or not unsettled.text
         await _tell(journal, transcript, call, unsettled)
     while unknown and (call := transcript.next_call()) is not None:
-        await transcript.refused(call, NOT_DONE)
+        transcript.refused(call, NOT_DONE)
 
 
 async def _tell(journal: Journal, transcript: Transcript, call: Call, unsettled: Unsettled) -> None:
@@ -75,4 +75,4 @@ async def _tell(journal: Journal, transcript: Transcript, call: Call, unsettled:
                 detail="the runner was stopped before the outcome was recorded",
             )
         )
-    await transcript.refused(call, unsettled.text or UNKNOWN)
+    transcript.refused(call, unsettled.text or UNKNOWN)

@@ -55,6 +55,7 @@ async def run_loop(  # noqa: PLR0913 - the rooms that it goes through
             raise
         end = budget.out_of_time()
     if isinstance(end, LoopEnd):
+        await transcript.settled()
         return end
     await transcript.limit(end)  # outside of the clock's block: it would be cut off, and written again
     return LoopEnd(status="budget", reason=end.reason, turns=budget.turns)
@@ -74,8 +75,8 @@ async def _turns(  # noqa: PLR0913 - as above
             if (exceeded := budget.out_of_actions()) is not None:
                 return exceeded
             budget.add(Used(actions=1))
-            seen = await gate.act(call.proposal)
-            await transcript.observe(call, seen)
+            seen = await gate.act_in_turn(call.proposal, intended=transcript.show)
+            transcript.observe(call, seen)
             if seen.ends_session:
                 return LoopEnd(status=seen.ends_session, reason=seen.text, turns=budget.turns)
         if not may_repeat and transcript.repeats() >= REPEATS_ALLOWED:

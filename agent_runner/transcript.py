@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import orjson
@@ -94,6 +95,7 @@ class Transcript:
         self._calls: deque[Call] = deque()
         self._digest = hashlib.sha256()
         self._reminders: list[str] = []
+        self._unshown: list[Callable[[], None]] = []
         self.turn = 0
         self.model_seconds = 0.0
 
@@ -155,7 +157,10 @@ class Transcript:
         self._reminders.append(text)
 
     async def ask(self, backend: Backend, tools: tuple[Tool, ...]) -> Reply:
-        """Ask the model for its next words; question and answer are durable around it."""
+        """Ask the model for its next words; the question is durable before, and with it all that it rests on.
+
+        The answer is with the next entry that is: the first call's intent, or at the latest when `settled`.
+        """
         self.turn += 1
         self._record.turn = self.turn
         await self._journal.record(
@@ -167,6 +172,7 @@ class Transcript:
                 message_count=len(self._messages),
             )
         )
+        self.show()
         start = self._monotonic()
         try:
             reply = bounded(await backend.ask(tuple(self._messages), tools))
@@ -176,11 +182,21 @@ class Transcript:
         elapsed = self._monotonic() - start
         self.model_seconds += elapsed
         await write_tried(self._journal, self.turn, backend, reply.tried)
-        await self._answered(backend, reply, elapsed)
+        self._answered(backend, reply, elapsed)
         self._grow(ModelMessage(reply=reply))
         self._calls.extend(reply.calls)
-        self._watcher.said(self.turn, reply)
+        self._unshown.append(partial(self._watcher.said, self.turn, reply))
         return reply
+
+    def show(self) -> None:
+        """Show whoever looks on what they were not shown yet; it is durable now."""
+        while self._unshown:
+            self._unshown.pop(0)()
+
+    async def settled(self) -> None:
+        """Return when all that was said and seen is durable, and shown."""
+        await self._journal.settled()
+        self.show()
 
     def next_call(self) -> Call | None:
         """Return the next call of the last reply that has no answer, None when all have."""
@@ -189,23 +205,23 @@ class Transcript:
         self._record.call = self._calls[0].call_id
         return self._calls[0]
 
-    async def observe(self, call: Call, seen: Observation) -> None:
+    def observe(self, call: Call, seen: Observation) -> None:
         """Tell the model what came of a call; what an outcome's own entry does not hold is written first."""
         if seen.kind == "done":
             self.answered(call, seen.text)
         else:
-            await self.refused(call, seen.text)
-        self._watcher.saw(seen)
+            self.refused(call, seen.text)
+        self._unshown.append(partial(self._watcher.saw, seen))
 
     def answered(self, call: Call, text: str) -> None:
         """Tell the model what came of a call whose outcome is in the ledger."""
         self._answer(ObservationMessage(call_id=call.call_id, text=self._redacted(text), refused=False))
 
-    async def refused(self, call: Call, text: str) -> None:
+    def refused(self, call: Call, text: str) -> None:
         """Tell the model why a call was not carried out, or that nobody knows."""
         message = ObservationMessage(call_id=call.call_id, text=self._redacted(text), refused=True)
         content = self._journal.commit(raw(message.text))
-        await self._journal.record(event.MessageAdded(role="tool", content=content, call=message.call_id))
+        self._journal.record_ahead(event.MessageAdded(role="tool", content=content, call=message.call_id))
         self._answer(message)
 
     def repeats(self) -> int:
@@ -231,6 +247,7 @@ class Transcript:
                 unit=exceeded.unit,
             )
         )
+        self.show()
 
     async def _add(self, message: SystemMessage | UserMessage) -> None:
         message = replace(message, text=self._redacted(message.text))
@@ -253,9 +270,9 @@ class Transcript:
         """Return text as the ledger has it: what is redacted there, the model does not see either."""
         return self._journal.redactor.raw(raw(text)).decode("utf-8", "surrogateescape")
 
-    async def _answered(self, backend: Backend, reply: Reply, elapsed: float) -> None:
+    def _answered(self, backend: Backend, reply: Reply, elapsed: float) -> None:
         first = reply.first_token_seconds
-        await self._journal.record(
+        self._journal.record_ahead(
             event.ModelAnswered(
                 turn=self.turn,
                 backend=backend.kind,

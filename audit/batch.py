@@ -1,5 +1,6 @@
 """Lines that wait to be written, and how soon each must be: one batch is one write and one sync."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -55,6 +56,8 @@ class Batch:
         self._urgent = False
         self._since = 0.0
         self._stopping = False
+        self._looks_at = 0.0
+        """Of the monotonic clock: when whoever waits looks again by itself; 0 while nobody waits."""
 
     def put(self, line: Waiting, *, wake: bool) -> None:
         """Add a line.
@@ -64,18 +67,13 @@ class Batch:
             wake: Whether to wake whoever waits; False when the caller is about to take it out itself.
         """
         with self._lock:
-            first = not self._lines
-            if first:
+            if not self._lines:
                 self._since = time.monotonic()
             self._lines.append(line)
             self._size += len(line.rest)
             self._urgent = self._urgent or line.urgency is not _LAZY
-            if wake and (first or self._is_due()):
+            if wake and (self._looks_at > self._since + LAZY_SECONDS or self._is_due()):
                 self._changed.notify()
-
-    def holds_any(self) -> bool:
-        """Tell whether something waits."""
-        return bool(self._lines)
 
     def wake(self) -> None:
         """Wake whoever waits, for what was put in without, or for another time to wait until."""
@@ -97,10 +95,12 @@ class Batch:
         with self._changed:
             while not self._stopping and not self._is_due():
                 limits = [limit for limit in (until(), self._due_at()) if limit is not None]
-                left = min(limits) - time.monotonic() if limits else None
-                if left is not None and left <= 0:
+                self._looks_at = min(limits, default=math.inf)
+                left = self._looks_at - time.monotonic()
+                if left <= 0:
                     break
-                self._changed.wait(left)
+                self._changed.wait(left if limits else None)
+            self._looks_at = 0.0
             return self._stopping
 
     def take(self, *, lazy_too: bool = True) -> list[Waiting]:

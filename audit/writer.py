@@ -91,7 +91,7 @@ class Writer:
         """Write what waits in this thread, if the disk was quick of late and nobody else is at it.
 
         Args:
-            alone: A line that was not put in, to be written if nothing waits before it.
+            alone: A line that was not put in, to be written behind what waits.
 
         Returns:
             Whether every line that was put in has its answer, or the one alone has; else the thread is at it,
@@ -106,9 +106,10 @@ class Writer:
             if self._callers is None:
                 self._callers = RunQueue()
             self._queue = self._callers
-            if alone is not None and self._batch.holds_any():
-                return False
-            self._flush(self._batch.take() if alone is None else [alone])
+            lines = self._batch.take()
+            if alone is not None:
+                lines.append(alone)
+            self._flush(lines)
         finally:
             self._turn.release()
         if was_sealed:  # the thread waits for nothing; from now on it has a seal to make in time

@@ -97,51 +97,78 @@ class Gate:
         self._pages = isinstance(decide(policy, facts, _OUTPUT_LAST), Allowed)
 
     async def act(self, proposal: Proposal | WordsProposal, *, parent: str | None = None) -> Observation:
-        """Take one proposal through the gate and return what the model is shown.
+        """Take one proposal through the gate and return what came of it, which is durable.
 
         Args:
             proposal: What is asked for.
-            parent: The action whose program asks, empty when that is not known; None when the model does.
+            parent: The action whose program asks, empty when that is not known; None when no program does.
 
         Raises:
             audit.errors.LedgerError: When the action could not be written down; it was not done.
             sandbox.errors.SandboxLostError: When the sandbox is gone.
         """
         if parent is None:
-            return await self._acted(proposal, None)
+            return await self._acted(proposal, None, None)
         if self._is_closed:
             over = ActionError("closed", "the session is at its end, and programs call no more commands")
             return observation.of_error(over, action="")
         self._asked += 1
         self._none_asked.clear()
         try:
-            return await self._acted(proposal, parent)
+            return await self._acted(proposal, parent, None)
         finally:
             self._asked -= 1
             if not self._asked:
                 self._none_asked.set()
 
-    async def _acted(self, proposal: Proposal | WordsProposal, parent: str | None) -> Observation:
+    async def act_in_turn(self, proposal: Proposal, intended: Callable[[], None]) -> Observation:
+        """Do the same for the loop, which goes on to another entry before anybody is shown what came of it.
+
+        INVARIANT: the outcome is durable with the next entry that is, at the latest when the journal has
+        `settled`; until then neither the model nor a person sees it.
+
+        Args:
+            proposal: What is asked for.
+            intended: Called once the intent is durable, and with it all that was recorded before.
+
+        Raises:
+            audit.errors.LedgerError: As `act`.
+            sandbox.errors.SandboxLostError: As `act`.
+        """
+        return await self._acted(proposal, None, intended)
+
+    async def _acted(
+        self,
+        proposal: Proposal | WordsProposal,
+        parent: str | None,
+        intended: Callable[[], None] | None,
+    ) -> Observation:
         number = self._record.next()
         try:
             action = self._catalogue.parse(proposal)
         except UsageError as error:
             await self._record.unparsed(number, proposal, error, parent=parent)
+            if intended is not None:
+                intended()
             return observation.of_error(error, action=number)
         try:
-            return await self._decided(number, action, parent)
+            return await self._decided(number, action, parent, intended)
         except asyncio.CancelledError:
             if parent is not None:  # whoever asked has gone; what the loop gives up nobody knows the end of
                 await self._record.cancelled(number)
             raise
 
-    async def _decided(self, number: str, action: Action, parent: str | None) -> Observation:
+    async def _decided(
+        self, number: str, action: Action, parent: str | None, intended: Callable[[], None] | None
+    ) -> Observation:
         facts, request, name = self._now(), action.request(), action.command.name
         decision = decide(self._policy, facts, request)
         # INVARIANT: counted before anything is waited for, so that two at once cannot both be the last one.
         counted = 0 if isinstance(decision, Denied) else 1
         self._calls[name] += counted
         await self._record.intent(number, action, decision, parent=parent)
+        if intended is not None:
+            intended()
         for rule, bound, done in spent_calls(self._policy, facts, request):
             await self._record.calls_spent(number, rule.command.text, bound=bound, observed=done)
         if isinstance(decision, NeedsApproval):
@@ -153,7 +180,10 @@ class Gate:
                 self._calls[name] -= counted
                 return observation.of_denial(decision, action=number, command=name)
             case Allowed():
-                return await self._carry_out(number, action, decision, for_model=parent is None)
+                in_turn = intended is not None
+                return await self._carry_out(
+                    number, action, decision, for_model=parent is None, in_turn=in_turn
+                )
             case _:
                 assert_never(decision)
 
@@ -175,7 +205,7 @@ class Gate:
                 await self._none_asked.wait()
 
     async def _carry_out(
-        self, number: str, action: Action, decision: Allowed, *, for_model: bool
+        self, number: str, action: Action, decision: Allowed, *, for_model: bool, in_turn: bool
     ) -> Observation:
         name = action.command.name
         surroundings = Surroundings(
@@ -199,12 +229,12 @@ class Gate:
             with self._egress.during(number) if self._egress and for_model else nullcontext():
                 outcome = self._record.redacted(await action.command.act(surroundings, **action.parameters))
         except (ActionError, OperationError) as error:
-            await self._record.failure(number, error)
+            await self._record.failure(number, error, ahead=in_turn)
             return self._record.redacted_error(observation.of_error(error, action=number, command=name))
         seen = observation.of_outcome(outcome, action=number, command=name, pages=self._pages)
         if seen.cut_from and for_model:
             self._earlier.keep(number, seen.cut_from)
-        await self._record.outcome(number, outcome, seen)
+        await self._record.outcome(number, outcome, seen, ahead=in_turn)
         return seen
 
     def _hides(self, path: str) -> bool:

@@ -29,7 +29,10 @@ _SHOWN_CHARACTERS: Final = 2000
 
 
 class Record:
-    """Number a session's actions and write them down; all but `started` return when their line is durable.
+    """Number a session's actions and write them down, each line durable when its method returns.
+
+    What a program is started with, bounds that were reached, and an outcome that is written `ahead` are
+    durable with the next entry that is.
 
     Args:
         journal: The session's ledger.
@@ -140,17 +143,21 @@ class Record:
         """Write down that an action which needed a person was not allowed after all."""
         if isinstance(decision, Denied):
             self.denials += 1
-            await self._finished(number, "denied", detail="; ".join(r.message for r in decision.reasons))
+            why = "; ".join(reason.message for reason in decision.reasons)
+            await self._journal.record(self._finished(number, "denied", detail=why))
 
     async def cancelled(self, number: str) -> None:
         """Write down that the program that had asked did not wait, unless its action's end is told."""
         if number not in self._started:
             return
-        await self._finished(number, "cancelled", detail="the program that called it has gone")
+        gone = "the program that called it has gone"
+        await self._journal.record(self._finished(number, "cancelled", detail=gone))
 
-    async def failure(self, number: str, error: ActionError | OperationError) -> None:
+    async def failure(self, number: str, error: ActionError | OperationError, *, ahead: bool = False) -> None:
         """Write down that an allowed action failed before it came to an outcome."""
-        await self._finished(number, "failed", detail=f"{error.code}: {error.message}")
+        await self._end(
+            self._finished(number, "failed", detail=f"{error.code}: {error.message}"), ahead=ahead
+        )
 
     def redacted(self, outcome: Outcome) -> Outcome:
         """Return the outcome as both the ledger and the model see it: known secrets replaced, once."""
@@ -167,17 +174,31 @@ class Record:
         """Return what the model is shown of an error, known secrets replaced."""
         return replace(seen, text=self._journal.redactor.text(seen.text))
 
-    async def outcome(self, number: str, outcome: Outcome, seen: Observation) -> None:
-        """Write down an outcome, with what the model is about to see as a commitment."""
+    async def outcome(self, number: str, outcome: Outcome, seen: Observation, *, ahead: bool = False) -> None:
+        """Write down an outcome, with what the model is about to see as a commitment.
+
+        Args:
+            number: The action's.
+            outcome: What came of it.
+            seen: What is shown of it.
+            ahead: Whether nobody is shown it before the next entry is durable.
+        """
         kind: Literal["ok", "failed", "timed_out"] = "ok" if outcome.exit_code == 0 else "failed"
         await self._limits(number, outcome)
-        await self._finished(
+        finished = self._finished(
             number,
             "timed_out" if outcome.timed_out else kind,
             outcome=outcome,
             body=self._journal.commit(seen.text.encode("utf-8", "surrogateescape")),
             detail=outcome.note,
         )
+        await self._end(finished, ahead=ahead)
+
+    async def _end(self, finished: event.ActionFinished, *, ahead: bool) -> None:
+        if ahead:
+            self._journal.record_ahead(finished)
+        else:
+            await self._journal.record(finished)
 
     async def _limits(self, number: str, outcome: Outcome) -> None:
         """Write down the bounds that a program reached, without waiting: its outcome comes after them."""
@@ -195,7 +216,7 @@ class Record:
             event.LimitHit(limit=limit, bound=bound, observed=observed, unit=unit, action=number)
         )
 
-    async def _finished(
+    def _finished(
         self,
         number: str,
         kind: Literal["ok", "failed", "denied", "timed_out", "cancelled"],
@@ -203,20 +224,18 @@ class Record:
         outcome: Outcome | None = None,
         body: Commitment | None = None,
         detail: str = "",
-    ) -> None:
+    ) -> event.ActionFinished:
         elapsed = self._monotonic() - self._started.pop(number, self._monotonic())
-        await self._journal.record(
-            event.ActionFinished(
-                action=number,
-                outcome=kind,
-                exit_code=outcome.exit_code if outcome else None,
-                duration_ms=int(elapsed * 1000),
-                output_bytes=len(outcome.output) + len(outcome.errors) if outcome else 0,
-                truncated_bytes=outcome.truncated_bytes if outcome else 0,
-                files=tuple(_file_use(touched) for touched in outcome.files) if outcome else (),
-                body=body,
-                detail=detail,
-            )
+        return event.ActionFinished(
+            action=number,
+            outcome=kind,
+            exit_code=outcome.exit_code if outcome else None,
+            duration_ms=int(elapsed * 1000),
+            output_bytes=len(outcome.output) + len(outcome.errors) if outcome else 0,
+            truncated_bytes=outcome.truncated_bytes if outcome else 0,
+            files=tuple(_file_use(touched) for touched in outcome.files) if outcome else (),
+            body=body,
+            detail=detail,
         )
 
     def _asked(self, parent: str | None) -> _Asked:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent_runner.backends.backend import Message
+    from audit.fields import Event
     from cli_tools.action import Proposal
 
 WRITE: Final = '{"path": "b", "content": "two"}'
@@ -82,20 +83,37 @@ def prepare(folder: Path) -> None:
 
 
 def kill_at(number: int, *, written: bool) -> None:
-    """Let this process die at an entry of its ledger: just before it is written, or when it is durable."""
-    original, count = Journal._sent, 0
+    """Let this process die at an entry of its ledger: just before it is written, or when it is durable.
 
-    async def sent(self: Journal, *arguments: Any) -> Any:
+    What was recorded ahead of an entry is lost with it, as it mostly would be: within 100 ms nothing else
+    makes it durable.
+    """
+    original, ahead, count = Journal._sent, Journal.record_ahead, 0
+
+    def counted() -> bool:
         nonlocal count
         count += 1
         if count == number and not written:
             os.kill(os.getpid(), signal.SIGKILL)
+        return count == number
+
+    async def sent(self: Journal, *arguments: Any) -> Any:
+        is_last = counted()
         receipt = await original(self, *arguments)
-        if count == number:
+        if is_last:
             os.kill(os.getpid(), signal.SIGKILL)
         return receipt
 
+    def recorded_ahead(self: Journal, happened: Event) -> None:
+        is_last = counted()
+        ahead(self, happened)
+        if is_last:
+            while self._ahead is not None and self._ahead.answer is None:
+                self._opened().writer.write_now()
+            os.kill(os.getpid(), signal.SIGKILL)
+
     Journal._sent = sent  # type: ignore[method-assign, assignment]  # the one way to die exactly here
+    Journal.record_ahead = recorded_ahead  # type: ignore[method-assign]  # likewise
 
 
 if __name__ == "__main__":

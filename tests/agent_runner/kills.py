@@ -21,6 +21,8 @@ from tests.agent_runner.stand import POLICY, Stand
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from audit.fields import Event
+
 LONG_SECONDS: Final = 300.0
 _FORKS: Final = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.agent_runner.kills"])
@@ -117,14 +119,20 @@ def die(name: str, stand: Stand, number: int, when: str, *, how: str = "run") ->
 
 def counted() -> Iterator[list[int]]:
     """Count what this process records, as `kill_at` does, while the generator stands."""
-    original, count = Journal._sent, [0]
+    original, ahead, count = Journal._sent, Journal.record_ahead, [0]
 
     async def sent(self: Journal, *arguments: Any) -> Any:
         count[0] += 1
         return await original(self, *arguments)
 
+    def recorded_ahead(self: Journal, happened: Event) -> None:
+        count[0] += 1
+        ahead(self, happened)
+
     Journal._sent = sent  # type: ignore[method-assign, assignment]  # given back below
+    Journal.record_ahead = recorded_ahead  # type: ignore[method-assign]  # likewise
     try:
         yield count
     finally:
         Journal._sent = original  # type: ignore[method-assign]
+        Journal.record_ahead = ahead  # type: ignore[method-assign]
