@@ -221,7 +221,7 @@ def test_a_ten_megabyte_file_is_refused_by_size() -> None:
     start = time.process_time()
 
     assert _lines("a: 1\n" * 2_500_000) == ["p.yaml:1:1: the file is larger than 64 KiB"]
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 30  # parsing it would take minutes
 
 
 @pytest.mark.parametrize(
