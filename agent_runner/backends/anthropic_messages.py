@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_runner.backends.aloud import Aloud
+from agent_runner.backends.estimate import estimated
 from agent_runner.backends.messages_wire import (
     MessagesReader,
     Wire,
@@ -84,10 +84,6 @@ class AnthropicBackend:
         aloud = Aloud(taken, tell)
         sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds
 
-        def sent_characters() -> int:
-            parts = [request["messages"], request.get("system"), request.get("tools")]
-            return len(json.dumps(parts, ensure_ascii=False))
-
         async def attempt() -> Reply:
             reader = MessagesReader()
             answer = await sdk.messages.create(**cast("dict[str, Any]", request))
@@ -95,7 +91,7 @@ class AnthropicBackend:
                 await self.talk.read(cast("Stream", answer), reader, aloud)
             else:
                 whole(reader, answer)
-            return reader.pieces.reply(taken, sent_characters=sent_characters)
+            return reader.pieces.reply(taken, sent_tokens=lambda: estimated(messages, tools))
 
         return await self.talk.replied(attempt, aloud)
 

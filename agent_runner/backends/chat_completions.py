@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, cast
 
 from agent_runner.backends.aloud import Aloud
 from agent_runner.backends.chat_wire import ChatReader, Wire, wire_message, wire_tool
+from agent_runner.backends.estimate import estimated
 from agent_runner.backends.reading import Stream, whole
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.talk import Talk
@@ -74,9 +74,6 @@ class OpenAIBackend:
         aloud = Aloud(taken, tell)
         sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds
 
-        def sent_characters() -> int:
-            return len(json.dumps([request["messages"], request.get("tools")], ensure_ascii=False))
-
         async def attempt() -> Reply:
             await self.talk.require_ready()
             reader = ChatReader()
@@ -85,7 +82,7 @@ class OpenAIBackend:
                 await self.talk.read(cast("Stream", answer), reader, aloud)
             else:
                 whole(reader, answer)
-            return reader.pieces.reply(taken, sent_characters=sent_characters)
+            return reader.pieces.reply(taken, sent_tokens=lambda: estimated(messages, tools))
 
         return await self.talk.replied(attempt, aloud)
 

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from agent_runner.backends.dynamo import EXTRA_FIELDS, HINTS
 from agent_runner.backends.failure import Failure, ModelServerError, one_line
 from agent_runner.backends.media import media_of, media_of_url
+from agent_runner.backends.references import refers_elsewhere
 
 Api = Literal["chat", "messages"]
 Fields = frozenset[str]
@@ -150,7 +151,9 @@ def _chat_tool(tool: object) -> None:
     tool = _object(tool, "tool")
     _only(tool, _CHAT_TOOL, "tool")
     _function_type(tool)
-    _only(_object(tool.get("function"), "function"), _FUNCTION, "function")
+    function = _object(tool.get("function"), "function")
+    _only(function, _FUNCTION, "function")
+    _own_schema(function.get("parameters"))
 
 
 def _function_type(value: Mapping[str, object]) -> None:
@@ -163,7 +166,13 @@ def _tool(tool: object) -> None:
     if tool.get("type", "custom") != "custom":
         raise _refused(f"a tool of type `{tool.get('type')}`, which the server would run")
     _only(tool, _TOOL, "tool")
+    _own_schema(tool.get("input_schema"))
     _cache(tool)
+
+
+def _own_schema(schema: object) -> None:
+    if refers_elsewhere(schema):
+        raise _refused("a schema that refers elsewhere: the server may fetch it")
 
 
 def _cache(value: Mapping[str, object]) -> None:

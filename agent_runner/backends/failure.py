@@ -190,7 +190,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
         return seconds
     try:
         until = parsedate_to_datetime(given)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a second, or a zone, of thirty digits
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())

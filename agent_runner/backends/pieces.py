@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import Call, Reply, Usage
+from agent_runner.backends.estimate import tokens
 from agent_runner.backends.wording import unique_ids
 from cli_tools.action import ToolProposal
 
@@ -19,7 +20,8 @@ MAXIMUM_TEXT: Final = 1024 * 1024
 MAXIMUM_ARGUMENTS: Final = 20 * 1024 * 1024
 """Characters of the arguments of all calls: a body of 16 MiB, which the gate takes, and its escapes."""
 MAXIMUM_CALLS: Final = 128
-_CHARACTERS_PER_TOKEN: Final = 4
+WITHHELD: Final = frozenset({"content_filter", "refusal"})
+"""How servers say that a filter of theirs, not the model, ended a reply: OpenAI's word and Anthropic's."""
 _MOST_TOKENS: Final = 10**12
 _LONGEST_REASON: Final = 200
 
@@ -79,6 +81,8 @@ class Pieces:
         if reason:
             self.ended = True
             self._stop = str(reason)[:_LONGEST_REASON]
+            if self._stop in WITHHELD:
+                self.cut = f"the server withheld the rest, `{self._stop}`"
 
     def add_text(self, text: object) -> None:
         """Take a piece of what the model says."""
@@ -120,12 +124,12 @@ class Pieces:
         if len(call.arguments[-1]) < len(text):
             self._fill(f"arguments of more than {MAXIMUM_ARGUMENTS} characters")
 
-    def reply(self, taken: set[str], *, sent_characters: Callable[[], int]) -> Reply:
+    def reply(self, taken: set[str], *, sent_tokens: Callable[[], int]) -> Reply:
         """Return the whole reply.
 
         Args:
             taken: The ids of all calls of the conversation so far.
-            sent_characters: Counts what was sent, from which tokens are estimated if nobody counted them.
+            sent_tokens: Estimates what was sent, where the server counts nothing.
         """
         text = "".join(self.text)
         if self.cut:
@@ -138,7 +142,7 @@ class Pieces:
             )
             for call_id, call in zip(ids, self.calls, strict=True)
         )
-        usage = self.usage or self._estimated(sent_characters())
+        usage = self.usage or self._estimated(sent_tokens())
         return Reply(
             text=text,
             calls=calls,
@@ -148,11 +152,11 @@ class Pieces:
             first_token_seconds=self._first_seconds,
         )
 
-    def _estimated(self, sent_characters: int) -> Usage:
+    def _estimated(self, sent_tokens: int) -> Usage:
         """Estimate what the server did not count: no budget of tokens is endless for want of figures."""
         return Usage(
-            input_tokens=-(-sent_characters // _CHARACTERS_PER_TOKEN),
-            output_tokens=-(-self._come // _CHARACTERS_PER_TOKEN),
+            input_tokens=sent_tokens,
+            output_tokens=tokens(self._come),
             estimated=True,
         )
 

@@ -22,9 +22,10 @@ from agent_runner.backends.backend import (
     Usage,
     UserMessage,
 )
+from agent_runner.backends.estimate import estimated, tokens
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.errors import BackendError
-from agent_runner.gateway.asked import RefusedRequestError, cut, estimated, named_calls, tokens
+from agent_runner.gateway.asked import RefusedRequestError, cut, named_calls
 from agent_runner.gateway.telling import Telling
 from agent_runner.hearing import bounded
 from agent_runner.transcript import write_tried

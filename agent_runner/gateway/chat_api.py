@@ -12,8 +12,8 @@ from agent_runner.backends.backend import (
     Reply,
     SystemMessage,
 )
-from agent_runner.gateway import asked as schema
-from agent_runner.gateway.asked import Asked, RefusedRequestError
+from agent_runner.gateway import schema
+from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, cut, named_calls, openai_error
 from agent_runner.gateway.chat_events import ChatEvents, finish_reason, usage_told
 
 if TYPE_CHECKING:
@@ -26,13 +26,15 @@ _TAKEN: Final = frozenset(
 _LEFT: Final = frozenset(
     {"max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "presence_penalty"}
     | {"frequency_penalty", "user", "reasoning_effort", "parallel_tool_calls", "store", "response_format"}
-    | {"logprobs", "verbosity", "prompt_cache_key", "safety_identifier"}
+    | {"logprobs", "verbosity", "prompt_cache_key", "safety_identifier", "metadata"}
+    | {"modalities"}
 )
 _HARMLESS: Final = {
     "store": (False,),
     "logprobs": (False,),
     "response_format": ({"type": "text"},),
     "n": (1,),
+    "modalities": (["text"],),
 }
 _PARTS: Final = frozenset({"text"})
 _MESSAGE: Final = frozenset({"role", "content", "tool_calls", "tool_call_id"})
@@ -54,8 +56,8 @@ class ChatApi:
         given = schema.fields(body, "request", taken=_TAKEN, left=_LEFT)
         for name, lawful in _HARMLESS.items():
             if name in given and given[name] not in lawful:
-                raise schema.capability(f"such a `{name}`")
-        schema.fields(
+                raise capability(f"such a `{name}`")
+        options = schema.fields(
             given.get("stream_options", {}),
             "stream_options",
             taken=frozenset({"include_usage"}),
@@ -67,6 +69,7 @@ class ChatApi:
             messages=schema.conversation(messages),
             tools=schema.tools(given, _tool),
             stream=given.get("stream", False) is True,
+            counted=options.get("include_usage") is True,
             stops=_stops(given.get("stop", [])),
         )
 
@@ -74,21 +77,21 @@ class ChatApi:
         """Return a reply in one piece."""
         message: dict[str, object] = {
             "role": "assistant",
-            "content": schema.cut(reply.text, asked.stops) or None,
+            "content": cut(reply.text, asked.stops),
+            "refusal": None,
         }
-        calls = _calls(reply)
-        if calls:
-            message["tool_calls"] = calls
+        if calls := _calls(reply):
+            message |= {"content": message["content"] or None, "tool_calls": calls}
         choice = {"index": 0, "message": message, "finish_reason": finish_reason(reply), "logprobs": None}
         return {**_head(asked, name, "chat.completion"), "choices": [choice], "usage": usage_told(reply)}
 
     def events(self, asked: Asked, name: str) -> ChatEvents:
         """Return what tells one reply as a stream."""
-        return ChatEvents(_head(asked, name, "chat.completion.chunk"))
+        return ChatEvents(_head(asked, name, "chat.completion.chunk"), counted=asked.counted)
 
     def error(self, error: RefusedRequestError) -> object:
         """Return an error as OpenAI's API tells it."""
-        return schema.openai_error(error)
+        return openai_error(error)
 
 
 def _message(value: object) -> Message:
@@ -105,7 +108,7 @@ def _message(value: object) -> Message:
         call_id = schema.call_name(given.get("tool_call_id"))
         words = schema.joined(content, "content", _PARTS)
         return ObservationMessage(call_id=call_id, text=words, refused=False)
-    raise schema.capability(f"role `{role[:80]}`")
+    raise capability(f"role `{role[:80]}`")
 
 
 def _picture(part: object) -> Media | None:
@@ -145,7 +148,7 @@ def _tool(value: object) -> Tool:
 
 def _require_function(given: Mapping[str, object]) -> None:
     if given.get("type", "function") != "function":
-        raise schema.capability(f"a tool of type `{str(given.get('type'))[:80]}`")
+        raise capability(f"a tool of type `{str(given.get('type'))[:80]}`")
 
 
 def _stops(value: object) -> tuple[str, ...]:
@@ -159,5 +162,5 @@ def _head(asked: Asked, name: str, kind: str) -> dict[str, object]:
 def _calls(reply: Reply) -> list[dict[str, object]]:
     return [
         {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
-        for call_id, name, arguments in schema.named_calls(reply)
+        for call_id, name, arguments in named_calls(reply)
     ]

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, assert_never
 
 from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
-from agent_runner.gateway.asked import RefusedRequestError, openai_error, was_cut
+from agent_runner.gateway.asked import RefusedRequestError, ended, openai_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,10 +19,12 @@ class ChatEvents:
 
     Args:
         head: What every chunk begins with.
+        counted: Whether the last one tells the tokens; it has no choice in it, which few readers expect.
     """
 
-    def __init__(self, head: Mapping[str, object]) -> None:
+    def __init__(self, head: Mapping[str, object], *, counted: bool) -> None:
         self._head = head
+        self._counted = counted
         self._begun = False
         self._calls = 0
 
@@ -47,7 +49,8 @@ class ChatEvents:
         """Yield the chunks of the end."""
         yield from self._beginning()
         yield self._chunk({}, finish_reason(reply))
-        yield _event({**self._head, "choices": [], "usage": usage_told(reply)})
+        if self._counted:
+            yield _event({**self._head, "choices": [], "usage": usage_told(reply)})
         yield b"data: [DONE]\n\n"
 
     def broken(self, error: RefusedRequestError) -> bytes:
@@ -65,9 +68,8 @@ class ChatEvents:
 
 def finish_reason(reply: Reply) -> str:
     """Return why the model stopped, in this API's word."""
-    if was_cut(reply):
-        return "length"
-    return "tool_calls" if reply.calls else "stop"
+    by_itself = "tool_calls" if reply.calls else "stop"
+    return {"whole": by_itself, "cut": "length", "withheld": "content_filter"}[ended(reply)]
 
 
 def usage_told(reply: Reply) -> dict[str, object]:

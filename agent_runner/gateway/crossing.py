@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
 from agent_runner.backends.backend import (
@@ -17,7 +17,7 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.backends.media import media_of
 from agent_runner.backends.wording import safe_text
-from agent_runner.gateway.asked import CUT, Asked, named_calls, was_cut
+from agent_runner.gateway.asked import Asked, End, ended, named_calls
 from agent_runner.gateway.wire import (
     CallMade,
     ModelSaid,
@@ -38,7 +38,12 @@ from cli_tools.schema import Tool
 from sandbox.egress.wire import WireError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent_runner.gateway.wire import Said, Told
+
+
+_STOPS: Final[Mapping[End, str]] = {"whole": "", "cut": "length", "withheld": "content_filter"}
 
 
 def question_bytes(asked: Asked) -> bytes:
@@ -113,7 +118,7 @@ def reply_bytes(reply: Reply) -> bytes:
         ReplyTold(
             text=safe_text(reply.text),
             calls=_calls(reply),
-            cut=was_cut(reply),
+            end=ended(reply),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cached_tokens=usage.cached_tokens,
@@ -129,7 +134,7 @@ def reply_of(blob: bytes) -> Reply:
     usage = Usage(
         input_tokens=told.input_tokens, output_tokens=told.output_tokens, cached_tokens=told.cached_tokens
     )
-    return Reply(text=told.text, calls=_made(told.calls), usage=usage, stop=CUT if told.cut else "")
+    return Reply(text=told.text, calls=_made(told.calls), usage=usage, stop=_STOPS[told.end])
 
 
 def _told(message: Message) -> Said:

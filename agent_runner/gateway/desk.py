@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, estimated, too_large
+from agent_runner.backends.estimate import estimated
+from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, too_large
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.http import HttpAnswer, HttpRequest
 from agent_runner.gateway.inbox import Inbox
@@ -77,9 +78,8 @@ class Desk:
             return _json(error.status, api.error(error), retried=False)
 
     async def _answered(self, request: HttpRequest, path: str, query: str) -> HttpAnswer:
-        if query not in {"", "beta=true"}:
-            raise capability(f"the query `{query[:80]}`")
         if request.method == "GET" and (path == "/v1/models" or path.startswith("/v1/models/")):
+            # Pages, which Anthropic's SDK asks for by a query, are of no use here: there are two models.
             return self._listed(path.removeprefix("/v1/models").removeprefix("/"))
         api = _POSTS.get(path)
         if request.method != "POST" or (api is None and path != _COUNT):
@@ -90,6 +90,8 @@ class Desk:
             )
         if beta := next((name for name in _BETA_HEADERS if request.headers.get(name)), None):
             raise capability(f"the header `{beta}`")
+        if query not in {"", "beta=true"}:
+            raise capability(f"the query `{query[:80]}`")
         asked = await self._read(api or _POSTS["/v1/messages"], request.body)
         self._require_known(asked.model)
         if api is None:

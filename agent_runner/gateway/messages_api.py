@@ -13,10 +13,11 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
+from agent_runner.backends.estimate import estimated
 from agent_runner.backends.media import media_of
 from agent_runner.backends.wording import called_arguments
-from agent_runner.gateway import asked as schema
-from agent_runner.gateway.asked import Asked, RefusedRequestError
+from agent_runner.gateway import schema
+from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, cut, named_calls
 from agent_runner.gateway.messages_events import MessagesEvents, error_told, stop_reason, usage_told
 from cli_tools.action import ToolProposal
 
@@ -74,7 +75,7 @@ class MessagesApi:
 
     def events(self, asked: Asked, name: str) -> MessagesEvents:
         """Return what tells one reply as a stream."""
-        tokens = schema.estimated(asked.messages, asked.tools)
+        tokens = estimated(asked.messages, asked.tools)
         return MessagesEvents(_head(asked, name), input_tokens=tokens)
 
     def error(self, error: RefusedRequestError) -> object:
@@ -92,7 +93,7 @@ def _messages(value: object) -> list[Message]:
         return _heard(schema.items(blocks, "content"))
     if role == "system":
         return [SystemMessage(text=schema.joined(content, "content", _TEXT))]
-    raise schema.capability(f"role `{str(role)[:80]}`")
+    raise capability(f"role `{str(role)[:80]}`")
 
 
 def _said(blocks: list[object]) -> Message:
@@ -131,7 +132,7 @@ def _picture(block: object) -> Media:
     given = schema.fields(block, "image", taken=frozenset({"type", "source"}), left=_CACHE)
     source = given.get("source")
     if not isinstance(source, Mapping) or source.get("type") != "base64":
-        raise schema.capability("an `image` whose source is not its bytes: the server would fetch it")
+        raise capability("an `image` whose source is not its bytes: the server would fetch it")
     found = schema.fields(source, "source", taken=frozenset({"type", "media_type", "data"}), left=frozenset())
     try:
         return media_of(found.get("media_type"), found.get("data"))
@@ -156,7 +157,7 @@ def _kind(block: object) -> object:
 
 def _tool(value: object) -> Tool:
     if isinstance(value, Mapping) and value.get("type") not in (None, "custom"):
-        raise schema.capability(f"a tool of type `{str(value.get('type'))[:80]}`, which the server would run")
+        raise capability(f"a tool of type `{str(value.get('type'))[:80]}`, which the server would run")
     given = schema.fields(
         value,
         "tool",
@@ -181,9 +182,9 @@ def _head(asked: Asked, name: str) -> dict[str, object]:
 
 
 def _content(asked: Asked, reply: Reply) -> list[dict[str, object]]:
-    words = schema.cut(reply.text, asked.stops)
+    words = cut(reply.text, asked.stops)
     blocks: list[dict[str, object]] = [{"type": "text", "text": words}] if words else []
-    for call_id, name, arguments in schema.named_calls(reply):
+    for call_id, name, arguments in named_calls(reply):
         given = called_arguments(ToolProposal(tool=name, arguments=arguments))
         blocks.append({"type": "tool_use", "id": call_id, "name": name, "input": given})
     return blocks

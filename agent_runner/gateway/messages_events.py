@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, assert_never
 
 from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
-from agent_runner.gateway.asked import was_cut
+from agent_runner.gateway.asked import ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,9 +83,8 @@ class MessagesEvents:
 
 def stop_reason(reply: Reply) -> str:
     """Return why the model stopped, in this API's word."""
-    if was_cut(reply):
-        return "max_tokens"
-    return "tool_use" if reply.calls else "end_turn"
+    by_itself = "tool_use" if reply.calls else "end_turn"
+    return {"whole": by_itself, "cut": "max_tokens", "withheld": "refusal"}[ended(reply)]
 
 
 def usage_told(reply: Reply) -> dict[str, object]:

@@ -13,9 +13,21 @@ from agent_runner.backends.backend import (
     Reply,
     SystemMessage,
 )
-from agent_runner.gateway import asked as schema
-from agent_runner.gateway.asked import Asked, RefusedRequestError
-from agent_runner.gateway.responses_events import ResponsesEvents, call_item, response, text_item
+from agent_runner.gateway import schema
+from agent_runner.gateway.asked import (
+    Asked,
+    RefusedRequestError,
+    capability,
+    named_calls,
+    openai_error,
+)
+from agent_runner.gateway.responses_events import (
+    ResponsesEvents,
+    call_item,
+    response,
+    status_of,
+    text_item,
+)
 
 if TYPE_CHECKING:
     from agent_runner.backends.media import Media
@@ -50,7 +62,7 @@ class ResponsesApi:
         """
         given = schema.fields(body, "request", taken=_TAKEN, left=_LEFT)
         if given.get("store", False) is not False:
-            raise schema.capability("such a `store`")
+            raise capability("such a `store`")
         _require_nothing_included(given)
         messages: list[Message] = []
         if instructions := given.get("instructions"):
@@ -69,9 +81,9 @@ class ResponsesApi:
     def whole(self, asked: Asked, reply: Reply, name: str) -> object:
         """Return a reply in one piece."""
         said = [text_item(f"msg_{name}_0", reply.text)] if reply.text else []
-        made = enumerate(schema.named_calls(reply), start=len(said))
+        made = enumerate(named_calls(reply), start=len(said))
         calls = [call_item(f"fc_{name}_{place}", *call, status="completed") for place, call in made]
-        status = "incomplete" if schema.was_cut(reply) else "completed"
+        status = status_of(reply)
         return response(asked.model, name, [*said, *calls], status=status, reply=reply)
 
     def events(self, asked: Asked, name: str) -> ResponsesEvents:
@@ -80,14 +92,14 @@ class ResponsesApi:
 
     def error(self, error: RefusedRequestError) -> object:
         """Return an error as OpenAI's API tells it."""
-        return schema.openai_error(error)
+        return openai_error(error)
 
 
 def _require_nothing_included(given: Mapping[str, object]) -> None:
     """Refuse what a server would have to look up; reasoning is never kept, and is left out when asked for."""
     for each in schema.items(given.get("include", []), "include"):
         if each != "reasoning.encrypted_content":
-            raise schema.capability(f"`include: {str(each)[:80]}`")
+            raise capability(f"`include: {str(each)[:80]}`")
     shape = schema.fields(
         given.get("text", {}), "text", taken=frozenset({"format"}), left=frozenset({"verbosity"})
     )
@@ -121,7 +133,7 @@ def _add(messages: list[Message], item: object) -> None:
             call_id = schema.call_name(given.get("call_id"))
             messages.append(ObservationMessage(call_id=call_id, text=words, refused=False))
         case _:
-            raise schema.capability(f"input of type `{str(kind)[:80]}`")
+            raise capability(f"input of type `{str(kind)[:80]}`")
 
 
 def _add_call(messages: list[Message], made: Call) -> None:
@@ -145,7 +157,7 @@ def _message(item: object) -> Message:
         case "assistant":
             return schema.said(words, ())
         case _:
-            raise schema.capability(f"role `{str(role)[:80]}`")
+            raise capability(f"role `{str(role)[:80]}`")
 
 
 def _picture(part: object) -> Media | None:
@@ -159,7 +171,7 @@ def _picture(part: object) -> Media | None:
 
 def _tool(value: object) -> Tool:
     if isinstance(value, Mapping) and value.get("type") != "function":
-        raise schema.capability(f"a tool of type `{str(value.get('type'))[:80]}`")
+        raise capability(f"a tool of type `{str(value.get('type'))[:80]}`")
     given = schema.fields(
         value,
         "tool",

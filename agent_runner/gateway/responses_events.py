@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, assert_never
 
 from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
-from agent_runner.gateway.asked import was_cut
+from agent_runner.gateway.asked import ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +53,8 @@ class ResponsesEvents:
         """Yield the events of the end."""
         yield from self._beginning()
         yield from self._closed()
-        status = "incomplete" if was_cut(reply) else "completed"
-        whole = response(self._model, self._name, self._items, status=status, reply=reply)
-        yield self._event(f"response.{status}", response=whole)
+        whole = response(self._model, self._name, self._items, status=status_of(reply), reply=reply)
+        yield self._event(f"response.{status_of(reply)}", response=whole)
 
     def broken(self, error: RefusedRequestError) -> bytes:
         """Return the event of a response that failed, or, when none had begun, of an error."""
@@ -113,6 +112,11 @@ class ResponsesEvents:
         return f"event: {kind}\ndata: {json.dumps(value)}\n\n".encode()
 
 
+def status_of(reply: Reply) -> str:
+    """Return whether a reply is whole, in this API's word."""
+    return "completed" if ended(reply) == "whole" else "incomplete"
+
+
 def text_part(words: str) -> Item:
     """Return text as a part of a message."""
     return {"type": "output_text", "text": words, "annotations": []}
@@ -142,7 +146,7 @@ def response(
         "model": model,
         "output": list(output),
         "error": None,
-        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+        "incomplete_details": _why_incomplete(reply),
         "instructions": None,
         "metadata": {},
         "parallel_tool_calls": True,
@@ -152,6 +156,12 @@ def response(
         "tools": [],
         "usage": None if reply is None else _usage(reply),
     }
+
+
+def _why_incomplete(reply: Reply | None) -> Item | None:
+    reasons = {"cut": "max_output_tokens", "withheld": "content_filter"}
+    reason = reasons.get(ended(reply)) if reply is not None else None
+    return {"reason": reason} if reason else None
 
 
 def _usage(reply: Reply) -> dict[str, object]:

@@ -9,7 +9,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from agent_runner.backends.media import MOST_MEDIA
-from agent_runner.gateway.asked import MOST_MESSAGES, MOST_STOPS, MOST_TOOLS, STOP_CHARACTERS
+from agent_runner.gateway.asked import End
+from agent_runner.gateway.schema import MOST_MESSAGES, MOST_STOPS, MOST_TOOLS, STOP_CHARACTERS
 from sandbox.egress.wire import read_as
 
 
@@ -93,8 +94,7 @@ class ReplyTold(_Closed):
 
     text: str
     calls: tuple[CallMade, ...]
-    cut: bool
-    """Whether it ended at a length."""
+    end: End
     input_tokens: int
     output_tokens: int
     cached_tokens: int

@@ -9,7 +9,10 @@ from agent_runner.backends.backend import (
     Call,
     Reply,
     Usage,
+    UserMessage,
 )
+from agent_runner.backends.estimate import estimated
+from agent_runner.backends.media import TOKENS, Media
 from cli_tools.action import ToolProposal
 from tests.contract.asking import TALK, TOOL, after, asked, backend_for
 from tests.contract.model_server import (
@@ -154,4 +157,17 @@ async def test_what_a_server_does_not_count_is_estimated(dialect: Dialect) -> No
 
     assert reply.usage.estimated
     assert reply.usage.output_tokens == 25
-    assert reply.usage.input_tokens > 20
+    assert reply.usage.input_tokens == estimated(TALK, (TOOL,))
+    assert reply.usage.input_tokens >= len("You act.List the files.files_listList.") // 4
+
+
+async def test_a_picture_that_a_server_does_not_count_costs_what_one_does(dialect: Dialect) -> None:
+    """Its base64 would be a token for every four letters: one of 5 MiB, a whole session's budget."""
+    shown = UserMessage(text="?", media=(Media("image/gif", b"GIF89a" + bytes(100_000)),))
+    bare = [piece.replace('"usage"', '"other"') for piece in Saying(text="A cat.").pieces(dialect)]
+    async with serving(stream(*(piece for piece in bare if '"choices": []' not in piece))) as server:
+        reply = await asked(backend_for(server, dialect), (shown,))
+
+    assert len(server.asked[0].body) > 100_000
+    assert reply.usage.input_tokens == estimated((shown,), (TOOL,))
+    assert TOKENS < reply.usage.input_tokens < TOKENS + 100

@@ -39,7 +39,7 @@ def read(*chunks: Chunk) -> ChatReader:
 
 def calls(*chunks: Chunk) -> list[tuple[str, str]]:
     """Return name and arguments of each call."""
-    reply = read(*chunks).pieces.reply(set(), sent_characters=lambda: 0)
+    reply = read(*chunks).pieces.reply(set(), sent_tokens=lambda: 0)
     proposals = [each.proposal for each in reply.calls]
     return [(p.tool, p.arguments) for p in proposals if isinstance(p, ToolProposal)]
 
@@ -107,7 +107,7 @@ def test_a_call_without_arguments_has_none_to_give() -> None:
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_reasoning_is_kept_and_is_not_the_text(name: str) -> None:
     reader = read(chunk({name: "Hm. "}), chunk({name: "Yes."}), chunk({"content": "Done."}, "stop"))
-    reply = reader.pieces.reply(set(), sent_characters=lambda: 0)
+    reply = reader.pieces.reply(set(), sent_tokens=lambda: 0)
 
     assert (reply.text, reply.reasoning) == ("Done.", "Hm. Yes.")
 
@@ -118,7 +118,7 @@ def test_content_in_parts_is_text_and_what_was_thought() -> None:
     parts = [thought, {"type": "text", "text": "Do"}, {"type": "reference", "reference_ids": [1]}, None]
 
     reader = read(chunk({"content": parts}), chunk({"content": "ne."}, "stop"))
-    reply = reader.pieces.reply(set(), sent_characters=lambda: 0)
+    reply = reader.pieces.reply(set(), sent_tokens=lambda: 0)
 
     assert (reply.text, reply.reasoning) == ("Done.", "Hm.")
 
@@ -140,7 +140,7 @@ def test_a_chunk_that_says_nothing_changes_nothing(name: str) -> None:
     nothing = NOTHING_SAID[name]
 
     reader = read(nothing, chunk({"content": "Yes."}), nothing, chunk({}, "stop"), nothing)
-    reply = reader.pieces.reply(set(), sent_characters=lambda: 8)
+    reply = reader.pieces.reply(set(), sent_tokens=lambda: 8)
 
     assert (reply.text, reply.calls, reply.stop) == ("Yes.", (), "stop")
     assert reply.usage.estimated
@@ -157,7 +157,7 @@ def test_a_stream_of_which_every_chunk_says_nothing_never_ends() -> None:
 def test_any_word_for_the_end_is_one_and_is_kept(finish: str) -> None:
     """Calls count whatever the word is: Ollama and older servers end them with `stop`."""
     reader = read(call("a", "{}", index=0, id="1"), chunk({}, finish))
-    reply = reader.pieces.reply(set(), sent_characters=lambda: 0)
+    reply = reader.pieces.reply(set(), sent_tokens=lambda: 0)
 
     assert reader.pieces.ended
     assert (len(reply.calls), reply.stop) == (1, finish)
@@ -190,7 +190,7 @@ def test_usage_that_cannot_be_is_none(usage: Chunk, expected: Usage) -> None:
 
 
 def test_a_reply_at_the_servers_length_says_so() -> None:
-    reply = read(chunk({"content": "and so"}, "length")).pieces.reply(set(), sent_characters=lambda: 0)
+    reply = read(chunk({"content": "and so"}, "length")).pieces.reply(set(), sent_tokens=lambda: 0)
 
     assert reply.text == "and so\n[the reply was cut here: it reached the length that the server allows]"
 
@@ -248,7 +248,7 @@ def test_no_chunk_of_any_shape_is_more_than_a_failure(chunks: list[Chunk]) -> No
                 reader.take(each)
         except ModelServerError:
             continue
-        reply = reader.pieces.reply(set(), sent_characters=lambda: 10)
+        reply = reader.pieces.reply(set(), sent_tokens=lambda: 10)
         assert all(isinstance(each.proposal, ToolProposal) for each in reply.calls)
 
 
@@ -270,4 +270,4 @@ def test_no_event_of_any_shape_is_more_than_a_failure(events: list[tuple[str, Ch
     for kind, members in events:
         for name in ("delta", "content_block", "message", "content"):
             reader.take({**members, "type": kind, name: members})
-    reader.pieces.reply(set(), sent_characters=lambda: 0)
+    reader.pieces.reply(set(), sent_tokens=lambda: 0)

@@ -87,8 +87,10 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": "soon"}, None),
         ({"retry-after": "9" * 5000}, None),
         ({"retry-after": "Sun, 99 Mar 99999 12:00:30 GMT"}, None),
+        ({"retry-after": f"Sun, 01 Mar 2099 12:00:30 +{'9' * 30}"}, None),
+        ({"retry-after": f"Sun, 01 Mar 2099 12:00:{'9' * 30} GMT"}, None),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], expected: float | None) -> None:
     assert retry_after(headers, now=NOW) == expected

@@ -15,6 +15,8 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
+from agent_runner.backends.closed import require_closed
+from agent_runner.backends.failure import ModelServerError
 from agent_runner.gateway.asked import Asked, RefusedRequestError
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.messages_api import MessagesApi
@@ -123,7 +125,9 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("chat", {"nvext": {"annotations": []}}),
     ("chat", {"modalities": ["audio"], "audio": {"voice": "x"}}),
     ("chat", {"prediction": {"type": "content", "content": "x"}}),
-    ("chat", {"metadata": {"a": URL}}),
+    ("chat", {"tools": [{"type": "function", "function": {"name": "x", "parameters": {"$ref": URL}}}]}),
+    ("messages", {"tools": [{"name": "x", "input_schema": {"allOf": [{"$ref": "file:///etc/passwd"}]}}]}),
+    ("responses", {"tools": [{"type": "function", "name": "x", "parameters": {"$dynamicRef": "x.json"}}]}),
     ("chat", {"response_format": {"type": "json_schema", "json_schema": {"$ref": URL}}}),
     ("chat", {"stream_options": {"other": 1}}),
     ("chat", {"tools": [{"type": "web_search"}]}),
@@ -185,6 +189,31 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
         for api, change in with_content(part).items()
     ],
 ]
+
+
+WITHIN: dict[str, Any] = {
+    "$ref": "#/$defs/x",
+    "properties": {"$ref": {"type": "string"}},
+    "$defs": {"x": {"type": "object"}},
+}
+
+
+def test_a_schema_may_refer_to_itself_and_nowhere_else() -> None:
+    """Many agents' schemas do; a reference elsewhere is refused where it comes in and where it leaves."""
+    tool = {"type": "function", "function": {"name": "x", "parameters": WITHIN}}
+    body = {"model": "main", "messages": [], "tools": [tool]}
+
+    (read,) = ChatApi().read(body).tools
+
+    assert read.parameters == WITHIN
+    require_closed("chat", body)
+    require_closed("messages", {"messages": [], "tools": [{"name": "x", "input_schema": WITHIN}]})
+    elsewhere = {"items": [{"$ref": "other.json#/x"}]}
+    with pytest.raises(ModelServerError, match="refers elsewhere"):
+        require_closed("messages", {"messages": [], "tools": [{"name": "x", "input_schema": elsewhere}]})
+    tool["function"] = {"name": "x", "parameters": elsewhere}
+    with pytest.raises(ModelServerError, match="refers elsewhere"):
+        require_closed("chat", body)
 
 
 def test_what_litellm_adds_to_a_reply_and_sends_back_is_left_out() -> None:

@@ -11,10 +11,11 @@ import pytest
 from agent_runner.backends.backend import UserMessage
 from agent_runner.backends.chat_wire import wire_message as chat_message
 from agent_runner.backends.closed import require_closed
+from agent_runner.backends.estimate import estimated
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.media import MOST_BYTES, MOST_MEDIA, TOKENS, Media, media_of
 from agent_runner.backends.messages_wire import wire_messages
-from agent_runner.gateway.asked import Asked, RefusedRequestError, estimated
+from agent_runner.gateway.asked import Asked, RefusedRequestError
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.crossing import question_bytes, question_of
 from agent_runner.gateway.messages_api import MessagesApi

@@ -10,8 +10,7 @@ import pytest
 
 from agent_runner.backends.backend import ModelMessage, Reply, UserMessage
 from agent_runner.backends.messages_wire import wire_messages
-from agent_runner.gateway import asked as schema
-from agent_runner.gateway import desk
+from agent_runner.gateway import desk, schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.crossing import question_bytes, question_of

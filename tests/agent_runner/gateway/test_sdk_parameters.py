@@ -105,6 +105,8 @@ TAKEN: dict[str, dict[str, Shapes]] = {
         **dict.fromkeys(("max_completion_tokens", "max_tokens", "seed", "n"), ONE),
         **dict.fromkeys(("prompt_cache_key", "safety_identifier", "user"), TEXT),
         "logprobs": {"False"},
+        "metadata": {MARK},
+        "modalities": {"[text]"},
         "messages": {f"[{role}]" for role in ("developer", "system", "user", "assistant", "tool")},
         "parallel_tool_calls": YES_NO,
         "reasoning_effort": {"none", "minimal", "low", "medium", "high", "xhigh", "max"},
