@@ -41,6 +41,29 @@ def test_every_folder_of_the_readme_is_there_and_every_package_is_in_it() -> Non
     assert (packages | {"benchmarks", "docs", "tests"}) - shown == set()
 
 
+@pytest.mark.parametrize("package", ["policies", "audit", "sandbox", "cli_tools", "agent_runner"])
+def test_the_rooms_of_the_architecture_are_there_and_every_folder_is_one(package: str) -> None:
+    """What a line of a package's table begins with is a module or folder of it."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    (text,) = re.findall(rf"^## {package}\b.*?\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL)
+    rows = [
+        re.split(r"  +|\(| -> | ->$", line[4:])[0] for line in text.splitlines() if re.match(r"    \w", line)
+    ]
+    named = {name.partition(".")[0] for row in rows for name in row.split(", ")}
+    folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+
+    assert len(named) > 3
+    assert {
+        name for name in named if not any(found.exists() for found in places(ROOT / package, name))
+    } == set()
+    assert folders - named <= {"files", "run", "slack", "mail"}, "commands, which the catalogue lists"
+
+
+def places(package: Path, name: str) -> list[Path]:
+    """Return where a room of a package may be."""
+    return [package / name / "__init__.py", package / f"{name}.py"]
+
+
 def test_every_goal_of_the_makefile_is_explained_by_make_help() -> None:
     goals = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())  # type: ignore[index]
 
