@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from audit.chain import Entry
 from audit.ending import last_entry, last_of_whole
 from audit.errors import AuditError
 from audit.escape import escape_line
@@ -19,7 +20,6 @@ from audit.summary import reasons, told
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from audit.chain import Entry
     from audit.index import HostIndex
     from audit.reader import SessionReader
 
@@ -39,6 +39,9 @@ class Row:
     """The recorded end; `running`; `interrupted` where none is recorded; `pruned` where all was deleted on
     purpose; `missing` where it is gone; `broken` where its end, or all that was read, does not hold."""
 
+    waits_for: str = ""
+    """What a running session waits for that does not come from itself."""
+
     def as_json(self) -> dict[str, str | None]:
         """Return the row as a JSON-ready mapping."""
         return {
@@ -47,6 +50,7 @@ class Row:
             "grant": self.grant,
             "workspace": self.workspace,
             "status": self.status,
+            "waits_for": self.waits_for,
         }
 
 
@@ -73,6 +77,7 @@ def listed(state: Path) -> list[Row]:
                 grant=known.grant if known else "?",
                 workspace=known.workspace if known else None,
                 status=statuses[session],
+                waits_for=_waits_for(state, session, index) if statuses[session] == "running" else "",
             )
         )
     return rows
@@ -116,6 +121,23 @@ def _status(state: Path, session: str, index: HostIndex, last_of: LastOf) -> str
         if last is not None and last.type == "session.closed"
         else "interrupted"
     )
+
+
+def _waits_for(state: Path, session: str, index: HostIndex) -> str:
+    """Return what a running session waits for, by its last entry; empty where it is at work."""
+    try:
+        last = last_entry(state, session, index)
+    except AuditError:
+        return ""
+    match last:
+        case None | BrokenEntry():  # it writes meanwhile: for `verify` to judge
+            return ""
+        case Entry(type="model.failed", body={"will_retry": True}):
+            return "its model's server"
+        case Entry(type="approval.requested"):
+            return "an answer"
+        case _:
+            return ""
 
 
 HANGING: Final = 9

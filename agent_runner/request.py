@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from agent_runner.errors import InvalidInputError
 from agent_runner.housing import ContainerHousing, Housing
+from agent_runner.outage import Outage
 from audit.escape import escape_line
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class SessionRequest:
     configuration says that the model takes in."""
     descent: Descent | None = None
     """What a delegated session has from the one above; None for one that a person started."""
+    outage: Outage = field(default_factory=Outage)
+    """How long a model's server is waited for that has answered in this session, and is down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from agent_runner.housing import ContainerHousing, Housing
 from agent_runner.lineage import require_lineage
 from agent_runner.meta import read_meta
 from agent_runner.models import configured_credentials
+from agent_runner.outage import Outage
 from agent_runner.package import pairlock_version
 from agent_runner.past import Past, memory_ended
 from agent_runner.request import SessionRequest, SessionResult
@@ -76,6 +77,8 @@ class ResumeRequest:
     housing: Housing = field(default_factory=ContainerHousing)
     """As in `SessionRequest`."""
     reachable: bool = False
+    """As in `SessionRequest`."""
+    outage: Outage = field(default_factory=Outage)
     """As in `SessionRequest`."""
 
 
@@ -262,6 +265,7 @@ def _as_started(request: ResumeRequest, past: Past, policy: Policy) -> SessionRe
         model_reference=request.model_reference,
         housing=request.housing,
         session=request.session,
+        outage=request.outage,
         may_delegate=True,
     )
 

@@ -35,6 +35,7 @@ from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import write_meta
 from agent_runner.models import configured_credentials, context_tokens
 from agent_runner.opening import found_unreviewed, meta_of, opened
+from agent_runner.outage import enduring
 from agent_runner.outputs import keep_outputs
 from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
@@ -313,7 +314,7 @@ class SessionRun:
         await self._transcript.begin(system_prompt(request.policy.grant), request.task)
         try:
             end = await run_loop(
-                request.backend,
+                enduring(request, self._journal, self._transcript, past),
                 gate,
                 self._transcript,
                 schema.tools(offered),

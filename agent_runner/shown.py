@@ -55,6 +55,8 @@ class Shown:
     """Sessions that were started below it, each with its status."""
     changes: int = 0
     has_outputs: bool = False
+    waits_for: str = ""
+    """What a running session waits for that does not come from itself: its model's server, or a person."""
     ledger: str = ""
 
     def as_json(self) -> dict[str, object]:
@@ -83,6 +85,7 @@ class Shown:
             "children": [{"session": child, "status": status} for child, status in self.children],
             "changes": self.changes,
             "outputs_kept": self.has_outputs,
+            "waits_for": self.waits_for,
             "ledger": self.ledger,
         }
 
@@ -99,6 +102,8 @@ def shown(files: SessionFiles, state: Path) -> Shown:
     for _, happened in reader.events():
         traffic.take(happened)
         _take(found, happened)
+    if found.status != "running":
+        found.waits_for = ""
     found.sent_bytes, found.received_bytes = traffic.sent_bytes, traffic.received_bytes
     if found.opened is not None:
         task = reader.value(found.opened.task)
@@ -117,6 +122,13 @@ def _take(found: Shown, happened: Event) -> None:
             found.opened = happened
         case event.ModelAnswered():
             found.turns += 1
+            found.waits_for = ""
+        case event.ModelFailed(error=error, will_retry=again):
+            found.waits_for = f"its model's server: {error}" if again else ""
+        case event.ApprovalRequested(action=action):
+            found.waits_for = f"an answer about {action}"
+        case event.ApprovalAnswered():
+            found.waits_for = ""
         case event.ActionIntended():
             found.actions += 1
             found.denials += happened.verdict == "denied"
@@ -126,7 +138,7 @@ def _take(found: Shown, happened: Event) -> None:
         case event.SessionClosed(reason=reason):
             found.reason = reason
         case event.SessionRecovered():
-            found.reason = ""
+            found.reason = found.waits_for = ""
         case _:
             pass
 

@@ -30,7 +30,8 @@ def list_sessions(
             continue
         shown += 1
         changes = f"{counted(waiting, 'change')} waiting" if waiting else ""
-        left = ", ".join(filter(None, (changes, "outputs kept" if kept else "")))
+        waits = f"waits for {row.waits_for}" if row.waits_for else ""
+        left = ", ".join(filter(None, (waits, changes, "outputs kept" if kept else "")))
         typer.echo(escape_line(f"{row.session}  {row.status:<14}  {row.grant:<13}  {left}").rstrip())
     if not shown:
         say("no session is running, and no changes wait for a review")

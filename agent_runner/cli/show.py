@@ -38,6 +38,7 @@ def shown_lines(found: Shown) -> Iterator[str]:
 
     told = f": {escape_line(found.reason)}" if found.reason else ""
     yield f"session  {found.session}  {found.status}{told}"
+    yield from _wrapped("waits", escape_line(found.waits_for and f"for {found.waits_for}"))
     yield from _wrapped("task", escape_line(found.task))
     if found.opened is not None:
         opened = found.opened

@@ -67,7 +67,7 @@ class Times:
                 self._end("sandbox", now)
             case event.ModelAsked():
                 self._begun["model"] = now
-            case event.ModelAnswered() | event.ModelFailed():
+            case event.ModelAnswered() | event.ModelFailed(will_retry=False):
                 self._end("model", now)
             case event.ApprovalRequested():
                 self._begun["person"] = now

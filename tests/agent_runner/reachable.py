@@ -1,11 +1,12 @@
 """Sessions that other terminals reach: run as a program, one that asks, or one that heeds nobody.
 
-python -m tests.agent_runner.reachable PLACE asks|heeds|deaf|hosted
+python -m tests.agent_runner.reachable PLACE asks|down|heeds|deaf|hosted
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import subprocess
 import sys
@@ -16,13 +17,16 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.answerable import answerable
 from agent_runner.approvals import NobodyApprover
+from agent_runner.backends.failure import Failure, ModelServerError
 from agent_runner.door import Door
 from audit.lock import WriterLock, is_held
 from audit.state import StateFiles
-from tests.agent_runner.stand import FINISH, SESSION, Stand, lines, saying
+from tests.agent_runner.stand import FINISH, SESSION, Model, Stand, lines, saying
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from agent_runner.backends.backend import Message, Reply
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 LONG: Final = 60.0
@@ -34,6 +38,31 @@ async def _asks(stand: Stand) -> None:
     async with answerable(SESSION, NobodyApprover(), state=stand.state, alone=True) as asker:
         model = saying(lines("files remove a"), lines("files remove 'b c'"), FINISH)
         await stand.run(model, POLICY, approver=asker, headless=False)
+
+
+async def _goes_down(stand: Stand) -> None:
+    """Run a session whose model answers once, and then never."""
+    async with answerable(SESSION, NobodyApprover(), state=stand.state, alone=True) as asker:
+        await stand.run(going_down(lines("files list")), approver=asker)
+
+
+def going_down(
+    *replies: Reply, seconds: float = math.inf, monotonic: Callable[[], float] = time.monotonic
+) -> Model:
+    """Return a model that says one thing, is down for a while, and then says the rest."""
+    since: list[float] = []
+
+    def answer(_: Sequence[Message], turn: int) -> Reply:
+        if turn == 1:
+            return replies[0]
+        since.append(monotonic())
+        if since[-1] - since[0] < seconds:
+            raise ModelServerError("`model.test` cannot be reached", failure=Failure(kind="unreachable"))
+        said.append(turn)
+        return replies[len(said)]
+
+    said: list[int] = []
+    return Model(answer)
 
 
 async def _listens(stand: Stand, kind: str) -> None:
@@ -67,4 +96,5 @@ def reachable(stand: Stand, kind: str, runtime: Path) -> Iterator[subprocess.Pop
 
 if __name__ == "__main__":
     given, way = Stand(Path(sys.argv[1])), sys.argv[2]
-    asyncio.run(_asks(given) if way == "asks" else _listens(given, way))
+    runs = {"asks": _asks, "down": _goes_down}
+    asyncio.run(runs[way](given) if way in runs else _listens(given, way))

@@ -1,0 +1,162 @@
+"""Wait for a model's server that is down, in a session that it has answered: hours of work outlive an hour.
+
+One that never answered is more often misspelt than down, and ends the session at once. How often one question
+is tried before that is the backend's own (`agent_runner.backends.retry`); here is what comes after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agent_runner.backends.backend import ModelMessage
+from agent_runner.backends.failure import ModelServerError
+from agent_runner.transcript import write_tried
+from audit import event
+from audit.escape import escape_line
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from agent_runner.backends.backend import Backend, Message, Reply
+    from agent_runner.past import Past
+    from agent_runner.request import SessionRequest
+    from agent_runner.transcript import Transcript
+    from audit.journal import Journal
+    from cli_tools.schema import Tool
+
+GIVEN_UP_SECONDS: Final = 2 * 3600.0
+"""How long a server may be down: twice the hour that is promised. The session's wall time goes on then."""
+FIRST_WAIT_SECONDS: Final = 10.0
+LONGEST_WAIT_SECONDS: Final = 60.0
+_SHOWN_CHARACTERS: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """How long a server that is down is waited for, and by which clock."""
+
+    given_up_seconds: float = GIVEN_UP_SECONDS
+    """Since the question was first asked; 0 waits for none."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class EnduringBackend:
+    """Ask a model, and ask again while its server is down; `backends.backend.Backend`.
+
+    Every try in vain is an entry of the ledger before it is waited, so that others see what the session waits
+    for; whatever ends the session (its wall time, a person) ends the waiting.
+
+    Args:
+        backend: Whom to ask.
+        outage: How long.
+        journal: The session's ledger.
+        turn: Says which turn it is.
+        answered: Whether the model has answered in this session already.
+        tell: Told in one line what is waited for.
+    """
+
+    def __init__(  # noqa: PLR0913 - the rooms that meet in one question
+        self,
+        backend: Backend,
+        outage: Outage,
+        journal: Journal,
+        *,
+        turn: Callable[[], int],
+        answered: bool,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._backend = backend
+        self._outage = outage
+        self._journal = journal
+        self._turn = turn
+        self._answered = answered
+        self._tell = tell
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of the backend that is asked."""
+        return self._backend.kind
+
+    @property
+    def model(self) -> str:
+        """Return the model's name, as the ledger keeps it."""
+        return self._backend.model
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        """Return the model's next words.
+
+        Raises:
+            agent_runner.errors.BackendError: When there are none, nor will be, or none came in time.
+        """
+        began, attempt = self._outage.monotonic(), 0
+        while True:
+            asked = self._outage.monotonic()
+            try:
+                reply = await self._backend.ask(messages, tools)
+            except ModelServerError as error:
+                attempt += 1
+                now = self._outage.monotonic()
+                if not self._is_waited_for(error, now - began):
+                    raise
+                await self._in_vain(error, attempt, now - asked)
+                wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (attempt - 1))
+                self._tell(_told(error, down_seconds=now - began, wait_seconds=wait))
+                await self._outage.sleep(wait)
+            else:
+                self._answered = True
+                return reply
+
+    async def close(self) -> None:
+        """Give back connections."""
+        await self._backend.close()
+
+    def _is_waited_for(self, error: ModelServerError, down_seconds: float) -> bool:
+        return (
+            self._answered
+            and error.failure.worth_another_try
+            and down_seconds < self._outage.given_up_seconds
+        )
+
+    async def _in_vain(self, error: ModelServerError, attempt: int, seconds: float) -> None:
+        await write_tried(self._journal, self._turn(), self._backend, error.tried)
+        await self._journal.record(
+            event.ModelFailed(
+                turn=self._turn(),
+                backend=self._backend.kind,
+                model=self._backend.model,
+                error=error.message,
+                attempt=attempt,
+                duration_ms=int(seconds * 1000),
+                will_retry=True,
+            )
+        )
+
+
+def enduring(
+    request: SessionRequest, journal: Journal, transcript: Transcript, past: Past | None
+) -> EnduringBackend:
+    """Return the backend that a session asks.
+
+    Args:
+        request: What the session was started with.
+        journal: Its ledger.
+        transcript: Its conversation.
+        past: What it has come to, in one that goes on.
+    """
+    return EnduringBackend(
+        request.backend,
+        request.outage,
+        journal,
+        turn=lambda: transcript.turn,
+        answered=any(isinstance(message, ModelMessage) for message in (past.messages if past else ())),
+        tell=lambda words: request.progress(words, done=0, total=0),
+    )
+
+
+def _told(error: ModelServerError, *, down_seconds: float, wait_seconds: float) -> str:
+    why = escape_line(error.message, width=_SHOWN_CHARACTERS)
+    return f"the model's server is down for {down_seconds:.0f} s: {why}; asking again in {wait_seconds:.0f} s"

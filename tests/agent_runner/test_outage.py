@@ -1,0 +1,204 @@
+"""A model's server that was there and is down for an hour is waited for; the session says so, and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner.backends.failure import Failure, Kind, ModelServerError
+from agent_runner.cli.show import shown_lines
+from agent_runner.listing import listed
+from agent_runner.outage import GIVEN_UP_SECONDS, LONGEST_WAIT_SECONDS, Outage
+from agent_runner.shown import shown
+from agent_runner.stopping import stop_session
+from audit.state import StateFiles
+from audit.verify import verify_session
+from tests.agent_runner.reachable import LONG, going_down, reachable
+from tests.agent_runner.stand import FINISH, POLICY, SESSION, Model, Stand, lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from agent_runner.backends.backend import Message, Reply
+
+HOUR_SECONDS = 3600.0
+
+
+@dataclass
+class Clock:
+    """A clock that goes on only while somebody sleeps."""
+
+    seconds: float = 0.0
+    told: list[str] = field(default_factory=list)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the time pass."""
+        self.seconds += seconds
+
+    def now(self) -> float:
+        """Return the time."""
+        return self.seconds
+
+    @property
+    def outage(self) -> Outage:
+        """Return an outage by this clock."""
+        return Outage(sleep=self.sleep, monotonic=self.now)
+
+    def tell(self, message: str, /, *, done: int, total: int) -> None:  # noqa: ARG002 - a Progress
+        """Keep what a person is told."""
+        self.told.append(message)
+
+
+async def test_a_server_that_is_down_for_an_hour_is_waited_for(stand: Stand) -> None:
+    """Each try is in the ledger and told; the conversation goes on as if nothing had been."""
+    clock = Clock()
+    model = going_down(
+        lines("files list"), lines("files list"), FINISH, seconds=HOUR_SECONDS, monotonic=clock.now
+    )
+
+    result = await stand.run(model, outage=clock.outage, progress=clock.tell)
+
+    failed = stand.entries("model.failed")
+    waits = [line for line in clock.told if "asking again" in line]
+    assert (result.status, result.exit_code, result.totals.turns) == ("done", 0, 3)
+    assert HOUR_SECONDS <= clock.seconds <= HOUR_SECONDS + LONGEST_WAIT_SECONDS
+    assert {(entry["turn"], entry["will_retry"]) for entry in failed} == {(2, True)}
+    assert [entry["attempt"] for entry in failed] == list(range(1, len(failed) + 1))
+    assert len(waits) == len(failed)
+    assert waits[1] == (
+        "the model's server is down for 10 s: `model.test` cannot be reached; asking again in 20 s"
+    )
+    assert (
+        len({conversation for conversation in model.heard if len(conversation) == len(model.heard[1])}) == 1
+    )
+    assert verify_session(stand.state, SESSION).faults() == {}
+
+
+async def test_a_server_that_never_answered_is_not_waited_for(stand: Stand) -> None:
+    """It is more often misspelt than down."""
+    clock = Clock()
+
+    result = await stand.run(failing("unreachable"), outage=clock.outage)
+
+    assert (result.status, result.exit_code, clock.seconds) == ("model_failed", 7, 0)
+    assert [entry["will_retry"] for entry in stand.entries("model.failed")] == [False]
+
+
+@pytest.mark.parametrize("kind", ["refused", "credential"])
+async def test_what_no_waiting_mends_ends_the_session_at_once(stand: Stand, kind: Kind) -> None:
+    clock = Clock()
+
+    result = await stand.run(failing(kind, after=1), outage=clock.outage)
+
+    assert (result.exit_code, clock.seconds) == (7, 0)
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "overloaded"])
+async def test_one_that_stays_down_is_given_up_in_the_end(stand: Stand, kind: Kind) -> None:
+    """After two hours; resumed while it is down still, it is waited for again, and then goes on."""
+    clock = Clock()
+
+    result = await stand.run(failing(kind, after=1), outage=clock.outage)
+    waited = clock.seconds
+    again = await stand.resume(
+        going_down_first(seconds=HOUR_SECONDS, clock=clock), outage=clock.outage, progress=clock.tell
+    )
+
+    assert (result.exit_code, waited // LONGEST_WAIT_SECONDS) == (7, GIVEN_UP_SECONDS // LONGEST_WAIT_SECONDS)
+    assert (again.status, again.exit_code) == ("done", 0)
+    assert clock.seconds - waited >= HOUR_SECONDS
+
+
+async def test_the_wall_time_goes_on_while_a_server_is_down(stand: Stand) -> None:
+    """Its end is a budget's, which can be added to; the time that was waited is used."""
+    policy = f"{POLICY}budget: {{wall_time: 3s}}\n"
+    began = time.monotonic()
+
+    result = await stand.run(going_down(lines("files list")), policy)
+
+    assert (result.status, result.exit_code) == ("budget", 5)
+    assert result.reason.startswith("the budget of wall time ran out")
+    assert time.monotonic() - began < LONG
+    assert [entry["will_retry"] for entry in stand.entries("model.failed")] == [True]
+
+
+async def test_a_person_who_interrupts_it_ends_the_waiting(stand: Stand) -> None:
+    """Ctrl-C is a cancellation; the session goes on later."""
+    waiting = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        waiting.set()
+        await asyncio.sleep(seconds * 100)
+
+    run = asyncio.create_task(stand.run(going_down(lines("files list")), outage=Outage(sleep=sleep)))
+    await asyncio.wait_for(waiting.wait(), LONG)
+    run.cancel()
+    result = await asyncio.wait_for(run, LONG)
+    again = await stand.resume(Model(lambda _heard, _turn: FINISH))
+
+    assert (result.status, result.exit_code) == ("interrupted", 130)
+    assert (again.status, again.totals.turns) == ("done", 2)
+
+
+def failing(kind: Kind, *, after: int = 0) -> Model:
+    """Return a model that answers a few times, and then fails in one way for ever."""
+
+    def answer(_: Sequence[Message], turn: int) -> Reply:
+        if turn > after:
+            raise ModelServerError("`model.test` failed", failure=Failure(kind=kind))
+        return lines("files list")
+
+    return Model(answer)
+
+
+def going_down_first(*, seconds: float, clock: Clock) -> Model:
+    """Return a model that is down from its first question on, for a while."""
+    ends = clock.now() + seconds
+
+    def answer(_heard: Sequence[Message], _turn: int) -> Reply:
+        if clock.now() < ends:
+            raise ModelServerError("`model.test` cannot be reached", failure=Failure(kind="unreachable"))
+        return FINISH
+
+    return Model(answer)
+
+
+def until_down(stand: Stand) -> None:
+    """Wait until the session waits for its server."""
+    ledger = stand.state / "sessions" / SESSION / "events.jsonl"
+    deadline = time.monotonic() + LONG
+    while not (ledger.exists() and b'"model.failed"' in ledger.read_bytes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_other_terminals_see_what_it_waits_for_and_can_end_it(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """`ps` and `show` tell; stopped or killed with SIGKILL, it goes on with a server that is there."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    files = StateFiles(stand.state).session(SESSION)
+    with reachable(stand, "down", tmp_path) as process:
+        until_down(stand)
+        row, found = listed(stand.state)[0], shown(files, stand.state)
+        if end == "stop":
+            assert await asyncio.to_thread(stop_session, stand.state, SESSION) == "stopped"
+        else:
+            process.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(process.wait, LONG)
+    after = (listed(stand.state)[0].waits_for, shown(files, stand.state).waits_for)
+    again = await stand.resume(Model(lambda _heard, _turn: FINISH))
+
+    assert (row.status, row.waits_for) == ("running", "its model's server")
+    assert "waits    for its model's server: `model.test` cannot be reached" in list(shown_lines(found))
+    assert found.as_json()["waits_for"] == "its model's server: `model.test` cannot be reached"
+    assert after == ("", "")
+    assert (again.status, again.totals.turns) == ("done", 2)
+    assert verify_session(stand.state, SESSION).faults() == {}
