@@ -69,6 +69,9 @@ class Times:
                 self._begun["model"] = now
             case event.ModelAnswered() | event.ModelFailed(will_retry=False):
                 self._end("model", now)
+            case event.ModelFailed():
+                self._end("model", now)
+                self._begun["model"] = now  # it is waited for still, whether or not it is asked anew
             case event.ApprovalRequested():
                 self._begun["person"] = now
             case event.ApprovalAnswered(action=action):
