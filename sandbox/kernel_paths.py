@@ -16,9 +16,11 @@ MASKED_PATHS: Final = (
     "/proc/keys",
     "/proc/key-users",
     "/proc/latency_stats",
+    "/proc/locks",
     "/proc/mdstat",
     "/proc/modules",
     "/proc/partitions",
+    "/proc/pressure",
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/swaps",
@@ -39,7 +41,8 @@ MASKED_PATHS: Final = (
     "/sys/kernel/tracing",
     "/sys/module",
 )
-"""Settings, symbols, keys, disks, modules, and what names the machine: none of a session's business."""
+"""Settings, symbols, keys, disks, modules, and what names the machine: none of a session's business.
+Nor are other sessions' locks, which a locks file shows where they belong to open files (F_OFD_SETLK)."""
 READ_ONLY_PATHS: Final = (
     "/proc/bus",
     "/proc/fs",

@@ -46,6 +46,7 @@ NEW_NAMESPACES = 0x7E020000
 # asm-generic/ioctls.h
 TIOCSTI = 0x5412
 TIOCLINUX = 0x541C
+TIOCSETD = 0x5423
 # asm-generic/sockets.h, asm-generic/fcntl.h
 FIOSETOWN = 0x8901
 SIOCSPGRP = 0x8902
@@ -149,8 +150,13 @@ def _of_kind(kind: int, protocols: tuple[int, ...]) -> tuple[Instruction, ...]:
 
 
 def _requests() -> tuple[Instruction, ...]:
-    """Return the tests of ioctl's requests: bytes into a terminal, and owners of descriptors, by pointer."""
-    requests = (TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP)
+    """Return the tests of ioctl's requests: bytes into a terminal, and owners of descriptors, by pointer.
+
+    A line discipline as well: whoever has a terminal, a new one of its own included, has the kernel load the
+    module of modems and radios that it names (drivers/tty/tty_ldisc.c), which have been ways to root
+    (CVE-2017-2636, CVE-2023-6546).
+    """
+    requests = (TIOCSTI, TIOCLINUX, TIOCSETD, FIOSETOWN, SIOCSPGRP)
     return tuple(step for request in requests for step in _when(_EQUAL, request, _error(errno.EPERM)))
 
 

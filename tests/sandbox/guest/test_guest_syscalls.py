@@ -148,7 +148,7 @@ def test_putting_bytes_into_a_terminal_is_refused_and_asking_its_size_is_not(mac
     instructions = bpf.program(machine, holds_exec=True, loopback=True)
     number = NUMBERS[machine]["ioctl"]
 
-    for request in (bpf.TIOCSTI, bpf.TIOCLINUX, (1 << 32) + bpf.TIOCSTI):
+    for request in (bpf.TIOCSTI, bpf.TIOCLINUX, bpf.TIOCSETD, (1 << 32) + bpf.TIOCSTI):
         assert verdict(machine, instructions, number, 0, request) == error(errno.EPERM)
     assert verdict(machine, instructions, number, 0, 0x5413) == bpf.ALLOW  # TIOCGWINSZ
 
