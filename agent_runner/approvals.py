@@ -175,7 +175,7 @@ async def ask_and_record(
 class FirstAnswer:
     """Ask in several places at once; the first answer counts, and the others are no longer asked.
 
-    A place whose time is over has not answered: the others go on until theirs is.
+    A place whose time is over has not answered: the others go on until theirs is. Of two at once a no counts.
 
     Args:
         askers: The places.
@@ -194,8 +194,12 @@ class FirstAnswer:
                 ended = [task.result() for task in asked if task not in waiting]
                 said = [answer for answer in ended if answer.verdict != "timed_out"]
                 if said or not waiting:
-                    return (said or ended)[0]
+                    return min(said or ended, key=_is_approval)
         finally:
             for task in asked:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
+
+
+def _is_approval(answer: Answer) -> bool:
+    return answer.verdict == "approved"

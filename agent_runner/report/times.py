@@ -67,11 +67,8 @@ class Times:
                 self._end("sandbox", now)
             case event.ModelAsked():
                 self._begun["model"] = now
-            case event.ModelAnswered() | event.ModelFailed(will_retry=False):
-                self._end("model", now)
-            case event.ModelFailed():
-                self._end("model", now)
-                self._begun["model"] = now  # it is waited for still, whether or not it is asked anew
+            case event.ModelAnswered() | event.ModelFailed():
+                self._replied(now, again=isinstance(happened, event.ModelFailed) and happened.will_retry)
             case event.ApprovalRequested():
                 self._begun["person"] = now
             case event.ApprovalAnswered(action=action):
@@ -97,6 +94,12 @@ class Times:
             return self.totals[lane]
         spans = self.spans.get(lane)  # type: ignore[call-overload]  # the ledger has no spans of its own
         return None if spans is None else sum(span.end - span.begin for span in spans)
+
+    def _replied(self, now: Moment, *, again: bool) -> None:
+        """End the wait for a model; one that is asked again is waited for still, written down anew or not."""
+        self._end("model", now)
+        if again:
+            self._begun["model"] = now
 
     def _end(self, lane: Lane, now: Moment) -> None:
         begun = self._begun.pop(lane, None)

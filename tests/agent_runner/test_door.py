@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,24 @@ async def test_an_answer_that_comes_too_late_answers_nothing() -> None:
             await said(do="approve", action=QUESTION.action, digest=QUESTION.digest)
 
 
+async def test_an_answer_that_was_taken_as_the_time_ended_counts() -> None:
+    """Whoever was told that the answer counts is not told otherwise by the ledger."""
+    loop = asyncio.get_running_loop()
+    told: list[object] = []
+    door = Door(SESSION, stop=lambda: None, files=FILES, wait_seconds=0.05)
+
+    def answer() -> None:
+        told.append(door._decided("approve", QUESTION.action, QUESTION.digest)["ok"])
+
+    asked = asyncio.ensure_future(door.ask(QUESTION))
+    await asyncio.sleep(0)
+    loop.call_later(0.01, time.sleep, 0.1)  # then the answer and the end are due in one round, in this order
+    loop.call_later(0.02, answer)
+    verdict = (await asked).verdict
+
+    assert (verdict, told) == ("approved", [True])
+
+
 @pytest.mark.parametrize(
     "line", [b"nonsense\n", b"[]\n", b'{"version":2,"do":"stop"}\n', b'{"version":1,"do":"run"}\n']
 )
@@ -154,6 +173,15 @@ async def test_the_first_answer_counts_and_the_other_question_is_withdrawn() -> 
 
     assert answer.verdict == "denied"
     assert asleep.withdrawn
+
+
+async def test_of_two_answers_at_once_a_no_counts() -> None:
+    """Whichever place stands first."""
+    people = (DecidedPerson("approved"), DecidedPerson("denied"))
+
+    answers = [await FirstAnswer(*order).ask(QUESTION) for order in (people, people[::-1])]
+
+    assert [answer.verdict for answer in answers] == ["denied", "denied"]
 
 
 async def test_a_place_whose_time_is_over_does_not_cut_off_the_others() -> None:
