@@ -1,4 +1,4 @@
-"""Give a process that was started without stdin, stdout or stderr something in their place.
+"""Give a process that was started without stdin, stdout or stderr something in their place, or loses stdout.
 
 Else the next file that is opened gets the free number, and what was meant for a terminal is written into it:
 into a ledger, for example.
@@ -21,3 +21,21 @@ def fill_standard() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, "r", encoding="utf-8", closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
+def of_stdout(error: OSError) -> OSError:
+    """Return an error that names no file with stdout as its file, where stdout cannot be written."""
+    if error.filename is not None:
+        return error
+    try:
+        sys.stdout.flush()
+    except OSError as own:
+        return type(own)(own.errno, own.strerror, "stdout")
+    return error
+
+
+def drop_stdout() -> None:
+    """Let what is still to be printed go nowhere: Python would complain at exit, with a code of its own."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

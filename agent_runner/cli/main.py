@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent_runner.cli.commands import COMMANDS, PipeError, app_of
-from agent_runner.cli.descriptors import fill_standard
+from agent_runner.cli.descriptors import drop_stdout, fill_standard, of_stdout
 from agent_runner.cli.exits import Exit, leave
 
 if TYPE_CHECKING:
@@ -67,15 +67,28 @@ def _is_unread(descriptor: int) -> bool:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     fill_standard()
+    code = _run()
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # the last of what was printed; said once, by whoever failed first
+        code = code or leave(of_stdout(error))
+        drop_stdout()
+    sys.exit(code)
+
+
+def _run() -> int | str | None:
+    """Run what is called, and return what to leave with; every error ends here."""
     try:
         _app(_called(sys.argv[1:]))()
+    except SystemExit as ended:
+        return ended.code
     except PipeError as error:
         if not _is_unread(sys.stdout.fileno()):  # another pipe than stdout: that has to be said
-            sys.exit(leave(error.__cause__ or error))
-        # Whoever read our output has gone; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.FAILED)
+            return leave(error.__cause__ or error)
+        drop_stdout()  # whoever read our output has gone
+        return Exit.FAILED
     except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)
+        return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the one place where every error ends
-        sys.exit(leave(error))
+        return leave(of_stdout(error) if isinstance(error, OSError) else error)
+    return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +83,22 @@ def test_a_reader_that_has_gone_is_a_failure_after_the_session_was_closed(
 
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert verify_session(tmp_path / "state", only_session(tmp_path / "state")).faults() == {}
+
+
+@pytest.mark.parametrize("words", ["policy list", "policy schema", "--version"])
+def test_a_full_disk_behind_stdout_is_one_line_and_exit_1(tmp_path: Path, words: str) -> None:
+    """Python's own complaint at its end would be two more lines, and a code that no table has."""
+
+    def pairlock(place: str) -> subprocess.CompletedProcess[str]:
+        line = f"{sys.executable} -m agent_runner {words} > {place}"
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path)}
+        return subprocess.run(
+            ["bash", "-c", line], env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    full, free = pairlock("/dev/full"), pairlock(str(tmp_path / "out"))
+
+    assert full.returncode == 1
+    assert re.fullmatch("pairlock: (stdout: )?no space left on device\n", full.stderr)
+    assert (free.returncode, free.stderr) == (0, "")
+    assert (tmp_path / "out").stat().st_size > 0
