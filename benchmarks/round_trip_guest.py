@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from sandbox.guest import frames
+from sandbox.inflow import Drawn
 from sandbox.link import Link
 
 ROUNDS = 500
@@ -120,7 +121,7 @@ async def main(root: Path) -> None:
     (root / "file").write_bytes(bytes(64))
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("the guest was started without pipes")
-    async with Link(process.stdout, process.stdin) as link:
+    async with Link(Drawn(process.stdout), process.stdin) as link:
         start = time.perf_counter()
         await link.hello(secrets.token_hex(8), wall_seconds=600)
         print(f"guest up after {(time.perf_counter() - start) * 1000:.1f} ms")

@@ -8,56 +8,69 @@ bytes, u32 length, big-endian): Docker Engine API, "Attach to a container", stre
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
-from sandbox.endpoint import BUFFER_BYTES, connect
+from sandbox.endpoint import connect
 from sandbox.errors import EngineMissingError, EngineRefusedError
 from sandbox.link_end import closed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox.endpoint import Endpoint, SshCall, Streams
+    from sandbox.inflow import Inflow
 
 ATTACH_SECONDS: Final = 60
 ERRORS_KEPT_BYTES: Final = 4096
 _STDERR: Final = 2
+_HEADER_BYTES: Final = 8
 
 
 class StdioReader:
-    """Read stdout out of the engine's framing; stderr is kept aside, bounded."""
+    """Pour stdout out of the engine's framing; stderr is kept aside, bounded.
 
-    def __init__(self, raw: asyncio.StreamReader) -> None:
+    Args:
+        raw: the connection.
+    """
+
+    def __init__(self, raw: Inflow) -> None:
         self._raw = raw
+        self._header = b""
+        self._is_errors = False
         self._remaining = 0
+        self.read_bytes = 0
+        """What of the connection was read before: the engine's answer to the attach request."""
         self.errors = b""
 
-    async def read(self, limit: int) -> bytes:
-        """Return at most `limit` bytes of stdout; empty at the end."""
-        while self._remaining == 0:
-            header = await self._header()
-            if header is None:
-                return b""
-            length = int.from_bytes(header[4:8])
-            if header[0] == _STDERR:
-                await self._keep_errors(length)
+    async def pour(self, take: Callable[[bytes], None]) -> None:
+        """Hand each piece of stdout to `take` as it comes, until the end."""
+        with contextlib.suppress(ConnectionError):
+            await self._raw.pour(lambda data: self._unframe(data, take), read_bytes=self.read_bytes)
+
+    def _unframe(self, data: bytes, take: Callable[[bytes], None]) -> None:
+        at = 0
+        while at < len(data):
+            if self._remaining == 0:
+                missing = _HEADER_BYTES - len(self._header)
+                self._header += data[at : at + missing]
+                at += missing
+                self._begin()
+                continue
+            piece = data[at : at + self._remaining]
+            at += len(piece)
+            self._remaining -= len(piece)
+            if self._is_errors:
+                self.errors = (self.errors + piece)[-ERRORS_KEPT_BYTES:]
             else:
-                self._remaining = length
-        chunk = await self._raw.read(min(limit, self._remaining))
-        self._remaining -= len(chunk)
-        return chunk
+                take(piece)
 
-    async def _header(self) -> bytes | None:
-        try:
-            return await self._raw.readexactly(8)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return None
-
-    async def _keep_errors(self, length: int) -> None:
-        while length:
-            chunk = await self._raw.read(min(length, BUFFER_BYTES))
-            if not chunk:
-                return
-            length -= len(chunk)
-            self.errors = (self.errors + chunk)[-ERRORS_KEPT_BYTES:]
+    def _begin(self) -> None:
+        """Begin a frame once its header is whole."""
+        if len(self._header) == _HEADER_BYTES:
+            self._is_errors = self._header[0] == _STDERR
+            self._remaining = int.from_bytes(self._header[4:])
+            self._header = b""
 
 
 class StdioAttachment:
@@ -107,7 +120,7 @@ async def attach(endpoint: Endpoint, api_version: str, container_id: str) -> Std
     attachment = StdioAttachment(streams, call)
     try:
         async with asyncio.timeout(ATTACH_SECONDS):
-            await _switch(streams, api_version, container_id)
+            attachment.reader.read_bytes = await _switch(streams, api_version, container_id)
     except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
         said = await attachment.close()
         why = said or ("it does not answer in time" if isinstance(error, TimeoutError) else "it hung up")
@@ -118,8 +131,8 @@ async def attach(endpoint: Endpoint, api_version: str, container_id: str) -> Std
     return attachment
 
 
-async def _switch(streams: Streams, api_version: str, container_id: str) -> None:
-    """Ask for the container's streams in place of HTTP."""
+async def _switch(streams: Streams, api_version: str, container_id: str) -> int:
+    """Ask for the container's streams in place of HTTP; return how long the answer was, in bytes."""
     reader, writer = streams
     query = "stream=1&stdin=1&stdout=1&stderr=1"
     writer.write(
@@ -131,3 +144,4 @@ async def _switch(streams: Streams, api_version: str, container_id: str) -> None
     status = head.split(b"\r\n", 1)[0].split(b" ", 2)
     if len(status) < 2 or status[1] != b"101":
         raise EngineRefusedError(f"the engine did not attach: `{head.splitlines()[0].decode('latin-1')}`")
+    return len(head)

@@ -11,12 +11,13 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, assert_never
 
+from sandbox.inflow import Inflow, connected
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-BUFFER_BYTES: Final = 1024 * 1024
+Streams = tuple[Inflow, asyncio.StreamWriter]
 CONNECT_SECONDS: Final = 30
 _SSH_SAID_BYTES: Final = 4096
 _SSH_END_SECONDS: Final = 2
@@ -108,22 +109,19 @@ async def connect(endpoint: Endpoint) -> tuple[Streams, SshCall | None]:
     Raises:
         OSError: When nothing answers; `ssl.SSLError` when TLS fails.
     """
+    loop = asyncio.get_running_loop()
     match endpoint:
         case UnixEndpoint():
-            return await asyncio.open_unix_connection(endpoint.path, limit=BUFFER_BYTES), None
-        case TlsEndpoint():
-            streams = await asyncio.open_connection(
-                endpoint.host,
-                endpoint.port,
-                ssl=endpoint.tls,
-                server_hostname=endpoint.host,
-                limit=BUFFER_BYTES,
+            return await connected(lambda made: loop.create_unix_connection(made, endpoint.path)), None
+        case TlsEndpoint(host=host, port=port, tls=tls):
+            streams = await connected(
+                lambda made: loop.create_connection(made, host, port, ssl=tls, server_hostname=host)
             )
             return streams, None
         case SshEndpoint():
             call = SshCall.start(endpoint)
             call.socket.setblocking(False)  # noqa: FBT003 - the socket's own way to say it
-            return await asyncio.open_connection(sock=call.socket, limit=BUFFER_BYTES), call
+            return await connected(lambda made: loop.create_connection(made, sock=call.socket)), call
         case _:
             assert_never(endpoint)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from asyncio import WriteTransport
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from sandbox.spec import ContainerSpec, ImageFacts
@@ -98,8 +98,8 @@ class OwnedContainer:
 class ByteReader(Protocol):
     """Read the container's stdout."""
 
-    async def read(self, limit: int, /) -> bytes:
-        """Return at most `limit` bytes; empty at the end."""
+    async def pour(self, take: Callable[[bytes], None], /) -> None:
+        """Hand what comes to `take`, piece by piece, until the end; raise what it raises."""
         ...
 
 

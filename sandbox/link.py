@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, assert_never
 
 from sandbox.connection import Connections
 from sandbox.errors import (
@@ -41,6 +41,7 @@ from sandbox.link_events import (
     Greeted,
     Opened,
 )
+from sandbox.link_pulse import Pulse
 from sandbox.link_state import MAX_STREAMS, LinkState
 from sandbox.link_stream import Stream
 
@@ -58,8 +59,6 @@ SILENCE_SECONDS: Final = 10.0
 LEASE_SECONDS: Final = 10.0
 HELLO_SECONDS: Final = 60.0
 DEFAULT_LIMIT_BYTES: Final = 16 << 20
-_READ_BYTES: Final = 256 * 1024
-_OVERSLEPT_SECONDS: Final = 1.0
 
 
 class Link:
@@ -88,13 +87,13 @@ class Link:
         self.received_bytes = 0
         self._reader = reader
         self._writer = writer
-        self._beat_seconds = beat_seconds
-        self._silence_seconds = silence_seconds
+        self._pulse = Pulse(
+            self._beat, self._lose, beat_seconds=beat_seconds, silence_seconds=silence_seconds
+        )
         self._streams: dict[int, Stream] = {}
         self._free = asyncio.Semaphore(MAX_STREAMS)
         self._greeting: asyncio.Future[Greeted] | None = None
         self._lost: SandboxError | None = None
-        self._last_answer = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._connections = Connections(self)
 
@@ -127,8 +126,7 @@ class Link:
             GuestUnresponsiveError: when it does not answer in time.
             LinkClosedError: when it ends first.
         """
-        loop = asyncio.get_running_loop()
-        self._greeting = loop.create_future()
+        self._greeting = asyncio.get_running_loop().create_future()
         self.write(self.state.hello(nonce=nonce, lease_seconds=lease_seconds, wall_seconds=wall_seconds))
         self._tasks.append(asyncio.create_task(self._read()))
         try:
@@ -140,8 +138,8 @@ class Link:
         if greeted.nonce != nonce:
             self._lose(GuestProtocolError("the guest answered another nonce than it was sent"))
             raise self._lost_error()
-        self._last_answer = loop.time()
-        self._tasks.append(asyncio.create_task(self._beat()))
+        self._pulse.answered()
+        self._tasks.append(asyncio.create_task(self._pulse.run()))
         return greeted.facts
 
     @contextlib.asynccontextmanager
@@ -159,6 +157,13 @@ class Link:
         Raises:
             SandboxLostError: when the link is lost.
         """
+        stream = await self._opened(operation, arguments, whole_body)
+        try:
+            yield stream
+        finally:
+            stream.abandon()
+
+    async def _opened(self, operation: str, arguments: Object, whole_body: bytes | None) -> Stream:
         await self._free.acquire()
         if self._lost is not None:
             self._free.release()
@@ -168,17 +173,13 @@ class Link:
         except ValueError as error:
             self._free.release()
             raise OperationFailedError(operation, "arguments", str(error)) from error
-        stream = Stream(self, number, operation)
-        self._streams[number] = stream
+        stream = self._streams[number] = Stream(self, number, operation)
         if whole_body:
             data += self.state.body(number, whole_body)
         if whole_body is not None:
             data += self.state.end(number)
         self.write(data)
-        try:
-            yield stream
-        finally:
-            stream.abandon()
+        return stream
 
     async def call(  # noqa: PLR0913 (a call is described by what goes in, what comes out and its bound)
         self,
@@ -206,7 +207,8 @@ class Link:
             SandboxLostError: when the link is lost.
         """
         whole = body if isinstance(body, bytes) and len(body) <= frames.INITIAL_CREDIT_BYTES else None
-        async with self.open(operation, arguments, whole_body=whole) as stream:
+        stream = await self._opened(operation, arguments, whole)
+        try:
             return await carry_out(
                 stream,
                 body=body if whole is None else None,
@@ -214,6 +216,8 @@ class Link:
                 on_errors=on_errors,
                 limit_bytes=limit_bytes,
             )
+        finally:
+            stream.abandon()
 
     def accept(self, relay: Relay, *, operation: str = frames.CONNECT) -> None:
         """Let the guest open connections from now on; until this is called, its OPEN is a protocol error.
@@ -256,9 +260,7 @@ class Link:
 
     async def _read(self) -> None:
         try:
-            while data := await self._reader.read(_READ_BYTES):
-                for event in self.state.feed(data):
-                    self._take(event)
+            await self._reader.pour(self._feed)
             self._lose(LinkClosedError("the guest closed the link"))
         except ProtocolError as error:
             self._lose(GuestProtocolError(f"the guest broke the link's rules: {error}"))
@@ -267,36 +269,35 @@ class Link:
         except Exception as error:  # noqa: BLE001 (a fault of this side: the session ends, and never hangs)
             self._lose(LinkClosedError(f"the link failed: {type(error).__name__}: {error}"))
 
+    def _feed(self, data: bytes) -> None:
+        """Take in bytes of the guest's; credit bounds what is kept of them."""
+        if self._lost is None:
+            for event in self.state.feed(data):
+                self._take(event)
+
     def _take(self, event: Event) -> None:
         match event:
-            case Opened() | Ended() | Cancelled() | ConnectionBody() | ConnectionCredit():
-                self._connections.take(event)
+            case Finished(number, _) | Failed(number, _, _):
+                self._streams.pop(number).deliver(event)
+                self._free.release()
             case BodyReceived(number, data) | ErrorsReceived(number, data):
                 self.received_bytes += len(data)
                 self._streams[number].deliver(event)
             case CreditReceived(number):
                 self._streams[number].credit()
-            case Finished(number, _) | Failed(number, _, _):
-                self._streams.pop(number).deliver(event)
-                self._free.release()
+            case Opened() | Ended() | Cancelled() | ConnectionBody() | ConnectionCredit():
+                self._connections.take(event)
             case BeatAnswered():
-                self._last_answer = asyncio.get_running_loop().time()
+                self._pulse.answered()
             case Greeted():
                 if self._greeting is not None and not self._greeting.done():
                     self._greeting.set_result(event)
+            case _:
+                assert_never(event)
 
-    async def _beat(self) -> None:
-        clock = asyncio.get_running_loop().time
-        while self._lost is None:
+    def _beat(self) -> None:
+        if self._lost is None:
             self.write(self.state.beat())
-            before = clock()
-            await asyncio.sleep(self._beat_seconds)
-            overslept = clock() - before - self._beat_seconds
-            if overslept > _OVERSLEPT_SECONDS:  # this process was stopped: the guest is not to blame
-                self._last_answer += overslept
-            silent = clock() - self._last_answer
-            if silent > self._silence_seconds:
-                self._lose(GuestUnresponsiveError(f"the guest has not answered for `{silent:.1f}` seconds"))
 
     def _lose(self, error: SandboxError) -> None:
         if self._lost is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from sandbox.errors import OperationFailedError, SandboxError
 from sandbox.guest import frames
@@ -107,17 +107,18 @@ class Stream:
             OperationFailedError: when the guest answered FAIL.
             SandboxLostError: when the link is lost.
         """
-        async for _ in self.chunks():
-            pass
-        match self._outcome:
+        while (outcome := self._outcome) is None:
+            self._drop()
+            await self._wait()
+        match outcome:
             case Finished(_, result):
                 return result
             case Failed(_, code, message):
                 raise OperationFailedError(self.operation, code, message)
             case SandboxError() as error:
                 raise error
-            case None:  # `chunks` only ends with an outcome
-                raise AssertionError
+            case _:
+                assert_never(outcome)
 
     # ---- for the link
 
@@ -156,6 +157,13 @@ class Stream:
             self._received.clear()
             self._latest.clear()
             self.cancel()
+
+    def _drop(self) -> None:
+        """Forget what waits, with credit for it: the outcome may stand behind more."""
+        count = sum(len(piece.data) for piece in self._received)
+        self._received.clear()
+        self._latest.clear()
+        self._give_credit(count)
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()

@@ -19,6 +19,7 @@ from sandbox.errors import (
 from sandbox.guest import frames
 from sandbox.guest.frames import Decoder, Frame
 from sandbox.guest.objects import decode_object, encode_object
+from sandbox.inflow import Drawn
 from sandbox.link import Link
 from sandbox.link_end import closed
 
@@ -88,7 +89,9 @@ async def linked(
     acting = asyncio.create_task(_act(script, fake))
     try:
         reader, writer = await asyncio.open_connection(sock=ours)
-        async with Link(reader, writer, beat_seconds=beat_seconds, silence_seconds=silence_seconds) as link:
+        async with Link(
+            Drawn(reader), writer, beat_seconds=beat_seconds, silence_seconds=silence_seconds
+        ) as link:
             yield link
     finally:
         acting.cancel()

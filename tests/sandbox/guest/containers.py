@@ -14,6 +14,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox.inflow import Drawn
 from sandbox.link import Link
 from tests.sandbox.guest.launch import GUEST, NOBODY, Running, end, greet
 
@@ -113,7 +114,7 @@ class Place:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        link = Link(process.stdout, process.stdin)
+        link = Link(Drawn(process.stdout), process.stdin)
         try:
             facts = await greet(link, process, lease_seconds)
             guest = Running(link, facts, process, root)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sandbox.errors import SandboxLostError
+from sandbox.inflow import Drawn
 from sandbox.link import Link
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ async def running(root: Path, *flags: str, lease_seconds: float = 10.0) -> Async
     process = await start(root, *flags)
     assert process.stdin is not None
     assert process.stdout is not None
-    link = Link(process.stdout, process.stdin)
+    link = Link(Drawn(process.stdout), process.stdin)
     try:
         facts = await greet(link, process, lease_seconds)
         yield Running(link, facts, process, root)
