@@ -48,7 +48,7 @@ def of_trees(
     repository: Repository, old: ObjectID | None, new: ObjectID | None, paths: list[bytes]
 ) -> Iterator[tuple[bytes, Side, Side]]:
     """Give each file that differs between two trees, in the order of paths."""
-    for change in tree_changes(repository.store, old, new, paths=paths or None):
+    for change in tree_changes(repository.store, old, new, paths=paths or None, change_type_same=True):
         before, after = change.old, change.new
         path = (after.path if after is not None else None) or (before.path if before is not None else None)
         if path is not None:
@@ -167,10 +167,16 @@ def is_wanted(path: bytes, paths: list[bytes]) -> bool:
     return not paths or any(path == wanted or path.startswith(wanted + b"/") for wanted in paths)
 
 
+def letter(old: int, new: int) -> str:
+    """Return git's letter for a change from a mode to another; 0 is no file."""
+    if not old or not new:
+        return "D" if old else "A"
+    return "M" if stat.S_IFMT(old) == stat.S_IFMT(new) else "T"
+
+
 def entry_of(path: bytes, old: Side, new: Side) -> Object:
     """Describe a change for the host: the path, the letter that git shows, and a unified diff."""
-    letter = "A" if not old.mode else "D" if not new.mode else "M"
-    entry: Object = {**name_of(path), "kind": "change", "letter": letter}
+    entry: Object = {**name_of(path), "kind": "change", "letter": letter(old.mode, new.mode)}
     if old.mode and new.mode and old.mode != new.mode:
         entry["modes"] = f"{old.mode:o} -> {new.mode:o}"
     if old.content is None or new.content is None:

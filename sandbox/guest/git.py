@@ -47,6 +47,10 @@ def git(name: str) -> Callable[[Task, Beneath], Object]:
             raise
         except BufferError as error:  # (how zlib says that its output could not grow)
             raise MemoryError from error
+        except KeyError as error:
+            missing = shown(str(error.args[:1]).encode("utf-8", "backslashreplace"))
+            why = f"the repository has no object {missing}; a partial clone lacks some"
+            raise RefusedError("repository", why) from error
         except Exception as error:  # (dulwich meets hostile bytes, and says so in many ways)
             if str(error).startswith("Error -4 "):  # zlib's Z_MEM_ERROR
                 raise MemoryError from error

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 
-from dulwich.annotate import update_lines
-from dulwich.objects import Blob, ObjectID, Tree, TreeEntry
+from dulwich.objects import Blob, Tree
 from dulwich.walk import Walker
 
 from . import changes
 from .beneath import shown
+from .blame import Blame, Version
 from .ignored import Ignored
 from .listing import name_of
 from .refusal import RefusedError
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dulwich.objects import Commit
+    from dulwich.objects import Commit, ObjectID
 
     from .arguments import Arguments
     from .objects import Object
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 MAX_COMMITS = 1000
 MAX_UNTRACKED = 10_000
 MAX_DEPTH = 64
-MAX_BLAME_BYTES = 2 << 20
-_NO_ENTRY = TreeEntry(b"", 0, ObjectID(b""))  # `update_lines` carries it along and never looks
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -48,11 +46,10 @@ def status(repository: Repository, arguments: Arguments) -> Iterator[Object]:
             yield {"kind": "status", "letters": "UU", **name_of(path)}
             continue
         old = before.get(path)
-        staged = (
-            " " if entry and old == (entry.mode, entry.sha) else "A" if not old else "M" if entry else "D"
-        )
+        is_same = entry is not None and old == (entry.mode, entry.sha)
+        staged = " " if is_same else changes.letter(old[0] if old else 0, entry.mode if entry else 0)
         now = changes.file_now(repository.beneath, path, entry, written) if entry else None
-        work = " " if now is None else "M" if now.mode else "D"
+        work = changes.letter(entry.mode, now.mode) if entry and now else " "
         if staged + work != "  ":
             yield {"kind": "status", "letters": staged + work, **name_of(path)}
     yield from _untracked(repository, set(entries) | set(conflicts), paths)
@@ -166,36 +163,15 @@ def _content(repository: Repository, commit: Commit, path: bytes) -> Object:
 
 
 def blame(repository: Repository, arguments: Arguments) -> Iterator[Object]:
-    """Give each line of a file with the commit that it came with; renames are not followed."""
+    """Give each line of a file with the commit that it came with."""
     (path,) = _paths(arguments) or [b""]
     commit = repository.commit(_text(arguments, "revision") or b"HEAD")
-    if not isinstance(repository.entry(commit, path), Blob):
-        raise RefusedError("is-folder", f"`{shown(path)}` is a folder; expected a file")
     first = arguments.number("first", default=1, least=1, most=1 << 40)
     last = arguments.number("last", default=1 << 40, least=first, most=1 << 40)
-    for number, (made, line) in enumerate(_annotated(repository, commit, path), start=1):
-        if first <= number <= last:
-            yield {"kind": "blame", "line": number, **_short(made), **text_of(line)}
-
-
-def _annotated(repository: Repository, commit: Commit, path: bytes) -> Iterator[tuple[Commit, bytes]]:
-    walker = Walker(repository.store, include=[commit.id], paths=[path], get_parents=repository.parents)
-    versions: list[tuple[Commit, Blob]] = []
-    for step in walker:
-        try:
-            found = repository.entry(step.commit, path)
-        except RefusedError:
-            break  # it was not there yet, or once before
-        if not isinstance(found, Blob):
-            break
-        if len(found.data) > MAX_BLAME_BYTES:
-            raise RefusedError("limit", f"`{shown(path)}` is longer than `{MAX_BLAME_BYTES}` bytes")
-        versions.append((step.commit, found))
-    lines: list[tuple[tuple[Commit, TreeEntry], bytes]] = []
-    for made, blob in reversed(versions):
-        lines = update_lines(lines, (made, _NO_ENTRY), blob)
-    for (made, _), line in lines:
-        yield made, line
+    version = Version(repository, commit, path)
+    made = Blame(repository, version).walk()
+    for number, line in enumerate(version.lines[first - 1 : last], start=first):
+        yield {"kind": "blame", "line": number, **_short(made[number - 1]), **text_of(line)}
 
 
 def _commit(repository: Repository, commit: Commit) -> Object:

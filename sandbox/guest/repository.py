@@ -31,6 +31,7 @@ _NAME = re.compile(rb"(?!.*(?:\.\.|//|@\{|\.lock$))[A-Za-z0-9_@][A-Za-z0-9_./@+-
 _REVISION = re.compile(rb"([^~^:]+)((?:\^[0-9]{0,2}|~[0-9]{0,5})*)")
 _STEP = re.compile(rb"([~^])([0-9]*)")
 _WHOLE = re.compile(rb"[0-9a-f]{40}")
+_LONGER = re.compile(rb"[0-9a-f]{64}")
 _PREFIX = re.compile(rb"[0-9a-f]{4,40}")
 _PLACES = (b"%s", b"refs/%s", b"refs/tags/%s", b"refs/heads/%s", b"refs/remotes/%s", b"refs/remotes/%s/HEAD")
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -62,6 +63,7 @@ class Repository:
         self.store = Store(f"/proc/self/fd/{self._objects}")
         self._packed = self._read_packed()
         self._shallow = set((self._text(b"shallow", MAX_PACKED_BYTES) or b"").split())
+        self._reference(b"HEAD")
 
     def close(self) -> None:
         """Close what was opened."""
@@ -139,6 +141,8 @@ class Repository:
             text = (self._text(name) or self._packed.get(name, b"")).strip()
             if _WHOLE.fullmatch(text):
                 return ObjectID(text)
+            if _LONGER.fullmatch(text):
+                raise RefusedError("repository", "the repository hashes by SHA-256, which is not read here")
             if not text.startswith(b"ref: ") or not _NAME.fullmatch(text[5:]):
                 return None
             name = text[5:]

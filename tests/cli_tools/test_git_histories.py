@@ -1,0 +1,167 @@
+"""Over generated histories, with merges, renames, modes and links, what is answered is what git answers."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli_tools.repositories import ENVIRONMENT, GIT, ask, new_repository
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = ["a", "b.txt", "d/a", "d/b", "d/e/f", "x y", "\u00e9", "d2/a", "z"]
+_BLAMED = re.compile("([0-9a-f]{10})[0-9a-f]{30} [0-9]+ [0-9]+")
+WORDS = ["one", "two\r", "", "  three", "-- ", "@@"]
+
+
+class _History:
+    """A repository, and git to ask about it.
+
+    Args:
+        folder: where it is made.
+        seed: of its choices.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = new_repository(folder)
+        self._choose = random.Random(seed)  # noqa: S311 (a test's choices)
+        self._seconds = 1700000000
+        self._lines = 0
+        self._branches = ["main"]
+        self.change()
+        self.commit()
+        for _ in range(self._choose.randint(3, 9)):
+            self._step()
+        if self._choose.random() < 0.3:
+            self.git("gc", "-q")
+        self.change()
+        if self._choose.random() < 0.6:
+            self.git("add", "-A")
+            self.change()
+
+    def git(self, *words: str) -> bytes:
+        """Run git; whatever comes of it."""
+        moment = f"{self._seconds} {self._choose.choice(['+0100', '-0330', '+0000', '+1400'])}"
+        dates = {"GIT_AUTHOR_DATE": moment, "GIT_COMMITTER_DATE": moment}
+        settings = ("-c", "core.quotePath=false", "-c", "core.autocrlf=false", "-c", "merge.renames=true")
+        return subprocess.run(
+            [GIT, *settings, *words],
+            cwd=self.folder,
+            env={**ENVIRONMENT, **dates},
+            capture_output=True,
+            check=False,
+        ).stdout
+
+    def pairs(self, *words: str) -> list[tuple[str, str]]:
+        """Return the paths and letters that git tells."""
+        told = [word for word in self.git(*words).decode().strip("\n").split("\0") if word]
+        return sorted(zip(told[1::2], told[::2], strict=True))
+
+    def commit(self) -> None:
+        self._seconds += self._choose.choice([0, 1, 60, -30])
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", f"m{self._seconds}")
+
+    def _step(self) -> None:
+        kind = self._choose.random()
+        if kind < 0.6:
+            self.change()
+            self.commit()
+        elif kind < 0.75:
+            self._branches.append(f"b{len(self._branches)}")
+            self.git("branch", self._branches[-1])
+        elif kind < 0.87:
+            self.git("checkout", "-q", "-f", self._choose.choice(self._branches))
+        else:
+            self._seconds += 5
+            self.git("merge", "-q", "-X", "ours", "--no-edit", self._choose.choice(self._branches))
+            self.commit()
+
+    def change(self) -> None:
+        for _ in range(self._choose.randint(1, 3)):
+            path, kind = self.folder / self._choose.choice(NAMES), self._choose.random()
+            try:
+                self._change(path, kind)
+            except OSError:
+                continue  # a folder stands where a file was, or the other way round
+
+    def _change(self, path: Path, kind: float) -> None:
+        if kind < 0.6:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_symlink():
+                path.unlink()
+            path.write_bytes(self._edited(path.read_bytes() if path.exists() else b""))
+        elif kind < 0.7:
+            path.unlink()
+        elif kind < 0.8:
+            path.chmod(path.stat().st_mode ^ 0o111)
+        elif kind < 0.92:
+            path.rename(self.folder / self._choose.choice(NAMES))
+        else:
+            path.unlink(missing_ok=True)
+            path.symlink_to(self._choose.choice(["a", "d", "nowhere"]))
+
+    def _edited(self, content: bytes) -> bytes:
+        """Insert a few lines, each unlike any other: which of two equal lines is new is a matter of taste."""
+        if self._choose.random() < 0.05:
+            return b"\0" + content
+        lines = content.split(b"\n")
+        for _ in range(self._choose.randint(1, 6)):
+            self._lines += 1
+            lines.insert(
+                self._choose.randint(0, len(lines)),
+                f"{self._lines} {self._choose.choice(WORDS)}".encode(),
+            )
+        return b"\n".join(lines)
+
+
+def compare(history: _History) -> None:
+    folder = history.folder
+    told = [
+        line
+        for line in history.git("status", "--porcelain", "--no-renames", "-z").decode().split("\0")
+        if line
+    ]
+    status = [f"{entry['letters']} {entry['path']}" for entry in ask(folder, "status")[0][1:]]
+    assert sorted(status) == sorted(told)
+
+    for paths in ([], ["d"], ["a"]):
+        log, _ = ask(folder, "log", limit=1000, paths=paths)
+        assert [entry["commit"] for entry in log] == history.git(
+            "log", "--format=%H", "--", *paths
+        ).decode().split()
+
+    names = ("--no-renames", "--name-status", "-z")
+    for staged in (False, True):
+        changed, _ = ask(folder, "diff", staged=staged)
+        wanted = history.pairs("diff", *names, *(["--staged"] if staged else []))
+        assert sorted((entry["path"], entry["letter"]) for entry in changed) == wanted
+
+    for name in history.git("rev-list", "--all").decode().split():
+        shown, _ = ask(folder, "show", revision=[name])
+        wanted = history.pairs("show", "-m", "--first-parent", "--format=", *names, name)
+        assert sorted((entry["path"], entry["letter"]) for entry in shown[1:]) == wanted
+
+    for entry in history.git("ls-tree", "-r", "-z", "HEAD").decode().split("\0"):
+        facts, _, path = entry.partition("\t")
+        if facts.startswith("100") and b"\0" not in history.git("show", f"HEAD:{path}"):
+            blame, _ = ask(folder, "blame", paths=[path])
+            told_lines = history.git("blame", "--porcelain", "HEAD", "--", path).decode().split("\n")
+            made = [found[1] for line in told_lines if (found := _BLAMED.match(line))]
+            assert [line["commit"] for line in blame] == made, path
+
+
+@pytest.mark.parametrize("count", [6, pytest.param(150, marks=pytest.mark.long)])
+def test_answers_over_generated_histories_are_gits(tmp_path: Path, count: int) -> None:
+    """Status, log, differences, commits and blame, packed or not, with files that changed since."""
+    for seed in range(count):
+        history = _History(tmp_path / str(seed), seed)
+        try:
+            compare(history)
+        except AssertionError as error:
+            raise AssertionError(f"history {seed}") from error
