@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.budget_limits import BudgetLimits
-from agent_runner.budget_state import BudgetExceeded, warning_of
+from agent_runner.budget_state import Measure, warning_of
 from agent_runner.used import Used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent_runner.backends.backend import Usage
+    from agent_runner.budget_state import BudgetExceeded
     from agent_runner.used import Crossing
 
 WARN_SHARE: Final = 0.8
@@ -49,6 +50,7 @@ class Budget:
         self.limits = limits
         self.own = replace(before, warned=frozenset())
         self._below = below or Used()
+        self._all = self.own.beside(self._below)
         self._above = above
         self._warned = set(before.warned)
         self._output: tuple[int, Callable[[], int]] | None = None
@@ -85,13 +87,12 @@ class Budget:
     def used(self) -> Used:
         """Return what this session and those below it used."""
         crossed = self._crossed()
-        own = replace(
-            self.own,
-            sent_bytes=crossed.sent_bytes,
-            received_bytes=crossed.received_bytes,
-            requests=crossed.requests,
+        return replace(
+            self._all,
+            sent_bytes=crossed.sent_bytes + self._below.sent_bytes,
+            received_bytes=crossed.received_bytes + self._below.received_bytes,
+            requests=crossed.requests + self._below.requests,
         )
-        return own.beside(self._below)
 
     @property
     def left(self) -> BudgetLimits:
@@ -125,7 +126,7 @@ class Budget:
     @property
     def sessions(self) -> int:
         """Return how many sessions were started below the first one of all."""
-        return self._above.sessions if self._above is not None else self.used.children
+        return self._above.sessions if self._above is not None else self._all.children
 
     def close(self) -> None:
         """Tell the sessions above what only the end tells: output, and what crossed the egress gate."""
@@ -165,12 +166,14 @@ class Budget:
     def add(self, used: Used) -> None:
         """Count what this session used."""
         self.own = self.own.beside(used)
+        self._all = self._all.beside(used)
         if self._above is not None:
             self._above.add_below(used)
 
     def add_below(self, used: Used) -> None:
         """Count what a session below this one used."""
         self._below = self._below.beside(used)
+        self._all = self._all.beside(used)
         if self._above is not None:
             self._above.add_below(used)
 
@@ -190,74 +193,68 @@ class Budget:
         There is one pot: where a session above has nothing left, this one has not either. What crosses the
         egress gate is not among them: the gate refuses, and the session goes on.
         """
-        own = next((state for state in self._states() if state.observed >= state.bound), None)
-        return own or (self._above.exceeded() if self._above is not None else None)
+        for measure in self._measures():
+            if measure.observed >= measure.bound:
+                return measure.state()
+        return self._above.exceeded() if self._above is not None else None
 
     def out_of_actions(self) -> BudgetExceeded | None:
         """Return the budget of actions when it has nothing left for another one."""
-        state = self._actions_state()
-        if state.observed >= state.bound:
-            return state
+        actions = self._actions()
+        if actions.observed >= actions.bound:
+            return actions.state()
         return self._above.out_of_actions() if self._above is not None else None
 
     def out_of_time(self) -> BudgetExceeded:
         """Return the wall clock's budget, which has just run out."""
-        wall = self._wall_state()
+        wall = self._wall().state()
         return replace(wall, observed=max(wall.observed, wall.bound))
 
     def warnings(self) -> list[str]:
         """Return a line for each budget that has passed 80 % since it was last asked."""
         passed = [
-            state
-            for state in (*self._states(), *self._egress_states())
-            if state.observed >= WARN_SHARE * state.bound and state.name not in self._warned
+            measure
+            for measure in (*self._measures(), *self._egress())
+            if measure.observed >= WARN_SHARE * measure.bound and measure.name not in self._warned
         ]
-        self._warned.update(state.name for state in passed)
-        return [warning_of(state) for state in passed]
+        self._warned.update(measure.name for measure in passed)
+        return [warning_of(measure.state()) for measure in passed]
 
     def states(self) -> list[BudgetExceeded]:
         """Return how much of each budget is used, for a person's eyes."""
-        return [*self._states(), *self._egress_states()]
+        return [measure.state() for measure in (*self._measures(), *self._egress())]
 
-    def _states(self) -> Iterator[BudgetExceeded]:
-        used, limits = self.used, self.limits
+    def _measures(self) -> Iterator[Measure]:
+        used, limits = self._all, self.limits
         tokens = used.input_tokens + used.output_tokens
-        yield BudgetExceeded(name="turns", bound=limits.turns, observed=used.turns, unit="turns")
-        yield BudgetExceeded(name="tokens", bound=limits.tokens, observed=tokens, unit="tokens")
-        for name, bound, observed in (
-            ("input tokens", limits.input_tokens, used.input_tokens),
-            ("output tokens", limits.output_tokens, used.output_tokens),
-            ("cached tokens", limits.cached_tokens, used.cached_tokens),
-        ):
-            if bound < limits.tokens:  # else `tokens` is the narrower one
-                yield BudgetExceeded(name=name, bound=bound, observed=observed, unit="tokens")
+        yield Measure("turns", limits.turns, used.turns, "turns")
+        yield Measure("tokens", limits.tokens, tokens, "tokens")
+        if limits.input_tokens < limits.tokens:  # else `tokens` is the narrower one
+            yield Measure("input tokens", limits.input_tokens, used.input_tokens, "tokens")
+        if limits.output_tokens < limits.tokens:
+            yield Measure("output tokens", limits.output_tokens, used.output_tokens, "tokens")
+        if limits.cached_tokens < limits.tokens:
+            yield Measure("cached tokens", limits.cached_tokens, used.cached_tokens, "tokens")
         if used.cost_micros:  # a model without a price costs nothing, which is within a bound of nothing
-            spent, unit = used.cost_micros, "millionths of a US dollar"
-            yield BudgetExceeded(name="cost", bound=limits.cost_micros, observed=spent, unit=unit)
-        yield self._actions_state()
+            yield Measure("cost", limits.cost_micros, used.cost_micros, "millionths of a US dollar")
+        yield self._actions()
         if self._output is not None:
             most_bytes, written = self._output
-            observed = used.output_bytes + written()
-            yield BudgetExceeded(name="output", bound=most_bytes, observed=observed, unit="bytes")
-        yield self._wall_state()
+            yield Measure("output", most_bytes, used.output_bytes + written(), "bytes")
+        yield self._wall()
 
-    def _actions_state(self) -> BudgetExceeded:
-        return BudgetExceeded(
-            name="actions", bound=self.limits.actions, observed=self.used.actions, unit="actions"
-        )
+    def _actions(self) -> Measure:
+        return Measure("actions", self.limits.actions, self._all.actions, "actions")
 
-    def _egress_states(self) -> Iterator[BudgetExceeded]:
-        used, limits = self.used, self.limits
+    def _egress(self) -> Iterator[Measure]:
+        crossed, below, limits = self._crossed(), self._below, self.limits
         for name, bound, observed, unit in (
-            ("bytes sent", limits.sent_bytes, used.sent_bytes, "bytes"),
-            ("bytes received", limits.received_bytes, used.received_bytes, "bytes"),
-            ("requests", limits.requests, used.requests, "requests"),
+            ("bytes sent", limits.sent_bytes, crossed.sent_bytes + below.sent_bytes, "bytes"),
+            ("bytes received", limits.received_bytes, crossed.received_bytes + below.received_bytes, "bytes"),
+            ("requests", limits.requests, crossed.requests + below.requests, "requests"),
         ):
             if bound or observed:
-                yield BudgetExceeded(name=name, bound=bound, observed=observed, unit=unit)
+                yield Measure(name, bound, observed, unit)
 
-    def _wall_state(self) -> BudgetExceeded:
-        seconds = int(self.elapsed_seconds)
-        return BudgetExceeded(
-            name="wall time", bound=int(self.limits.wall_seconds), observed=seconds, unit="seconds"
-        )
+    def _wall(self) -> Measure:
+        return Measure("wall time", int(self.limits.wall_seconds), int(self.elapsed_seconds), "seconds")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,19 @@ class BudgetExceeded:
     def share(self) -> float:
         """Return which part of it is used."""
         return self.observed / max(1, self.bound)
+
+
+class Measure(NamedTuple):
+    """How much of one budget is used; several are taken a turn, and few become a state."""
+
+    name: str
+    bound: int
+    observed: int
+    unit: str
+
+    def state(self) -> BudgetExceeded:
+        """Return the same, to be told."""
+        return BudgetExceeded(name=self.name, bound=self.bound, observed=self.observed, unit=self.unit)
 
 
 def warning_of(state: BudgetExceeded) -> str:

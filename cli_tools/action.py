@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from policies.request import ArgumentValue
+
+_QUOTING: Final = re.compile(r"""['"\\]""")
+_BLANKS: Final = re.compile(r"[ \t\r\n]+")
+"""What `shlex` takes to stand between words."""
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,12 +180,19 @@ def _words(line: str) -> tuple[str, ...]:
             hint="give long content as the body",
         )
     try:
-        words = tuple(shlex.split(line))
+        words = _split(line)
     except ValueError as error:
         raise UsageError("usage", f"the quotes do not close: {error}") from error
     if not words:
         raise UsageError("usage", "the command line is empty")
     return words
+
+
+def _split(line: str) -> tuple[str, ...]:
+    """Return a line's words as a POSIX shell's quotes have them; quickly where nothing is quoted."""
+    if _QUOTING.search(line) is None:
+        return tuple(filter(None, _BLANKS.split(line)))
+    return tuple(shlex.split(line))
 
 
 def _parsed(command: Command, words: tuple[str, ...], body: bytes | None) -> Action:
@@ -211,7 +224,7 @@ def _parsed(command: Command, words: tuple[str, ...], body: bytes | None) -> Act
 
 def _require_text(command: Command, word: str) -> None:
     """Refuse what no program can be given: a NUL, and half of a UTF-16 pair, which has no bytes."""
-    if "\0" in word or any("\ud800" <= character <= "\udfff" for character in word):
+    if "\0" in word or _SURROGATE.search(word):
         raise UsageError("usage", f"`{command.name}`: a word holds a NUL or a lone surrogate, expected text")
 
 

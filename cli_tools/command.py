@@ -263,7 +263,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
             raise DeclarationError(f"`{name}` names parameters it does not have: {sorted(missing)}")
         if taking := [str(parameter.name) for parameter in parameters if _takes_options(parameter)]:
             raise DeclarationError(f"`{name}` has options that may stand without their value: {taking}")
-        parser = click.Command(
+        parser = _Parser(
             name,
             params=list(parameters),
             help=summary,
@@ -286,6 +286,14 @@ def command(  # noqa: PLR0913 - a declaration names everything once
         )
 
     return declare
+
+
+class _Parser(click.Command):
+    """A command with the parameters that were declared and no others: click asks for them at each line."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:  # noqa: ARG002 - click's own method
+        """Return them."""
+        return self.params
 
 
 def _takes_options(parameter: click.Parameter) -> bool:

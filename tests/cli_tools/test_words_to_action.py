@@ -36,6 +36,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 WORD = st.one_of(
     TEXT, st.sampled_from(["--", "-", "--stdin", "--stdin=x", "--cwd", "-x", "; id", "$(id)", "*"])
 )
+BLANKS = " \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\u00a0\u2028\u3000#;&|ab\"'\\"
 PATH = st.text("abc/.- ;$'\"\n\\\u27e6\u27e7é", min_size=1, max_size=20).filter(
     lambda text: not text.startswith("/") and ".." not in text.split("/") and "\u27e6" not in text
 )
@@ -63,6 +64,21 @@ def test_a_program_s_argv_is_what_was_given_byte_for_byte(program: str, rest: li
     assert action.parameters["cwd"] == cwd
     assert action.body == b"in"
     assert action.request().program == program
+
+
+@given(rest=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.text(BLANKS))
+def test_a_line_is_taken_apart_as_a_shell_s_quotes_have_it_whichever_way_it_is_read(rest: str) -> None:
+    """Also where nothing is quoted, among blanks that only Python takes for some, and comments."""
+    line = f"run -- program {rest}"
+    try:
+        words = tuple(shlex.split(line))
+    except ValueError:
+        words = ()
+
+    if words:
+        assert CATALOGUE.parse(LineProposal(line=line)).argv == words
+    else:
+        assert "the quotes do not close" in refusal(line).message
 
 
 @given(program=TEXT.filter(bool), rest=st.lists(WORD, max_size=6))
