@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.bound import Bound
 from audit.chain import Chain
 from audit.errors import BrokenLedgerError, UnknownSessionError
 from audit.index import SessionRecord, read_index
@@ -16,7 +17,7 @@ from audit.segments import Lines, Torn, opened
 from audit.skim import Skim
 from audit.spelling import Spellings
 from audit.state import SessionFiles, StateFiles
-from audit.walk import Bound, Walk
+from audit.walk import Walk
 
 _PLACE = re.compile(rb'\{"seq":(\d{1,16}),')
 _PLACE_BYTES = 32

@@ -10,12 +10,13 @@ from operator import itemgetter
 
 import orjson
 
+from audit.bound import Bound
 from audit.chain import Chain, leaf_hashes
 from audit.errors import AuditError
 from audit.note import Checkpoint, VerifierKey, open_note, unverified_checkpoint
 from audit.sift import could_hold, types_of
 from audit.spelling import ACTING
-from audit.walk import BEGINNING, Bound, BrokenWalkError, Walk
+from audit.walk import BEGINNING, BrokenWalkError, Walk
 
 Seen = tuple[int, bytes, bytes]
 """A line that was seen to follow: its place, the line, its leaf."""

@@ -13,6 +13,7 @@ from audit.evidence import Evidence, gather
 from audit.index import SessionRecord, read_index
 from audit.lock import is_held
 from audit.recover import kept_segments, walk_of
+from audit.scout import ahead
 from audit.segments import Lines
 from audit.state import SessionFiles
 from audit.verdict import (
@@ -147,9 +148,10 @@ def _with_file(
     found: Verification, files: SessionFiles, record: SessionRecord, segments: Sequence[Path]
 ) -> Verification:
     held = is_held(files.lock)
-    walk = walk_of(found.log, record)
-    lines = Lines(segments)
-    integrity, there = _walked(walk, lines)
+    start = walk_of(found.log, record)
+    walk, taken = ahead(start.twin(), segments)
+    lines = Lines(segments[taken:])
+    integrity, there = _walked(walk, lines, pruned=start.chain.size)
     return replace(
         found,
         authenticity=_never_begun(found.authenticity, walk, record),
@@ -166,10 +168,15 @@ def _never_begun(found: Authenticity, walk: Walk, record: SessionRecord) -> Auth
     return found
 
 
-def _walked(walk: Walk, lines: Lines) -> tuple[Integrity, int]:
-    """Return what became of the walk, and how many entries there are, with those behind a broken one."""
-    pruned, broken = walk.chain.size, None
-    there = pruned
+def _walked(walk: Walk, lines: Lines, *, pruned: int) -> tuple[Integrity, int]:
+    """Return what became of the walk, and how many entries there are, with those behind a broken one.
+
+    Args:
+        walk: Where the lines begin.
+        lines: Those that are left to be taken.
+        pruned: How many entries were deleted on purpose.
+    """
+    there, broken = walk.chain.size, None
     try:
         for block in lines.blocks():
             there += len(block)

@@ -4,11 +4,12 @@ What binds a line: its place and predecessor, its exact spelling, the seals in t
 host's log knows, the keys that the host's log registered. This is the hot path of `audit verify`.
 """
 
-import sys
 from binascii import hexlify
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from copy import copy
+from typing import NamedTuple, Self
 
+from audit.bound import Bound
 from audit.chain import Chain, leaf_hashes, opening, strict
 from audit.decoded import commitments_of, decoded
 from audit.digests import Digests
@@ -20,32 +21,10 @@ from audit.spelling import ACTING, Spelled, Spellings, commitments_in, row_of
 _MOVED_OUT = {"overflow"}
 _KEPT_AS_PROOF = ("model.asked", "messages")
 """The type and the field that may keep a salt only: the messages have entries of their own."""
-_AT_ONCE = 64
+AT_ONCE = 64
 """Lines in a row: about what a processor's first cache holds, for a row is gone over more than once."""
 BEGINNING = b'{"seq":%d,"prev":"%b",'
 BEHIND_THE_END = "it stands behind the session's sealed end"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
-    """What is known of a session from outside its file.
-
-    Attributes:
-        origin: The log's name.
-        vkeys: Epoch to the public key that the host's log registered; empty when it knows nothing.
-        roots: Size to the root that the host's log knows.
-        end: The size at which it was sealed as closed, behind which nothing may stand; None when it was not,
-            or was taken up again.
-    """
-
-    origin: str
-    vkeys: Mapping[int, str]
-    roots: Mapping[int, bytes]
-    end: int | None
-
-    def last_size(self) -> int:
-        """Return the size that the log may reach."""
-        return sys.maxsize if self.end is None else self.end
 
 
 class BrokenWalkError(BrokenLedgerError):
@@ -63,6 +42,20 @@ class BrokenWalkError(BrokenLedgerError):
         self.first = first
         self.last = last
         self.why = why
+
+
+class Deed(NamedTuple):
+    """What a line says that changes what the lines behind it are held against.
+
+    Attributes:
+        seq: Its place.
+        kind: Its type.
+        body: Its body.
+    """
+
+    seq: int
+    kind: str
+    body: object
 
 
 class Walk:
@@ -106,10 +99,44 @@ class Walk:
             BrokenWalkError: At the first that does not hold.
         """
         try:
-            for start in range(0, len(lines), _AT_ONCE):
-                self._feed(lines[start : start + _AT_ONCE])
+            for start in range(0, len(lines), AT_ONCE):
+                self._feed(lines[start : start + AT_ONCE])
         finally:
             self._settle()
+
+    def take(self, leaves: Sequence[bytes], deeds: Sequence[Deed]) -> None:
+        """Take the next lines, of which was seen that they follow each other, and how each is spelled.
+
+        Args:
+            leaves: Theirs.
+            deeds: What some of them say, in order.
+
+        Raises:
+            BrokenWalkError: When something of it does not hold.
+        """
+        first, done, said = self._size(), 0, {deed.seq: deed for deed in deeds}
+        if first + len(leaves) > self.bound.last_size():
+            raise self.behind_the_end()
+        try:
+            for place in range(len(leaves)):
+                seq = first + place
+                if seq in said or seq + 1 in self.bound.roots:
+                    self._leaves += leaves[done:place]
+                    if seq in said:
+                        self._settle()
+                        self._take_special(said[seq].kind, said[seq].body, seq)
+                    self._leaves.append(leaves[place])
+                    done = place + 1
+                    self._hold_to_roots(seq + 1)
+            self._leaves += leaves[done:]
+        finally:
+            self._settle()
+
+    def twin(self) -> Self:
+        """Return a walk that stands here and goes on by itself; what both gather is one."""
+        found = copy(self)
+        found.chain = self.chain.copy()
+        return found
 
     def has_ended(self) -> bool:
         """Tell whether the host knows this as the sealed end: nothing may follow, torn or whole."""
@@ -142,10 +169,7 @@ class Walk:
             self._take_one(lines[stop], row[stop], follows=follow[stop])
             self._leaves.append(leaves[stop])
             done = stop + 1
-            if first + done in self.bound.roots:
-                self._settle()
-                root = self.chain.frontier.root()
-                self._hold_to_host(root == self.bound.roots[first + done], first + done)
+            self._hold_to_roots(first + done)
         self._pass(lines[done:], leaves[done:], row[done:])
 
     def _places(self, row: Sequence[Spelled | None], follow: Sequence[bool]) -> list[int]:
@@ -204,6 +228,12 @@ class Walk:
         self.proofs.update(
             commitments_in(b"\n".join(line for line, kind in holding if kind == _KEPT_AS_PROOF[0]))
         )
+
+    def _hold_to_roots(self, size: int) -> None:
+        """Hold the tree to the root that the host's log knows at this size, if it knows one."""
+        if size in self.bound.roots:
+            self._settle()
+            self._hold_to_host(self.chain.frontier.root() == self.bound.roots[size], size)
 
     def _hold_to_host(self, agrees: bool, size: int) -> None:  # noqa: FBT001 - the outcome of a comparison
         if not agrees:

@@ -1,9 +1,10 @@
 """Measure the ledger beside its floors, in one run: an event, verifying, a query."""
 
-# Run it with `python -m benchmarks.ledger`; it prints floor, ours and ratio, and exits 1 when a gate does not
-# hold. Absolute times drift from machine to machine; the ratios are what is held. BENCHMARK_ENTRIES says how
-# many entries are verified and asked.
+# Run it with `python -m benchmarks.ledger [event] [verify] [query]`, all when none is named; it prints floor,
+# ours and ratio, and exits 1 when a gate does not hold. Absolute times drift from machine to machine; the
+# ratios are what is held. BENCHMARK_ENTRIES says how many entries are verified and asked.
 
+import argparse
 import asyncio
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +23,6 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.chain import Chain
-from audit.event import ActionFinished, ActionIntended, ModelAnswered, ModelAsked
-from audit.fields import Event, Reason, Rule, ToolCall
 from audit.index import read_index
 from audit.journal import Journal, Registration
 from audit.keys import session_key
@@ -32,6 +32,7 @@ from audit.recover import walk_of
 from audit.segments import Lines
 from audit.state import StateFiles
 from audit.verify import verify_session
+from benchmarks.ledger_logs import event, fill, fill_mixed, next_session, parts_of
 
 EVENTS = 3000
 BY_TURNS = 50
@@ -42,9 +43,9 @@ ENTRIES = int(os.environ.get("BENCHMARK_ENTRIES", "200000"))
 SEALED_BYTES = 160
 SIGNATURES = 2000
 LARGEST_RATIO = 1.6
+MEASURED = ("event", "verify", "query")
 FEWEST_VERIFIED = 250_000
 QUERY_SECONDS = 3.0
-_SESSIONS = iter(f"{number:012d}" for number in range(100))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,6 @@ class Row:
         return self.ours / self.floor if self.unit == "us" else self.floor / self.ours
 
 
-def event(number: int) -> ActionIntended:
-    """Return an event whose line has about 800 bytes."""
-    return ActionIntended(
-        action=f"0123456789ab/{number}",
-        argv=("files", "write", "src/app/module/deep/down/file.py", "--text", "x" * 150),
-        command="files write",
-        arguments={"path": "src/app/module/deep/down/file.py", "text": "x" * 150},
-        verdict="allowed",
-        reasons=(Reason(code="rule", message="a rule allows it", rule=Rule(origin="p", line=9, column=7)),),
-    )
-
-
 def raw_sync_us(descriptor: int, line: bytes) -> float:
     """Return what an append and fdatasync of that line takes, in microseconds."""
     begin = time.perf_counter()
@@ -105,7 +94,7 @@ async def recorded(folder: Path) -> tuple[list[float], list[float], float]:
     """
     raw, ours = [], []
     descriptor = os.open(folder / "raw", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-    session = next(_SESSIONS)
+    session = next_session()
     line = b"x" * LINE_BYTES
     async with Journal.create(folder / "state", session, registration=Registration(grant="none")) as journal:
         for start in range(0, EVENTS, BY_TURNS):
@@ -123,66 +112,6 @@ async def recorded(folder: Path) -> tuple[list[float], list[float], float]:
     return raw, ours, together
 
 
-def turn(journal: Journal, number: int) -> list[Event]:
-    """Return what one turn of a session leaves: the model asked and answering, an action, its outcome."""
-    action, path = f"0123456789ab/{number}", f"src/app/module{number % 97}/file.py"
-    call = ToolCall(call=f"call_{number}", name="files", arguments='{"command":"read","path":"src/app.py"}')
-    return [
-        ModelAsked(
-            turn=number,
-            backend="anthropic",
-            model="a-model-of-today",
-            messages=journal.commit(b"%d" % number, keep=False),
-            message_count=2 * number,
-        ),
-        ModelAnswered(
-            turn=number,
-            backend="anthropic",
-            model="a-model-of-today",
-            text=journal.commit(b"I read the file."),
-            tool_calls=(call,),
-            input_tokens=9000 + number,
-            output_tokens=120,
-            cached_tokens=8000,
-            duration_ms=900,
-        ),
-        ActionIntended(
-            action=action,
-            argv=("files", "read", path),
-            command="files read",
-            arguments={"path": path, "limit": 2000},
-            verdict="allowed",
-            turn=number,
-            call=call.call,
-        ),
-        ActionFinished(
-            action=action,
-            outcome="ok",
-            exit_code=0,
-            duration_ms=12,
-            output_bytes=2000,
-            body=journal.commit(b"x" * 200),
-        ),
-    ]
-
-
-async def fill_mixed(state: Path, entries: int) -> str:
-    """Write a session of about that many entries as sessions have them, and return its id."""
-    session = next(_SESSIONS)
-    async with Journal.create(state, session, registration=Registration(grant="none")) as journal:
-        for number in range(entries // 4):
-            for one in turn(journal, number):
-                await journal.record_lazily(one)
-    return session
-
-
-def parts_of(state: Path, session: str) -> tuple[list[Path], int, int]:
-    """Return a session's files, its entries, and the bytes of an entry."""
-    parts = sorted((state / "sessions" / session).glob("events.jsonl*"))
-    total = sum(part.read_bytes().count(b"\n") for part in parts)
-    return parts, total, sum(part.stat().st_size for part in parts) // total
-
-
 def walked(state: Path, session: str, parts: list[Path]) -> None:
     """Hold every line against all that binds it, as verifying does, without looking for bodies.
 
@@ -192,18 +121,6 @@ def walked(state: Path, session: str, parts: list[Path]) -> None:
     walk = walk_of(session, read_index(StateFiles(state)).session(session))
     for block in Lines(parts).blocks():
         walk.feed(block)
-
-
-async def fill(state: Path, entries: int) -> str:
-    """Write a session of that many entries and return its id."""
-    session = next(_SESSIONS)
-    one = event(1)
-    async with Journal.create(state, session, registration=Registration(grant="none")) as journal:
-        for start in range(0, entries, 2000):
-            for _ in range(min(2000, entries - start) - 1):
-                await journal.record_lazily(one)
-            await journal.record(one)
-    return session
 
 
 def spent() -> float:
@@ -276,28 +193,40 @@ def mixed(state: Path) -> Row:
     return Row(f"verify, {size} bytes, mixed", total / floor, total / ours, "entries/s", None)
 
 
-def rows(folder: Path) -> list[Row]:
-    """Measure everything.
+def written(folder: Path) -> list[Row]:
+    """Measure an event, alone and among others.
 
     Args:
         folder: A folder on the disk to measure, empty.
     """
-    state = folder / "state"
     raw, alone, together = asyncio.run(recorded(folder))
-    line = (state / "sessions" / "000000000000" / "events.jsonl").read_bytes().splitlines()[5] + b"\n"
     floor, ours = statistics.median(raw), statistics.median(alone)
-    found = [
-        Row(f"one event, {len(line)} bytes, p50", floor, ours, "us", ours <= LARGEST_RATIO * floor),
+    return [
+        Row(f"one event, {LINE_BYTES} bytes, p50", floor, ours, "us", ours <= LARGEST_RATIO * floor),
         Row(f"{TASKS} tasks", 1e6 / floor, together, "entries/s", None),
     ]
-    session = asyncio.run(fill(state, ENTRIES))
+
+
+def verified(state: Path, session: str) -> list[Row]:
+    """Measure verifying: a long session, one of every kind of entry, the signature of a seal."""
     parts, total, size = parts_of(state, session)
     floor = total / timed(lambda: least(parts))
-    verified = total / timed(lambda: verify_session(state, session).check())
-    fast_enough = verified >= FEWEST_VERIFIED
-    found.append(Row(f"verify, {size} bytes, a core's second", floor, verified, "entries/s", fast_enough))
-    found.append(mixed(state))
-    found.append(Row("a seal's signature and note", often_us(a_signature()), often_us(a_seal()), "us", None))
+
+    def verify() -> None:
+        verify_session(state, session).check()
+
+    a_core, all_cores = total / timed(verify), total / timed(verify, time.perf_counter)
+    return [
+        Row(f"verify, {size} bytes, a core's second", floor, a_core, "entries/s", a_core >= FEWEST_VERIFIED),
+        Row(f"verify, {size} bytes, all cores", floor, all_cores, "entries/s", None),
+        mixed(state),
+        Row("a seal's signature and note", often_us(a_signature()), often_us(a_seal()), "us", None),
+    ]
+
+
+def queried(state: Path, session: str) -> list[Row]:
+    """Measure a query that finds nothing and so reads all."""
+    parts, total, _ = parts_of(state, session)
     wanted = parse_filter("type=action.intended argv~nowhere")
 
     def ask() -> None:
@@ -305,20 +234,43 @@ def rows(folder: Path) -> list[Row]:
             raise SystemExit("something was found that is not there")
 
     floor = total / timed(lambda: hashed(parts))
-    found.append(Row("query, a core's second", floor, total / timed(ask), "entries/s", None))
-    asked = total / timed(ask, time.perf_counter)
-    found.append(Row("query, all cores", floor, asked, "entries/s", asked >= 1_000_000 / QUERY_SECONDS))
+    a_core, all_cores = total / timed(ask), total / timed(ask, time.perf_counter)
+    fast_enough = all_cores >= 1_000_000 / QUERY_SECONDS
+    return [
+        Row("query, a core's second", floor, a_core, "entries/s", None),
+        Row("query, all cores", floor, all_cores, "entries/s", fast_enough),
+    ]
+
+
+def rows(folder: Path, measured: AbstractSet[str]) -> list[Row]:
+    """Measure what is asked for.
+
+    Args:
+        folder: A folder on the disk to measure, empty.
+        measured: Of `MEASURED`, what is asked for.
+    """
+    found, state = [], folder / "state"
+    if "event" in measured:
+        found += written(folder)
+    if measured & {"verify", "query"}:
+        session = asyncio.run(fill(state, ENTRIES))
+        found += verified(state, session) if "verify" in measured else []
+        found += queried(state, session) if "query" in measured else []
     return found
 
 
 def main() -> int:
     """Print the table; with ``--json``, the same for programs. Return 1 when a gate does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("measured", nargs="*", choices=[*MEASURED, []], help="all when none is named")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="ledger-benchmark-", dir=os.environ.get("BENCHMARK_FOLDER", ".")))
     try:
-        table = rows(folder)
+        table = rows(folder, set(options.measured or MEASURED))
     finally:
         shutil.rmtree(folder)
-    if "--json" in sys.argv[1:]:
+    if options.json:
         fields = [
             {"name": row.name, "floor": row.floor, "ours": row.ours, "ratio": row.ratio()} for row in table
         ]

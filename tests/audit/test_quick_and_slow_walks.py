@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from audit.bound import Bound
 from audit.chain import Chain, encode_rest, leaf_hash, strict
 from audit.encode import Encoder
 from audit.errors import MalformedLineError
@@ -24,7 +25,7 @@ from audit.index import read_index
 from audit.recover import walk_of
 from audit.spelling import ACTING, Spellings, are_plain
 from audit.state import StateFiles
-from audit.walk import Bound, BrokenWalkError, Walk
+from audit.walk import BrokenWalkError, Walk
 from tests.audit.samples import SESSION, Recorder, TurnableClock
 from tests.audit.test_format_is_kept import VERSIONS, example_of
 from tests.audit.test_verifiers_agree_on_lines import BAD, GOOD, JSON

@@ -9,9 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audit import standalone
+from audit.bound import Bound
 from audit.chain import Chain, encode_rest, leaf_hash, read, strict
 from audit.errors import AuditError, MalformedLineError
-from audit.walk import Bound, BrokenWalkError, Walk
+from audit.walk import BrokenWalkError, Walk
 from tests.audit import third_party
 
 ORIGIN = "pairlock/session/0123456789ab"

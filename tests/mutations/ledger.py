@@ -38,6 +38,9 @@ TESTS = {
     "note": ("test_signed_notes.py", "test_keys_and_rotation.py", "test_seals_and_checkpoints.py"),
     "chain": (*LINES, "test_format_is_kept.py"),
     "walk": (*LINES, *READING),
+    "scout": ("test_scouts.py",),
+    "decoded": ("test_quick_and_slow_walks.py", *LINES),
+    "spelling": ("test_quick_and_slow_walks.py",),
     "verify": (*LINES, *READING, "test_reading_while_others_write.py", "test_withheld_and_pruned.py"),
     "keys": (
         *("test_signed_notes.py", "test_keys_and_rotation.py", "test_state_folder.py"),
