@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import docker
 
 from benchmarks.opened import opened
+from benchmarks.wire import wire
 from cli_tools.action import LineProposal
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ BULK_BYTES = 12 * 1024 * 1024
 LINE = LineProposal(line="files read small.txt")
 RUN = LineProposal(line="run true")
 WRITES, LINK, ACTION = "the durable writes that an action needs", "one operation over the link", "one action"
+WIRE = "a small message through the engine's attach"
+"""There and back, to a static program that echoes: the floor of the link."""
 EXECUTED, RAN, OTHER = (
     "`docker exec true` through the SDK",
     "one action that is `run true`",
@@ -90,7 +93,9 @@ async def timed(once: Callable[[], Awaitable[object]], rounds: int = ROUNDS) -> 
     return samples
 
 
-async def turns(it: Opened, writes: int, other: subprocess.Popen[str] | None) -> Samples:
+async def turns(
+    it: Opened, sent: Callable[[], Awaitable[None]], writes: int, other: subprocess.Popen[str] | None
+) -> Samples:
     """Measure every row in turns."""
     samples: Samples = defaultdict(list)
     client = docker.APIClient(version="auto")
@@ -107,6 +112,7 @@ async def turns(it: Opened, writes: int, other: subprocess.Popen[str] | None) ->
     try:
         for _ in range(TURNS):
             samples[WRITES] += await timed(written)
+            samples[WIRE] += await timed(sent)
             samples[LINK] += await timed(lambda: it.sandbox.call("files.read", {"path": "small.txt"}))
             samples[ACTION] += await timed(lambda: it.gate.act(LINE))
             samples[EXECUTED] += await timed(executed, EXECUTIONS)
@@ -166,6 +172,7 @@ def told(samples: Samples, writes: int) -> None:
         row(f"{name} ({writes})" if name == WRITES else name, median(part), min(part))
     p50, best = ({name: pick(part) for name, part in samples.items()} for pick in (median, min))
     row("an action over its durable writes", p50[ACTION] - p50[WRITES], best[ACTION] - best[WRITES])
+    row("an operation to its message", p50[LINK] / p50[WIRE], best[LINK] / best[WIRE], "times")
     row("`docker exec` to one operation", p50[EXECUTED] / p50[LINK], best[EXECUTED] / best[LINK], "times")
     row("`docker exec` to one action", p50[EXECUTED] / p50[ACTION], best[EXECUTED] / best[ACTION], "times")
     if OTHER in samples:
@@ -184,14 +191,15 @@ async def main(swe_rex: str) -> None:
     try:
         async with opened(POLICY) as it:
             writes = await durable_writes_of(it.gate)
-            samples = await turns(it, writes, other)
+            async with wire(it.folder, it.folder / "state") as sent:
+                samples = await turns(it, sent, writes, other)
+            told(samples, writes)
             rate = await at_once(it.gate)
+            print(f"actions, {AT_ONCE} at once: {rate:.0f} a second")
             speeds = await bulk(it.sandbox)
     finally:
         if other is not None:
             other.communicate()
-    told(samples, writes)
-    print(f"actions, {AT_ONCE} at once: {rate:.0f} a second")
     print(f"file bodies: {speeds[0]:.0f} MB/s written, {speeds[1]:.0f} MB/s read")
 
 

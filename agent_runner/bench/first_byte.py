@@ -22,25 +22,29 @@ SAYS_WITHIN_SECONDS: Final = 60.0
 _CODE: Final = bytes.fromhex("b80100000089c7488d350b00000089c20f05b83c0000000f05") + b"x"
 
 
-def static_program() -> bytes:
-    """Return a program that says one byte, as an ELF file of x86-64 (System V ABI)."""
-    address, size = 0x400000, 120 + len(_CODE)
+def static_program(code: bytes = _CODE) -> bytes:
+    """Return a program, that which says one byte, as an ELF file of x86-64 (System V ABI).
+
+    Args:
+        code: What it does, from its first byte on; it can write to its stack only.
+    """
+    address, size = 0x400000, 120 + len(code)
     head = (
         b"\x7fELF\x02\x01\x01" + bytes(9) + _word(2, 2) + _word(62, 2) + _word(1, 4) + _word(address + 120, 8)
     )
     head += _word(64, 8) + _word(0, 8) + _word(0, 4) + _word(64, 2) + _word(56, 2) + _word(1, 2) + bytes(6)
     segment = _word(1, 4) + _word(5, 4) + _word(0, 8) + _word(address, 8) * 2
-    return head + segment + _word(size, 8) * 2 + _word(4096, 8) + _CODE
+    return head + segment + _word(size, 8) * 2 + _word(4096, 8) + code
 
 
 def _word(value: int, length: int) -> bytes:
     return value.to_bytes(length, "little")
 
 
-def image_tar(folder: Path) -> Path:
-    """Write a root file system that holds the program and nothing else."""
-    path, content = folder / "image.tar", static_program()
-    entry = tarfile.TarInfo("first-byte")
+def image_tar(folder: Path, *, name: str = "first-byte", code: bytes = _CODE) -> Path:
+    """Write a root file system that holds a program of that name and nothing else."""
+    path, content = folder / "image.tar", static_program(code)
+    entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(content), 0o755
     with tarfile.open(path, "w") as tar:
         tar.addfile(entry, io.BytesIO(content))
@@ -67,11 +71,12 @@ async def first_byte(engine: DockerEngine, spec: ContainerSpec) -> float:
 
 async def _said(engine: DockerEngine, container: str) -> tuple[bytes, float]:
     attachment = await engine.attach(container)
+    said: list[tuple[bytes, float]] = []
     try:
         await engine.start(container)
         async with asyncio.timeout(SAYS_WITHIN_SECONDS):
-            byte = await attachment.reader.read(1)
-            return byte, time.perf_counter()
+            await attachment.reader.pour(lambda data: said.append((data, time.perf_counter())))
+            return said[0] if said else (b"", 0.0)
     except TimeoutError as error:
         raise EngineUnfitError(
             f"a static program said nothing in {SAYS_WITHIN_SECONDS:.0f} s, expected one byte"
