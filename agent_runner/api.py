@@ -23,14 +23,13 @@ from agent_runner.gateway.command import Ran
 from agent_runner.gateway.command import run_command as arun_command
 from agent_runner.gateway.terminal import HostTerminal
 from agent_runner.ids import new_session_id
-from agent_runner.meta import read_meta
 from agent_runner.models import choose_backend, model_reference
 from agent_runner.policy_file import load_policy
 from agent_runner.policy_unseen import kept_unseen
 from agent_runner.request import SessionRequest, SessionResult, require_task
-from agent_runner.resume import ResumeRequest, refuse_command
+from agent_runner.resumable import model_to_go_on_with
+from agent_runner.resume import ResumeRequest
 from agent_runner.resume import resume_session as going_on
-from agent_runner.review import refuse_running
 from agent_runner.session import run_session as running
 from agent_runner.state import session_files, state_folder
 from agent_runner.trust import require_trust
@@ -188,13 +187,7 @@ def resume_request(  # noqa: PLR0913 - what `pairlock resume` takes, each with i
     """
     folder_of_state = (state or state_folder()).resolve()
     files = session_files(session, folder_of_state)
-    refuse_running(files)
-    refuse_command(files)
-    named = model or read_meta(files.folder).model_reference
-    if not named:
-        raise InvalidInputError(
-            f"session `{files.folder.name}` does not say which model it was run with", hint="name it"
-        )
+    named: str | Backend = model_to_go_on_with(files, model)
     return ResumeRequest(
         session=files.folder.name,
         state=folder_of_state,

@@ -21,12 +21,11 @@ from agent_runner.errors import BackendError, InvalidInputError, RefusedError
 from agent_runner.fold import BUDGET_ADDED, read_past
 from agent_runner.housing import ContainerHousing, Housing
 from agent_runner.lineage import require_lineage
-from agent_runner.meta import read_meta
 from agent_runner.models import configured_credentials
 from agent_runner.outage import Outage
 from agent_runner.package import pairlock_version
-from agent_runner.past import Past, memory_ended
 from agent_runner.request import SessionRequest, SessionResult
+from agent_runner.resumable import refuse_command
 from agent_runner.review import read_policy, refuse_running
 from agent_runner.session import SessionRun
 from agent_runner.used import Used
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 
     from agent_runner.approvals import Asker
     from agent_runner.backends.backend import Backend
+    from agent_runner.past import Past
     from agent_runner.transcript import Watcher
     from policies.policy import Policy
     from sandbox.runtime.engine import Progress
@@ -124,17 +124,6 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
         past = _within_ceiling(past, policy)
         run = SessionRun(started, request.session, journal, files.folder, past, keyring=keyring)
         return await run.to_its_end()
-
-
-def refuse_command(files: SessionFiles) -> None:
-    """Refuse a session of somebody else's agent, which may have been killed before its ledger says so.
-
-    Raises:
-        InvalidInputError: When it is one.
-        NoFactsError: When its facts cannot be read.
-    """
-    if read_meta(files.folder).command:
-        raise memory_ended(files.folder.name)
 
 
 def with_below(past: Past, state: Path) -> Past:

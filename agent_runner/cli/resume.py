@@ -75,25 +75,16 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
     from agent_runner.approvals import NobodyApprover
     from agent_runner.budget_limits import NOTHING, parse_budget
     from agent_runner.cli.live import LiveWatcher, StillAsker, watcher_for_terminal
-    from agent_runner.errors import InvalidInputError
-    from agent_runner.meta import read_meta
     from agent_runner.models import choose_backend, configured_webhook
-    from agent_runner.resume import ResumeRequest, refuse_command
-    from agent_runner.review import refuse_running
+    from agent_runner.resumable import model_to_go_on_with
+    from agent_runner.resume import ResumeRequest
     from agent_runner.state import session_files, state_folder
     from agent_runner.terminal_approver import TerminalApprover
 
     state = state_folder()
     added = NOTHING if add_budget is None else parse_budget(add_budget)
     files = session_files(given, state)
-    refuse_running(files)
-    refuse_command(files)
-    reference = model or read_meta(files.folder).model_reference
-    if not reference:
-        raise InvalidInputError(
-            f"session `{files.folder.name}` does not say which model it was run with",
-            hint="name it: `--model`",
-        )
+    reference = model_to_go_on_with(files, model)
     headless = nobody_is_there()
     watcher = watcher_for_terminal()
     asker: Asker = NobodyApprover() if headless else TerminalApprover()
