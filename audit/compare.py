@@ -8,6 +8,9 @@ from audit.chain import Entry
 from audit.event import ActionIntended
 from audit.reader import SessionReader
 
+_MOST_HELD = 5_000
+_MOST_LETTERS = 2 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
@@ -47,25 +50,82 @@ def compare(first: SessionReader, second: SessionReader) -> Iterator[Difference]
         second: The other.
 
     Raises:
-        BrokenLedgerError: When one of them does not hold.
+        BrokenLedgerError: When one of them does not hold, behind what was yielded.
     """
-    ours, theirs = _actions(first), _actions(second)
+    return differences(_actions(first), _actions(second))
+
+
+def differences(first: Iterator[Action], second: Iterator[Action]) -> Iterator[Difference]:
+    """Yield where two rows of actions part, in order, in memory that does not grow with them.
+
+    What both did is looked for among the next 5,000 actions of each: most sessions have fewer in all.
+    """
+    ours, theirs = _Coming(first), _Coming(second)
+    while ours.fill() or theirs.fill():
+        theirs.fill()
+        yield from _differences(ours, theirs)
+
+
+class _Coming:
+    """A session's next actions, some of them held.
+
+    Attributes:
+        held: Those that were read and not yet compared.
+        is_all: Whether nothing comes behind them.
+    """
+
+    def __init__(self, actions: Iterator[Action]) -> None:
+        self.held: list[Action] = []
+        self.is_all = False
+        self._actions = actions
+        self._letters = 0
+
+    def fill(self) -> bool:
+        """Read on as far as there is room, and tell whether anything is held."""
+        while not self.is_all and len(self.held) < _MOST_HELD and self._letters < _MOST_LETTERS:
+            action = next(self._actions, None)
+            if action is None:
+                self.is_all = True
+            else:
+                self.held.append(action)
+                self._letters += _letters(action)
+        return bool(self.held)
+
+    def drop(self, count: int) -> None:
+        """Let go of the first so many."""
+        self._letters -= sum(map(_letters, self.held[:count]))
+        del self.held[:count]
+
+
+def _letters(action: Action) -> int:
+    return sum(map(len, action.argv))
+
+
+def _differences(ours: _Coming, theirs: _Coming) -> Iterator[Difference]:
+    """Yield where what is held parts, and let go of it; unless it is all, keep what may be answered later."""
+    end, other_end = len(ours.held), len(theirs.held)
+    pairs = aligned([one.argv for one in ours.held], [one.argv for one in theirs.held])
+    if not (ours.is_all and theirs.is_all):
+        end = end if ours.is_all else (end + 1) // 2
+        pairs = [pair for pair in pairs if pair[0] < end]
+        other_end = pairs[-1][1] + 1 if pairs else (other_end + 1) // 2
     at, other_at = 0, 0
-    pairs = aligned([one.argv for one in ours], [one.argv for one in theirs])
-    for place, other in [*pairs, (len(ours), len(theirs))]:
-        yield from (Difference(first=action, second=None) for action in ours[at:place])
-        yield from (Difference(first=None, second=action) for action in theirs[other_at:other])
+    for place, other in [*pairs, (end, other_end)]:
+        yield from (Difference(first=action, second=None) for action in ours.held[at:place])
+        yield from (Difference(first=None, second=action) for action in theirs.held[other_at:other])
         at, other_at = place + 1, other + 1
-        if place < len(ours) and _ruling(ours[place]) != _ruling(theirs[other]):
-            yield Difference(first=ours[place], second=theirs[other])
+        if place < end and _ruling(ours.held[place]) != _ruling(theirs.held[other]):
+            yield Difference(first=ours.held[place], second=theirs.held[other])
+    ours.drop(end)
+    theirs.drop(other_end)
 
 
 def _ruling(action: Action) -> tuple[str, tuple[str, ...]]:
     return action.verdict, action.codes
 
 
-def _actions(reader: SessionReader) -> list[Action]:
-    return [_action(entry, event) for entry, event in reader.events() if isinstance(event, ActionIntended)]
+def _actions(reader: SessionReader) -> Iterator[Action]:
+    return (_action(entry, event) for entry, event in reader.events() if isinstance(event, ActionIntended))
 
 
 def _action(entry: Entry, event: ActionIntended) -> Action:

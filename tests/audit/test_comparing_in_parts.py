@@ -1,0 +1,86 @@
+"""Two sessions are compared in parts, for long ones to need no more memory: no action is lost or twice told."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from audit import compare
+from audit.compare import Action, Difference, differences
+
+ROWS = st.lists(st.sampled_from("abc"), max_size=30)
+
+
+def actions(row: str, *, denied: str = "") -> Iterator[Action]:
+    for seq, word in enumerate(row):
+        yield Action(seq=seq, argv=(word,), verdict="denied" if word in denied else "allowed", codes=())
+
+
+def parted(first: str, second: str) -> list[Difference]:
+    return list(differences(actions(first), actions(second)))
+
+
+def left(row: str, one_sided: list[Action]) -> str:
+    """Return what of a row both did."""
+    told = [action.seq for action in one_sided]
+    assert told == sorted(set(told))
+    return "".join(word for seq, word in enumerate(row) if seq not in told)
+
+
+@pytest.mark.parametrize("held", [1, 2, 5, 5_000])
+@given(first=ROWS, second=ROWS)
+@example(first=["a"] * 9, second=["b"] * 30)
+@example(first=[], second=["a"] * 30)
+def test_what_is_not_told_is_the_same_in_both_and_in_order(
+    held: int, first: list[str], second: list[str]
+) -> None:
+    ours, theirs = "".join(first), "".join(second)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "_MOST_HELD", held)
+        found = parted(ours, theirs)
+
+    only_ours = [one.first for one in found if one.first is not None and one.second is None]
+    only_theirs = [one.second for one in found if one.second is not None and one.first is None]
+    assert left(ours, only_ours) == left(theirs, only_theirs)
+    assert len(only_ours) + len(only_theirs) == len(found)
+
+
+@pytest.mark.parametrize("held", [1, 2, 5, 5_000])
+@given(row=ROWS)
+def test_a_session_parts_nowhere_from_itself(held: int, row: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "_MOST_HELD", held)
+        assert parted("".join(row), "".join(row)) == []
+
+
+def test_an_insertion_is_told_alone_where_its_surroundings_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "_MOST_HELD", 6)
+    many = "".join("abcdefghijklmnopqrstuvwxyz"[number % 26] for number in range(100))
+
+    found = parted(many, f"{many[:50]}XYZ{many[50:]}")
+
+    assert [one.second.argv[0] for one in found if one.second] == ["X", "Y", "Z"]
+    assert [one.first for one in found] == [None] * 3
+
+
+def test_what_was_decided_otherwise_is_told_in_any_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "_MOST_HELD", 4)
+
+    found = list(differences(actions("aabaacaab", denied="b"), actions("aabaacaab")))
+
+    assert [(one.first and one.first.seq, one.second and one.second.seq) for one in found] == [(2, 2), (8, 8)]
+
+
+def test_no_more_is_read_ahead_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "_MOST_LETTERS", 10)
+    read: list[int] = []
+
+    def counted() -> Iterator[Action]:
+        for action in actions("a" * 100):
+            read.append(action.seq)
+            yield action
+
+    next(differences(counted(), actions("b" * 100)))
+
+    assert len(read) == 10
