@@ -1,4 +1,4 @@
-"""Two sessions are compared in parts, for long ones to need no more memory: no action is lost or twice told."""
+"""Two sessions are compared in parts, so that memory does not grow: no action is lost, none is told twice."""
 
 from collections.abc import Iterator
 
