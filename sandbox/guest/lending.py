@@ -123,7 +123,11 @@ class Lending:
     def feed(self, stream: Stream, worker: Worker) -> None:
         """Pass the host's body bytes on."""
         # INVARIANT: what stays in the inlet has a full queue before it, so that room in the socket wakes us.
-        while not stream.inlet.is_empty and worker.wire.queued_bytes < _FEED_BYTES:
+        while not stream.inlet.is_empty:
+            if worker.wire.queued_bytes >= _FEED_BYTES:
+                worker.flush()
+                if worker.wire.queued_bytes >= _FEED_BYTES:
+                    break
             data = stream.inlet.peek()[:_FEED_BYTES]
             worker.tell(frames.BODY, stream.number, data)
             stream.inlet.taken(len(data), self._link)

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import select
+import sys
 import time
 
-from . import descendants, frames, linux, signals
+from . import descendants, frames, signals
 from .arguments import Arguments
 from .refusal import RefusedError
-from .signals import ChildBell, restore_all
+from .signals import ChildBell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from .beneath import Beneath
     from .objects import Object
     from .task import Task
@@ -47,18 +45,18 @@ def spawn(task: Task, beneath: Beneath) -> Object:
     pipes = task.channel.take_descriptors()
     try:
         plan = _Plan(Arguments(task.values, ARGUMENTS), beneath)
-        try:
-            child = _start(plan, pipes)
-        finally:
-            os.close(plan.folder)
+        child, told = _start(plan, pipes)
     finally:
         for descriptor in pipes:
             os.close(descriptor)
     watch = _Watch(task, child)
     try:
-        return watch.until_all_gone()
+        outcome = watch.until_all_gone()
+        _require_started(plan, told)
     finally:
+        os.close(told)
         watch.close()
+    return outcome
 
 
 class _Plan:
@@ -77,6 +75,29 @@ class _Plan:
             raise RefusedError("arguments", "argument `argv` begins with an empty text; expected a program")
         self.folder = beneath.open(arguments.path("cwd"), os.O_PATH | os.O_DIRECTORY)
 
+    @property
+    def starter(self) -> str:
+        """Return the path of what becomes the program; it stands beside this guest's start."""
+        return f"{sys.argv[0].rpartition('/')[0]}/stub/start-{os.uname().machine}"
+
+    def words(self) -> list[bytes]:
+        """Return the starter's argv, as `stub/start.c` says it."""
+        candidates = self.candidates()
+        numbers = (self.file_bytes, self.open_files, len(candidates))
+        return [b"start", *(str(number).encode() for number in numbers), *candidates, *self.argv]
+
+    def refused(self, code: int) -> RefusedError:
+        """Return why the program was not started.
+
+        Args:
+            code: the errno.
+        """
+        name = self.argv[0].decode("utf-8", "backslashreplace")[:200]
+        if code in _NOT_FOUND:
+            return RefusedError("not-found", f"program `{name}` was not found in PATH")
+        reason = os.strerror(code).lower()
+        return RefusedError("not-executable", f"program `{name}` cannot be executed: {reason}")
+
     def candidates(self) -> list[bytes]:
         """Return the files to try, as execvp(3) would: a name with a slash is itself."""
         name = self.argv[0]
@@ -85,86 +106,50 @@ class _Plan:
         return [folder + b"/" + name for folder in self.environment.get(b"PATH", b"").split(b":") if folder]
 
 
-def _start(plan: _Plan, pipes: list[int]) -> int:
-    """Fork and execute; return the program's process id.
+def _start(plan: _Plan, pipes: list[int]) -> tuple[int, int]:
+    """Start what becomes the program; return its process id, and what can be read where it could not.
+
+    A fork of this process would copy what it is made of, which takes milliseconds: `stub/start.c` is small,
+    is started by vfork, and sets what is to hold before the program's first instruction.
 
     Raises:
-        RefusedError: code `not-found` or `not-executable`, or `busy` when no process can be made.
+        RefusedError: code `busy` when no process can be made, `not-executable` for what no program can have.
     """
-    told, tell = os.pipe2(os.O_CLOEXEC)
+    told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        child = os.fork()
+        os.fchdir(plan.folder)  # nothing else here depends on it: paths are beneath descriptors
+        child = os.posix_spawn(
+            plan.starter,
+            plan.words(),
+            plan.environment,
+            file_actions=[(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate((*pipes, tell))],
+            setsid=True,
+        )
     except OSError as error:
         os.close(told)
-        os.close(tell)
-        raise RefusedError("busy", "no process could be made: the limit of processes is reached") from error
-    if child == 0:
-        _become(plan, pipes, tell)
-    os.close(tell)
-    answer = os.read(told, 64)
-    os.close(told)
-    if answer:
-        os.waitpid(child, 0)
-        raise _not_started(plan.argv[0].decode("utf-8", "backslashreplace")[:200], int(answer))
-    return child
-
-
-def _not_started(name: str, code: int) -> RefusedError:
-    if code in _NOT_FOUND:
-        return RefusedError("not-found", f"program `{name}` was not found in PATH")
-    reason = os.strerror(code).lower()
-    return RefusedError("not-executable", f"program `{name}` cannot be executed: {reason}")
-
-
-def _become(plan: _Plan, pipes: list[int], tell: int) -> NoReturn:
-    """Turn the child into the program. INVARIANT: nothing of ours is open in it but 0, 1 and 2."""
-    code = errno.EIO
-    try:
-        os.setsid()
-        os.fchdir(plan.folder)
-        restore_all()
-        for number, descriptor in enumerate(pipes):
-            os.dup2(descriptor, number)
-        os.closerange(3, tell)
-        os.closerange(tell + 1, HIGHEST_DESCRIPTOR)
-        _limit(plan)
-        code = _execute(plan)
-    except OSError as error:
-        code = error.errno or errno.EIO
+        if error.errno in (errno.EAGAIN, errno.ENOMEM):
+            why = "no process could be made: the limit of processes is reached"
+            raise RefusedError("busy", why) from error
+        raise plan.refused(error.errno or errno.EIO) from error
     finally:
-        os.write(tell, str(code).encode())
-        os._exit(127)
+        os.chdir("/")
+        os.close(tell)
+        os.close(plan.folder)
+    return child, told
 
 
-def _limit(plan: _Plan) -> None:
-    os.umask(0o022)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (plan.file_bytes, plan.file_bytes))
-    most = min(plan.open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    for kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU):
-        hard = resource.getrlimit(kind)[1]
-        resource.setrlimit(kind, (hard, hard))
-    # The program will be dumpable anyway; only so does the kernel let it offer itself to the out-of-memory
-    # killer first.
-    linux.prctl(linux.PR_SET_DUMPABLE, 1)
+def _require_started(plan: _Plan, told: int) -> None:
+    """Refuse what ended without having become the program.
+
+    Raises:
+        RefusedError: code `not-found` or `not-executable`.
+    """
     try:
-        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(descriptor, b"1000")
-        os.close(descriptor)
-    except OSError:
-        pass  # tried: not every runtime allows it
-
-
-def _execute(plan: _Plan) -> int:
-    """Try each candidate; return the errno that says most when none could be executed."""
-    code = errno.ENOENT
-    for candidate in plan.candidates():
-        try:
-            os.execve(candidate, plan.argv, plan.environment)  # noqa: S606 (an argv, never a shell)
-        except OSError as error:
-            if error.errno not in _NOT_FOUND:
-                code = error.errno or errno.EIO
-    return code
+        answer = os.read(told, 1)
+    except BlockingIOError:
+        return
+    if answer:
+        raise plan.refused(answer[0])
 
 
 class _Watch:

@@ -1,4 +1,4 @@
-"""Ignore every signal that a process of the container could send, and give programs the defaults back.
+"""Ignore every signal that a process of the container could send; `stub/start.c` gives programs theirs back.
 
 PID 1 gets only those signals from inside its namespace for which it has a handler; Python installs one for
 SIGINT, with which a child could end it (attack B117). The guest ignores all, in its workers as well, which
@@ -38,16 +38,6 @@ def ignore_all() -> None:
             signal.signal(number, signal.SIG_IGN)
     for reserved in _RESERVED:
         linux.call("rt_sigaction", reserved, _SIG_IGN, 0, 8)
-
-
-def restore_all() -> None:
-    """Give every signal its default disposition back, in a child that is about to become a program."""
-    for number in sorted(signal.valid_signals()):
-        if number not in (KILL, STOP):
-            signal.signal(number, signal.SIG_DFL)
-    for reserved in _RESERVED:
-        linux.call("rt_sigaction", reserved, bytes(32), 0, 8)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def forget_bell() -> None:

@@ -198,9 +198,12 @@ def _add_guest(tree: Tree, guest: Path) -> None:
 
 
 def _add_stub(tree: Tree, folder: Path) -> None:
-    """Add what commands are inside; on a machine for which there is none, they are not on PATH."""
+    """Add what commands are inside, and what starts programs; nothing where this machine has none."""
     with suppress(FileNotFoundError):
         tree.add("bin/command", Plain(content=(folder / platform.machine()).read_bytes(), mode=0o755))
+        # Nobody may read it, so that the kernel keeps who becomes a program from those that are programs.
+        start = f"start-{platform.machine()}"
+        tree.add(f"guest/stub/{start}", Plain(content=(folder / start).read_bytes(), mode=0o711))
 
 
 def _add_module(tree: Tree, target: str, source: Path) -> None:

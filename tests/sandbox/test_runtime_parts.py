@@ -6,6 +6,7 @@ import contextlib
 import json
 import marshal
 import os
+import platform
 import subprocess
 import sys
 import tarfile
@@ -221,9 +222,18 @@ def test_the_volume_holds_what_the_guest_and_pure_python_commands_need_and_no_mo
     assert list(unpacked.rglob("*.py")) == []
     assert list(library.glob("config-*")) == []
     start = {"__init__", "__main__", "packed"}
-    assert {path.name for path in (unpacked / "guest").iterdir()} == {*(f"{n}.pyc" for n in start), "modules"}
+    here = {path.name for path in (unpacked / "guest").iterdir()}
+    assert here == {*(f"{n}.pyc" for n in start), "modules", "stub"}
     modules = marshal.loads((unpacked / "guest" / "modules").read_bytes())  # noqa: S302 - just made here
     assert set(modules) | start == {path.stem for path in GUEST.rglob("*.py")}
+
+
+def test_what_becomes_a_program_can_be_run_by_all_and_read_by_none(unpacked: Path) -> None:
+    """So that the kernel keeps it from programs of the same uid until its limits hold; commands need no such."""
+    (start,) = (unpacked / "guest" / "stub").iterdir()
+
+    assert (start.name, start.stat().st_mode & 0o777) == (f"start-{platform.machine()}", 0o711)
+    assert (unpacked / "bin" / "command").stat().st_mode & 0o777 == 0o755
 
 
 def test_the_volume_starts_the_interpreter_and_imports_its_compiled_modules(

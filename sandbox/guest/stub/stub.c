@@ -14,42 +14,7 @@
  * system calls alone, 64 KiB of memory. scripts/stub.sh compiles it, for each machine.
  */
 
-typedef unsigned char byte;
-typedef unsigned long word;
-
-#if defined(__x86_64__)
-enum { READ = 0, WRITE = 1, CLOSE = 3, IOCTL = 16, SOCKET = 41, CONNECT = 42, FCNTL = 72, EXIT = 231, PPOLL = 271 };
-
-static long call(long number, long a, long b, long c, long d, long e)
-{
-    long result;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
-__asm__(".globl _start\n_start: mov %rsp, %rdi\n and $-16, %rsp\n call begin\n");
-#elif defined(__aarch64__)
-enum { READ = 63, WRITE = 64, CLOSE = 57, IOCTL = 29, SOCKET = 198, CONNECT = 203, FCNTL = 25, EXIT = 94, PPOLL = 73 };
-
-static long call(long number, long a, long b, long c, long d, long e)
-{
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-    return x0;
-}
-
-__asm__(".globl _start\n_start: mov x0, sp\n bl begin\n");
-#endif
+#include "machine.h"
 
 enum { UNIX = 1, STREAM = 1, CLOSE_ON_EXEC = 02000000, TCGETS = 0x5401, DUPLICATE = 1030, EINTR = 4, POLLIN = 1 };
 enum { UNSERVED = 104, ROOM = 64 * 1024, HEAD = 5 };
