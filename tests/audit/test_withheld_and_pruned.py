@@ -19,7 +19,7 @@ from audit.note import SignerKey
 from audit.openings import without
 from audit.reader import SessionReader
 from audit.state import SessionFiles, StateFiles
-from audit.verdict import Closed, Disclosed, Pruned, Undisclosed
+from audit.verdict import Closed, Disclosed, Intact, Pruned, Undisclosed
 from audit.verify import verify_session
 from audit.withhold import prune, redact
 from tests.audit import attacker
@@ -136,6 +136,8 @@ async def test_a_session_pruned_whole_is_told_from_one_that_was_deleted(
 
     found = verify_session(state, SESSION)
     assert found.completeness == Pruned(gone)
+    assert found.integrity == Intact(0, 0)
+    assert found.disclosure == Disclosed(0, 0, 0)
     assert found.faults() == {}
     assert (state / "sessions" / SESSION / "openings.jsonl").read_bytes() == b""
 
