@@ -94,7 +94,7 @@ SCENARIOS: Final = {
 }
 
 
-def _die(name: str, place: str, number: int, when: str, how: str) -> None:
+def die_here(name: str, place: str, number: int, when: str, how: str) -> None:
     kill_at(number, written=when == "after")
     stand, scenario = Stand(Path(place)), SCENARIOS[name]
     asyncio.run(scenario.run(stand) if how == "run" else scenario.resume(stand))
@@ -110,7 +110,7 @@ def die(name: str, stand: Stand, number: int, when: str, *, how: str = "run") ->
         when: `before` it is written, or `after` it is durable.
         how: `run` or `resume`.
     """
-    process = _FORKS.Process(target=_die, args=(name, str(stand.place), number, when, how))
+    process = _FORKS.Process(target=die_here, args=(name, str(stand.place), number, when, how))
     process.start()
     process.join(LONG_SECONDS)
     assert process.exitcode in {0, -signal.SIGKILL}
