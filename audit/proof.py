@@ -186,6 +186,9 @@ def _covering(record: SessionRecord, seq: int) -> tuple[int, int]:
     """Return the smallest sealed size beyond an entry, and the host's entry that tells of it."""
     if record.pruned is not None:
         raise BadProofError("a part of the session was pruned, so its tree cannot be rebuilt")
+    if record.closed_at_size is not None and seq >= record.closed_at_size:
+        hint = f"its entries are 0 to {record.closed_at_size - 1}"
+        raise BadProofError(f"the session has no entry `{seq}`", hint=hint)
     sizes = [size for size in record.heads if size > seq]
     if seq < 0 or not sizes:
         raise BadProofError(f"no seal of the host's log covers entry `{seq}`", hint="close the session first")

@@ -17,6 +17,7 @@ from agent_runner.cli.talk import Progress, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent_runner.place import Place
     from agent_runner.tools import Called
     from agent_runner.tools_check import Checked
     from cli_tools.command import Command
@@ -75,7 +76,8 @@ def show_tool(
 @app.command("call", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def call_tool(
     words: Annotated[
-        list[str], typer.Argument(metavar="COMMAND", help="The action: `files read src/app.py`.")
+        list[str],
+        typer.Argument(metavar="COMMAND", help="The action, behind all options: `files read src/app.py`."),
     ],
     policy: PolicyOption = None,
     workspace: Annotated[
@@ -91,13 +93,26 @@ def call_tool(
     from agent_runner.cli.interrupting import interruptible
     from agent_runner.tools import call
 
-    called = interruptible(call(words, _content(body), place_for(policy, workspace)))
+    called = interruptible(call(words, _content(body), _place(words, policy, workspace)))
     typer.echo(_as_json(called) if as_json else called.seen.text if called.seen else "")
     if called.result.error is not None:
         say(f"pairlock: {explain(called.result.error)}")
     elif called.result.plan is not None:
         say(f"session {called.result.session}; what it changed: `pairlock diff {called.result.session}`")
     raise typer.Exit(_code(called))
+
+
+def _place(words: list[str], policy: str | None, workspace: Path | None) -> Place:
+    """Return where an action is carried out; an option behind it is the action's, which is easily missed."""
+    from agent_runner.errors import InvalidInputError
+
+    try:
+        return place_for(policy, workspace)
+    except InvalidInputError as error:
+        if policy is None and {"--policy", "-p"} & set(words):
+            hint = "options stand before the action: `pairlock tools call --policy P files list`"
+            raise InvalidInputError(error.message, hint=hint) from error
+        raise
 
 
 @app.command("check")

@@ -146,6 +146,17 @@ def test_words_that_mean_no_action_start_nothing(tmp_path: Path, policy: Path) -
     )
 
 
+@pytest.mark.parametrize(("option", "told"), [("-p", 1), ("--policy", 1), ("--all", 0)])
+def test_a_policy_behind_the_action_is_told_where_it_belongs(tmp_path: Path, option: str, told: int) -> None:
+    """There it is a word of the action's, as `-p` in `run pytest -p no:cacheprovider` has to be."""
+    done = pairlock(tmp_path / "state", "call", "files", "list", option, "read-only-review")
+
+    assert done.returncode == 2
+    first, hint = done.stderr.decode().splitlines()
+    assert first == "pairlock: no policy was named"
+    assert hint.startswith("hint: options stand before the action: ") == told
+
+
 @pytest.mark.engine
 def test_an_action_is_carried_out_denied_or_fails_with_a_code_of_its_own(
     new_state: Callable[[], Path], tmp_path: Path, policy: Path
