@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from cli_tools.record import Record
 
 WAIT_SECONDS: Final = 300.0
+LOOK_SECONDS: Final = 1.0
+"""How often it is looked, while a person is asked, whether there is still something to answer for."""
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +64,26 @@ class OneAtATime:
 
     Args:
         asker: Who puts them.
+        require: Raises when an answer would be of no use any more, for example because the sandbox is gone;
+            looked at every second while one is waited for.
     """
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, *, require: Callable[[], None] = _nothing) -> None:
         self._asker = asker
+        self._require = require
         self._turn = asyncio.Lock()
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer, once those to earlier questions are there."""
         async with self._turn:
-            return await self._asker.ask(question)
+            asked = asyncio.ensure_future(self._asker.ask(question))
+            try:
+                while not (await asyncio.wait({asked}, timeout=LOOK_SECONDS))[0]:
+                    self._require()
+                return asked.result()
+            finally:
+                asked.cancel()
+                await asyncio.gather(asked, return_exceptions=True)
 
 
 class RecordedApprover:

@@ -57,6 +57,7 @@ class EnduringBackend:
         turn: Says which turn it is.
         answered: Whether the model has answered in this session already.
         tell: Told in one line what is waited for.
+        require: Raises when there is nothing to wait for any more, because the sandbox is gone.
     """
 
     def __init__(  # noqa: PLR0913 - the rooms that meet in one question
@@ -68,6 +69,7 @@ class EnduringBackend:
         turn: Callable[[], int],
         answered: bool,
         tell: Callable[[str], None],
+        require: Callable[[], None],
     ) -> None:
         self._backend = backend
         self._outage = outage
@@ -75,6 +77,7 @@ class EnduringBackend:
         self._turn = turn
         self._answered = answered
         self._tell = tell
+        self._require = require
 
     @property
     def kind(self) -> str:
@@ -106,6 +109,7 @@ class EnduringBackend:
                 wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (attempt - 1))
                 self._tell(_told(error, down_seconds=now - began, wait_seconds=wait))
                 await self._outage.sleep(wait)
+                self._require()
             else:
                 self._answered = True
                 return reply
@@ -137,7 +141,12 @@ class EnduringBackend:
 
 
 def enduring(
-    request: SessionRequest, journal: Journal, transcript: Transcript, past: Past | None
+    request: SessionRequest,
+    journal: Journal,
+    transcript: Transcript,
+    past: Past | None,
+    *,
+    require: Callable[[], None],
 ) -> EnduringBackend:
     """Return the backend that a session asks.
 
@@ -146,6 +155,7 @@ def enduring(
         journal: Its ledger.
         transcript: Its conversation.
         past: What it has come to, in one that goes on.
+        require: As for the backend.
     """
     return EnduringBackend(
         request.backend,
@@ -154,6 +164,7 @@ def enduring(
         turn=lambda: transcript.turn,
         answered=any(isinstance(message, ModelMessage) for message in (past.messages if past else ())),
         tell=lambda words: request.progress(words, done=0, total=0),
+        require=require,
     )
 
 

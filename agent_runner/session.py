@@ -160,7 +160,8 @@ class SessionRun:
             above=request.descent.budget if request.descent else None,
         )
         # The gate's questions and the egress gate's are put to one person, who answers one at a time.
-        self._asker = OneAtATime(NobodyApprover() if request.headless else request.approver)
+        asker = NobodyApprover() if request.headless else request.approver
+        self._asker = OneAtATime(asker, require=self._require_sandbox)
         self._approver = RecordedApprover(journal, self._record, session, self._asker)
         self._housed: Housed | None = None
         above = request.descent
@@ -231,6 +232,10 @@ class SessionRun:
     @property
     def _sandbox(self) -> Sandbox | None:
         return self._housed.sandbox if self._housed else None
+
+    def _require_sandbox(self) -> None:
+        if self._sandbox is not None and self._sandbox.link.is_lost:
+            raise SandboxLostError("the sandbox was lost while the session waited")
 
     async def _run(self) -> LoopEnd:
         request, past = self._request, self._past
@@ -314,7 +319,7 @@ class SessionRun:
         await self._transcript.begin(system_prompt(request.policy.grant), request.task)
         try:
             end = await run_loop(
-                enduring(request, self._journal, self._transcript, past),
+                enduring(request, self._journal, self._transcript, past, require=self._require_sandbox),
                 gate,
                 self._transcript,
                 schema.tools(offered),

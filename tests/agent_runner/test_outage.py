@@ -146,6 +146,21 @@ async def test_a_person_who_interrupts_it_ends_the_waiting(stand: Stand) -> None
     assert (again.status, again.totals.turns) == ("done", 2)
 
 
+async def test_a_sandbox_that_is_lost_meanwhile_ends_the_waiting(stand: Stand) -> None:
+    """There is nothing to go on with; resumed, it has a new one."""
+
+    async def sleep(_seconds: float) -> None:
+        stand.housing.kill()
+        await asyncio.sleep(0.5)
+
+    model = going_down(lines("files list"))
+    result = await asyncio.wait_for(stand.run(model, outage=Outage(sleep=sleep)), LONG)
+    again = await stand.resume(Model(lambda _heard, _turn: FINISH))
+
+    assert (result.status, result.exit_code) == ("sandbox_failed", 4)
+    assert (again.status, again.totals.turns) == ("done", 2)
+
+
 def failing(kind: Kind, *, after: int = 0) -> Model:
     """Return a model that answers a few times, and then fails in one way for ever."""
 
