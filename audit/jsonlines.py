@@ -1,16 +1,19 @@
 """Write a value as one line of JSON that every reader takes, whatever text is in it."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 import orjson
 
+from audit.escape import is_hidden
 from audit.hostile import LARGEST_INTEGER
 
 
 def json_line(value: object) -> bytes:
     """Return a value as a line of JSON, with its newline.
 
-    What JSON cannot carry becomes text: half of a UTF-16 pair its escape, a large number its digits.
+    What JSON cannot carry becomes text: half of a UTF-16 pair its escape, a large number its digits. What
+    could act on a terminal, or is not visibly itself, is written as JSON's own escape, which readers undo.
 
     Args:
         value: Mappings, rows, text, numbers, booleans, None.
@@ -19,7 +22,22 @@ def json_line(value: object) -> bytes:
         raw = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)
     except orjson.JSONEncodeError:
         raw = orjson.dumps(_carried(value))
+    if not raw.isascii() or b"\x7f" in raw:
+        raw = raw.decode().translate(_SPELLINGS).encode()
     return raw + b"\n"
+
+
+class _Spellings(dict[int, str]):
+    """How each character stands in JSON, by its code point, as `str.translate` asks; learnt as it is met."""
+
+    def __missing__(self, code: int) -> str:
+        hides = code >= _DELETE and is_hidden(chr(code))  # those before it are escapes already
+        self[code] = json.dumps(chr(code))[1:-1] if hides else chr(code)
+        return self[code]
+
+
+_DELETE = 0x7F
+_SPELLINGS = _Spellings({_DELETE: "\\u007f"})  # json.dumps leaves this one
 
 
 def _carried(value: object) -> object:
