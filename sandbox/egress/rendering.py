@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import json
 from typing import Final
 
+from sandbox.egress.indented import indented
 from sandbox.egress.readable import readable
 
-LARGEST_JSON_BYTES: Final = 4 * 1024 * 1024
 _CHARSETS: Final = frozenset(
     {"utf-8", "ascii", "iso8859-1", "cp1252", "iso8859-15", "utf-16", "shift_jis", "gb18030"}
 )
@@ -32,7 +31,7 @@ def rendered(body: bytes, content_type: str) -> bytes:
     if kind in {"text/html", "application/xhtml+xml"}:
         return readable(text).encode("utf-8", "replace")
     if kind == "application/json" or kind.endswith("+json"):
-        text = _indented(text)
+        text = indented(text)
     return text.encode("utf-8", "replace")
 
 
@@ -60,12 +59,3 @@ def _known(name: str) -> str:
     except (LookupError, ValueError):
         return "utf-8"
     return found if found in _CHARSETS else "utf-8"
-
-
-def _indented(text: str) -> str:
-    if len(text) > LARGEST_JSON_BYTES:
-        return text
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
-    except (ValueError, RecursionError):
-        return text

@@ -47,7 +47,7 @@ def compiled(text: str, *, anywhere: bool) -> re.Pattern[str] | None:
 
 def _expression(text: str) -> str:
     """Write a pattern as a regular expression over paths below the folder of its file."""
-    *folders, name = text.split("/")
+    *folders, name = _split(text)
     runs = [""]
     for folder in folders:
         if folder == "**":
@@ -57,6 +57,20 @@ def _expression(text: str) -> str:
     if name == "**":
         return _settled(runs) + ".+"
     return _settled(runs[:-1]) + runs[-1] + _part(name)
+
+
+def _split(text: str) -> list[str]:
+    """Split at each slash that stands in no brackets."""
+    found, start, place = [], 0, 0
+    while place < len(text):
+        if text[place] == "[":
+            _, place = _set(text, place + 1)
+            continue
+        if text[place] == "/":
+            found.append(text[start:place])
+            start = place + 1
+        place += 2 if text[place] == "\\" else 1
+    return [*found, text[start:]]
 
 
 def _settled(runs: list[str]) -> str:

@@ -156,7 +156,7 @@ def compare(history: _History) -> None:
             assert [line["commit"] for line in blame] == made, path
 
 
-@pytest.mark.parametrize("count", [6, pytest.param(150, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [6, pytest.param(50, marks=pytest.mark.long)])
 def test_answers_over_generated_histories_are_gits(tmp_path: Path, count: int) -> None:
     """Status, log, differences, commits and blame, packed or not, with files that changed since."""
     for seed in range(count):

@@ -1,0 +1,62 @@
+"""Lay JSON out in lines and change no value: numbers as they were written, each name as often as it stood."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LARGEST_JSON_CHARACTERS: Final = 4 * 1024 * 1024
+LARGEST_OUTPUT_CHARACTERS: Final = 16 * 1024 * 1024
+DEEPEST_INDENT: Final = 32
+"""Levels; what lies deeper is indented as far: else 4 MB of numbers in 900 lists would be 4 GB."""
+_WORD: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+
+
+def indented(text: str) -> str:
+    """Return JSON in lines; what is none, or would be too long, as it is."""
+    if len(text) > LARGEST_JSON_CHARACTERS:
+        return text
+    try:
+        json.loads(text, parse_int=len, parse_float=len)
+    except (ValueError, RecursionError):
+        return text
+    parts: list[str] = []
+    length = 0
+    for part in _parts(text):
+        parts.append(part)
+        length += len(part)
+        if length > LARGEST_OUTPUT_CHARACTERS:
+            return text
+    return "".join(parts) + "\n"
+
+
+def _parts(text: str) -> Iterator[str]:
+    depth, opened = 0, False
+    for found in _WORD.finditer(text):
+        word = found.group()
+        if word in "]}":
+            depth -= 1
+            yield word if opened else _line(depth) + word
+            opened = False
+            continue
+        if opened:
+            yield _line(depth)
+        opened = word in "[{"
+        depth += opened
+        yield _written(word, depth)
+
+
+def _written(word: str, depth: int) -> str:
+    if word == ",":
+        return word + _line(depth)
+    if word == ":":
+        return ": "
+    return json.dumps(json.loads(word), ensure_ascii=False) if word[0] == '"' else word
+
+
+def _line(depth: int) -> str:
+    return "\n" + "  " * min(depth, DEEPEST_INDENT)
