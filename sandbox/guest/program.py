@@ -45,7 +45,10 @@ def spawn(task: Task, beneath: Beneath) -> Object:
     pipes = task.channel.take_descriptors()
     try:
         plan = _Plan(Arguments(task.values, ARGUMENTS), beneath)
-        child, told = _start(plan, pipes)
+        try:
+            child, told = _start(plan, pipes)
+        finally:
+            os.close(plan.folder)
     finally:
         for descriptor in pipes:
             os.close(descriptor)
@@ -74,11 +77,6 @@ class _Plan:
         if not self.argv[0]:
             raise RefusedError("arguments", "argument `argv` begins with an empty text; expected a program")
         self.folder = beneath.open(arguments.path("cwd"), os.O_PATH | os.O_DIRECTORY)
-
-    @property
-    def starter(self) -> str:
-        """Return the path of what becomes the program; it stands beside this guest's start."""
-        return f"{sys.argv[0].rpartition('/')[0]}/stub/start-{os.uname().machine}"
 
     def words(self) -> list[bytes]:
         """Return the starter's argv, as `stub/start.c` says it."""
@@ -118,13 +116,7 @@ def _start(plan: _Plan, pipes: list[int]) -> tuple[int, int]:
     told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         os.fchdir(plan.folder)  # nothing else here depends on it: paths are beneath descriptors
-        child = os.posix_spawn(
-            plan.starter,
-            plan.words(),
-            plan.environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate((*pipes, tell))],
-            setsid=True,
-        )
+        child = _spawned(plan, [*pipes, tell])
     except OSError as error:
         os.close(told)
         if error.errno in (errno.EAGAIN, errno.ENOMEM):
@@ -134,8 +126,24 @@ def _start(plan: _Plan, pipes: list[int]) -> tuple[int, int]:
     finally:
         os.chdir("/")
         os.close(tell)
-        os.close(plan.folder)
     return child, told
+
+
+def _spawned(plan: _Plan, ends: list[int]) -> int:
+    """Start the starter that nobody can read; the readable one where the kernel executes no such."""
+    actions = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(ends)]
+    words = plan.words()
+    try:
+        return os.posix_spawn(_starter("start"), words, plan.environment, file_actions=actions, setsid=True)
+    except PermissionError:
+        return os.posix_spawn(
+            _starter("readable-start"), words, plan.environment, file_actions=actions, setsid=True
+        )
+
+
+def _starter(name: str) -> str:
+    """Return the path of what becomes the program; it stands beside this guest's start."""
+    return f"{sys.argv[0].rpartition('/')[0]}/stub/{name}-{os.uname().machine}"
 
 
 def _require_started(plan: _Plan, told: int) -> None:

@@ -203,7 +203,10 @@ def _add_stub(tree: Tree, folder: Path) -> None:
         tree.add("bin/command", Plain(content=(folder / platform.machine()).read_bytes(), mode=0o755))
         # Nobody may read it, so that the kernel keeps who becomes a program from those that are programs.
         start = f"start-{platform.machine()}"
-        tree.add(f"guest/stub/{start}", Plain(content=(folder / start).read_bytes(), mode=0o711))
+        content = (folder / start).read_bytes()
+        tree.add(f"guest/stub/{start}", Plain(content=content, mode=0o711))
+        # gVisor executes nothing that cannot be read, and lets no process write another's memory.
+        tree.add(f"guest/stub/readable-{start}", Plain(content=content, mode=0o755))
 
 
 def _add_module(tree: Tree, target: str, source: Path) -> None:

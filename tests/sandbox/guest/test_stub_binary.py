@@ -41,13 +41,13 @@ def started(*argv: str, told: int) -> int:
     [
         (("9999", "64", "2", "/nowhere", "/bin/sh", "sh", "-c", "exit 3"), 3, b""),
         (
-            ("9999", "64", "1", "/bin/sh", "sh", "-c", 'test "$(ulimit -f -H) $(ulimit -n -H)" = "19 64"'),
+            ("9999", "64", "1", "/bin/sh", "sh", "-c", "test `ulimit -Hf`,`ulimit -Hn` = 19,64"),
             0,
             b"",
         ),
         (("9999", "64", "2", "/etc/passwd", "/nowhere", "x"), 127, bytes([errno.EACCES])),
         (("9999", "64", "1", "/nowhere", "x"), 127, bytes([errno.ENOENT])),
-        (("9999", "64", "0", "x"), 127, bytes([errno.EIO])),
+        (("9999", "64", "0", "x"), 127, bytes([errno.ENOENT])),
         (("9999", "64", "9", "/bin/sh", "sh"), 127, bytes([errno.EIO])),
         ((), 127, bytes([errno.EIO])),
     ],
