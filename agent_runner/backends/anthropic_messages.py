@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_runner.backends.aloud import Aloud
@@ -10,6 +11,7 @@ from agent_runner.backends.messages_wire import (
     MessagesReader,
     Wire,
     joined,
+    wire_choice,
     wire_message,
     wire_system,
     wire_tools,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from agent_runner.backends.aloud import Tell
     from agent_runner.backends.backend import Message, Reply, Usage
+    from agent_runner.backends.choice import Choice
     from agent_runner.backends.server import Server
     from cli_tools.schema import Tool
 
@@ -48,6 +51,7 @@ class AnthropicBackend:
         self.talk = Talk(server, "messages", patience or Patience())
         self._made: AsyncAnthropic | None = None
         self._wired = Wired(wire_message)
+        self._choice: Choice | None = None
 
     @property
     def kind(self) -> str:
@@ -58,6 +62,12 @@ class AnthropicBackend:
     def model(self) -> str:
         """Return the configured name and what the server calls the model."""
         return f"{self._name} ({self.talk.server.model})"
+
+    def choosing(self, choice: Choice) -> AnthropicBackend:
+        """Return the same backend, whose replies call a tool; `choice.ChoosingBackend`."""
+        other = copy(self)
+        other._choice = choice  # noqa: SLF001 - a backend of this very class
+        return other
 
     def priced(self, usage: Usage) -> Usage:
         """Return a usage with its cost, by the operator's price."""
@@ -80,6 +90,11 @@ class AnthropicBackend:
         server = self.talk.server
         system = wire_system(messages, prompt_cache=server.prompt_cache)
         request = messages_request(server, system, joined(self._wired.of(messages)), tools)
+        if tools and self._choice is not None:
+            request["tool_choice"] = {
+                **cast("Wire", request.get("tool_choice", {})),
+                **wire_choice(self._choice),
+            }
         taken = known_ids(messages)
         aloud = Aloud(taken, tell)
         sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
 from agent_runner.backends.aloud import Aloud
-from agent_runner.backends.chat_wire import ChatReader, Wire, wire_message, wire_tool
+from agent_runner.backends.chat_wire import ChatReader, Wire, wire_choice, wire_message, wire_tool
 from agent_runner.backends.estimate import estimated
 from agent_runner.backends.reading import Stream, whole
 from agent_runner.backends.retry import Patience
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent_runner.backends.aloud import Tell
     from agent_runner.backends.backend import Message, Reply, Usage
+    from agent_runner.backends.choice import Choice
     from agent_runner.backends.server import Server
     from cli_tools.schema import Tool
 
@@ -40,6 +42,7 @@ class OpenAIBackend:
         self.talk = Talk(server, "chat", patience or Patience())
         self._made: AsyncOpenAI | None = None
         self._wired = Wired(wire_message)
+        self._choice: Choice | None = None
 
     @property
     def kind(self) -> str:
@@ -50,6 +53,12 @@ class OpenAIBackend:
     def model(self) -> str:
         """Return the configured name and what the server calls the model."""
         return f"{self._name} ({self.talk.server.model})"
+
+    def choosing(self, choice: Choice) -> OpenAIBackend:
+        """Return the same backend, whose replies call a tool; `choice.ChoosingBackend`."""
+        other = copy(self)
+        other._choice = choice  # noqa: SLF001 - a backend of this very class
+        return other
 
     def priced(self, usage: Usage) -> Usage:
         """Return a usage with its cost, by the operator's price."""
@@ -70,6 +79,8 @@ class OpenAIBackend:
             agent_runner.backends.failure.ModelServerError: When no whole reply could be had.
         """
         request = chat_request(self.talk.server, self._wired.of(messages), tools)
+        if tools and self._choice is not None:
+            request["tool_choice"] = wire_choice(self._choice)
         taken = known_ids(messages)
         aloud = Aloud(taken, tell)
         sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent_runner.backends.backend import Call
+    from agent_runner.backends.choice import Choice
     from cli_tools.schema import Tool
 
 Wire = dict[str, object]
@@ -60,6 +61,11 @@ def wire_tool(tool: Tool) -> Wire:
     return {"type": "function", "function": function}
 
 
+def wire_choice(choice: Choice) -> object:
+    """Return how a call is asked for."""
+    return {"type": "function", "function": {"name": choice.tool}} if choice.tool else "required"
+
+
 class ChatReader:
     """Read the chunks of a reply, or the one piece in which a server gives it.
 
@@ -92,12 +98,13 @@ class ChatReader:
             self._choice(members(choice))
 
     def _choice(self, choice: Mapping[str, object]) -> None:
-        delta = members(choice.get("delta") or choice.get("message"))
+        whole = not choice.get("delta")
+        delta = members(choice.get("message") if whole else choice["delta"])
         self._content(delta.get("content"))
         self.pieces.add_text(delta.get("refusal"))
         self.pieces.add_reasoning(delta.get("reasoning_content") or delta.get("reasoning"))
         for call in items(delta.get("tool_calls")):
-            self._call(members(call))
+            self._call(members(call), whole=whole)
         finish = choice.get("finish_reason")
         if str(finish) in _FAILED:
             raise _broken(f"the model's server ended its reply with `{finish}`")
@@ -113,9 +120,10 @@ class ChatReader:
             for thought in map(members, items(part.get("thinking"))):
                 self.pieces.add_reasoning(thought.get("text"))
 
-    def _call(self, delta: Mapping[str, object]) -> None:
+    def _call(self, delta: Mapping[str, object], *, whole: bool) -> None:
+        """Take a call, or a piece of one; each of a whole message's is its own, whatever their ids are."""
         function = members(delta.get("function"))
-        call = self._belongs_to(delta, function)
+        call = self.pieces.new_call(delta.get("id")) if whole else self._belongs_to(delta, function)
         name = function.get("name")
         if isinstance(name, str) and name != call.name:
             call.name = (call.name + name)[:1024]

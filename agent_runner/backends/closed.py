@@ -49,6 +49,7 @@ _CHAT_TOOL: Final = frozenset({"type", "function"})
 _FUNCTION: Final = frozenset({"name", "description", "parameters", "strict"})
 _CALLED: Final = frozenset({"name", "arguments"})
 _TOOL: Final = frozenset({"type", "name", "description", "input_schema", "cache_control"})
+_CHOICE: Final = frozenset({"type", "name", "function", "disable_parallel_tool_use"})
 _SOURCE: Final = frozenset({"type", "media_type", "data"})
 _CACHE_CONTROL: Final = frozenset({"type", "ttl"})
 
@@ -72,6 +73,7 @@ def require_closed(api: Api, body: object) -> None:
         _chat_message(message) if api == "chat" else _message(message)
     for tool in _list(request.get("tools", []), "tools"):
         _chat_tool(tool) if api == "chat" else _tool(tool)
+    _choice(request.get("tool_choice"))
     system = request.get("system", "")
     if not isinstance(system, str):
         _blocks(system, "system", allowed=("text",))
@@ -168,6 +170,17 @@ def _tool(tool: object) -> None:
     _only(tool, _TOOL, "tool")
     _own_schema(tool.get("input_schema"))
     _cache(tool)
+
+
+def _choice(given: object) -> None:
+    """Let the name of a tool pass, or a word; a server's own tool could be chosen as well."""
+    if given in (None, "auto", "none", "required"):
+        return
+    choice = _object(given, "tool_choice")
+    _only(choice, _CHOICE, "tool_choice")
+    if choice.get("type") not in {"auto", "any", "none", "tool", "function"}:
+        raise _refused("such a `tool_choice`")
+    _only(_object(choice.get("function", {}), "function"), frozenset({"name"}), "function")
 
 
 def _own_schema(schema: object) -> None:

@@ -21,6 +21,7 @@ from agent_runner.backends.wording import called_arguments, called_name, safe_te
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from agent_runner.backends.choice import Choice
     from agent_runner.backends.media import Media
     from cli_tools.schema import Tool
 
@@ -36,6 +37,11 @@ def wire_tools(tools: Iterable[Tool]) -> list[Wire]:
         {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
         for tool in tools
     ]
+
+
+def wire_choice(choice: Choice) -> Wire:
+    """Return how a call is asked for."""
+    return {"type": "tool", "name": choice.tool} if choice.tool else {"type": "any"}
 
 
 def wire_system(messages: Iterable[Message], *, prompt_cache: bool) -> list[Wire]:

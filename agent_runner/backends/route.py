@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent_runner.backends.aloud import Counting, Spoken, asked_aloud
 from agent_runner.backends.backend import PricedBackend, Tried
+from agent_runner.backends.choice import choosing
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.errors import BackendError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from agent_runner.backends.aloud import Step, Tell
     from agent_runner.backends.backend import Backend, Message, Reply, Usage
+    from agent_runner.backends.choice import Choice
     from agent_runner.backends.configuration import Role
     from cli_tools.schema import Tool
 
@@ -86,12 +88,23 @@ class RouteBackend:
             agent_runner.errors.BackendError: When none answered to the end: the last one's, or that of one
                 for which the conversation is too long; who hears it can shorten it.
         """
+        return await self._asked(messages, tools, tell, choice=None)
+
+    async def _asked(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        tell: Tell | None,
+        *,
+        choice: Choice | None,
+    ) -> Reply:
         noting = None if tell is None or isinstance(tell, Counting) else _Noting(tell)
         tried: list[Tried] = []
         failed: list[BackendError] = []
         for name in self._order():
             try:
-                reply = await asked_aloud(self._models[name], messages, tools, noting or tell)
+                model = choosing(self._models[name], choice)
+                reply = await asked_aloud(model, messages, tools, noting or tell)
             except BackendError as error:
                 if _is_final(error) or (noting is not None and noting.told):
                     error.tried = tuple(tried)
@@ -105,6 +118,20 @@ class RouteBackend:
         if not failed:
             raise ValueError("a route needs a model")
         raise _none_answered(failed, tried)
+
+    def choosing(self, choice: Choice) -> _ChoosingRoute:
+        """Return the same route, whose replies call a tool; whoever answers is asked first from then on."""
+        return _ChoosingRoute(self, choice)
+
+    async def asked_for(
+        self, choice: Choice, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None
+    ) -> Reply:
+        """Return the next words of the first model that has any, and was asked to call a tool.
+
+        Raises:
+            agent_runner.errors.BackendError: As `ask_aloud` does.
+        """
+        return await self._asked(messages, tools, tell, choice=choice)
 
     def priced(self, usage: Usage) -> Usage:
         """Return a usage with its cost, by the price of the model that is asked first."""
@@ -123,6 +150,39 @@ class RouteBackend:
         """Give back the connections of all."""
         for model in self._models.values():
             await model.close()
+
+
+class _ChoosingRoute:
+    """Ask a route for a call.
+
+    Args:
+        route: The route.
+        choice: The call.
+    """
+
+    def __init__(self, route: RouteBackend, choice: Choice) -> None:
+        self._route = route
+        self._choice = choice
+
+    @property
+    def kind(self) -> str:
+        return self._route.kind
+
+    @property
+    def model(self) -> str:
+        return self._route.model
+
+    def priced(self, usage: Usage) -> Usage:
+        return self._route.priced(usage)
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        return await self.ask_aloud(messages, tools, None)
+
+    async def ask_aloud(self, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None) -> Reply:
+        return await self._route.asked_for(self._choice, messages, tools, tell)
+
+    async def close(self) -> None:
+        """Do nothing: the route is closed by whoever has it."""
 
 
 def for_role(backend: Backend, role: Role) -> Backend:

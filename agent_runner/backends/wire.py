@@ -13,6 +13,7 @@ import httpx2
 
 from agent_runner.backends.closed import Api, require_closed
 from agent_runner.backends.dynamo import SESSION_HEADER
+from agent_runner.backends.events import EventsWithData
 from agent_runner.backends.failure import Failure, ModelServerError, one_line
 from agent_runner.package import pairlock_version
 
@@ -83,6 +84,8 @@ class Door(httpx2.AsyncBaseTransport):
             await response.aclose()
             raise _answer_error(f"came as `{one_line(coding)}`, which was not asked for", kind="broken")
         response.stream = _Bounded(response.stream)
+        if response.headers.get("content-type", "").startswith("text/event-stream"):
+            response.stream = EventsWithData(response.stream)
         return response
 
     def _require_ours(self, request: httpx2.Request) -> None:

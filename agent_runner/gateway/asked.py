@@ -14,6 +14,7 @@ from cli_tools.action import ToolProposal
 
 if TYPE_CHECKING:
     from agent_runner.backends.backend import Message, Reply
+    from agent_runner.backends.choice import Choice
     from cli_tools.schema import Tool
 
 End = Literal["whole", "cut", "withheld"]
@@ -45,6 +46,8 @@ class Asked:
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     stream: bool = False
+    choice: Choice | None = None
+    """A call that the agent wants; None leaves it to the model."""
     counted: bool = False
     """Whether the end of a stream of chat completions tells the tokens; nobody else is asked for that."""
     stops: tuple[str, ...] = ()

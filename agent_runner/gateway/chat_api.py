@@ -17,6 +17,7 @@ from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, c
 from agent_runner.gateway.chat_events import ChatEvents, finish_reason, usage_told
 
 if TYPE_CHECKING:
+    from agent_runner.backends.choice import Choice
     from agent_runner.backends.media import Media
     from cli_tools.schema import Tool
 
@@ -63,11 +64,13 @@ class ChatApi:
             taken=frozenset({"include_usage"}),
             left=frozenset({"include_obfuscation"}),
         )
+        offered, choice = _chosen(given.get("tool_choice", "auto"), schema.tools(given, _tool))
         messages = [_message(each) for each in schema.items(given.get("messages"), "messages")]
         return Asked(
             model=schema.model_name(given.get("model")),
             messages=schema.conversation(messages),
-            tools=schema.tools(given, _tool),
+            tools=offered,
+            choice=choice,
             stream=given.get("stream", False) is True,
             counted=options.get("include_usage") is True,
             stops=_stops(given.get("stop", [])),
@@ -144,6 +147,15 @@ def _tool(value: object) -> Tool:
         left=frozenset({"strict"}),
     )
     return schema.function_tool(function.get("name"), function.get("description"), function.get("parameters"))
+
+
+def _chosen(choice: object, offered: tuple[Tool, ...]) -> tuple[tuple[Tool, ...], Choice | None]:
+    if not isinstance(choice, Mapping):
+        return schema.chosen(choice, offered)
+    given = schema.fields(choice, "tool_choice", taken=frozenset({"type", "function"}), left=frozenset())
+    _require_function(given)
+    named = schema.fields(given.get("function"), "function", taken=frozenset({"name"}), left=frozenset())
+    return schema.chosen("function", offered, name=named.get("name", ""))
 
 
 def _require_function(given: Mapping[str, object]) -> None:

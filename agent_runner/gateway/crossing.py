@@ -15,11 +15,13 @@ from agent_runner.backends.backend import (
     Usage,
     UserMessage,
 )
+from agent_runner.backends.choice import Choice
 from agent_runner.backends.media import media_of
 from agent_runner.backends.wording import safe_text
 from agent_runner.gateway.asked import Asked, End, ended, named_calls
 from agent_runner.gateway.wire import (
     CallMade,
+    CallWanted,
     ModelSaid,
     MoreArguments,
     MoreText,
@@ -57,6 +59,7 @@ def question_bytes(asked: Asked) -> bytes:
             ToolOffered(name=tool.name, description=tool.description, parameters=dict(tool.parameters))
             for tool in asked.tools
         ),
+        choice=None if asked.choice is None else CallWanted(tool=asked.choice.tool),
     )
     return question.model_dump_json().encode()
 
@@ -82,6 +85,7 @@ def question_of(blob: bytes) -> Asked:
         tools=tuple(tools),
         stream=question.stream,
         stops=question.stops,
+        choice=None if question.choice is None else Choice(tool=question.choice.tool),
     )
 
 

@@ -22,6 +22,7 @@ from agent_runner.gateway.messages_events import MessagesEvents, error_told, sto
 from cli_tools.action import ToolProposal
 
 if TYPE_CHECKING:
+    from agent_runner.backends.choice import Choice
     from agent_runner.backends.media import Media
     from cli_tools.schema import Tool
 
@@ -53,13 +54,12 @@ class MessagesApi:
             messages.append(SystemMessage(text=schema.joined(system, "system", _TEXT)))
         for each in schema.items(given.get("messages"), "messages"):
             messages += _messages(each)
-        tools = [
-            _tool(each) for each in schema.items(given.get("tools", []), "tools", most=schema.MOST_TOOLS)
-        ]
+        offered, choice = _chosen(given.get("tool_choice", {"type": "auto"}), schema.tools(given, _tool))
         return Asked(
             model=schema.model_name(given.get("model")),
             messages=schema.conversation(messages),
-            tools=tuple(tools) if _offers_tools(given.get("tool_choice", {"type": "auto"})) else (),
+            tools=offered,
+            choice=choice,
             stream=given.get("stream", False) is True,
             stops=schema.stops(given.get("stop_sequences", []), "stop_sequences"),
         )
@@ -167,13 +167,15 @@ def _tool(value: object) -> Tool:
     return schema.function_tool(given.get("name"), given.get("description"), given.get("input_schema"))
 
 
-def _offers_tools(choice: object) -> bool:
+def _chosen(choice: object, offered: tuple[Tool, ...]) -> tuple[tuple[Tool, ...], Choice | None]:
     given = schema.fields(
-        choice, "tool_choice", taken=frozenset({"type"}), left=frozenset({"disable_parallel_tool_use"})
+        choice,
+        "tool_choice",
+        taken=frozenset({"type", "name"}),
+        left=frozenset({"disable_parallel_tool_use"}),
     )
-    if given.get("type") not in ("auto", "none"):
-        raise RefusedRequestError("`tool_choice` is `auto` or `none` here", code="unsupported")
-    return given["type"] == "auto"
+    named = given.get("name", "") if given.get("type") == "tool" else None
+    return schema.chosen(given.get("type"), offered, name=named)
 
 
 def _head(asked: Asked, name: str) -> dict[str, object]:

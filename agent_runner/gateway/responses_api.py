@@ -30,6 +30,7 @@ from agent_runner.gateway.responses_events import (
 )
 
 if TYPE_CHECKING:
+    from agent_runner.backends.choice import Choice
     from agent_runner.backends.media import Media
     from cli_tools.schema import Tool
 
@@ -64,6 +65,7 @@ class ResponsesApi:
         if given.get("store", False) is not False:
             raise capability("such a `store`")
         _require_nothing_included(given)
+        offered, choice = _chosen(given.get("tool_choice", "auto"), schema.tools(given, _tool))
         messages: list[Message] = []
         if instructions := given.get("instructions"):
             messages.append(SystemMessage(text=schema.text(instructions, "instructions")))
@@ -74,7 +76,8 @@ class ResponsesApi:
         return Asked(
             model=schema.model_name(given.get("model")),
             messages=schema.conversation(messages),
-            tools=schema.tools(given, _tool),
+            tools=offered,
+            choice=choice,
             stream=given.get("stream", False) is True,
         )
 
@@ -93,6 +96,15 @@ class ResponsesApi:
     def error(self, error: RefusedRequestError) -> object:
         """Return an error as OpenAI's API tells it."""
         return openai_error(error)
+
+
+def _chosen(choice: object, offered: tuple[Tool, ...]) -> tuple[tuple[Tool, ...], Choice | None]:
+    if not isinstance(choice, Mapping):
+        return schema.chosen(choice, offered)
+    if choice.get("type") != "function":
+        raise capability(f"a `tool_choice` of type `{str(choice.get('type'))[:80]}`")
+    given = schema.fields(choice, "tool_choice", taken=frozenset({"type", "name"}), left=frozenset())
+    return schema.chosen("function", offered, name=given.get("name", ""))
 
 
 def _require_nothing_included(given: Mapping[str, object]) -> None:

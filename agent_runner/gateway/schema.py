@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import Call, ModelMessage, Reply, UserMessage
+from agent_runner.backends.choice import Choice
 from agent_runner.backends.media import MOST_MEDIA, media_of_url
 from agent_runner.backends.references import refers_elsewhere
 from agent_runner.backends.wording import safe_text
@@ -188,16 +189,42 @@ def function_tool(name: object, description: object, parameters: object) -> Tool
 
 
 def tools(given: Mapping[str, object], read: Callable[[object], Tool]) -> tuple[Tool, ...]:
-    """Return the tools on offer as OpenAI's APIs tell them; none where the choice is `none`.
+    """Return the tools on offer.
 
     Raises:
-        RefusedRequestError: When a tool is none, or one has to be chosen, which not every model's server can.
+        RefusedRequestError: When one of them is none.
     """
-    listed = tuple(read(each) for each in items(given.get("tools", []), "tools", most=MOST_TOOLS))
-    choice = given.get("tool_choice", "auto")
-    if choice not in ("auto", "none"):
-        raise RefusedRequestError("`tool_choice` is `auto` or `none` here", code="unsupported")
-    return listed if choice == "auto" else ()
+    return tuple(read(each) for each in items(given.get("tools", []), "tools", most=MOST_TOOLS))
+
+
+def chosen(
+    given: object, offered: tuple[Tool, ...], *, name: object = None
+) -> tuple[tuple[Tool, ...], Choice | None]:
+    """Return the tools that are on offer after a choice, and the call that it wants.
+
+    Args:
+        given: `auto`, `none`, `required` or `any`; any other word where a tool is named.
+        offered: The tools on offer.
+        name: The tool that is named; None where none is.
+
+    Raises:
+        RefusedRequestError: When it is another word, or the tool is not on offer.
+    """
+    if name is not None:
+        if all(tool.name != name for tool in offered):
+            raise RefusedRequestError("`tool_choice` names a tool that is not on offer")
+        return offered, Choice(tool=str(name))
+    match given:
+        case "auto":
+            return offered, None
+        case "none":
+            return (), None
+        case "required" | "any" if offered:
+            return offered, Choice()
+        case _:
+            raise RefusedRequestError(
+                "`tool_choice` is `auto`, `none`, any of the tools or one of them here", code="unsupported"
+            )
 
 
 def stops(value: object, where: str) -> tuple[str, ...]:

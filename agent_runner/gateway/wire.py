@@ -79,6 +79,12 @@ Said = Annotated[SystemSaid | UserSaid | ModelSaid | ResultSeen, Field(discrimin
 Stop = Annotated[str, Field(max_length=STOP_CHARACTERS)]
 
 
+class CallWanted(_Closed):
+    """A call that the agent wants; an empty name is any."""
+
+    tool: Annotated[str, Field(max_length=64)]
+
+
 class Question(_Closed):
     """One question, rebuilt."""
 
@@ -87,6 +93,7 @@ class Question(_Closed):
     stops: Annotated[tuple[Stop, ...], Field(max_length=MOST_STOPS)] = ()
     messages: Annotated[tuple[Said, ...], Field(max_length=MOST_MESSAGES)]
     tools: Annotated[tuple[ToolOffered, ...], Field(max_length=MOST_TOOLS)]
+    choice: CallWanted | None = None
 
 
 class ReplyTold(_Closed):

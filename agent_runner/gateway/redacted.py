@@ -1,0 +1,65 @@
+"""Take a session's secrets out of what an agent asks: what no ledger holds, no model sees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent_runner.backends.backend import (
+    Call,
+    Message,
+    ModelMessage,
+    ObservationMessage,
+    SystemMessage,
+    UserMessage,
+)
+from agent_runner.gateway.asked import RefusedRequestError
+from cli_tools.action import ToolProposal
+
+if TYPE_CHECKING:
+    from audit.redact import Redactor
+    from cli_tools.schema import Tool
+
+
+class Redacted:
+    """Redact messages and tools.
+
+    Args:
+        redactor: Knows the secrets.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def message(self, message: Message) -> Message:
+        """Return a message without secrets.
+
+        Raises:
+            RefusedRequestError: When a picture holds one.
+        """
+        match message:
+            case UserMessage(media=media) if any(self._holds_secret(each.raw) for each in media):
+                raise RefusedRequestError("a picture holds a secret of the session's", code="capability")
+            case SystemMessage() | UserMessage() | ObservationMessage():
+                return replace(message, text=self._raw(message.text))
+            case ModelMessage(reply=reply):
+                calls = tuple(map(self._call, reply.calls))
+                return ModelMessage(reply=replace(reply, text=self._raw(reply.text), calls=calls))
+
+    def _call(self, call: Call) -> Call:
+        proposal = call.proposal
+        if isinstance(proposal, ToolProposal):
+            proposal = replace(proposal, arguments=self._raw(proposal.arguments))
+        return replace(call, proposal=proposal)
+
+    def tool(self, tool: Tool) -> Tool:
+        """Return a tool without secrets; a placeholder needs no escape inside a text of JSON."""
+        parameters = json.loads(self._raw(json.dumps(tool.parameters, ensure_ascii=False)))
+        return replace(tool, description=self._raw(tool.description), parameters=parameters)
+
+    def _holds_secret(self, content: bytes) -> bool:
+        return self._redactor.raw(content) != content
+
+    def _raw(self, text: str) -> str:
+        return self._redactor.raw(text.encode("utf-8", "backslashreplace")).decode("utf-8", "replace")
