@@ -17,6 +17,7 @@ PYPI: Final = Path(__file__).parent / "pypi"
 """Each `NAME.txt` is `NAME.in`, locked by `uv pip compile --universal --generate-hashes`."""
 MINI_SWE_AGENT: Final = "mini-swe-agent"
 AIDER: Final = "aider"
+PYDANTIC_AI: Final = "pydantic-ai"
 QWEN_CODE: Final = "qwen-code"
 NPM_SDKS: Final = "sdks"
 _INSTALL_SECONDS: Final = 600

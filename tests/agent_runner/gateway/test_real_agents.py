@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent_runner.backends.backend import Call, ObservationMessage, Reply, Usage
+from agent_runner.backends.choice import Choice
 from agent_runner.gateway.command import Ran, run_command
 from agent_runner.gateway.terminal import record
 from agent_runner.request import SessionRequest
@@ -23,6 +24,7 @@ from tests.agent_runner.gateway.installed_agents import (
     AIDER,
     MINI_SWE_AGENT,
     NPM_SDKS,
+    PYDANTIC_AI,
     QWEN_CODE,
     npm_packages,
     pypi_packages,
@@ -128,6 +130,53 @@ async def test_aider_from_pypi_edits_a_file(with_node: WithNode) -> None:
 
     assert screen.shown.decode().rstrip().endswith("ANSWER 42")
     assert len(model.heard) == 1
+
+
+TYPED = """
+from pydantic import BaseModel
+from pydantic_ai import Agent
+class Weather(BaseModel):
+    city: str
+    degrees: int
+for model in ("openai-chat:main", "openai-responses:main", "anthropic:main"):
+    agent = Agent(model, system_prompt=["Be brief.", "Be exact."], output_type=Weather)
+    @agent.tool_plain
+    def measured(city: str) -> str:
+        return f"21 degrees in {city}"
+    print(repr(agent.run_sync("How is the weather?").output), flush=True)
+"""
+
+
+class Choosing(Model):
+    """A model that keeps which calls it was asked for."""
+
+    def __init__(self, answer: Callable[[Sequence[Message], int], Reply]) -> None:
+        super().__init__(answer)
+        self.chosen: list[Choice] = []
+
+    def choosing(self, choice: Choice) -> Choosing:
+        """Keep it; `choice.ChoosingBackend`."""
+        self.chosen.append(choice)
+        return self
+
+
+async def test_pydantic_ai_from_pypi_has_its_typed_answers_over_each_api(
+    new_state: Callable[[], Path],
+) -> None:
+    """It wants a call in every reply, and takes no other for an answer."""
+
+    def answer(messages: Sequence[Message], _: int) -> Reply:
+        if not results(messages):
+            return calling("measured", city="Basel")
+        return calling("final_result", city="Basel", degrees=21)
+
+    model = Choosing(answer)
+    _, screen = await asking(
+        model, new_state(), pypi_packages(PYDANTIC_AI), *PYTHON_AGENT, "python3", "-c", TYPED
+    )
+
+    assert screen.shown.decode().splitlines() == ["Weather(city='Basel', degrees=21)"] * 3
+    assert model.chosen == [Choice()] * 6
 
 
 @dataclass(frozen=True)
