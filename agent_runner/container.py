@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.container_former import clear_former
 from agent_runner.fitness import require_fit
 from agent_runner.images.choice import ChosenImage, image_for
 from agent_runner.review import finished_noted
@@ -20,7 +21,7 @@ from sandbox.errors import EngineMissingError, MountRefusedError, SandboxError
 from sandbox.limits import Limits
 from sandbox.neutral import NeutralNames
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
-from sandbox.session import GONE_SECONDS, Sandbox, open_sandbox
+from sandbox.session import Sandbox, open_sandbox
 from sandbox.spec import (
     WORKSPACE,
     ContainerSpec,
@@ -204,7 +205,7 @@ async def _ground(engine: DockerEngine, order: Order) -> Ground:
     facts = await engine.describe()
     runtime = require_fit(policy, facts)
     if order.resumed:
-        await _clear(engine, order)
+        await clear_former(engine, order)
     await sweep_created(engine, state, label=state_label(state))
     volume = await ready_runtime(engine, state=state, progress=order.progress)
     return Ground(
@@ -222,22 +223,6 @@ async def _ground(engine: DockerEngine, order: Order) -> Ground:
         identity=own_identity(),
         runtime=runtime,
     )
-
-
-async def _clear(engine: DockerEngine, order: Order) -> None:
-    """Remove what the session's last runner left on the engine, before its stage is mounted again."""
-    label = state_label(order.state)
-    for found in await engine.owned(state=label):
-        if found.session == order.session:
-            await engine.remove(found.container_id)
-            if not await engine.wait_gone(found.container_id, timeout_seconds=GONE_SECONDS):
-                raise SandboxError(
-                    f"the session's old container `{found.container_id[:12]}` does not go away",
-                    hint="`pairlock clean` tries again",
-                )
-    for name, session in await engine.owned_volumes(state=label):
-        if session == order.session:
-            await engine.remove_volume(name)
 
 
 def _plan(order: Order, ground: Ground, scanned: stage.Scan | None) -> StagePlan | None:

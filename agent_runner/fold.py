@@ -21,14 +21,13 @@ from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget
 from agent_runner.budget_state import warned_of
 from agent_runner.compaction import compacted
 from agent_runner.errors import InvalidInputError
+from agent_runner.fold_bodies import Bodies
 from agent_runner.past import Past, Unsettled, memory_ended
-from agent_runner.reply_bodies import reply_bodies
 from agent_runner.traffic import Traffic
 from agent_runner.used import Used
 from audit import event
 from audit.errors import BrokenLedgerError
 from audit.fields import Totals
-from audit.openings import Gone
 from audit.reader import SessionReader
 from cli_tools.action import LineProposal, Proposal, ToolProposal
 from cli_tools.neutral import neutralise
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from audit.chain import Entry
-    from audit.fields import Commitment, Event, Reason
+    from audit.fields import Event, Reason
 
 BUDGET_ADDED: Final = "budget-added"
 """Code of the entry by which a person adds to a budget; its message is what `parse_budget` reads."""
@@ -86,6 +85,7 @@ def read_conversation(state: Path, session: str) -> tuple[Message, ...]:
 @dataclass
 class _Fold:
     reader: SessionReader
+    bodies: Bodies = field(init=False)
     opened: event.SessionOpened | None = None
     closed: event.SessionClosed | None = None
     messages: list[Message] = field(default_factory=list)
@@ -113,6 +113,9 @@ class _Fold:
     latest_us: int = 0
     ran_us: int = 0
     entries: int = 0
+
+    def __post_init__(self) -> None:
+        self.bodies = Bodies(self.reader)
 
     def take(self, entry: Entry, happened: Event) -> None:
         self.entries = entry.seq + 1
@@ -162,7 +165,7 @@ class _Fold:
         return Past(
             opened=self.opened,
             closed=self.closed,
-            task=self._text(self.opened.task, "the task"),
+            task=self.bodies.text(self.opened.task, "the task"),
             messages=tuple(self.messages),
             calls=tuple(self.calls),
             unsettled=self.unsettled,
@@ -192,7 +195,7 @@ class _Fold:
         )
 
     def _message(self, entry: Entry, added: event.MessageAdded) -> None:
-        text = self._text(added.content, f"entry {entry.seq}")
+        text = self.bodies.text(added.content, f"entry {entry.seq}")
         if added.role == "system":
             self.messages.append(SystemMessage(text=text))
         elif added.role == "user":
@@ -202,13 +205,13 @@ class _Fold:
             self._answer(entry, text, refused=True)
 
     def _reply(self, entry: Entry, answered: event.ModelAnswered) -> None:
-        bodies = self._bodies(entry, answered.raw)
+        bodies = self.bodies.beside(entry.seq, answered.raw)
         calls = tuple(
             Call(call_id=call.call, proposal=_proposal(call.name, call.arguments, bodies.get(str(place))))
             for place, call in enumerate(answered.tool_calls)
         )
         usage = (answered.input_tokens, answered.output_tokens, answered.cached_tokens)
-        text = self._text(answered.text, f"entry {entry.seq}") if answered.text else ""
+        text = self.bodies.text(answered.text, f"entry {entry.seq}") if answered.text else ""
         told = Usage(
             input_tokens=usage[0],
             output_tokens=usage[1],
@@ -275,7 +278,7 @@ class _Fold:
             text = UNKNOWN if self.after_unknown else f"{kind}: {neutralise(finished.detail)}"
             self.unsettled = Unsettled(action=finished.action, text=text)
             return
-        text = self._text(finished.body, f"entry {entry.seq}")
+        text = self.bodies.text(finished.body, f"entry {entry.seq}")
         if self.intended.command == "finish":
             status = self.intended.arguments.get("status")
             self.finished = ("done" if status == "done" else "failed", text)
@@ -296,25 +299,6 @@ class _Fold:
         self.added = self.added.plus(parse_budget(message))
         self.traffic.spent = None
         self.warned.clear()
-
-    def _bodies(self, entry: Entry, raw: Commitment | None) -> dict[str, bytes]:
-        if raw is None:
-            return {}
-        return reply_bodies(entry.seq, self._value(raw, f"entry {entry.seq}"))
-
-    def _text(self, commitment: Commitment, what: str) -> str:
-        return self._value(commitment, what).decode("utf-8", "surrogateescape")
-
-    def _value(self, commitment: Commitment, what: str) -> bytes:
-        value = self.reader.value(commitment)
-        if isinstance(value, Gone):
-            raise BrokenLedgerError(
-                f"the body of {what} was withheld (commitment `{commitment.digest[:16]}`), so the "
-                "conversation cannot be read back",
-                path=self.reader.files.events,
-                hint="a session with a deleted opening is not resumed; start another",
-            )
-        return value
 
 
 def _proposal(name: str, arguments: str, body: bytes | None) -> Proposal:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import time
 from collections import deque
@@ -23,25 +22,25 @@ from agent_runner.backends.backend import (
     ObservationMessage,
     Reply,
     SystemMessage,
-    Tried,
     UserMessage,
 )
 from agent_runner.compaction import KEPT_TURNS, LONG_CHARACTERS, compacted, length
 from agent_runner.errors import BackendError
 from agent_runner.hearing import bounded
-from agent_runner.spelling import plain, raw, tool_call
+from agent_runner.spelling import plain, raw
+from agent_runner.transcript_model import answered, write_failed, write_tried
 from audit import event
-from cli_tools.action import LineProposal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agent_runner.budget_state import BudgetExceeded
-    from audit.fields import Commitment
     from audit.journal import Journal
     from cli_tools.observation import Observation
     from cli_tools.record import Record
     from cli_tools.schema import Tool
+
+__all__ = ["BudgetWatcher", "Transcript", "Watcher", "write_tried"]
 
 
 class Watcher(Protocol):
@@ -177,12 +176,12 @@ class Transcript:
         try:
             reply = bounded(await backend.ask(tuple(self._messages), tools))
         except BackendError as error:
-            await self._failed(backend, error, self._monotonic() - start)
+            await write_failed(self._journal, self.turn, backend, error, self._monotonic() - start)
             raise
         elapsed = self._monotonic() - start
         self.model_seconds += elapsed
         await write_tried(self._journal, self.turn, backend, reply.tried)
-        self._answered(backend, reply, elapsed)
+        self._journal.record_ahead(answered(self._journal, self.turn, backend, reply, elapsed))
         self._grow(ModelMessage(reply=reply))
         self._calls.extend(reply.calls)
         self._unshown.append(partial(self._watcher.said, self.turn, reply))
@@ -269,62 +268,3 @@ class Transcript:
     def _redacted(self, text: str) -> str:
         """Return text as the ledger has it: what is redacted there, the model does not see either."""
         return self._journal.redactor.raw(raw(text)).decode("utf-8", "surrogateescape")
-
-    def _answered(self, backend: Backend, reply: Reply, elapsed: float) -> None:
-        first = reply.first_token_seconds
-        self._journal.record_ahead(
-            event.ModelAnswered(
-                turn=self.turn,
-                backend=backend.kind,
-                model=reply.by or backend.model,
-                text=self._journal.commit(raw(reply.text)) if reply.text else None,
-                tool_calls=tuple(tool_call(call.call_id, call.proposal) for call in reply.calls),
-                input_tokens=reply.usage.input_tokens,
-                output_tokens=reply.usage.output_tokens,
-                cached_tokens=reply.usage.cached_tokens,
-                duration_ms=int(elapsed * 1000),
-                first_token_ms=first if first is None else int(first * 1000),
-                stop=reply.stop,
-                cost_micros=reply.usage.cost_micros,
-                raw=self._bodies(reply),
-            )
-        )
-
-    def _bodies(self, reply: Reply) -> Commitment | None:
-        """Commit to the contents that stand beside command lines; a tool call has its content inside."""
-        bodies = {
-            str(place): base64.b64encode(call.proposal.body).decode()
-            for place, call in enumerate(reply.calls)
-            if isinstance(call.proposal, LineProposal) and call.proposal.body is not None
-        }
-        return self._journal.commit(orjson.dumps({"bodies": bodies})) if bodies else None
-
-    async def _failed(self, backend: Backend, error: BackendError, elapsed: float) -> None:
-        await write_tried(self._journal, self.turn, backend, error.tried)
-        await self._journal.record(
-            event.ModelFailed(
-                turn=self.turn,
-                backend=backend.kind,
-                model=backend.model,
-                error=error.message,
-                attempt=len(error.tried) + 1,
-                duration_ms=int(elapsed * 1000),
-                will_retry=False,
-            )
-        )
-
-
-async def write_tried(journal: Journal, turn: int, backend: Backend, tried: Iterable[Tried]) -> None:
-    """Write down which models were asked in vain before another one."""
-    for attempt, each in enumerate(tried, start=1):
-        await journal.record(
-            event.ModelFailed(
-                turn=turn,
-                backend=backend.kind,
-                model=each.model,
-                error=each.error,
-                attempt=attempt,
-                duration_ms=0,
-                will_retry=True,
-            )
-        )

@@ -1,0 +1,94 @@
+"""Say in the ledger what came of a question: a reply, models that were asked in vain, or a failure."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+import orjson
+
+from agent_runner.spelling import raw, tool_call
+from audit import event
+from cli_tools.action import LineProposal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent_runner.backends.backend import Backend, Reply, Tried
+    from agent_runner.errors import BackendError
+    from audit.fields import Commitment
+    from audit.journal import Journal
+
+
+def answered(
+    journal: Journal, turn: int, backend: Backend, reply: Reply, elapsed: float
+) -> event.ModelAnswered:
+    """Return a reply's entry; what it commits to becomes durable with it.
+
+    Args:
+        journal: The session's ledger.
+        turn: Which question it answers.
+        backend: Who was asked.
+        reply: What it said.
+        elapsed: How long that took, in seconds.
+    """
+    first = reply.first_token_seconds
+    return event.ModelAnswered(
+        turn=turn,
+        backend=backend.kind,
+        model=reply.by or backend.model,
+        text=journal.commit(raw(reply.text)) if reply.text else None,
+        tool_calls=tuple(tool_call(call.call_id, call.proposal) for call in reply.calls),
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        cached_tokens=reply.usage.cached_tokens,
+        duration_ms=int(elapsed * 1000),
+        first_token_ms=first if first is None else int(first * 1000),
+        stop=reply.stop,
+        cost_micros=reply.usage.cost_micros,
+        raw=_bodies(journal, reply),
+    )
+
+
+def _bodies(journal: Journal, reply: Reply) -> Commitment | None:
+    """Commit to the contents that stand beside command lines; a tool call has its content inside."""
+    bodies = {
+        str(place): base64.b64encode(call.proposal.body).decode()
+        for place, call in enumerate(reply.calls)
+        if isinstance(call.proposal, LineProposal) and call.proposal.body is not None
+    }
+    return journal.commit(orjson.dumps({"bodies": bodies})) if bodies else None
+
+
+async def write_failed(
+    journal: Journal, turn: int, backend: Backend, error: BackendError, elapsed: float
+) -> None:
+    """Write down that nobody answered, and who was asked before."""
+    await write_tried(journal, turn, backend, error.tried)
+    await journal.record(
+        event.ModelFailed(
+            turn=turn,
+            backend=backend.kind,
+            model=backend.model,
+            error=error.message,
+            attempt=len(error.tried) + 1,
+            duration_ms=int(elapsed * 1000),
+            will_retry=False,
+        )
+    )
+
+
+async def write_tried(journal: Journal, turn: int, backend: Backend, tried: Iterable[Tried]) -> None:
+    """Write down which models were asked in vain before another one."""
+    for attempt, each in enumerate(tried, start=1):
+        await journal.record(
+            event.ModelFailed(
+                turn=turn,
+                backend=backend.kind,
+                model=each.model,
+                error=each.error,
+                attempt=attempt,
+                duration_ms=0,
+                will_retry=True,
+            )
+        )
