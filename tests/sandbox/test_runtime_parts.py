@@ -229,7 +229,7 @@ def test_the_volume_holds_what_the_guest_and_pure_python_commands_need_and_no_mo
 
 
 def test_what_becomes_a_program_can_be_run_by_all_and_read_by_none(unpacked: Path) -> None:
-    """So that the kernel keeps it from programs of the same uid until its limits hold; gVisor wants a twin."""
+    """So that the kernel keeps it from programs of the uid until its limits hold; gVisor wants another."""
     found = {path.name: path.stat().st_mode & 0o777 for path in (unpacked / "guest" / "stub").iterdir()}
 
     assert found == {f"start-{platform.machine()}": 0o711, f"readable-start-{platform.machine()}": 0o755}
