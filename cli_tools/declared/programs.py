@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cli_tools.declared.document import PROGRAM
 from cli_tools.declared.executing import executed
 from cli_tools.declared.families import family_of, stem
-from cli_tools.declared.reading import program_texts
+from cli_tools.declared.reading import may_read_program, program_texts
 from cli_tools.declared.slots import befores
 
 if TYPE_CHECKING:
@@ -77,6 +77,19 @@ def value_faults(program: str, slots: Sequence[Slot]) -> Iterator[Fault]:
     for word, option in executed(name, rest):
         what = f"in `{word}` a value would decide what `{option}` of `{name}` executes"
         yield what, "write it out; where the option takes no value, write `--` before yours"
+
+
+def input_faults(program: str, slots: Sequence[Slot]) -> Iterator[Fault]:
+    """Yield why a program may take no content of an agent's: it would be its program text.
+
+    Args:
+        program: As it is declared, a name or a path.
+        slots: The words of its argv.
+    """
+    name, rest = _meant(program, slots)
+    if (family := family_of(name)) and may_read_program(family, rest):
+        what = f"`{name}` may read its program text from standard input"
+        yield what, "write the text out in `argv`, or name a script of the image"
 
 
 def behind_dashes(program: str, slots: Sequence[Slot]) -> tuple[bool, ...]:

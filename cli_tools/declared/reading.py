@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, Literal
 
+from cli_tools.declared.slots import Slot
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cli_tools.declared.families import Family
-    from cli_tools.declared.slots import Slot
 
 _NAMED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 """How a word begins in which what follows is a variable's value, a text."""
@@ -27,6 +28,9 @@ _RUNNERS_TEXT: Final = """
 """
 _RUNNERS: Final = frozenset(_RUNNERS_TEXT.split())
 """Modules for `python -m` that run what their words name."""
+
+_END: Final = Slot(text="")
+"""Stands behind the last word."""
 
 Awaited = Literal["", "code", "module", "other", "plain", "named"]
 
@@ -45,18 +49,33 @@ class _State:
     """Words of that option behind the next."""
 
 
+def may_read_program(family: Family, slots: Iterable[Slot]) -> bool:
+    """Say whether an argv may leave the choice of the program to standard input, as `sh` alone does."""
+    if family.is_fed:
+        return True
+    *_, (_, states) = _followed(family, (*slots, _END))
+    return any(state.is_closed or not state.has_text for state in states)
+
+
 def program_texts(family: Family, slots: Iterable[Slot]) -> tuple[str, ...]:
     """Return the words of an argv in which a value would be program text, or name a file that is run."""
+    unsafe = {
+        slot.text: None
+        for slot, states in _followed(family, slots)
+        if slot.kind and any(_is_unsafe(family, state, slot) for state in states)
+    }
+    return tuple(unsafe)
+
+
+def _followed(family: Family, slots: Iterable[Slot]) -> Iterator[tuple[Slot, set[_State]]]:
+    """Yield each word, and all that may be known where it stands."""
     states = {_State(has_text=family.is_fed, is_closed=family.is_closed)}
-    unsafe: dict[str, None] = {}
     for group, members in groupby(slots, key=lambda slot: slot.group):
         before = states
         for slot in members:
-            if slot.kind and any(_is_unsafe(family, state, slot) for state in states):
-                unsafe[slot.text] = None
+            yield slot, states
             states = _after(family, states, slot)
         states = states | before if group >= 0 else states
-    return tuple(unsafe)
 
 
 def _after(family: Family, states: set[_State], slot: Slot) -> set[_State]:

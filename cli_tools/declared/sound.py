@@ -8,7 +8,7 @@ from cli_tools.declared.argv import places
 from cli_tools.declared.document import DeclaredArgument, DeclaredCommand, DeclaredGroup
 from cli_tools.declared.example import example_faults
 from cli_tools.declared.pattern import BadPatternError, Pattern
-from cli_tools.declared.programs import path_faults, started_by, value_faults
+from cli_tools.declared.programs import input_faults, path_faults, started_by, value_faults
 from cli_tools.declared.slots import slots_of
 from policies.errors import PolicyError
 from policies.grant import Grant
@@ -192,6 +192,8 @@ def _program(declared: DeclaredCommand) -> Iterator[Fault]:
         yield ("program",), f"`{name}` starts whatever program its words name", mend
     for what, mend in value_faults(declared.program, slots):
         yield ("argv",), what, mend
+    for what, mend in input_faults(declared.program, slots) if declared.stdin is not None else ():
+        yield ("stdin",), what, mend
 
 
 def _word(declared: DeclaredCommand, word: str, given: str) -> Iterator[tuple[str, str]]:

@@ -439,3 +439,52 @@ def written(line: str, value: str) -> str | None:
     except UsageError:
         return None
     return next(word for word in action.command.started(action.parameters) if value in word)
+
+
+def fed(program: str, *words: str) -> str:
+    """Return a file with one command that takes content on standard input."""
+    return f"""version: 1
+commands:
+  - name: one
+    summary: Take content.
+    program: {json.dumps(program)}
+    needs: [exec]
+    sinks: {{}}
+    stdin: {{}}
+    argv: {json.dumps(words)}
+    examples: [{{line: one, runs: false}}]
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sh", "bash", "/bin/dash", "sh -s", "sh -e", "bash --norc", "python3", "python3 -",
+        "python3 -i /opt/x.py",
+        "python3 /dev/stdin", "perl", "perl -w", "node", "node -", "ruby -W", "php", "lua -", "busybox sh",
+        "env A=b sh", "awk -f /dev/stdin", "sqlite3 /opt/db", "ed /opt/x", "bash --unknown x",
+    ],
+)  # fmt: skip
+def test_a_program_that_reads_its_text_from_standard_input_takes_no_content(line: str) -> None:
+    """An agent that may not `run` would write the script."""
+    program, *words = line.split()
+
+    with pytest.raises(PolicyFileError) as caught:
+        declared_commands(fed(program, *words), origin="one.yaml")
+
+    assert "may read its program text from standard input" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cat", "sort -n", "sh /opt/x.sh", "sh -c cat", "bash -- /opt/x.sh", "python3 -c pass",
+        "python3 /opt/x.py",
+        "python3 -m json.tool", "perl -ne print", "node /opt/x.js", "awk 1", "sed -n p", "jq .",
+        "busybox sort", "env A=b sort", "awk -f /opt/x.awk",
+    ],
+)  # fmt: skip
+def test_a_program_whose_text_is_written_out_takes_content(line: str) -> None:
+    program, *words = line.split()
+
+    assert declared_commands(fed(program, *words), origin="x")
