@@ -110,8 +110,8 @@ def parse(text: bytes) -> Diff:
 
 def _require_harmless(diff: Diff, line: bytes) -> None:
     """Refuse a line outside of hunks that means something which is not done here, or a hunk that goes on."""
-    if line.startswith(b"+++ "):
-        raise _wrong(f"`{shown(line)}` has no `--- ` directly above it")
+    if line.startswith((b"--- ", b"+++ ")):
+        raise _wrong(f"`{shown(line)}` stands alone; expected `--- name` and, directly below, `+++ name`")
     if line.startswith((b"GIT binary patch", b"rename ", b"copy ", b"Binary files ")):
         raise _wrong(f"`{shown(line)}` is no change of a file's lines")
     if _is_mode(line) and line != b"new file mode 100644":

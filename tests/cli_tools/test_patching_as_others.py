@@ -131,7 +131,8 @@ def compare(folder: Path, seed: int, count: int) -> tuple[int, int]:
         if not diff:
             continue
         diff, content = maker.tampered(diff), maker.target(lines, old)
-        marked = [line for line in diff.split(b"\n") if line[:1] in (b" ", b"-", b"+")]
+        below = diff[diff.find(b"@@") :].split(b"\n")
+        marked = [line for line in below if line[:1] in (b" ", b"-", b"+")]
         if hunks.ends_with_returns(content) and not any(line.endswith(b"\r") for line in marked):
             continue  # there we add the CRs, which the others do not; the test below holds it
         made = ours(content, diff)
