@@ -95,7 +95,8 @@ async def test_it_is_durable_once_the_journal_has_settled(
         await journal.settled()
         journal.record_ahead(samples.intended(0))
         journal.record_ahead(samples.intended(1))
-        await journal.settled()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await journal.settled()
         written = actions(state)
         await journal.settled()
 
