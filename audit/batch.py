@@ -76,7 +76,7 @@ class Batch:
                 self._changed.notify()
 
     def wake(self) -> None:
-        """Wake whoever waits, for what was put in, which has no more time now, or for another time to look."""
+        """Wake whoever waits: for what was put in, which has no more time, or for another time to look."""
         with self._changed:
             self._urgent = bool(self._lines)
             self._changed.notify()
