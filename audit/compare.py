@@ -1,15 +1,17 @@
 """Compare what two sessions did, action by action: what only one did, what was decided otherwise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from audit.alignment import aligned
+from audit.alignment import Pair, aligned
 from audit.chain import Entry
 from audit.event import ActionIntended
 from audit.reader import SessionReader
 
 _MOST_HELD = 5_000
-_MOST_LETTERS = 2 * 1024 * 1024
+_MOST_LETTERS = 4 * 1024 * 1024
+_ROOM = 64
+"""Letters whose room an action, or a word, takes besides its own: an empty one takes some too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,17 +100,14 @@ class _Coming:
 
 
 def _letters(action: Action) -> int:
-    return sum(map(len, action.argv))
+    return _ROOM + sum(len(word) + _ROOM for word in action.argv) + sum(map(len, action.codes))
 
 
 def _differences(ours: _Coming, theirs: _Coming) -> Iterator[Difference]:
     """Yield where what is held parts, and let go of it; unless it is all, keep what may be answered later."""
-    end, other_end = len(ours.held), len(theirs.held)
     pairs = aligned([one.argv for one in ours.held], [one.argv for one in theirs.held])
-    if not (ours.is_all and theirs.is_all):
-        end = end if ours.is_all else (end + 1) // 2
-        pairs = [pair for pair in pairs if pair[0] < end]
-        other_end = pairs[-1][1] + 1 if pairs else (other_end + 1) // 2
+    end, other_end = _ends(ours, theirs, pairs)
+    pairs = [pair for pair in pairs if pair[0] < end and pair[1] < other_end]
     at, other_at = 0, 0
     for place, other in [*pairs, (end, other_end)]:
         yield from (Difference(first=action, second=None) for action in ours.held[at:place])
@@ -118,6 +117,26 @@ def _differences(ours: _Coming, theirs: _Coming) -> Iterator[Difference]:
             yield Difference(first=ours.held[place], second=theirs.held[other])
     ours.drop(end)
     theirs.drop(other_end)
+
+
+def _ends(ours: _Coming, theirs: _Coming, pairs: Sequence[Pair]) -> Pair:
+    """Return how many of those held on each side are told now, and let go of.
+
+    Of a side of which more comes it is half. Of the other side it is as many as stand up to the last that
+    answers one of these; where none does, what is all there is waits for its answer to come.
+    """
+    if ours.is_all and theirs.is_all:
+        return len(ours.held), len(theirs.held)
+    if ours.is_all:
+        other_end, end = _ends(theirs, ours, [(other, one) for one, other in pairs])
+        return end, other_end
+    end = (len(ours.held) + 1) // 2
+    answers = [other for one, other in pairs if one < end]
+    if answers:
+        return end, answers[-1] + 1
+    if theirs.is_all:
+        return end, 0
+    return end, pairs[0][1] if pairs else (len(theirs.held) + 1) // 2
 
 
 def _ruling(action: Action) -> tuple[str, tuple[str, ...]]:

@@ -64,6 +64,25 @@ def test_an_insertion_is_told_alone_where_its_surroundings_are_held(monkeypatch:
     assert [one.first for one in found] == [None] * 3
 
 
+@pytest.mark.parametrize(
+    ("before", "both", "behind"),
+    [(40, 80, 0), (60, 2, 60), (110, 2, 106), (0, 100, 40)],
+    ids=["before as many", "in the middle of what is held", "far behind what is held", "behind as many"],
+)
+def test_a_session_that_is_held_whole_is_found_in_a_longer_one_from_either_side(
+    monkeypatch: pytest.MonkeyPatch, before: int, both: int, behind: int
+) -> None:
+    monkeypatch.setattr(compare, "_MOST_HELD", 100)
+    short = "".join(map(chr, range(0x4E00, 0x4E00 + both)))
+    long = "x" * before + short + "y" * behind
+    only = [place for place in range(len(long)) if not before <= place < before + both]
+
+    forth, back = parted(short, long), parted(long, short)
+
+    assert [(one.first, one.second and one.second.seq) for one in forth] == [(None, place) for place in only]
+    assert [(one.first and one.first.seq, one.second) for one in back] == [(place, None) for place in only]
+
+
 def test_what_was_decided_otherwise_is_told_in_any_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "_MOST_HELD", 4)
 
@@ -73,14 +92,31 @@ def test_what_was_decided_otherwise_is_told_in_any_part(monkeypatch: pytest.Monk
 
 
 def test_no_more_is_read_ahead_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "_MOST_LETTERS", 10)
+    monkeypatch.setattr(compare, "_MOST_LETTERS", 10 * 129)
+
+    assert read_ahead(actions("a" * 100)) == 10
+
+
+@pytest.mark.parametrize(
+    ("argv", "codes"),
+    [(("",) * 1000, ()), (("a",), ("a" * 64_000,)), (("a" * 64_000,), ())],
+    ids=["many empty words", "a long code", "a long word"],
+)
+def test_however_an_action_is_spelled_it_takes_room(argv: tuple[str, ...], codes: tuple[str, ...]) -> None:
+    """An action of 64,000 letters, or of as much room, is held 66 times at most."""
+    many = (Action(seq=seq, argv=argv, verdict="allowed", codes=codes) for seq in range(200))
+
+    assert read_ahead(many) == 66
+
+
+def read_ahead(row: Iterator[Action]) -> int:
+    """Return how many actions are read until a first difference to others is told."""
     read: list[int] = []
 
     def counted() -> Iterator[Action]:
-        for action in actions("a" * 100):
+        for action in row:
             read.append(action.seq)
             yield action
 
     next(differences(counted(), actions("b" * 100)))
-
-    assert len(read) == 10
+    return len(read)
