@@ -103,6 +103,7 @@ class _Fold:
     denials: int = 0
     model_ms: int = 0
     acted_ms: int = 0
+    waited_ms: int = 0
     output_bytes: int = 0
     traffic: Traffic = field(default_factory=Traffic)
     allowed: Counter[str] = field(default_factory=Counter)
@@ -185,7 +186,11 @@ class _Fold:
             ),
             added=self.added,
             totals=Totals(
-                actions=self.actions, denials=self.denials, model_ms=self.model_ms, sandbox_ms=self.acted_ms
+                actions=self.actions,
+                denials=self.denials,
+                model_ms=self.model_ms,
+                sandbox_ms=max(0, self.acted_ms - self.waited_ms),
+                waiting_ms=self.waited_ms,
             ),
             traffic=self.traffic,
             allowed=self.allowed,
@@ -254,6 +259,7 @@ class _Fold:
             self.denials += bool(intended.command)
 
     def _approval(self, answered: event.ApprovalAnswered) -> None:
+        self.waited_ms += answered.waited_ms  # an action's duration holds the wait for its answer
         if (command := self.asked.pop(answered.action, None)) is not None:
             approved = answered.answer == "approved"
             self.allowed[command] += approved

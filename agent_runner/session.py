@@ -354,15 +354,15 @@ class SessionRun:
     def _totals(self) -> Totals:
         sandbox, past = self._sandbox, self._past
         sandbox_seconds = sandbox.started_seconds + sandbox.busy_seconds if sandbox else 0.0
-        before_ms = past.totals.sandbox_ms if past else 0
+        before = past.totals if past else Totals()
         return Totals(
             turns=self._budget.turns,
             actions=self._record.actions,
             denials=self._record.denials,
             model_ms=int(self._transcript.model_seconds * 1000),
-            sandbox_ms=before_ms + int(sandbox_seconds * 1000),
+            sandbox_ms=before.sandbox_ms + int(sandbox_seconds * 1000),
             ledger_ms=self._journal.spent_ms,
-            waiting_ms=int(self._approver.waited_seconds * 1000),
+            waiting_ms=before.waiting_ms + int(self._approver.waited_seconds * 1000),
             input_tokens=self._budget.input_tokens,
             output_tokens=self._budget.output_tokens,
             cached_tokens=self._budget.cached_tokens,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from agent_runner.approvals import Answer
 
@@ -30,6 +30,17 @@ class DecidedPerson:
         """Return the answer."""
         self.asked.append(question)
         return Answer(verdict=self._verdict, by="somebody", via="terminal")
+
+
+class SlowPerson:
+    """Thinks before a yes."""
+
+    MILLISECONDS: Final = 400
+
+    async def ask(self, question: Question) -> Answer:  # noqa: ARG002 - the protocol's parameter
+        """Return the answer after a while."""
+        await asyncio.sleep(self.MILLISECONDS / 1000)
+        return Answer(verdict="approved", by="somebody", via="terminal")
 
 
 class SleepingPerson:

@@ -19,6 +19,7 @@ from audit.host import HostLog
 from audit.openings import without
 from audit.state import StateFiles
 from audit.verify import verify_session
+from tests.agent_runner.people import SlowPerson
 from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying, script
 
 if TYPE_CHECKING:
@@ -243,6 +244,22 @@ async def test_what_was_used_before_counts(stand: Stand) -> None:
 
     totals = result.totals
     assert (totals.turns, totals.input_tokens, totals.output_tokens, totals.cached_tokens) == (2, 10, 4, 2)
+
+
+async def test_time_that_a_person_took_before_stays_a_persons(stand: Stand) -> None:
+    """An action's duration holds the wait for its answer, which is not the sandbox's time."""
+    ask = "version: 1\nname: x\ngrant: [files]\ncommands: {ask: [files list]}\n"
+    first = await stand.run(saying(lines("files list")), ask, approver=SlowPerson(), headless=False)
+    past = read_past(stand.state, SESSION)
+
+    result = await stand.resume(saying(FINISH))
+
+    (answered,) = stand.entries("approval.answered")
+    acted, *_ = stand.entries("action.finished")
+    assert first.totals.waiting_ms > SlowPerson.MILLISECONDS // 2
+    assert past.totals.waiting_ms == answered["waited_ms"]
+    assert past.totals.sandbox_ms == acted["duration_ms"] - answered["waited_ms"]
+    assert result.totals.waiting_ms == answered["waited_ms"]
 
 
 async def test_an_observation_of_a_refusal_reads_back_word_for_word(stand: Stand) -> None:
