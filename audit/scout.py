@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from sys import getsizeof
 
 from audit.apart import Apart, helpers
 from audit.bound import Bound
@@ -18,13 +19,19 @@ from audit.chain import Chain
 from audit.digests import Digests
 from audit.errors import AuditError, LostHelperError
 from audit.merkle import Frontier
+from audit.sealed import SEGMENT_BYTES
 from audit.segments import Lines, opened
 from audit.walk import AT_ONCE, BrokenWalkError, Deed, Walk
 
 LARGE_BYTES = 32 * 1024 * 1024
 """A log of more, in several files, is looked at by several processes: to start them takes some 50 ms."""
-_LARGEST_FILE = 256 * 1024 * 1024
-"""Four times what a writer puts into a file: a process keeps the leaves of one, 32 bytes each."""
+_LARGEST_FILE = 3 * SEGMENT_BYTES // 2
+"""More than a writer puts into a file: it begins another once it is past the segment's size."""
+_MOST_ROOM_BYTES = 128 * 1024 * 1024
+"""What a process keeps of a file until its end: it comes to 110 MiB where every other line is a seal."""
+_LEAF_ROOM_BYTES, _DIGEST_ROOM_BYTES, _DEED_ROOM_BYTES = 88, 128, 400
+_LOOKED_AT = ("session", "epoch", "vkey", "note")
+"""What a walk asks of a deed."""
 _BEGINNING = re.compile(rb'\{"seq":([0-9]{1,15}),"prev":"([0-9a-f]{64})",')
 _BEGINNING_BYTES = 128
 
@@ -121,10 +128,30 @@ def _look(origin: str, path: Path) -> Iterator[Said]:
     size, head = int(claimed[1]), bytes.fromhex(claimed[2].decode("ascii"))
     yield size, head
     scout, lines = Scout(origin, size, head), Lines([path])
-    found = [scout.look(block) for block in lines.blocks()]
+    found, file_bytes, room_bytes = [], 0, 0
+    for block in lines.blocks():
+        found.append(scout.look(block))
+        file_bytes += sum(map(len, block)) + len(block)
+        room_bytes += room_of(found[-1])
+        if file_bytes > _LARGEST_FILE or room_bytes > _MOST_ROOM_BYTES:
+            raise AuditError("the file holds more than a writer puts into one")
     if lines.torn.size:
         raise AuditError("the file ends in the middle of a line")
     yield from found
+
+
+def room_of(looked: Looked) -> int:
+    """Return about how much memory it takes to keep what some lines have to show."""
+    digests = len(looked.commitments) + len(looked.moved) + len(looked.proofs)
+    said = sum(getsizeof(value) for deed in looked.deeds for value in _fields(deed.body).values())
+    own = len(looked.leaves) * _LEAF_ROOM_BYTES + len(looked.deeds) * _DEED_ROOM_BYTES
+    return own + said + digests * _DIGEST_ROOM_BYTES
+
+
+def _fields(body: object) -> dict[str, int | str]:
+    """Return what a walk asks of a deed: whatever else a forged line says is not kept."""
+    found = body if isinstance(body, dict) else {}
+    return {name: found[name] for name in _LOOKED_AT if isinstance(found.get(name), int | str)}
 
 
 class Scout(Walk):
@@ -170,4 +197,4 @@ class Scout(Walk):
         """Keep the leaves: they are for the walk that is helped."""
 
     def _take_special(self, kind: str, body: object, seq: int) -> None:
-        self._deeds.append(Deed(seq, kind, body))
+        self._deeds.append(Deed(seq, kind, _fields(body)))

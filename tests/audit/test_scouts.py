@@ -3,27 +3,31 @@
 import os
 import shutil
 import signal
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from audit import scout
 from audit.apart import Apart
-from audit.chain import leaf_hash
+from audit.chain import Chain, genesis, leaf_hash, line_start
 from audit.errors import AuditError
 from audit.index import read_index
-from audit.recover import walk_of
+from audit.merkle import Frontier
+from audit.recover import session_origin, walk_of
 from audit.scout import Looked, Scout, ahead
 from audit.segments import Lines
 from audit.state import StateFiles
 from audit.verify import verify_session
-from audit.walk import Walk
+from audit.walk import Deed, Walk
 from tests.audit import attacker
 from tests.audit.samples import SESSION
 from tests.audit.test_search_in_processes import ATTACKS, PROCESSES, change_lines, children, files_of
 from tests.audit.test_search_in_processes import many_files as many_files  # noqa: PLC0414 - a fixture
 
+ORIGIN = session_origin(SESSION)
 ATTACKS_ON_WALKS: dict[str, Callable[[list[Path]], None]] = {
     **ATTACKS,
     "nothing": lambda _: None,
@@ -151,6 +155,67 @@ def test_a_scout_says_of_each_line_what_a_walk_sees(state: Path) -> None:
         walk.take(one.leaves, one.deeds)
     assert walk.sealed_size > 0
     assert isinstance(looked[0], Looked)
+
+
+def sealed_with(*bodies: dict[str, object]) -> attacker.Lines:
+    """Return lines that follow each other and call themselves seals, whatever they say."""
+    start = line_start(at="2026-01-31T23:59:59.000001Z", mono_us=1, kind="log.sealed", version=1)
+    chain = Chain(genesis(ORIGIN), Frontier())
+    return [chain.add(b"%b%b}" % (start, orjson.dumps(body))) for body in bodies]
+
+
+def test_a_scout_keeps_of_a_forged_seal_only_what_a_walk_asks() -> None:
+    """A body of 32 KiB can be 10,000 lists, which take 20 times as much memory."""
+    forged = {"epoch": 1, "note": "n", "vkey": ["k"], "z": [[]] * 10_000}
+
+    looked = Scout(ORIGIN, 0, genesis(ORIGIN)).look(sealed_with(forged, {"z": [[]] * 10_000}))
+
+    assert looked.deeds == [
+        Deed(0, "log.sealed", {"epoch": 1, "note": "n"}),
+        Deed(1, "log.sealed", {}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"epoch": 1, "note": "n"},
+        {"epoch": 1, "note": "n" * 30_000},
+        {"epoch": 1, "note": "n" * 30_000 + "\U0001f512", "vkey": "\u2014" * 100, "session": "s" * 500},
+        {"z": [{"digest": f"{number:064x}", "size": number} for number in range(300)]},
+        {"epoch": 1, "note": "n", "z": [[]] * 10_000},
+    ],
+    ids=["short", "long", "wide", "commitments", "lists"],
+)
+def test_what_a_scout_keeps_takes_no_more_room_than_is_counted(body: dict[str, object]) -> None:
+    lines = sealed_with(*[body] * 30)
+    one = Scout(ORIGIN, 0, genesis(ORIGIN))
+    tracemalloc.start()
+    try:
+        looked = one.look(lines)
+        one = Scout(ORIGIN, 0, genesis(ORIGIN))
+        held_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert 0 < held_bytes < scout.room_of(looked) + 8 * 1024
+
+
+@pytest.mark.parametrize("bound", ["_LARGEST_FILE", "_MOST_ROOM_BYTES"])
+def test_a_file_that_holds_more_than_a_writer_puts_into_one_is_left_to_the_walk(
+    state: Path, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its size is counted while it is read: it may have grown since it was looked at."""
+    paths = files_of(state)
+    size = max(path.stat().st_size for path in paths[:-1])
+
+    monkeypatch.setattr(scout, bound, size)
+    _, all_of_them = ahead(fresh(state), paths, processes=PROCESSES)
+    monkeypatch.setattr(scout, bound, 1000)
+    walk, none = ahead(fresh(state), paths, processes=PROCESSES)
+
+    assert (all_of_them, none) == (len(paths) - 1, 0)
+    assert outcome(walk, Lines(paths)) == outcome(fresh(state), Lines(paths))
 
 
 def test_a_large_log_verifies_alike(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
