@@ -71,12 +71,12 @@ class Actions:
     def started(self, moment: Moment, started: event.ProcessStarted) -> None:
         """Take in that a program was started."""
         found = self._of(moment, started.action)
-        if started.argv == found.words[1:]:
-            found.notes.append(f"in {started.folder}")
-            return
-        found.parts.append(
-            Words(label=f"started in {started.folder}", words=self._bodies.words(started.argv))
-        )
+        where = "" if started.folder == "." else f"in {started.folder}"
+        if started.argv != found.words[1:]:
+            label = f"started {where}".strip()
+            found.parts.append(Words(label=label, words=self._bodies.words(started.argv)))
+        elif where:
+            found.notes.append(where)
 
     def ended(self, moment: Moment, ended: event.ProcessEnded) -> None:
         """Take in how a program in the background came out."""
@@ -97,14 +97,17 @@ class Actions:
 
     def asked(self, moment: Moment, asked: event.ApprovalRequested) -> None:
         """Take in that a person was asked."""
-        self._of(moment, asked.action).tag("asked")
+        found = self._of(moment, asked.action)
+        found.tag("asked")
+        found.answer = "not answered"
 
     def approval(self, moment: Moment, answered: event.ApprovalAnswered) -> None:
         """Take in what a person, or the clock, answered."""
         found = self._of(moment, answered.action)
         found.tag("allowed" if answered.answer == "approved" else "denied")
-        answer = answered.answer.replace("_", " ")
-        found.notes.append(f"{answer} by {answered.by} via {answered.via}")
+        is_timed_out = answered.answer == "timed_out"
+        found.answer = "nobody answered" if is_timed_out else f"{answered.answer} by {answered.by}"
+        found.notes.append(found.answer if is_timed_out else f"{found.answer} via {answered.via}")
         found.notes.append(f"waited {duration(answered.waited_ms)}")
 
     def finished(self, moment: Moment, finished: event.ActionFinished) -> None:
@@ -116,7 +119,7 @@ class Actions:
             found.tag("failed")
             if finished.outcome != "failed":
                 found.notes.append(finished.outcome.replace("_", " "))
-        found.notes.extend(_figures(finished))
+        found.notes.extend(_figures(finished, has_waited=bool(found.answer)))
         if finished.files:
             found.parts.append(_files(finished.files))
         if finished.detail:
@@ -174,11 +177,12 @@ def _content_of(arguments: str) -> bytes | None:
     return next((told[name].encode() for name in _GIVEN if isinstance(told.get(name), str)), None)
 
 
-def _figures(finished: event.ActionFinished) -> list[str]:
+def _figures(finished: event.ActionFinished, *, has_waited: bool) -> list[str]:
     code = [] if finished.exit_code is None else [f"exit code {finished.exit_code}"]
     output = [f"{size(finished.output_bytes)} of output"] if finished.output_bytes else []
     dropped = [f"{size(finished.truncated_bytes)} dropped"] if finished.truncated_bytes else []
-    return [*code, duration(finished.duration_ms), *output, *dropped]
+    took = f"{duration(finished.duration_ms)}{' in all' if has_waited else ''}"
+    return [*code, took, *output, *dropped]
 
 
 def _files(uses: tuple[FileUse, ...]) -> Table:

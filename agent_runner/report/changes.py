@@ -183,12 +183,20 @@ def _file_change(change: Change) -> FileChange:
         path=change.path,
         renamed_from=change.renamed_from,
         letter=LETTERS[change.kind],
-        sizes=f"{size(_bytes(change.before))} -> {size(_bytes(change.after))}",
+        sizes=_sizes(change),
         concerns=tuple(sorted(concern.value for concern in change.concerns)),
         later=change.later,
         conflict=change.conflict,
         patch="",
         why_not="",
+    )
+
+
+def _sizes(change: Change) -> str:
+    """Return what was and what is there: sizes of files, of anything else the kind."""
+    sides = (change.before, change.after)
+    return " -> ".join(
+        size(_bytes(side)) if side.kind.value == "file" else side.kind.value for side in sides if side
     )
 
 

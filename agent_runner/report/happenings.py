@@ -77,7 +77,9 @@ def _of_the_ledger(
         case event.LogSealed():
             return step(moment, "ledger", "seal", f"of all before it, key {happened.epoch}", quiet=True)
         case event.SessionRecovered():
-            told = f"its last runner died; entries from {happened.unsealed_from} on were not sealed then"
+            told = "another runner goes on; every entry before was sealed"
+            if happened.unsealed_from < moment.seq:
+                told = f"its last runner died; entries from {happened.unsealed_from} on were not sealed then"
             torn = (
                 [f"{happened.dropped_bytes} bytes of a torn line dropped"] if happened.dropped_bytes else []
             )
@@ -168,4 +170,6 @@ def _end(moment: Moment, closed: event.SessionClosed) -> Step:
     sent, received = closed.totals.sent_bytes, closed.totals.received_bytes
     crossed = [f"{size(sent)} sent, {size(received)} received"] if sent or received else []
     notes = [f"exit code {closed.exit_code}", *(["unfinished"] if closed.unfinished else []), *crossed]
-    return step(moment, "message", f"session ended: {closed.status}", closed.reason, tags=failed, notes=notes)
+    status = closed.status.replace("_", " ")
+    why = "" if closed.reason == status else closed.reason
+    return step(moment, "message", f"session ended: {status}", why, tags=failed, notes=notes)

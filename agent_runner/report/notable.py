@@ -85,7 +85,8 @@ class Alike:
         self.what.add(
             spelled_argv(step.words) if step.words else f"{step.name} {step.title}".strip(), LONGEST
         )
-        self.why.add(f"{why.code}: {why.message}" if why else "", 2 * LONGEST)
+        told = f"{why.code}: {why.message}" if why else ""
+        self.why.add("; ".join(filter(None, (told, step.answer))), 2 * LONGEST)
         if place not in self.steps and len(self.places) < MOST_PLACES:
             self.places.append(step.seq)
         self.steps.add(place)
@@ -130,9 +131,13 @@ def _rank(alike: Alike) -> int:
 
 
 def _kind(tag: Tag, step: Step, why: Why | None) -> tuple[str, ...]:
-    """Return what makes two steps alike: of connections the reason counts, of all else the command too."""
+    """Return what makes two steps alike: of connections the reason counts, of all else the command too.
+
+    Of what was put to a person, it also counts what came of it.
+    """
     reason = (why.code, why.rule) if why else ("", "")
-    return (tag, step.kind, "" if step.kind == "egress" else step.name, *reason)
+    outcome = (*sorted(step.tags), step.answer) if step.answer else ()
+    return (tag, step.kind, "" if step.kind == "egress" else step.name, *reason, *outcome)
 
 
 def _row(tag: Tag, step: Step, why: Why | None) -> Alike:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def duration(milliseconds: float) -> str:
-    """Return a length of time in at most two units: `12 ms`, `3.4 s`, `2 min 5 s`, `1 h 4 min`."""
+    """Return a length of time in at most two units: `12 ms`, `3.4 s`, `2 min 5 s`, `10 min`, `1 h 4 min`."""
     if milliseconds < 1000:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000
@@ -12,9 +12,9 @@ def duration(milliseconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def size(count: int) -> str:

@@ -139,6 +139,8 @@ class Step:
     parts: list[Part] = field(default_factory=list)
     quiet: bool = False
     """Whether it is bookkeeping that the page hides until it is asked for."""
+    answer: str = ""
+    """What a person, or the clock, said to it; empty where nobody was asked."""
 
     def tag(self, *tags: Tag) -> None:
         """Add tags that it does not have."""

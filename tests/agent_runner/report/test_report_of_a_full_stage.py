@@ -126,6 +126,18 @@ def test_names_full_of_hidden_characters_take_no_more_than_their_room(session: S
     assert taken < NAMES_BYTES + ROOM_BYTES + BESIDE_BYTES
 
 
+def test_a_change_is_told_with_the_sizes_or_kinds_of_the_sides_that_there_are(session: SessionFiles) -> None:
+    """Nothing is 0 bytes long that is not there, or is no file."""
+    (upper(session) / "made").mkdir()
+    (upper(session) / "made" / "new").write_text("12345")
+    (upper(session) / "made" / "link").symlink_to("new")
+
+    shown, _, _ = told(session)
+
+    sizes = {file.path: file.sizes for file in shown.files}
+    assert sizes == {"made": "folder", "made/new": "5 B", "made/link": "symlink"}
+
+
 def test_no_number_of_other_files_pushes_one_off_that_runs_later(
     session: SessionFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,37 @@ def test_denials_and_limits_come_before_questions_and_failures(state: Path) -> N
     assert found.left_out == 0
 
 
+async def test_questions_are_told_apart_by_what_was_answered(tmp_path: Path) -> None:
+    """A person's no, a clock's and no answer at all are three things, though one rule asked."""
+    reasons = (Reason(code="command", message="`run` needs an approval"),)
+    story = begin(tmp_path / "state")
+    async with story.journal:
+        await story.open("ask")
+        for answer, by in (("timed_out", "nobody"), ("denied", "ada"), ("approved", "ada"), ("", "")):
+            asked = await story.intend("run", "pytest", verdict="needs_approval", reasons=reasons)
+            await story.record(event.ApprovalRequested(action=asked, digest="34" * 32, reasons=()))
+            told = {"action": asked, "digest": "34" * 32, "by": by, "via": "terminal", "waited_ms": 600_000}
+            if answer:
+                await story.record(event.ApprovalAnswered.model_validate(told | {"answer": answer}))
+        await story.close()
+    report = report_of(tmp_path / "state")
+
+    found = notable(report.fold.steps.kept)
+
+    assert [(row.tags, row.why.first) for row in found.rows] == [
+        (("asked", "denied"), ["command: `run` needs an approval; nobody answered"]),
+        (("asked", "denied"), ["command: `run` needs an approval; denied by ada"]),
+        (("asked", "allowed"), ["command: `run` needs an approval; approved by ada"]),
+        (("asked",), ["command: `run` needs an approval; not answered"]),
+    ]
+    assert [step.notes for step in report.fold.steps.kept if step.answer] == [
+        ["nobody answered", "waited 10 min"],
+        ["denied by ada via terminal", "waited 10 min"],
+        ["approved by ada via terminal", "waited 10 min"],
+        [],
+    ]
+
+
 def test_the_page_names_the_rule_and_leads_to_the_entry_without_any_script(state: Path) -> None:
     page = page_of(state)
 

@@ -10,10 +10,12 @@ import pytest
 from agent_runner.report.charts import gauges, lanes
 from agent_runner.report.happenings import happening, step
 from agent_runner.report.moment import Moment
+from agent_runner.report.quantity import duration
 from agent_runner.report.steps import Steps
 from agent_runner.report.times import Span, drawn
 from agent_runner.report.usage import MOST_POINTS, Curve
 from audit import event
+from audit.fields import Totals
 from audit.journal import Journal
 from policies.source import parse_policy
 from tests.agent_runner.report.reading import page_of, report_of, told
@@ -188,7 +190,7 @@ def test_budgets_are_told_against_the_bounds_of_the_policy_and_what_was_added(st
 
     assert (found["turns"].used, found["turns"].bound, found["turns"].percent) == ("4", "26", 15)
     assert (found["tokens"].used, found["tokens"].bound) == ("7,840", "58,000")
-    assert found["running time"].bound == "6 min 0 s"
+    assert found["running time"].bound == "6 min"
     assert (found["sent"].used, found["sent"].bound) == ("812 B", "")
 
 
@@ -381,3 +383,48 @@ def test_what_the_runner_does_beside_the_turns_is_a_step(happened: Event, name: 
 
     assert told is not None
     assert (told.name, told.title) == (name, title)
+
+
+@pytest.mark.parametrize(
+    ("unsealed_from", "told"),
+    [
+        (41, "its last runner died; entries from 41 on were not sealed then"),
+        (42, "another runner goes on; every entry before was sealed"),
+    ],
+)
+def test_a_session_taken_up_after_an_orderly_end_is_not_told_as_one_whose_runner_died(
+    unsealed_from: int, told: str
+) -> None:
+    recovered = event.SessionRecovered(
+        session=SESSION,
+        epoch=2,
+        vkey="k",
+        writer="0.1.0",
+        unsealed_from=unsealed_from,
+        dropped_bytes=0,
+        dropped_sha256="e3" * 32,
+    )
+
+    found = happening(Moment(42, "", 0), recovered)
+
+    assert found is not None
+    assert found.title == told
+
+
+def test_an_end_is_told_in_words_and_once() -> None:
+    closed = event.SessionClosed(
+        status="model_failed", exit_code=7, reason="model failed", unfinished=False, totals=Totals()
+    )
+
+    found = happening(Moment(42, "", 0), closed)
+
+    assert found is not None
+    assert (found.name, found.title) == ("session ended: model failed", "")
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "told"),
+    [(999, "999 ms"), (59_900, "59.9 s"), (600_000, "10 min"), (605_000, "10 min 5 s"), (86_400_000, "24 h")],
+)
+def test_a_length_of_time_has_no_unit_of_which_there_is_none(milliseconds: int, told: str) -> None:
+    assert duration(milliseconds) == told
