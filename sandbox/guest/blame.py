@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from .repository import Repository
 
     Lines = dict[int, int]
-    """Numbers of lines, from 0, in one version -> in the version that was asked about."""
+    """Numbers of lines, from 0: in the version that was asked about -> in another.
+
+    INVARIANT: what two versions hand to one is disjoint; they may well hand on the same line of it.
+    """
 
 MAX_BYTES = 2 << 20
 MAX_RENAMED_FILES = 200
@@ -76,9 +79,12 @@ class Blame:
         while self._order:
             version, lines = self._waiting.pop(heappop(self._order)[1])
             for before in sorted(self._before(version), key=lambda before: before.blob != version.blob):
-                kept = {ours: theirs for ours, theirs in _same(version, before) if ours in lines}
-                self._wait(before, {theirs: lines.pop(ours) for ours, theirs in kept.items()})
-            for asked in lines.values():
+                shared = dict(_same(version, before))
+                handed = {asked: shared[ours] for asked, ours in lines.items() if ours in shared}
+                for asked in handed:
+                    del lines[asked]
+                self._wait(before, handed)
+            for asked in lines:
                 self.found[asked] = version.commit
         return self.found
 

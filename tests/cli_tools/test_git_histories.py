@@ -150,10 +150,40 @@ def compare(history: _History) -> None:
     for entry in history.git("ls-tree", "-r", "-z", "HEAD").decode().split("\0"):
         facts, _, path = entry.partition("\t")
         if facts.startswith("100") and b"\0" not in history.git("show", f"HEAD:{path}"):
-            blame, _ = ask(folder, "blame", paths=[path])
-            told_lines = history.git("blame", "--porcelain", "HEAD", "--", path).decode().split("\n")
-            made = [found[1] for line in told_lines if (found := _BLAMED.match(line))]
-            assert [line["commit"] for line in blame] == made, path
+            answered, told_lines = blamed(history, path)
+            assert answered == told_lines, path
+
+
+def blamed(history: _History, path: str, **asked: object) -> tuple[list[str], list[str]]:
+    """Return the commit of each line, as it is answered and as git tells it."""
+    answered, _ = ask(history.folder, "blame", paths=[path], **asked)
+    told = history.git("blame", "--porcelain", "HEAD", "--", path).decode().split("\n")
+    made = [found[1] for line in told if (found := _BLAMED.match(line))]
+    return [line["commit"] for line in answered], made
+
+
+def merged(history: _History) -> None:
+    """Merge two branches that both kept the file's one line, so that it stands twice in what came of it."""
+    path = history.folder / "twice"
+    for name, start, content in (("base", "main", "X\n"), ("p", "base", "X\nA\n"), ("q", "base", "B\nX\n")):
+        history.git("checkout", "-q", "-f", "-B", name, start)
+        path.write_text(content)
+        history.commit()
+    history.git("merge", "-q", "-s", "ours", "--no-commit", "p")
+    path.write_text("X\nA\nB\nX\n")
+    history.commit()
+
+
+def test_a_line_that_two_parents_have_is_handed_on_by_each_of_them(tmp_path: Path) -> None:
+    """Two lines of a merge may be one line of its base; none of them is the merge's own."""
+    history = _History(tmp_path, 1)
+    merged(history)
+
+    answered, told = blamed(history, "twice")
+
+    assert answered == told
+    assert answered[0] == answered[3] == history.git("rev-parse", "base").decode()[:10]
+    assert len(set(answered)) == 3
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(50, marks=pytest.mark.long)])
