@@ -1,7 +1,8 @@
 """Wait for a model's server that is down, in a session that it has answered: hours of work outlive an hour.
 
-One that never answered is more often misspelt than down, and ends the session at once. How often one question
-is tried before that is the backend's own (`agent_runner.backends.retry`); here is what comes after.
+One that never answered is more often misspelt than down, and ends the session at once. So does one that read
+the question and failed: no waiting mends that, and every try may be paid for. How often one question is tried
+before that is the backend's own (`agent_runner.backends.retry`); here is what comes after.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from agent_runner.backends.backend import Backend, Message, Reply
+    from agent_runner.backends.failure import Failure
     from agent_runner.past import Past
     from agent_runner.request import SessionRequest
     from agent_runner.transcript import Transcript
@@ -31,6 +33,11 @@ GIVEN_UP_SECONDS: Final = 2 * 3600.0
 """How long a server may be down: twice the hour that is promised. The session's wall time goes on then."""
 FIRST_WAIT_SECONDS: Final = 10.0
 LONGEST_WAIT_SECONDS: Final = 60.0
+"""Between two questions, where the server does not ask for more; the sandbox is looked at as often."""
+LOOK_SECONDS: Final = 1.0
+"""How often the sandbox is looked at while a question is out."""
+_DOWN_STATUSES: Final = frozenset({0, 429, 502, 503, 504, 529})
+"""What is answered before a question is read, by a server or by what stands before it; 0 for no status."""
 _SHOWN_CHARACTERS: Final = 200
 
 
@@ -78,6 +85,7 @@ class EnduringBackend:
         self._answered = answered
         self._tell = tell
         self._require = require
+        self._down_since: float | None = None
 
     @property
     def kind(self) -> str:
@@ -89,41 +97,65 @@ class EnduringBackend:
         """Return the model's name, as the ledger keeps it."""
         return self._backend.model
 
+    @property
+    def down_seconds(self) -> float:
+        """Return for how long the question that is out has been asked in vain; 0 when the server is there."""
+        return 0.0 if self._down_since is None else self._outage.monotonic() - self._down_since
+
     async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
         """Return the model's next words.
 
         Raises:
             agent_runner.errors.BackendError: When there are none, nor will be, or none came in time.
+            sandbox.errors.SandboxLostError: When the sandbox is gone meanwhile.
         """
         began, attempt = self._outage.monotonic(), 0
         while True:
             asked = self._outage.monotonic()
             try:
-                reply = await self._backend.ask(messages, tools)
+                reply = await self._asked(messages, tools)
             except ModelServerError as error:
                 attempt += 1
                 now = self._outage.monotonic()
-                if not self._is_waited_for(error, now - began):
+                wait = self._wait_seconds(error.failure, attempt, down_seconds=now - began)
+                if wait is None:
                     raise
+                self._down_since = began
                 await self._in_vain(error, attempt, now - asked)
-                wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (attempt - 1))
                 self._tell(_told(error, down_seconds=now - began, wait_seconds=wait))
-                await self._outage.sleep(wait)
-                self._require()
+                await self._pause(wait)
             else:
-                self._answered = True
+                self._answered, self._down_since = True, None
                 return reply
 
     async def close(self) -> None:
         """Give back connections."""
         await self._backend.close()
 
-    def _is_waited_for(self, error: ModelServerError, down_seconds: float) -> bool:
-        return (
-            self._answered
-            and error.failure.worth_another_try
-            and down_seconds < self._outage.given_up_seconds
-        )
+    async def _asked(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        """Ask once; a server that hangs keeps nobody from seeing that the sandbox is gone."""
+        asked = asyncio.ensure_future(self._backend.ask(messages, tools))
+        try:
+            while not (await asyncio.wait({asked}, timeout=LOOK_SECONDS))[0]:
+                self._require()
+            return asked.result()
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+
+    def _wait_seconds(self, failure: Failure, attempt: int, *, down_seconds: float) -> float | None:
+        """Return how long to wait until the next try, None to give up."""
+        left = self._outage.given_up_seconds - down_seconds
+        wanted = failure.retry_after_seconds or 0.0
+        if not self._answered or not _is_down(failure) or left <= 0 or wanted > left:
+            return None
+        return max(wanted, min(left, LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** (attempt - 1)))
+
+    async def _pause(self, seconds: float) -> None:
+        while seconds > 0:
+            await self._outage.sleep(min(seconds, LONGEST_WAIT_SECONDS))
+            self._require()
+            seconds -= LONGEST_WAIT_SECONDS
 
     async def _in_vain(self, error: ModelServerError, attempt: int, seconds: float) -> None:
         await write_tried(self._journal, self._turn(), self._backend, error.tried)
@@ -138,6 +170,17 @@ class EnduringBackend:
                 will_retry=True,
             )
         )
+
+
+def _is_down(failure: Failure) -> bool:
+    """Say whether a server is not there, or takes no question now: then waiting helps, and costs nothing."""
+    match failure.kind:
+        case "unreachable":
+            return not failure.told
+        case "overloaded":
+            return not failure.told and failure.status in _DOWN_STATUSES
+        case _:
+            return False
 
 
 def enduring(

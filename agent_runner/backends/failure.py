@@ -38,6 +38,9 @@ _TOO_LONG: Final = re.compile(
 )
 """How servers say that a conversation is longer than their model takes in: OpenAI, Dynamo, vLLM and SGLang
 (`context length`), llama.cpp (`context size`), Anthropic (`prompt is too long`), TensorRT-LLM (the rest)."""
+_UNPAID: Final = re.compile(r"insufficient_quota|billing_(?:error|hard_limit_reached|not_active)")
+"""How providers say, with 429, that an account may spend no more: no other try is paid for, either."""
+_UNPAID_HINT: Final = "the account may spend no more: see its billing at the provider"
 _TOO_LONG_STATUSES: Final = frozenset({400, 413, 422, 500})
 _TOO_LONG_HINT: Final = (
     "the conversation is longer than the model takes in: see `context` of this model in the configuration"
@@ -85,7 +88,8 @@ def status_error(
     words = said(body)
     # llama.cpp and TensorRT-LLM say it with 500, too: no other try is shorter.
     too_long = status in _TOO_LONG_STATUSES and bool(_TOO_LONG.search(words))
-    again = (status in _AGAIN or status >= 500) and not too_long
+    unpaid = status == 429 and _is_unpaid(body, words)
+    again = (status in _AGAIN or status >= 500) and not too_long and not unpaid
     failure = Failure(
         kind="overloaded" if again else "refused",
         status=status,
@@ -93,8 +97,13 @@ def status_error(
         too_long=too_long,
     )
     message = f"{where} answered {status}" + (f": {words}" if words else "")
-    hint = _TOO_LONG_HINT if too_long else _HINTS.get(status, "")
+    hint = _TOO_LONG_HINT if too_long else _UNPAID_HINT if unpaid else _HINTS.get(status, "")
     return ModelServerError(message, failure=failure, hint=hint)
+
+
+def _is_unpaid(body: object, words: str) -> bool:
+    facts = _innermost(body)
+    return bool(_UNPAID.search(f"{facts.get('code')} {facts.get('type')} {words}"))
 
 
 def stream_error(where: str, body: object) -> ModelServerError:

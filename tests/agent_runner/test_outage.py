@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import time
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_runner.backends.backend import Message, Reply
+    from cli_tools.schema import Tool
 
 HOUR_SECONDS = 3600.0
 
@@ -35,11 +37,13 @@ class Clock:
     """A clock that goes on only while somebody sleeps."""
 
     seconds: float = 0.0
+    slept: list[float] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
     async def sleep(self, seconds: float) -> None:
         """Let the time pass."""
         self.seconds += seconds
+        self.slept.append(seconds)
 
     def now(self) -> float:
         """Return the time."""
@@ -84,17 +88,60 @@ async def test_a_server_that_never_answered_is_not_waited_for(stand: Stand) -> N
     """It is more often misspelt than down."""
     clock = Clock()
 
-    result = await stand.run(failing("unreachable"), outage=clock.outage)
+    result = await stand.run(failing(Failure(kind="unreachable")), outage=clock.outage)
 
     assert (result.status, result.exit_code, clock.seconds) == ("model_failed", 7, 0)
     assert [entry["will_retry"] for entry in stand.entries("model.failed")] == [False]
 
 
-@pytest.mark.parametrize("kind", ["refused", "credential"])
-async def test_what_no_waiting_mends_ends_the_session_at_once(stand: Stand, kind: Kind) -> None:
+NO_WAITING_MENDS = [
+    Failure(kind="refused", status=400),
+    Failure(kind="credential"),
+    Failure(kind="timeout"),
+    Failure(kind="broken"),
+    *(Failure(kind="overloaded", status=status) for status in (408, 500)),
+    *(Failure(kind=kind, told=True) for kind in ("unreachable", "overloaded")),
+]
+
+
+@pytest.mark.parametrize("failure", NO_WAITING_MENDS, ids=str)
+async def test_what_no_waiting_mends_or_what_was_paid_for_ends_the_session_at_once(
+    stand: Stand, failure: Failure
+) -> None:
+    """A server that read the question may have counted it: each of 120 tries in two hours would be paid for."""
     clock = Clock()
 
-    result = await stand.run(failing(kind, after=1), outage=clock.outage)
+    result = await stand.run(failing(failure, after=1), outage=clock.outage)
+
+    assert (result.status, result.exit_code, clock.seconds) == ("model_failed", 7, 0)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_server_that_takes_no_question_now_is_waited_for(stand: Stand, status: int) -> None:
+    clock = Clock()
+    failure = Failure(kind="overloaded", status=status)
+
+    result = await stand.run(failing(failure, after=1, till=3), outage=clock.outage)
+
+    assert (result.status, clock.seconds) == ("done", 30)
+
+
+async def test_what_a_server_asks_to_wait_is_waited_and_the_sandbox_looked_at_meanwhile(stand: Stand) -> None:
+    """Longer than we would, in pieces of a minute."""
+    clock = Clock()
+    failure = Failure(kind="overloaded", status=503, retry_after_seconds=1000.0)
+
+    result = await stand.run(failing(failure, after=1, till=3), outage=clock.outage)
+
+    assert (result.status, clock.seconds) == ("done", 2000)
+    assert max(clock.slept) == LONGEST_WAIT_SECONDS
+
+
+async def test_a_server_that_asks_to_wait_longer_than_anybody_does_is_given_up_at_once(stand: Stand) -> None:
+    clock = Clock()
+    failure = Failure(kind="overloaded", status=429, retry_after_seconds=GIVEN_UP_SECONDS + 1)
+
+    result = await stand.run(failing(failure, after=1), outage=clock.outage)
 
     assert (result.exit_code, clock.seconds) == (7, 0)
 
@@ -104,20 +151,20 @@ async def test_one_that_stays_down_is_given_up_in_the_end(stand: Stand, kind: Ki
     """After two hours; resumed while it is down still, it is waited for again, and then goes on."""
     clock = Clock()
 
-    result = await stand.run(failing(kind, after=1), outage=clock.outage)
+    result = await stand.run(failing(Failure(kind=kind), after=1), outage=clock.outage)
     waited = clock.seconds
     again = await stand.resume(
         going_down_first(seconds=HOUR_SECONDS, clock=clock), outage=clock.outage, progress=clock.tell
     )
 
-    assert (result.exit_code, waited // LONGEST_WAIT_SECONDS) == (7, GIVEN_UP_SECONDS // LONGEST_WAIT_SECONDS)
+    assert (result.exit_code, waited) == (7, GIVEN_UP_SECONDS)
     assert (again.status, again.exit_code) == ("done", 0)
     assert clock.seconds - waited >= HOUR_SECONDS
 
 
 async def test_the_wall_time_goes_on_while_a_server_is_down(stand: Stand) -> None:
     """Its end is a budget's, which can be added to; the time that was waited is used."""
-    policy = f"{POLICY}budget: {{wall_time: 3s}}\n"
+    policy = f"{POLICY}budget: {{wall_time: 8s}}\n"
     began = time.monotonic()
 
     result = await stand.run(going_down(lines("files list")), policy)
@@ -161,12 +208,45 @@ async def test_a_sandbox_that_is_lost_meanwhile_ends_the_waiting(stand: Stand) -
     assert (again.status, again.totals.turns) == ("done", 2)
 
 
-def failing(kind: Kind, *, after: int = 0) -> Model:
-    """Return a model that answers a few times, and then fails in one way for ever."""
+class Hanging:
+    """A model that takes the one question for ever, during which the sandbox is lost."""
+
+    kind = model = "test"
+
+    def __init__(self, stand: Stand) -> None:
+        self._stand = stand
+        self.hung_up = False
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:  # noqa: ARG002 - the protocol's
+        """Kill the guest, and wait for ever."""
+        self._stand.housing.kill()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.hung_up = True
+        raise AssertionError("nobody wakes it")
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+async def test_a_sandbox_that_is_lost_while_a_server_hangs_ends_the_session(stand: Stand) -> None:
+    """Its connection is closed, and nobody waits out the server's time."""
+    model = Hanging(stand)
+
+    result = await asyncio.wait_for(stand.run(model), LONG)
+
+    assert (result.status, result.exit_code, model.hung_up) == ("sandbox_failed", 4, True)
+
+
+def failing(failure: Failure, *, after: int = 0, till: float = math.inf) -> Model:
+    """Return a model that answers a few times, and then fails in one way, for ever or until a question."""
 
     def answer(_: Sequence[Message], turn: int) -> Reply:
+        if turn > till:
+            return FINISH
         if turn > after:
-            raise ModelServerError("`model.test` failed", failure=Failure(kind=kind))
+            raise ModelServerError("`model.test` failed", failure=failure)
         return lines("files list")
 
     return Model(answer)

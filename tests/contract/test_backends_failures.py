@@ -47,6 +47,28 @@ async def test_every_status_is_named_and_only_what_may_pass_is_tried_again(
     assert len(server.asked) == (3 if kind == "overloaded" else 1)
 
 
+UNPAID = [
+    ({"error": {"message": "no", "type": "insufficient_quota", "code": "insufficient_quota"}}, 1),
+    ({"type": "error", "error": {"type": "billing_error", "message": "no"}}, 1),
+    ({"error": {"message": "no", "type": "requests", "code": "billing_hard_limit_reached"}}, 1),
+    ({"error": {"message": 'OpenAIException: {"code": "insufficient_quota"}', "code": "429"}}, 1),
+    ({"error": {"message": "check your plan and billing details", "code": "rate_limit_exceeded"}}, 3),
+]
+
+
+@pytest.mark.parametrize(("body", "tries"), UNPAID)
+async def test_an_account_that_may_spend_no_more_is_not_asked_for_again(
+    dialect: Dialect, body: object, tries: int
+) -> None:
+    """429 means that as well; a rate that is too high is tried again, though its words name the billing."""
+    async with serving(answer(429, body)) as server:
+        error = await refused(backend_for(server, dialect, attempts=3))
+
+    assert (error.failure.kind, error.failure.status) == ("refused" if tries == 1 else "overloaded", 429)
+    assert error.hint == ("the account may spend no more: see its billing at the provider" * (tries == 1))
+    assert len(server.asked) == tries
+
+
 async def test_a_server_that_recovers_is_asked_again_with_the_same_bytes(dialect: Dialect) -> None:
     plays = (answer(529, {"message": "busy"}), answer(503, "no"), Saying(text="Yes.").play(dialect))
     async with serving(*plays) as server:
