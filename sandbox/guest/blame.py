@@ -41,20 +41,26 @@ class Version:
         repository: where.
         commit: which.
         path: its path in that commit.
+        like: another version; where both are the same file it is not loaded again.
 
     Raises:
         RefusedError: code `not-found`, `is-folder` or `limit`.
     """
 
-    def __init__(self, repository: Repository, commit: Commit, path: bytes) -> None:
-        found = repository.entry(commit, path)
+    def __init__(
+        self, repository: Repository, commit: Commit, path: bytes, *, like: Version | None = None
+    ) -> None:
+        self.commit = commit
+        self.path = path
+        self.blob: ObjectID = repository.name(commit, path)
+        if like is not None and like.blob == self.blob:
+            self.lines: list[bytes] = like.lines
+            return
+        found = repository.store[self.blob]
         if not isinstance(found, Blob):
             raise RefusedError("is-folder", f"`{shown(path)}` is a folder; expected a file")
         if len(found.data) > MAX_BYTES:
             raise RefusedError("limit", f"`{shown(path)}` is longer than `{MAX_BYTES}` bytes")
-        self.commit = commit
-        self.path = path
-        self.blob: ObjectID = found.id
         self.lines = lines_of(found.data)
 
 
@@ -64,39 +70,48 @@ class Blame:
     Args:
         repository: where.
         version: the file that is asked about.
+        asked: the lines that are asked about, from 0.
     """
 
-    def __init__(self, repository: Repository, version: Version) -> None:
+    def __init__(self, repository: Repository, version: Version, asked: range) -> None:
         self._repository = repository
         self._waiting: dict[tuple[bytes, bytes], tuple[Version, Lines]] = {}
         self._order: list[tuple[float, tuple[bytes, bytes]]] = []
         self._renames = RenameDetector(repository.store, max_files=MAX_RENAMED_FILES)
-        self.found: list[Commit] = [version.commit] * len(version.lines)
-        self._wait(version, {number: number for number in range(len(version.lines))})
+        self._found: dict[int, Commit] = {}
+        self._wait(version, {number: number for number in asked})
 
-    def walk(self) -> list[Commit]:
-        """Return the commit of each line."""
+    def walk(self) -> dict[int, Commit]:
+        """Return the commit of each line that is asked about."""
         while self._order:
             version, lines = self._waiting.pop(heappop(self._order)[1])
             for before in sorted(self._before(version), key=lambda before: before.blob != version.blob):
+                if before.blob == version.blob:
+                    self._wait(before, lines)
+                    lines = {}
+                    break
                 shared = dict(_same(version, before))
                 handed = {asked: shared[ours] for asked, ours in lines.items() if ours in shared}
                 for asked in handed:
                     del lines[asked]
                 self._wait(before, handed)
             for asked in lines:
-                self.found[asked] = version.commit
-        return self.found
+                self._found[asked] = version.commit
+        return self._found
 
     def _wait(self, version: Version, lines: Lines) -> None:
-        """Look at a version later, the newest commits first: mostly, all who hand it lines come before."""
+        """Look at a version later, the newest commits first: mostly, all who hand it lines come before.
+
+        The lines are the walk's from here on.
+        """
         if not lines:
             return
         key = (bytes(version.commit.id), version.path)
-        if key not in self._waiting:
-            self._waiting[key] = (version, {})
-            heappush(self._order, (-version.commit.commit_time, key))
-        self._waiting[key][1].update(lines)
+        if key in self._waiting:
+            self._waiting[key][1].update(lines)
+            return
+        self._waiting[key] = (version, lines)
+        heappush(self._order, (-version.commit.commit_time, key))
 
     def _before(self, version: Version) -> Iterator[Version]:
         """Yield the file as the parents have it."""
@@ -104,12 +119,13 @@ class Blame:
             parent = self._repository.commit(name)
             path = self._path_in(parent, version)
             if path is not None:
-                yield Version(self._repository, parent, path)
+                yield Version(self._repository, parent, path, like=version)
 
     def _path_in(self, parent: Commit, version: Version) -> bytes | None:
         """Return the file's path in a parent; None where it was not there."""
         try:
-            if isinstance(self._repository.entry(parent, version.path), Blob):
+            name = self._repository.name(parent, version.path)
+            if name == version.blob or isinstance(self._repository.store[name], Blob):
                 return version.path
         except RefusedError:
             pass
@@ -121,9 +137,6 @@ class Blame:
 
 def _same(version: Version, before: Version) -> Iterator[tuple[int, int]]:
     """Yield the numbers of lines that two versions share, in the order of both."""
-    if version.blob == before.blob:
-        yield from ((number, number) for number in range(len(version.lines)))
-        return
     matcher = SequenceMatcher(None, version.lines, before.lines, autojunk=False)
     for ours, theirs, count in matcher.get_matching_blocks():
         yield from ((ours + number, theirs + number) for number in range(count))

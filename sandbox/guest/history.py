@@ -169,9 +169,15 @@ def blame(repository: Repository, arguments: Arguments) -> Iterator[Object]:
     first = arguments.number("first", default=1, least=1, most=1 << 40)
     last = arguments.number("last", default=1 << 40, least=first, most=1 << 40)
     version = Version(repository, commit, path)
-    made = Blame(repository, version).walk()
-    for number, line in enumerate(version.lines[first - 1 : last], start=first):
-        yield {"kind": "blame", "line": number, **_short(made[number - 1]), **text_of(line)}
+    asked = range(len(version.lines))[first - 1 : last]
+    made = Blame(repository, version, asked).walk()
+    for number in asked:
+        yield {
+            "kind": "blame",
+            "line": number + 1,
+            **_short(made[number]),
+            **text_of(version.lines[number]),
+        }
 
 
 def _commit(repository: Repository, commit: Commit) -> Object:

@@ -197,12 +197,21 @@ class Repository:
         Raises:
             RefusedError: code `not-found`.
         """
-        found: ShaFile = self.store[commit.tree]
-        for name in [part for part in path.split(b"/") if part not in (b"", b".")]:
-            inner = found[name][1] if isinstance(found, Tree) and name in found else None
+        return self.store[self.name(commit, path)]
+
+    def name(self, commit: Commit, path: bytes) -> ObjectID:
+        """Return the name of the file or folder at a path in a commit, which is not loaded for it.
+
+        Raises:
+            RefusedError: code `not-found`.
+        """
+        found: ObjectID = commit.tree
+        for part in [part for part in path.split(b"/") if part not in (b"", b".")]:
+            folder = self.store[found]
+            inner = folder[part][1] if isinstance(folder, Tree) and part in folder else None
             if inner is None or inner not in self.store:
                 raise RefusedError("not-found", f"`{shown(path)}` is not in that commit")
-            found = self.store[inner]
+            found = inner
         return found
 
 

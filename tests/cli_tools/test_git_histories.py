@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.guest.blame import MAX_BYTES
+from sandbox.guest.refusal import RefusedError
+from sandbox.guest.repository import Store
 from tests.cli_tools.repositories import ENVIRONMENT, GIT, ask, new_repository
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dulwich.objects import ObjectID, ShaFile
 
 NAMES = ["a", "b.txt", "d/a", "d/b", "d/e/f", "x y", "\u00e9", "d2/a", "z"]
 _BLAMED = re.compile("([0-9a-f]{10})[0-9a-f]{30} [0-9]+ [0-9]+")
@@ -184,6 +189,48 @@ def test_a_line_that_two_parents_have_is_handed_on_by_each_of_them(tmp_path: Pat
     assert answered == told
     assert answered[0] == answered[3] == history.git("rev-parse", "base").decode()[:10]
     assert len(set(answered)) == 3
+
+
+def test_lines_that_are_not_asked_about_are_not_followed(tmp_path: Path) -> None:
+    """An older version that is too long to be read matters only where a line may have come from it."""
+    history = _History(tmp_path, 1)
+    for content in ("x\n" * (MAX_BYTES // 2 + 1), "x\n", "x\nnew\n"):
+        (history.folder / "grown").write_text(content)
+        history.commit()
+    newest = history.git("rev-parse", "HEAD").decode()[:10]
+
+    new, told = blamed(history, "grown", first=2, last=9)
+    with pytest.raises(RefusedError) as caught:
+        blamed(history, "grown", first=1, last=1)
+
+    assert (new, told[1:]) == ([newest], [newest])
+    assert caught.value.code == "limit"
+
+
+def test_a_file_that_a_commit_leaves_alone_is_not_loaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long history of a large file costs what changed in it."""
+    history = _History(tmp_path, 1)
+    for content in ("x\n", "x\ny\n"):
+        (history.folder / "large").write_text(content)
+        history.commit()
+        for number in range(3):
+            (history.folder / "other").write_text(f"{number} {content}")
+            history.commit()
+    names = history.git("rev-parse", "HEAD:large", "HEAD~4:large").split()
+    load, loaded = Store.__getitem__, list[bytes]()
+
+    def counting(store: Store, name: ObjectID) -> ShaFile:
+        loaded.append(bytes(name))
+        return load(store, name)
+
+    monkeypatch.setattr(Store, "__getitem__", counting)
+    answered, told = blamed(history, "large")
+
+    assert answered == told
+    assert len(set(told)) == 2
+    assert [loaded.count(name) for name in names] == [1, 3], "the older: is it a file, what is in it, whence"
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(50, marks=pytest.mark.long)])
