@@ -1,6 +1,7 @@
 """Make untrusted text safe to print: every character that could act on a terminal or hide is spelled out."""
 
 import unicodedata
+from collections.abc import Callable
 from functools import cache
 
 # Zs but the plain space, line and paragraph separators, controls, formats (bidi, zero width, tags),
@@ -9,6 +10,8 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 # Not of those categories, and still drawn as nothing: Hangul fillers, variation selectors, the Braille blank.
 _BLANK = frozenset({0x115F, 0x1160, 0x3164, 0xFFA0, 0x2800, 0x034F, 0x17B4, 0x17B5})
+
+_MOST_LEARNT = 4096
 
 
 def escape(text: str, *, keep: str = "") -> str:
@@ -51,17 +54,29 @@ def is_hidden(char: str) -> bool:
     return unicodedata.category(char) in _HIDDEN_CATEGORIES
 
 
-class _Spellings(dict[int, str]):
-    """How each character is written, by its code point, as `str.translate` asks; learnt as they are met."""
+class Learnt(dict[int, str]):
+    """How each character is written, by its code point, as `str.translate` asks; learnt as they are met.
+
+    When it holds 4,096 of them it forgets them all: a text of every character there is would take 140 MiB.
+
+    Args:
+        spelled: Says how a character is written.
+    """
+
+    def __init__(self, spelled: Callable[[str], str]) -> None:
+        super().__init__()
+        self._spelled = spelled
 
     def __missing__(self, code: int) -> str:
-        self[code] = _escaped(chr(code))
-        return self[code]
+        if len(self) >= _MOST_LEARNT:
+            self.clear()
+        self[code] = found = self._spelled(chr(code))
+        return found
 
 
 @cache
-def _spellings(keep: str) -> _Spellings:
-    return _Spellings({ord(char): char for char in keep})
+def _spellings(keep: str) -> Learnt:
+    return Learnt(lambda char: char if char in keep else _escaped(char))
 
 
 def _escaped(char: str) -> str:

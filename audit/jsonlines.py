@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from audit.escape import is_hidden
+from audit.escape import Learnt, is_hidden
 from audit.hostile import LARGEST_INTEGER
 
 
@@ -27,17 +27,14 @@ def json_line(value: object) -> bytes:
     return raw + b"\n"
 
 
-class _Spellings(dict[int, str]):
-    """How each character stands in JSON, by its code point, as `str.translate` asks; learnt as it is met."""
-
-    def __missing__(self, code: int) -> str:
-        hides = code >= _DELETE and is_hidden(chr(code))  # those before it are escapes already
-        self[code] = json.dumps(chr(code))[1:-1] if hides else chr(code)
-        return self[code]
+def _spelled(char: str) -> str:
+    if char < _DELETE or not is_hidden(char):  # what is hidden and stands before it is an escape already
+        return char
+    return json.dumps(char)[1:-1] if char != _DELETE else "\\u007f"  # json.dumps leaves this one
 
 
-_DELETE = 0x7F
-_SPELLINGS = _Spellings({_DELETE: "\\u007f"})  # json.dumps leaves this one
+_DELETE = "\x7f"
+_SPELLINGS = Learnt(_spelled)
 
 
 def _carried(value: object) -> object:

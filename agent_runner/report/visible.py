@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 from markupsafe import Markup
 
-from audit.escape import escape, is_hidden
+from audit.escape import Learnt, escape, is_hidden
 
 OPEN: Final = "\x01"
 CLOSE: Final = "\x02"
@@ -22,17 +22,12 @@ _SUSPECT_IN_LINE: Final = re.compile(r"[^\x20-\x7e]")
 _SPELLED: Final = re.compile(f"{OPEN}([^{CLOSE}]*){CLOSE}")
 
 
-class _Spellings(dict[int, str]):
-    """How each character is shown, by its code point, as `str.translate` asks; learnt as they are met."""
-
-    def __missing__(self, code: int) -> str:
-        char = chr(code)
-        self[code] = f"{OPEN}{escape(char)}{CLOSE}" if is_hidden(char) else char
-        return self[code]
+def _spelled(char: str) -> str:
+    return f"{OPEN}{escape(char)}{CLOSE}" if is_hidden(char) else char
 
 
-_LINES: Final = _Spellings({ord(char): char for char in "\n\t"})
-_LINE: Final = _Spellings()
+_LINES: Final = Learnt(lambda char: char if char in "\n\t" else _spelled(char))
+_LINE: Final = Learnt(_spelled)
 
 
 def visible(text: str) -> str:

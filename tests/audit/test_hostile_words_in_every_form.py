@@ -4,13 +4,15 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent_runner.report.visible import visible, visible_line
 from audit.escape import escape, is_hidden
 from audit.event import EgressOpened, EgressRequested, LimitHit, MessageAdded, ModelFailed
 from audit.export import View, viewed
@@ -112,6 +114,29 @@ def test_json_gives_every_word_back_as_it_was(state: Path, word: str) -> None:
 
     assert word in set(texts(told))
     assert json_line({"a": "é木😀"}) == '{"a":"é木😀"}\n'.encode()
+
+
+def json_of(text: str) -> str:
+    return json_line(text).decode()[1:-2]
+
+
+@pytest.mark.parametrize("shown", [escape, json_of, visible, visible_line])
+def test_a_text_of_very_many_different_characters_is_spelled_out_and_leaves_no_memory_behind(
+    shown: Callable[[str], str],
+) -> None:
+    """As each would be by itself: letters, and 6,400 characters of private use, which are hidden."""
+    many = "".join(map(chr, [*range(0x4E00, 0xA000), *range(0xE000, 0xF900)]))
+
+    tracemalloc.start()
+    try:
+        size = len(shown(many))
+        left_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert "".join(map(shown, many)) == shown(many)
+    assert size > len(many)
+    assert left_bytes < 1024 * 1024
 
 
 def texts(told: Any) -> Iterator[str]:
