@@ -98,6 +98,10 @@ class ShortSecretError(AuditError):
     """Raised when a secret is too short to be replaced without spoiling ordinary text."""
 
 
+class UnknownEntryError(AuditError):
+    """Raised when a session has no entry of a number."""
+
+
 class UnknownSessionError(AuditError):
     """Raised when no session, or more than one, answers to an id."""
 

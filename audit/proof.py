@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 
 from audit.chain import leaf_hash, read
-from audit.errors import BadProofError, MalformedLineError
+from audit.errors import BadProofError, MalformedLineError, UnknownEntryError
 from audit.host_event import SessionSealed
 from audit.index import SessionRecord, read_index
 from audit.lock import held_still
@@ -98,8 +98,8 @@ def prove(state: Path, session_id: str, seq: int) -> Proof:
         seq: The entry's place, counted from 0.
 
     Raises:
-        BadProofError: When there is no such entry, when it was pruned, or when no seal of the host's log
-        covers it. BrokenLedgerError: When a log does not verify.
+        BadProofError: When a part was pruned, or when no seal of the host's log covers the entry.
+        UnknownEntryError: When there is no such entry. BrokenLedgerError: When a log does not verify.
     """
     files = StateFiles(state)
     with held_still(files.lock):
@@ -188,7 +188,7 @@ def _covering(record: SessionRecord, seq: int) -> tuple[int, int]:
         raise BadProofError("a part of the session was pruned, so its tree cannot be rebuilt")
     if record.closed_at_size is not None and seq >= record.closed_at_size:
         hint = f"its entries are 0 to {record.closed_at_size - 1}"
-        raise BadProofError(f"the session has no entry `{seq}`", hint=hint)
+        raise UnknownEntryError(f"the session has no entry `{seq}`", hint=hint)
     sizes = [size for size in record.heads if size > seq]
     if seq < 0 or not sizes:
         raise BadProofError(f"no seal of the host's log covers entry `{seq}`", hint="close the session first")

@@ -97,7 +97,7 @@ def _model_answered(body: Body) -> str:
     calls = body.get("tool_calls")
     count = len(calls) if isinstance(calls, tuple | list) else 0
     return (
-        f"{_model(body)}, {count} calls, {body.get('input_tokens')} tokens in "
+        f"{_model(body)}, {count} call{'' if count == 1 else 's'}, {body.get('input_tokens')} tokens in "
         f"({body.get('cached_tokens')} cached), {body.get('output_tokens')} out, {body.get('duration_ms')} ms"
     )
 

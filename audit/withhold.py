@@ -196,5 +196,6 @@ def _whole_digest(files: SessionFiles, digest: str) -> str:
     found = [known for known in Openings(files).digests() if known.startswith(digest)]
     if len(digest) < 8 or len(found) != 1:
         shown = escape_line(digest, width=20)
-        raise UnknownSessionError(f"no single commitment begins with `{shown}`", hint="at least 8 characters")
+        hint = "8 digits or more of a `digest` that `pairlock audit show --json` prints"
+        raise UnknownSessionError(f"no single commitment begins with `{shown}`", hint=hint)
     return found[0]

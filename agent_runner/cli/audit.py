@@ -14,6 +14,8 @@ from agent_runner.cli.folding import tell
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from audit.chain import Entry
 
 app = typer.Typer(
@@ -122,6 +124,29 @@ def query(  # noqa: PLR0913, PLR0917 - typer makes an option of each
             if not as_json:
                 typer.echo(f"session {found.session}")
         print_entry(reader, found.entry, as_json=as_json, named=True)
+    if reader is None:
+        say("no entry fits")
+        for field in sorted({term.field for term in wanted.terms if not _is_known(term.field)}):
+            say(f"hint: no kind of entry has a field `{field}`; `pairlock audit schema` has them all")
+
+
+def _is_known(field: str) -> bool:
+    """Tell whether the format has a field of that name; a dotted one is a path of names."""
+    from audit.schema import line_schema
+
+    return field == "any" or set(field.split(".")) <= set(_properties(line_schema()))
+
+
+def _properties(schema: object) -> Iterator[str]:
+    """Yield the name of each property that a JSON Schema tells of, at any depth."""
+    if isinstance(schema, dict):
+        properties = schema.get("properties")
+        yield from properties if isinstance(properties, dict) else ()
+        for inner in schema.values():
+            yield from _properties(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _properties(inner)
 
 
 @app.command("schema")

@@ -59,7 +59,8 @@ def export(
         raise InvalidInputError("a bundle needs a file", hint="`--output session.tar.gz`")
     with _fresh(output) as file:
         write_bundle(state_folder(), [name], file, bodies=not without_bodies)
-    say(f"wrote {output}; to verify it: unpack it, then `python3 bundle/verify.py`")
+    say(f"wrote {output}")
+    say("to verify it: unpack it, then `python3 bundle/verify.py`")
 
 
 def _write_view(session: str, form: Form, output: Path | None) -> None:

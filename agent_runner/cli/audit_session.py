@@ -31,6 +31,8 @@ def read_checkpoint(path: Path) -> str:
     """
     from agent_runner.errors import InvalidInputError
 
+    if not path.exists():
+        raise InvalidInputError(f"`{path}` is not there", hint="a copy of the state folder's `checkpoint`")
     if not path.is_file() or path.stat().st_size > LARGEST_CHECKPOINT:
         raise InvalidInputError(f"`{path}` is not a checkpoint: a regular file of at most 64 KiB")
     return path.read_text("utf-8", "replace")

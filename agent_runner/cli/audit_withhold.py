@@ -47,4 +47,5 @@ def prune(
     name = whole_id(session)
     with HostLog(state_folder(), writer=pairlock_version()) as log:
         gone = withhold.prune(log, name, why=why, keep_segments=keep)
-    typer.echo(json.dumps({"session": name, "pruned": gone}) if as_json else f"{gone} entries are gone")
+    words = "1 entry is gone" if gone == 1 else f"{gone} entries are gone"
+    typer.echo(json.dumps({"session": name, "pruned": gone}) if as_json else words)

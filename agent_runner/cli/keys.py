@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from agent_runner.cli.talk import say
+
 app = typer.Typer(help="The key that signs the host's log.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -33,6 +35,7 @@ def rotate() -> None:
     with HostLog(state_folder(), writer=pairlock_version()) as log:
         fresh = log.rotate()
     typer.echo(str(fresh.verifier))
+    say("the old key vouches for it: whoever pinned that one need not do anything")
 
 
 @app.command("pin")

@@ -50,7 +50,8 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     page = render(made)
     write_page(output, page)
     say(escape_line(f"wrote {output}, {size(len(page.encode()))}, {made.fold.entries} entries"))
-    say(escape_line(f"{made.verdict.headline.lower()}: {made.verdict.verdicts['authenticity']}"))
+    signed = "" if made.verdict.faults else f": {made.verdict.verdicts['authenticity']}"
+    say(escape_line(f"{made.verdict.headline.lower()}{signed}"))
     for name, words in made.verdict.faults.items():
         say(escape_line(f"pairlock: {name}: {words}"))
     if made.verdict.faults:

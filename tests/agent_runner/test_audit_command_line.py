@@ -54,6 +54,36 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
+async def test_a_query_that_finds_nothing_says_so_and_which_field_there_is_none_of(
+    run: Run, state: Path
+) -> None:
+    await record(state, SESSION, ("files", "read", "a"))
+
+    assert run("query", "argv=nothing", "evidence.check=x", "any=x") == (0, "", "no entry fits\n")
+    assert run("query", "agrv~files") == (
+        0,
+        "",
+        "no entry fits\nhint: no kind of entry has a field `agrv`; `pairlock audit schema` has them all\n",
+    )
+
+
+async def test_a_number_that_a_session_has_no_entry_of_is_wrong_usage(run: Run, state: Path) -> None:
+    await record(state, SESSION, ("files", "read", "a"))
+
+    code, out, err = run("proof", SESSION, "1000")
+
+    assert (code, out) == (2, "")
+    assert err.startswith("pairlock: the session has no entry `1000`\nhint: its entries are 0 to ")
+
+
+def test_a_checkpoint_that_is_not_there_is_told_as_that(run: Run, tmp_path: Path) -> None:
+    assert run("verify", "--against", str(tmp_path / "no")) == (
+        2,
+        "",
+        f"pairlock: `{tmp_path}/no` is not there\nhint: a copy of the state folder's `checkpoint`\n",
+    )
+
+
 async def record(state: Path, session: str, *actions: tuple[str, ...], denied: str = "") -> None:
     """Record a session in which a model proposed these command lines."""
     samples = Samples()
@@ -249,7 +279,7 @@ def test_a_proof_is_printed_and_one_of_nothing_is_not(recorded: Path, run: Run) 
 
     assert code == 0
     assert json.loads(out)["seq"] == 1
-    assert run("proof", SESSION, "999")[0] == 6
+    assert run("proof", SESSION, "999")[0] == 2
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "markdown", "ocsf", "otlp"])

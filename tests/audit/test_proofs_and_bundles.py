@@ -8,6 +8,7 @@ import pytest
 from audit.errors import (
     BadProofError,
     BadSignatureError,
+    UnknownEntryError,
 )
 from audit.note import SignerKey
 from audit.proof import Proof, check, prove, prove_growth
@@ -54,7 +55,7 @@ async def test_no_proof_of_what_no_seal_covers(recorder: Recorder, state: Path) 
     with pytest.raises(BadProofError, match=r"^no seal of the host's log covers entry `-1`"):
         prove(state, SESSION, -1)
     with pytest.raises(
-        BadProofError, match=r"^the session has no entry `10000`; hint: its entries are 0 to 9"
+        UnknownEntryError, match=r"^the session has no entry `10000`; hint: its entries are 0 to 9"
     ):
         prove(state, SESSION, 10_000)
 

@@ -77,7 +77,9 @@ def test_a_ledger_that_does_not_verify_gives_its_page_and_exit_6(state: Path, tm
     code, said = report("-o", str(target))
 
     assert code == Exit.LEDGER
-    assert "pairlock: integrity: broken at entry" in said
+    _, verdict, fault = said.splitlines()
+    assert verdict == "the ledger does not verify"
+    assert fault.startswith("pairlock: integrity: broken at entry")
     assert "The ledger does not verify" in Page(target.read_text("utf-8")).text
 
 
