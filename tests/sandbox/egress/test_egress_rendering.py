@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.egress.indented import MOST_WORDS, indented
 from sandbox.egress.rendering import rendered
 
 MIB = 1 << 20
@@ -79,6 +81,18 @@ def test_json_is_laid_out_and_nothing_in_it_changes() -> None:
 }
 """
     )
+
+
+@pytest.mark.parametrize("many", ["1,", '"",', "[],", '{"a":1},', '"\\n",'])
+def test_json_of_too_many_words_is_shown_as_it_is(many: str) -> None:
+    """What lays it out is the egress process, in which every connection waits meanwhile."""
+    signs = len(re.findall(r'"[^"]*"|[^"]', many))
+    fits = "[" + many * ((MOST_WORDS - 3) // signs) + "1]"
+    beyond = "[" + many * (MOST_WORDS // signs) + "1]"
+
+    laid_out = json.dumps(json.loads(fits), indent=2) + "\n"
+    assert indented(fits) == laid_out
+    assert indented(beyond) == beyond
 
 
 @given(VALUES)
