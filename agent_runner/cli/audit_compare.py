@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,8 @@ from agent_runner.cli.folding import tell
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent_runner.replaying import Replayed, Ruling
     from audit.compare import Action, Difference
 
@@ -31,12 +34,28 @@ def diff(
     state = state_folder()
     readers = [SessionReader(state, whole_id(given)) for given in (first, second)]
     different = 0
-    for found in compare(*readers):
-        different += 1
-        _told(json.dumps(_difference_json(found)) if as_json else "", _difference_lines(found))
+    with _broken_told(as_json):
+        for found in compare(*readers):
+            different += 1
+            _told(json.dumps(_difference_json(found)) if as_json else "", _difference_lines(found))
     if different:
         raise typer.Exit(Exit.FAILED)
     say("the two did and decided the same")
+
+
+@contextmanager
+def _broken_told(as_json: bool) -> Iterator[None]:  # noqa: FBT001 - the option, as it was given
+    """End a program's rows with why there are no more of them, where a ledger does not hold."""
+    import json
+
+    from audit.errors import BadEventError, BrokenLedgerError
+
+    try:
+        yield
+    except (BadEventError, BrokenLedgerError) as error:
+        if as_json:
+            typer.echo(json.dumps({"broken": str(error)}))
+        raise
 
 
 def _told(as_json: str, lines: list[str]) -> None:
@@ -89,14 +108,15 @@ def replay(
 
     loaded = load_policy(policy)
     decisions, different, first = 0, 0, None
-    for found in replayed(state_folder(), whole_id(session), loaded.policy):
-        decisions += 1
-        different += found.parts
-        if found.parts and first is None:
-            first = found.seq
-            if not as_json:
-                typer.echo("--- here the two part; what follows is what the agent did all the same")
-        _told(json.dumps(_replayed_json(found)) if as_json else "", _replayed_lines(found))
+    with _broken_told(as_json):
+        for found in replayed(state_folder(), whole_id(session), loaded.policy):
+            decisions += 1
+            different += found.parts
+            if found.parts and first is None:
+                first = found.seq
+                if not as_json:
+                    typer.echo("--- here the two part; what follows is what the agent did all the same")
+            _told(json.dumps(_replayed_json(found)) if as_json else "", _replayed_lines(found))
     if first is None:
         say(f"{decisions} decisions, every one as it was")
         return

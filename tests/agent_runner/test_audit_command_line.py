@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner.cli.main import main
+from audit import compare
 from audit.event import ActionIntended, MessageAdded, ModelAnswered, SessionOpened
 from audit.fields import Reason, ToolCall
 from audit.journal import Journal, Registration
@@ -332,6 +333,30 @@ def test_two_sessions_are_compared(recorded: Path, run: Run) -> None:
     assert "denied (command)  files write" in out
     assert json.loads(rows.splitlines()[1])["second"]["verdict"] == "denied"
     assert run("diff", SESSION, SESSION)[:2] == (0, "")
+
+
+def test_rows_of_a_comparison_end_with_what_is_broken(
+    recorded: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was told before stays: a program sees in the last row that it is not all."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    asked = (("diff", SESSION, OTHER, "--json"), ("replay", SESSION, "--policy", str(policy), "--json"))
+    monkeypatch.setattr(compare, "_MOST_HELD", 1)
+    whole = [run(*arguments) for arguments in asked]
+    attacker.change_session(recorded, lambda lines: [*lines[:-1], b" " + lines[-1]], recomputed=False)
+
+    told = [run(*arguments) for arguments in asked]
+
+    for (_, before, _), (code, out, err) in zip(whole, told, strict=True):
+        *rows, last = out.splitlines()
+        broken = json.loads(last)
+        assert code == 6
+        assert broken.keys() == {"broken"}
+        assert f"pairlock: {broken['broken']}\n" in err
+        assert rows
+        assert before.splitlines()[: len(rows)] == rows
+        assert "broken" not in before
 
 
 def test_another_policy_is_asked_and_the_place_where_the_two_part_is_shown(
