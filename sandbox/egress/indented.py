@@ -15,6 +15,8 @@ MOST_WORDS: Final = 200_000
 """Values, names and signs: each costs the egress process, which does nothing else meanwhile, 1 to 4 µs."""
 DEEPEST_INDENT: Final = 32
 """Levels; what lies deeper is indented as far: else 4 MB of numbers in 900 lists would be 4 GB."""
+_HALF: Final = re.compile("[\ud800-\udfff]")
+"""Half of a character, which UTF-8 does not have: JSON can say it by an escape only (RFC 8259, 8.2)."""
 _WORD: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
@@ -57,7 +59,10 @@ def _written(word: str, depth: int) -> str:
         return word + _line(depth)
     if word == ":":
         return ": "
-    return json.dumps(json.loads(word), ensure_ascii=False) if "\\" in word else word
+    if "\\" not in word:
+        return word
+    made = json.dumps(json.loads(word), ensure_ascii=False)
+    return word if _HALF.search(made) else made
 
 
 def _line(depth: int) -> str:

@@ -83,7 +83,17 @@ def test_json_is_laid_out_and_nothing_in_it_changes() -> None:
     )
 
 
-@pytest.mark.parametrize("many", ["1,", '"",', "[],", '{"a":1},', '"\\n",'])
+def test_half_of_a_character_stays_the_escape_that_it_was() -> None:
+    """Two halves that belong together are a character."""
+    body = b'{"\\uDC00":["\\ud800\\n","a\\ud83d\\ude00\\u0041"]}'
+
+    made = rendered(body, "application/json").decode()
+
+    assert made == '{\n  "\\uDC00": [\n    "\\ud800\\n",\n    "a\U0001f600A"\n  ]\n}\n'
+    assert json.loads(made) == json.loads(body)
+
+
+@pytest.mark.parametrize("many", ['"",', '{"a":1},'])
 def test_json_of_too_many_words_is_shown_as_it_is(many: str) -> None:
     """What lays it out is the egress process, in which every connection waits meanwhile."""
     signs = len(re.findall(r'"[^"]*"|[^"]', many))
