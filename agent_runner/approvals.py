@@ -44,7 +44,10 @@ class Answer:
 
 
 class Asker(Protocol):
-    """Put a question to a person."""
+    """Put a question to a person; the task in which it is put is the question's alone.
+
+    Cancelled, it raises; one that has taken an answer by then returns it.
+    """
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer; an asker whose time is over answers `timed_out`."""
@@ -80,10 +83,13 @@ class OneAtATime:
             try:
                 while not (await asyncio.wait({asked}, timeout=LOOK_SECONDS))[0]:
                     self._require()
-                return asked.result()
+            except asyncio.CancelledError:
+                await _withdraw(asked)
+                if not _has_said(asked):
+                    raise
             finally:
-                asked.cancel()
-                await asyncio.gather(asked, return_exceptions=True)
+                await _withdraw(asked)
+            return asked.result()
 
 
 class RecordedApprover:
@@ -162,11 +168,7 @@ async def ask_and_record(
         event.ApprovalRequested(action=question.action, digest=question.digest, reasons=reasons)
     )
     start = monotonic()
-    try:
-        async with asyncio.timeout(wait_seconds):
-            answer = await asker.ask(question)
-    except TimeoutError:
-        answer = Answer(verdict="timed_out", by="nobody", via="clock")
+    answer = await _answer_within(wait_seconds, asker, question)
     await journal.record(
         event.ApprovalAnswered(
             action=question.action,
@@ -188,10 +190,24 @@ async def ask_and_record(
             assert_never(answer.verdict)
 
 
+async def _answer_within(wait_seconds: float | None, asker: Asker, question: Question) -> Answer:
+    """Return what was said in time, or as it ended: whoever said it then was told that it counts."""
+    asked = asyncio.ensure_future(asker.ask(question))
+    try:
+        await asyncio.wait({asked}, timeout=wait_seconds)
+    finally:
+        await _withdraw(asked)
+    try:
+        return asked.result()
+    except (TimeoutError, asyncio.CancelledError):
+        return Answer(verdict="timed_out", by="nobody", via="clock")
+
+
 class FirstAnswer:
     """Ask in several places at once; the first answer counts, and the others are no longer asked.
 
-    A place whose time is over has not answered: the others go on until theirs is. Of two at once a no counts.
+    A place whose time is over has not answered: the others go on until theirs is. Of two at once a no counts,
+    and a place that has taken an answer by the time that it is no longer asked still gives it.
 
     Args:
         askers: The places.
@@ -203,18 +219,33 @@ class FirstAnswer:
     async def ask(self, question: Question) -> Answer:
         """Return the first answer; `timed_out` when no place has one."""
         asked = [asyncio.ensure_future(asker.ask(question)) for asker in self._askers]
+        waiting = set(asked)
         try:
-            waiting = set(asked)
-            while True:
-                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                ended = [task.result() for task in asked if task not in waiting]
-                said = [answer for answer in ended if answer.verdict != "timed_out"]
-                if said or not waiting:
-                    return min(said or ended, key=_is_approval)
+            while waiting and not any(map(_has_said, asked)):
+                ended, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    task.result()  # an asker that broke is no answer, and no silence
+        except asyncio.CancelledError:
+            await _withdraw(*asked)
+            if not any(map(_has_said, asked)):
+                raise
         finally:
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+            await _withdraw(*asked)
+        said = [task.result() for task in asked if _has_said(task)]
+        return min(said or [task.result() for task in asked], key=_is_approval)
+
+
+async def _withdraw(*asked: asyncio.Future[Answer]) -> None:
+    """Ask no longer. What somebody had said already is kept: an asker gives it though it is cancelled."""
+    for each in asked:
+        each.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+
+
+def _has_said(asked: asyncio.Future[Answer]) -> bool:
+    if not asked.done() or asked.cancelled() or asked.exception() is not None:
+        return False
+    return asked.result().verdict != "timed_out"
 
 
 def _is_approval(answer: Answer) -> bool:

@@ -125,17 +125,21 @@ class Door:
             await self._feed.end()
 
     async def ask(self, question: Question) -> Answer:
-        """Wait until another terminal answers; time out is no."""
+        """Wait until another terminal answers; time out is no.
+
+        INVARIANT: whoever was told that the answer counts was told so, though the time ended, or somebody
+        elsewhere answered, in that moment.
+        """
         self._question = question
-        self._answer = asyncio.get_running_loop().create_future()
+        answer = self._answer = asyncio.get_running_loop().create_future()
         try:
-            # Not `asyncio.timeout`: whoever was told that the answer counts, as the time ended, was told so.
-            answered, _ = await asyncio.wait({self._answer}, timeout=self._wait_seconds)
-            if answered:
-                return self._answer.result()
-            return Answer(verdict="timed_out", by="nobody", via="clock")
+            await asyncio.wait({answer}, timeout=self._wait_seconds)
+        except asyncio.CancelledError:
+            if not answer.done():
+                raise
         finally:
             self._question = self._answer = None
+        return answer.result() if answer.done() else Answer(verdict="timed_out", by="nobody", via="clock")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

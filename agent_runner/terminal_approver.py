@@ -73,8 +73,12 @@ async def _line_within(seconds: float) -> str | None:
     loop.add_reader(descriptor, read)
     try:
         async with asyncio.timeout(seconds):
-            return await line
+            await asyncio.wait({line})
     except TimeoutError:
-        return None
+        pass
+    except asyncio.CancelledError:  # a no that was typed counts, though somebody elsewhere answered with it
+        if not line.done():
+            raise
     finally:
         loop.remove_reader(descriptor)
+    return line.result() if line.done() else None

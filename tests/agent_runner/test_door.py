@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent_runner.approvals import FirstAnswer, OneAtATime
+from agent_runner.approvals import Answer, FirstAnswer, OneAtATime, ask_and_record
 from agent_runner.door import Door, socket_path, tell
 from agent_runner.errors import InvalidInputError, RunnerError
 from agent_runner.question import Question, digest_of
@@ -26,7 +26,6 @@ from tests.agent_runner.people import DecidedPerson, SilentPerson, SleepingPerso
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying
 
 if TYPE_CHECKING:
-    from agent_runner.approvals import Answer
     from tests.agent_runner.stand import Stand
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -48,6 +47,18 @@ def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Give the sockets a folder."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     return tmp_path
+
+
+def journal_in(state: Path) -> Journal:
+    """Return a new ledger."""
+    return Journal.create(
+        state,
+        SESSION,
+        registration=Registration(grant="files", workspace=None, owner_uid=os.getuid()),
+        secrets_by_name={},
+        writer="test",
+        programs=False,
+    )
 
 
 async def said(**request: object) -> dict[str, object]:
@@ -184,6 +195,96 @@ async def test_of_two_answers_at_once_a_no_counts() -> None:
     assert [answer.verdict for answer in answers] == ["denied", "denied"]
 
 
+class Typing:
+    """A terminal at which an answer is typed when a test says so."""
+
+    def __init__(self) -> None:
+        self.typed: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    async def ask(self, question: Question) -> Answer:  # noqa: ARG002 - the protocol's parameter
+        """Return what is typed."""
+        return await self.typed
+
+
+@pytest.mark.parametrize("door_first", [True, False])
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_no_that_was_told_to_count_counts_beside_a_yes_elsewhere(
+    *, door_first: bool, turns: int
+) -> None:
+    """However few turns of the loop lie between the two, and whichever place stands first."""
+    door, terminal = Door(SESSION, stop=lambda: None, files=FILES), Typing()
+    places = (door, terminal) if door_first else (terminal, door)
+    asked = asyncio.ensure_future(OneAtATime(FirstAnswer(*places)).ask(QUESTION))
+    await asyncio.sleep(0.01)
+
+    terminal.typed.set_result(Answer(verdict="approved", by="somebody", via="terminal"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    told = denied_at(door)
+    answer = await asked
+
+    assert answer.verdict == ("denied" if told else "approved")
+    assert told or turns
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_yes_that_comes_after_a_no_changes_nothing(turns: int) -> None:
+    door, terminal = Door(SESSION, stop=lambda: None, files=FILES), Typing()
+    asked = asyncio.ensure_future(OneAtATime(FirstAnswer(terminal, door)).ask(QUESTION))
+    await asyncio.sleep(0.01)
+
+    told = denied_at(door)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if not terminal.typed.done():
+        terminal.typed.set_result(Answer(verdict="approved", by="somebody", via="terminal"))
+
+    assert (told, (await asked).verdict) == (True, "denied")
+
+
+def denied_at(door: Door) -> bool:
+    """Say no as another terminal does, within this turn of the loop; tell whether it was told to count."""
+    line = {"version": 1, "do": "deny", "action": QUESTION.action, "digest": QUESTION.digest}
+    told, _ = door._replied(json.dumps(line).encode())
+    return bool(told["ok"])
+
+
+class AtTheLastMoment:
+    """Answers as the question is withdrawn."""
+
+    async def ask(self, question: Question) -> Answer:  # noqa: ARG002 - the protocol's parameter
+        """Wait for the withdrawal."""
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return Answer(verdict="denied", by="somebody", via="socket")
+        raise AssertionError("nobody wakes it")
+
+
+async def test_an_answer_as_the_time_ends_is_the_one_that_the_ledger_has(tmp_path: Path) -> None:
+    """An egress rule's question has a time of its own, which may end before its places' times do."""
+    asker = OneAtATime(FirstAnswer(AtTheLastMoment(), SleepingPerson()))
+    async with journal_in(tmp_path) as journal:
+        why_not = await ask_and_record(journal, asker, QUESTION, wait_seconds=0.05)
+        silence = await ask_and_record(
+            journal, OneAtATime(FirstAnswer(SleepingPerson())), QUESTION, wait_seconds=0.05
+        )
+
+    assert (why_not, silence) == ("a person said no", "nobody answered in time")
+
+
+async def test_a_session_that_is_interrupted_goes_on_for_no_answer(tmp_path: Path) -> None:
+    """What cancels it cancels it, though somebody answers in that moment."""
+    asker = OneAtATime(FirstAnswer(AtTheLastMoment()))
+    async with journal_in(tmp_path) as journal:
+        asking = asyncio.ensure_future(ask_and_record(journal, asker, QUESTION))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        await asyncio.wait({asking})
+
+    assert asking.cancelled()
+
+
 async def test_a_place_whose_time_is_over_does_not_cut_off_the_others() -> None:
     """Each waits its own time; only when all have waited it out has nobody answered."""
 
@@ -227,15 +328,7 @@ async def test_a_headless_session_asks_nobody_about_its_egress_either(
     """Both gates put their questions to the one asker of the session."""
     person = DecidedPerson("approved")
     request = stand.request(saying(), ASK, approver=person, headless=headless)
-    journal = Journal.create(
-        stand.state,
-        SESSION,
-        registration=Registration(grant="files", workspace=None, owner_uid=os.getuid()),
-        secrets_by_name={},
-        writer="test",
-        programs=False,
-    )
-    async with journal:
+    async with journal_in(stand.state) as journal:
         run = SessionRun(request, SESSION, journal, stand.state)
         answer = await run._asker.ask(QUESTION)
 

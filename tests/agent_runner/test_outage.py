@@ -108,7 +108,7 @@ NO_WAITING_MENDS = [
 async def test_what_no_waiting_mends_or_what_was_paid_for_ends_the_session_at_once(
     stand: Stand, failure: Failure
 ) -> None:
-    """A server that read the question may have counted it: each of 120 tries in two hours would be paid for."""
+    """A server that read the question may have counted it: 120 tries in two hours would all be paid for."""
     clock = Clock()
 
     result = await stand.run(failing(failure, after=1), outage=clock.outage)

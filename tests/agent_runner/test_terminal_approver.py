@@ -73,3 +73,23 @@ async def test_a_question_in_the_place_of_a_withdrawn_one_is_not_answered_by_wha
     assert "(withdrawn: the program that asked has gone, or it was answered elsewhere)" in said
     assert not was_answered
     assert answer.verdict == "approved"
+
+
+async def test_a_no_that_was_typed_as_the_question_was_withdrawn_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody elsewhere said yes in that moment: of two at once a no counts."""
+    with terminal(monkeypatch) as keyboard:
+        asking = asyncio.create_task(TerminalApprover().ask(QUESTION))
+        loop, read = asyncio.get_running_loop(), sys.stdin.readline
+
+        def read_and_withdrawn() -> str:
+            loop.call_soon(asking.cancel)
+            return read()
+
+        monkeypatch.setattr(sys.stdin, "readline", read_and_withdrawn)
+        await asyncio.sleep(0.05)
+        os.write(keyboard, b"no\n")
+        answer = await asyncio.wait_for(asking, 60)
+
+    assert (answer.verdict, answer.via) == ("denied", "terminal")
