@@ -6,6 +6,7 @@ program's group with SIGTERM when it is told to, then, after a grace, whatever i
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import select
@@ -38,6 +39,7 @@ _MAX_OPEN_FILES = 65_536
 HIGHEST_DESCRIPTOR = 1024
 _SWEEP_MILLISECONDS = 10
 _NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
+_NOT_STARTED = 127
 
 
 def spawn(task: Task, beneath: Beneath) -> Object:
@@ -55,7 +57,7 @@ def spawn(task: Task, beneath: Beneath) -> Object:
     watch = _Watch(task, child)
     try:
         outcome = watch.until_all_gone()
-        _require_started(plan, told)
+        _require_started(plan, told, outcome)
     finally:
         os.close(told)
         watch.close()
@@ -113,7 +115,10 @@ def _start(plan: _Plan, pipes: list[int]) -> tuple[int, int]:
     Raises:
         RefusedError: code `busy` when no process can be made, `not-executable` for what no program can have.
     """
-    told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    # INVARIANT: no pipe: a program of the session could open that by /proc/PID/fd and write, but no socket.
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    ours.setblocking(False)  # noqa: FBT003 (C, positional)
+    told, tell = ours.detach(), theirs.detach()
     try:
         os.fchdir(plan.folder)  # nothing else here depends on it: paths are beneath descriptors
         child = _spawned(plan, [*pipes, tell])
@@ -146,8 +151,8 @@ def _starter(name: str) -> str:
     return f"{sys.argv[0].rpartition('/')[0]}/stub/{name}-{os.uname().machine}"
 
 
-def _require_started(plan: _Plan, told: int) -> None:
-    """Refuse what ended without having become the program.
+def _require_started(plan: _Plan, told: int, outcome: Object) -> None:
+    """Refuse what ended without having become the program; `stub/start.c` then exits with 127.
 
     Raises:
         RefusedError: code `not-found` or `not-executable`.
@@ -156,7 +161,7 @@ def _require_started(plan: _Plan, told: int) -> None:
         answer = os.read(told, 1)
     except BlockingIOError:
         return
-    if answer:
+    if answer and outcome["exit_code"] == _NOT_STARTED:
         raise plan.refused(answer[0])
 
 

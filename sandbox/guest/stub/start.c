@@ -5,7 +5,7 @@
  *
  * COUNT candidates are files to try, as execvp(3) would; the words are the program's argv. What can be set
  * before execve only is set here: signals, limits, the mask of new files, the place before the out-of-memory
- * killer. When nothing can be executed, one byte goes to descriptor 3: the errno.
+ * killer. When nothing can be executed, one byte goes to descriptor 3, a socket: the errno.
  *
  * It exists because a worker is large and this is not: to fork a worker takes milliseconds, to start this
  * takes a tenth of one. INVARIANT: nobody but root may read this file. So the kernel keeps the process from
@@ -96,10 +96,11 @@ static void be_first_without_memory(void)
     long descriptor;
     call(PRCTL, SET_DUMPABLE, 1, 0, 0, 0);
     descriptor = call(OPENAT, HERE, (long)"/proc/self/oom_score_adj", WRITE_ONLY, 0, 0);
-    if (descriptor < 0)
-        return;
-    call(WRITE, descriptor, (long)"1000", 4, 0, 0);
-    call(CLOSE, descriptor, 0, 0, 0, 0);
+    if (descriptor >= 0) {
+        call(WRITE, descriptor, (long)"1000", 4, 0, 0);
+        call(CLOSE, descriptor, 0, 0, 0, 0);
+    }
+    call(PRCTL, SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 __attribute__((used)) void begin(long *stack)
