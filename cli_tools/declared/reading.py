@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 _NAMED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 """How a word begins in which what follows is a variable's value, a text."""
-_INPUT: Final = frozenset({"-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
+_INPUT_FILES: Final = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+_INPUT: Final = frozenset({"-", *_INPUT_FILES})
 """A script of these names is what comes on standard input."""
 _RUNNERS_TEXT: Final = """
     runpy pdb bdb timeit cProfile profile trace pytest doctest unittest coverage pip code idlelib IPython
     nose tox nox invoke debugpy ipykernel kernprof viztracer memory_profiler zipapp venv build installer
+    asyncio pickle sqlite3
 """
 _RUNNERS: Final = frozenset(_RUNNERS_TEXT.split())
 """Modules for `python -m` that run what their words name."""
@@ -53,8 +55,10 @@ def may_read_program(family: Family, slots: Iterable[Slot]) -> bool:
     """Say whether an argv may leave the choice of the program to standard input, as `sh` alone does."""
     if family.is_fed:
         return True
-    *_, (_, states) = _followed(family, (*slots, _END))
-    return any(state.is_closed or not state.has_text for state in states)
+    *words, (_, states) = _followed(family, (*slots, _END))
+    return any(state.is_closed or not state.has_text for state in states) or any(
+        _is_input(family, state, slot.text) for slot, before in words if not slot.kind for state in before
+    )
 
 
 def program_texts(family: Family, slots: Iterable[Slot]) -> tuple[str, ...]:
@@ -95,6 +99,22 @@ def _is_unsafe(family: Family, state: _State, slot: Slot) -> bool:
     if not state.is_ended and _is_option(family, slot.literal):
         return not (_name(family, slot.literal) in family.plain and "=" in slot.literal)
     return not state.has_text or (family.is_fed and slot.kind == "text")
+
+
+def _is_input(family: Family, state: _State, word: str) -> bool:
+    """Say whether a word hands standard input to an option: its value, joined to it (`-f-`) or behind it.
+
+    A `-` alone behind an option is not counted: it is a separator sooner than a file. Where it would be the
+    program, `_chosen` knows it.
+    """
+    if state.awaits:
+        return state.awaits not in ("plain", "named") and word in _INPUT_FILES
+    if state.is_ended or not (_is_option(family, word) or word.startswith("@")):
+        return False
+    if word.endswith(_INPUT_FILES) or word.partition("=")[2] == "-":
+        return True
+    is_joined = word.endswith("-") and not word.startswith("--")
+    return is_joined and f"-{word[-2:-1]}" not in family.glued | family.plain | family.named
 
 
 def _next(family: Family, state: _State, slot: Slot) -> Iterator[_State]:

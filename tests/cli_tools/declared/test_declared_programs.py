@@ -463,6 +463,13 @@ commands:
         "python3 -i /opt/x.py",
         "python3 /dev/stdin", "perl", "perl -w", "node", "node -", "ruby -W", "php", "lua -", "busybox sh",
         "env A=b sh", "awk -f /dev/stdin", "sqlite3 /opt/db", "ed /opt/x", "bash --unknown x",
+        "awk -f/dev/stdin", "awk -f-", "awk -F: -f-", "sed -f-", "sed -nf-", "sed -nf/dev/fd/0", "sed p -f-",
+        "sed --file=/dev/stdin", "sed --file=-", "jq --from-file=-", "jq . -f/proc/self/fd/0",
+        "php -f/dev/stdin", "ruby -r/dev/stdin /opt/x.rb", "ruby -r /dev/stdin /opt/x.rb",
+        "node --import=/dev/stdin /opt/x.js", "node --unknown=/dev/stdin /opt/x.js",
+        "bash --init-file /dev/stdin -ic true", "bash --rcfile /dev/fd/0 -ic true",
+        "java -javaagent:/dev/stdin -jar /opt/x.jar", "java @/dev/stdin Main",
+        "python3 -m asyncio", "python3 -m pickle /dev/stdin", "python3 -m sqlite3",
     ],
 )  # fmt: skip
 def test_a_program_that_reads_its_text_from_standard_input_takes_no_content(line: str) -> None:
@@ -482,6 +489,11 @@ def test_a_program_that_reads_its_text_from_standard_input_takes_no_content(line
         "python3 /opt/x.py",
         "python3 -m json.tool", "perl -ne print", "node /opt/x.js", "awk 1", "sed -n p", "jq .",
         "busybox sort", "env A=b sort", "awk -f /opt/x.awk",
+        "awk -f/opt/x.awk", "awk 1 -", "awk 1 /dev/stdin", "awk -F - 1", "awk -v x=/dev/stdin 1",
+        "perl -F- -lane print", "sed -f/opt/x.sed -", "sed -n p /dev/stdin", "jq . /dev/stdin",
+        "jq --slurpfile x /dev/stdin .", "python3 /opt/x.py --file=/dev/stdin", "python3 /opt/x.py -f-",
+        "sh /opt/x.sh /dev/stdin", "bash --init-file /opt/rc -ic true", "ruby -r/opt/y.rb /opt/x.rb",
+        "python3 -m json.tool /dev/stdin",
     ],
 )  # fmt: skip
 def test_a_program_whose_text_is_written_out_takes_content(line: str) -> None:
