@@ -47,8 +47,8 @@ class Desk:
         path = request.path.removeprefix(self._door.home)
         try:
             return await self._answer(path, request)
-        except UnknownSessionError:
-            return text(HTTPStatus.NOT_FOUND, "no such session")
+        except UnknownSessionError as error:
+            return text(HTTPStatus.NOT_FOUND, escape_line(str(error)))
         except (AuditError, RunnerError, OSError) as error:
             return text(HTTPStatus.INTERNAL_SERVER_ERROR, escape_line(str(error)))
 
