@@ -1,6 +1,7 @@
 """Hold each commitment against what lies behind it: there, withheld on purpose, missing or changed."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import orjson
 
@@ -30,12 +31,22 @@ def disclosure_of(walk: Walk, files: SessionFiles, withheld: set[str]) -> Disclo
     except BrokenLedgerError:
         return Undisclosed((), tuple(walk.commitments))
     count = _Count(walk, openings, withheld)
-    for digest in walk.commitments:
-        count.take(digest)
-    for digest in count.within:
-        if digest not in walk.commitments:
+    with _kept_open(openings):
+        for digest in walk.commitments:
             count.take(digest)
+        for digest in count.within:
+            if digest not in walk.commitments:
+                count.take(digest)
     return count.verdict()
+
+
+@contextmanager
+def _kept_open(openings: Openings) -> Iterator[None]:
+    """Keep the table open meanwhile, if there is one: where there is none, nothing is read from it."""
+    with ExitStack() as stack:
+        with suppress(BrokenLedgerError):
+            stack.enter_context(openings.kept_open())
+        yield
 
 
 class _Count:

@@ -10,10 +10,12 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
@@ -123,6 +125,7 @@ class Openings:
     def __init__(self, files: SessionFiles) -> None:
         self._files = files
         self._table = files.openings
+        self._open: BinaryIO | None = None
         self._places = Digests()
         for place, fields in _lines(self._table):
             digest = fields.get("commitment")
@@ -135,6 +138,20 @@ class Openings:
     def digests(self) -> set[str]:
         """Return every commitment that has a line."""
         return set(self._places)
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep the table open meanwhile, for whoever reads many values.
+
+        Raises:
+            BrokenLedgerError: When the table is no file any more, or cannot be read.
+        """
+        with BufferedReader(opened(self._table)) as file:
+            self._open = file
+            try:
+                yield
+            finally:
+                self._open = None
 
     def value(self, commitment: Commitment) -> bytes | Gone:
         """Return the value behind a commitment, checked against it.
@@ -173,9 +190,11 @@ class Openings:
         place = self._places.number_of(digest)
         if place is None:
             return {}
-        with BufferedReader(opened(self._table)) as file:
-            file.seek(place)
-            fields = _object_in(file.readline(_LONGEST_LINE)) or {}
+        if self._open is None:
+            with self.kept_open():
+                return self._fields(digest)
+        self._open.seek(place)
+        fields = _object_in(self._open.readline(_LONGEST_LINE)) or {}
         return fields if fields.get("commitment") == digest else {}
 
     def _read(self, commitment: Commitment, fields: dict[str, object]) -> bytes | None:
