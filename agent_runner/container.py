@@ -75,7 +75,7 @@ class Ground:
 
     async def placed(self, plan: StagePlan | None) -> Placement:
         """Describe the container, its workspace held as the plan says; a refusal leaves nothing behind."""
-        names = NeutralNames.make() if plan is not None else None
+        names = await NeutralNames.made() if plan is not None else None
         mount: Mount | None = None
         try:
             mount = await self._mount(plan, names) if plan is not None and names is not None else None

@@ -186,7 +186,7 @@ class DockerStore(Asking):
         # SAFETY: overlay leaves a work folder that belongs to root. One container without network, with
         CAP_DAC_OVERRIDE alone, from the empty image, sees that folder and the runtime volume alone.
         """
-        names = NeutralNames.make()
+        names = await NeutralNames.made()
         request = docker_request.root_request(
             folder=str(names.name(folder)), image=image, guest_volume=guest_volume, argv=argv
         )

@@ -13,6 +13,7 @@ See docs/decisions/mounts-through-descriptors.md.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import secrets
@@ -66,6 +67,22 @@ class NeutralNames:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody sweeps meanwhile
         return cls(folder, lock)
 
+    @classmethod
+    async def made(cls) -> NeutralNames:
+        """Make the folder in a thread: whoever holds the one above may be stopped, and leases are to be kept.
+
+        Cancelled, it leaves nothing.
+
+        Raises:
+            SandboxError: As `make` does.
+        """
+        making = asyncio.ensure_future(asyncio.to_thread(cls.make))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_unmade)
+            raise
+
     def name(self, path: Path, *, expected: WorkspaceIdentity | None = None) -> Path:
         """Return a link to a folder; the same one each time.
 
@@ -100,6 +117,11 @@ class NeutralNames:
         if expected is not None:
             require_identity(descriptor, expected)
         return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+
+
+def _unmade(making: asyncio.Future[NeutralNames]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().remove()
 
 
 def require_identity(descriptor: int, expected: WorkspaceIdentity) -> None:
