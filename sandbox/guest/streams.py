@@ -15,7 +15,7 @@ from .lending import Lending
 from .objects import decode_object, encode_object
 from .plumbing import Plumbing
 from .refusal import RefusedError
-from .stream import CANCELLED, Outcome, Stream
+from .stream import CANCELLED, LOST, Outcome, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,7 +174,10 @@ class Streams:
             self._plumbing.remove(stream.pipes)
             if stream.outcome.kind == frames.RESULT:
                 more = {"timed_out": stream.timed_out, "truncated_bytes": stream.pipes.truncated_bytes}
-        self._link.send(stream.outcome.kind, stream.number, stream.outcome.coded(more))
+        kind, payload = stream.outcome.kind, stream.outcome.coded(more)
+        if len(payload) > frames.MAX_PAYLOAD_BYTES:  # a worker that was taken over fills the frame to its end
+            kind, payload = frames.FAIL, encode_object(LOST)
+        self._link.send(kind, stream.number, payload)
 
     def _interrupt(self, stream: Stream) -> None:
         """Ask the worker to stop; `enforce` kills it when it does not."""
