@@ -1,6 +1,7 @@
 """Leave out of an event stream what is no event: OpenAI's SDK takes an `id:` or a `retry:` alone for a reply.
 
-An event without data is not told (HTML, clause 9.2.6). A line ends with CR LF, LF or CR, however split.
+An event without data is not told (HTML, clause 9.2.6). A line ends with CR LF, LF or CR, however split. The
+SDKs copy an event once for each of its lines and know no blank line of mixed ends, so both are held here.
 """
 
 from __future__ import annotations
@@ -9,15 +10,21 @@ from typing import TYPE_CHECKING, Final
 
 import httpx2
 
+from agent_runner.backends.failure import Failure, ModelServerError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _MARK: Final = b"\xef\xbb\xbf"
 """Of the byte order, which may stand first."""
+MOST_LINES: Final = 1_000
+"""Of one event; those of the known servers have two or three."""
+MOST_COPIED_BYTES: Final = 256 * 1024 * 1024
+"""Lines of an event times its bytes: what an SDK copies at most to put it together."""
 
 
 class EventsWithData(httpx2.AsyncByteStream):
-    """Give the events of a stream that have data, each whole, as they were written.
+    """Give the events of a stream that have data, each whole; every line that ended ends with LF.
 
     Args:
         inner: The stream's bytes, bounded.
@@ -25,11 +32,16 @@ class EventsWithData(httpx2.AsyncByteStream):
 
     def __init__(self, inner: httpx2.AsyncByteStream) -> None:
         self._inner = inner
-        self._event: list[bytes] = []
+        self._event = bytearray()
+        self._lines = 0
         self._has_data = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Give each event once its blank line is there; what no blank line ends is given as it is."""
+        """Give each event once its blank line is there, and last what no blank line ends.
+
+        Raises:
+            ModelServerError: When an event has more lines than any server's.
+        """
         parts: list[bytes] = []  # of a line that has not ended: joined once, however long it becomes
         async for piece in self._inner:
             held = bool(parts) and parts[-1].endswith(b"\r")
@@ -42,20 +54,28 @@ class EventsWithData(httpx2.AsyncByteStream):
             parts = [] if last.endswith(b"\n") else [last]  # behind a CR an LF may come
             for event in filter(None, map(self._taken, lines)):
                 yield event
-        if rest := b"".join([*self._event, *parts]):
+        if rest := b"".join([bytes(self._event), *parts]):
             yield rest
 
     def _taken(self, line: bytes) -> bytes:
         """Take a line; return the event that it ends, empty where it ends none, or one without data."""
-        self._event.append(line)
-        words = line.rstrip(b"\r\n").removeprefix(_MARK)
+        words = line.rstrip(b"\r\n")
+        self._event += words + b"\n"
+        self._lines += 1
+        if self._lines > MOST_LINES or self._lines * len(self._event) > MOST_COPIED_BYTES:
+            raise ModelServerError(
+                f"the answer of the model's server has an event of {self._lines} lines and "
+                f"{len(self._event)} bytes, which is none of a model's",
+                failure=Failure(kind="broken"),
+            )
+        words = words.removeprefix(_MARK)
         if words:
             said = words.startswith(b"data:") and words.removeprefix(b"data:").removeprefix(b" ")
             self._has_data = self._has_data or bool(said)
             return b""
-        event, self._event = b"".join(self._event), []
-        has_data, self._has_data = self._has_data, False
-        return event if has_data else b""
+        event = bytes(self._event) if self._has_data else b""
+        self._event, self._lines, self._has_data = bytearray(), 0, False
+        return event
 
     async def aclose(self) -> None:
         """Close the connection."""

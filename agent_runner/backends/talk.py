@@ -137,7 +137,7 @@ class Talk:
         INVARIANT: however this ends, by cancellation too, the stream is closed, so that the server stops.
         """
         try:
-            if "application/json" in stream.response.headers.get("content-type", ""):
+            if "application/json" in stream.response.headers.get("content-type", "").lower():
                 # Asked for a stream, the server gave the whole reply at once.
                 reader.take(json_object(await stream.response.aread()))
             else:

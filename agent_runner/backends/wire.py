@@ -84,7 +84,9 @@ class Door(httpx2.AsyncBaseTransport):
             await response.aclose()
             raise _answer_error(f"came as `{one_line(coding)}`, which was not asked for", kind="broken")
         response.stream = _Bounded(response.stream)
-        if response.headers.get("content-type", "").startswith("text/event-stream"):
+        kind = response.headers.get("content-type", "").lower()
+        if request.method == "POST" and response.is_success and "application/json" not in kind:
+            # Whatever it calls itself: the SDKs read all but JSON as a stream of events.
             response.stream = EventsWithData(response.stream)
         return response
 
