@@ -18,6 +18,7 @@ from agent_runner.backends.messages_wire import (
 )
 from agent_runner.backends.reading import Stream, whole
 from agent_runner.backends.retry import Patience
+from agent_runner.backends.sdk import sdk_imported
 from agent_runner.backends.talk import Talk
 from agent_runner.backends.wired import Wired
 from agent_runner.backends.wording import known_ids
@@ -121,10 +122,11 @@ class AnthropicBackend:
         await self.talk.close()
 
     async def _sdk(self) -> AsyncAnthropic:
-        from anthropic import AsyncAnthropic  # noqa: PLC0415 - a second; waits until a model is asked
-
         # Everything that the SDK would read from the environment is given; the door shows the key.
         if self._made is None:
+            await sdk_imported("anthropic", "anthropic.resources.messages")
+            from anthropic import AsyncAnthropic  # noqa: PLC0415 - it waits until a model is asked
+
             self._made = AsyncAnthropic(
                 api_key="the door holds it",
                 webhook_key="",

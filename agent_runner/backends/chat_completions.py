@@ -10,6 +10,7 @@ from agent_runner.backends.chat_wire import ChatReader, Wire, wire_choice, wire_
 from agent_runner.backends.estimate import estimated
 from agent_runner.backends.reading import Stream, whole
 from agent_runner.backends.retry import Patience
+from agent_runner.backends.sdk import sdk_imported
 from agent_runner.backends.talk import Talk
 from agent_runner.backends.wired import Wired
 from agent_runner.backends.wording import known_ids
@@ -108,10 +109,11 @@ class OpenAIBackend:
         await self.talk.close()
 
     async def _sdk(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI  # noqa: PLC0415 - half a second; waits until a model is asked
-
         # Everything that the SDK would read from the environment is given; the door shows the key.
         if self._made is None:
+            await sdk_imported("openai", "openai.resources.chat.completions")
+            from openai import AsyncOpenAI  # noqa: PLC0415 - it waits until a model is asked
+
             self._made = AsyncOpenAI(
                 api_key="the door holds it",
                 admin_api_key="",
