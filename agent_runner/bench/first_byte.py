@@ -6,7 +6,7 @@ import asyncio
 import io
 import tarfile
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.errors import EngineUnfitError
 
@@ -71,15 +71,24 @@ async def first_byte(engine: DockerEngine, spec: ContainerSpec) -> float:
 
 async def _said(engine: DockerEngine, container: str) -> tuple[bytes, float]:
     attachment = await engine.attach(container)
-    said: list[tuple[bytes, float]] = []
+    said: asyncio.Future[tuple[bytes, float]] = asyncio.get_running_loop().create_future()
+
+    def take(data: bytes) -> None:
+        if not said.done():
+            said.set_result((data, time.perf_counter()))
+
+    pouring = asyncio.ensure_future(attachment.reader.pour(take))
     try:
         await engine.start(container)
         async with asyncio.timeout(SAYS_WITHIN_SECONDS):
-            await attachment.reader.pour(lambda data: said.append((data, time.perf_counter())))
-            return said[0] if said else (b"", 0.0)
+            waited: list[asyncio.Future[Any]] = [said, pouring]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        return said.result() if said.done() else (b"", 0.0)
     except TimeoutError as error:
         raise EngineUnfitError(
             f"a static program said nothing in {SAYS_WITHIN_SECONDS:.0f} s, expected one byte"
         ) from error
     finally:
+        pouring.cancel()
+        await asyncio.gather(pouring, return_exceptions=True)
         await attachment.close()

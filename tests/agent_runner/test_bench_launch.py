@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from agent_runner.bench import first_byte
 from sandbox.errors import EngineUnfitError
+from sandbox.inflow import Inflow
 
 if TYPE_CHECKING:
     from sandbox.docker_engine import DockerEngine
@@ -21,8 +21,9 @@ class Attached:
     """What a container says."""
 
     def __init__(self, said: bytes) -> None:
-        self.reader = asyncio.StreamReader()
-        self.reader.feed_data(said)
+        self.reader = Inflow()
+        if said:
+            self.reader.feed_data(said)
 
     async def close(self) -> None:
         """Do nothing."""
