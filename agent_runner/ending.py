@@ -66,6 +66,18 @@ def limit_hit(error: StageExceededError) -> event.LimitHit:
     )
 
 
+def while_down(end: LoopEnd, down_seconds: float) -> LoopEnd:
+    """Tell of a session that ran out of its time while its model's server was down that this was why.
+
+    Args:
+        end: How the loop ended.
+        down_seconds: For how long the server had been asked in vain; 0 when it was there.
+    """
+    if end.status != "budget" or not down_seconds:
+        return end
+    return replace(end, reason=f"{end.reason}; the model's server had been down for {down_seconds:.0f} s")
+
+
 def for_want_of_egress(end: LoopEnd, spent: event.LimitHit | None) -> LoopEnd:
     """Tell a task that failed once the gate was spent as a budget that ran out, to which can be added."""
     if end.status != "failed" or spent is None:

@@ -25,6 +25,7 @@ from agent_runner.ending import (
     reason_of,
     status_of_end,
     status_of_error,
+    while_down,
 )
 from agent_runner.gating import Gating
 from agent_runner.housing import Housed, Order
@@ -317,16 +318,17 @@ class SessionRun:
         if isinstance(request.watcher, BudgetWatcher):
             request.watcher.follow(self._budget.states)
         await self._transcript.begin(system_prompt(request.policy.grant), request.task)
+        backend = enduring(request, self._journal, self._transcript, past, require=self._require_sandbox)
         try:
             end = await run_loop(
-                enduring(request, self._journal, self._transcript, past, require=self._require_sandbox),
+                backend,
                 gate,
                 self._transcript,
                 schema.tools(offered),
                 self._budget,
                 may_repeat=request.may_repeat,
             )
-            return for_want_of_egress(end, self._traffic.spent)
+            return while_down(for_want_of_egress(end, self._traffic.spent), backend.down_seconds)
         finally:
             with suppress(SandboxLostError):
                 await gate.close()  # before the result is collected: nothing writes meanwhile

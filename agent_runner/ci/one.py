@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.ci.command_checks import command_check, name_of_command
 from agent_runner.ci.declared_checks import Found, declared_checks
@@ -18,6 +18,7 @@ from agent_runner.ci.task_outputs import kept_outputs, name_of_output
 from agent_runner.fold import read_conversation
 from agent_runner.looking import look_at
 from agent_runner.models import choose_backend
+from agent_runner.outage import Outage
 from agent_runner.outputs import FOLDER as OUTPUTS
 from agent_runner.session import run_session
 from agent_runner.waiting import changes_waiting
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from agent_runner.backends.backend import Backend
     from agent_runner.ci.placing import Bench
     from agent_runner.ci.reading import Task
-    from agent_runner.request import SessionResult
+    from agent_runner.request import SessionRequest, SessionResult
     from audit.state import SessionFiles
 
+OUTAGE_SECONDS: Final = 120.0
+"""How long a model's server that went down is waited for: nobody is there to end it, and time costs."""
 _CROSSED = (event.EgressOpened, event.EgressRequested)
 
 _COMPARED = ("done", "failed", "model_failed")
@@ -86,13 +89,26 @@ def backend_of(task: Task, *, tell: Callable[[str], None]) -> Backend:
         return choose_backend(task.model, notice=tell, seed=task.seed)
 
 
+def request_of(task: Task, bench: Bench, backend: Backend, *, session: str) -> SessionRequest:
+    """Return what a task's session is started with.
+
+    Raises:
+        InvalidInputError: When its folder cannot be a workspace.
+    """
+    return replace(
+        place_of(task, bench).request(task.file.prompt, backend, bench.watcher),
+        session=session,
+        # A replay goes on as its recording does, and a configuration that it does not have changes nothing.
+        model_reference="" if isinstance(backend, RecordedModel) else task.model or "default",
+        outage=Outage(given_up_seconds=OUTAGE_SECONDS),
+    )
+
+
 async def _run(task: Task, bench: Bench, blank: TaskResult, backend: Backend, session: str) -> TaskResult:
     try:
-        request = place_of(task, bench).request(task.file.prompt, backend, bench.watcher)
-        # A replay goes on as its recording does, and a configuration that it does not have changes nothing.
-        reference = "" if isinstance(backend, RecordedModel) else task.model or "default"
+        request = request_of(task, bench, backend, session=session)
         bench.began(session)
-        result = await run_session(replace(request, session=session, model_reference=reference))
+        result = await run_session(request)
     finally:
         await backend.close()
     bench.tell(f"session {result.session} {result.status}: {result.reason}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import signal
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +20,7 @@ from agent_runner.stopping import stop_session
 from audit.state import StateFiles
 from audit.verify import verify_session
 from tests.agent_runner.reachable import LONG, going_down, reachable
+from tests.agent_runner.sleeping import Clock
 from tests.agent_runner.stand import FINISH, POLICY, SESSION, Model, Stand, lines
 
 if TYPE_CHECKING:
@@ -30,33 +31,6 @@ if TYPE_CHECKING:
     from cli_tools.schema import Tool
 
 HOUR_SECONDS = 3600.0
-
-
-@dataclass
-class Clock:
-    """A clock that goes on only while somebody sleeps."""
-
-    seconds: float = 0.0
-    slept: list[float] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
-
-    async def sleep(self, seconds: float) -> None:
-        """Let the time pass."""
-        self.seconds += seconds
-        self.slept.append(seconds)
-
-    def now(self) -> float:
-        """Return the time."""
-        return self.seconds
-
-    @property
-    def outage(self) -> Outage:
-        """Return an outage by this clock."""
-        return Outage(sleep=self.sleep, monotonic=self.now)
-
-    def tell(self, message: str, /, *, done: int, total: int) -> None:  # noqa: ARG002 - a Progress
-        """Keep what a person is told."""
-        self.told.append(message)
 
 
 async def test_a_server_that_is_down_for_an_hour_is_waited_for(stand: Stand) -> None:
@@ -170,7 +144,9 @@ async def test_the_wall_time_goes_on_while_a_server_is_down(stand: Stand) -> Non
     result = await stand.run(going_down(lines("files list")), policy)
 
     assert (result.status, result.exit_code) == ("budget", 5)
-    assert result.reason.startswith("the budget of wall time ran out")
+    assert re.fullmatch(
+        r"the budget of wall time ran out.*; the model's server had been down for \d s", result.reason
+    )
     assert time.monotonic() - began < LONG
     assert [entry["will_retry"] for entry in stand.entries("model.failed")] == [True]
 
