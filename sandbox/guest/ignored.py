@@ -18,12 +18,34 @@ if TYPE_CHECKING:
 
     from .beneath import Beneath
 
-MAX_BYTES = 256 * 1024
-MAX_PATTERNS = 5000
+MAX_LINE_BYTES = 1024
+"""A longer line is no rule: what it takes to compile one grows with its square."""
+MAX_BYTES = 512 * 1024
+MAX_LINES = 20_000
+"""Of all the ignore files that one walk comes by; beyond, nothing more is left out."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 _NAME = b".gitignore"
 _MARK = b"\xef\xbb\xbf"
 """A byte order mark, which git passes over."""
+
+
+class _Budget:
+    """What one walk may still read and compile: the workspace says how much there is."""
+
+    def __init__(self) -> None:
+        self._bytes = MAX_BYTES
+        self._lines = MAX_LINES
+
+    def lines(self, folder: int) -> list[bytes]:
+        """Return the lines of a folder's ignore file, as far as they may be had; none that is cut off."""
+        content = _content_of(folder, self._bytes)
+        if len(content) == self._bytes:
+            content = content[: content.rfind(b"\n") + 1]
+            self._bytes = 0
+        self._bytes -= min(len(content), self._bytes)
+        found = content.removeprefix(_MARK).split(b"\n")[: self._lines] if content else []
+        self._lines -= len(found)
+        return found
 
 
 class Ignored:
@@ -38,7 +60,8 @@ class Ignored:
     def __init__(self, above: Ignored | None, prefix: bytes, folder: int) -> None:
         self._above = above
         self._start = len(prefix)
-        self._rules = [rule for rule in map(_rule, _lines(folder)) if rule is not None]
+        self.budget: _Budget = _Budget() if above is None else above.budget
+        self._rules = [rule for rule in map(_rule, self.budget.lines(folder)) if rule is not None]
 
     def has(self, path: bytes, *, is_folder: bool) -> bool:
         """Tell whether an entry of this folder is left out; the last rule that fits decides."""
@@ -69,25 +92,21 @@ def of_folders_above(beneath: Beneath, path: bytes) -> tuple[Ignored | None, byt
     return rules, prefixes[-1]
 
 
-def _content_of(folder: int) -> bytes:
+def _content_of(folder: int, most: int) -> bytes:
     """Return what a folder's `.gitignore` holds, as far as it is read; of no regular file nothing."""
     try:
         descriptor = os.open(_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
         return b""
     try:
-        return os.read(descriptor, MAX_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        return os.read(descriptor, most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     finally:
         os.close(descriptor)
 
 
-def _lines(folder: int) -> list[bytes]:
-    return _content_of(folder).removeprefix(_MARK).split(b"\n")[:MAX_PATTERNS]
-
-
 def _rule(line: bytes) -> tuple[re.Pattern[str], bool, bool] | None:
     """Return a rule's expression, whether it is for folders only, and whether it leaves out or takes back."""
-    if line.startswith(b"#"):
+    if line.startswith(b"#") or len(line) > MAX_LINE_BYTES:
         return None
     text = _trimmed(line.removesuffix(b"\r")).decode("latin-1")
     leaves_out = not text.startswith("!")

@@ -89,7 +89,8 @@ def _part(part: str) -> str:
     while place < len(part):
         if part[place] == "*":
             runs.append("[^/]*?")
-            place += len(part[place:]) - len(part[place:].lstrip("*"))
+            while place < len(part) and part[place] == "*":
+                place += 1
             continue
         piece, place = _piece(part, place)
         runs[-1] += piece

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.guest.ignored import Ignored
+from sandbox.guest.ignored import MAX_BYTES, MAX_LINE_BYTES, MAX_LINES, Ignored
 from tests.cli_tools.door import open_door
 from tests.cli_tools.repositories import ENVIRONMENT, GIT, new_repository
 
@@ -233,6 +233,44 @@ def test_no_rule_takes_for_ever(tmp_path: Path, rule: str) -> None:
     )
 
     assert looked.stdout.strip() == f"[False, False, {'/' in rule}]"
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "left_out"),
+    [
+        ("", "x\ny\nyy\n", {"sub/x", "sub/y", "sub/yy"}),
+        ("#\n" * (MAX_LINES - 2), "x\nyy\n", {"sub/x"}),
+        ("#\n" * MAX_LINES, "x\n", set()),
+        ("#" * (MAX_BYTES - 5) + "\n", "x\nyy\n", {"sub/x"}),
+        ("#" * MAX_BYTES, "x\n", set()),
+        ("*" * (MAX_LINE_BYTES - 1) + "y", "", {"sub/y", "sub/yy"}),
+        ("*" * MAX_LINE_BYTES + "y\nx", "", {"x", "sub/x"}),
+    ],
+)
+def test_a_walk_takes_so_many_rules_and_shows_what_more_would_leave_out(
+    tmp_path: Path, above: str, below: str, left_out: set[str]
+) -> None:
+    """A hostile workspace has a file of slow rules in each of its folders; no rule is read by half."""
+    (tmp_path / "sub").mkdir()
+    for name in ("x", "sub/x", "sub/y", "sub/yy"):
+        (tmp_path / name).touch()
+    (tmp_path / ".gitignore").write_text(above)
+    (tmp_path / "sub" / ".gitignore").write_text(below)
+
+    assert ours(tmp_path) == left_out
+
+
+def test_folders_without_an_ignore_file_take_nothing_of_what_a_walk_may_read(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        top = Ignored(None, b"", descriptor)
+        for _ in range(MAX_LINES):
+            Ignored(top, b"", descriptor)
+        (tmp_path / ".gitignore").write_text("x\n")
+        assert Ignored(top, b"", descriptor).has(b"x", is_folder=False)
+    finally:
+        os.close(descriptor)
 
 
 async def test_a_search_passes_over_what_is_ignored_unless_all_is_asked_for(place: Path) -> None:
