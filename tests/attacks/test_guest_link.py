@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LAID_OPEN = """
 import sys
 sys.path.append({above!r})
+sys.argv[0] = {start!r}
 import guest.main
 from guest import linux, probes
 real = linux.prctl
@@ -65,7 +66,7 @@ def folder() -> Iterator[Path]:
 def laid_open(monkeypatch: pytest.MonkeyPatch, *, sealed: bool) -> Iterator[None]:
     """Have guests started whose descriptors every program of the session can open."""
     pretended = "{}" if sealed else "{'open_link': 'EACCES'}"
-    script = LAID_OPEN.format(above=str(GUEST.parent.parent), pretended=pretended)
+    script = LAID_OPEN.format(above=str(GUEST.parent.parent), start=str(GUEST), pretended=pretended)
 
     def changed(root: Path, *flags: str) -> list[str]:
         whole = command(root, *flags)
