@@ -62,7 +62,7 @@ class EnduringBackend:
         outage: How long.
         journal: The session's ledger.
         turn: Says which turn it is.
-        answered: Whether the model has answered in this session already.
+        answered: Whether the model has answered in this session already, or in the one that delegated to it.
         tell: Told in one line what is waited for.
         require: Raises when there is nothing to wait for any more, because the sandbox is gone.
     """
@@ -205,10 +205,15 @@ def enduring(
         request.outage,
         journal,
         turn=lambda: transcript.turn,
-        answered=any(isinstance(message, ModelMessage) for message in (past.messages if past else ())),
+        answered=request.descent is not None or (past is not None and _has_answered(past)),
         tell=lambda words: request.progress(words, done=0, total=0),
         require=require,
     )
+
+
+def _has_answered(past: Past) -> bool:
+    """Say whether the model that is asked now has answered before; of another name, it may be misspelt."""
+    return past.same_model and any(isinstance(message, ModelMessage) for message in past.messages)
 
 
 def _told(error: ModelServerError, *, down_seconds: float, wait_seconds: float) -> str:

@@ -69,5 +69,7 @@ class Past:
     """Actions whose programs were left in the background, and of whose end nobody wrote."""
     below: Used = field(default_factory=Used)
     """What those used; their own ledgers say it."""
+    same_model: bool = True
+    """Whether it goes on with the model that it was started with, by name; no ledger has that name."""
     copy_lost: bool = False
     """Whether the workspace travelled as a copy that never came back; no ledger says it, the stage does."""

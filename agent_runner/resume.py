@@ -21,6 +21,7 @@ from agent_runner.errors import BackendError, InvalidInputError, RefusedError
 from agent_runner.fold import BUDGET_ADDED, read_past
 from agent_runner.housing import ContainerHousing, Housing
 from agent_runner.lineage import require_lineage
+from agent_runner.meta import read_meta
 from agent_runner.models import configured_credentials
 from agent_runner.outage import Outage
 from agent_runner.package import pairlock_version
@@ -120,7 +121,7 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
             past = replace(
                 past, added=past.added.plus(request.added), used=replace(past.used, warned=frozenset())
             )
-        past = replace(past, copy_lost=_copy_lost(policy, files))
+        past = replace(past, copy_lost=_copy_lost(policy, files), same_model=_same_model(request, files))
         past = _within_ceiling(past, policy)
         run = SessionRun(started, request.session, journal, files.folder, past, keyring=keyring)
         return await run.to_its_end()
@@ -257,6 +258,10 @@ def _as_started(request: ResumeRequest, past: Past, policy: Policy) -> SessionRe
         outage=request.outage,
         may_delegate=True,
     )
+
+
+def _same_model(request: ResumeRequest, files: SessionFiles) -> bool:
+    return request.model_reference == read_meta(files.folder).model_reference
 
 
 def _copy_lost(policy: Policy, files: SessionFiles) -> bool:

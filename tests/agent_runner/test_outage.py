@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.backends.backend import ModelMessage, UserMessage
 from agent_runner.backends.failure import Failure, Kind, ModelServerError
 from agent_runner.cli.show import shown_lines
+from agent_runner.fold import read_past
 from agent_runner.listing import listed
 from agent_runner.outage import GIVEN_UP_SECONDS, LONGEST_WAIT_SECONDS, Outage
 from agent_runner.shown import shown
 from agent_runner.stopping import stop_session
 from audit.state import StateFiles
 from audit.verify import verify_session
+from tests.agent_runner.delegating import POLICY as DELEGATING
 from tests.agent_runner.reachable import LONG, going_down, reachable
 from tests.agent_runner.sleeping import Clock
 from tests.agent_runner.stand import FINISH, POLICY, SESSION, Model, Stand, lines
@@ -134,6 +137,50 @@ async def test_one_that_stays_down_is_given_up_in_the_end(stand: Stand, kind: Ki
     assert (result.exit_code, waited) == (7, GIVEN_UP_SECONDS)
     assert (again.status, again.exit_code) == ("done", 0)
     assert clock.seconds - waited >= HOUR_SECONDS
+
+
+async def test_another_model_that_a_session_goes_on_with_is_waited_for_once_it_has_answered(
+    stand: Stand,
+) -> None:
+    """That the first one had answered says nothing of a name that is misspelt."""
+    clock = Clock()
+    await stand.run(failing(Failure(kind="refused"), after=1), outage=clock.outage)
+
+    misspelt = await stand.resume(
+        failing(Failure(kind="unreachable")),
+        outage=clock.outage,
+        model_reference="openai:x@http://127.0.0.1/",
+    )
+    waited = clock.seconds
+    other = await stand.resume(
+        failing(Failure(kind="unreachable"), after=1, till=2),
+        outage=clock.outage,
+        model_reference="openai:y@http://127.0.0.1/",
+    )
+
+    assert (misspelt.status, misspelt.exit_code, waited) == ("model_failed", 7, 0)
+    assert (other.status, clock.seconds) == ("done", 10)
+
+
+async def test_a_session_below_waits_from_its_first_question_on(stand: Stand) -> None:
+    """The one above asks the same server, which answered it."""
+    clock = Clock()
+
+    def answer(messages: Sequence[Message], _: int) -> Reply:
+        task = next(message.text for message in messages if isinstance(message, UserMessage))
+        if task == "a test":
+            return (
+                FINISH if any(isinstance(each, ModelMessage) for each in messages) else lines("delegate look")
+            )
+        if clock.seconds < HOUR_SECONDS:
+            raise ModelServerError("`model.test` cannot be reached", failure=Failure(kind="unreachable"))
+        return FINISH
+
+    result = await stand.run(Model(answer), DELEGATING, may_delegate=True, outage=clock.outage)
+    below = [read_past(stand.state, entry["child"]).closed for entry in stand.entries("session.delegated")]
+
+    assert (result.status, [closed and closed.status for closed in below]) == ("done", ["done"])
+    assert HOUR_SECONDS <= clock.seconds <= HOUR_SECONDS + LONGEST_WAIT_SECONDS
 
 
 async def test_the_wall_time_goes_on_while_a_server_is_down(stand: Stand) -> None:
