@@ -267,8 +267,11 @@ async def test_what_could_not_be_read_is_not_counted_as_nothing_denied(tmp_path:
     else:
         report.fold.kinds[UNREADABLE] = 1
 
+    report.fold.attested = None
+
     text = Page(render(report)).text
 
+    assert "Attestation of the sandbox: none is among what can be read" in text
     assert "0, none denied among those that can be read running time" in text
     assert QUIET not in text
 
