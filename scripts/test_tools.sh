@@ -18,6 +18,7 @@ while read -r needed_by file package; do
     [ -e "$file" ] || missing="$missing $package"
 done <<LIST
 everyday /usr/bin/git git
+everyday /usr/bin/patch patch
 everyday /bin/busybox busybox-static
 everyday /usr/bin/docker-registry docker-registry
 everyday /usr/share/doc/musl musl

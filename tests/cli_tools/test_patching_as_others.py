@@ -16,7 +16,7 @@ from tests.cli_tools.repositories import ENVIRONMENT, GIT
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATCH = shutil.which("patch") or "patch"
+PATCH = shutil.which("patch")
 DIFF = shutil.which("diff") or "diff"
 LINES = [
     b"", b"a", b"b", b"c", b"  a", b"-x", b"+x", b"--- a", b"+++ b", b"@@ -1 +1 @@", b"\\ x", b"\xff",
@@ -100,10 +100,10 @@ def theirs(folder: Path, content: bytes, diff: bytes) -> list[bytes]:
     file = folder / "f"
     found: list[bytes] = []
     whole = diff if diff.endswith(b"\n") else diff + b"\n"  # (a model leaves the last end out; we take that)
-    for words in (
-        [PATCH, "-s", "-F0", "--binary", "-N", "--no-backup-if-mismatch", "-r-", "f"],
-        [GIT, "apply", "--unidiff-zero", "--whitespace=nowarn", "-p0", "-"],
-    ):
+    programs = [[GIT, "apply", "--unidiff-zero", "--whitespace=nowarn", "-p0", "-"]]
+    if PATCH:
+        programs.append([PATCH, "-s", "-F0", "--binary", "-N", "--no-backup-if-mismatch", "-r-", "f"])
+    for words in programs:
         file.write_bytes(content)
         done = subprocess.run(
             words, cwd=folder, input=whole, env=ENVIRONMENT, capture_output=True, check=False
