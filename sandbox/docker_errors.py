@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -27,7 +28,12 @@ ACCESS_HINT: Final = "join the group `docker` (`usermod -aG docker $USER`, then 
 HANGS_HINT: Final = "look at its log (`journalctl -u docker`), or start it again"
 TLS_HINT: Final = "the certificates of DOCKER_CERT_PATH or of the docker context must be those of this engine"
 ROOM_HINT: Final = "free some room where the engine keeps its data (`docker system df`, `docker info`)"
+CORE_HINT: Final = (
+    "let the engine's service have core files of 1 byte: `LimitCORE=1` (or more) in its unit, "
+    "and no `hard core 0` for its user"
+)
 
+_CORE_LIMIT: Final = re.compile(r"setting rlimit type 4\b|setrlimit `?RLIMIT_CORE\b")  # runc, crun
 _MOUNT_FAILED: Final = ("failed to mount local volume", "error while mounting volume")
 _NO_ROOM: Final = ("no space left on device", "disk quota exceeded")
 
@@ -78,6 +84,8 @@ def refused(text: str, *, status: int | None) -> EngineRefusedError:
         return EngineRefusedError(f"the engine has no room left: {text}", hint=ROOM_HINT)
     if any(words in text for words in _MOUNT_FAILED):
         return MountRefusedError(f"the engine refused a mount: {text}")
+    if _CORE_LIMIT.search(text):
+        return EngineRefusedError(f"the engine may not set the limit of core files: {text}", hint=CORE_HINT)
     return EngineRefusedError(f"the engine refused: {text}")
 
 

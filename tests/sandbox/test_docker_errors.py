@@ -9,7 +9,7 @@ import pytest
 import requests
 import urllib3.exceptions
 
-from sandbox.docker_errors import GoneError, gone_is_fine, ours, refused, unreachable
+from sandbox.docker_errors import CORE_HINT, GoneError, gone_is_fine, ours, refused, unreachable
 from sandbox.errors import (
     EngineMissingError,
     EnginePermissionError,
@@ -47,6 +47,34 @@ def test_what_an_engine_answers(text: str, status: int, kind: type[SandboxError]
     assert type(error) is kind
     assert text in error.message
     assert bool(error.hint) == ("no space" in text)
+
+
+RUNC = (
+    "failed to create shim task: OCI runtime create failed: runc create failed: "
+    "unable to start container process: error during container init: "
+    "error setting rlimits for ready process: error setting rlimit type {}: operation not permitted: unknown"
+)
+CRUN = "OCI runtime create failed: setrlimit `RLIMIT_{}`: Operation not permitted: unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (RUNC.format(4), CORE_HINT),
+        (CRUN.format("CORE"), CORE_HINT),
+        (RUNC.format(8), ""),
+        (RUNC.format(44), ""),
+        (CRUN.format("MEMLOCK"), ""),
+    ],
+    ids=["runc, core", "crun, core", "runc, locked memory", "runc, none there is", "crun, locked memory"],
+)
+def test_an_engine_that_may_have_no_core_files_at_all_is_told_apart(text: str, hint: str) -> None:
+    """A rootless one below `* hard core 0` cannot set the 1 byte that a session needs."""
+    error = refused(text, status=400)
+
+    assert type(error) is EngineRefusedError
+    assert error.hint == hint
+    assert text in error.message
 
 
 @pytest.mark.parametrize(
