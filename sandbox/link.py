@@ -59,6 +59,9 @@ SILENCE_SECONDS: Final = 10.0
 LEASE_SECONDS: Final = 10.0
 HELLO_SECONDS: Final = 60.0
 DEFAULT_LIMIT_BYTES: Final = 16 << 20
+MOST_UNSENT_BYTES: Final = 160 << 20
+"""More than is lawful: an OPEN and the first credit of each of our streams (128 MiB), and that of each of the
+guest's (25 MiB)."""
 
 
 class Link:
@@ -69,6 +72,7 @@ class Link:
         writer: the guest's stdin.
         beat_seconds: how often to beat.
         silence_seconds: how long the guest may leave beats unanswered.
+        unsent_bytes: how much may wait for a guest that goes on asking and takes no answer.
 
     Attributes:
         state: the rules.
@@ -82,8 +86,10 @@ class Link:
         *,
         beat_seconds: float = BEAT_SECONDS,
         silence_seconds: float = SILENCE_SECONDS,
+        unsent_bytes: int = MOST_UNSENT_BYTES,
     ) -> None:
         self.state = LinkState()
+        self._unsent_bytes = unsent_bytes
         self.received_bytes = 0
         self._reader = reader
         self._writer = writer
@@ -249,8 +255,15 @@ class Link:
 
     def write(self, data: bytes) -> None:
         """Send bytes that `state` made."""
-        if data and self._lost is None:
-            self._writer.write(data)
+        if not data or self._lost is not None:
+            return
+        self._writer.write(data)
+        if self._writer.transport.get_write_buffer_size() > self._unsent_bytes:
+            why = GuestUnresponsiveError(
+                f"the guest has not taken `{self._unsent_bytes}` bytes that it was sent"
+            )
+            # Later: who writes may be in the midst of a frame of the guest's.
+            asyncio.get_running_loop().call_soon(self._lose, why)
 
     async def drain(self) -> None:
         """Wait until the transport takes more."""

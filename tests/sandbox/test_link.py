@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.attachment import StdioReader
 from sandbox.errors import (
     AnswerTooLargeError,
     GuestProtocolError,
@@ -19,8 +21,8 @@ from sandbox.errors import (
 from sandbox.guest import frames
 from sandbox.guest.frames import Decoder, Frame
 from sandbox.guest.objects import decode_object, encode_object
-from sandbox.inflow import Drawn
-from sandbox.link import Link
+from sandbox.inflow import connected
+from sandbox.link import MOST_UNSENT_BYTES, Link
 from sandbox.link_end import closed
 
 if TYPE_CHECKING:
@@ -32,9 +34,12 @@ if TYPE_CHECKING:
 class Fake:
     """The other end of the wire, for a script."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, framed: bool = False
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._framed = framed
         self._decoder = Decoder()
         self._waiting: list[Frame] = []
 
@@ -54,11 +59,12 @@ class Fake:
 
     def send(self, kind: int, stream: int, payload: bytes = b"") -> None:
         """Send a frame."""
-        self._writer.write(frames.encode(kind, stream, payload))
+        self.raw(frames.encode(kind, stream, payload))
 
     def raw(self, data: bytes) -> None:
-        """Send bytes."""
-        self._writer.write(data)
+        """Send bytes, in the engine's frame where there is one: stdout's number, three zeroes, the length."""
+        head = b"\1\0\0\0" + len(data).to_bytes(4) if self._framed else b""
+        self._writer.write(head + data)
 
     def close(self) -> None:
         """Hang up."""
@@ -81,16 +87,34 @@ class Fake:
 
 @contextlib.asynccontextmanager
 async def linked(
-    script: Script, *, beat_seconds: float = 1.0, silence_seconds: float = 10.0
+    script: Script,
+    *,
+    beat_seconds: float = 1.0,
+    silence_seconds: float = 10.0,
+    unsent_bytes: int = MOST_UNSENT_BYTES,
+    framed: bool = False,
 ) -> AsyncIterator[Link]:
-    """Connect a link to a script over a pair of sockets."""
+    """Connect a link to a script over a pair of sockets, as it is connected to an engine.
+
+    Args:
+        script: what the guest does.
+        beat_seconds: as the link has it.
+        silence_seconds: as the link has it.
+        unsent_bytes: as the link has it.
+        framed: whether what the guest says is wrapped as an engine wraps it.
+    """
     ours, theirs = socket.socketpair()
-    fake = Fake(*await asyncio.open_connection(sock=theirs))
+    fake = Fake(*await asyncio.open_connection(sock=theirs), framed=framed)
+    loop = asyncio.get_running_loop()
     acting = asyncio.create_task(_act(script, fake))
     try:
-        reader, writer = await asyncio.open_connection(sock=ours)
+        reader, writer = await connected(lambda made: loop.create_connection(made, sock=ours))
         async with Link(
-            Drawn(reader), writer, beat_seconds=beat_seconds, silence_seconds=silence_seconds
+            StdioReader(reader) if framed else reader,
+            writer,
+            beat_seconds=beat_seconds,
+            silence_seconds=silence_seconds,
+            unsent_bytes=unsent_bytes,
         ) as link:
             yield link
     finally:
@@ -356,6 +380,34 @@ async def test_a_wire_that_was_cut_off_is_closed_for_all_who_wait() -> None:
 
         assert writer.transport.is_closing()
         await writer.wait_closed()
+
+
+async def flood(fake: Fake) -> None:
+    """Open connections and cancel them, for ever, and read no answer."""
+    await fake.greet()
+    for number in itertools.count(2, 2):
+        fake.send(frames.OPEN, number, encode_object({"op": frames.CONNECT}))
+        fake.send(frames.CANCEL, number)
+        if number % 100 == 0:  # no more at once than may be open
+            await asyncio.sleep(0.001)
+
+
+async def test_a_guest_that_asks_for_ever_and_takes_no_answer_loses_the_link() -> None:
+    """Each of its requests is answered; what it does not take is kept on the host, within a bound."""
+
+    async def serve(received: AsyncIterator[bytes], send: object, end: object) -> None:
+        del send, end
+        async for _ in received:
+            pass
+
+    async with asyncio.timeout(60), linked(flood, silence_seconds=600, unsent_bytes=100_000) as link:
+        link.accept(serve)
+        await link.hello("fresh", wall_seconds=60)
+        with pytest.raises(GuestUnresponsiveError, match="has not taken `100000` bytes"):
+            await link.call("files.stat", {"path": "a"})
+        kept = link._writer.transport.get_write_buffer_size()
+
+    assert 100_000 < kept < 1_000_000
 
 
 async def test_what_was_sent_before_the_end_is_still_delivered() -> None:

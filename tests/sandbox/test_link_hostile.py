@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,9 +49,10 @@ async def echo(received: AsyncIterator[bytes], send: Send, end: End) -> None:
     end()
 
 
+@pytest.mark.parametrize("framed", [False, True], ids=["as it is", "in an engine's frames"])
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.one_of(LAWFUL, LAWFUL, SHAPED, st.binary(min_size=1, max_size=20)), max_size=12))
-def test_every_call_ends_whatever_the_guest_sends(pieces: list[bytes]) -> None:
+@given(pieces=st.lists(st.one_of(LAWFUL, LAWFUL, SHAPED, st.binary(min_size=1, max_size=20)), max_size=12))
+def test_every_call_ends_whatever_the_guest_sends(pieces: list[bytes], *, framed: bool) -> None:
     """With a result, or with an error of ours; and the link closes, whatever was still going on."""
 
     async def script(fake: Fake) -> None:
@@ -63,7 +65,7 @@ def test_every_call_ends_whatever_the_guest_sends(pieces: list[bytes]) -> None:
         # Then it hangs up, as every guest does in the end.
 
     async def conversation() -> list[object]:
-        async with asyncio.timeout(30), linked(script) as link:
+        async with asyncio.timeout(30), linked(script, framed=framed) as link:
             await link.hello("fresh", wall_seconds=60)
             link.accept(echo)
             calls = [
