@@ -21,6 +21,7 @@ from agent_runner.gateway.asked import Asked, RefusedRequestError
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.messages_api import MessagesApi
 from agent_runner.gateway.responses_api import ResponsesApi
+from agent_runner.gateway.schema import function_tool
 from cli_tools.action import ToolProposal
 from cli_tools.schema import Tool
 
@@ -284,3 +285,61 @@ def test_what_is_no_request_is_refused_and_no_fault_of_ours(name: str, body: obj
         APIS[name][0].read(body)
 
     assert 400 <= caught.value.status < 500
+
+
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    "a dialect of its own": {"$schema": "https://evil.example/m?DATA"},
+    "a dialect that only begins as one": {"$schema": "https://json-schema.org/draft-07/schema?DATA"},
+    "a dialect of another host": {"$schema": "https://json-schema.org.evil.example/draft-07/schema#"},
+    "a dialect further in": {"properties": {"a": {"$schema": "http://evil.example/"}}},
+    "a base": {"$id": "http://evil.example/a", "properties": {"x": {"$ref": "#/x"}}},
+    "a base that is a path": {"$id": "a.json"},
+    "a base of draft 4": {"id": "http://evil.example/a", "properties": {"x": {"$ref": "#/x"}}},
+    "a base without scheme": {"items": {"id": "//evil.example/a"}},
+    "a base that is a file": {"id": "file:/etc/passwd"},
+    "a base in data that is then referred to": {
+        "default": {"id": "http://evil.example", "$ref": "#/x"},
+        "not": {"$ref": "#/default"},
+    },
+    "a dynamic reference": {"$dynamicRef": "http://evil.example/a#x"},
+    "a recursive reference": {"$recursiveRef": "http://evil.example/"},
+    "an anchor that is none": {"$anchor": "http://evil.example/"},
+}
+HERE: dict[str, dict[str, Any]] = {
+    **{
+        f"the dialect {name}": {"$schema": f"{name}"}
+        for name in (
+            "http://json-schema.org/draft-07/schema#",
+            "http://json-schema.org/draft-04/schema#",
+            "http://json-schema.org/schema",
+            "https://json-schema.org/draft/2019-09/schema",
+            "https://json-schema.org/draft/2020-12/schema",
+        )
+    },
+    "properties of such names": {
+        "properties": {"id": {"type": "string"}, "$schema": {"type": "string"}, "$id": {"type": "string"}},
+        "required": ["id", "$schema"],
+    },
+    "names of its own": {"$id": "#a", "$anchor": "b", "id": "c", "items": {"$dynamicRef": "#b"}},
+}
+
+
+@pytest.mark.parametrize("name", [*ELSEWHERE, *HERE])
+def test_a_schema_names_no_place_where_a_server_would_look(name: str) -> None:
+    """A dialect is fetched to learn its keywords, and a base turns a reference within into one elsewhere."""
+    given = {"type": "object", **{**ELSEWHERE, **HERE}[name]}
+    chat = {"messages": [], "tools": [{"type": "function", "function": {"name": "x", "parameters": given}}]}
+    messages = {"messages": [], "tools": [{"name": "x", "input_schema": given}]}
+
+    if name in HERE:
+        assert function_tool("x", None, given).parameters == given
+        require_closed("chat", chat)
+        require_closed("messages", messages)
+        return
+    with pytest.raises(RefusedRequestError, match="refers elsewhere") as caught:
+        function_tool("x", None, given)
+    assert caught.value.code == "capability"
+    with pytest.raises(ModelServerError, match="refers elsewhere"):
+        require_closed("chat", chat)
+    with pytest.raises(ModelServerError, match="refers elsewhere"):
+        require_closed("messages", messages)
