@@ -60,7 +60,7 @@ def _untracked(repository: Repository, known: set[bytes], paths: list[bytes]) ->
     folders = {path[:end] for path in known for end in _slashes(path)}
     shown = b"\0"
     count = 0
-    for path in _files(repository.beneath.root, b"", 0, None):
+    for path in files_below(repository.beneath.root, b"."):
         if path in known or path.startswith(shown) or not changes.is_wanted(path, paths):
             continue
         shown = next((path[: end + 1] for end in _slashes(path) if path[:end] not in folders), path)
@@ -79,26 +79,50 @@ def _slashes(path: bytes) -> Iterator[int]:
         place = path.find(b"/", place + 1)
 
 
-def _files(folder: int, prefix: bytes, depth: int, above: Ignored | None) -> Iterator[bytes]:
-    """Give every file that is not ignored, a symlink included, never through one."""
-    opened = os.open(b".", _FOLDER, dir_fd=folder)
+def files_below(
+    above: int, folder: bytes, prefix: bytes = b"", depth: int = 0, rules: Ignored | None = None
+) -> Iterator[bytes]:
+    """Give every file that is not ignored, a symlink included, never through one.
+
+    What cannot be read, or is gone or another since its name was read, is passed over, as by git.
+
+    Args:
+        above: a descriptor of the folder's folder.
+        folder: its name.
+        prefix: what comes before each name, empty or ending in a slash.
+        depth: how many folders lie above it.
+        rules: those of the folder above; None at the top.
+    """
     try:
-        ignored = Ignored(above, prefix, opened)
-        for name in sorted(os.fsencode(item.name) for item in os.scandir(opened)):
+        opened = os.open(folder, _FOLDER, dir_fd=above)
+    except OSError:
+        return
+    try:
+        ignored = Ignored(rules, prefix, opened)
+        for name, is_folder in _named(opened):
             path = prefix + name
-            is_folder = stat.S_ISDIR(os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode)
             if name == b".git" or ignored.has(path, is_folder=is_folder):
                 continue
             if not is_folder:
                 yield path
             elif depth < MAX_DEPTH:
-                inner = os.open(name, _FOLDER, dir_fd=opened)
-                try:
-                    yield from _files(inner, path + b"/", depth + 1, ignored)
-                finally:
-                    os.close(inner)
+                yield from files_below(opened, name, path + b"/", depth + 1, ignored)
     finally:
         os.close(opened)
+
+
+def _named(folder: int) -> Iterator[tuple[bytes, bool]]:
+    """Give each name in a folder, and whether it is a folder's."""
+    try:
+        names = sorted(os.fsencode(item.name) for item in os.scandir(folder))
+    except OSError:
+        return
+    for name in names:
+        try:
+            mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        except OSError:
+            continue
+        yield name, stat.S_ISDIR(mode)
 
 
 def diff(repository: Repository, arguments: Arguments) -> Iterator[Object]:

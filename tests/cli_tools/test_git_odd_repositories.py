@@ -5,17 +5,20 @@ What swells is tried in real containers, in tests/attacks/test_command_repositor
 
 from __future__ import annotations
 
+import os
 import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cli_tools import git
+from sandbox.guest.history import files_below
 from sandbox.guest.refusal import RefusedError
 from tests.cli_tools.repositories import ask, commit, new_repository, run_git
 from tests.cli_tools.test_git_hostile_repositories import stored
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -30,6 +33,44 @@ def refused(repository: Path, operation: str, **values: object) -> tuple[str, st
     with pytest.raises(RefusedError) as caught:
         ask(repository, operation, **values)
     return caught.value.code, caught.value.message
+
+
+def test_a_folder_that_cannot_be_read_hides_no_other_file(two_folders: int, tmp_path: Path) -> None:
+    """As in git, whose status passes it over."""
+    (tmp_path / "b").chmod(0)
+    user = os.geteuid()
+
+    try:
+        if user == 0:
+            os.seteuid(65534)  # root reads whatever the mode says
+        found = list(files_below(two_folders, b"."))
+    finally:
+        os.seteuid(user)
+        (tmp_path / "b").chmod(0o755)
+
+    assert found == [b"a", b"c/in", b"d"]
+
+
+def test_what_goes_away_while_files_are_listed_hides_no_other_file(two_folders: int, tmp_path: Path) -> None:
+    found = files_below(two_folders, b".")
+
+    first = next(found)
+    (tmp_path / "c" / "in").unlink()
+    (tmp_path / "c").rmdir()
+
+    assert [first, *found] == [b"a", b"b/in", b"d"]
+
+
+@pytest.fixture
+def two_folders(tmp_path: Path) -> Iterator[int]:
+    """Return a folder of two files and two folders with a file each."""
+    tmp_path.chmod(0o755)
+    for name in ("a", "b/in", "c/in", "d"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
 
 
 def test_objects_whose_names_are_no_hashes_are_told_so_no_history_goes_in_circles(repository: Path) -> None:
