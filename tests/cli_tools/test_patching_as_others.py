@@ -152,6 +152,7 @@ def test_what_is_taken_is_applied_as_gnu_patch_or_git_apply_it(tmp_path: Path) -
 
 
 @pytest.mark.long
+@pytest.mark.skipif(PATCH is None, reason="where lines repeat, git and GNU patch may each be right")
 @pytest.mark.parametrize("seed", [2, 3])
 def test_what_is_taken_of_thousands_of_diffs_is_applied_as_the_others_apply_it(
     tmp_path: Path, seed: int
