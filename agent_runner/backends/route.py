@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent_runner.backends.aloud import Counting, Spoken, asked_aloud
 from agent_runner.backends.backend import PricedBackend, Tried
-from agent_runner.backends.choice import choosing
+from agent_runner.backends.choice import ChoosingBackend, choosing
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.errors import BackendError
 
@@ -101,8 +101,10 @@ class RouteBackend:
         noting = None if tell is None or isinstance(tell, Counting) else _Noting(tell)
         tried: list[Tried] = []
         failed: list[BackendError] = []
+        unable = False  # to choose: no failure, so that the next question begins where it would have
         for name in self._order():
             try:
+                unable = unable or not _can_choose(self._models[name], choice)
                 model = choosing(self._models[name], choice)
                 reply = await asked_aloud(model, messages, tools, noting or tell)
             except BackendError as error:
@@ -113,14 +115,23 @@ class RouteBackend:
                 tried.append(Tried(model=self._called(name), error=error.message))
                 self._notice(f"{self._models[name].model}: {error.message}")
                 continue
-            self._first = name
+            if not unable:
+                self._first = name
             return replace(reply, by=self._called(name), tried=tuple(tried))
         if not failed:
             raise ValueError("a route needs a model")
         raise _none_answered(failed, tried)
 
     def choosing(self, choice: Choice) -> _ChoosingRoute:
-        """Return the same route, whose replies call a tool; whoever answers is asked first from then on."""
+        """Return the same route, whose replies call a tool; whoever answers is asked first from then on.
+
+        A model that cannot choose is passed over and stays the first for questions without a choice.
+
+        Raises:
+            ModelServerError: When none of the models can choose.
+        """
+        if not any(_can_choose(model, choice) for model in self._models.values()):
+            choosing(self._models[self._first], choice)
         return _ChoosingRoute(self, choice)
 
     async def asked_for(
@@ -188,6 +199,10 @@ class _ChoosingRoute:
 def for_role(backend: Backend, role: Role) -> Backend:
     """Return whom to ask in a role: a route may have somebody for it, another backend is the same for all."""
     return backend.for_role(role) if isinstance(backend, RouteBackend) else backend
+
+
+def _can_choose(model: Backend, choice: Choice | None) -> bool:
+    return choice is None or isinstance(model, ChoosingBackend)
 
 
 def _drawn(weights: Mapping[str, int], names: list[str], chance: float) -> str:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from agent_runner.backends.backend import Reply
 from agent_runner.backends.choice import Choice, choosing
 from agent_runner.backends.closed import require_closed
 from agent_runner.backends.failure import ModelServerError
+from agent_runner.backends.installed import InstalledBackend
 from agent_runner.backends.route import RouteBackend
 from agent_runner.gateway.asked import RefusedRequestError
 from agent_runner.gateway.crossing import question_bytes, question_of
@@ -121,6 +123,31 @@ async def test_a_backend_that_cannot_choose_is_not_asked(tmp_path: Path) -> None
     async with ledger.journal:
         with pytest.raises(RefusedRequestError) as caught:
             await ledger.book.ask(model, replace(asked(), choice=Choice()))
+
+    assert (caught.value.code, caught.value.status) == ("unsupported", 400)
+    assert ledger.budget.turns == 0
+
+
+async def test_a_model_that_cannot_choose_stays_the_first_of_its_route() -> None:
+    """Else an agent would choose for good which model answers, with one question that wants a call."""
+    first = InstalledBackend(Model(lambda _, __: Reply(text="first")), kind="theirs")
+    async with serving(Saying(text="second").play("chat")) as up:
+        models = {"one": first, "two": backend_for(up, "chat")}
+        route = RouteBackend(models, name="both", notice=lambda _: None)
+        wanted = await choosing(route, Choice()).ask(TALK, (TOOL,))
+        then = await route.ask(TALK, (TOOL,))
+        await route.close()
+
+    assert (wanted.text, then.text) == ("second", "first")
+
+
+async def test_a_route_of_models_that_cannot_choose_is_not_asked(tmp_path: Path) -> None:
+    model = Model(lambda _, __: pytest.fail("it was asked"))
+    route = RouteBackend({"one": model, "two": model}, name="both", notice=lambda _: None)
+    ledger = Ledger(tmp_path)
+    async with ledger.journal:
+        with pytest.raises(RefusedRequestError) as caught:
+            await ledger.book.ask(route, replace(asked(), choice=Choice()))
 
     assert (caught.value.code, caught.value.status) == ("unsupported", 400)
     assert ledger.budget.turns == 0
