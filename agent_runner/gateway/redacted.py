@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import (
     Call,
@@ -14,12 +14,13 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
-from agent_runner.gateway.asked import RefusedRequestError
 from cli_tools.action import ToolProposal
 
 if TYPE_CHECKING:
     from audit.redact import Redactor
     from cli_tools.schema import Tool
+
+_WITHHELD: Final = "[a picture was withheld]"
 
 
 class Redacted:
@@ -33,15 +34,17 @@ class Redacted:
         self._redactor = redactor
 
     def message(self, message: Message) -> Message:
-        """Return a message without secrets.
+        """Return a message without secrets, and without pictures that hold one.
 
-        Raises:
-            RefusedRequestError: When a picture holds one.
+        Such a picture is told as withheld, and the question is put and counted: a refusal would tell an
+        agent, for nothing and unseen by the ledger, whether what it guessed is the secret.
         """
         match message:
-            case UserMessage(media=media) if any(self._holds_secret(each.raw) for each in media):
-                raise RefusedRequestError("a picture holds a secret of the session's", code="capability")
-            case SystemMessage() | UserMessage() | ObservationMessage():
+            case UserMessage(text=text, media=media):
+                shown = tuple(each for each in media if not self._holds_secret(each.raw))
+                withheld = [_WITHHELD] * (len(media) - len(shown))
+                return replace(message, text="\n".join([*withheld, self._raw(text)]), media=shown)
+            case SystemMessage() | ObservationMessage():
                 return replace(message, text=self._raw(message.text))
             case ModelMessage(reply=reply):
                 calls = tuple(map(self._call, reply.calls))

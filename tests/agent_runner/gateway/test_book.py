@@ -240,9 +240,10 @@ async def test_tools_are_in_the_ledger_once_and_secrets_in_them_and_in_calls_now
     assert heard[0][1][0].description.startswith("use ")
 
 
-async def test_a_picture_is_named_in_the_ledger_and_one_that_holds_a_secret_goes_nowhere(
+async def test_a_picture_is_named_in_the_ledger_and_one_that_holds_a_secret_is_withheld(
     tmp_path: Path,
 ) -> None:
+    """Not refused: that would say for nothing, and in no ledger, whether a guess is the secret."""
     heard: list[object] = []
     picture = Media("image/gif", b"GIF89a" + b"x" * 40)
     spoilt = Media("image/gif", b"GIF89a" + SECRET.encode())
@@ -254,11 +255,15 @@ async def test_a_picture_is_named_in_the_ledger_and_one_that_holds_a_secret_goes
     ledger = Ledger(tmp_path)
     async with ledger.journal:
         await ledger.book.ask(Model(answer), asked(UserMessage(text="x", media=(picture,))))
-        with pytest.raises(RefusedRequestError, match="a picture holds a secret of the session's"):
-            await ledger.book.ask(Model(answer), asked(UserMessage(text="x", media=(picture, spoilt))))
+        await ledger.book.ask(Model(answer), asked(UserMessage(text="x", media=(picture, spoilt))))
 
-    assert heard == [UserMessage(text="x", media=(picture,))]
+    shown = UserMessage(text="x", media=(picture,))
+    assert heard == [shown, replace(shown, text="[a picture was withheld]\nx")]
+    assert ledger.budget.turns == len(ledger.entries("model.asked")) == 2
     assert picture.told in ledger.openings()
+    assert "[a picture was withheld]" in ledger.openings()
+    assert SECRET not in ledger.openings()
+    assert spoilt.told not in ledger.openings()
 
 
 async def test_no_two_messages_have_one_digest(tmp_path: Path) -> None:
