@@ -121,6 +121,7 @@ def _passed_over(result: Mapping[str, object]) -> Iterator[str]:
 _NOT_SEARCHED: Final = {
     "binary": "binary files",
     "unread": "files or folders that cannot be read, or lie too deep",
+    "ignored": "ignored files or folders; `--all` searches them",
     "long_lines": "lines behind their first MiB",
 }
 

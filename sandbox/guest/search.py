@@ -1,8 +1,8 @@
 """Search the files below a folder for a pattern: bounded in time, in matches and in memory.
 
 The pattern is the agent's, and may backtrack for ever: a timer interrupts it, and PID 1 kills the worker if
-that does not help. What `.gitignore` files leave out, `.git` and symlinks are passed over; what else is not
-searched (binaries, what cannot be read or lies too deep, the rest of a very long line) is counted and told.
+that does not help. `.git` and symlinks are passed over; what else is not searched (what `.gitignore` files
+leave out, binaries, what cannot be read or lies too deep, the rest of a very long line) is counted and told.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def search(task: Task, beneath: Beneath) -> Object:
         "files": hunt.files,
         "binary": hunt.binary,
         "unread": hunt.unread,
+        "ignored": hunt.ignored,
         "long_lines": hunt.long_lines,
         **name_of(hunt.at),
     }
@@ -99,6 +100,7 @@ class _Hunt:
         self.files = 0
         self.binary = 0
         self.unread = 0
+        self.ignored = 0
         self.long_lines = 0
         self.at = b"."
 
@@ -129,6 +131,7 @@ class _Hunt:
     def _entry(self, folder: int, name: bytes, path: bytes, depth: int, ignored: Ignored | None) -> None:
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
         if ignored is not None and ignored.has(path, is_folder=stat.S_ISDIR(mode)):
+            self.ignored += name != b".git" and (stat.S_ISDIR(mode) or self._is_wanted(name, path))
             return
         if stat.S_ISDIR(mode):
             if depth >= MAX_DEPTH:

@@ -278,16 +278,23 @@ async def test_a_search_passes_over_what_is_ignored_unless_all_is_asked_for(plac
     (work / "node_modules").mkdir()
     (work / "node_modules" / "x.js").write_text("found\n")
     (work / "app.js").write_text("found\n")
-    (work / ".gitignore").write_text("node_modules/\n")
+    (work / "app.o").write_text("found\n")
+    (work / ".gitignore").write_text("node_modules/\n*.o\n")
 
     async with open_door(place) as door:
         some = await door.line("files search found")
+        narrow = await door.line("files search found --name '*.js'")
         every = await door.line("files search found --all")
         named = await door.line("files search found node_modules/x.js")
         below = await door.line("files search found ./node_modules/")
 
-    assert some.text == "app.js:1: found\nnote: 1 matches in 2 files"
-    assert every.text.startswith("app.js:1: found\nnode_modules/x.js:1: found\n")
+    assert some.text == (
+        "app.js:1: found\n"
+        "note: 1 matches in 2 files; not searched: 2 ignored files or folders; `--all` searches them"
+    )
+    assert "not searched: 1 ignored files or folders;" in narrow.text, "the file has another name"
+    assert "not searched" not in every.text
+    assert every.text.startswith("app.js:1: found\napp.o:1: found\nnode_modules/x.js:1: found\n")
     assert named.text.startswith("node_modules/x.js:1: found\n")
     assert below.text.startswith("node_modules/x.js:1: found\n"), "a folder that is named is searched"
 
