@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from sandbox.docker_engine import DockerEngine
@@ -16,13 +17,13 @@ from sandbox.versions import known_holes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from sandbox.engine import EngineFacts
 
 Standing = Literal["ok", "note", "missing"]
 OLDEST_API: Final = (1, 41)
 ROOM_BYTES: Final = 2 * 1024**3
+CORE_PATTERN: Final = Path("/proc/sys/kernel/core_pattern")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,8 @@ async def findings(state: Path) -> AsyncIterator[Finding]:
     """
     yield _python()
     yield _state(state)
+    if CORE_PATTERN.exists() and CORE_PATTERN.read_bytes().startswith(b"@"):
+        yield _collector()
     try:
         engine = await DockerEngine.connect()
         facts = await engine.describe()
@@ -96,6 +99,16 @@ def _state(state: Path) -> Finding:
             name="state", standing="note", text=text, mend="free some room: less than 2 GiB is left"
         )
     return Finding(name="state", standing="ok", text=text)
+
+
+def _collector() -> Finding:
+    """Say what no limit of a session's bounds: fs/coredump.c of Linux 6.16 ignores it for a socket."""
+    return Finding(
+        name="cores",
+        standing="note",
+        text="a program that crashes in a session is handed to the socket that `core_pattern` names",
+        mend="name a file in /proc/sys/kernel/core_pattern, or a program with `|`: the limit holds there",
+    )
 
 
 def _engine(facts: EngineFacts) -> Finding:

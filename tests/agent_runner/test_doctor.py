@@ -56,6 +56,24 @@ def test_a_machine_that_can_run_sessions_is_told_so(built: Path) -> None:
     assert all("out of reach" in hole["text"] and hole["mend"] for hole in holes)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [("@/run/collector", ["cores"]), ("@@/run/collector", ["cores"]), ("|/usr/bin/x %P", []), ("core", [])],
+)
+async def test_a_collector_of_cores_behind_a_socket_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, told: list[str]
+) -> None:
+    """The limit of 1 byte keeps no crash from it; it keeps one from a program and from a file."""
+    (tmp_path / "core_pattern").write_text(f"{pattern}\n")
+    monkeypatch.setattr(doctor, "CORE_PATTERN", tmp_path / "core_pattern")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+
+    found = [finding async for finding in doctor.findings(tmp_path)]
+
+    assert [finding.name for finding in found if finding.name == "cores"] == told
+    assert all(finding.standing == "note" and finding.mend for finding in found if finding.name == "cores")
+
+
 def test_a_stopped_engine_is_told_with_the_mend(tmp_path: Path) -> None:
     """Exit 4, one line for what is missing and one for how to mend it."""
     ran = run(DOCKER_HOST=f"unix://{tmp_path}/docker.sock", PAIRLOCK_STATE=str(tmp_path))
