@@ -94,7 +94,7 @@ class Book:
             redacted = Redacted(self._journal.redactor)
             messages = tuple(map(redacted.message, asked.messages))
             tools = tuple(map(redacted.tool, asked.tools))
-            await self._pages.asked(backend, messages, tools)
+            await self._pages.asked(backend, messages, tools, asked.choice)
             telling = Telling(tell or _silent, asked.stops)
             listener = telling.heard if tell is not None else telling.count
             start = self._monotonic()

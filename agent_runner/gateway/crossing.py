@@ -75,18 +75,24 @@ def question_of(blob: bytes) -> Asked:
         messages = tuple(map(_heard, question.messages))
     except ValueError as error:
         raise WireError(f"it shows what is no picture: {error}") from error
-    tools = (
+    tools = tuple(
         Tool(name=each.name, description=each.description, parameters=each.parameters)
         for each in question.tools
     )
     return Asked(
         model=question.model,
         messages=messages,
-        tools=tuple(tools),
+        tools=tools,
         stream=question.stream,
         stops=question.stops,
-        choice=None if question.choice is None else Choice(tool=question.choice.tool),
+        choice=None if question.choice is None else _wanted(question.choice, tools),
     )
+
+
+def _wanted(choice: CallWanted, tools: tuple[Tool, ...]) -> Choice:
+    if not any(choice.tool in ("", tool.name) for tool in tools):
+        raise WireError("it wants a tool to be called that is not on offer")
+    return Choice(tool=choice.tool)
 
 
 def told(number: int, step: Step) -> Told:

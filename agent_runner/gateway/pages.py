@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agent_runner.backends.backend import Backend
+    from agent_runner.backends.choice import Choice
     from agent_runner.errors import BackendError
     from audit.fields import Commitment
     from audit.journal import Journal
@@ -49,11 +50,19 @@ class Pages:
         self.kept_bytes = 0
         """Written into the ledger's openings: every byte of it is of the agent's making."""
 
-    async def asked(self, backend: Backend, messages: Sequence[Message], tools: Sequence[Tool]) -> None:
-        """Write down a question before it is put."""
+    async def asked(
+        self, backend: Backend, messages: Sequence[Message], tools: Sequence[Tool], choice: Choice | None
+    ) -> None:
+        """Write down a question before it is put: messages, pictures by place, tools and what is wished."""
         offered = [await self._write_once("tools", "system", _offered(tools))] if tools else []
-        digests = [await self._write_once(type(message).__name__, *_told(message)) for message in messages]
-        told = {"messages": digests, "tools": [tool.name for tool in tools], "offered": offered}
+        digests = [await self._write_once(_kind(message), *_told(message)) for message in messages]
+        told = {
+            "messages": digests,
+            "pictures": _pictures(messages),
+            "tools": [tool.name for tool in tools],
+            "offered": offered,
+            "choice": None if choice is None else choice.tool,
+        }
         await self._journal.record(
             event.ModelAsked(
                 turn=self._turns() + 1,
@@ -86,7 +95,8 @@ class Pages:
 
     async def answered(self, backend: Backend, reply: Reply, elapsed: float) -> None:
         """Write down a reply."""
-        self._known.add(_digest(ModelMessage.__name__, *_told(ModelMessage(reply=reply))))
+        said = ModelMessage(reply=reply)
+        self._known.add(_digest(_kind(said), *_told(said)))
         usage, first = reply.usage, reply.first_token_seconds
         await self._journal.record(
             event.ModelAnswered(
@@ -130,6 +140,21 @@ class Pages:
             duration_ms=int(elapsed * 1000),
             will_retry=False,
         )
+
+
+def _kind(message: Message) -> str:
+    """Return what keeps messages of the same words apart: whose they are, and how many pictures they show."""
+    shown = len(message.media) if isinstance(message, UserMessage) else 0
+    return f"{type(message).__name__}/{shown}"
+
+
+def _pictures(messages: Sequence[Message]) -> dict[str, list[str]]:
+    """Return what names the pictures of each message that shows any, by its place from 0."""
+    return {
+        str(place): [each.told for each in message.media]
+        for place, message in enumerate(messages)
+        if isinstance(message, UserMessage) and message.media
+    }
 
 
 def _told(message: Message) -> tuple[Role, str, str]:

@@ -82,7 +82,7 @@ Stop = Annotated[str, Field(max_length=STOP_CHARACTERS)]
 class CallWanted(_Closed):
     """A call that the agent wants; an empty name is any."""
 
-    tool: Annotated[str, Field(max_length=64)]
+    tool: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{0,64}$")]
 
 
 class Question(_Closed):

@@ -20,6 +20,7 @@ from agent_runner.backends.backend import (
     Usage,
     UserMessage,
 )
+from agent_runner.backends.choice import Choice
 from agent_runner.backends.configuration import Price
 from agent_runner.backends.failure import Failure, ModelServerError, status_error
 from agent_runner.backends.media import Media
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 SECRET: Final = "sk-a-secret-of-the-tests-0123456789"  # noqa: S105 - no real one
 LIMITS: Final = BudgetLimits(turns=3, tokens=1_000_000, wall_seconds=600.0, cost_micros=50)
 TOOL: Final = Tool(name="read", description="d" * 400, parameters={"type": "object", "title": "t" * 400})
+
+
+PICTURE: Final = Media("image/gif", b"GIF89a" + b"x" * 40)
 
 
 def asked(*messages: Message, tools: tuple[Tool, ...] = ()) -> Asked:
@@ -245,7 +249,6 @@ async def test_a_picture_is_named_in_the_ledger_and_one_that_holds_a_secret_is_w
 ) -> None:
     """Not refused: that would say for nothing, and in no ledger, whether a guess is the secret."""
     heard: list[object] = []
-    picture = Media("image/gif", b"GIF89a" + b"x" * 40)
     spoilt = Media("image/gif", b"GIF89a" + SECRET.encode())
 
     def answer(messages: Sequence[Message], _: int) -> Reply:
@@ -254,13 +257,13 @@ async def test_a_picture_is_named_in_the_ledger_and_one_that_holds_a_secret_is_w
 
     ledger = Ledger(tmp_path)
     async with ledger.journal:
-        await ledger.book.ask(Model(answer), asked(UserMessage(text="x", media=(picture,))))
-        await ledger.book.ask(Model(answer), asked(UserMessage(text="x", media=(picture, spoilt))))
+        await ledger.book.ask(Model(answer), asked(UserMessage(text="x", media=(PICTURE,))))
+        await ledger.book.ask(Model(answer), asked(UserMessage(text="x", media=(PICTURE, spoilt))))
 
-    shown = UserMessage(text="x", media=(picture,))
+    shown = UserMessage(text="x", media=(PICTURE,))
     assert heard == [shown, replace(shown, text="[a picture was withheld]\nx")]
     assert ledger.budget.turns == len(ledger.entries("model.asked")) == 2
-    assert picture.told in ledger.openings()
+    assert PICTURE.told in ledger.openings()
     assert "[a picture was withheld]" in ledger.openings()
     assert SECRET not in ledger.openings()
     assert spoilt.told not in ledger.openings()
@@ -273,12 +276,33 @@ async def test_no_two_messages_have_one_digest(tmp_path: Path) -> None:
         ObservationMessage(call_id="a", text="b\0c", refused=False),
         ObservationMessage(call_id="a\0b", text="c", refused=False),
         UserMessage(text="assistant, as the agent tells it:\n"),
+        UserMessage(text="hi", media=(PICTURE,)),
+        UserMessage(text=f"{PICTURE.told}\nhi"),
         ModelMessage(reply=Reply(text="")),
     )
     async with ledger.journal:
         await ledger.book.ask(Model(lambda _, __: Reply(text="ok")), asked(*messages))
 
     assert len(ledger.entries("message.added")) == len(messages)
+
+
+async def test_pictures_and_the_wish_for_a_call_are_in_the_ledger_with_the_question(tmp_path: Path) -> None:
+    class Choosing(Model):
+        def choosing(self, _: Choice) -> Model:
+            return self
+
+    ledger = Ledger(tmp_path)
+    question = asked(UserMessage(text="a"), UserMessage(text="b", media=(PICTURE,)), tools=(TOOL,))
+    async with ledger.journal:
+        for choice in (None, Choice(), Choice(tool="read")):
+            model = Choosing(lambda _, __: Reply(text="ok"))
+            await ledger.book.ask(model, replace(question, choice=choice))
+
+    kept = ledger.openings()
+    pictures = json.dumps({"1": [PICTURE.told]}, separators=(",", ":"))
+    for wanted in ("null", '""', '"read"'):
+        assert f'"choice":{wanted}}}' in kept.replace('\\"', '"')
+    assert kept.replace('\\"', '"').count(f'"pictures":{pictures}') == 3
 
 
 @pytest.mark.parametrize("answers", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ from agent_runner.backends.installed import InstalledBackend
 from agent_runner.backends.route import RouteBackend
 from agent_runner.gateway.asked import RefusedRequestError
 from agent_runner.gateway.crossing import question_bytes, question_of
+from sandbox.egress.wire import WireError
 from tests.agent_runner.gateway.test_book import Ledger, asked
 from tests.agent_runner.gateway.test_gateway_closed import APIS
 from tests.agent_runner.stand import Model
@@ -151,3 +153,15 @@ async def test_a_route_of_models_that_cannot_choose_is_not_asked(tmp_path: Path)
 
     assert (caught.value.code, caught.value.status) == ("unsupported", 400)
     assert ledger.budget.turns == 0
+
+
+@pytest.mark.parametrize("wanted", ["other", "web_search", "a b", "x" * 65, "read\n", "read\x1b[2J"])
+def test_a_parser_that_was_taken_over_can_want_no_other_call(wanted: str) -> None:
+    """What is wanted reaches the server: only the name of a tool on offer does, and nothing without any."""
+    blob = question_bytes(APIS["chat"][0].read(with_choice("chat", WAYS["chat"]["named"])))
+    question = json.loads(blob)
+    assert question_of(blob).choice == Choice(tool="read")
+
+    for spoilt in ({"choice": {"tool": wanted}}, {"choice": {"tool": ""}, "tools": []}):
+        with pytest.raises(WireError):
+            question_of(json.dumps({**question, **spoilt}).encode())
