@@ -108,7 +108,7 @@ def _rule(line: bytes) -> tuple[re.Pattern[str], bool, bool] | None:
     """Return a rule's expression, whether it is for folders only, and whether it leaves out or takes back."""
     if line.startswith(b"#") or len(line) > MAX_LINE_BYTES:
         return None
-    text = _trimmed(line.removesuffix(b"\r")).decode("latin-1")
+    text = _trimmed(line.removesuffix(b"\r").partition(b"\0")[0]).decode("latin-1")
     leaves_out = not text.startswith("!")
     text = text.removeprefix("!")
     folders_only = text.endswith("/")

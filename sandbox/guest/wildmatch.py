@@ -26,6 +26,10 @@ _CLASSES = {
 }
 
 
+_SOME = "**\\"
+"""A part that stands for one folder or more: `**` before a slash behind a backslash, which has to match."""
+
+
 class _NeverError(Exception):
     """Raised when a pattern matches nothing, whatever comes."""
 
@@ -50,13 +54,20 @@ def _expression(text: str) -> str:
     *folders, name = _split(text)
     runs = [""]
     for folder in folders:
-        if folder == "**":
+        if _is_any(folder):
             runs.append("(?:[^/]+/)*?")
+        elif folder == _SOME:
+            runs.append("(?:[^/]+/)+?")
         else:
             runs[-1] += _part(folder) + "/"
-    if name == "**":
+    if _is_any(name):
         return _settled(runs) + ".+"
     return _settled(runs[:-1]) + runs[-1] + _part(name)
+
+
+def _is_any(part: str) -> bool:
+    """Say whether a part stands for any folders: two stars, and more are as two."""
+    return len(part) > 1 and not part.strip("*")
 
 
 def _split(text: str) -> list[str]:
@@ -66,9 +77,12 @@ def _split(text: str) -> list[str]:
         if text[place] == "[":
             _, place = _set(text, place + 1)
             continue
-        if text[place] == "/":
-            found.append(text[start:place])
-            start = place + 1
+        is_escaped = text.startswith("\\/", place)
+        if is_escaped or text[place] == "/":
+            part = text[start:place]
+            found.append(_SOME if is_escaped and _is_any(part) else part)
+            start = place = place + 1 + is_escaped
+            continue
         place += 2 if text[place] == "\\" else 1
     return [*found, text[start:]]
 
@@ -125,7 +139,9 @@ def _set(part: str, place: int) -> tuple[str, int]:
                 members.append(f"{_exactly(before)}-{_exactly(last)}")
             before = ""
         elif (
-            part.startswith("[:", place) and (end := part.find("]", place + 2)) >= 0 and part[end - 1] == ":"
+            part.startswith("[:", place)
+            and (end := part.find("]", place + 2)) > place + 2
+            and part[end - 1] == ":"
         ):
             members.append(_class(part[place + 2 : end - 1]))
             before, place = "", end

@@ -43,6 +43,11 @@ FILES = [
     "star*",
     "end ",
     "sub/deep/er/z.txt",
+    "c",
+    ":",
+    "x[]",
+    "x:]",
+    "x:",
     "\u00e9",
 ]
 RULES = [
@@ -109,6 +114,23 @@ RULES = [
     "**\t",
     "[/f]1",
     "[\\!/x[[:alpha:]]*?",
+    "doc/***/c",
+    "***/c",
+    "doc/***",
+    "doc/**/***/c",
+    "**\\/c",
+    "doc/**\\/c",
+    "doc\\/**/c",
+    "***\\/b\\/c",
+    "[[:]",
+    "x[[:]]",
+    "x[[:]",
+    "[[::]]",
+    "a\0b",
+    "a \0",
+    "a\r\0b",
+    "a\0\r",
+    "\0a",
 ]
 
 
@@ -176,14 +198,14 @@ NAMES = [
 PIECES = [
     "a", "b", "*", "?", "**", "[ab]", "[!a]", "[^b]", "[a-c]", "[]a]", "[a-]", "[[:alpha:]]", "[![:digit:]]",
     "\\a", "\\*", "\\!", "\u00e9", " ", "-", ".o", "[", "]", "build", "[[:bogus:]]", "[c-a]", "[\\]a]",
-    "[a\\-c]", "\\\\", "[[:alpha:]-z]", "[a-c-e]", "[\\a-\\c]",
+    "[a\\-c]", "\\\\", "[[:alpha:]-z]", "[a-c-e]", "[\\a-\\c]", "***", "[[:]", "\\/", "**\\/", "[[:]]",
 ]  # fmt: skip
 
 
 def _pattern(choose: random.Random) -> str:
     def part() -> str:
         pieces = "".join(choose.choice(PIECES) for _ in range(choose.randint(1, 3)))
-        return choose.choice(["**", "*", choose.choice(NAMES), pieces])
+        return choose.choice(["**", "*", "***", choose.choice(NAMES), pieces])
 
     text = "/".join(part() for _ in range(choose.choice([1, 1, 1, 2, 2, 3])))
     before, behind = choose.choice(["", "", "", "/", "!", "!/"]), choose.choice(["", "", "", "/"])
@@ -217,7 +239,9 @@ def test_what_is_left_out_of_generated_trees_is_what_git_leaves_out(tmp_path: Pa
         assert mine == gits(folder), seed
 
 
-@pytest.mark.parametrize("rule", ["*a" * 120 + "*b", "**/a/" * 20 + "b", "**/*/" * 20 + "b"])
+@pytest.mark.parametrize(
+    "rule", ["*a" * 120 + "*b", "**\\/a/" * 20 + "b", "**/a/" * 20 + "b", "**/*/" * 20 + "b"]
+)
 def test_no_rule_takes_for_ever(tmp_path: Path, rule: str) -> None:
     """A hostile workspace has such a rule, and a name, or a path, that nearly fits."""
     (tmp_path / ".gitignore").write_text(f"{rule}\n{rule}c\n")
