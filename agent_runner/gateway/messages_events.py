@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from agent_runner.backends.backend import Reply
     from agent_runner.gateway.asked import RefusedRequestError
 
-_ERRORS = {404: "not_found_error", 403: "permission_error", 503: "overloaded_error"}
+_ERRORS = {
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+}
 
 
 class MessagesEvents:

@@ -11,7 +11,7 @@ import pytest
 from agent_runner.backends.backend import ModelMessage, Reply, UserMessage
 from agent_runner.backends.messages_wire import wire_messages
 from agent_runner.gateway import desk, schema
-from agent_runner.gateway.asked import Asked, RefusedRequestError
+from agent_runner.gateway.asked import Asked, RefusedRequestError, too_large
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.crossing import question_bytes, question_of
 from agent_runner.gateway.desk import Desk
@@ -173,3 +173,12 @@ def test_nothing_is_stored_with_the_responses_api(store: object) -> None:
         ResponsesApi().read({"model": "main", "input": "x", "store": store})
 
     assert refused.value.code == "capability"
+
+
+def test_each_api_tells_a_request_that_is_too_large_in_its_own_word() -> None:
+    """Anthropic's list of errors: 413 is `request_too_large`."""
+    told: Any = MessagesApi().error(too_large("why"))
+    chat: Any = ChatApi().error(too_large("why"))
+
+    assert told["error"] == {"type": "request_too_large", "message": "why"}
+    assert chat["error"]["code"] == "request_too_large"
