@@ -75,7 +75,7 @@ def _of(entries: Sequence[Mapping[str, Any]]) -> _Options:
 
 
 def _joined(options: _Options, slot: Slot) -> str:
-    """Return the option whose value begins in the word itself: `--to-command={x}`, `CC={x}`, `-oProxy={x}`."""
+    """Return the option whose value begins in the word: `--to-command={x}`, `CC={x}`, `-oProxy={x}`."""
     name, equals, _ = slot.literal.partition("=")
     if not equals:
         return ""
