@@ -54,6 +54,10 @@ class EventsWithData(httpx2.AsyncByteStream):
             parts = [] if last.endswith(b"\n") else [last]  # behind a CR an LF may come
             for event in filter(None, map(self._taken, lines)):
                 yield event
+        if parts and parts[-1].endswith(b"\r"):  # no LF came behind it: the line ended there
+            last, parts = b"".join(parts), []
+            if event := self._taken(last):
+                yield event
         if rest := b"".join([bytes(self._event), *parts]):
             yield rest
 

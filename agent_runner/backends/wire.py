@@ -136,14 +136,18 @@ class _Bounded(httpx2.AsyncByteStream):
 
     def __init__(self, inner: httpx2.AsyncByteStream) -> None:
         self._inner = inner
+        self._ended = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._ended:  # OpenAI's SDK drains a stream that is read out, and would turn round in it for ever
+            return
         left = MAXIMUM_ANSWER_BYTES
         async for piece in self._inner:
             left -= len(piece)
             if left < 0:
                 raise _answer_error(f"has more than {MAXIMUM_ANSWER_BYTES} bytes", kind="too-large")
             yield piece
+        self._ended = True
 
     async def aclose(self) -> None:
         await self._inner.aclose()
