@@ -73,7 +73,7 @@ async def test_a_terminal_has_its_size_its_keys_and_its_changes(stand: Stand) ->
     """`tty` says that it is one; a new size arrives with its signal; Ctrl-C is a signal inside."""
     code = (
         "import os,signal,sys\n"
-        "def size(*_): print('now', *os.get_terminal_size(), flush=True)\n"
+        "def size(*_): os.write(1, b'now %d %d\\n' % os.get_terminal_size())\n"  # also within a print
         "signal.signal(signal.SIGWINCH, size)\n"
         "print(*map(os.isatty, range(3)), *os.get_terminal_size(), os.environ['TERM'], flush=True)\n"
         "try:\n  print('read', input(), flush=True)\n  while True: signal.pause()\n"
