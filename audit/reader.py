@@ -152,7 +152,8 @@ class SessionReader:
 
     def _held(self, walk: Walk, lines: list[bytes]) -> Generator[Entry | BrokenEntry, None, bool]:
         """Yield the entries of some lines, as far as they hold; tell whether one did not."""
-        before, problem = walk.chain.size, None
+        before = walk.chain.size
+        problem: BrokenWalkError | None = None
         try:
             walk.feed(lines)
         except BrokenWalkError as error:
@@ -166,7 +167,7 @@ class SessionReader:
             return True
         if problem is not None:
             bad = lines[len(good)] if len(good) < len(lines) else b""
-            yield BrokenEntry(walk.chain.size, str(problem), bad[:4096])
+            yield BrokenEntry(problem.first, str(problem), bad[:4096])
         return problem is not None
 
     def events(self) -> Iterator[tuple[Entry, Event]]:
