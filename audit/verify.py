@@ -128,7 +128,7 @@ def verify_with(evidence: Evidence, session_id: str) -> Verification:
         log=session_id,
         integrity=Intact(0, 0),
         completeness=Missing(record.size),
-        authenticity=_session_authenticity(evidence, known=known and bool(record.vkeys)),
+        authenticity=_session_authenticity(evidence, known=bool(record.vkeys)),
         freshness=_session_freshness(evidence, record),
         disclosure=Disclosed(0, 0, 0),
     )
