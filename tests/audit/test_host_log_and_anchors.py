@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from audit.verdict import (
     Unanchored,
     Unsigned,
 )
-from audit.verify import verify_all, verify_host, verify_session
+from audit.verify import verify_all, verify_host, verify_session, verify_with
 from tests.audit import attacker
 from tests.audit.forger import OTHER, host_key_of, host_lines
 from tests.audit.samples import SESSION, Recorder
@@ -116,6 +117,21 @@ async def test_a_torn_host_line_is_harmless_and_told(recorder: Recorder, state: 
     index = read_index(StateFiles(state))
     assert (index.broken, index.torn_bytes) == (None, 0)
     assert b'"type":"host.recovered"' in host_lines(state)[-1]
+
+
+async def test_an_anchor_covers_a_seal_that_stands_before_its_size_and_none_that_comes_then(
+    recorder: Recorder, state: Path
+) -> None:
+    await recorder.whole(actions=5)
+    evidence = gather(state)
+    ((size, seq), *_) = sorted(evidence.index.session(SESSION).sealed.items())
+
+    covered = [
+        verify_with(replace(evidence, freshness=Anchored(0, host_size)), SESSION).freshness
+        for host_size in (seq, seq + 1)
+    ]
+
+    assert covered == [Anchored(0, seq), Anchored(size, seq + 1)]
 
 
 async def test_an_anchor_says_how_far_it_reaches(recorder: Recorder, state: Path) -> None:
