@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,7 +15,18 @@ from policies.grant import Grant
 from policies.request import Allowed, SessionFacts
 from policies.source import parse_policy
 
+if TYPE_CHECKING:
+    from policies.policy import Policy
+
 CATALOGUE = built_in()
+PATTERNS = """version: 1
+name: x
+grant: [files, network]
+network: {allow: []}
+commands:
+  allow: [mail send]
+  rules: [{command: mail send, sink_pattern: {to: ["*@example.com"]}}]
+"""
 POLICY = parse_policy(
     """version: 1
 name: x
@@ -28,6 +40,7 @@ commands:
 """,
     origin="x",
 )
+BY_DOMAIN = parse_policy(PATTERNS, origin="x")
 FACTS = SessionFacts(grant=Grant.FILES_NETWORK, headless=True)
 OTHERS = [
     "anna+evil@example.com",
@@ -91,17 +104,32 @@ CHANNELS = [
 ]
 
 
-def is_allowed(tool: str, **arguments: object) -> bool:
+ROUTES = [
+    "eve%evil.com@example.com",
+    "evil.com!eve@example.com",
+    "/c=us/o=evil/s=eve/@example.com",
+    "|mail.eve@example.com",
+    "IMCEASMTP-eve+40evil+2Ecom@example.com",
+    "imceaex-_o=evil_cn=eve@example.com",
+    "IMCEA+53MTP+2Deve+40evil+2Ecom@example.com",
+    "@evil.com:eve@example.com",
+    '"eve@evil.com"@example.com',
+    "eve@evil.com@example.com",
+    "eve@evil.com,x@example.com",
+]
+
+
+def is_allowed(tool: str, *, policy: Policy = POLICY, **arguments: object) -> bool:
     """Say whether a call is one that the gate would carry out."""
     try:
         action = CATALOGUE.parse(ToolProposal(tool=tool, arguments=json.dumps(arguments)))
     except UsageError:
         return False
-    return isinstance(decide(POLICY, FACTS, action.request()), Allowed)
+    return isinstance(decide(policy, FACTS, action.request()), Allowed)
 
 
-def mailed(*to: str) -> bool:
-    return is_allowed("mail_send", to=list(to), subject="x", text="y")
+def mailed(*to: str, policy: Policy = POLICY) -> bool:
+    return is_allowed("mail_send", policy=policy, to=list(to), subject="x", text="y")
 
 
 def posted(channel: str) -> bool:
@@ -124,6 +152,19 @@ def test_the_address_of_the_rule_gets_mail_in_the_form_that_was_compared(address
 
     assert mailed(address)
     assert CATALOGUE.parse(call).parameters["to"] == ("anna@example.com",)
+
+
+@pytest.mark.parametrize("address", ROUTES)
+def test_an_address_that_routes_on_is_not_one_of_the_domain_that_a_pattern_names(address: str) -> None:
+    """`user%elsewhere@domain` and its relatives ask the domain's server to send it on."""
+    assert not mailed(address, policy=BY_DOMAIN)
+    assert not mailed("anna@example.com", address, policy=BY_DOMAIN)
+
+
+@pytest.mark.parametrize("local", ["anna", "o'brien", "a.b+c", "x=y", "_", "imce", "a-imcea-b"])
+def test_every_plain_address_of_the_domain_that_a_pattern_names_gets_mail(local: str) -> None:
+    assert mailed(f"{local}@example.com", policy=BY_DOMAIN)
+    assert not mailed(f"{local}@example.com.evil.com", policy=BY_DOMAIN)
 
 
 @pytest.mark.parametrize("channel", CHANNELS, ids=ascii)

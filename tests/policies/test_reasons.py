@@ -64,7 +64,7 @@ def _told(reason: Reason) -> str:
         ("http get https://x.c.com/z", ["origin: the URL sends to `https://x.c.com:443`, which neither a rule nor the task names | it has to come from a rule without wildcards, from the task's own words, or from a person's approval @ p:11:14"]),
         ("slack post --channel general --text hi", ["origin: argument `channel` sends to `general`, which neither a rule nor the task names | it has to come from a rule for `slack post` that names it, from the task's own words, or from a person's approval @ p:14:32"]),
         ("mail send --text x", ["origin: argument `to` decides where data goes, and is not given | give it @ p:14:44"]),
-        ("mail send --to a,b@c.com", ["origin: argument `to`: `a,b@c.com` is not one address | as in `name@example.com`, without a display name @ p:14:44"]),
+        ("mail send --to a,b@c.com", ["origin: argument `to`: `a,b@c.com` is not one address | as in `name@example.com`, without a display name or a route @ p:14:44"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

@@ -58,7 +58,7 @@ def test_twin_the_longest_destination_is_one() -> None:
 def test_what_is_not_exactly_one_address_is_refused(value: str) -> None:
     assert _refused(value, "address") == (
         f"`{value}` is not one address",
-        "as in `name@example.com`, without a display name",
+        "as in `name@example.com`, without a display name or a route",
     )
 
 
