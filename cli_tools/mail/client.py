@@ -25,6 +25,7 @@ PAGE: Final = 50
 MOST_PAGES: Final = 40
 LONGEST_URL: Final = 8192
 """Characters of the URL of a further page."""
+AS_TEXT: Final = {"Prefer": 'outlook.body-content-type="text"'}
 _BY: Final = "the mail server"
 _HINTS: Final = {
     "ErrorItemNotFound": "`mail list` and `mail search` show the ids of messages",

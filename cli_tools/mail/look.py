@@ -9,7 +9,7 @@ import click
 from cli_tools import said
 from cli_tools.command import Command, Outcome, Surroundings, command
 from cli_tools.limit import limit_option
-from cli_tools.mail.client import PAGE, READS, mailbox
+from cli_tools.mail.client import AS_TEXT, PAGE, READS, mailbox
 from cli_tools.mail.folders import folder_id
 from cli_tools.mail.parameters import MESSAGE, Folder
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _SUMMARY: Final = "id,subject,from,receivedDateTime,isRead,hasAttachments"
 _WHOLE: Final = f"{_SUMMARY},toRecipients,ccRecipients,replyTo,body"
-_AS_TEXT: Final = {"Prefer": 'outlook.body-content-type="text"'}
 
 
 @command(
@@ -73,7 +72,7 @@ async def search(surroundings: Surroundings, *, query: str, limit: int) -> Outco
 async def read(surroundings: Surroundings, *, message: str) -> Outcome:
     """Read one message: head, text, and its attachments with their ids."""
     async with mailbox(surroundings) as box:
-        found = await box.get(f"messages/{message}", {"$select": _WHOLE}, _AS_TEXT)
+        found = await box.get(f"messages/{message}", {"$select": _WHOLE}, AS_TEXT)
         attached: list[Object] = []
         if found.get("hasAttachments") is True:
             listed = box.pages(f"messages/{message}/attachments", {"$select": "id,name,contentType,size"})

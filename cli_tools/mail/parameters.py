@@ -23,9 +23,13 @@ class Id(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return it, or fail."""
-        if not _ID.fullmatch(str(value)):
+        if not self.fits(str(value)):
             self.fail(f"`{str(value)[:40]}` is no id, as `mail list` shows them", param, ctx)
         return str(value)
+
+    def fits(self, value: str) -> bool:
+        """Tell whether this is an id."""
+        return _ID.fullmatch(value) is not None
 
 
 class Address(click.ParamType[str]):

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Final
 from cli_tools import said
 from cli_tools.command import Command, Outcome, Surroundings, command
 from cli_tools.errors import ActionError, UsageError
-from cli_tools.mail.client import READS, SENDS, mailbox
-from cli_tools.mail.parameters import MESSAGE, MOST_RECIPIENTS, SUBJECT, TEXT, TO
+from cli_tools.mail.client import AS_TEXT, READS, SENDS, mailbox
+from cli_tools.mail.parameters import ID, MESSAGE, MOST_RECIPIENTS, SUBJECT, TEXT, TO
 from cli_tools.neutral import restore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cli_tools.mail.client import Mailbox
     from cli_tools.said import Object
     from policies.request import SinkKind
 
 _RECIPIENTS: Final[Mapping[str, SinkKind]] = {"to": "address"}
 _COPIES: Final = ("ccRecipients", "bccRecipients")
+LONGEST_QUOTE: Final = 100_000
+"""Characters of the message that a reply quotes."""
 
 
 def _text(body: bytes | None) -> str:
@@ -89,25 +90,37 @@ async def draft(surroundings: Surroundings, *, to: tuple[str, ...], subject: str
 )
 async def reply(surroundings: Surroundings, *, message: str, to: tuple[str, ...]) -> Outcome:
     """Reply to a message, which is quoted below; to the recipients named, not to whom the message names."""
-    comment, people = _text(surroundings.body), _people(to)
+    text, people = _text(surroundings.body), _people(to)
     async with mailbox(surroundings) as box:
-        made = await box.post(f"messages/{message}/createReply", {"comment": comment})
-        number = said.text(made, "id")
-        written = await _addressed(box, number, people)
+        made = await box.post(f"messages/{message}/createReply")
+        number = _draft_id(made)
+        quoted = await box.get(f"messages/{number}", {"$select": "body"}, AS_TEXT)
+        written = await box.patch(f"messages/{number}", _rewritten(text, quoted, people))
         _require_recipients(written, to)
         await box.post(f"messages/{number}/send")
     return Outcome(exit_code=0, text=f"replied to {', '.join(dict.fromkeys(to))}\n")
 
 
-async def _addressed(box: Mailbox, number: str, people: list[Object]) -> Object:
-    """Write the recipients over those that the message that is replied to chose."""
-    if (
-        not number
-        or not number.isascii()
-        or not number.replace("-", "").replace("_", "").rstrip("=").isalnum()
-    ):
+def _draft_id(made: Object) -> str:
+    number = said.text(made, "id")
+    if not ID.fits(number):
         raise ActionError("upstream", "the mail server made a draft without an id")
-    return await box.patch(f"messages/{number}", {"toRecipients": people, **{name: [] for name in _COPIES}})
+    return number
+
+
+def _rewritten(text: str, quoted: Object, people: list[Object]) -> Object:
+    """Return what is written over the draft: text, and the recipients that were named.
+
+    The server's own way, a `comment`, goes into a body of HTML, where it could load a picture from anywhere.
+    """
+    below = said.text(quoted, "body", "content").replace("\r\n", "\n").strip("\n")
+    cut = below if len(below) <= LONGEST_QUOTE else f"{below[:LONGEST_QUOTE]}\n[…]"
+    content = f"{text}\n\n{cut}" if cut else text
+    return {
+        "body": {"contentType": "Text", "content": content},
+        "toRecipients": people,
+        **{name: [] for name in _COPIES},
+    }
 
 
 def _require_recipients(written: Object, to: tuple[str, ...]) -> None:

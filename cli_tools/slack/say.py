@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,7 +14,9 @@ from cli_tools.slack.client import POSTS, asked, channel_id, client
 from cli_tools.slack.parameters import CHANNEL, MOMENT, Emoji
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
+
+    from slack_sdk.web.async_client import AsyncWebClient
 
     from policies.request import SinkKind
 
@@ -45,21 +47,31 @@ def message(body: bytes | None) -> str:
     return plain(text)
 
 
+def said_plainly(web: AsyncWebClient, channel: str, text: str, thread: str | None) -> Awaitable[Any]:
+    """Return the call that posts a text as it is, and lets Slack fetch none of its links.
+
+    Args:
+        web: The client.
+        channel: Its id or name.
+        text: Escaped already.
+        thread: The moment of the message that it replies to; None for none.
+    """
+    # SAFETY: Slack fetches links that it unfolds, which would carry out what a URL says; so it unfolds none.
+    return web.chat_postMessage(
+        channel=channel,
+        text=text,
+        thread_ts=thread,
+        unfurl_links=False,
+        unfurl_media=False,
+        link_names=False,
+        parse="none",
+    )
+
+
 async def _post(surroundings: Surroundings, channel: str, thread: str | None) -> Outcome:
     text = message(surroundings.body)
     web = await client(surroundings)
-    # SAFETY: Slack fetches links that it unfolds, which would carry out what a URL says; so it unfolds none.
-    data = await asked(
-        web.chat_postMessage(
-            channel=channel,
-            text=text,
-            thread_ts=thread,
-            unfurl_links=False,
-            unfurl_media=False,
-            link_names=False,
-            parse="none",
-        )
-    )
+    data = await asked(said_plainly(web, channel, text, thread))
     moment, where = said.shown(said.text(data, "ts")), said.shown(said.text(data, "channel"))
     return Outcome(exit_code=0, text=f"posted {moment} in {where}\n")
 

@@ -12,7 +12,7 @@ from cli_tools.files.whole import whole_file
 from cli_tools.neutral import field
 from cli_tools.slack.client import READS, asked, channel_id, client
 from cli_tools.slack.parameters import CHANNEL, MOMENT
-from cli_tools.slack.say import plain
+from cli_tools.slack.say import plain, said_plainly
 
 LARGEST_BYTES: Final = 16 * 1024 * 1024
 
@@ -24,7 +24,7 @@ LARGEST_BYTES: Final = 16 * 1024 * 1024
     parameters=(
         CHANNEL,
         click.Option(["--thread"], type=MOMENT, help="Put it in this message's thread."),
-        click.Option(["--comment"], help="A message beside the file; plain text."),
+        click.Option(["--comment"], help="A message after the file; plain text."),
         click.Argument(["path"], type=WorkspacePath("read")),
     ),
     sinks={"channel": "channel"},
@@ -33,7 +33,7 @@ LARGEST_BYTES: Final = 16 * 1024 * 1024
 async def upload(
     surroundings: Surroundings, *, channel: str, thread: str | None, comment: str | None, path: str
 ) -> Outcome:
-    """Upload a file of the workspace to a channel."""
+    """Upload a file of the workspace to a channel; a comment is a message after it."""
     content, digest = await whole_file(surroundings.sandbox, path, most_bytes=LARGEST_BYTES)
     web = await client(surroundings)
     where = await channel_id(web, channel)
@@ -42,10 +42,11 @@ async def upload(
             channel=where,
             filename=path.rpartition("/")[2],
             content=content,
-            initial_comment=plain(comment) if comment else None,
             thread_ts=thread,
         )
     )
+    if comment:  # never with the file: there Slack cannot be told to fetch no link of it
+        await asked(said_plainly(web, where, plain(comment), thread))
     found = ", ".join(said.shown(said.text(each, "id")) for each in said.members(data, "files"))
     touched = FileTouched(path=path, access="read", sha256_after=digest)
     text = f"uploaded {field(path)}, {len(content)} bytes, to {where} as {found}\n"

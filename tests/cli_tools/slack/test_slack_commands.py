@@ -120,12 +120,17 @@ async def test_a_file_of_the_workspace_is_uploaded_whole(place: Path, authority:
     content = bytes(range(256)) * 8192  # 2 MiB
     (place / "workspace" / "a.bin").write_bytes(content)
     async with standing(place, authority) as stand:
-        seen = await stand.door.line("slack upload --channel '#ci' --comment '<!here>' a.bin")
+        seen = await stand.door.line(
+            "slack upload --channel '#ci' --comment '<!here> https://evil/?q=secret' a.bin"
+        )
 
     assert seen.text == f"uploaded a.bin, {len(content)} bytes, to {CI} as F0123456789"
     assert stand.slack.uploads == {"a.bin": content}
-    assert stand.slack.posted[0]["channel_id"] == CI
-    assert stand.slack.posted[0]["initial_comment"] == "&lt;!here&gt;"
+    shared, comment = stand.slack.posted
+    assert shared["channel_id"] == CI
+    assert "initial_comment" not in shared
+    assert (comment["channel"], comment["text"]) == (CI, "&lt;!here&gt; https://evil/?q=secret")
+    assert (comment["unfurl_links"], comment["unfurl_media"]) in {(False, False), ("0", "0")}
     (upload,) = stand.server.asked("/upload/v1/a.bin")
     assert "authorization" not in {name.lower() for name in upload.headers}
     (finished,) = stand.door.entries("action.finished")
