@@ -71,6 +71,21 @@ def require_lineage(state: Path, workspace: Workspace, grant: Grant, brought: La
     return joined(found.label for found in counting)
 
 
+def require_lineage_sent(state: Path, folder: WorkspaceIdentity, grant: Grant) -> None:
+    """Refuse to give files of a folder to a session that has no workspace, where that would make three.
+
+    Args:
+        state: The state folder.
+        folder: Where the files lie. They were read before: who wrote them had raised the label before that.
+        grant: What the session holds.
+
+    Raises:
+        RefusedError: When it would; it names the sessions that made the label.
+        sandbox.stage.errors.LabelError: When a label cannot be read.
+    """
+    _refuse(grant, folder, _grown(state, unreviewed(labels_of(state), folder)), NOTHING)
+
+
 def counting_for(state: Path, workspace: WorkspaceIdentity) -> Label:
     """Return all that counts for a folder, as one label: for what is copied from it.
 

@@ -103,6 +103,7 @@ def _ways_on(grant: Grant, workspace: WorkspaceIdentity, makers: Sequence[Unrevi
     whole = brought
     for found in makers:
         whole = whole.joined(found.label)
-    narrower = grant is not Grant.FILES and isinstance(decide_lineage(Grant.FILES, whole), Allowed)
+    has_files = Capability.FILES in grant.capabilities and grant is not Grant.FILES
+    narrower = has_files and isinstance(decide_lineage(Grant.FILES, whole), Allowed)
     ways += ["a policy that grants `files` alone needs no review"] if narrower else []
     return "; ".join(ways)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.errors import InvalidInputError, RefusedError
-from agent_runner.images.making import write_down
+from agent_runner.images.making import require_reviewed, write_down
 from agent_runner.images.manifests import find_manifests, read_manifest
 from agent_runner.images.plan import image_name
 from agent_runner.state_label import errands_of
@@ -67,13 +67,15 @@ async def build_dockerfile(folder: Path, digest: str, *, state: Path, progress: 
         progress: Told of each step.
 
     Raises:
-        RefusedError: When the Dockerfile is another one.
+        RefusedError: When the Dockerfile is another one, or the manifests may hold what nobody has reviewed,
+            and that would make three.
         InvalidInputError: When there is none.
         sandbox.errors.SandboxError: When the engine does not build it, or no sandbox can stand on the result.
         audit.errors.LedgerError: When it cannot be written down.
     """
     files = context_files(require_trusted(folder, digest), _manifests(folder))
-    name, source = image_name(folder), str(folder.resolve())  # noqa: ASYNC240 - one look at a path
+    name, source = image_name(folder), folder.resolve()  # noqa: ASYNC240 - one look at a path
+    await asyncio.to_thread(require_reviewed, source, state)
     engine = await DockerEngine.connect(errands=errands_of(state))
     try:
         with tempfile.TemporaryDirectory(prefix="pairlock-") as place:
@@ -91,7 +93,7 @@ async def build_dockerfile(folder: Path, digest: str, *, state: Path, progress: 
                     base="",
                     made_of=", ".join(files),
                     made_of_digest=_digest(files),
-                    source=source,
+                    source=str(source),
                 )
                 await write_down(engine, made, "", state=state)
         return made

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.approvals import NobodyApprover
-from agent_runner.errors import RunnerError
+from agent_runner.errors import InvalidInputError, RunnerError
 from agent_runner.housing import ContainerHousing
 from agent_runner.images.acceptance import append
 from agent_runner.images.building import BuildHousing, RecipeBackend
 from agent_runner.images.plan import ORIGIN, policy_of
 from agent_runner.images.recipes import recipe
+from agent_runner.lineage import require_lineage_sent
 from agent_runner.person import who
 from agent_runner.request import SessionRequest
 from agent_runner.session import run_session
 from agent_runner.state_label import errands_of
 from audit.host_event import ImageBuilt
+from policies.grant import Grant
 from sandbox.docker_engine import DockerEngine
 from sandbox.runtime.images import ready_starter
 from sandbox.runtime.node import ready_node
 from sandbox.runtime.record import MadeImage, RecordFile
+from sandbox.workspace import identity_of
 
 if TYPE_CHECKING:
     from agent_runner.images.plan import Plan
@@ -68,11 +72,14 @@ async def make(plan: Plan, *, state: Path, progress: Progress) -> Made:
         progress: Told of each step.
 
     Raises:
+        RefusedError: When the manifests may hold what nobody has reviewed, and that would make three.
         BuildFailedError: When a step failed.
         sandbox.errors.SandboxError: When the session could not be held, or what came out is no tree.
         policies.errors.PolicyError: When the operator's ceiling does not let such a session be.
         audit.errors.LedgerError: When it cannot be written down.
     """
+    if plan.folder is not None:
+        await asyncio.to_thread(require_reviewed, plan.folder, state)
     engine = await DockerEngine.connect(errands=errands_of(state))
     try:
         base = plan.base or await _own_base(engine, plan, state=state, progress=progress)
@@ -98,6 +105,26 @@ async def make(plan: Plan, *, state: Path, progress: Progress) -> Made:
         return Made(image=made, session=result.session, tree=housing.facts)
     finally:
         await engine.close()
+
+
+def require_reviewed(folder: Path, state: Path) -> None:
+    """Refuse manifests that sessions left, where network and exec would make three with what these held.
+
+    Args:
+        folder: Where they were read.
+        state: The state folder.
+
+    Raises:
+        RefusedError: When they would.
+        InvalidInputError: When the folder is not there any more.
+        sandbox.stage.errors.LabelError: When a label cannot be read.
+    """
+    try:
+        identity = identity_of(folder)
+    except OSError as error:
+        why = (error.strerror or "").lower()
+        raise InvalidInputError(f"`{folder}` cannot be looked at: {why}") from error
+    require_lineage_sent(state, identity, Grant.NETWORK_EXEC)
 
 
 async def _own_base(engine: DockerEngine, plan: Plan, *, state: Path, progress: Progress) -> str:

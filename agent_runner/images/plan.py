@@ -53,6 +53,8 @@ class Plan:
     """Of the image to be, with its tag."""
     source: str
     """The folder or the agent that it is for."""
+    folder: Path | None
+    """The folder that the manifests were read from; None for an agent, whose list is pairlock's own."""
     manifests: tuple[Manifest, ...]
     registries: tuple[Registry, ...]
     hosts: tuple[Host, ...]
@@ -83,7 +85,7 @@ def plan_project(folder: Path, sources: Sources) -> Plan:
     Raises:
         InvalidInputError: When it has no manifests, or what it needs cannot be had.
     """
-    return _plan(image_name(folder), str(folder.resolve()), find_manifests(folder), sources, locked=True)
+    return _plan(image_name(folder), folder.resolve(), find_manifests(folder), sources)
 
 
 def image_name(folder: Path) -> str:
@@ -104,12 +106,11 @@ def plan_agent(agent: Agent, sources: Sources) -> Plan:
     Raises:
         InvalidInputError: When what it needs cannot be had.
     """
-    return _plan(
-        f"pairlock/agent-{agent.name}:latest", agent.title, (agent.manifest(),), sources, locked=False
-    )
+    name = f"pairlock/agent-{agent.name}:latest"
+    return _plan(name, agent.title, (agent.manifest(),), sources)
 
 
-def _plan(name: str, source: str, manifests: tuple[Manifest, ...], sources: Sources, *, locked: bool) -> Plan:
+def _plan(name: str, source: Path | str, manifests: tuple[Manifest, ...], sources: Sources) -> Plan:
     kinds = tuple(dict.fromkeys(manifest.kind for manifest in manifests))
     unknown = sorted(set(sources.index) - set(kinds))
     if unknown:
@@ -120,15 +121,17 @@ def _plan(name: str, source: str, manifests: tuple[Manifest, ...], sources: Sour
             f"packages for {', '.join(missing)} need an image that has its tools",
             hint="name one with `--base`, for instance `--base golang:1.24`",
         )
+    folder = None if isinstance(source, str) else source
     found = tuple(registries.registry(kind, sources.index) for kind in kinds)
     return Plan(
         name=name,
-        source=source,
+        source=str(source),
+        folder=folder,
         manifests=manifests,
         registries=found,
         hosts=registries.hosts(found, sources.hosts),
         base=sources.base,
-        locked=locked,
+        locked=folder is not None,
     )
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import secrets
 import shutil
 import tarfile
@@ -17,6 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent_runner.container import NOBODY
+from agent_runner.lineage import endorse, labels_of
+from agent_runner.lineage_places import unreviewed
+from sandbox.workspace import open_workspace
 from tests.promises.conftest import lab  # noqa: F401 - the fixture
 from tests.promises.pairlock import Said, pairlock
 from tests.sandbox.images.made import busybox, forget, image, run_docker
@@ -36,6 +41,13 @@ name: built
 grant: [exec]
 exec: {{image: "{image}", programs: any}}
 commands: {{allow: [run]}}
+"""
+LEAVES = """
+version: 1
+name: leaves
+grant: [files]
+files: {access: direct}
+commands: {allow: ["files *"]}
 """
 
 
@@ -187,6 +199,38 @@ def test_nothing_is_sent_before_a_person_agrees(project: Path, new_state: Callab
     assert "reaches  127.0.0.2:9 (at 127.0.0.2, loopback)" in said.stderr
     assert "evil.example" not in said.stderr
     assert not (state / "sessions").exists()
+
+
+def test_what_a_session_with_files_left_in_the_manifests_is_sent_nowhere_before_a_review(
+    lab: Lab,  # noqa: F811 - the fixture
+    served: tuple[str, Path],
+    project: Path,
+    new_state: Callable[[], Path],
+) -> None:
+    """The name of a package is a private text there, which the build would ask a registry for: exit 3."""
+    url, folder = served
+    wheel(folder, "private", "1.0", "x = 1\n")
+    state = new_state()
+    if os.getuid() == 0:  # root's container runs as somebody else, who has to own what he writes directly
+        for path in (project, *project.iterdir()):
+            os.chown(path, NOBODY, NOBODY)
+    left = lab.run(LEAVES, ["files write requirements.txt --content private"], workspace=project, state=state)
+    assert (project / "requirements.txt").read_text() == "private", left.seen[0].text
+    digest = hashlib.sha256(b"FROM scratch\n").hexdigest()
+    (project / "Dockerfile").write_text("FROM scratch\n")
+
+    refused = build(project, state, "--index", f"{url}/simple")
+    by_dockerfile = build(project, state, "--unsafe-dockerfile", digest)
+    identity = open_workspace(project, state=state).identity
+    endorse(state, identity, unreviewed(labels_of(state), identity))
+    reviewed = build(project, state, "--index", f"{url}/simple")
+
+    assert [said.returncode for said in (refused, by_dockerfile)] == [3, 3]
+    assert left.result.session in refused.stderr
+    assert "`network+exec` makes three with what nobody has reviewed" in refused.stderr
+    assert "`pairlock review" in refused.stderr
+    assert reviewed.returncode == 0, reviewed.stderr
+    assert len(list((state / "sessions").iterdir())) == 2, "what was refused began no session"
 
 
 def test_the_list_says_what_is_outdated_and_removing_takes_ours_alone(

@@ -13,11 +13,15 @@ from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.images.agents import find_agent, known_agents
 from agent_runner.images.building import RecipeBackend
 from agent_runner.images.dockerfile import context_files, require_trusted
+from agent_runner.images.making import require_reviewed
 from agent_runner.images.plan import Plan, Sources, image_name, plan_agent, plan_project, policy_of
 from agent_runner.images.recipes import recipe
+from agent_runner.lineage import endorse, labels_of, wrote_unreviewed
+from agent_runner.lineage_places import unreviewed
 from cli_tools.observation import Observation
 from policies.grant import Grant
 from sandbox.images.reference import parse_reference
+from sandbox.workspace import identity_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,6 +128,30 @@ def test_every_known_agent_has_a_version_and_a_plan() -> None:
             assert text == f"{agent.package}=={agent.version}\n"
         else:
             assert json.loads(text)["dependencies"] == {agent.package: agent.version}
+
+
+@pytest.mark.parametrize("left", [Grant.FILES, Grant.FILES_NETWORK, Grant.FILES_EXEC])
+def test_manifests_that_may_hold_what_nobody_reviewed_make_three_with_network_and_exec(
+    tmp_path: Path, left: Grant
+) -> None:
+    """Written in the project or in a folder of it; one that only what had no files wrote in makes two."""
+    state, project, other = (tmp_path / name for name in ("state", "project", "other"))
+    state.mkdir(mode=0o700)
+    (project / "requirements").mkdir(parents=True)
+    other.mkdir()
+    held = Grant.NETWORK_EXEC.capabilities
+    wrote_unreviewed(state, identity_of(other), "0123456789ab", held, why="a test")
+    inside = identity_of(project / "requirements")
+    wrote_unreviewed(state, inside, "123456789abc", left.capabilities, why="a test")
+
+    with pytest.raises(RefusedError, match=r"makes three .*`123456789abc`") as caught:
+        require_reviewed(project, state)
+    require_reviewed(other, state)
+    endorse(state, inside, unreviewed(labels_of(state), inside))
+    require_reviewed(project, state)
+
+    assert caught.value.hint.startswith(f"`pairlock review {project}` shows what they left")
+    assert "grants `files` alone" not in caught.value.hint
 
 
 @pytest.mark.parametrize("version", ["latest", "1 --index-url http://evil", "1;x", "^1", "v1"])
