@@ -30,6 +30,7 @@ def list_models(as_json: Json = False) -> None:
     from agent_runner.cli.folding import tell
     from agent_runner.cli.talk import say
     from agent_runner.models import configuration_path
+    from audit.escape import escape_line
 
     path = configuration_path()
     models = read_configuration(path).models
@@ -37,7 +38,7 @@ def list_models(as_json: Json = False) -> None:
         typer.echo(json.dumps({name: _facts(model) for name, model in models.items()}))
         return
     if not models:
-        say(f"no model is configured in {path}")
+        say(f"no model is configured in {escape_line(str(path))}")
     for name, model in models.items():
         facts = _facts(model)
         rest = [str(facts[key]) for key in ("model", "base_url", "models", "script") if facts.get(key)]

@@ -27,6 +27,7 @@ def init(
     from agent_runner.errors import InvalidInputError
     from agent_runner.starting import plan_for, start_policy
     from agent_runner.state import state_folder
+    from audit.escape import escape_line
 
     plan = plan_for(folder, policy)
     if not yes and policy is None:
@@ -34,13 +35,13 @@ def init(
             raise InvalidInputError(
                 "there is no terminal to ask questions on", hint="`--yes` takes what fits the folder"
             )
-        say(f"{plan.folder}: {plan.why}")
+        say(f"{escape_line(str(plan.folder))}: {plan.why}")
         plan = ask(
             "which policy of the library", default=plan.policy, read=lambda name: plan_for(folder, name)
         )
     written = start_policy(plan, state_folder())
     for line in _next_steps(plan, written):
-        say(line)
+        say(escape_line(line))
 
 
 def _next_steps(plan: Plan, written: Path) -> list[str]:

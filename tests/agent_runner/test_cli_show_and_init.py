@@ -129,6 +129,20 @@ def test_init_writes_a_policy_that_runs_and_replaces_none(tmp_path: Path) -> Non
     assert "hint: `--yes`" in asked.stderr
 
 
+def test_init_and_model_list_print_no_folders_name_as_a_terminal_would_obey_it(tmp_path: Path) -> None:
+    """A folder comes from a clone or an archive, whose author names it."""
+    place = tmp_path / "\x1b]0;title\x07\u202e"
+    place.mkdir()
+
+    made = pairlock("init", str(place), "--yes", place=place)
+    listed = pairlock("model", "list", place=place)
+
+    assert (made.returncode, listed.returncode) == (0, 0), made.stderr
+    assert "\\x1b]0;title\\x07\\u202e/pairlock.yaml: `read-only-review`" in made.stderr
+    assert "no model is configured in " in listed.stderr
+    assert not set("\x1b\x07\u202e") & set(made.stderr + listed.stderr)
+
+
 def test_init_trusts_what_it_wrote_and_nothing_that_came_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
