@@ -58,8 +58,10 @@ class _Found:
     note: str
 
 
-async def _asked(surroundings: Surroundings, operation: str, arguments: Object) -> _Found:
-    """Ask the guest, and leave out what the policy hides."""
+async def _asked(
+    surroundings: Surroundings, operation: str, arguments: Object, *, narrower: str = "--path"
+) -> _Found:
+    """Ask the guest, and leave out what the policy hides; `narrower` is the option that asks for less."""
     if any(
         "\udc80" <= character <= "\udcff" for path in _texts(arguments, "paths", "file") for character in path
     ):
@@ -72,9 +74,9 @@ async def _asked(surroundings: Surroundings, operation: str, arguments: Object) 
     ended = answer.text(reply.result, "ended")
     notes = [f"{len(entries) - len(kept)} hidden paths are left out"] if len(kept) < len(entries) else []
     if ended == "time":
-        notes.append(f"stopped after {_SECONDS:.0f} s; ask for less, for example with `--path`")
+        notes.append(f"stopped after {_SECONDS:.0f} s, and not whole; ask for less, as with `{narrower}`")
     if ended == "limit":
-        notes.append("cut, because it is too long; ask for less, for example with `--path`")
+        notes.append(f"cut, because it is too long; ask for less, as with `{narrower}`")
     return _Found(entries=kept, note="; ".join(notes))
 
 
@@ -234,7 +236,7 @@ async def blame(
     arguments: Object = {"revision": [*_one(revision)], "paths": [path]}
     if lines:
         arguments = {**arguments, "first": lines[0], "last": lines[1]}
-    return _outcome(await _asked(surroundings, "git.blame", arguments), _blamed)
+    return _outcome(await _asked(surroundings, "git.blame", arguments, narrower="--lines"), _blamed)
 
 
 def _blamed(entry: Entry) -> str:

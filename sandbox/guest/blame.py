@@ -78,11 +78,11 @@ class Blame:
         self._waiting: dict[tuple[bytes, bytes], tuple[Version, Lines]] = {}
         self._order: list[tuple[float, tuple[bytes, bytes]]] = []
         self._renames = RenameDetector(repository.store, max_files=MAX_RENAMED_FILES)
-        self._found: dict[int, Commit] = {}
+        self.found: dict[int, Commit] = {}
         self._wait(version, {number: number for number in asked})
 
-    def walk(self) -> dict[int, Commit]:
-        """Return the commit of each line that is asked about."""
+    def go(self) -> None:
+        """Find the commit of each line that is asked about, newest commits first."""
         while self._order:
             version, lines = self._waiting.pop(heappop(self._order)[1])
             for before in sorted(self._before(version), key=lambda before: before.blob != version.blob):
@@ -96,8 +96,7 @@ class Blame:
                     del lines[asked]
                 self._wait(before, handed)
             for asked in lines:
-                self._found[asked] = version.commit
-        return self._found
+                self.found[asked] = version.commit
 
     def _wait(self, version: Version, lines: Lines) -> None:
         """Look at a version later, the newest commits first: mostly, all who hand it lines come before.

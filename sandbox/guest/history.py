@@ -15,6 +15,7 @@ from .ignored import Ignored
 from .listing import name_of
 from .refusal import RefusedError
 from .text import text_of
+from .timer import TimeUp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,19 +188,28 @@ def _content(repository: Repository, commit: Commit, path: bytes) -> Object:
 
 
 def blame(repository: Repository, arguments: Arguments) -> Iterator[Object]:
-    """Give each line of a file with the commit that it came with."""
+    """Give each line of a file with the commit that it came with; when time is up, those found until then."""
     (path,) = _paths(arguments) or [b""]
     commit = repository.commit(_text(arguments, "revision") or b"HEAD")
     first = arguments.number("first", default=1, least=1, most=1 << 40)
     last = arguments.number("last", default=1 << 40, least=first, most=1 << 40)
     version = Version(repository, commit, path)
     asked = range(len(version.lines))[first - 1 : last]
-    made = Blame(repository, version, asked).walk()
-    for number in asked:
+    walk = Blame(repository, version, asked)
+    try:
+        walk.go()
+    except TimeUp:
+        yield from _blamed(version, walk.found)
+        raise
+    yield from _blamed(version, walk.found)
+
+
+def _blamed(version: Version, found: dict[int, Commit]) -> Iterator[Object]:
+    for number in sorted(found):
         yield {
             "kind": "blame",
             "line": number + 1,
-            **_short(made[number]),
+            **_short(found[number]),
             **text_of(version.lines[number]),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -231,6 +232,31 @@ def test_a_file_that_a_commit_leaves_alone_is_not_loaded_again(
     assert answered == told
     assert len(set(told)) == 2
     assert [loaded.count(name) for name in names] == [1, 3], "the older: is it a file, what is in it, whence"
+
+
+def test_when_time_is_up_the_lines_that_were_found_until_then_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old version that takes for ever costs the lines that came before it, and no others."""
+    history = _History(tmp_path, 1)
+    for content in ("x\n", "x\ny\n", "x\ny\nz\n"):
+        (history.folder / "slow").write_text(content)
+        history.commit()
+    oldest = history.git("rev-parse", "HEAD~2:slow").strip()
+    load = Store.__getitem__
+
+    def lagging(store: Store, name: ObjectID) -> ShaFile:
+        if bytes(name) == oldest:
+            time.sleep(600)
+        return load(store, name)
+
+    monkeypatch.setattr(Store, "__getitem__", lagging)
+    found, result = ask(history.folder, "blame", paths=["slow"], seconds=5)
+
+    told = history.git("blame", "--porcelain", "HEAD", "--", "slow").decode().split("\n")
+    newest = next(made[1] for line in told if (made := _BLAMED.match(line)) and line.split()[2] == "3")
+    assert [(line["line"], line["commit"]) for line in found] == [(3, newest)]
+    assert result == {"ended": "time", "entries": 1}
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(50, marks=pytest.mark.long)])
