@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from audit.errors import BrokenLedgerError
-from audit.index import HostIndex, SessionRecord, read_index
+from audit.index import HostIndex, read_index
 from audit.note import unverified_checkpoint
 from audit.recover import kept_segments, no_ledger
 from audit.segments import Lines, opened, text_in
+from audit.session_record import SessionRecord
 from audit.state import SessionFiles, StateFiles
 
 _README = """A pairlock ledger bundle.

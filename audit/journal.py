@@ -6,13 +6,12 @@ and its owner kills the container. On a full disk the closing entry still finds 
 
 import asyncio
 import secrets
-import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from audit.answers import Bridge, receipt, written
 from audit.batch import Urgency, Waiting
 from audit.begin import Opened, Plan, Registration, begin
 from audit.clock import Clock, SystemClock
@@ -123,7 +122,7 @@ class Journal:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._failure = loop.create_future()
-        bridge = _Bridge(loop, self._failure)
+        bridge = Bridge(loop, self._failure)
         self._open = await asyncio.to_thread(begin, self._state, self.session_id, self._plan, bridge)
         return self
 
@@ -233,8 +232,8 @@ class Journal:
         """
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            await _written(self._opened().writer, ahead)
-            _receipt(ahead)
+            await written(self._opened().writer, ahead)
+            receipt(ahead)
 
     async def _sent(self, event: Event, urgency: Urgency) -> Receipt:
         writer = self._writer(closing=urgency is _CLOSING)
@@ -248,12 +247,12 @@ class Journal:
             if self._waiting > 1 or began >= self._alone_until or not writer.write_now(line):
                 writer.put(line)
                 await self._turn_of_the_loop(writer)
-                await _written(writer, line)
+                await written(writer, line)
         finally:
             self._waiting -= 1
             if not self._waiting:
                 self._spent_seconds += time.monotonic() - self._waiting_since
-        return _receipt(line)
+        return receipt(line)
 
     async def _turn_of_the_loop(self, writer: Writer) -> None:
         """Let others put in what they have: it goes into one write, which the first to come back does.
@@ -290,51 +289,3 @@ class Journal:
         if self._open is None:
             raise LedgerDeadError("the journal is closed")
         return self._open
-
-
-async def _written(writer: Writer, line: Waiting) -> None:
-    """Return when a line that was put in has its answer."""
-    if line.answer is None and not writer.write_now():
-        line.asker = asyncio.get_running_loop().create_future()
-        if line.answer is None:  # looked at again: the thread sets the answer first, then looks for the asker
-            await line.asker
-
-
-def _receipt(line: Waiting) -> Receipt:
-    """Return the receipt of a line that has its answer; raise why it was not written."""
-    if isinstance(line.answer, Receipt):
-        return line.answer
-    raise line.answer or LedgerDeadError("the ledger has failed")
-
-
-class _Bridge:
-    """Carries what the writer's thread says over to the loop, one wake-up for each batch."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, failure: "asyncio.Future[LedgerError]") -> None:
-        self._loop = loop
-        self._failure = failure
-        self._thread = threading.get_ident()
-
-    def answered(self, lines: list[Waiting]) -> None:
-        """Take the answers of one batch."""
-        self._call(self._deliver, lines)
-
-    def failed(self, error: LedgerError) -> None:
-        """Take that the log can no longer be written."""
-        self._call(self._fail, error)
-
-    def _call(self, function: Callable[..., None], value: object) -> None:
-        if threading.get_ident() == self._thread:
-            function(value)
-            return
-        with suppress(RuntimeError):  # the loop is gone, and with it whoever waited
-            self._loop.call_soon_threadsafe(function, value)
-
-    def _deliver(self, lines: list[Waiting]) -> None:
-        for line in lines:
-            if isinstance(line.asker, asyncio.Future) and not line.asker.done():
-                line.asker.set_result(None)
-
-    def _fail(self, error: LedgerError) -> None:
-        if not self._failure.done():
-            self._failure.set_result(error)

@@ -14,12 +14,13 @@ import orjson
 from audit.chain import leaf_hash, read
 from audit.errors import BadProofError, MalformedLineError, UnknownEntryError
 from audit.host_event import SessionSealed
-from audit.index import SessionRecord, read_index
+from audit.index import read_index
 from audit.lock import held_still
 from audit.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof
 from audit.note import VerifierKey, open_checkpoint, unverified_checkpoint
 from audit.schema import event_of
 from audit.segments import Lines, text_in
+from audit.session_record import SessionRecord
 from audit.state import StateFiles
 
 FORM = "pairlock-proof/1"

@@ -11,9 +11,10 @@ from pathlib import Path
 from audit.bound import Bound
 from audit.chain import Chain
 from audit.errors import BrokenLedgerError, UnknownSessionError
-from audit.index import SessionRecord, read_index
+from audit.index import read_index
 from audit.merkle import Frontier
 from audit.segments import Lines, Torn, opened
+from audit.session_record import SessionRecord
 from audit.skim import Skim
 from audit.spelling import Spellings
 from audit.state import SessionFiles, StateFiles

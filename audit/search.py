@@ -18,10 +18,10 @@ from audit.bookmark import Bookmark
 from audit.chain import read
 from audit.errors import AuditError, LostHelperError
 from audit.filters import Filter, lacks_tag, matches
-from audit.index import SessionRecord
 from audit.recover import skim_of
 from audit.schema import OVERFLOW
 from audit.segments import Lines
+from audit.session_record import SessionRecord
 from audit.skim import Seen, Skim, Standing, marker_in
 
 LARGE_BYTES = 32 * 1024 * 1024

@@ -10,11 +10,12 @@ from pathlib import Path
 from audit.disclosure import disclosure_of
 from audit.errors import BrokenLedgerError, UnknownSessionError
 from audit.evidence import Evidence, gather
-from audit.index import SessionRecord, read_index
+from audit.index import read_index
 from audit.lock import is_held
 from audit.recover import kept_segments, walk_of
 from audit.scout import ahead
 from audit.segments import Lines
+from audit.session_record import SessionRecord
 from audit.state import SessionFiles
 from audit.verdict import (
     Anchored,

@@ -15,12 +15,13 @@ from audit.errors import BrokenLedgerError, UnknownSessionError
 from audit.escape import escape_line
 from audit.host import HostLog
 from audit.host_event import OpeningWithheld, SegmentPruned
-from audit.index import SessionRecord, read_index
+from audit.index import read_index
 from audit.lock import WriterLock
 from audit.openings import Openings, without
 from audit.recover import kept_segments, no_ledger, walk_of
 from audit.schema import OVERFLOW
 from audit.segments import Lines
+from audit.session_record import SessionRecord
 from audit.state import SessionFiles, StateFiles, sync_folder
 from audit.walk import Walk
 

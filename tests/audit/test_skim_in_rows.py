@@ -17,9 +17,10 @@ from audit.event import LogSealed
 from audit.fields import Event
 from audit.filters import Filter, Term, lacks_tag, matches, parse_filter
 from audit.hostile import mark
-from audit.index import SessionRecord, read_index
+from audit.index import read_index
 from audit.note import SignerKey, sign
 from audit.recover import skim_of
+from audit.session_record import SessionRecord
 from audit.sift import could_hold, types_of
 from audit.state import StateFiles
 from audit.walk import BrokenWalkError
