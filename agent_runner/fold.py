@@ -23,6 +23,7 @@ from agent_runner.compaction import compacted
 from agent_runner.errors import InvalidInputError
 from agent_runner.fold_bodies import Bodies
 from agent_runner.past import Past, Unsettled, memory_ended
+from agent_runner.time_spent import TimeSpent
 from agent_runner.traffic import Traffic
 from agent_runner.used import Used
 from audit import event
@@ -101,9 +102,7 @@ class _Fold:
     turns: int = 0
     actions: int = 0
     denials: int = 0
-    model_ms: int = 0
-    acted_ms: int = 0
-    waited_ms: int = 0
+    time: TimeSpent = field(default_factory=TimeSpent)
     output_bytes: int = 0
     traffic: Traffic = field(default_factory=Traffic)
     allowed: Counter[str] = field(default_factory=Counter)
@@ -126,6 +125,7 @@ class _Fold:
             self.closed = None
         self.latest_us = entry.mono_us
         self.background.take(happened)
+        self.time.take(happened)
         match happened:
             case event.SessionOpened():
                 self.opened = happened
@@ -188,9 +188,10 @@ class _Fold:
             totals=Totals(
                 actions=self.actions,
                 denials=self.denials,
-                model_ms=self.model_ms,
-                sandbox_ms=max(0, self.acted_ms - self.waited_ms),
-                waiting_ms=self.waited_ms,
+                model_ms=self.time.model_ms,
+                sandbox_ms=max(0, self.time.sandbox_ms),
+                ledger_ms=self.time.ledger_ms,
+                waiting_ms=self.time.waited_ms,
             ),
             traffic=self.traffic,
             allowed=self.allowed,
@@ -229,7 +230,6 @@ class _Fold:
         self.usage = [before + now for before, now in zip(self.usage, usage, strict=True)]
         self.cost_micros += answered.cost_micros
         self.turns += 1
-        self.model_ms += answered.duration_ms
 
     def _intended(self, intended: event.ActionIntended) -> None:
         self.actions += 1
@@ -259,7 +259,6 @@ class _Fold:
             self.denials += bool(intended.command)
 
     def _approval(self, answered: event.ApprovalAnswered) -> None:
-        self.waited_ms += answered.waited_ms  # an action's duration holds the wait for its answer
         if (command := self.asked.pop(answered.action, None)) is not None:
             approved = answered.answer == "approved"
             self.allowed[command] += approved
@@ -274,7 +273,6 @@ class _Fold:
             self.unsettled = Unsettled(action=answered.action, text="denied: not approved")
 
     def _outcome(self, entry: Entry, finished: event.ActionFinished) -> None:
-        self.acted_ms += finished.duration_ms
         self.output_bytes += finished.output_bytes
         if self.intended is None or self.intended.action != finished.action:
             return

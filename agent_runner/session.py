@@ -363,7 +363,7 @@ class SessionRun:
             denials=self._record.denials,
             model_ms=int(self._transcript.model_seconds * 1000),
             sandbox_ms=before.sandbox_ms + int(sandbox_seconds * 1000),
-            ledger_ms=self._journal.spent_ms,
+            ledger_ms=before.ledger_ms + self._journal.spent_ms,
             waiting_ms=before.waiting_ms + int(self._approver.waited_seconds * 1000),
             input_tokens=self._budget.input_tokens,
             output_tokens=self._budget.output_tokens,

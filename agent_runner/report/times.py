@@ -52,7 +52,7 @@ class Times:
 
     spans: dict[Lane, list[Span]] = field(default_factory=lambda: {"model": [], "sandbox": [], "person": []})
     totals: dict[str, int] = field(default_factory=dict)
-    """Milliseconds by the session's own account; empty until it has ended."""
+    """Milliseconds by the session's own account; empty until it has ended, and again once it goes on."""
     longest: list[Wait] = field(default_factory=list)
     """The longest waits, the longest first."""
     _begun: dict[Lane, Moment] = field(default_factory=dict)
@@ -78,13 +78,8 @@ class Times:
                 self._actions.put(action, now)
             case event.ActionFinished(action=action):
                 self._acted(action, now)
-            case event.SessionClosed(totals=told):
-                self.totals = {
-                    "model": told.model_ms,
-                    "sandbox": told.sandbox_ms,
-                    "ledger": told.ledger_ms,
-                    "person": told.waiting_ms,
-                }
+            case event.SessionClosed() | event.SessionRecovered():
+                self.totals = _account_of(happened)
             case _:
                 pass
 
@@ -121,6 +116,19 @@ class Times:
             spans[-1] = Span(min(spans[-1].begin, begin), max(spans[-1].end, end))
         else:
             spans.append(Span(begin, end))
+
+
+def _account_of(happened: event.SessionClosed | event.SessionRecovered) -> dict[str, int]:
+    """Return what the account of a session's end says; nothing where the session goes on."""
+    if isinstance(happened, event.SessionRecovered):
+        return {}
+    told = happened.totals
+    return {
+        "model": told.model_ms,
+        "sandbox": told.sandbox_ms,
+        "ledger": told.ledger_ms,
+        "person": told.waiting_ms,
+    }
 
 
 def drawn(spans: list[Span], whole_ms: int) -> list[tuple[int, int]]:

@@ -255,11 +255,24 @@ async def test_time_that_a_person_took_before_stays_a_persons(stand: Stand) -> N
     result = await stand.resume(saying(FINISH))
 
     (answered,) = stand.entries("approval.answered")
-    acted, *_ = stand.entries("action.finished")
     assert first.totals.waiting_ms > SlowPerson.MILLISECONDS // 2
     assert past.totals.waiting_ms == answered["waited_ms"]
-    assert past.totals.sandbox_ms == acted["duration_ms"] - answered["waited_ms"]
+    assert past.totals.sandbox_ms == first.totals.sandbox_ms
     assert result.totals.waiting_ms == answered["waited_ms"]
+
+
+async def test_an_account_is_of_all_runners_of_a_session(stand: Stand) -> None:
+    """What the ledger and the sandbox took before is in the account at the end."""
+    first = await stand.run(saying(lines("files list")), TURNS)
+    kept = read_past(stand.state, SESSION).totals
+
+    result = await stand.resume(saying(FINISH))
+
+    assert first.totals.ledger_ms > 0
+    assert (kept.ledger_ms, kept.sandbox_ms) == (first.totals.ledger_ms, first.totals.sandbox_ms)
+    assert result.totals.ledger_ms > first.totals.ledger_ms
+    assert result.totals.sandbox_ms >= first.totals.sandbox_ms
+    assert read_past(stand.state, SESSION).totals.ledger_ms == result.totals.ledger_ms
 
 
 async def test_an_observation_of_a_refusal_reads_back_word_for_word(stand: Stand) -> None:

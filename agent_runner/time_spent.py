@@ -1,0 +1,40 @@
+"""Fold a session's ledger into what its time went on, all its runners together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audit import event
+
+if TYPE_CHECKING:
+    from audit.fields import Event
+
+
+@dataclass(slots=True)
+class TimeSpent:
+    """Milliseconds, for each of the things that a session waits for.
+
+    What a sandbox took to start, and what waiting for the ledger took, only the account at a runner's end
+    says, for all runners up to then; of a runner that was killed nobody knows.
+    """
+
+    model_ms: int = 0
+    sandbox_ms: int = 0
+    ledger_ms: int = 0
+    waited_ms: int = 0
+
+    def take(self, happened: Event) -> None:
+        """Take in the next entry."""
+        match happened:
+            case event.ModelAnswered(duration_ms=took):
+                self.model_ms += took
+            case event.ActionFinished(duration_ms=took):
+                self.sandbox_ms += took
+            case event.ApprovalAnswered(waited_ms=took):
+                self.waited_ms += took
+                self.sandbox_ms -= took  # an action's duration holds the wait for its answer
+            case event.SessionClosed(totals=told):
+                self.sandbox_ms, self.ledger_ms = told.sandbox_ms, told.ledger_ms
+            case _:
+                pass
