@@ -121,11 +121,12 @@ _LUA: Final = Family(
 """With `-e` and `-l` the script is still the first word (lua(1))."""
 _AWK: Final = Family(
     code=_set("-f -e -E --file --source --exec"),
-    takes=_set("-i -l -F -W --include --load --field-separator"),
+    takes=_set("-l -F -W --load --field-separator"),
     named=_set("-v --assign"),
     flags=_short("bcCghIkMnNOPrsStV", "--csv --posix --traditional --sandbox --re-interval --bignum -safe"),
     permutes=False,
 )
+"""gawk's `-i -` reads a part of the program from standard input; `-i` in no set refuses that."""
 _SED: Final = Family(
     code=_set("-e -f --expression --file"),
     takes=_set("-l --line-length"),

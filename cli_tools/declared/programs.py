@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cli_tools.declared.document import PROGRAM
 from cli_tools.declared.executing import executed
 from cli_tools.declared.families import family_of, stem
-from cli_tools.declared.reading import may_read_program, program_texts
+from cli_tools.declared.reading import may_read_program, names_input, program_texts
 from cli_tools.declared.slots import befores
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def input_faults(program: str, slots: Sequence[Slot]) -> Iterator[Fault]:
         slots: The words of its argv.
     """
     name, rest = _meant(program, slots)
-    if (family := family_of(name)) and may_read_program(family, rest):
+    family = family_of(name)
+    assigned = slots[: len(slots) - len(rest)]  # `env BASH_ENV=/dev/stdin bash …`
+    if family and (may_read_program(family, rest) or any(names_input(slot.text) for slot in assigned)):
         what = f"`{name}` may read its program text from standard input"
         yield what, "write the text out in `argv`, or name a script of the image"
 

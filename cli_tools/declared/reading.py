@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NAMED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 """How a word begins in which what follows is a variable's value, a text."""
-_INPUT_FILES: Final = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+_INPUT_FILES: Final = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "php://stdin", "php://fd/0")
 _INPUT: Final = frozenset({"-", *_INPUT_FILES})
 """A script of these names is what comes on standard input."""
 _RUNNERS_TEXT: Final = """
@@ -49,6 +49,11 @@ class _State:
     """What the next word is to an option before it."""
     more: int = 0
     """Words of that option behind the next."""
+
+
+def names_input(word: str) -> bool:
+    """Say whether a word names standard input as a file, alone or behind something: `-f/dev/stdin`."""
+    return word.endswith(_INPUT_FILES)
 
 
 def may_read_program(family: Family, slots: Iterable[Slot]) -> bool:
@@ -108,10 +113,10 @@ def _is_input(family: Family, state: _State, word: str) -> bool:
     program, `_chosen` knows it.
     """
     if state.awaits:
-        return state.awaits not in ("plain", "named") and word in _INPUT_FILES
+        return state.awaits not in ("plain", "named") and names_input(word)
     if state.is_ended or not (_is_option(family, word) or word.startswith("@")):
         return False
-    if word.endswith(_INPUT_FILES) or word.partition("=")[2] == "-":
+    if names_input(word) or word.partition("=")[2] == "-":
         return True
     is_joined = word.endswith("-") and not word.startswith("--")
     return is_joined and f"-{word[-2:-1]}" not in family.glued | family.plain | family.named

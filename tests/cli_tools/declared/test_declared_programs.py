@@ -470,6 +470,12 @@ commands:
         "bash --init-file /dev/stdin -ic true", "bash --rcfile /dev/fd/0 -ic true",
         "java -javaagent:/dev/stdin -jar /opt/x.jar", "java @/dev/stdin Main",
         "python3 -m asyncio", "python3 -m pickle /dev/stdin", "python3 -m sqlite3",
+        "gawk -i - 1", "gawk -i- 1", "gawk -ci - 1", "gawk --include - 1", "gawk --inc - 1",
+        "gawk --include=- 1",
+        "gawk -i /dev/stdin 1", "gawk -E -", "mawk -W exec -", "node --env-file /dev/stdin /opt/x.js",
+        "php php://stdin", "php -d auto_prepend_file=php://stdin /opt/x.php", "php -f php://fd/0",
+        "env BASH_ENV=/dev/stdin bash /opt/x.sh", "env NODE_OPTIONS=--require=/dev/stdin node /opt/x.js",
+        "env LUA_INIT=@/dev/fd/0 lua /opt/x.lua", "env A=b BASH_ENV=/proc/self/fd/0 bash -c true",
     ],
 )  # fmt: skip
 def test_a_program_that_reads_its_text_from_standard_input_takes_no_content(line: str) -> None:
@@ -494,6 +500,9 @@ def test_a_program_that_reads_its_text_from_standard_input_takes_no_content(line
         "jq --slurpfile x /dev/stdin .", "python3 /opt/x.py --file=/dev/stdin", "python3 /opt/x.py -f-",
         "sh /opt/x.sh /dev/stdin", "bash --init-file /opt/rc -ic true", "ruby -r/opt/y.rb /opt/x.rb",
         "python3 -m json.tool /dev/stdin",
+        "gawk -i inplace 1", "gawk -i /opt/lib.awk -f /opt/x.awk -", "gawk -l time 1 -",
+        "gawk --include=/opt/l 1",
+        "env BASH_ENV=/opt/rc bash /opt/x.sh", "env INPUT=/dev/stdin sort", "php -d precision=3 /opt/x.php",
     ],
 )  # fmt: skip
 def test_a_program_whose_text_is_written_out_takes_content(line: str) -> None:
