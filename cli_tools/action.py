@@ -205,10 +205,9 @@ def _parsed(command: Command, words: tuple[str, ...], body: bytes | None) -> Act
     if body is not None and not command.body_parameter:
         raise UsageError("usage", f"`{command.name}` takes no content")
     try:
-        context = command.parser.make_context(command.name, list(words))
+        parameters = command.parser.values(words)
     except click.ClickException as error:
         raise UsageError("usage", f"`{command.name}`: {_one_line(error)}", hint=usage(command)) from error
-    parameters = dict(context.params)
     given = parameters.pop(command.body_parameter, None) if command.body_parameter else None
     if given is not None:
         if body is not None:

@@ -12,6 +12,7 @@ import click
 from cli_tools import connector as connecting
 from cli_tools import neutral
 from cli_tools.errors import DeclarationError
+from cli_tools.parser import Parser
 
 if TYPE_CHECKING:
     from cli_tools.delegate import Delegation
@@ -160,7 +161,7 @@ class Command:
     needs: frozenset[Capability]
     runs: Literal["guest", "egress", "connector", "host"]
     """Where it acts; `host` is for commands that touch nothing, such as `finish`."""
-    parser: click.Command
+    parser: Parser
     act: Act
     sinks: Mapping[str, SinkKind]
     """Parameters that decide where data goes or whose things change, and how values are compared."""
@@ -263,13 +264,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
             raise DeclarationError(f"`{name}` names parameters it does not have: {sorted(missing)}")
         if taking := [str(parameter.name) for parameter in parameters if _takes_options(parameter)]:
             raise DeclarationError(f"`{name}` has options that may stand without their value: {taking}")
-        parser = _Parser(
-            name,
-            params=list(parameters),
-            help=summary,
-            add_help_option=False,
-            context_settings={"allow_interspersed_args": not program, "token_normalize_func": None},
-        )
+        parser = Parser(name, parameters, summary, takes_options_last=not program)
         return Command(
             path=tuple(name.split()),
             summary=summary,
@@ -286,14 +281,6 @@ def command(  # noqa: PLR0913 - a declaration names everything once
         )
 
     return declare
-
-
-class _Parser(click.Command):
-    """A command with the parameters that were declared and no others: click asks for them at each line."""
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:  # noqa: ARG002 - click's own method
-        """Return them."""
-        return self.params
 
 
 def _takes_options(parameter: click.Parameter) -> bool:
