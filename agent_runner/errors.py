@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent_runner.backends.backend import Tried
+    from policies.errors import Problem
 
 
 class RunnerError(Exception):
@@ -26,6 +29,18 @@ class RunnerError(Exception):
 
 class InvalidInputError(RunnerError):
     """Raised when a file, a name or an option that a person gave is not valid."""
+
+
+class InvalidFileError(InvalidInputError):
+    """Raised when a file that a person wrote is not valid.
+
+    Attributes:
+        problems: Every problem that was found, in the order of the file; never empty.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda found: (found.at.line, found.at.column)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class RefusedError(RunnerError):

@@ -174,10 +174,24 @@ def _directives(text: str, origin: str) -> Iterator[Problem]:
 def _syntax(exc: MarkedYAMLError, origin: str) -> Problem:
     mark = exc.problem_mark or exc.context_mark
     at = RuleAt(origin, mark.line + 1, mark.column + 1) if mark else RuleAt(origin, 1, 1)
-    what = " ".join(str(exc.problem or "it cannot be read").split())
-    said = f"{exc.context or ''} {what}"
-    mend = next((mend for words, mend in _SYNTAX_MENDS if words in said), "")
-    return Problem(at, f"not valid YAML: {quoted(what)}", mend)
+    return Problem(at, f"not valid YAML: {quoted(_what(exc))}", mend_of(exc))
+
+
+def _what(exc: MarkedYAMLError) -> str:
+    return " ".join(str(exc.problem or "it cannot be read").split())
+
+
+def mend_of(exc: MarkedYAMLError) -> str:
+    """Say how a person mends what the parser stumbled over.
+
+    Args:
+        exc: What the parser raised.
+
+    Returns:
+        The mend; empty when it is none of the usual ones.
+    """
+    said = f"{exc.context or ''} {_what(exc)}"
+    return next((mend for words, mend in _SYNTAX_MENDS if words in said), "")
 
 
 @dataclass(slots=True)

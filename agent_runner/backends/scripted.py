@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from agent_runner.backends.backend import Call, Message, Reply, Usage
 from agent_runner.backends.checked_yaml import read_checked
@@ -59,11 +59,26 @@ class ToolAction(_Strict):
         return ToolProposal(tool=self.tool, arguments=self.arguments)
 
 
+def _form(action: object) -> str:
+    """Return which of the three forms an action is meant to have: what is wrong in it is told of that one."""
+    if isinstance(action, dict):
+        return "ToolAction" if "tool" in action else "LineAction"
+    return type(action).__name__ if isinstance(action, LineAction | ToolAction) else "str"
+
+
+Action = Annotated[
+    Annotated[str, Tag("str")]
+    | Annotated[LineAction, Tag("LineAction")]
+    | Annotated[ToolAction, Tag("ToolAction")],
+    Discriminator(_form),
+]
+
+
 class Turn(_Strict):
     """One reply."""
 
     text: str = ""
-    actions: tuple[str | LineAction | ToolAction, ...] = Field(default=(), strict=False)
+    actions: tuple[Action, ...] = Field(default=(), strict=False)
 
     def proposals(self) -> tuple[Proposal, ...]:
         """Return the proposals in order."""

@@ -297,6 +297,55 @@ def test_a_wrong_script_is_exit_2_with_its_place(desk: Desk, text: str, place: s
     assert said.first.startswith(f"pairlock: {path}{place}")
 
 
+def test_every_fault_of_a_script_is_told_once_and_with_what_mends_it(desk: Desk) -> None:
+    path = desk.write(
+        "wrong.yaml",
+        "version: 1\nturns:\n  - {texd: hi}\n  - actions: x\n  - actions: [{comand: x}, 3, {tool: t, argument: '{}'}]\n",
+    )
+
+    said = desk.run(model=f"scripted:{path}")
+
+    assert said.code == 2
+    assert said.err.splitlines() == [
+        f"pairlock: {path}:3:6: key `texd` is not known in `turns.0`",
+        "hint: did you mean `text`?",
+        f"{path}:4:5: `turns.1.actions`: expected a list, as in `[one, two]`",
+        f"{path}:5:15: key `command` is missing in `turns.2.actions.0`",
+        "hint: add `command: …`",
+        f"{path}:5:16: key `comand` is not known in `turns.2.actions.0`",
+        "hint: did you mean `command`?",
+        f"{path}:5:28: `turns.2.actions.1`: expected a text",
+        f"{path}:5:41: key `argument` is not known in `turns.2.actions.2`",
+        "hint: did you mean `arguments`?",
+    ]
+
+
+def test_every_fault_of_the_configuration_is_told_with_what_mends_it_and_no_key(desk: Desk) -> None:
+    folder = desk.folder / ".config" / "pairlock"
+    folder.mkdir(parents=True)
+    path = folder / "config.yaml"
+    path.write_text(
+        "version: 1\nmodels:\n  default: {backend: openai, model: m, base_ulr: x, key: sk-123}\n"
+        "  c: {backend: openai, model: m, price: {input: 3, outptu: 3}}\ncredential: {}\n"
+    )
+
+    said = desk.pairlock("model", "list")
+
+    assert said.code == 2
+    assert said.err.splitlines() == [
+        f"pairlock: {path}:3:40: key `base_ulr` is not known in `models.default`",
+        "hint: did you mean `base_url`?",
+        f"{path}:3:53: `models.default.key`: expected a block",
+        "hint: its keys are `env`, `file`, `command`",
+        f"{path}:4:34: key `output` is missing in `models.c.price`",
+        "hint: add `output: …`",
+        f"{path}:4:52: key `outptu` is not known in `models.c.price`",
+        "hint: did you mean `output`?",
+        f"{path}:5:1: key `credential` is not known",
+        "hint: did you mean `credentials`?",
+    ]
+
+
 def test_a_missing_script_is_exit_2(desk: Desk) -> None:
     said = desk.run(model="scripted:nowhere.yaml")
 

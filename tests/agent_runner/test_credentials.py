@@ -89,7 +89,7 @@ async def test_a_policy_without_a_credential_reads_no_configuration(config: Path
         ("command: [echo, short], " + BOUND, "has 5 characters, expected at least 6"),
         ("env: OPERATORS_TOKEN, hosts: [other.example.com]", "may go to `other.example.com` only"),
         ("env: OPERATORS_TOKEN, hosts: [example.com]", "may go to `example.com` only"),
-        ("env: OPERATORS_TOKEN", "config.yaml:3:3: `credentials.github.hosts`: field required"),
+        ("env: OPERATORS_TOKEN", "config.yaml:3:3: key `hosts` is missing in `credentials.github`"),
         ("env: OPERATORS_TOKEN, hosts: []", "config.yaml:3:34: `credentials.github.hosts`"),
         ("env: OPERATORS_TOKEN, hosts: ['*.com']", "too wide"),
         (f"{BOUND}", "expected exactly one of `env`, `file`, `command`"),
