@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 NARROWEST: Final = 40
 """Columns below which a terminal folds better itself."""
+_WORD: Final = re.compile(r"( *)((?:[^ `]|`[^`]*`|`)+)")
+"""A word and the spaces before it; what stands in backticks is one: it may be a path or a command to copy."""
 
 
 def tell(line: str, *, indent: int) -> None:
@@ -39,6 +42,39 @@ def folded(line: str, *, columns: int, indent: int) -> Iterator[str]:
         yield lead + line[begin:end]
         begin, lead, room = end, " " * indent, columns - indent
     yield lead + line[begin:]
+
+
+def wrapped(line: str, *, columns: int) -> Iterator[str]:
+    """Yield a sentence in pieces that fit, broken between words; all but the first stand in by two columns.
+
+    What stands in backticks is not broken where it fits a line, and a word that fits none is left to the
+    terminal, which copies it whole.
+
+    Args:
+        line: One line, escaped already.
+        columns: What a terminal shows in a line.
+    """
+    if columns < NARROWEST or _fitting(line, 0, columns) == len(line):
+        yield line
+        return
+    lead = " " * (len(line) - len(line.lstrip(" ")) + 2)
+    piece = ""
+    for space, word in _words(line, columns - len(lead)):
+        longer = piece + space + word
+        if piece and _fitting(longer, 0, columns) < len(longer):
+            yield piece
+            longer = lead + word
+        piece = longer
+    yield piece
+
+
+def _words(line: str, room: int) -> Iterator[tuple[str, str]]:
+    for found in _WORD.finditer(line):
+        space, word = found.groups()
+        if " " in word and _fitting(word, 0, room) < len(word):
+            yield from ((part[1], part[2]) for part in re.finditer(r"( *)([^ ]+)", space + word))
+        else:
+            yield space, word
 
 
 def cut(line: str, *, columns: int) -> str:

@@ -39,7 +39,7 @@ def resume(
     from agent_runner.cli.interrupting import interruptible
 
     request = _request(session, add_budget, model)
-    say(f"session {request.session} goes on; model {request.backend.model}")
+    say(f"resuming session {request.session}; model {request.backend.model}")
     result = interruptible(_resume(request, as_json=as_json))
     typer.echo(account(result, as_json=as_json))
     if result.error is not None and result.status != "interrupted":

@@ -7,12 +7,13 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_runner.cli.folding import folded
+from agent_runner.cli.folding import folded, wrapped
 from tests.agent_runner.report.story import ordinary
 
 if TYPE_CHECKING:
@@ -51,6 +52,53 @@ def test_spaces_at_a_fold_are_shown_as_many_as_there_are() -> None:
 
 def test_wide_letters_take_two_columns() -> None:
     assert [len(piece) for piece in folded("\u65e5" * 60, columns=80, indent=10)] == [40, 30]
+
+
+HINT = "hint: name one, `--model scripted:FILE` (in a task file `model: scripted:FILE`), or write to the file"
+
+
+def test_a_sentence_is_broken_between_words_and_what_is_quoted_stays_whole() -> None:
+    assert list(wrapped(HINT, columns=60)) == [
+        "hint: name one, `--model scripted:FILE` (in a task file",
+        "  `model: scripted:FILE`), or write to the file",
+    ]
+
+
+def test_a_word_that_fits_no_line_is_left_to_the_terminal() -> None:
+    path = "/a/folder" * 12
+
+    assert list(wrapped(f"  folder {path}: is not there", columns=60)) == [
+        "  folder",
+        f"    {path}:",
+        "    is not there",
+    ]
+
+
+@given(line=st.text(st.sampled_from("abc `日/"), max_size=300).map(str.strip), columns=st.integers(0, 120))
+def test_a_wrapped_sentence_has_the_same_words_in_their_order(line: str, columns: int) -> None:
+    pieces = list(wrapped(line, columns=columns))
+
+    assert " ".join(pieces).split() == line.split()
+    assert all(piece == "" or piece.strip() for piece in pieces)
+
+
+def test_an_error_is_folded_on_a_terminal_and_one_line_elsewhere(tmp_path: Path) -> None:
+    called = [sys.executable, "-m", "agent_runner", "run", "t", "-w", str(tmp_path)]
+    environment = {**os.environ, "HOME": str(tmp_path), "PAIRLOCK_STATE": str(tmp_path / "state")}
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 60))
+    subprocess.run(called, stderr=theirs, env=environment, check=False, timeout=120)
+    os.close(theirs)
+
+    folded_lines = _read(ours).decode().splitlines()
+    piped = subprocess.run(called, capture_output=True, text=True, env=environment, check=False, timeout=120)
+
+    first, hint = piped.stderr.splitlines()
+    assert first == "pairlock: no policy was named"
+    assert folded_lines[0] == first
+    assert len(folded_lines) > 2
+    assert all(len(line) <= 60 for line in folded_lines)
+    assert " ".join(line.strip() for line in folded_lines[1:]) == hint
 
 
 def shown_on_a_terminal(state: Path, columns: int) -> list[str]:
