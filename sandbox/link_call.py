@@ -96,16 +96,18 @@ async def _stop(feeder: asyncio.Task[None]) -> None:
 async def _collect(
     stream: Stream, on_body: Consumer | None, on_errors: Consumer | None, limit_bytes: int
 ) -> tuple[bytes, bytes]:
-    kept = {True: bytearray(), False: bytearray()}
+    kept_body, kept_errors = bytearray(), bytearray()
     left = limit_bytes
-    async for chunk in stream.chunks():
-        left -= len(chunk.data)
+    while (piece := await stream.next()) is not None:
+        left -= len(piece.data)
         if left < 0:
             raise AnswerTooLargeError(stream.operation, limit_bytes)
-        is_body = isinstance(chunk, BodyReceived)
+        is_body = isinstance(piece, BodyReceived)
         consumer = on_body if is_body else on_errors
-        if consumer is None:
-            kept[is_body] += chunk.data
+        if consumer is not None:
+            await consumer(piece.data)
+        elif is_body:
+            kept_body += piece.data
         else:
-            await consumer(chunk.data)
-    return bytes(kept[True]), bytes(kept[False])
+            kept_errors += piece.data
+    return bytes(kept_body), bytes(kept_errors)

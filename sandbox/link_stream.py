@@ -11,8 +11,6 @@ from sandbox.guest import frames
 from sandbox.link_events import BodyReceived, ErrorsReceived, Failed, Finished
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from sandbox.guest.objects import Object
     from sandbox.link_state import LinkState
 
@@ -86,22 +84,22 @@ class Stream:
         """Ask the guest to end the operation; it answers FAIL `cancelled`, or the result it already had."""
         self._link.write(self._link.state.cancel(self.number))
 
-    async def chunks(self) -> AsyncIterator[BodyReceived | ErrorsReceived]:
-        """Yield what comes, in order, until the operation has answered; taking a chunk gives credit."""
-        while True:
-            while self._received:
-                piece = self._received.popleft()
-                if self._latest.get(piece.is_body) is piece:
-                    del self._latest[piece.is_body]
-                kind = BodyReceived if piece.is_body else ErrorsReceived
-                yield kind(self.number, bytes(piece.data))
-                self._give_credit(len(piece.data))
+    async def next(self) -> BodyReceived | ErrorsReceived | None:
+        """Return what comes next, and give credit for what was returned before; None once all has come."""
+        self._give_credit()
+        while not self._received:
             if self._outcome is not None:
-                return
+                return None
             await self._wait()
+        piece = self._received.popleft()
+        if self._latest.get(piece.is_body) is piece:
+            del self._latest[piece.is_body]
+        self._taken_bytes += len(piece.data)
+        kind = BodyReceived if piece.is_body else ErrorsReceived
+        return kind(self.number, bytes(piece.data))
 
     async def result(self) -> Object:
-        """Return the operation's result; chunks that nobody took are dropped.
+        """Return the operation's result; what nobody took of its bytes is dropped.
 
         Raises:
             OperationFailedError: when the guest answered FAIL.
@@ -160,10 +158,10 @@ class Stream:
 
     def _drop(self) -> None:
         """Forget what waits, with credit for it: the outcome may stand behind more."""
-        count = sum(len(piece.data) for piece in self._received)
+        self._taken_bytes += sum(len(piece.data) for piece in self._received)
         self._received.clear()
         self._latest.clear()
-        self._give_credit(count)
+        self._give_credit()
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
@@ -172,8 +170,7 @@ class Stream:
         finally:
             self._waiter = None
 
-    def _give_credit(self, count: int) -> None:
-        self._taken_bytes += count
+    def _give_credit(self) -> None:
         if self._taken_bytes >= _CREDIT_STEP_BYTES and self._outcome is None:
             self._link.write(self._link.state.grant(self.number, self._taken_bytes))
             self._taken_bytes = 0

@@ -35,7 +35,7 @@ async def test_both_pipes_are_streamed_as_they_speak_and_in_their_order(tmp_path
     async with running(tmp_path, "--exec") as guest:
         values: Object = {"argv": ["python3", "-I", "-S", "-c", IN_TURN], "cwd": ".", "env": {**PATH}}
         async with guest.link.open("process.spawn", values) as stream:
-            async for chunk in stream.chunks():
+            while (chunk := await stream.next()) is not None:
                 heard.append(("out" if isinstance(chunk, BodyReceived) else "err", chunk.data.decode()))
                 await stream.send(b"x")
             result = await stream.result()
