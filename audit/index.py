@@ -97,7 +97,7 @@ class _Reading:
         self._anchor_size = anchor_size
         self._signed = _claimed(files.checkpoint)
         self._coming = _claimed(files.next_checkpoint)
-        self._roots: dict[int, bytes] = {}
+        self._standing: dict[int, Checkpoint] = {}
         self._chain: Chain | None = None
 
     def run(self) -> None:
@@ -123,7 +123,7 @@ class _Reading:
         except BrokenLedgerError as error:
             raise BrokenLedgerError(str(error), path=self._files.log, seq=seq) from error
         self._index.size = chain.size
-        self._note_root(chain)
+        self._note_standing(chain)
 
     def _start(self, line: bytes) -> Chain:
         first = event_of(read(line, b""))
@@ -137,12 +137,11 @@ class _Reading:
         self._chain = Chain.start(self._index.origin)
         return self._chain
 
-    def _note_root(self, chain: Chain) -> None:
-        wanted = {item[1].size for item in (self._signed, self._coming) if item}
-        if chain.size in wanted or chain.size == self._anchor_size:
-            self._roots[chain.size] = chain.frontier.root()
+    def _note_standing(self, chain: Chain) -> None:
+        if chain.size in {item[1].size for item in (self._signed, self._coming) if item}:
+            self._standing[chain.size] = chain.checkpoint(self._index.origin)
         if chain.size == self._anchor_size:
-            self._index.anchor_root = self._roots[chain.size]
+            self._index.anchor_root = chain.frontier.root()
 
     def _learn(self, entry: Entry, event: Event, before: Chain | None) -> None:
         match event:
@@ -220,7 +219,7 @@ class _Reading:
             raise BrokenLedgerError(
                 f"the checkpoint does not hold: {error}", path=self._files.checkpoint
             ) from error
-        if checkpoint.root != self._roots[size]:
+        if checkpoint != self._standing[size]:  # what hands over to the next key is no checkpoint of an end
             raise BrokenLedgerError("it is not what its checkpoint signs", path=self._files.log)
 
 

@@ -396,12 +396,19 @@ class Session:
         self.sealed = seq + 1
 
 
+def named_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the files that bear the name of a log's, oldest first."""
+    found = [
+        path
+        for path in folder.glob("events.jsonl*")
+        if re.fullmatch(r"events\.jsonl(\.[1-9][0-9]*)?", path.name)
+    ]
+    return sorted(found, key=lambda path: int(path.suffix[1:]) if path.suffix != ".jsonl" else 0)
+
+
 def files_of(folder: pathlib.Path, known: Fields) -> list[pathlib.Path]:
     """Return a session's files, oldest first, but for those that a prune has recorded and not yet deleted."""
-    found = [
-        path for path in folder.glob("events.jsonl*") if path.suffix == ".jsonl" or path.suffix[1:].isdigit()
-    ]
-    found.sort(key=lambda path: int(path.suffix[1:]) if path.suffix != ".jsonl" else 0)
+    found = named_files(folder)
     while found and known["pruned"] and first_place(found[0]) < known["pruned"]["size"]:
         del found[0]
     return found
@@ -457,7 +464,8 @@ def main() -> int:
         say("host", f"BROKEN: {type(error).__name__}: {error}")
         bad = 1
     folders = {path.name: path for path in (options.folder / "sessions").glob("*") if path.is_dir()}
-    for session in [*host.sessions, *sorted(set(folders) - set(host.sessions))]:
+    stray = sorted(name for name in set(folders) - set(host.sessions) if named_files(folders[name]))
+    for session in [*host.sessions, *stray]:
         try:
             words = _session_words(options.folder, session, host, folders, pinned=options.key is not None)
             say(session, words + _since(host, session))

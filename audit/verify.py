@@ -77,7 +77,7 @@ def _settled(evidence: Evidence, session_id: str, again: Callable[[], Evidence])
 def verify_all(
     state: Path, *, pinned_vkey: str | None = None, against: str | None = None
 ) -> Iterator[Verification]:
-    """Verify the host's log, then every session that it or the folder knows, oldest first.
+    """Verify the host's log, then every session that it knows or that has a file, oldest first.
 
     Args:
         state: The state folder.
@@ -92,7 +92,7 @@ def verify_all(
     yield verify_host(evidence)
     known = list(evidence.index.sessions)
     stray = sorted(set(evidence.state.session_ids()) - set(known))
-    for session_id in [*known, *stray]:
+    for session_id in [*known, *(one for one in stray if evidence.state.session(one).segments())]:
         yield _settled(evidence, session_id, again)
 
 

@@ -140,6 +140,28 @@ def test_after_a_rotation_the_old_pin_still_holds_and_the_new_one_too(state: Pat
     assert read_index(files).broken is None
 
 
+def test_what_hands_over_to_a_new_key_is_no_checkpoint_of_the_log_before(state: Path) -> None:
+    """Else whoever holds no key could roll back to just before the rotation."""
+    files = StateFiles(state)
+    with HostLog(state) as host:
+        pin = files.host_vkey.read_text()
+        host.append(TRUST)
+        before = files.checkpoint.read_text()
+        host.rotate()
+    *kept, rotation = files.log.read_bytes().splitlines(keepends=True)
+    files.log.write_bytes(b"".join(kept))
+
+    files.checkpoint.write_text(json.loads(rotation)["body"]["note"])
+
+    (found,) = verify_all(state, pinned_vkey=pin)
+    assert isinstance(found.authenticity, Forged)
+    assert str(read_index(files).broken) == "it is not what its checkpoint signs"
+    assert third_party.faults(state, pin) == ["the checkpoint does not hold"]
+    files.checkpoint.write_text(before)
+    (found,) = verify_all(state, pinned_vkey=pin)
+    assert (found.faults(), third_party.faults(state, pin)) == ({}, [])
+
+
 def test_a_new_key_that_the_old_one_does_not_vouch_for_is_refused(state: Path) -> None:
     """Whoever holds no key writes a rotation to a key of theirs, and signs on with that."""
     files = StateFiles(state)

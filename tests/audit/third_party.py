@@ -140,7 +140,7 @@ def session_part(state: Path, session: str, told: list[dict], problems: list[str
 def faults(state: Path, key: str, anchor: str | None = None) -> list[str]:
     problems: list[str] = []
     told = host_part(state, key, anchor, problems)
-    folders = {path.name for path in (state / "sessions").iterdir()}
+    folders = {path.parent.name for path in (state / "sessions").glob("*/events.jsonl")}
     for session in sorted(folders | set(told)):
         session_part(state, session, told.get(session, []), problems)
     return problems

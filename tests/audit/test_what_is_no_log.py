@@ -1,0 +1,96 @@
+"""What lies among the sessions' folders and bears no log's name is no session's, for every verifier."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audit import standalone
+from audit.state import StateFiles
+from audit.verify import verify_all
+from tests.audit import third_party
+from tests.audit.samples import SESSION, Recorder
+
+NOBODY = "yyyyyyyyyyyy"
+LAST = "zzzzzzzzzzzz"
+Planted = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a state of two sessions."""
+    state = tmp_path_factory.mktemp("honest") / "state"
+    asyncio.run(Recorder(state).whole(SESSION, actions=40))
+    asyncio.run(Recorder(state).whole(LAST, actions=3))
+    return state
+
+
+def judged(state: Path) -> dict[str, list[str]]:
+    """Return the logs that each verifier finds a fault with, each with the host's key."""
+    key = StateFiles(state).host_vkey.read_text()
+    command = [sys.executable, "-I", standalone.__file__, str(state), "--key", key]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return {
+        "verify": [one.log for one in verify_all(state, pinned_vkey=key) if one.faults()],
+        "third party": third_party.faults(state, key),
+        "standalone": [line[:12] for line in done.stdout.splitlines() if "BROKEN" in line],
+    }
+
+
+NOTHING: dict[str, list[str]] = {"verify": [], "third party": [], "standalone": []}
+
+
+def folder_of_nobody(sessions: Path) -> Path:
+    (sessions / NOBODY).mkdir()
+    return sessions / NOBODY
+
+
+NO_SESSIONS: dict[str, Planted] = {
+    "an empty folder": folder_of_nobody,
+    "a folder with a lock": lambda sessions: (folder_of_nobody(sessions) / "writer.lock").touch(),
+    "a file": lambda sessions: (sessions / NOBODY).touch(),
+    "a pipe": lambda sessions: os.mkfifo(sessions / NOBODY),
+    "a link to nothing": lambda sessions: (sessions / NOBODY).symlink_to("nothing"),
+    "a link to itself": lambda sessions: (sessions / NOBODY).symlink_to(NOBODY),
+}
+NO_FILES = (
+    "events.jsonl.0",
+    "events.jsonl.01",
+    "events.jsonl.-1",
+    "events.jsonl.\u00b2",
+    "events.jsonl.\u0661",
+)
+
+
+@pytest.mark.parametrize("name", NO_SESSIONS)
+def test_what_holds_no_log_is_no_session_and_hides_none(honest: Path, tmp_path: Path, name: str) -> None:
+    """A disk that was full when a session began leaves such a folder; the others are judged all the same."""
+    state = shutil.copytree(honest, tmp_path / "state")
+    sessions = state / "sessions"
+
+    NO_SESSIONS[name](sessions)
+
+    key = StateFiles(state).host_vkey.read_text()
+    assert [one.log for one in verify_all(state, pinned_vkey=key)] == ["host", SESSION, LAST]
+    assert judged(state) == NOTHING
+    shutil.rmtree(sessions / LAST)
+    missing = {"verify": [LAST], "third party": [f"{LAST} is gone"], "standalone": [LAST]}
+    assert judged(state) == missing
+
+
+@pytest.mark.parametrize("name", NO_FILES)
+def test_a_file_of_another_name_is_none_of_the_logs(honest: Path, tmp_path: Path, name: str) -> None:
+    state = shutil.copytree(honest, tmp_path / "state")
+    folder = state / "sessions" / SESSION
+
+    (folder / name).write_bytes((folder / "events.jsonl").read_bytes())
+
+    assert judged(state) == NOTHING
+    (folder / name).rename(folder / "events.jsonl.1")
+    assert judged(state) == {**NOTHING, "verify": [SESSION], "standalone": [SESSION]}
