@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.ci.handing import outputs_path, result_path
 from agent_runner.ci.summary import task_as_plain
+from agent_runner.ci.task_outputs import remove_outputs
 from agent_runner.looking import look_at
 from agent_runner.report.gather import Pins, gather_report
 from agent_runner.report.page import render
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from agent_runner.ci.outcome import TaskResult
 
+OUTPUTS: Final = "outputs"
+"""Name of the folder of a task's outputs in the task's."""
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -41,12 +44,13 @@ class Kept:
             audit.errors.AuditError: When a ledger cannot be read.
         """
         place = self.folder / result.name
+        remove_outputs(place / OUTPUTS, state)
         remove_tree(place)  # what a killed process half kept
         place.mkdir(mode=0o700)
         if result.session:
             _keep_sessions(place, result, state)
         if (outputs := outputs_path(self.folder, result.name)).is_dir():
-            outputs.rename(place / "outputs")
+            outputs.rename(place / OUTPUTS)
         self.write(f"{result.name}/result.json", json.dumps(task_as_plain(result), indent=2) + "\n")
 
     def write(self, name: str, text: str) -> None:

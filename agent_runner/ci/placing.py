@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from agent_runner.ci.reading import Task
+    from agent_runner.ci.task_outputs import Copies
     from agent_runner.transcript import Watcher
     from policies.policy import Policy
     from sandbox.runtime.engine import Progress
@@ -35,8 +36,8 @@ class Bench:
     watcher: Watcher
     began: Callable[[str], None]
     """Told the id of each session before it begins."""
-    outputs: Path | None = None
-    """Where copies of a task's outputs go, not there yet; None where no task is run."""
+    outputs: Copies | None = None
+    """Where copies of a task's outputs go; None where no task is run."""
     recordings: tuple[Path, ...] = ()
     """Folders of recordings: no agent reads there what an earlier one did, or what is expected of it."""
 

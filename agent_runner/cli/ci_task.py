@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from agent_runner.ci.cases import cases_of
 from agent_runner.ci.handing import outputs_path, read_order, workspace_path, write_result
-from agent_runner.ci.keeping import Kept
+from agent_runner.ci.keeping import OUTPUTS, Kept
 from agent_runner.ci.made_workspace import with_workspace
 from agent_runner.ci.one import backend_of, failed, run_task
 from agent_runner.ci.outcome import INTERRUPTED
@@ -23,12 +23,12 @@ from agent_runner.ci.placing import Bench
 from agent_runner.ci.reading import read_task
 from agent_runner.ci.recording import as_text, read_recording, recorded, recording_path
 from agent_runner.ci.replay import RecordedModel
+from agent_runner.ci.task_outputs import Copies, remove_outputs
 from agent_runner.ci.telling import Teller
 from agent_runner.cli.exits import explained
 from agent_runner.cli.interrupting import interruptible_by
 from agent_runner.errors import RefusedError
 from audit.state import write_private
-from sandbox.stage.discard import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,8 +86,13 @@ def _case(order: Order) -> Task:
 
 
 async def _result(case: Task, order: Order, teller: Teller) -> TaskResult:
-    outputs = outputs_path(Path(order.results), order.case)
-    remove_tree(outputs)  # what a killed process left
+    results = Path(order.results)
+    outputs = Copies(
+        made=outputs_path(results, order.case),
+        kept=results / order.case / OUTPUTS,
+        state=Path(order.state),
+    )
+    remove_outputs(outputs.made, outputs.state)  # what a killed process left
     bench = Bench(
         state=Path(order.state),
         tell=teller.line,

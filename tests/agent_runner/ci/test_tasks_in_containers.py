@@ -15,7 +15,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from agent_runner.ci.reading import read_tasks, tasks_meant
+from agent_runner.lineage import endorse, labels_of
+from agent_runner.lineage_places import unreviewed
 from agent_runner.trust import trust
+from sandbox.workspace import identity_of
+from tests.agent_runner.ci.task_stand import TASK
 from tests.promises.pairlock import pairlock
 
 if TYPE_CHECKING:
@@ -172,3 +176,42 @@ def until(holds: Callable[[], bool], seconds: float = 120) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+FETCHES = """\
+version: 1
+name: fetch
+grant: [files, network]
+commands: {allow: ["files *", "http *"]}
+network: {allow: [{host: example.invalid}]}
+"""
+
+
+def test_what_one_task_fetched_and_left_as_its_output_another_does_not_run_before_a_review(
+    project: Project, state: Path
+) -> None:
+    """A copy that pairlock makes has the label of what it was made of, in whatever folder it lies by then."""
+    project.write("policies/fetch.yaml", FETCHES)
+    project.script(
+        '["http get https://example.invalid/tool.sh"]', '["files write tool.sh --content id"]', FINISH
+    )
+    fetch = project.task("outputs: [tool.sh]\n", name="fetch")
+    fetch.write_text(fetch.read_text().replace("mend.yaml", "fetch.yaml"))
+    assert ran(project, state)["fetch"]["verdict"] == "passed"
+    left = project.folder / "results/fetch/outputs"
+    assert (left / "tool.sh").read_text() == "id"
+
+    project.write(
+        "script.yaml", "version: 1\nturns: [{actions: [run sh tool.sh]}, {actions: [finish --status done]}]\n"
+    )
+    fetch.unlink()
+    project.task(
+        "inputs: [../results/fetch/outputs/tool.sh]\n", base=TASK.replace("workspace: ../project\n", "")
+    )
+    refused = ran(project, state, "-o", str(project.folder / "again"), code=3)["mend"]
+    identity = identity_of(left)
+    endorse(state, identity, unreviewed(labels_of(state), identity))
+    reviewed = ran(project, state, "-o", str(project.folder / "reviewed"))["mend"]
+
+    assert "makes three with what nobody has reviewed" in refused["reason"]
+    assert reviewed["verdict"] == "passed", reviewed
