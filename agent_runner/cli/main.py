@@ -67,6 +67,7 @@ def _is_unread(descriptor: int) -> bool:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     fill_standard()
+    _keep_whole_paths()
     code = _run()
     try:
         sys.stdout.flush()
@@ -74,6 +75,15 @@ def main() -> None:
         code = code or leave(of_stdout(error))
         drop_stdout()
     sys.exit(code)
+
+
+def _keep_whole_paths() -> None:
+    """Look for programs (ssh, git, a pager) by whole paths alone.
+
+    Any other part of PATH, the empty one too, is a folder of where one works: a clone's, or an agent's.
+    """
+    parts = [part for part in os.get_exec_path() if part.startswith("/")]
+    os.environ["PATH"] = os.pathsep.join(parts) or os.defpath
 
 
 def _run() -> int | str | None:
