@@ -1,18 +1,15 @@
-"""Let gate and record go on where an earlier runner of the same session left them."""
+"""Let the record go on where an earlier runner of the same session left it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent_runner.background import settle_programs
 from agent_runner.fold import NOT_DONE, UNKNOWN
 from audit import event
-from cli_tools.gate import Gate
 from cli_tools.record import Record
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from agent_runner.backends.backend import Call
     from agent_runner.past import Past, Unsettled
     from agent_runner.transcript import Transcript
@@ -32,19 +29,6 @@ class ContinuedRecord(Record):
         super().__init__(journal, session)
         self._number = self.actions = past.totals.actions
         self.denials = past.totals.denials
-
-
-class ContinuedGate(Gate):
-    """Count calls from where they were: a `max_calls` holds for a session's whole life and those below it.
-
-    Args:
-        calls: Command -> how often it was allowed before; those of sessions below count there too.
-        rooms: As for `Gate`.
-    """
-
-    def __init__(self, *, calls: Counter[str], **rooms: Any) -> None:
-        super().__init__(**rooms)
-        self._calls = calls
 
 
 async def settle(journal: Journal, transcript: Transcript, past: Past) -> None:

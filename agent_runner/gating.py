@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent_runner.ceiling import read_ceiling
-from agent_runner.continuing import ContinuedGate
 from agent_runner.delegation import DEEPEST, Delegating
 from agent_runner.lineage_use import DirectUse
 from agent_runner.used import Used
 from cli_tools.errors import ActionError
+from cli_tools.gate import Gate
 from cli_tools.stubs import Stubs
 from policies.request import SessionFacts
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from agent_runner.traffic import Traffic
     from audit.journal import Journal
     from cli_tools.action import Catalogue
-    from cli_tools.gate import Gate
     from cli_tools.record import Record
     from sandbox.egress.gate import EgressGate
     from sandbox.session import Sandbox
@@ -83,7 +82,7 @@ class Gating:
     ) -> Gate:
         """Return the session's gate; programs inside may call what it lets through."""
         request = self._request
-        gate = ContinuedGate(
+        gate = Gate(
             calls=self._calls,
             policy=request.policy,
             facts=SessionFacts(

@@ -48,6 +48,11 @@ class Redactor:
             self._add(name, value)
         self._order()
 
+    @property
+    def knows(self) -> bool:
+        """Tell whether there is a secret to replace at all."""
+        return bool(self._forms)
+
     def learn(self, name: str, value: str) -> None:
         """Know one more value from now on, as that of a token that was fetched again.
 

@@ -6,7 +6,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -73,15 +73,25 @@ class Action:
 
     def request(self) -> ActionRequest:
         """Return what the policy is asked."""
+        paths: list[PathUse] = []
+        http: list[HttpUse] = []
+        for parameter in self.command.parser.params:
+            kind = parameter.type
+            if isinstance(kind, WorkspacePath):
+                paths += [PathUse(path=value, access=kind.access) for value in self._values(parameter)]
+            elif isinstance(kind, Url):
+                http += [HttpUse(method=kind.method, url=value) for value in self._values(parameter)]
         return ActionRequest(
             command=self.command.path,
             needs=self.command.needs,
             arguments=self._arguments(),
-            paths=tuple(self._paths()),
-            http=tuple(self._http()),
+            paths=tuple(paths),
+            http=tuple(http),
             sinks=tuple(
-                SinkUse(argument=name, kind=kind, value=self.parameters.get(name))
-                for name, kind in self.command.other_sinks.items()
+                [
+                    SinkUse(argument=name, kind=kind, value=self.parameters.get(name))
+                    for name, kind in self.command.other_sinks.items()
+                ]
             ),
             program=self._program(),
         )
@@ -93,23 +103,11 @@ class Action:
             values[self.command.body_parameter] = self.body.decode("utf-8", "surrogateescape")
         return values
 
-    def _paths(self) -> Iterable[PathUse]:
-        for kind, value in self._values():
-            if isinstance(kind, WorkspacePath):
-                yield PathUse(path=value, access=kind.access)
-
-    def _http(self) -> Iterable[HttpUse]:
-        for kind, value in self._values():
-            if isinstance(kind, Url):
-                yield HttpUse(method=kind.method, url=value)
-
-    def _values(self) -> Iterable[tuple[click.ParamType[Any], str]]:
-        """Give each single value of each parameter, however often it may be repeated."""
-        for parameter in self.command.parameters:
-            value = self.parameters.get(str(parameter.name))
-            for member in value if isinstance(value, tuple) else (value,):
-                if member is not None:
-                    yield parameter.type, str(member)
+    def _values(self, parameter: click.Parameter) -> list[str]:
+        """Return each single value of a parameter, however often it may be repeated."""
+        value = self.parameters.get(str(parameter.name))
+        members = value if isinstance(value, tuple) else (value,)
+        return [str(member) for member in members if member is not None]
 
     def _program(self) -> str | None:
         if self.command.fixed_program:

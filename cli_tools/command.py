@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -150,9 +151,9 @@ class Url(click.ParamType[str]):
         self.method = method
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Command:
-    """One declared command."""
+    """One declared command; what follows from the declaration is found once, for each action asks for it."""
 
     path: tuple[str, ...]
     """The words that name it: `("files", "read")`."""
@@ -175,7 +176,7 @@ class Command:
     """Name of the connector that it acts through; empty for one that acts elsewhere."""
     examples: tuple[str, ...] = field(default=())
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Return the words with spaces: `files read`."""
         return " ".join(self.path)
@@ -196,22 +197,22 @@ class Command:
         """Return the parameters that are named with dashes."""
         return tuple(p for p in self.parser.params if isinstance(p, click.Option))
 
-    @property
-    def body_needed(self) -> bool:
-        """Say whether the command means nothing without a body."""
-        return any(isinstance(p.type, Body) and p.type.needed for p in self.parser.params)
-
-    @property
+    @cached_property
     def other_sinks(self) -> Mapping[str, SinkKind]:
         """Return the sinks that are no URL: where a request goes is decided with the request."""
         urls = {str(p.name) for p in self.parser.params if isinstance(p.type, Url)}
         return {name: kind for name, kind in self.sinks.items() if name not in urls}
 
-    @property
+    @cached_property
     def body_parameter(self) -> str:
         """Return the name of the parameter that travels as a body; empty for none."""
         names = [str(p.name) for p in self.parser.params if isinstance(p.type, Body)]
         return names[0] if names else ""
+
+    @cached_property
+    def body_needed(self) -> bool:
+        """Say whether the command means nothing without a body."""
+        return any(isinstance(p.type, Body) and p.type.needed for p in self.parser.params)
 
 
 class Declaration(Protocol):

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from cli_tools import connector, observation
@@ -58,6 +59,7 @@ class Gate:
         connectors: The servers that the operator configured.
         delegation: Starts sessions below this one; None where none may be.
         before: Awaited before an allowed action acts; it does not, when this raises.
+        calls: Command -> how often it was allowed before, which a `max_calls` counts too; None for never.
     """
 
     def __init__(  # noqa: PLR0913 - each is a room that the gate stands between
@@ -73,9 +75,12 @@ class Gate:
         connectors: connector.Connectors = connector.NONE,
         delegation: Delegation | None = None,
         before: Callable[[Command], Awaitable[None]] | None = None,
+        calls: Counter[str] | None = None,
     ) -> None:
         self._policy = policy
-        self._facts = facts
+        self._calls: Counter[str] = Counter() if calls is None else calls
+        self._facts = replace(facts, calls=MappingProxyType(self._calls))
+        """Of every moment: the calls are those until now."""
         self._catalogue = catalogue
         self._sandbox = sandbox
         self._egress = egress
@@ -85,7 +90,6 @@ class Gate:
         self._connectors = connectors
         self._delegation = delegation
         self._before = before
-        self._calls: Counter[str] = Counter()
         self._earlier = EarlierOutput()
         self._jobs = Jobs(record.program_ended)
         self._programs: set[str] = set()
@@ -161,15 +165,16 @@ class Gate:
     async def _decided(
         self, number: str, action: Action, parent: str | None, intended: Callable[[], None] | None
     ) -> Observation:
-        facts, request, name = self._now(), action.request(), action.command.name
-        decision = decide(self._policy, facts, request)
+        request, name = action.request(), action.command.name
+        decision = decide(self._policy, self._facts, request)
+        spent = list(spent_calls(self._policy, self._facts, request))
         # INVARIANT: counted before anything is waited for, so that two at once cannot both be the last one.
         counted = 0 if isinstance(decision, Denied) else 1
         self._calls[name] += counted
         await self._record.intent(number, action, decision, parent=parent)
         if intended is not None:
             intended()
-        for rule, bound, done in spent_calls(self._policy, facts, request):
+        for rule, bound, done in spent:
             await self._record.calls_spent(number, rule.command.text, bound=bound, observed=done)
         if isinstance(decision, NeedsApproval):
             approver = self._approver if parent is None else self._program_questions
@@ -240,6 +245,3 @@ class Gate:
     def _hides(self, path: str) -> bool:
         files = self._policy.files
         return files is not None and files.hidden_by(path) is not None
-
-    def _now(self) -> SessionFacts:
-        return replace(self._facts, calls=dict(self._calls))

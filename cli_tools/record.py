@@ -162,6 +162,8 @@ class Record:
     def redacted(self, outcome: Outcome) -> Outcome:
         """Return the outcome as both the ledger and the model see it: known secrets replaced, once."""
         redactor = self._journal.redactor
+        if not redactor.knows:
+            return outcome
         return replace(
             outcome,
             output=redactor.raw(outcome.output),
