@@ -92,8 +92,9 @@ class ChatReader:
             raise stream_error("the model's server", chunk)
         self._hit_rate = hit_rate(chunk) or self._hit_rate
         self._cached = count(members(chunk.get("timings")), "cache_n") or self._cached
-        if chunk.get("usage"):
-            self.pieces.usage = _usage(members(chunk["usage"]), self._hit_rate, self._cached)
+        usage = _usage(members(chunk.get("usage")), self._hit_rate, self._cached)
+        if usage != Usage():  # zeros in a later chunk, as some gateways write them, take nothing back
+            self.pieces.usage = usage
         for choice in items(chunk.get("choices"))[:1]:
             self._choice(members(choice))
 

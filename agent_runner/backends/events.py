@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _MARK: Final = b"\xef\xbb\xbf"
-"""Of the byte order, which may stand first."""
+"""Of the byte order, which may stand first: the SDKs would take it for a part of the first field's name."""
 MOST_LINES: Final = 1_000
 """Of one event; those of the known servers have two or three."""
 MOST_COPIED_BYTES: Final = 256 * 1024 * 1024
@@ -35,6 +35,7 @@ class EventsWithData(httpx2.AsyncByteStream):
         self._event = bytearray()
         self._lines = 0
         self._has_data = False
+        self._begun = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Give each event once its blank line is there, and last what no blank line ends.
@@ -64,6 +65,8 @@ class EventsWithData(httpx2.AsyncByteStream):
     def _taken(self, line: bytes) -> bytes:
         """Take a line; return the event that it ends, empty where it ends none, or one without data."""
         words = line.rstrip(b"\r\n")
+        if not self._begun:
+            self._begun, words = True, words.removeprefix(_MARK)
         self._event += words + b"\n"
         self._lines += 1
         if self._lines > MOST_LINES or self._lines * len(self._event) > MOST_COPIED_BYTES:
@@ -72,7 +75,6 @@ class EventsWithData(httpx2.AsyncByteStream):
                 f"{len(self._event)} bytes, which is none of a model's",
                 failure=Failure(kind="broken"),
             )
-        words = words.removeprefix(_MARK)
         if words:
             said = words.startswith(b"data:") and words.removeprefix(b"data:").removeprefix(b" ")
             self._has_data = self._has_data or bool(said)

@@ -38,6 +38,9 @@ _TOO_LONG: Final = re.compile(
 )
 """How servers say that a conversation is longer than their model takes in: OpenAI, Dynamo, vLLM and SGLang
 (`context length`), llama.cpp (`context size`), Anthropic (`prompt is too long`), TensorRT-LLM (the rest)."""
+_OVERLOADED: Final = {"overloaded_error": 529, "rate_limit_error": 429}
+"""How Anthropic says within a stream, which has its status already, what it would have answered."""
+_NOT_NOW: Final = frozenset({429, 503, 529})
 _UNPAID: Final = re.compile(r"insufficient_quota|billing_(?:error|hard_limit_reached|not_active)")
 """How providers say, with 429, that an account may spend no more: no other try is paid for, either."""
 _UNPAID_HINT: Final = "the account may spend no more: see its billing at the provider"
@@ -114,14 +117,17 @@ def stream_error(where: str, body: object) -> ModelServerError:
     facts = _innermost(body)
     code = str(facts.get("code", facts.get("status_code", "")))
     status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
+    status = status or _OVERLOADED.get(str(facts.get("type")), 0)
     is_request = 400 <= status < 500 and status not in _AGAIN
     words = said(body)
     too_long = (not status or status in _TOO_LONG_STATUSES) and bool(_TOO_LONG.search(words))
-    wrong = is_request or too_long or (not status and str(facts.get("type")) in _WRONG_REQUESTS)
+    unpaid = _is_unpaid(body, words)
+    wrong = is_request or too_long or unpaid or (not status and str(facts.get("type")) in _WRONG_REQUESTS)
+    kind: Kind = "refused" if wrong else "overloaded" if status in _NOT_NOW else "broken"
     return ModelServerError(
         f"{where} failed within its reply: {words}",
-        failure=Failure(kind="refused" if wrong else "broken", status=status, too_long=too_long),
-        hint=_TOO_LONG_HINT if too_long else "",
+        failure=Failure(kind=kind, status=status, too_long=too_long),
+        hint=_TOO_LONG_HINT if too_long else _UNPAID_HINT if unpaid else "",
     )
 
 

@@ -166,7 +166,7 @@ class MessagesReader:
                     self._block(index, members(block))
                 self._count(event)
                 self._stop(event)
-            case "error":
+            case _ if event.get("error"):  # of whatever type: gateways tell theirs in OpenAI's shape
                 raise stream_error("the model's server", event)
             case _:
                 pass  # `ping`, and events of a later version, which the API's rules say to pass over

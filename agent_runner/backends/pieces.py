@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import Call, Reply, Usage
@@ -44,7 +44,7 @@ class Pieces:
         self._reasoning: list[str] = []
         self._text_left = MAXIMUM_TEXT
         self._arguments_left = MAXIMUM_ARGUMENTS
-        self._counted = 0
+        self._heard = 0
         self.calls: list[PartialCall] = []
         self.cut = ""
         """Why the rest is left out; empty while nothing is."""
@@ -73,7 +73,7 @@ class Pieces:
 
     def newly_come(self) -> int:
         """Return how many characters of text, reasoning and arguments came since this was last called."""
-        new, self._counted = self._come - self._counted, self._come
+        new, self._heard = self._come - self._heard, self._come
         return new
 
     def end(self, reason: object) -> None:
@@ -142,31 +142,35 @@ class Pieces:
             )
             for call_id, call in zip(ids, self.calls, strict=True)
         )
-        usage = self.usage or self._estimated(sent_tokens())
         return Reply(
             text=text,
             calls=calls,
-            usage=usage,
+            usage=self._counted(sent_tokens),
             reasoning="".join(self._reasoning),
             stop=self._stop,
             first_token_seconds=self._first_seconds,
         )
 
-    def _estimated(self, sent_tokens: int) -> Usage:
+    def _counted(self, sent_tokens: Callable[[], int]) -> Usage:
         """Estimate what the server did not count: no budget of tokens is endless for want of figures."""
-        return Usage(
-            input_tokens=sent_tokens,
-            output_tokens=tokens(self._come),
+        usage = self.usage or Usage()
+        said = tokens(self._come)
+        if usage.input_tokens and (usage.output_tokens or not said):
+            return usage
+        return replace(
+            usage,
+            input_tokens=usage.input_tokens or sent_tokens(),
+            output_tokens=usage.output_tokens or said,
             estimated=True,
         )
 
 
 def count(source: Mapping[str, object], *names: str) -> int:
-    """Return the first of these members that is a count, else 0."""
+    """Return the first of these members that is a count, else 0; some servers write 7 as `7.0`."""
     for name in names:
         value = source.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
-            return value
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
+            return int(value)
     return 0
 
 

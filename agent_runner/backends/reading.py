@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel
 
-from agent_runner.backends.failure import Failure, ModelServerError, one_line
+from agent_runner.backends.failure import Failure, ModelServerError, one_line, said
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -56,9 +56,10 @@ def whole(reader: Reader, answer: object) -> None:
     Raises:
         ModelServerError: When it is none.
     """
-    reader.take(plain(answer))
+    body = plain(answer)
+    reader.take(body)
     if not reader.pieces.ended:
-        raise ModelServerError("the answer holds no reply", failure=Failure(kind="broken"))
+        raise ModelServerError(f"the answer holds no reply: {said(body)}", failure=Failure(kind="broken"))
 
 
 def plain(value: object) -> Mapping[str, object]:

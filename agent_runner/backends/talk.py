@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from agent_runner.backends.dynamo import ready_path, require_ready
-from agent_runner.backends.failure import Failure, ModelServerError
+from agent_runner.backends.failure import Failure, ModelServerError, one_line
 from agent_runner.backends.key import Key, fetch_key
 from agent_runner.backends.mishap import from_chain
-from agent_runner.backends.reading import json_object, plain
+from agent_runner.backends.reading import json_object, plain, whole
 from agent_runner.backends.retry import Patience, with_retries
 from agent_runner.backends.wire import Door, client_through
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agent_runner.backends.aloud import Aloud
     from agent_runner.backends.backend import Reply, Usage
     from agent_runner.backends.closed import Api
+    from agent_runner.backends.pieces import Pieces
     from agent_runner.backends.reading import Page, Reader, Stream
     from agent_runner.backends.server import Server
 
@@ -136,21 +137,42 @@ class Talk:
 
         INVARIANT: however this ends, by cancellation too, the stream is closed, so that the server stops.
         """
+        kind = stream.response.headers.get("content-type", "").lower()
         try:
-            if "application/json" in stream.response.headers.get("content-type", "").lower():
+            if "application/json" in kind:
                 # Asked for a stream, the server gave the whole reply at once.
-                reader.take(json_object(await stream.response.aread()))
-            else:
-                async for chunk in stream:
-                    reader.take(plain(chunk))
-                    reader.pieces.look_for_first()
-                    await aloud.more(reader.pieces)
-                    if reader.pieces.is_full:
-                        return
+                whole(reader, json_object(await stream.response.aread()))
+                return
+            async for chunk in stream:
+                reader.take(plain(chunk))
+                reader.pieces.look_for_first()
+                await aloud.more(reader.pieces)
+                if reader.pieces.is_full:
+                    return
+        except Exception as error:
+            self._require_unbegun(error, reader.pieces)
+            raise
         finally:
             await stream.close()
         if not reader.pieces.ended:
-            raise ModelServerError(f"{self.server.where} broke off its reply", failure=Failure(kind="broken"))
+            raise self._without_end(reader.pieces, kind)
+
+    def _require_unbegun(self, error: Exception, pieces: Pieces) -> None:
+        """Name an overload behind words a breach: they may be paid for, and so may those of each try."""
+        found = from_chain(error, self.server)
+        if found.failure.kind == "overloaded" and not pieces.is_empty:
+            failure = replace(found.failure, kind="broken")
+            raise ModelServerError(found.message, failure=failure, hint=found.hint) from error
+
+    def _without_end(self, pieces: Pieces, kind: str) -> ModelServerError:
+        failure = Failure(kind="broken")
+        if not pieces.is_empty or "event-stream" in kind:
+            return ModelServerError(f"{self.server.where} broke off its reply", failure=failure)
+        hint = "is that the model's server? see `base_url` of this model in the configuration"
+        said = f"`{one_line(kind)}`" if kind else "nothing"
+        return ModelServerError(
+            f"{self.server.where} answered with {said}, which is no reply", failure=failure, hint=hint
+        )
 
     async def close(self) -> None:
         """Give back the connections."""

@@ -79,9 +79,12 @@ class Door(httpx2.AsyncBaseTransport):
         self._replace_headers(request)
         request.extensions = {**request.extensions, "timeout": self._timeout}
         response = await self._inner.handle_async_request(request)
-        coding = response.headers.get("content-encoding", "identity")
+        coding = response.headers.get("content-encoding", "").strip().lower() or "identity"
         if coding != "identity" or not isinstance(response.stream, httpx2.AsyncByteStream):
             await response.aclose()
+            if not response.is_success:  # what it says is lost, its status and how long to wait are not
+                kept = {n: v for n, v in response.headers.items() if n.startswith("retry-after")}
+                return httpx2.Response(response.status_code, headers=kept, content=b"", request=request)
             raise _answer_error(f"came as `{one_line(coding)}`, which was not asked for", kind="broken")
         response.stream = _Bounded(response.stream)
         kind = response.headers.get("content-type", "").lower()

@@ -173,7 +173,7 @@ MID_STREAM = {
 async def test_an_error_in_mid_stream_is_a_failure_and_not_a_short_reply(
     dialect: Dialect, piece: str
 ) -> None:
-    begun = Saying(text="I will now").pieces(dialect)[:3]
+    begun = Saying(text="I will now").pieces(dialect)[:4]
     async with serving(stream(*begun, piece), Saying(text="Whole.").play(dialect)) as server:
         error = await refused(backend_for(server, dialect))
         server.asked.clear()

@@ -67,7 +67,8 @@ async def test_an_event_stream_is_read_however_it_is_written(dialect: Dialect, n
     assert [(call.call_id, call.proposal) for call in reply.calls] == [
         ("a1", ToolProposal(tool="files_list", arguments='{"path": "ü/src"}'))
     ]
-    assert (reply.usage.output_tokens, reply.usage.estimated) == (SAID.said, False)
+    usage = reply.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.estimated) == (SAID.sent, SAID.said, False)
 
 
 async def test_a_stream_that_comes_byte_by_byte_is_one(dialect: Dialect) -> None:

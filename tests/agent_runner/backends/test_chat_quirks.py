@@ -175,8 +175,8 @@ def test_usage_in_each_chunk_is_that_of_the_last() -> None:
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        ({"prompt_tokens": -5, "completion_tokens": 10**30}, Usage()),
-        ({"prompt_tokens": True, "completion_tokens": "7"}, Usage()),
+        ({"prompt_tokens": -5, "completion_tokens": 10**30}, None),
+        ({"prompt_tokens": True, "completion_tokens": "7"}, None),
         (
             {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 500}},
             Usage(input_tokens=5, cached_tokens=5),
@@ -185,7 +185,7 @@ def test_usage_in_each_chunk_is_that_of_the_last() -> None:
     ],
     ids=["out of range", "no numbers", "more cached than sent", "another name"],
 )
-def test_usage_that_cannot_be_is_none(usage: Chunk, expected: Usage) -> None:
+def test_usage_that_cannot_be_is_none(usage: Chunk, expected: Usage | None) -> None:
     assert read(chunk({}, "stop", usage=usage)).pieces.usage == expected
 
 
