@@ -73,8 +73,19 @@ def openai_error(error: RefusedRequestError) -> object:
 
 def cut(reply_text: str, stops: tuple[str, ...]) -> str:
     """Return text up to the first of the stops."""
-    places = [place for stop in stops if stop and (place := reply_text.find(stop)) >= 0]
-    return reply_text[: min(places)] if places else reply_text
+    found = _first_stop(reply_text, stops)
+    return reply_text if found is None else reply_text[: found[0]]
+
+
+def stopped_by(reply: Reply, stops: tuple[str, ...]) -> str | None:
+    """Return the stop that ends a reply; None where none does: one before a call ends only the text."""
+    found = None if reply.calls else _first_stop(reply.text, stops)
+    return None if found is None else found[1]
+
+
+def _first_stop(text: str, stops: tuple[str, ...]) -> tuple[int, str] | None:
+    found = [(place, stop) for stop in stops if stop and (place := text.find(stop)) >= 0]
+    return min(found, default=None)
 
 
 def ended(reply: Reply) -> End:

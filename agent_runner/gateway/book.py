@@ -18,7 +18,7 @@ from agent_runner.backends.choice import choosing
 from agent_runner.backends.estimate import estimated, tokens
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.errors import BackendError
-from agent_runner.gateway.asked import RefusedRequestError, cut
+from agent_runner.gateway.asked import RefusedRequestError, stopped_by
 from agent_runner.gateway.pages import Pages
 from agent_runner.gateway.redacted import Redacted
 from agent_runner.gateway.telling import Telling
@@ -164,9 +164,7 @@ def _unanswered(error: BackendError) -> RefusedRequestError:
 
 def _stopped(reply: Reply, stops: tuple[str, ...]) -> Reply:
     """Return a reply that the agent's own stop ends as one that no length did; a call may still be cut."""
-    if reply.calls or cut(reply.text, stops) == reply.text:
-        return reply
-    return replace(reply, stop="")
+    return reply if stopped_by(reply, stops) is None else replace(reply, stop="")
 
 
 async def _silent(_: Step) -> None:

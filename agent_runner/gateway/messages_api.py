@@ -18,7 +18,7 @@ from agent_runner.backends.media import media_of
 from agent_runner.backends.wording import called_arguments
 from agent_runner.gateway import schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, cut, named_calls
-from agent_runner.gateway.messages_events import MessagesEvents, error_told, stop_reason, usage_told
+from agent_runner.gateway.messages_events import MessagesEvents, error_told, stop_told, usage_told
 from cli_tools.action import ToolProposal
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ class MessagesApi:
         return {
             **_head(asked, name),
             "content": _content(asked, reply),
-            "stop_reason": stop_reason(reply),
+            **stop_told(reply, asked.stops),
             "usage": usage_told(reply),
         }
 
     def events(self, asked: Asked, name: str) -> MessagesEvents:
         """Return what tells one reply as a stream."""
         tokens = estimated(asked.messages, asked.tools)
-        return MessagesEvents(_head(asked, name), input_tokens=tokens)
+        return MessagesEvents(_head(asked, name), asked.stops, input_tokens=tokens)
 
     def error(self, error: RefusedRequestError) -> object:
         """Return an error as Anthropic's API tells it."""
@@ -179,8 +179,7 @@ def _chosen(choice: object, offered: tuple[Tool, ...]) -> tuple[tuple[Tool, ...]
 
 
 def _head(asked: Asked, name: str) -> dict[str, object]:
-    head = {"id": f"msg_{name}", "type": "message", "role": "assistant", "model": asked.model}
-    return {**head, "stop_sequence": None}
+    return {"id": f"msg_{name}", "type": "message", "role": "assistant", "model": asked.model}
 
 
 def _content(asked: Asked, reply: Reply) -> list[dict[str, object]]:

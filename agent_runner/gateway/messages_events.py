@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, assert_never
 
 from agent_runner.backends.aloud import ArgumentsTold, CallTold, Step, TextTold
-from agent_runner.gateway.asked import ended
+from agent_runner.gateway.asked import ended, stopped_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,11 +27,13 @@ class MessagesEvents:
 
     Args:
         head: The message without its content.
+        stops: Texts before which the reply is cut.
         input_tokens: How many the question may have: told at the start, before the server has counted.
     """
 
-    def __init__(self, head: Mapping[str, object], *, input_tokens: int) -> None:
+    def __init__(self, head: Mapping[str, object], stops: tuple[str, ...], *, input_tokens: int) -> None:
         self._head = head
+        self._stops = stops
         self._input_tokens = input_tokens
         self._begun = False
         self._index = 0
@@ -56,7 +58,7 @@ class MessagesEvents:
         """Yield the events of the end."""
         yield from self._beginning()
         yield from self._closed()
-        delta = {"stop_reason": stop_reason(reply), "stop_sequence": None}
+        delta = stop_told(reply, self._stops)
         yield _event({"type": "message_delta", "delta": delta, "usage": usage_told(reply)})
         yield _event({"type": "message_stop"})
 
@@ -68,7 +70,8 @@ class MessagesEvents:
         if not self._begun:
             self._begun = True
             usage = {"input_tokens": self._input_tokens, "output_tokens": 0}
-            start = {**self._head, "content": [], "stop_reason": None, "usage": usage}
+            unended = {"stop_reason": None, "stop_sequence": None}
+            start = {**self._head, "content": [], **unended, "usage": usage}
             yield _event({"type": "message_start", "message": start})
 
     def _block(self, block: Mapping[str, object]) -> Iterator[bytes]:
@@ -86,10 +89,12 @@ class MessagesEvents:
         return _event({"type": "content_block_delta", "index": self._index, "delta": delta})
 
 
-def stop_reason(reply: Reply) -> str:
-    """Return why the model stopped, in this API's word."""
+def stop_told(reply: Reply, stops: tuple[str, ...]) -> dict[str, object]:
+    """Return why the model stopped, in this API's words, and which of the agent's stops ended it."""
+    stop = stopped_by(reply, stops)
     by_itself = "tool_use" if reply.calls else "end_turn"
-    return {"whole": by_itself, "cut": "max_tokens", "withheld": "refusal"}[ended(reply)]
+    why = {"whole": by_itself, "cut": "max_tokens", "withheld": "refusal"}[ended(reply)]
+    return {"stop_reason": why if stop is None else "stop_sequence", "stop_sequence": stop}
 
 
 def usage_told(reply: Reply) -> dict[str, object]:

@@ -106,6 +106,47 @@ async def test_a_reply_that_the_agents_own_stop_ends_was_cut_at_no_length(
     assert [entry["stop"] for entry in ledger.entries("model.answered")] == [stop]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("text", "calls", "reason", "sequence"),
+    [
+        ("one END two STOP", (), "stop_sequence", "END"),
+        ("one two", (), "end_turn", None),
+        ("one END two", ("c",), "tool_use", None),
+    ],
+)
+async def test_the_stop_that_ended_a_reply_is_told_by_its_name(  # noqa: PLR0913 - a table's row
+    tmp_path: Path, text: str, calls: tuple[str, ...], reason: str, sequence: str | None, *, stream: bool
+) -> None:
+    """Agents that mark the end of a step by a text ask which it was, as of Anthropic's own API."""
+    made = tuple(Call(call_id=each, proposal=ToolProposal(tool="t", arguments="{}")) for each in calls)
+    model = Model(lambda _, __: Reply(text=text, calls=made, stop="stop"))
+    body = json.dumps({**QUESTION, "stop_sequences": ["STOP", "END"], "stream": stream}).encode()
+    ledger = Ledger(tmp_path)
+
+    class Asker:
+        """Ask as the runner does; `desk.Asker`."""
+
+        async def ask(self, asked: Asked, hear: Callable[[Step], None]) -> Reply:
+            async def tell(step: Step) -> None:
+                hear(step)
+
+            reply = await ledger.book.ask(model, asked, tell if asked.stream else None)
+            return reply_of(reply_bytes(reply))
+
+    async with ledger.journal:
+        answer = await Desk(("main",), Asker()).answer(
+            HttpRequest(method="POST", target="/v1/messages", headers={}, body=body)
+        )
+        raw = (
+            answer.body if isinstance(answer.body, bytes) else b"".join([each async for each in answer.body])
+        )
+
+    ends = f'"stop_reason": "{reason}", "stop_sequence": {json.dumps(sequence)}'
+    assert ends in raw.decode()
+    assert '"one "' in raw.decode() or sequence is None
+
+
 @pytest.mark.parametrize(
     ("options", "counted"),
     [({}, False), ({"stream_options": {"include_usage": True}}, True), ({"stream_options": None}, False)],
