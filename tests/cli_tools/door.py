@@ -87,7 +87,7 @@ class Door:
     def entries(self, kind: str) -> list[dict[str, Any]]:
         """Return the bodies of the ledger's entries of one type."""
         path = prepare(self.state).session(SESSION).folder / "events.jsonl"
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [json.loads(line) for line in path.read_bytes().splitlines()]
         return [line["body"] for line in lines if line["type"] == kind]
 
 

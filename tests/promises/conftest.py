@@ -35,7 +35,7 @@ class Ran:
 
     def entries(self, kind: str) -> list[dict[str, Any]]:
         """Return the bodies of the ledger's entries of one type."""
-        lines = [json.loads(line) for line in self.result.ledger.read_text().splitlines()]
+        lines = [json.loads(line) for line in self.result.ledger.read_bytes().splitlines()]
         return [line["body"] for line in lines if line["type"] == kind]
 
 
