@@ -43,25 +43,36 @@ def compiled(text: str, *, anywhere: bool) -> re.Pattern[str] | None:
     """
     import re  # noqa: PLC0415 (a third of the guest's start; only a search needs it)
 
+    start = 0 if anywhere else _plain(text)
+    before = "(?:.*/)?" if anywhere else "".join(map(_exactly, text[:start]))
     try:
-        return re.compile(("(?:.*/)?" if anywhere else "") + _expression(text), re.DOTALL)
+        return re.compile(before + _expression(text[start:]), re.DOTALL)
     except _NeverError:
         return None
 
 
+def _plain(text: str) -> int:
+    """Return how much of a pattern holds no sign.
+
+    git compares that by itself and then begins anew behind it, so that stars there stand at a beginning:
+    `a**/b` is what `**/b` is to what follows an `a`.
+    """
+    return next((place for place, character in enumerate(text) if character in "*?[\\"), len(text))
+
+
 def _expression(text: str) -> str:
-    """Write a pattern as a regular expression over paths below the folder of its file."""
+    """Write a pattern as a regular expression over paths, or what is left of them."""
     *folders, name = _split(text)
     runs = [""]
     for folder in folders:
         if _is_any(folder):
-            runs.append("(?:[^/]+/)*?")
+            runs.append("(?:[^/]*/)*?")
         elif folder == _SOME:
-            runs.append("(?:[^/]+/)+?")
+            runs.append("(?:[^/]*/)+?")
         else:
             runs[-1] += _part(folder) + "/"
     if _is_any(name):
-        return _settled(runs) + ".+"
+        return _settled(runs) + ".*"
     return _settled(runs[:-1]) + runs[-1] + _part(name)
 
 
