@@ -21,6 +21,7 @@ from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.responses import JSONResponse, Response
 
 from agent_runner.errors import InvalidInputError
+from agent_runner.mcp.peers import LARGEST_MESSAGE_BYTES
 from agent_runner.mcp.serving import MOST_CLIENTS, SESSION_HEADER
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ async def serve_http(server: Server[Any], callers: Callers, at: socket.socket, t
         server,
         security_settings=TransportSecuritySettings(allowed_hosts=hosts),
         session_idle_timeout=IDLE_SECONDS,
+        max_request_body_size=LARGEST_MESSAGE_BYTES,
         max_sessions=MOST_CLIENTS,
     )
     doorman = Doorman(manager, callers, token, monotonic=asyncio.get_running_loop().time)

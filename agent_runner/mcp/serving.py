@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcp import types
 from mcp.server.lowlevel import Server
-from mcp.server.stdio import stdio_server
 
 from agent_runner.errors import RunnerError
 from agent_runner.mcp import peers
+from agent_runner.mcp.standard import standard_streams
 from agent_runner.package import pairlock_version
 from cli_tools.offer import ALWAYS, offers
 from cli_tools.schema import tools
@@ -138,8 +138,13 @@ def server_for(commands: Sequence[Command], callers: Callers) -> Server[Any]:
 async def serve_stdio(server: Server[Any], callers: Callers) -> None:
     """Serve one client over stdin and stdout, until it closes them."""
     try:
-        async with stdio_server() as (received, sent):
-            await server.run(received, sent, server.create_initialization_options())
+        async with standard_streams() as (received, sent):
+            serving = asyncio.create_task(server.run(received, sent, server.create_initialization_options()))
+            try:
+                await asyncio.shield(serving)
+            finally:  # what the library raises when it is ended is not what ended this
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
     finally:
         await callers.close()
 

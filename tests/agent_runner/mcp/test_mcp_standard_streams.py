@@ -1,0 +1,144 @@
+"""A client on stdin and stdout that is silent, does not read, or says what is no message: real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+import pytest
+
+from agent_runner.mcp.peers import LARGEST_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WAIT_SECONDS: Final = 120.0
+POLICY: Final = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"]}\n'
+HELLO: Final = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "x", "version": "1"},
+}
+
+
+class Client:
+    """A client, one line at a time."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.input = cast("IO[bytes]", process.stdin)
+        self.output = cast("IO[bytes]", process.stdout)
+
+    def write(self, line: bytes) -> None:
+        """Send a line."""
+        self.input.write(line + b"\n")
+        self.input.flush()
+
+    def say(self, method: str, **fields: Any) -> None:
+        """Send a message."""
+        self.write(json.dumps({"jsonrpc": "2.0", "method": method, **fields}).encode())
+
+    def heard(self) -> Any:
+        """Return the next message."""
+        return json.loads(self.output.readline())
+
+    def ended(self) -> tuple[int, bytes]:
+        """Return the code, once it has ended by itself, and what it said on stderr."""
+        code = self.process.wait(WAIT_SECONDS)
+        return code, cast("IO[bytes]", self.process.stderr).read()
+
+
+@contextmanager
+def connected(folder: Path) -> Iterator[Client]:
+    """Start the server and greet it; no session begins before the first call."""
+    (folder / "workspace").mkdir()
+    (folder / "policy.yaml").write_text(POLICY)
+    words = [
+        "tools",
+        "mcp",
+        "--policy",
+        str(folder / "policy.yaml"),
+        "--workspace",
+        str(folder / "workspace"),
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent_runner", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PAIRLOCK_STATE": str(folder / "state")},
+    ) as process:
+        client = Client(process)
+        late = threading.Timer(WAIT_SECONDS, process.kill)  # what is waited for then ends, and the test fails
+        late.start()
+        try:
+            client.say("initialize", id=0, params=HELLO)
+            assert client.heard()["result"]["serverInfo"]["name"] == "pairlock"
+            client.say("notifications/initialized")
+            yield client
+        finally:
+            late.cancel()
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_while_the_client_says_nothing(tmp_path: Path, number: int) -> None:
+    with connected(tmp_path) as client:
+        client.process.send_signal(number)
+
+        assert client.ended() == (130, b"")
+
+
+@pytest.mark.parametrize("by_signal", [True, False])
+def test_a_client_that_does_not_read_holds_up_no_end(tmp_path: Path, *, by_signal: bool) -> None:
+    with connected(tmp_path) as client:
+        for number in range(200):  # more than a pipe holds
+            client.say("tools/list", id=number)
+        if by_signal:
+            client.process.terminate()
+        else:
+            client.input.close()
+
+        assert client.ended() == (130 if by_signal else 0, b"")
+
+
+def test_a_client_that_can_no_longer_be_answered_has_gone(tmp_path: Path) -> None:
+    with connected(tmp_path) as client:
+        client.output.close()
+        client.say("ping", id=1)
+
+        assert client.ended() == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "why"),
+    [
+        (b"\xff\xfe{", -32700, "no message of JSON-RPC"),
+        (b"null", -32700, "no message of JSON-RPC"),
+        (b"{" * 100_000, -32700, "no message of JSON-RPC"),
+        (b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', -32600, "no batches"),
+        (b"x" * (LARGEST_MESSAGE_BYTES + 2), -32600, f"at most {LARGEST_MESSAGE_BYTES} bytes"),
+    ],
+)
+def test_what_is_no_message_is_answered_as_such_and_the_next_is_served(
+    tmp_path: Path, line: bytes, code: int, why: str
+) -> None:
+    """A client would wait for ever for the answers to a batch, which the revision of 2025-03-26 has."""
+    with connected(tmp_path) as client:
+        client.write(line)
+        refused = client.heard()
+        client.write(b"")
+        client.say("ping", id="after")
+
+        assert (refused["id"], refused["error"]["code"]) == (None, code)
+        assert why in refused["error"]["message"]
+        assert client.heard() == {"jsonrpc": "2.0", "id": "after", "result": {}}
+        client.input.close()
+        assert client.ended() == (0, b"")
