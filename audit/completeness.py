@@ -5,10 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The session recorded its end, and a seal covers it."""
+    """The session recorded its end, and a seal covers it.
+
+    Attributes:
+        told: Whether the host's log knows of it. It does not where the runner could not tell it any more,
+            or where the host's log alone was rolled back.
+    """
+
+    told: bool = True
 
     def __str__(self) -> str:
-        return "closed"
+        return "closed" if self.told else "closed; the host's log does not know of it"
 
 
 @dataclass(frozen=True, slots=True)

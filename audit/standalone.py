@@ -378,7 +378,8 @@ class Session:
             raise BadLogError(f"truncated: {size} entries of at least {self.known['size']}", size)
         if end and end < size + torn:
             raise BadLogError("it stands behind the session's sealed end", end)
-        state = "closed" if self.last == "session.closed" and self.sealed == size else "no end recorded"
+        closed = "closed" if end else "closed; the host's log does not know of it"
+        state = closed if self.last == "session.closed" and self.sealed == size else "no end recorded"
         pruned = self.known["pruned"]
         gone = f", the first {pruned['size']} of them deleted on purpose" if pruned else ""
         return f"ok: {size} entries{gone}, {self.sealed} sealed, {state}"

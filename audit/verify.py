@@ -207,7 +207,7 @@ def _completeness(
     if walk.chain.size < there:
         return Unknown()
     if walk.last_kind == "session.closed" and walk.sealed_size == walk.chain.size and not torn_bytes:
-        return Closed()
+        return Closed(told=record.closed_at_size is not None)
     return Crashed(torn_bytes)
 
 

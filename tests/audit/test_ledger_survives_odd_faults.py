@@ -84,7 +84,7 @@ async def test_without_inodes_nothing_more_is_done_and_the_end_is_still_written(
 
         found = verify_session(state, SESSION)
         assert found.faults() == {}
-        assert found.completeness == Closed()
+        assert found.completeness == Closed(told=False)
 
 
 def use_up_inodes(folder: Path) -> None:

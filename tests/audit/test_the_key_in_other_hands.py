@@ -200,5 +200,6 @@ async def test_who_deletes_all_and_writes_on_behind_it_is_told_of(
     assert str(found.freshness).endswith("; pruned after that checkpoint")
     (tmp_path / "anchor").write_text(kept[1])
     told = standalone_says(state, kept[0], "--against", str(tmp_path / "anchor")).splitlines()
-    said = f"{SESSION}: {gone}, {size + 5} sealed, closed; pruned after that checkpoint"
+    untold = "closed; the host's log does not know of it"
+    said = f"{SESSION}: {gone}, {size + 5} sealed, {untold}; pruned after that checkpoint"
     assert (said in told, sum("pruned after" in line for line in told)) == (True, 1)
