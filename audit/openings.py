@@ -5,7 +5,6 @@ value is checked against its commitment each time it is read.
 """
 
 import base64
-import binascii
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,16 +18,25 @@ from typing import BinaryIO
 
 import orjson
 
-from audit.digests import Digests, is_digest
+from audit.digests import Digests
 from audit.errors import BrokenLedgerError
 from audit.fields import Commitment
 from audit.segments import opened
 from audit.state import SessionFiles, sync_folder, write_private
+from audit.table import (
+    LONGEST_LINE,
+    NOTES,
+    SALT_BYTES,
+    inline,
+    is_apart,
+    lines_of,
+    object_in,
+    places_in,
+    salt_in,
+)
 
-SALT_BYTES = 32
 LARGEST_INLINE = 8 * 1024
 LARGEST_BLOB = 256 * 1024 * 1024
-_LONGEST_LINE = 128 * 1024  # bytes of a line of the table: a small value, each of its bytes escaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +124,18 @@ class Openings:
 
     Args:
         files: The session's files. Only the places of lines are remembered.
+        places: By which number each line is found, from whoever has read them; None to read them here.
 
     Raises:
         BrokenLedgerError: When the table is no file, or cannot be read.
         NoRoomError: When there is no room for the places of a long one.
     """
 
-    def __init__(self, files: SessionFiles) -> None:
+    def __init__(self, files: SessionFiles, places: Digests | None = None) -> None:
         self._files = files
         self._table = files.openings
         self._open: BinaryIO | None = None
-        self._places = Digests()
-        for place, fields in _lines(self._table):
-            digest = fields.get("commitment")
-            if isinstance(digest, str) and is_digest(digest):
-                self._places.put(digest, place)
+        self._places = places_in(self._table, lambda _digest, _fields: 0) if places is None else places
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._places
@@ -173,7 +178,7 @@ class Openings:
         return self._checked(Commitment(digest=digest, size=size), fields)
 
     def _checked(self, commitment: Commitment, fields: dict[str, object]) -> bytes | Gone:
-        salt = _salt_in(fields)
+        salt = salt_in(fields)
         if salt is None:
             return Gone(commitment.digest, never_kept=False)
         if fields.get("kept") is False:
@@ -187,25 +192,19 @@ class Openings:
 
     def _fields(self, digest: str) -> dict[str, object]:
         """Return an opening's line, read where it stands; nothing when there is none."""
-        place = self._places.number_of(digest)
-        if place is None:
+        number = self._places.number_of(digest)
+        if number is None:
             return {}
         if self._open is None:
             with self.kept_open():
                 return self._fields(digest)
-        self._open.seek(place)
-        fields = _object_in(self._open.readline(_LONGEST_LINE)) or {}
+        self._open.seek(number // NOTES)
+        fields = object_in(self._open.readline(LONGEST_LINE)) or {}
         return fields if fields.get("commitment") == digest else {}
 
     def _read(self, commitment: Commitment, fields: dict[str, object]) -> bytes | None:
-        match fields:
-            case {"utf8": str(text)}:
-                return text.encode("utf-8")
-            case {"base64": str(text)}:
-                return _decoded(text, commitment)
-            case {"blob": True}:
-                return self._blob(commitment)
-        return None
+        value = inline(fields, commitment.digest)
+        return self._blob(commitment) if value is None and is_apart(fields) else value
 
     def _blob(self, commitment: Commitment) -> bytes | None:
         path = blob_path(self._files, commitment.digest)
@@ -229,7 +228,7 @@ def without(files: SessionFiles, digests: AbstractSet[str]) -> None:
     """
     kept = [
         orjson.dumps(fields) + b"\n"
-        for _, fields in _lines(files.openings)
+        for _, fields in lines_of(files.openings)
         if fields.get("commitment") not in digests
     ]
     if files.openings.exists():
@@ -239,45 +238,3 @@ def without(files: SessionFiles, digests: AbstractSet[str]) -> None:
         path.unlink()
     if blobs:
         sync_folder(files.blobs)
-
-
-def _decoded(text: str, commitment: Commitment) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BrokenLedgerError(
-            f"the value behind commitment `{commitment.digest[:16]}` was changed"
-        ) from error
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    """Yield the whole lines of the table with their places; what is torn or no object is passed over."""
-    try:
-        raw = opened(path)
-    except BrokenLedgerError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return
-        raise
-    place = 0
-    with BufferedReader(raw) as file:
-        while line := file.readline(_LONGEST_LINE):
-            fields = _object_in(line)
-            if fields is not None:
-                yield place, fields
-            place += len(line)
-
-
-def _object_in(line: bytes) -> dict[str, object] | None:
-    try:
-        fields = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return fields if isinstance(fields, dict) else None
-
-
-def _salt_in(fields: dict[str, object]) -> bytes | None:
-    try:
-        salt = bytes.fromhex(str(fields["salt"]))
-    except (KeyError, ValueError):
-        return None
-    return salt if len(salt) == SALT_BYTES else None

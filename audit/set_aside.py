@@ -21,6 +21,7 @@ _SETTINGS = (
     "BEGIN",  # and never an end of it: nothing here is to be kept
     "CREATE TABLE known (digest BLOB, number INTEGER)",
 )
+_IN_ORDER = "SELECT digest, max(number) FROM known GROUP BY digest ORDER BY digest"
 
 
 class SetAside:
@@ -51,18 +52,17 @@ class SetAside:
         number: int | None = found[0]
         return number
 
-    def in_order(self) -> Iterator[bytes]:
-        """Yield the digests, each once."""
+    def in_order(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the digests, each once, with its largest number."""
         with _room():
             self._sort()
-            rows = self._file.execute("SELECT DISTINCT digest FROM known ORDER BY digest")
+            rows = self._file.execute(_IN_ORDER)
         while True:
             with _room():
                 some = rows.fetchmany(_AT_ONCE)
             if not some:
                 return
-            for (digest,) in some:
-                yield digest
+            yield from some
 
     def _sort(self) -> None:
         """Make the index that readers need, once all is in: one sort is much faster than to keep an order."""

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from audit import digests
-from audit.digests import Digests, is_digest
+from audit.digests import Ascending, Digests, is_digest
 from audit.errors import NoRoomError
 from audit.fields import FileUse
 from audit.host import HostLog
@@ -63,6 +63,26 @@ def test_digests_are_a_sorted_dictionary_wherever_they_are_kept(
         assert list(found) == sorted(expected)
         assert {digest: found.number_of(digest) for digest in expected} == expected
         assert (digest_of(asked) in found) is (digest_of(asked) in expected)
+
+
+@given(
+    added=some.lists(some.integers(0, 9), max_size=30),
+    bound=some.integers(1, 8),
+    asked=some.lists(some.integers(0, 9)),
+)
+def test_who_asks_in_ascending_order_is_answered_as_who_asks_in_any(
+    added: list[int], bound: int, asked: list[int]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digests, "IN_MEMORY", bound)
+        known = Digests()
+        for place, number in enumerate(added):
+            known.put(digest_of(number), place)
+
+        sweep = Ascending(known)
+
+        for digest in sorted(map(digest_of, asked)):
+            assert sweep.number_of(bytes.fromhex(digest)) == known.number_of(digest)
 
 
 @pytest.mark.parametrize("text", ["", "ab", "AB" * 32, "ab" * 33, f"{'ab' * 31} a", f"{'ab' * 32}\n", "../x"])

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from audit import openings
+from audit import openings, table
+from audit.errors import BrokenLedgerError
 from audit.event import ModelAsked
 from audit.hostile import unmark
 from audit.openings import LARGEST_BLOB
 from audit.reader import SessionReader
 from audit.schema import LARGEST_BODY
+from audit.state import SessionFiles, StateFiles
 from audit.verdict import Disclosed, Undisclosed
 from audit.verify import verify_session
 from tests.audit.samples import SESSION, Recorder, Samples
@@ -46,13 +48,14 @@ async def test_the_table_is_opened_twice_for_all_commitments(
     async with recorder.journal() as journal:
         for number in range(20):
             await journal.record(samples.finished(number, journal.commit(f"output {number}")))
-    table, count = recorder.state / "sessions" / SESSION / "openings.jsonl", []
+    path, count = recorder.state / "sessions" / SESSION / "openings.jsonl", []
     opened = openings.opened
-    monkeypatch.setattr(openings, "opened", lambda path: (count.append(path), opened(path))[1])
+    for module in (openings, table):
+        monkeypatch.setattr(module, "opened", lambda path: (count.append(path), opened(path))[1])
 
     assert verify_session(recorder.state, SESSION).disclosure == Disclosed(20, 0, 0)
 
-    assert count.count(table) == 2  # once to find what is in it
+    assert count.count(path) == 2  # once for what is in it, once for what lies elsewhere
 
 
 @pytest.mark.parametrize(
@@ -73,15 +76,70 @@ async def test_the_table_is_opened_twice_for_all_commitments(
 async def test_whatever_an_opening_claims_its_value_is_missing_or_changed(
     recorder: Recorder, samples: Samples, change: Callable[[Fields], Fields], *, missing: bool
 ) -> None:
-    table = await written(recorder, samples)
+    lines = await written(recorder, samples)
     assert verify_session(recorder.state, SESSION).disclosure == Disclosed(1, 0, 0)
-    fields = json.loads(table.read_text())
+    fields = json.loads(lines.read_text())
     digest = (fields["commitment"],)
 
-    table.write_text(json.dumps(change(fields)) + "\n")
+    lines.write_text(json.dumps(change(fields)) + "\n")
 
     wanted = Undisclosed(digest, ()) if missing else Undisclosed((), digest)
     assert verify_session(recorder.state, SESSION).disclosure == wanted
+
+
+def read_one_by_one(files: SessionFiles, digests: list[str]) -> Disclosed | Undisclosed:
+    """Return what a reader finds who fetches each value by itself."""
+    missing, changed, there = [], [], 0
+    found = openings.Openings(files)
+    for digest in sorted(digests):
+        try:
+            value = found.claimed(digest)
+        except BrokenLedgerError:
+            changed.append(digest)
+        else:
+            there += not isinstance(value, openings.Gone)
+            missing += [digest] if isinstance(value, openings.Gone) else []
+    return Undisclosed(tuple(missing), tuple(changed)) if missing or changed else Disclosed(there, 0, 0)
+
+
+CHANGES: dict[str, Callable[[Fields], list[Fields]]] = {
+    "nothing": lambda fields: [fields],
+    "gone": lambda _: [],
+    "twice": lambda fields: [fields, fields],
+    "once more, without a salt": lambda fields: [fields, fields | {"salt": ""}],
+    "without a salt before": lambda fields: [fields | {"salt": ""}, fields],
+    "another salt": lambda fields: [fields | {"salt": "00" * 32}],
+    "a salt in capitals": lambda fields: [fields | {"salt": str(fields["salt"]).upper()}],
+    "a commitment in capitals": lambda fields: [fields | {"commitment": str(fields["commitment"]).upper()}],
+    "a commitment that is no text": lambda fields: [fields | {"commitment": 1}],
+    "never kept": lambda fields: [fields | {"kept": False}],
+    "no truth": lambda fields: [fields | {"kept": 0}],
+    "another text": lambda fields: [fields | {"utf8": "y"}],
+    "no text": lambda fields: [fields | {"utf8": 1}],
+    "no base64": lambda fields: [fields | {"base64": "="}],
+    "in a file": lambda fields: [fields | {"blob": True}],
+    "in a file that is not named so": lambda fields: [fields | {"blob": 1}],
+    "text before a file": lambda fields: [{"utf8": ""} | fields | {"blob": True}],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_verify_tells_of_each_value_what_its_reader_is_told(
+    recorder: Recorder, samples: Samples, change: Callable[[Fields], list[Fields]]
+) -> None:
+    """It reads the table once from end to end, a reader looks for one value: both hold by the same rules."""
+    async with recorder.journal() as journal:
+        for number, value in enumerate(["text", b"\xff", "x" * 100_000]):
+            await journal.record(samples.finished(number, journal.commit(value)))
+    files = StateFiles(recorder.state).session(SESSION)
+    whole = [json.loads(line) for line in files.openings.read_text().splitlines()]
+    digests = [fields["commitment"] for fields in whole]
+
+    for place in range(len(whole)):
+        lines = [*whole[:place], *change(whole[place]), *whole[place + 1 :]]
+        files.openings.write_text("".join(json.dumps(fields) + "\n" for fields in lines))
+
+        assert verify_session(recorder.state, SESSION).disclosure == read_one_by_one(files, digests)
 
 
 def a_link(path: Path) -> None:

@@ -1,0 +1,94 @@
+"""The table of openings, ``openings.jsonl``: what its lines hold, and at which byte each begins."""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Mapping
+from io import BufferedReader
+from pathlib import Path
+
+import orjson
+
+from audit.digests import Digests, is_digest
+from audit.errors import BrokenLedgerError
+from audit.segments import opened
+
+SALT_BYTES = 32
+NOTES = 8
+"""How many different notes there may be of a line."""
+LONGEST_LINE = 128 * 1024
+"""Bytes of a line of the table: a small value, each of its bytes escaped."""
+
+
+def places_in(table: Path, note: Callable[[str, dict[str, object]], int]) -> Digests:
+    """Return each commitment of a table with a number: `NOTES` times the place of its last line, and a note.
+
+    Args:
+        table: The file.
+        note: Says what to note of a line, from 0 to below `NOTES`, given its commitment and its fields.
+
+    Raises:
+        BrokenLedgerError: When the table is no file, or cannot be read.
+    """
+    found = Digests()
+    for place, fields in lines_of(table):
+        digest = fields.get("commitment")
+        if isinstance(digest, str) and is_digest(digest):
+            found.put(digest, place * NOTES + note(digest, fields))
+    return found
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield the whole lines of the table with their places; what is torn or no object is passed over."""
+    try:
+        raw = opened(path)
+    except BrokenLedgerError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return
+        raise
+    place = 0
+    with BufferedReader(raw) as file:
+        while line := file.readline(LONGEST_LINE):
+            fields = object_in(line)
+            if fields is not None:
+                yield place, fields
+            place += len(line)
+
+
+def object_in(line: bytes) -> dict[str, object] | None:
+    """Return what a line of the table holds; None when it is torn or no object."""
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def salt_in(fields: Mapping[str, object]) -> bytes | None:
+    """Return the salt in an opening's line; None where there is none."""
+    try:
+        salt = bytes.fromhex(str(fields["salt"]))
+    except (KeyError, ValueError):
+        return None
+    return salt if len(salt) == SALT_BYTES else None
+
+
+def inline(fields: Mapping[str, object], digest: str) -> bytes | None:
+    """Return the value in an opening's line; None where there is none.
+
+    Raises:
+        BrokenLedgerError: When nothing was ever spelled so.
+    """
+    match fields:
+        case {"utf8": str(text)}:
+            return text.encode("utf-8")
+        case {"base64": str(text)}:
+            try:
+                return base64.b64decode(text, validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise BrokenLedgerError(f"the value behind commitment `{digest[:16]}` was changed") from error
+    return None
+
+
+def is_apart(fields: Mapping[str, object]) -> bool:
+    """Tell whether the value of a line without one is in a file of its own."""
+    return fields.get("blob") is True
