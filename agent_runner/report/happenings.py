@@ -86,6 +86,10 @@ def _of_the_ledger(
             return step(moment, "ledger", "taken up again", told, notes=torn)
 
 
+def _stage(created: event.SandboxCreated) -> str:
+    return "overlay on a copy" if created.stage_strategy == "overlayoncopy" else created.stage_strategy
+
+
 def _of_the_sandbox(
     moment: Moment,
     happened: event.SandboxCreated | event.SandboxAttested | event.SandboxClosed | event.SafetyNoted,
@@ -96,7 +100,7 @@ def _of_the_sandbox(
                 moment,
                 "sandbox",
                 "sandbox made",
-                f"{happened.runtime} on engine {happened.engine_version}, stage by {happened.stage_strategy}",
+                f"{happened.runtime} on engine {happened.engine_version}, stage by {_stage(happened)}",
                 parts=[_created(happened)],
             )
         case event.SandboxAttested():

@@ -212,6 +212,20 @@ def test_nothing_has_to_be_scrolled_sideways(
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
 
 
+@pytest.mark.parametrize("size", [PHONE, (320, 640)])
+def test_no_word_of_the_bar_is_broken_on_a_phone(
+    browser: Browser, ordinary_page: Path, size: tuple[int, int]
+) -> None:
+    with opened(browser, file_address(ordinary_page), size=size) as (page, _):
+        heights = page.locator(".bar .brand, .bar button").evaluate_all(
+            "nodes => nodes.map(node => [...node.childNodes].reduce((most, each) => {"
+            " const range = document.createRange(); range.selectNodeContents(each);"
+            " return Math.max(most, new Set([...range.getClientRects()].map(rect => rect.top)).size) }, 0))"
+        )
+
+        assert heights == [1] * 3
+
+
 def test_paper_gets_every_step_and_no_buttons(browser: Browser, ordinary_page: Path) -> None:
     with opened(browser, file_address(ordinary_page), scheme="dark") as (page, _):
         page.emulate_media(media="print")
