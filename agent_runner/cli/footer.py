@@ -43,10 +43,14 @@ class Footer:
         from rich.console import Console
         from rich.live import Live
 
+        from agent_runner.cli.redrawn import Redrawn
+
         self.hide()
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        redrawn = Redrawn(self._drawn, console)
+        console.push_render_hook(redrawn)
         self._live = Live(
-            get_renderable=self._drawn,
+            redrawn,
             console=console,
             transient=True,
             refresh_per_second=REFRESHES_A_SECOND,
