@@ -9,6 +9,7 @@ import typer
 
 from agent_runner.cli import audit_compare, audit_export, audit_verify, audit_withhold, keys, report
 from agent_runner.cli.audit_session import AsJson, Session, whole_id
+from agent_runner.cli.commands import Group
 from agent_runner.cli.entries import print_entry
 from agent_runner.cli.folding import tell
 from agent_runner.cli.talk import say
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from audit.chain import Entry
 
 app = typer.Typer(
+    cls=Group,
     help="Read the ledger; everything that reads it verifies it on the way.",
     no_args_is_help=True,
     rich_markup_mode=None,

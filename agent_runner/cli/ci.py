@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from agent_runner.cli.ci_compare import compare
+from agent_runner.cli.commands import Group
 from agent_runner.cli.talk import say
 
 
-class TaskGroup(TyperGroup):
+class TaskGroup(Group):
     """Take whatever is no command of the group for a task, so that `pairlock ci tasks/` runs them."""
 
     otherwise = "pairlock ci run"

@@ -17,11 +17,26 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
+_WHOLE: Final = 1000
+"""More characters than a command's sentence has."""
+
+
 class PipeError(Exception):
     """Raised when a command met a broken pipe, whichever it was; its cause is the error itself."""
 
 
-class Root(TyperGroup):
+class Group(TyperGroup):
+    """A group of commands. Its help has each command's sentence whole and folded; Typer's own cuts it off."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a line, or more, for each command."""
+        found = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        rows = [(name, one.get_short_help_str(_WHOLE)) for name, one in found if not one.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Root(Group):
     """The command line itself. Typer takes every broken pipe for its own output, and ends with nothing said."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent_runner.cli.commands import Group
 from agent_runner.cli.talk import Progress, say
 
 if TYPE_CHECKING:
     from agent_runner.images.listing import Row
 
 app = typer.Typer(
-    help="The images whose programs sessions with `exec` run.", no_args_is_help=True, rich_markup_mode=None
+    cls=Group,
+    help="The images whose programs sessions with `exec` run.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from agent_runner.cli.commands import Group
 from agent_runner.cli.talk import say
 
-app = typer.Typer(help="The key that signs the host's log.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    cls=Group, help="The key that signs the host's log.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("show")

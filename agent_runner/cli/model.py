@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent_runner.cli.commands import Group
 from agent_runner.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from agent_runner.backends.check import Finding
     from agent_runner.backends.configuration import ConfiguredModel
 
-app = typer.Typer(help="The models that sessions may ask.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    cls=Group, help="The models that sessions may ask.", no_args_is_help=True, rich_markup_mode=None
+)
 _INDENT = 25
 """Columns before the text of a finding."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent_runner.cli import policy_new, policy_test
+from agent_runner.cli.commands import Group
 from agent_runner.cli.exits import Exit
 from agent_runner.cli.policy_talk import Json, commands, print_json
 from agent_runner.cli.talk import WIDTH, say
@@ -16,7 +17,7 @@ from audit.escape import escape, escape_line
 if TYPE_CHECKING:
     from policies.policy import Policy
 
-app = typer.Typer(help="Write and check policies.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Group, help="Write and check policies.", no_args_is_help=True, rich_markup_mode=None)
 app.command("new")(policy_new.new)
 app.command("test")(policy_test.run_tests)
 Reference = Annotated[str, typer.Argument(metavar="POLICY", help="A file, or a name of the library.")]

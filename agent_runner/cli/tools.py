@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent_runner.cli.commands import Group
 from agent_runner.cli.exits import Exit, explain
 from agent_runner.cli.place import place_for
 from agent_runner.cli.talk import Progress, say
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cli_tools.command import Command
     from cli_tools.offer import Standing
 
-app = typer.Typer(help="Show and try the commands.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Group, help="Show and try the commands.", no_args_is_help=True, rich_markup_mode=None)
 PolicyOption = Annotated[
     str | None, typer.Option("--policy", "-p", help="A policy file, or a name of the library.")
 ]
