@@ -16,8 +16,8 @@
 
 #include "machine.h"
 
-enum { UNIX = 1, STREAM = 1, CLOSE_ON_EXEC = 02000000, TCGETS = 0x5401, DUPLICATE = 1030, EINTR = 4, POLLIN = 1 };
-enum { UNSERVED = 104, ROOM = 64 * 1024, HEAD = 5 };
+enum { UNIX = 1, STREAM = 1, CLOSE_ON_EXEC = 02000000, TCGETS = 0x5401, DUPLICATE = 1030, POLLIN = 1, POLLOUT = 4 };
+enum { EINTR = 4, EBADF = 9, EAGAIN = 11, FAILED = 101, UNSERVED = 104, ROOM = 64 * 1024, HEAD = 5 };
 
 struct polled {
     int descriptor;
@@ -33,6 +33,7 @@ static byte buffer[HEAD + ROOM];
 static byte kept[4096]; /* words are gathered here, so that a short call is one write */
 static word gathered;
 static long host;
+static int lost; /* whether some of standard output could not be written */
 
 static void leave(int code)
 {
@@ -48,12 +49,21 @@ static word length(const char *text)
     return count;
 }
 
+/* Wait until a descriptor that another program has made non-blocking can be used. */
+static void wait_for(long descriptor, short use)
+{
+    struct polled wanted = {(int)descriptor, use, 0};
+    call(PPOLL, (long)&wanted, 1, 0, 0, 8);
+}
+
 /* Write everything; return 0, or less when it cannot be. */
 static int put(long descriptor, const byte *data, word count)
 {
     while (count) {
         long done = call(WRITE, descriptor, (long)data, (long)count, 0, 0);
-        if (done == -EINTR)
+        if (done == -EAGAIN)
+            wait_for(descriptor, POLLOUT);
+        if (done == -EINTR || done == -EAGAIN)
             continue;
         if (done <= 0)
             return -1;
@@ -63,10 +73,14 @@ static int put(long descriptor, const byte *data, word count)
     return 0;
 }
 
+static void say(const char *text)
+{
+    put(2, (const byte *)text, length(text));
+}
+
 static void unserved(void)
 {
-    static const char TEXT[] = "pairlock: no session takes commands here\n";
-    put(2, (const byte *)TEXT, sizeof TEXT - 1);
+    say("pairlock: no session takes commands here\n");
     leave(UNSERVED);
 }
 
@@ -150,6 +164,14 @@ static void take(byte *into, word count)
     }
 }
 
+/* End with the command's code; what it said and nobody got is a failure, too. */
+static void finish(int code)
+{
+    if (lost)
+        say("pairlock: what the command said cannot be written\n");
+    leave(lost && !code ? FAILED : code);
+}
+
 /* Show one record; return whether standard input is asked for. */
 static int obey(void)
 {
@@ -160,13 +182,15 @@ static int obey(void)
     count = (word)buffer[1] << 24 | (word)buffer[2] << 16 | (word)buffer[3] << 8 | buffer[4];
     if (kind == 'x' && count == 1) {
         take(buffer, 1);
-        leave(buffer[0]);
+        finish(buffer[0]);
     }
     while (count) {
         word piece = count < ROOM ? count : ROOM;
         take(buffer, piece);
-        if (kind == 'o' || kind == 'e')
-            put(kind == 'o' ? 1 : 2, buffer, piece);
+        if (kind == 'o')
+            lost |= put(1, buffer, piece) < 0;
+        if (kind == 'e')
+            put(2, buffer, piece);
         count -= piece;
     }
     return kind == 'r';
@@ -176,8 +200,12 @@ static int obey(void)
 static int pour(void)
 {
     long got = call(READ, 0, (long)(buffer + HEAD), ROOM, 0, 0);
-    if (got == -EINTR)
+    if (got == -EINTR || got == -EAGAIN)
         return 1;
+    if (got < 0 && got != -EBADF) {
+        say("pairlock: standard input cannot be read\n");
+        leave(FAILED); /* before its end was told: the host then takes the call for taken back */
+    }
     head(buffer, got > 0 ? 'd' : 'z', got > 0 ? (word)got : 0);
     if (put(host, buffer, HEAD + (got > 0 ? (word)got : 0)) < 0)
         unserved();
