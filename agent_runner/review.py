@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_runner.errors import InvalidInputError, NoFactsError
@@ -25,12 +26,12 @@ from sandbox.stage.apply import ApplyResult, apply_changes, recover
 from sandbox.stage.branch import BranchResult, CommitText, commit_to_branch
 from sandbox.stage.changes import ChangeSet, compute_changes
 from sandbox.stage.errors import StageBrokenError
+from sandbox.stage.gitcalls import repository_elsewhere
 from sandbox.stage.layout import StageFolder
 from sandbox.stage.opened import OpenStage, open_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from agent_runner.person import Author
     from audit.state import SessionFiles
@@ -145,6 +146,8 @@ def branch_stage(
     """
     finish_interrupted(session, state)
     with _host_log(state) as log, _to_be_taken(session, state, choice) as (stage, changes):
+        if choice.shown is None and (elsewhere := repository_elsewhere(Path(stage.workspace.path))):
+            label_unseen(session.folder, state, elsewhere)
 
         def noted(result: BranchResult) -> None:
             refused = tuple(item.path for item in result.not_committed)

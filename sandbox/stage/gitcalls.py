@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sandbox.stage.errors import StageError
+from sandbox.workspace import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sandbox.workspace import WorkspaceIdentity
 
 GIT_SECONDS: Final = 60
 """Longest that one git command may take; each reads or moves one thing."""
@@ -60,3 +63,19 @@ def git_runner(git: str, workspace: Path) -> Callable[..., str]:
         return os.fsdecode(done.stdout).removesuffix("\n")
 
     return run
+
+
+def repository_elsewhere(workspace: Path) -> WorkspaceIdentity | None:
+    """Return the folder of git's that a workspace's commits lie in, where no folder around it holds that one.
+
+    So it is in a linked work tree: who works in the repository's own folder finds there what was committed.
+
+    Args:
+        workspace: A folder in a work tree.
+
+    Raises:
+        BranchError: When it is in no git repository.
+    """
+    run = git_runner(git_program(workspace), workspace)
+    found = Path(run("rev-parse", "--path-format=absolute", "--git-common-dir")).resolve()
+    return None if workspace.is_relative_to(found.parent) else identity_of(found)

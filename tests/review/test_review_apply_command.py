@@ -7,22 +7,26 @@ import os
 import shutil
 import signal
 import subprocess
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from agent_runner.lineage import labels_of
+import pytest
+
+from agent_runner.errors import RefusedError
+from agent_runner.lineage import endorse, labels_of, require_lineage
+from agent_runner.lineage_places import unreviewed
 from agent_runner.report.gather import Pins, gather_report
 from audit.event import StageApplied
 from audit.host import HostLog, Receipt
 from policies.files_block import FilesBlock
 from policies.globs import Glob
+from policies.grant import Grant
 from sandbox.stage import KeptBy, ProtectedBy
 from sandbox.stage import branch as branch_module
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from audit.fields import Event
     from tests.review.made import Made
@@ -136,6 +140,39 @@ def test_a_branch_that_nobody_looked_at_says_so_and_labels_the_workspace(made: M
     assert [line.partition(", by ")[0] for line in told] == [
         f"1 committed to branch agent of {made.workspace}"
     ]
+
+
+@pytest.mark.parametrize("kind", ["work tree", "submodule"])
+def test_a_branch_that_lies_in_another_folders_repository_labels_that_one_as_well(
+    made: Made, kind: str
+) -> None:
+    """Who works in that folder finds the commit in its `.git`, as if it had been written there."""
+    main = made.top / "main"
+    made.fill({"a": "1\n"}, below=main)
+    git(main, "init", "-q", "-b", "main")
+    git(main, "add", "a")
+    git(main, "commit", "-qm", "start")
+    made.workspace.rmdir()
+    if kind == "work tree":
+        git(main, "worktree", "add", "-q", "-b", "side", str(made.workspace))
+    else:
+        (main / ".git/modules").mkdir()
+        git(main, "clone", "-q", ".", str(made.workspace), "--separate-git-dir", ".git/modules/sub")
+    session = made.session(lambda inside: (inside / "a").write_text("2\n"))
+    there, other = open_workspace(main, state=made.state), made.top / "other"
+    other.mkdir()
+    require_lineage(made.state, there, Grant.FILES_EXEC)
+
+    said = made.pairlock("apply", session, "--yes", "--to-branch", "agent")
+
+    assert said.code == 0, said.err
+    for grant in (Grant.FILES_EXEC, Grant.FILES):
+        with nullcontext() if grant is Grant.FILES else pytest.raises(RefusedError, match=session):
+            require_lineage(made.state, there, grant)
+    require_lineage(made.state, open_workspace(other, state=made.state), Grant.FILES_EXEC)
+    assert label(made) == {"files", "network"}
+    endorse(made.state, there.identity, unreviewed(labels_of(made.state), there.identity))
+    require_lineage(made.state, there, Grant.FILES_EXEC)
 
 
 def test_a_branch_that_git_could_not_keep_is_refused_before_anything_is_recorded(made: Made) -> None:
