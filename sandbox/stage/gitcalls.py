@@ -77,5 +77,7 @@ def repository_elsewhere(workspace: Path) -> WorkspaceIdentity | None:
         BranchError: When it is in no git repository.
     """
     run = git_runner(git_program(workspace), workspace)
-    found = Path(run("rev-parse", "--path-format=absolute", "--git-common-dir")).resolve()
+    found = (
+        Path(run("rev-parse", "--path-format=absolute", "--git-path", "refs/heads")).resolve().parent.parent
+    )
     return None if workspace.is_relative_to(found.parent) else identity_of(found)

@@ -142,7 +142,7 @@ def test_a_branch_that_nobody_looked_at_says_so_and_labels_the_workspace(made: M
     ]
 
 
-@pytest.mark.parametrize("kind", ["work tree", "submodule"])
+@pytest.mark.parametrize("kind", ["work tree", "submodule", "links"])
 def test_a_branch_that_lies_in_another_folders_repository_labels_that_one_as_well(
     made: Made, kind: str
 ) -> None:
@@ -155,6 +155,12 @@ def test_a_branch_that_lies_in_another_folders_repository_labels_that_one_as_wel
     made.workspace.rmdir()
     if kind == "work tree":
         git(main, "worktree", "add", "-q", "-b", "side", str(made.workspace))
+    elif kind == "links":  # as git's own git-new-workdir makes them
+        (made.workspace / ".git").mkdir(parents=True)
+        (made.workspace / ".git/HEAD").write_text("ref: refs/heads/main\n")
+        for name in ("objects", "refs", "config"):
+            (made.workspace / ".git" / name).symlink_to(main / ".git" / name)
+        git(made.workspace, "checkout", "-q", "-f")
     else:
         (main / ".git/modules").mkdir()
         git(main, "clone", "-q", ".", str(made.workspace), "--separate-git-dir", ".git/modules/sub")
