@@ -224,7 +224,8 @@ def connected(session: str) -> Iterator[socket.socket]:
             line.connect(str(socket_path(session)))
         except OSError as error:
             raise InvalidInputError(
-                f"no runner of session `{session}` listens", hint="`pairlock ps` shows what runs"
+                f"no runner of session `{session}` listens",
+                hint=f"it has ended or was killed: `pairlock show {session}` says how",
             ) from error
         yield line
 
