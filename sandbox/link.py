@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from typing import TYPE_CHECKING, Final, Self, assert_never
 
 from sandbox.connection import Connections
@@ -23,9 +24,8 @@ from sandbox.errors import (
     SandboxError,
 )
 from sandbox.guest import frames
-from sandbox.guest.frames import ProtocolError
 from sandbox.link_call import carry_out
-from sandbox.link_end import closed
+from sandbox.link_end import closed, ending
 from sandbox.link_events import (
     BeatAnswered,
     BodyReceived,
@@ -96,6 +96,7 @@ class Link:
         self._pulse = Pulse(
             self._beat, self._lose, beat_seconds=beat_seconds, silence_seconds=silence_seconds
         )
+        self._clock = asyncio.get_running_loop().time
         self._streams: dict[int, Stream] = {}
         self._free = asyncio.Semaphore(MAX_STREAMS)
         self._greeting: asyncio.Future[Greeted] | None = None
@@ -196,6 +197,7 @@ class Link:
         on_body: Consumer | None = None,
         on_errors: Consumer | None = None,
         limit_bytes: int = DEFAULT_LIMIT_BYTES,
+        answer_seconds: float = math.inf,
     ) -> CallResult:
         """Do one operation.
 
@@ -206,14 +208,17 @@ class Link:
             on_body: takes each piece of the answer's body; what it takes is not kept, but counts.
             on_errors: the same for ERRORS.
             limit_bytes: how much BODY and ERRORS together may be.
+            answer_seconds: how long all of it may take; it is looked at with each beat.
 
         Raises:
+            GuestUnresponsiveError: when it took longer.
             OperationFailedError: when the guest answered FAIL.
             AnswerTooLargeError: when there was more than `limit_bytes`.
             SandboxLostError: when the link is lost.
         """
         whole = body if isinstance(body, bytes) and len(body) <= frames.INITIAL_CREDIT_BYTES else None
         stream = await self._opened(operation, arguments, whole)
+        stream.answer_by = self._clock() + answer_seconds
         try:
             return await carry_out(
                 stream,
@@ -272,15 +277,7 @@ class Link:
                 await self._writer.drain()
 
     async def _read(self) -> None:
-        try:
-            await self._reader.pour(self._feed)
-            self._lose(LinkClosedError("the guest closed the link"))
-        except ProtocolError as error:
-            self._lose(GuestProtocolError(f"the guest broke the link's rules: {error}"))
-        except (OSError, asyncio.IncompleteReadError) as error:
-            self._lose(LinkClosedError(f"the link broke: {error}"))
-        except Exception as error:  # noqa: BLE001 (a fault of this side: the session ends, and never hangs)
-            self._lose(LinkClosedError(f"the link failed: {type(error).__name__}: {error}"))
+        self._lose(await ending(self._reader, self._feed))
 
     def _feed(self, data: bytes) -> None:
         """Take in bytes of the guest's; credit bounds what is kept of them."""
@@ -309,8 +306,12 @@ class Link:
                 assert_never(event)
 
     def _beat(self) -> None:
-        if self._lost is None:
-            self.write(self.state.beat())
+        if self._lost is not None:
+            return
+        self.write(self.state.beat())
+        now = self._clock()
+        for stream in self._streams.values():
+            stream.require_answer(now)
 
     def _lose(self, error: SandboxError) -> None:
         if self._lost is not None:

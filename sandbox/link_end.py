@@ -1,12 +1,17 @@
-"""End the host's side of a wire within a bound, whatever the other side does; no frames here."""
+"""End the host's side of a wire: say why, and close it within a bound, whatever the other side does."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from sandbox.errors import GuestProtocolError, LinkClosedError, SandboxError
+from sandbox.guest.frames import ProtocolError
+
 if TYPE_CHECKING:
-    from sandbox.engine import ByteWriter
+    from collections.abc import Callable
+
+    from sandbox.engine import ByteReader, ByteWriter
 
 CLOSE_SECONDS: Final = 5.0
 
@@ -29,3 +34,21 @@ async def closed(writer: ByteWriter, *, within_seconds: float = CLOSE_SECONDS) -
     if not closing.done():
         writer.transport.abort()
         await asyncio.wait([closing], timeout=within_seconds)
+
+
+async def ending(reader: ByteReader, take: Callable[[bytes], None]) -> SandboxError:
+    """Hand what the guest says to `take` until it says no more, and return why that is.
+
+    Args:
+        reader: the guest's stdout.
+        take: raises ProtocolError where a rule is broken.
+    """
+    try:
+        await reader.pour(take)
+    except ProtocolError as error:
+        return GuestProtocolError(f"the guest broke the link's rules: {error}")
+    except (OSError, asyncio.IncompleteReadError) as error:
+        return LinkClosedError(f"the link broke: {error}")
+    except Exception as error:  # noqa: BLE001 (a fault of this side: the session ends, and never hangs)
+        return LinkClosedError(f"the link failed: {type(error).__name__}: {error}")
+    return LinkClosedError("the guest closed the link")

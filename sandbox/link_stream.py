@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
-from sandbox.errors import OperationFailedError, SandboxError
+from sandbox.errors import GuestUnresponsiveError, OperationFailedError, SandboxError
 from sandbox.guest import frames
 from sandbox.link_events import BodyReceived, ErrorsReceived, Failed, Finished
 
@@ -47,12 +48,16 @@ class Stream:
         link: whose stream it is.
         number: on the wire.
         operation: its name, for messages.
+
+    Attributes:
+        answer_by: until when the guest has to answer, in seconds of the loop's clock.
     """
 
     def __init__(self, link: Wire, number: int, operation: str) -> None:
         self._link = link
         self.number = number
         self.operation = operation
+        self.answer_by = math.inf
         self._received: deque[_Piece] = deque()
         self._latest: dict[bool, _Piece] = {}
         self._taken_bytes = 0
@@ -147,6 +152,15 @@ class Stream:
     def credit(self) -> None:
         """Wake a sender that waits for credit."""
         self._credited.set()
+
+    def require_answer(self, now: float) -> None:
+        """End the waiting for an answer that is overdue: what has not come by now never will.
+
+        Args:
+            now: the time of the loop's clock.
+        """
+        if now >= self.answer_by and self._outcome is None:
+            self.deliver(GuestUnresponsiveError(f"the guest did not answer `{self.operation}` in time"))
 
     def abandon(self) -> None:
         """Cancel what still runs, and let what it still sends fall to the ground."""

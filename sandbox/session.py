@@ -214,19 +214,21 @@ class Sandbox:
         self._open += 1
         limit = self.limits.action_output_bytes + MIB
         try:
-            async with asyncio.timeout(seconds + GRACE_SECONDS):
-                reply = await self.link.call(operation, arguments, body=body or b"", limit_bytes=limit)
+            return await self.link.call(
+                operation,
+                arguments,
+                body=body or b"",
+                limit_bytes=limit,
+                answer_seconds=seconds + GRACE_SECONDS,
+            )
         except OperationFailedError as error:
             raise OperationError(error.code, error.reason) from error
         except AnswerTooLargeError as error:
             raise OperationError("too-large", error.message) from error
-        except TimeoutError as error:
-            raise SandboxLostError(f"the guest did not answer `{operation}` in {seconds:.0f} s") from error
         finally:
             self._open -= 1
             if not self._open:
                 self.busy_seconds += time.monotonic() - self._since
-        return reply
 
 
 @contextlib.asynccontextmanager

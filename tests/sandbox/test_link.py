@@ -186,6 +186,32 @@ async def test_a_guest_that_beats_may_take_its_time() -> None:
         assert (await link.call("files.stat", {"path": "a"})).result == {"done": True}
 
 
+@pytest.mark.parametrize("chatter", [b"", b"x"], ids=["a silent operation", "one that answers bit by bit"])
+async def test_an_operation_that_never_ends_is_waited_for_as_long_as_it_may_take(chatter: bytes) -> None:
+    """The guest beats all the time, so that it is the operation that is late; the next one is answered."""
+
+    async def script(fake: Fake) -> None:
+        await fake.greet()
+        late = await fake.next(frames.OPEN)
+        while True:
+            if chatter:
+                fake.send(frames.BODY, late.stream, chatter)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    opened = await fake.next(frames.OPEN)
+                    break
+        fake.send(frames.RESULT, opened.stream, b'{"done":true}')
+        await fake.next(frames.HELLO)
+
+    async with linked(script, beat_seconds=0.05) as link:
+        await link.hello("fresh", wall_seconds=60)
+        with pytest.raises(GuestUnresponsiveError, match=r"did not answer `files.read` in time"):
+            await link.call("files.read", {"path": "a"}, answer_seconds=0.2)
+
+        assert not link.is_lost
+        assert (await link.call("files.stat", {"path": "a"}, answer_seconds=60)).result == {"done": True}
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
