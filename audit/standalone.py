@@ -6,6 +6,11 @@ exits 0 when all of them hold, 1 when one does not, 2 for wrong usage. docs/audi
 format.
 """
 
+import sys
+
+if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
+    del sys.path[0]  # what lies beside this file could pose as a module of Python's own
+
 import argparse
 import base64
 import hashlib
@@ -14,7 +19,6 @@ import os
 import pathlib
 import re
 import stat
-import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 

@@ -14,6 +14,7 @@ from audit.chain import Chain, encode_rest, join
 from audit.host import host_origin
 from tests.audit import attacker
 from tests.audit.samples import SESSION, Recorder
+from tests.audit.unpacked import key_of, pack, unpack
 
 OTHER = "zzzzzzzzzzzz"
 
@@ -51,6 +52,32 @@ def pruned_to_an_odd_size(state: Path) -> None:
 def verified(state: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-I", "-S", standalone.__file__, str(state)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={})
+
+
+@pytest.fixture
+async def bundle(recorder: Recorder, state: Path, tmp_path: Path) -> Path:
+    """Return the folder of an unpacked bundle."""
+    await recorder.whole(actions=3)
+    pack(state, tmp_path / "bundle.tar.gz")
+    return unpack(tmp_path / "bundle.tar.gz", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["argparse", "base64", "json", "re", "typing"])
+def test_no_module_beside_the_verifier_takes_the_place_of_pythons_own(
+    bundle: Path, state: Path, name: str
+) -> None:
+    """Python looks for modules beside the file that it is given, and whoever packs a bundle puts files there."""
+    log, command = bundle / "sessions" / SESSION / "events.jsonl", [sys.executable, "verify.py"]
+    command += ["--key", str(key_of(state))]
+
+    (bundle / f"{name}.py").write_text("print('all is well'); raise SystemExit(0)")
+
+    honest = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
+    assert (honest.returncode, honest.stderr, "all is well" in honest.stdout) == (0, "", False)
+    assert f"{SESSION}: ok: 10 entries, 10 sealed, closed" in honest.stdout
+    log.write_bytes(log.read_bytes().replace(b"src/app.py", b"src/lie.py"))
+    forged = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
+    assert (forged.returncode, forged.stderr) == (1, "")
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ TESTS = {
     "set_aside": ABSENT,
     "disclosure": ABSENT,
 }
+_LONGEST_SECONDS = 600
+"""How long the tests of one change may take: what turns a loop into an endless one is noticed."""
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -108,7 +110,7 @@ def snapshot(folder: Path) -> None:
 
 
 def survives(folder: Path, file: Path, source: str, tests: tuple[str, ...]) -> bool:
-    """Tell whether every test passes with a changed module, which is then put back."""
+    """Tell whether every test passes, in time, with a changed module, which is then put back."""
     before = (folder / file).read_text("utf-8")
     (folder / file).write_text(source, "utf-8")
     try:
@@ -120,8 +122,10 @@ def survives(folder: Path, file: Path, source: str, tests: tuple[str, ...]) -> b
             cwd=folder,
             capture_output=True,
             check=False,
-            timeout=1800,
+            timeout=_LONGEST_SECONDS,
         )
+    except subprocess.TimeoutExpired:
+        return False
     finally:
         (folder / file).write_text(before, "utf-8")
     return ran.returncode == 0
@@ -134,6 +138,7 @@ def _tried(folder: Path, name: str, first: int, most: int) -> int:
     made = found[first : first + most]
     survivors = 0
     for number, (changed, words) in enumerate(made, start=first):
+        sys.stderr.write(f"{file} #{number}\n")
         if survives(folder, file, ast.unparse(changed), TESTS[name]):
             survivors += 1
             sys.stdout.write(f"SURVIVES {file} #{number} {words}\n")
