@@ -66,7 +66,7 @@ async def bundle(recorder: Recorder, state: Path, tmp_path: Path) -> Path:
 def test_no_module_beside_the_verifier_takes_the_place_of_pythons_own(
     bundle: Path, state: Path, name: str
 ) -> None:
-    """Python looks for modules beside the file that it is given, and whoever packs a bundle puts files there."""
+    """Python looks for modules beside the file it is given; whoever packs a bundle puts files there."""
     log, command = bundle / "sessions" / SESSION / "events.jsonl", [sys.executable, "verify.py"]
     command += ["--key", str(key_of(state))]
 
