@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from agent_runner.errors import RefusedError
+from agent_runner.lineage import labels_of
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
 from agent_runner.policy_file import read_closure, resolved
@@ -24,6 +25,7 @@ from audit.index import read_index
 from audit.segments import Lines
 from audit.state import StateFiles, write_private
 from policies.trust import Closure, Member, meaning_of
+from sandbox.workspace import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,15 +65,19 @@ def require_trust(loaded: LoadedPolicy, workspace: Path | None, *, state: Path) 
     """Refuse a policy that came with the work, unless a person trusted it as it stands.
 
     It came with the work when nobody named it, whatever it grants, and when it, or what it extends, lies in
-    the workspace or in the repository around that, by the name it was given or by where that leads.
+    the workspace or in the repository around that, by the name it was given or by where that leads. One that
+    lies where sessions wrote what nobody has reviewed may be an agent's.
 
     Raises:
         RefusedError: When nobody trusted it: a cloned repository must not grant itself anything. What changed
             since it was last trusted is told.
+        sandbox.stage.errors.LabelError: When a label cannot be read.
     """
     if loaded.path is None:
         return
-    if not loaded.found and not any(_lies_within(file, workspace) for file in (loaded.path, *loaded.bases)):
+    files = (loaded.path, *loaded.bases)
+    with_work = loaded.found or any(_lies_within(file, workspace) for file in files)
+    if not with_work and not any(_may_be_written_by_agents(file, state) for file in files):
         return
     closure = read_closure(loaded.path)
     # INVARIANT: what is trusted is what runs. The closure is read anew, so its texts may be others by now.
@@ -85,9 +91,8 @@ def require_trust(loaded: LoadedPolicy, workspace: Path | None, *, state: Path) 
     hint = f"read it, then `pairlock policy trust {loaded.origin}`"
     changed = changes(state, closure)
     if changed is None:
-        raise RefusedError(
-            f"policy `{loaded.origin}` came with the work and is not trusted as it stands", hint=hint
-        )
+        why = "came with the work" if with_work else "lies where sessions wrote what nobody has reviewed,"
+        raise RefusedError(f"policy `{loaded.origin}` {why} and is not trusted as it stands", hint=hint)
     raise RefusedError(f"policy `{loaded.origin}` changed since it was trusted", hint=hint, detail=changed)
 
 
@@ -155,3 +160,9 @@ def _lies_within(path: Path, workspace: Path | None) -> bool:
     folder = workspace.resolve()
     around = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
     return any(name.is_relative_to(around) for name in (Path(os.path.normpath(path)), resolved(path)))
+
+
+def _may_be_written_by_agents(path: Path, state: Path) -> bool:
+    labelled = [folder for folder, label in labels_of(state).all() if label.contributions]
+    around = resolved(path).parents if labelled else ()
+    return any(folder.same_folder(identity_of(each)) for each in around for folder in labelled)

@@ -8,9 +8,13 @@ import pytest
 
 from agent_runner.cli.exits import explain
 from agent_runner.errors import InvalidInputError, RefusedError
+from agent_runner.lineage import endorse, labels_of, wrote_unreviewed
+from agent_runner.lineage_places import unreviewed
 from agent_runner.policy_file import load_policy, parse_file, read_closure
 from agent_runner.trust import changes, is_trusted, require_trust, trust
+from policies.grant import Grant
 from policies.trust import meaning_of
+from sandbox.workspace import identity_of
 from tests.agent_runner.policy_stand import POLICY, pairlock, written
 
 if TYPE_CHECKING:
@@ -248,6 +252,38 @@ def test_twin_a_policy_outside_that_extends_what_lies_outside_needs_none(work: P
     policy = written(own, "mine.yaml", "version: 1\nname: m\nextends: base.yaml\n")
 
     require_trust(load_policy(str(policy)), work, state=tmp_path / "state")
+
+
+@pytest.mark.parametrize("changed", ["own.yaml", "base.yaml"])
+def test_a_policy_where_sessions_wrote_what_nobody_reviewed_needs_trust_wherever_it_lies(
+    tmp_path: Path, changed: str
+) -> None:
+    """An agent that worked on a folder of policies directly would choose what the next session may reach."""
+    state, policies, other = (tmp_path / name for name in ("state", "policies", "other"))
+    for folder in (policies, other):
+        folder.mkdir()
+        written(folder, "base.yaml", POLICY.replace("name: p", "name: b"))
+        written(folder, "own.yaml", "version: 1\nname: p\nextends: base.yaml\n")
+    state.mkdir(mode=0o700)
+    own, identity = policies / "own.yaml", identity_of(policies)
+    require_trust(load_policy(str(own)), None, state=state)
+    beside = policies / "beside"
+    beside.mkdir()
+    wrote_unreviewed(state, identity_of(beside), "0123456789ab", Grant.FILES.capabilities, why="a test")
+    require_trust(load_policy(str(own)), None, state=state)
+    wrote_unreviewed(state, identity, "0123456789ab", Grant.FILES.capabilities, why="a test")
+    (policies / changed).write_text((policies / changed).read_text() + "description: agents\n")
+
+    with pytest.raises(RefusedError, match="lies where sessions wrote what nobody has reviewed, and is not"):
+        require_trust(load_policy(str(own)), None, state=state)
+    require_trust(load_policy(str(other / "own.yaml")), None, state=state)
+    trust(state, read_closure(own))
+    require_trust(load_policy(str(own)), None, state=state)
+    (policies / changed).write_text((policies / changed).read_text() + "# more\n")
+    with pytest.raises(RefusedError, match="changed since it was trusted"):
+        require_trust(load_policy(str(own)), None, state=state)
+    endorse(state, identity, unreviewed(labels_of(state), identity))
+    require_trust(load_policy(str(own)), None, state=state)
 
 
 def test_a_policy_whose_base_fails_an_expectation_of_its_own_does_not_load(work: Path) -> None:
