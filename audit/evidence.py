@@ -5,7 +5,7 @@ from pathlib import Path
 
 from audit.errors import AuditError
 from audit.index import HostIndex, read_index
-from audit.keys import pinned
+from audit.keys import given_vkey, pinned
 from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
 from audit.state import StateFiles, check_format
 from audit.verdict import (
@@ -55,7 +55,7 @@ def gather(state: Path, *, pinned_vkey: str | None = None, against: str | None =
     """
     files = StateFiles(state)
     check_format(files)
-    key = VerifierKey.parse(pinned_vkey) if pinned_vkey is not None else pinned(files)
+    key = given_vkey(pinned_vkey) if pinned_vkey is not None else pinned(files)
     anchor = unverified_checkpoint(against) if against is not None else None
     index = read_index(files, anchor_size=anchor.size if anchor else None)
     return Evidence(

@@ -6,7 +6,8 @@ import stat
 from pathlib import Path
 
 from audit.errors import BadKeyError, StateFolderError
-from audit.note import SignerKey, VerifierKey
+from audit.escape import escape_line
+from audit.note import SignerKey, VerifierKey, is_private
 from audit.segments import text_in
 from audit.state import StateFiles, sync_folder, write_private
 
@@ -81,9 +82,26 @@ def pin(files: StateFiles, text: str) -> VerifierKey:
     Raises:
         BadKeyError: When it is no key.
     """
-    key = VerifierKey.parse(text)
+    key = given_vkey(text)
     write_private(files.pinned_vkey, f"{key}\n".encode())
     return key
+
+
+def given_vkey(text: str) -> VerifierKey:
+    """Return the public key that a person gave.
+
+    Args:
+        text: What they gave.
+
+    Raises:
+        BadKeyError: When it is none; the message begins with it, unless it may be a secret.
+    """
+    if is_private(text):
+        raise BadKeyError("that is a private key", hint="`pairlock audit key show` prints the public one")
+    try:
+        return VerifierKey.parse(text)
+    except BadKeyError as error:
+        raise BadKeyError(f"`{escape_line(text, width=20)}`: {error}") from error
 
 
 def pinned(files: StateFiles) -> VerifierKey | None:

@@ -24,6 +24,11 @@ _PRIVATE = "PRIVATE+KEY+"
 _DASH = "\u2014"
 
 
+def is_private(text: str) -> bool:
+    """Tell whether a text looks like a private key, or a part of one."""
+    return _PRIVATE.rstrip("+") in text.upper()
+
+
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
     """A public key with its name, as people pin it.

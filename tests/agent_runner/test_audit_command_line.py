@@ -68,6 +68,18 @@ async def test_a_query_that_finds_nothing_says_so_and_which_field_there_is_none_
     )
 
 
+async def test_a_query_for_a_type_that_there_is_not_names_the_nearest(run: Run, state: Path) -> None:
+    await record(state, SESSION, ("files", "read", "a"))
+
+    assert run("query", "type=action.intnded") == (
+        0,
+        "",
+        "no entry fits\nhint: no entry is of the type `action.intnded`; did you mean `action.intended`?\n",
+    )
+    assert run("query", "type=limit.hit") == (0, "", "no entry fits\n")
+    assert run("query", "type~intnded") == (0, "", "no entry fits\n")
+
+
 async def test_a_number_that_a_session_has_no_entry_of_is_wrong_usage(run: Run, state: Path) -> None:
     await record(state, SESSION, ("files", "read", "a"))
 
@@ -410,7 +422,9 @@ def test_keys_are_shown_rotated_and_pinned(recorded: Path, run: Run) -> None:
     assert run("key", "pin", before)[0] == 0
     assert before != fresh
     assert "signed by the pinned key" in run("verify", SESSION)[1]
-    assert run("key", "pin", "nonsense")[0] == 2
+    code, out, err = run("key", "pin", "nonsense")
+    assert (code, out) == (2, "")
+    assert "`nonsense`: a key is spelled `name+id+base64`" in err.splitlines()[0]
 
 
 def _link(path: Path) -> None:

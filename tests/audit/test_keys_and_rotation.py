@@ -10,6 +10,7 @@ from audit.errors import BadKeyError, BadSignatureError, MalformedLineError, Sta
 from audit.host import HostLog
 from audit.host_event import PolicyTrusted
 from audit.index import read_index
+from audit.keys import pin
 from audit.note import (
     Checkpoint,
     SignerKey,
@@ -66,6 +67,37 @@ def test_what_is_no_key_is_refused_in_one_line(text: str) -> None:
         VerifierKey.parse(text)
 
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("foo", "`foo`"),
+        ("", "``"),
+        ("a\x1b[2Jb", "`a\\x1b[2Jb`"),
+        ("x" * 30, f"`{'x' * 20}... (10 more characters)`"),
+    ],
+)
+def test_what_was_given_in_place_of_a_key_is_repeated_escaped_and_cut(
+    state: Path, given: str, shown: str
+) -> None:
+    wanted = f"{shown}: a key is spelled `name+id+base64`"
+
+    for act in (lambda: pin(StateFiles(state), given), lambda: [*verify_all(state, pinned_vkey=given)]):
+        with pytest.raises(BadKeyError) as refused:
+            act()
+        assert str(refused.value).removesuffix(", and is Ed25519") == wanted
+    assert not StateFiles(state).pinned_vkey.exists()
+
+
+@pytest.mark.parametrize("lost", [0, 3])
+def test_a_private_key_given_for_a_public_one_is_not_repeated(state: Path, lost: int) -> None:
+    key = SignerKey.make("a", b"s" * 32)
+
+    with pytest.raises(BadKeyError, match=r"^that is a private key; hint: `pairlock audit key show` prints"):
+        pin(StateFiles(state), f" {key.secret_text()[: -lost or None]}\n")
+    state.mkdir()
+    assert pin(StateFiles(state), str(key.verifier)) == key.verifier
 
 
 def test_a_private_key_shows_itself_nowhere() -> None:
@@ -130,11 +162,11 @@ def test_after_a_rotation_the_old_pin_still_holds_and_the_new_one_too(state: Pat
         fresh = host.rotate()
         host.append(TRUST)
 
-    for pin in (first, str(fresh.verifier), files.host_vkey.read_text()):
-        (found,) = verify_all(state, pinned_vkey=pin)
+    for known in (first, str(fresh.verifier), files.host_vkey.read_text()):
+        (found,) = verify_all(state, pinned_vkey=known)
         assert found.faults() == {}
         assert isinstance(found.authenticity, Pinned)
-        assert third_party.faults(state, pin) == []
+        assert third_party.faults(state, known) == []
     with HostLog(state) as host:
         host.append(TRUST)
     assert read_index(files).broken is None
