@@ -140,8 +140,11 @@ class EnduringBackend:
                 self._require()
             return asked.result()
         finally:
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
+            if not asked.done():
+                asked.cancel()
+                await asyncio.gather(asked, return_exceptions=True)
+            elif not asked.cancelled():
+                asked.exception()  # seen, also where this is cancelled in the same turn of the loop
 
     def _wait_seconds(self, failure: Failure, attempt: int, *, down_seconds: float) -> float | None:
         """Return how long to wait until the next try, None to give up."""
