@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sandbox.stage.beneath import Beneath
 from sandbox.stage.errors import PathRefusedError, StageError
@@ -50,13 +51,32 @@ def _copy(source: Beneath, path: str, seen: Seen, target: Path, *, uid: int, gid
             os.chown(target, uid, gid, follow_symlinks=False)
             return
         with source.file(path) as descriptor, target.open("xb") as out:
-            while chunk := os.read(descriptor, COPY_CHUNK_BYTES):
-                out.write(chunk)
+            _copy_content(descriptor, out)
     except PathRefusedError as error:
         if source.stat(path) is None:
             return
         raise StageError(f"the workspace cannot be copied: {error.message}") from error
     _finish(target, seen, uid, gid)
+
+
+def _copy_content(source: int, out: BinaryIO) -> None:
+    """Copy what a file holds, and leave its holes: one of a petabyte takes no room, and would fill a disk."""
+    size, place = os.fstat(source).st_size, 0
+    while place < size:
+        try:
+            begin = os.lseek(source, place, os.SEEK_DATA)
+            place = min(os.lseek(source, begin, os.SEEK_HOLE), size)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break  # nothing but a hole is left
+        os.lseek(source, begin, os.SEEK_SET)
+        out.seek(begin)
+        while begin < place and (chunk := os.read(source, min(COPY_CHUNK_BYTES, place - begin))):
+            begin += out.write(chunk)
+        if begin < place:
+            break  # somebody shortens it meanwhile
+    out.truncate(size)
 
 
 def _finish(target: Path, seen: Seen, uid: int, gid: int) -> None:
