@@ -251,11 +251,13 @@ def usage(command: Command) -> str:
     """Return the command's usage on one line: `files read [--lines A-B] PATH`."""
     with click.Context(command.parser, info_name=command.name) as context:
         pieces = command.parser.collect_usage_pieces(context)
-        options = [
-            f"[{option.opts[0]}]" if option.is_flag else f"[{option.opts[0]} {_metavar(option, context)}]"
-            for option in command.options
-        ]
+        options = [_option(option, context) for option in command.options]
     return " ".join([command.name, *options, *(piece for piece in pieces if piece != "[OPTIONS]")])
+
+
+def _option(option: click.Option, context: click.Context) -> str:
+    shown = option.opts[0] if option.is_flag else f"{option.opts[0]} {_metavar(option, context)}"
+    return shown if option.required else f"[{shown}]"
 
 
 def _metavar(option: click.Option, context: click.Context) -> str:

@@ -12,6 +12,4 @@ def limit_option(most: int, default: int) -> click.Option:
         most: The most that may be asked for.
         default: How many are shown where it is not given.
     """
-    return click.Option(
-        ["--limit"], type=click.IntRange(1, most), default=default, help=f"How many to show, at most {most}."
-    )
+    return click.Option(["--limit"], type=click.IntRange(1, most), default=default, help="How many to show.")

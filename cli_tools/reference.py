@@ -10,6 +10,7 @@ import click
 from cli_tools.action import usage
 from cli_tools.catalogue import built_in
 from cli_tools.command import Body
+from cli_tools.schema import default_of
 from policies.capability import in_order
 
 if TYPE_CHECKING:
@@ -69,13 +70,16 @@ def _parameters(command: Command) -> Iterator[str]:
 
 
 def _facts(command: Command, parameter: click.Parameter) -> Iterable[str]:
-    yield "content, also as a body beside the line" if isinstance(parameter.type, Body) else _kind(parameter)
+    is_body = isinstance(parameter.type, Body)
+    yield "content, here or as a body beside the line" if is_body else _kind(parameter)
     if parameter.name in command.sinks:
         yield "a sink"
-    if parameter.required:
+    if parameter.required or (is_body and command.body_needed):
         yield "required"
     if isinstance(parameter, click.Option) and parameter.help:
         yield parameter.help[:1].lower() + parameter.help[1:].rstrip(".")
+    if (default := default_of(parameter)) is not None:
+        yield f"`{default}` when left out"
 
 
 def _kind(parameter: click.Parameter) -> str:

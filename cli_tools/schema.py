@@ -55,12 +55,20 @@ _NUMBERS: Final = ((click.types.IntParamType, "integer"), (click.types.FloatPara
 
 
 def _property(parameter: click.Parameter) -> Schema:
-    schema = _type(parameter)
-    if isinstance(parameter, click.Option) and parameter.help:
-        schema["description"] = parameter.help
-    elif isinstance(parameter.type, WorkspacePath):
-        schema["description"] = "A path relative to the workspace."
-    return schema
+    schema, default = _type(parameter), default_of(parameter)
+    said = parameter.help if isinstance(parameter, click.Option) else None
+    if isinstance(parameter.type, WorkspacePath):
+        said = said or "A path relative to the workspace."
+    if default is not None:  # not as JSON Schema's `default`, which not every server takes
+        said = f"{said or ''} `{default}` when left out.".lstrip()
+    return {**schema, "description": said} if said else schema
+
+
+def default_of(parameter: click.Parameter) -> str | int | None:
+    """Return what is meant where a parameter is left out; None where that is nothing that can be written."""
+    found = parameter.default
+    is_value = isinstance(found, str | int) and not isinstance(found, bool) and found != ""
+    return found if is_value else None
 
 
 def _type(parameter: click.Parameter) -> Schema:

@@ -60,12 +60,17 @@ def show_tool(
     from agent_runner.commands import known_commands
     from agent_runner.errors import InvalidInputError
     from cli_tools.reference import section
+    from policies.wording import nearest
 
-    name, known = " ".join(words), known_commands()
+    name, known = " ".join(" ".join(words).split()), known_commands()
     command = next((command for command in known.commands if command.name == name), None)
     if command is None:
-        group = ", ".join(f"`{command.name}`" for command in known.commands if command.path[0] == name)
-        hint = f"the commands of that name: {group}" if group else "`pairlock tools list` names them"
+        first = name.partition(" ")[0]
+        group = ", ".join(f"`{command.name}`" for command in known.commands if command.path[0] == first)
+        near = nearest(name, [command.name for command in known.commands])
+        hint = f"did you mean `{near}`?" if near else "`pairlock tools list` names them"
+        if group:
+            hint = f"the commands of `{first}`: {group}"
         raise InvalidInputError(f"no command `{name}`", hint=hint)
     typer.echo(
         json.dumps(_described(command, None), indent=2)

@@ -27,9 +27,7 @@ _WHOLE: Final = f"{_SUMMARY},toRecipients,ccRecipients,replyTo,body"
     needs=READS,
     runs="connector",
     parameters=(
-        click.Option(
-            ["--folder"], type=Folder(), default="inbox", help="A folder's name; `inbox` if not given."
-        ),
+        click.Option(["--folder"], type=Folder(), default="inbox", help="A folder's name."),
         click.Option(["--unread"], is_flag=True, help="Only what has not been read."),
         limit_option(200, 25),
     ),

@@ -6,7 +6,7 @@ import re
 import types
 from pathlib import Path
 
-from cli_tools.action import Catalogue
+from cli_tools.action import Catalogue, usage
 from cli_tools.catalogue import built_in
 from cli_tools.neutral import neutralise
 from cli_tools.reference import reference
@@ -19,6 +19,12 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 def test_the_reference_is_what_the_declarations_say() -> None:
     """`python -m cli_tools.reference > docs/commands.md` mends it."""
     assert (DOCS / "commands.md").read_text() == reference(built_in())
+
+
+def test_a_usage_has_brackets_around_what_may_be_left_out_and_nothing_else() -> None:
+    for command in built_in().commands:
+        for option in command.options:
+            assert (f"[{option.opts[0]}" in usage(command)) is not option.required
 
 
 async def test_the_command_of_the_page_on_adding_one_can_be_added(place: Path) -> None:

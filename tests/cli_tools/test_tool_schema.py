@@ -57,7 +57,7 @@ def test_what_a_schema_shows_is_json_that_says_what_the_parser_does() -> None:
         "type": "object",
         "properties": {
             "pattern": {"type": "string"},
-            "path": {"type": "string", "description": "A path relative to the workspace."},
+            "path": {"type": "string", "description": "A path relative to the workspace. `.` when left out."},
             "literal": {
                 "type": "boolean",
                 "description": "The pattern is plain text, no regular expression.",
@@ -67,7 +67,7 @@ def test_what_a_schema_shows_is_json_that_says_what_the_parser_does() -> None:
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 50,
-                "description": "Lines to show around each match.",
+                "description": "Lines to show around each match. `0` when left out.",
             },
             "name": {
                 "type": "array",
@@ -80,7 +80,7 @@ def test_what_a_schema_shows_is_json_that_says_what_the_parser_does() -> None:
                 "type": "integer",
                 "minimum": 1,
                 "maximum": 2000,
-                "description": "Matches after which to stop.",
+                "description": "Matches after which to stop. `200` when left out.",
             },
         },
         "required": ["pattern"],

@@ -69,8 +69,26 @@ def test_a_command_that_does_not_exist_is_one_clear_line(tmp_path: Path) -> None
     done = pairlock(tmp_path, "show", "files", "explode")
 
     assert done.returncode == 2
-    assert done.stderr.decode() == (
-        "pairlock: no command `files explode`\nhint: `pairlock tools list` names them\n"
+    assert done.stderr.decode().startswith(
+        "pairlock: no command `files explode`\nhint: the commands of `files`: `files list`, `files move`, "
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("filez read", "no command `filez read`"),
+        ("a\nb", "no command `a b`"),
+        ("\x1b[31m", "no command `\\x1b[31m`"),
+    ],
+)
+def test_what_is_no_command_is_told_in_one_line(tmp_path: Path, word: str, line: str) -> None:
+    done = pairlock(tmp_path, "show", word)
+
+    told = done.stderr.decode().splitlines()
+    assert (done.returncode, told[0], len(told)) == (2, f"pairlock: {line}", 2)
+    assert told[1] == (
+        "hint: did you mean `files read`?" if "z" in word else "hint: `pairlock tools list` names them"
     )
 
 
@@ -79,7 +97,7 @@ def test_the_name_of_a_group_names_its_commands(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert done.stderr.decode().startswith(
-        "pairlock: no command `slack`\nhint: the commands of that name: `slack channels`, `slack history`, "
+        "pairlock: no command `slack`\nhint: the commands of `slack`: `slack channels`, `slack history`, "
     )
 
 
