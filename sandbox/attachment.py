@@ -36,7 +36,7 @@ class StdioReader:
 
     def __init__(self, raw: Inflow) -> None:
         self._raw = raw
-        self._header = b""
+        self._header = b""  # of the next frame, as far as it has come
         self._is_errors = False
         self._remaining = 0
         self.read_bytes = 0
@@ -49,13 +49,17 @@ class StdioReader:
             await self._raw.pour(lambda data: self._unframe(data, take), read_bytes=self.read_bytes)
 
     def _unframe(self, data: bytes, take: Callable[[bytes], None]) -> None:
+        if self._header:
+            data, self._header = self._header + data, b""
         at = 0
         while at < len(data):
             if self._remaining == 0:
-                missing = _HEADER_BYTES - len(self._header)
-                self._header += data[at : at + missing]
-                at += missing
-                self._begin()
+                if len(data) - at < _HEADER_BYTES:
+                    self._header = data[at:]
+                    return
+                self._is_errors = data[at] == _STDERR
+                self._remaining = int.from_bytes(data[at + 4 : at + _HEADER_BYTES])
+                at += _HEADER_BYTES
                 continue
             piece = data[at : at + self._remaining]
             at += len(piece)
@@ -64,13 +68,6 @@ class StdioReader:
                 self.errors = (self.errors + piece)[-ERRORS_KEPT_BYTES:]
             else:
                 take(piece)
-
-    def _begin(self) -> None:
-        """Begin a frame once its header is whole."""
-        if len(self._header) == _HEADER_BYTES:
-            self._is_errors = self._header[0] == _STDERR
-            self._remaining = int.from_bytes(self._header[4:])
-            self._header = b""
 
 
 class StdioAttachment:
