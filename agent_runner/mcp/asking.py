@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
@@ -12,16 +13,19 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
     CONNECTION_CLOSED,
-    REQUEST_TIMEOUT,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
     CallToolRequest,
     CallToolRequestParams,
     CallToolResult,
 )
+from pydantic import ValidationError
 
 from agent_runner.mcp import peers
 from agent_runner.mcp.program import program_streams
+from agent_runner.mcp.results import outcome_of
 from cli_tools import said
-from cli_tools.command import Outcome
 from cli_tools.errors import ActionError
 from cli_tools.transport import ConnectorTransport
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
     from mcp.client import Transport
 
+    from cli_tools.command import Outcome
     from cli_tools.connector import Connector
     from sandbox.session import Sandbox
 
@@ -37,8 +42,12 @@ CALL_SECONDS: Final = 120.0
 """For connecting and the call itself."""
 _AFTER_SENDING: Final = frozenset({"timeout", "upstream", "too-large"})
 """What a connector tells once the other side may have read the request."""
-_NO_ANSWER: Final = frozenset({CONNECTION_CLOSED, REQUEST_TIMEOUT})
-"""Errors of the client's own: the server said nothing."""
+_CLOSED: Final = (CONNECTION_CLOSED, "Connection closed")
+"""The client's own error: the server said nothing. Servers use its number, too, for errors of theirs."""
+_NOT_BEGUN: Final = frozenset({INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS})
+"""Errors of a server that has carried nothing out (JSON-RPC 2.0, 5.1)."""
+_CALL: Final = b'"method":"tools/call"'
+_KINDS: Final = frozenset({"application/json", "text/event-stream"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +58,10 @@ class _Asking:
     """What a connector refused: the client would wrap it."""
     calls: bool = False
     """Whether what is sent from now on is the call itself."""
+    status: int = 200
+    """Of HTTP, of the answer to the call."""
+    is_said: bool = True
+    """Whether that answer can be the protocol's; else the client makes up an error in its place."""
     results: list[CallToolResult] = field(default_factory=list[CallToolResult])
 
 
@@ -80,6 +93,9 @@ class _Transport(httpx2.AsyncBaseTransport):
                 raise peers.too_many_requests()
             response = await self._inner.handle_async_request(request)
             peers.made_plain(response)
+            if _CALL in await request.aread():
+                self._asking.status = response.status_code
+                self._asking.is_said = response.headers["content-type"] in _KINDS
             self._messages += peers.require_readable(response)
             if self._messages > peers.MOST_MESSAGES:
                 raise peers.too_many_messages()
@@ -141,7 +157,7 @@ async def _answered(
         # What goes wrong once the answer is there, such as the end of the session, undoes nothing.
         if not asking.results:
             raise _told(asking, server, error) from error
-    return _outcome(asking.results[0])
+    return outcome_of(asking.results[0])
 
 
 async def _call(asking: _Asking, streams: Transport, tool: str, arguments: dict[str, Any]) -> None:
@@ -162,12 +178,23 @@ def _told(asking: _Asking, server: str, error: Exception) -> ActionError:
         refused = refused or error
     if refused is not None:
         return _unknown(refused) if asking.calls and refused.code in _AFTER_SENDING else refused
-    if isinstance(error, MCPError) and error.code not in _NO_ANSWER:
-        return ActionError("refused", f"`{server}` refused: {said.shown(str(error))}")
+    if isinstance(error, MCPError) and (error.code, str(error)) != _CLOSED:
+        told = ActionError("refused", f"`{server}` refused: {said.shown(str(error))}")
+        return told if _is_turned_away(asking, error.code) else _unknown(told)
+    if isinstance(error, ValidationError):
+        what = "no result: a question back, a task, or what the protocol does not know"
+        return _unknown(ActionError("upstream", f"`{server}` answered with {what}"))
     timed_out = isinstance(error, TimeoutError)
     why = f"not answer within {CALL_SECONDS:.0f} s" if timed_out else f"not answer: `{type(error).__name__}`"
     told = ActionError("timeout" if timed_out else "upstream", f"`{server}` did {why}")
     return _unknown(told) if asking.calls else told
+
+
+def _is_turned_away(asking: _Asking, code: int) -> bool:
+    """Tell whether a server that refused has carried nothing out."""
+    if not asking.calls or HTTPStatus.MULTIPLE_CHOICES <= asking.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return True
+    return asking.status == HTTPStatus.OK and asking.is_said and code in _NOT_BEGUN
 
 
 def _unknown(told: ActionError) -> ActionError:
@@ -176,15 +203,3 @@ def _unknown(told: ActionError) -> ActionError:
         f"{told.message}; the call was sent, so it may have been done",
         hint="look whether it was before you call it again",
     )
-
-
-def _outcome(result: CallToolResult) -> Outcome:
-    parts = [_part(part) for part in result.content]
-    return Outcome(exit_code=1 if result.is_error else 0, output="\n".join(parts).encode("utf-8", "replace"))
-
-
-def _part(part: object) -> str:
-    text = getattr(part, "text", None)
-    if isinstance(text, str):
-        return text
-    return f"({getattr(part, 'type', 'something')} that is not text)"

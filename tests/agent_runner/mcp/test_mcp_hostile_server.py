@@ -56,13 +56,13 @@ class Server:
         if name == self.fails_at:
             raise ActionError("upstream", "`hostile.example` closed the connection")
         if "id" not in asked_for or "method" not in asked_for:
-            return _response(202, b"")
+            return answer(202, b"")
         if name == "tools/call" and self.said is not None:
             return self.said(asked_for["id"])
-        return _response(200, _answer(asked_for["id"], name))
+        return answer(200, _answer(asked_for["id"], name))
 
 
-def _response(status: int, body: bytes, kind: str = "application/json") -> Response:
+def answer(status: int, body: bytes, kind: str = "application/json") -> Response:
     return Response(
         status=status,
         reason="",
@@ -134,7 +134,7 @@ def stream(
 ) -> Response:
     """Return an event stream of messages."""
     body = b"".join(b"event: message" + end + b"data: " + message + end + end for message in messages)
-    return _response(200, body.decode().encode(code), kind)
+    return answer(200, body.decode().encode(code), kind)
 
 
 def told(number: object, *, parts: int = 1, **fields: object) -> bytes:
@@ -165,11 +165,11 @@ CHANGED: Final = notice("notifications/tools/list_changed")
         lambda number: stream(*[PROGRESS] * 100, *[CHANGED] * 100, told(number)),
         lambda number: stream(told(number), told(number, parts=2)),
         lambda number: stream(*[notice("roots/list", id=at) for at in range(3)], told(number)),
-        lambda number: _response(200, told(number)),
+        lambda number: answer(200, told(number)),
         lambda number: stream(told(str(number))),
         lambda number: stream(*[PROGRESS] * (MOST_MESSAGES - 4), told(number), end=b"\r\n"),
         lambda number: stream(told(number), kind="Text/Event-Stream; charset=cp037"),
-        lambda number: _response(200, told(number, meta="{[," * MOST_PARTS)),
+        lambda number: answer(200, told(number, meta="{[," * MOST_PARTS)),
     ],
 )
 async def test_an_answer_among_other_words_is_the_one_that_is_shown(said: Callable[[int], Response]) -> None:
@@ -184,7 +184,7 @@ async def test_an_answer_among_other_words_is_the_one_that_is_shown(said: Callab
     ("said", "why"),
     [
         (lambda number: stream(*[PROGRESS] * 4_500, told(number)), "more than 2000 messages for one call"),
-        (lambda _: _response(200, b"\n" * 1_000_000, "text/event-stream"), "more than 2000 messages for one"),
+        (lambda _: answer(200, b"\n" * 1_000_000, "text/event-stream"), "more than 2000 messages for one"),
         (
             lambda number: stream(*[PROGRESS] * MOST_MESSAGES, told(number)),
             "more than 2000 messages for one call",
@@ -193,9 +193,9 @@ async def test_an_answer_among_other_words_is_the_one_that_is_shown(said: Callab
             lambda number: stream(*[PROGRESS] * 4_500, told(number), kind="Text/Event-Stream"),
             "more than 2000 messages for one call",
         ),
-        (lambda number: _response(200, told(number, parts=30_000)), "more than 50000 values in one message"),
-        (lambda number: _response(200, hollow(number, "0")), "more than 50000 values in one message"),
-        (lambda number: _response(200, hollow(number, "[]")), "more than 50000 values in one message"),
+        (lambda number: answer(200, told(number, parts=30_000)), "more than 50000 values in one message"),
+        (lambda number: answer(200, hollow(number, "0")), "more than 50000 values in one message"),
+        (lambda number: answer(200, hollow(number, "[]")), "more than 50000 values in one message"),
         (lambda number: stream(b'"', hollow(number, "{}")), "more than 50000 values in one message"),
         (lambda number: stream(hollow(number, '""')), "more than 50000 values in one message"),
         (
@@ -227,7 +227,7 @@ async def test_a_server_that_talks_without_end_is_not_read_and_the_loop_goes_on(
 async def test_what_is_no_answer_is_told_in_one_error_and_nothing_is_logged(
     body: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    server = Server(said=lambda _: _response(200, body))
+    server = Server(said=lambda _: answer(200, body))
 
     with pytest.raises(ActionError) as caught:
         await asyncio.wait_for(called(server), WAIT_SECONDS)
@@ -242,7 +242,7 @@ async def test_an_answer_to_another_call_is_not_taken_for_this_ones(monkeypatch:
 
     with pytest.raises(ActionError) as caught:
         await asyncio.wait_for(
-            called(Server(said=lambda number: _response(200, told(number + 90)))), WAIT_SECONDS
+            called(Server(said=lambda number: answer(200, told(number + 90)))), WAIT_SECONDS
         )
 
     assert caught.value.code == "timeout"
