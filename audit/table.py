@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -17,6 +18,12 @@ NOTES = 8
 """How many different notes there may be of a line."""
 LONGEST_LINE = 128 * 1024
 """Bytes of a line of the table: a small value, each of its bytes escaped."""
+_WITHOUT_END = 4 * LONGEST_LINE
+"""Bytes without the end of a line behind which nothing is looked for: more than a torn line and the next."""
+
+
+class EndlessLineError(BrokenLedgerError):
+    """Raised when a line of a table does not end: a file may be a hole that takes hours to read."""
 
 
 def places_in(table: Path, note: Callable[[str, dict[str, object]], int]) -> Digests:
@@ -30,15 +37,21 @@ def places_in(table: Path, note: Callable[[str, dict[str, object]], int]) -> Dig
         BrokenLedgerError: When the table is no file, or cannot be read.
     """
     found = Digests()
-    for place, fields in lines_of(table):
-        digest = fields.get("commitment")
-        if isinstance(digest, str) and is_digest(digest):
-            found.put(digest, place * NOTES + note(digest, fields))
+    with suppress(EndlessLineError):  # what stands behind it is missing then
+        for place, fields in lines_of(table):
+            digest = fields.get("commitment")
+            if isinstance(digest, str) and is_digest(digest):
+                found.put(digest, place * NOTES + note(digest, fields))
     return found
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    """Yield the whole lines of the table with their places; what is torn or no object is passed over."""
+    """Yield the whole lines of the table with their places; what is torn or no object is passed over.
+
+    Raises:
+        EndlessLineError: When a line does not end.
+        BrokenLedgerError: When the table is no file, or cannot be read.
+    """
     try:
         raw = opened(path)
     except BrokenLedgerError as error:
@@ -47,7 +60,9 @@ def lines_of(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
         raise
     place = 0
     with BufferedReader(raw) as file:
-        while line := file.readline(LONGEST_LINE):
+        while line := file.readline(_WITHOUT_END):
+            if len(line) == _WITHOUT_END and not line.endswith(b"\n"):
+                raise EndlessLineError(f"`{path.name}` holds a line without an end", path=path)
             fields = object_in(line)
             if fields is not None:
                 yield place, fields

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from audit import openings, table
 from audit.errors import BrokenLedgerError
 from audit.event import ModelAsked
 from audit.hostile import unmark
-from audit.openings import LARGEST_BLOB
+from audit.openings import LARGEST_BLOB, without
 from audit.reader import SessionReader
 from audit.schema import LARGEST_BODY
 from audit.state import SessionFiles, StateFiles
+from audit.table import EndlessLineError
 from audit.verdict import Disclosed, Undisclosed
 from audit.verify import verify_session
 from tests.audit.samples import SESSION, Recorder, Samples
@@ -176,6 +178,28 @@ async def test_a_table_without_an_end_is_passed_over(recorder: Recorder, samples
     table = await written(recorder, samples)
     table.write_bytes(table.read_bytes() + b"x" * 1_000_000)
 
+    assert verify_session(recorder.state, SESSION).disclosure == Disclosed(1, 0, 0)
+
+
+@pytest.mark.parametrize(("length", "there"), [(300_000, True), (1_000_000, False)])
+async def test_nothing_is_looked_for_behind_a_line_that_no_writer_ends(
+    recorder: Recorder, samples: Samples, length: int, *, there: bool
+) -> None:
+    """A hole of a terabyte kept `verify` busy for hours; a torn line and the next are read past."""
+    table = await written(recorder, samples)
+    line = table.read_bytes()
+    digest = json.loads(line)["commitment"]
+
+    table.write_bytes(b"\0" * length + b"\n" + line)
+
+    wanted = Disclosed(1, 0, 0) if there else Undisclosed((digest,), ())
+    assert verify_session(recorder.state, SESSION).disclosure == wanted
+    with nullcontext() if there else pytest.raises(EndlessLineError):
+        without(SessionFiles(table.parent), set())
+    assert line in table.read_bytes()
+    with table.open("wb") as file:
+        file.write(line)
+        file.truncate(1 << 40)
     assert verify_session(recorder.state, SESSION).disclosure == Disclosed(1, 0, 0)
 
 
