@@ -81,6 +81,12 @@ SCENARIOS: Final = {
         steps=(_lines("files list"), _lines("delegate look", "files read f"), END),
         below=((_write("f"),), (_write("g"), *_lines("files remove old")), END),
     ),
+    "asks below": Scenario(
+        entries=45,
+        policy=POLICY.replace("]}", ', delegate], ask: ["files remove"]}'),
+        steps=(_lines("files list"), _lines("delegate look", "files read f"), END),
+        below=((_write("f"), _write("g")), _lines("files remove old", "files remove g"), END),
+    ),
     "shortens": Scenario(
         entries=56,
         steps=(

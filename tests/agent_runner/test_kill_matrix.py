@@ -18,13 +18,14 @@ from tests.sandbox.guest.launch import reachable_folder
 
 Whole = tuple[dict[str, bytes], list[tuple[list[str], str]]]
 QUICK = {("asks", 11, "after"), ("asks", 12, "after"), ("asks", 13, "before"), ("delegates", 11, "after"),
-         ("delegates", 12, "after"), ("delegates", 31, "before"), ("shortens", 20, "before"),
-         ("shortens", 20, "after")}  # fmt: skip
+         ("delegates", 12, "after"), ("delegates", 31, "before"), ("asks below", 15, "after"),
+         ("asks below", 24, "after"), ("shortens", 20, "before"), ("shortens", 20, "after")}  # fmt: skip
 POINTS = [
     (name, number, when)
     for name, chosen in {
         "asks": range(2, SCENARIOS["asks"].entries + 1),
         "delegates": range(8, SCENARIOS["delegates"].entries + 1),
+        "asks below": range(11, 40),
         "shortens": range(17, 25),
     }.items()
     for number in chosen
