@@ -193,9 +193,11 @@ class _Arrivals:
         """Return a request with its body.
 
         Raises:
+            _TooLargeError: When it is too large, or says that it will be.
             h11.ProtocolError: When what came is no body.
             TimeoutError: When it does not arrive to its end.
         """
+        _require_small(dict(head.headers).get(b"content-length", b"0"))
         async with asyncio.timeout(REQUEST_SECONDS):
             body = await self._body()
         return HttpRequest(
@@ -212,14 +214,19 @@ class _Arrivals:
         body = bytearray()
         while isinstance(part := await self._event(), h11.Data):
             body += part.data
-            if len(body) > MOST_BODY_BYTES:
-                raise _TooLargeError(f"a request may have at most {MOST_BODY_BYTES} bytes")
+            _require_small(len(body))
         return bytes(body)
 
     async def _event(self) -> object:
         while (event := self._connection.next_event()) is h11.NEED_DATA:
             self._connection.receive_data(await self._inlet.piece())
         return event
+
+
+def _require_small(body_bytes: bytes | int) -> None:
+    """Refuse a body of more than `MOST_BODY_BYTES`; what is declared is refused before it comes."""
+    if int(body_bytes) > MOST_BODY_BYTES:
+        raise _TooLargeError(f"a request may have at most {MOST_BODY_BYTES} bytes")
 
 
 async def _asked(answerer: Answerer, request: HttpRequest, connection: h11.Connection, send: Send) -> bool:

@@ -101,6 +101,17 @@ async def test_a_gigabyte_that_comes_in_chunks_is_refused_when_it_is_too_large()
     assert both.asked == []
 
 
+@pytest.mark.parametrize(
+    ("length", "answer"),
+    [(http.MOST_BODY_BYTES, b"HTTP/1.1 100 "), (http.MOST_BODY_BYTES + 1, b"HTTP/1.1 413 ")],
+)
+async def test_a_body_that_says_it_will_be_too_large_is_not_asked_for(length: int, answer: bytes) -> None:
+    """A client that waits for `100 Continue` is spared sending 8 MiB that nobody takes."""
+    both = await relayed(HEAD + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % length, 1000)
+
+    assert both.sent.startswith(answer)
+
+
 async def test_thousands_of_connections_wait_for_their_turn_and_are_all_answered() -> None:
     both = Both()
     relay = ModelRelay(Serving(both), None)
