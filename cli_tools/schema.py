@@ -67,8 +67,9 @@ def _property(parameter: click.Parameter) -> Schema:
 def default_of(parameter: click.Parameter) -> str | int | None:
     """Return what is meant where a parameter is left out; None where that is nothing that can be written."""
     found = parameter.default
-    is_value = isinstance(found, str | int) and not isinstance(found, bool) and found != ""
-    return found if is_value else None
+    if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
+        return None
+    return found
 
 
 def _type(parameter: click.Parameter) -> Schema:
