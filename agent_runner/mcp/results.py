@@ -17,7 +17,7 @@ from mcp.types import (
 from cli_tools.command import Outcome
 
 if TYPE_CHECKING:
-    from mcp.types import CallToolResult, ContentBlock
+    from mcp.types import CallToolResult, ContentBlock, TextResourceContents
 
 
 def outcome_of(result: CallToolResult) -> Outcome:
@@ -36,10 +36,14 @@ def _shown(part: ContentBlock) -> str:
             return _described(part.type, part.mime_type, part.data)
         case ResourceLink():
             return f"(a link to `{part.name}`, which is not followed: {part.uri})"
-        case EmbeddedResource(resource=BlobResourceContents() as held):
-            return _described(held.uri, held.mime_type or "", held.blob)
         case EmbeddedResource():
-            return f"({part.resource.uri})\n{part.resource.text}"
+            return _held(part.resource)
+
+
+def _held(resource: TextResourceContents | BlobResourceContents) -> str:
+    if isinstance(resource, BlobResourceContents):
+        return _described(resource.uri, resource.mime_type or "", resource.blob)
+    return f"({resource.uri})\n{resource.text}"
 
 
 def _described(name: str, kind: str, base64: str) -> str:
