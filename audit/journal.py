@@ -49,6 +49,7 @@ class Journal:
         self._ended = False
         self._ahead: Waiting | None = None
         self._alone_until = 0.0
+        self._had_turn = self._turn_is_due = False
         self._waiting_since = 0.0
         self._spent_seconds = 0.0
         self._open: Opened | None = None
@@ -244,7 +245,7 @@ class Journal:
             self._waiting_since = began
         self._waiting += 1
         try:
-            if self._waiting > 1 or began >= self._alone_until or not writer.write_now(line):
+            if not self._is_alone(began) or not writer.write_now(line):
                 writer.put(line)
                 await self._turn_of_the_loop(writer)
                 await written(writer, line)
@@ -252,7 +253,24 @@ class Journal:
             self._waiting -= 1
             if not self._waiting:
                 self._spent_seconds += time.monotonic() - self._waiting_since
+        self._look_for_a_turn()
         return receipt(line)
+
+    def _is_alone(self, now: float) -> bool:
+        """Tell whether to write at once: nobody else did, and the loop had a turn since, or not long ago."""
+        had_turn, self._had_turn = self._had_turn, False
+        if self._waiting > 1 or not self._alone_until:
+            return False
+        return had_turn or now < self._alone_until
+
+    def _look_for_a_turn(self) -> None:
+        """Take note of the next turn of the loop, which it has while the caller waits for anything else."""
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            asyncio.get_running_loop().call_soon(self._note_turn)
+
+    def _note_turn(self) -> None:
+        self._had_turn, self._turn_is_due = True, False
 
     async def _turn_of_the_loop(self, writer: Writer) -> None:
         """Let others put in what they have: it goes into one write, which the first to come back does.
@@ -265,6 +283,7 @@ class Journal:
         except asyncio.CancelledError:
             writer.hand_over()
             raise
+        self._had_turn = False
         if self._waiting == 1:
             self._alone_until = time.monotonic() + _ALONE_SECONDS
 

@@ -48,6 +48,34 @@ async def test_who_records_alone_leaves_the_loop_its_turns(
     assert (found >= EACH) == every
 
 
+@pytest.mark.parametrize(("waits", "most"), [(True, EACH + 2), (False, math.inf)])
+async def test_a_turn_that_the_loop_has_between_two_entries_is_not_waited_for_again(
+    recorder: Recorder, samples: Samples, monkeypatch: pytest.MonkeyPatch, most: float, *, waits: bool
+) -> None:
+    """As between an action's intent and its outcome; the twin: who waits for nothing else waits for one."""
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
+    monkeypatch.setattr(recording, "_ALONE_SECONDS", 0.0)
+    taken, ended = 0, False
+
+    async def another() -> None:
+        nonlocal taken
+        while not ended:
+            taken += 1
+            await asyncio.sleep(0)
+
+    async with recorder.journal() as journal:
+        await journal.record(samples.intended(0))
+        beside = asyncio.create_task(another())
+        for number in range(EACH):
+            if waits:
+                await asyncio.sleep(0)
+            await journal.record(samples.intended(number + 1))
+        found, ended = taken, True
+        await beside
+
+    assert EACH <= found <= most
+
+
 async def test_what_was_put_in_before_stays_before_what_is_written_at_once(
     recorder: Recorder, samples: Samples, state: Path
 ) -> None:
