@@ -97,6 +97,7 @@ def start_policy(plan: Plan, state: Path) -> Path:
         RefusedError: When what lies there was changed since it was written; nothing is trusted then.
     """
     path = plan.folder / FILE
+    prepare(state)  # first: a file that could not be trusted would stand in the way of the next try
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except FileExistsError as error:
@@ -107,7 +108,6 @@ def start_policy(plan: Plan, state: Path) -> Path:
         raise InvalidInputError(f"`{path}` cannot be written: {(error.strerror or '').lower()}") from error
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(plan.text)
-    prepare(state)
     closure = read_closure(path)
     # INVARIANT: what is trusted is what was written. Whoever else writes in the folder chooses nothing.
     if closure.texts[0].text != plan.text:

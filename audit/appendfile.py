@@ -165,8 +165,8 @@ def spoken(error: OSError, path: Path) -> LedgerError:
     """
     reason = error.strerror or "unknown error"
     if error.errno in _NO_ROOM:
-        return LedgerFullError(f"`{path.name}`: {reason.lower()}", hint="make room, then resume the session")
-    return LedgerError(f"cannot write `{path.name}`: {reason.lower()}")
+        return LedgerFullError(f"`{path}`: {reason.lower()}", hint="make room, then resume the session")
+    return LedgerError(f"cannot write `{path}`: {reason.lower()}")
 
 
 def _allocate(descriptor: int, offset: int, length: int) -> int:

@@ -111,4 +111,4 @@ class SessionExistsError(AuditError):
 
 
 class StateFolderError(AuditError):
-    """Raised when the state folder is of a newer format or is not private to its owner."""
+    """Raised when the state folder is of a newer format, not private to its owner, or cannot be written."""

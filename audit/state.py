@@ -184,9 +184,20 @@ def prepare(state: Path) -> StateFiles:
         state: The state folder.
 
     Raises:
-        StateFolderError: When it belongs to someone else, lets others write, is of another format, or is not
-            on a local disk.
+        StateFolderError: When it belongs to someone else, lets others write, is of another format, is not
+            on a local disk, or cannot be made or written.
     """
+    try:
+        return _prepared(state)
+    except OSError as error:
+        why = (error.strerror or "unknown error").lower()
+        raise StateFolderError(
+            f"state folder `{state}` cannot be made or written: {why}",
+            hint="PAIRLOCK_STATE names another place for it",
+        ) from error
+
+
+def _prepared(state: Path) -> StateFiles:
     files = StateFiles(state)
     state.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
     found = state.stat()

@@ -114,6 +114,7 @@ def query(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     from audit.query import query as search
     from audit.reader import SessionReader
     from audit.state import StateFiles
+    from policies.wording import nearest, quoted
 
     state = state_folder()
     wanted = parse_filter(" ".join(terms or ()), since=since, until=until)
@@ -130,6 +131,19 @@ def query(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         say("no entry fits")
         for field in sorted({term.field for term in wanted.terms if not _is_known(term.field)}):
             say(f"hint: no kind of entry has a field `{field}`; `pairlock audit schema` has them all")
+        for kind in sorted(
+            {term.value for term in wanted.terms if term.field == "type" and not term.contains}
+        ):
+            if kind not in (kinds := _kinds()):
+                near = nearest(kind, kinds)
+                mend = f"did you mean `{near}`?" if near else "`pairlock audit schema` has them all"
+                say(f"hint: no entry is of the type {quoted(kind)}; {mend}")
+
+
+def _kinds() -> list[str]:
+    from audit.schema import registry
+
+    return sorted({kind for kind, _ in registry()})
 
 
 def _is_known(field: str) -> bool:

@@ -160,9 +160,11 @@ def init(
     from agent_runner.starting import is_model_configured
     from agent_runner.state import state_folder
     from audit.escape import escape_line
+    from audit.state import prepare
 
+    state = prepare(state_folder()).folder
     task = write_first(file)
-    record.trust(state_folder(), task.closure)
+    record.trust(state, task.closure)
     say(escape_line(f"{file}: policy `{task.policy.name}`, {task.policy.grant.label}; trusted as it stands"))
     say(escape_line(f"  once you changed it: pairlock ci trust {file}"))
     say(

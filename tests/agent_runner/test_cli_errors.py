@@ -300,7 +300,8 @@ def test_a_wrong_script_is_exit_2_with_its_place(desk: Desk, text: str, place: s
 def test_every_fault_of_a_script_is_told_once_and_with_what_mends_it(desk: Desk) -> None:
     path = desk.write(
         "wrong.yaml",
-        "version: 1\nturns:\n  - {texd: hi}\n  - actions: x\n  - actions: [{comand: x}, 3, {tool: t, argument: '{}'}]\n",
+        "version: 1\nturns:\n  - {texd: hi}\n  - actions: x\n"
+        "  - actions: [{comand: x}, 3, {tool: t, argument: '{}'}]\n",
     )
 
     said = desk.run(model=f"scripted:{path}")
@@ -369,6 +370,34 @@ def test_a_state_folder_that_is_not_absolute_is_exit_2(desk: Desk) -> None:
 
     assert said.code == 2
     assert "expected an absolute path" in said.err
+
+
+@pytest.mark.parametrize(
+    ("command", "made"),
+    [(("init", "fresh", "--yes"), "fresh/pairlock.yaml"), (("ci", "init", "fresh/t.yaml"), "fresh/t.yaml")],
+)
+def test_where_the_state_cannot_be_kept_nothing_is_begun_that_would_stand_in_the_way(
+    desk: Desk, command: tuple[str, ...], made: str
+) -> None:
+    (desk.folder / "fresh").mkdir()
+
+    said = desk.pairlock(*command, PAIRLOCK_STATE="/proc/none")  # as on a disk that is read-only or full
+    again = desk.pairlock(*command)
+
+    assert said.code == 6
+    assert said.err == (
+        "pairlock: state folder `/proc/none` cannot be made or written: no such file or directory\n"
+        "hint: PAIRLOCK_STATE names another place for it\n"
+    )
+    assert again.code == 0, again.err
+    assert (desk.folder / made).exists()
+
+
+def test_a_run_that_cannot_keep_its_state_says_where(desk: Desk) -> None:
+    said = desk.run(PAIRLOCK_STATE="/proc/none")
+
+    assert said.code == 6
+    assert "state folder `/proc/none` cannot be made or written: " in said.first
 
 
 @pytest.mark.parametrize("state", ["plain", "plain/below"])
