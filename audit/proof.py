@@ -5,6 +5,8 @@ log) to the root of the host's tree, and from there to the host's signature. Gro
 checkpoints together.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,12 +14,12 @@ from pathlib import Path
 import orjson
 
 from audit.chain import leaf_hash, read
-from audit.errors import BadProofError, MalformedLineError, UnknownEntryError
+from audit.errors import BadProofError, BadSignatureError, MalformedLineError, UnknownEntryError
 from audit.host_event import SessionSealed
 from audit.index import read_index
 from audit.lock import held_still
 from audit.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof
-from audit.note import VerifierKey, open_checkpoint, unverified_checkpoint
+from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
 from audit.schema import event_of
 from audit.segments import Lines, text_in
 from audit.session_record import SessionRecord
@@ -79,15 +81,21 @@ class Proof:
             return cls(
                 session=str(fields["session"]),
                 line=fields["line"].encode("utf-8"),
-                seq=int(fields["seq"]),
+                seq=_place(fields["seq"]),
                 path=tuple(bytes.fromhex(step) for step in fields["path"]),
                 sealed_line=fields["sealed_line"].encode("utf-8"),
-                sealed_seq=int(fields["sealed_seq"]),
+                sealed_seq=_place(fields["sealed_seq"]),
                 sealed_path=tuple(bytes.fromhex(step) for step in fields["sealed_path"]),
                 checkpoint=str(fields["checkpoint"]),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadProofError("the document is not a proof") from error
+
+
+def _place(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(value)
+    return value
 
 
 def prove(state: Path, session_id: str, seq: int) -> Proof:
@@ -168,6 +176,7 @@ def prove_growth(state: Path, older_note: str) -> list[bytes]:
 
     Raises:
         BadProofError: When the log did not grow from it.
+        BadSignatureError: When no key that has signed the log has signed it.
         BrokenLedgerError: When the host's log does not verify.
     """
     files = StateFiles(state)
@@ -175,12 +184,20 @@ def prove_growth(state: Path, older_note: str) -> list[bytes]:
         index = read_index(files)
         if index.broken is not None:
             raise index.broken
-        older = open_checkpoint(older_note, index.keys[-1])
+        older = _signed_by_one(older_note, index.keys)
         newer = open_checkpoint(_covering_note(files, index.size), index.keys[-1])
         leaves = [leaf_hash(line) for line in islice(Lines([files.log]), newer.size)]
     path = consistency_proof(leaves, older.size)
     check_consistency(older.size, older.root, newer.size, newer.root, path)
     return path
+
+
+def _signed_by_one(note: str, keys: Sequence[VerifierKey]) -> Checkpoint:
+    """Return the checkpoint in a note that the key in force has signed, or one before it."""
+    for key in keys[:-1]:
+        with suppress(BadSignatureError):
+            return open_checkpoint(note, key)
+    return open_checkpoint(note, keys[-1])
 
 
 def _covering(record: SessionRecord, seq: int) -> tuple[int, int]:

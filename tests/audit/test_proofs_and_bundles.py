@@ -1,5 +1,6 @@
 """What leaves the machine proves itself."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from audit.errors import (
     BadSignatureError,
     UnknownEntryError,
 )
-from audit.note import SignerKey
+from audit.host import HostLog
+from audit.note import SignerKey, sign
 from audit.proof import Proof, check, prove, prove_growth
 from audit.state import StateFiles
 from tests.audit import attacker
@@ -72,6 +74,57 @@ async def test_growth_is_proved_against_an_older_checkpoint(recorder: Recorder, 
     await recorder.whole(OTHER, actions=3)
 
     assert len(prove_growth(state, older)) > 0
+    with HostLog(state) as host:
+        host.rotate()
+    assert len(prove_growth(state, older)) > 0
+    with HostLog(state) as host:
+        host.rotate()
+    newest = StateFiles(state).checkpoint.read_text()
+    assert (len(prove_growth(state, older)) > 0, prove_growth(state, newest)) == (True, [])
+    body, _, _ = older.rpartition("\n\n")
+    stranger = SignerKey.make(key_of(state).name, b"s" * 32)
+    with pytest.raises(BadSignatureError):
+        prove_growth(state, sign(f"{body}\n", [stranger]))
+
+
+@pytest.mark.parametrize("place", [True, "5", "\u0665", 5.9, 5.0, None, [5], 10**30, -1, 6])
+@pytest.mark.parametrize("name", ["seq", "sealed_seq"])
+async def test_a_place_in_a_proof_is_spelled_one_way(
+    recorder: Recorder, state: Path, name: str, place: object
+) -> None:
+    await recorder.whole(actions=3)
+    raw = prove(state, SESSION, 5).to_json()
+    check(Proof.from_json(raw), key_of(state))
+
+    changed = json.dumps({**json.loads(raw), name: place}).encode()
+
+    with pytest.raises(BadProofError):
+        check(Proof.from_json(changed), key_of(state))
+
+
+async def test_parts_of_two_proofs_prove_nothing(recorder: Recorder, state: Path) -> None:
+    """Both are of this host, and each holds; the second session and its host's tree are larger."""
+    await recorder.whole(actions=40)
+    early = prove(state, SESSION, 5)
+    await recorder.whole(OTHER, actions=60)
+    own, other, key = prove(state, SESSION, 5), prove(state, OTHER, 5), key_of(state)
+    for proof in (early, own, other):
+        check(proof, key)
+    seal = {name: getattr(other, name) for name in ("sealed_line", "sealed_seq", "sealed_path")}
+
+    for changed in (
+        replace(own, checkpoint=early.checkpoint),
+        replace(early, checkpoint=own.checkpoint),
+        replace(own, path=other.path),
+        replace(own, line=other.line, path=other.path),
+        replace(own, session=OTHER),
+        replace(own, session=OTHER, **seal),
+        replace(own, **seal),
+        replace(own, path=(*own.path, bytes(32))),
+        replace(own, path=(b"", *own.path[1:])),
+    ):
+        with pytest.raises(BadProofError):
+            check(changed, key)
 
 
 async def test_a_bundle_verifies_where_there_is_only_python(
