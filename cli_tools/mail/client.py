@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from cli_tools import said
 from cli_tools.errors import ActionError
 from policies.capability import Capability
+from policies.errors import BadValueError
+from policies.urls import canonical_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -91,30 +94,39 @@ class Mailbox:
 
         Args:
             path: Below the mailbox.
-            query: Of the first page; further ones are where the server says, below the same mailbox.
+            query: Of the first page; the server names those of further pages.
             size: Of a page.
 
         Raises:
             ActionError: When the server refuses, names a page elsewhere, or there are more than 40.
         """
-        url, given = f"{self._url}/{path}", {**query, "$top": str(size)}
+        first = f"{self._url}/{path}"
+        url, given = first, {**query, "$top": str(size)}
         for _ in range(MOST_PAGES):
             response = _accepted(await self._http.get(url, params=given or None))
             page = said.parsed(response.content, by=_BY)
             for each in said.members(page, "value"):
                 yield each
-            url, given = said.text(page, "@odata.nextLink"), {}
-            if not url:
+            further = said.text(page, "@odata.nextLink")
+            if not further:
                 return
-            self._require_own(url)
+            # INVARIANT: of a page that the server names only the query is taken. It writes the path its own
+            # way, `users('…')/mailFolders('…')`, or that of another mailbox, and the credential goes with it.
+            url, given = f"{first}?{self._query_of(further)}", {}
         raise ActionError("too-many", f"{_BY} has more than {MOST_PAGES} pages of that", hint="narrow it")
 
-    def _require_own(self, url: str) -> None:
-        """Return if a page that the server names lies in this mailbox: the credential goes with it."""
+    def _query_of(self, url: str) -> str:
+        """Return the query of a page that the server names, which has to be its own."""
+        no_url = ActionError("upstream", f"{_BY} names a page whose URL cannot be asked for")
         if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable():
-            raise ActionError("upstream", f"{_BY} names a page whose URL cannot be asked for")
-        if not url.startswith(f"{self._url}/"):
-            raise ActionError("upstream", f"{_BY} names a page outside the mailbox: `{said.shown(url)}`")
+            raise no_url
+        try:
+            target = canonical_url(url)
+        except BadValueError as error:
+            raise no_url from error
+        if target.origin != canonical_url(self._url).origin:
+            raise ActionError("upstream", f"{_BY} names a page on another server: `{said.shown(url)}`")
+        return urlsplit(url).query
 
 
 @asynccontextmanager

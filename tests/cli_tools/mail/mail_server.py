@@ -53,6 +53,8 @@ class Graph:
     """Statuses and `Retry-After` values that are still to be given."""
     next_link: str = ""
     """Where the next page is said to be, in place of the right one."""
+    next_path: str = ""
+    """How the path of the next page is written, in place of how it was asked for."""
     draft_id: object = "DRAFT2="
     stubborn: bool = False
     """Whether it keeps the recipients of a draft, whatever it is told."""
@@ -91,7 +93,7 @@ class Graph:
         answer: dict[str, Any] = {"value": found[start : start + size]}
         if start + size < len(found):
             given = urlencode({**request.query, "$skip": str(start + size)}, quote_via=quote)
-            more = f"https://127.0.0.1:{self.port}{request.path}?{given}"
+            more = f"https://127.0.0.1:{self.port}{self.next_path or request.path}?{given}"
             answer["@odata.nextLink"] = self.next_link or more
         return web.json_response(answer)
 

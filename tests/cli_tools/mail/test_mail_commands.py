@@ -119,11 +119,29 @@ async def test_a_page_elsewhere_is_not_asked_for(place: Path, authority: Authori
         async with standing(place, authority, answering=Graph(messages=many, next_link=link)) as stand:
             seen = await stand.door.line("mail list --limit 200")
 
-        assert seen.text == f"error (upstream): the mail server names a page outside the mailbox: `{link}`"
+        assert seen.text == f"error (upstream): the mail server names a page on another server: `{link}`"
         assert len(stand.server.requests) == 1
 
 
-@pytest.mark.parametrize("end", ["x" * 70_000, "\0", "\r\nx: y", "caf\xe9", "\ud800"])
+@pytest.mark.parametrize(
+    "path", ["/v1.0/users('48d31887')/mailFolders('inbox')/messages", "/v1.0/users/boss/messages", "/"]
+)
+async def test_a_further_page_is_asked_for_where_the_first_was_however_the_server_writes_its_path(
+    place: Path, authority: Authority, path: str
+) -> None:
+    """Graph writes keys in brackets that were asked for with slashes; another mailbox is never asked."""
+    graph = Graph(messages=[message(n) for n in range(1, 121)], next_path=path)
+    async with standing(place, authority, answering=graph) as stand:
+        seen = await stand.door.line("mail list --limit 200")
+
+    assert seen.text.count("AAMk0") == 120
+    assert {request.path for request in stand.server.requests} == {"/v1.0/me/mailFolders/inbox/messages"}
+    assert len(stand.server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "end", ["x" * 70_000, "\0", "?x=\xe9", "?\ud800", "../../users/boss", "\r\nx: y", "caf\xe9", "\ud800"]
+)
 async def test_a_page_whose_url_cannot_be_asked_for_is_an_error_of_the_server(
     place: Path, authority: Authority, end: str
 ) -> None:
