@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from audit.disclosure import disclosure_of
-from audit.errors import BrokenLedgerError, UnknownSessionError
+from audit.errors import BrokenLedgerError, LedgerError, UnknownSessionError
 from audit.evidence import Evidence, gather
 from audit.index import read_index
 from audit.lock import is_held
@@ -91,9 +91,20 @@ def verify_all(
     evidence = again()
     yield verify_host(evidence)
     known = list(evidence.index.sessions)
-    stray = sorted(set(evidence.state.session_ids()) - set(known))
-    for session_id in [*known, *(one for one in stray if evidence.state.session(one).segments())]:
+    for session_id in known:
         yield _settled(evidence, session_id, again)
+    stray = sorted(set(evidence.state.session_ids()) - set(known))
+    for session_id in stray:
+        if _has_file(evidence.state.session(session_id)):
+            yield _settled(evidence, session_id, again)
+
+
+def _has_file(files: SessionFiles) -> bool:
+    """Tell whether a session has a file, or cannot be looked into."""
+    try:
+        return bool(files.segments())
+    except OSError:
+        return True
 
 
 def verify_host(evidence: Evidence) -> Verification:
@@ -121,10 +132,6 @@ def verify_with(evidence: Evidence, session_id: str) -> Verification:
     """
     files = evidence.state.session(session_id)
     record = evidence.index.session(session_id)
-    known = session_id in evidence.index.sessions
-    segments = kept_segments(files, record)
-    if not known and not segments:
-        raise UnknownSessionError(f"session `{session_id}` has no ledger")
     found = Verification(
         log=session_id,
         integrity=Intact(0, 0),
@@ -133,9 +140,21 @@ def verify_with(evidence: Evidence, session_id: str) -> Verification:
         freshness=_session_freshness(evidence, record),
         disclosure=Disclosed(0, 0, 0),
     )
-    if not segments:
+    try:
+        segments = kept_segments(files, record)
+        held = is_held(files.lock)
+    except (OSError, LedgerError) as error:
+        why = (
+            f"it cannot be looked into: {error.strerror}".lower()
+            if isinstance(error, OSError)
+            else str(error)
+        )
+        return replace(found, integrity=Broken(0, 0, why, 0), completeness=Unknown())
+    if segments:
+        return _with_file(found, files, record, [path for _, path in segments], held=held)
+    if session_id in evidence.index.sessions:
         return _without_file(found, record)
-    return _with_file(found, files, record, [path for _, path in segments])
+    raise UnknownSessionError(f"session `{session_id}` has no ledger")
 
 
 def _without_file(found: Verification, record: SessionRecord) -> Verification:
@@ -146,9 +165,8 @@ def _without_file(found: Verification, record: SessionRecord) -> Verification:
 
 
 def _with_file(
-    found: Verification, files: SessionFiles, record: SessionRecord, segments: Sequence[Path]
+    found: Verification, files: SessionFiles, record: SessionRecord, segments: Sequence[Path], *, held: bool
 ) -> Verification:
-    held = is_held(files.lock)
     start = walk_of(found.log, record)
     walk, taken = ahead(start.twin(), segments)
     lines = Lines(segments[taken:])

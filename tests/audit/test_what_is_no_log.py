@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -82,6 +84,49 @@ def test_what_holds_no_log_is_no_session_and_hides_none(honest: Path, tmp_path: 
     shutil.rmtree(sessions / LAST)
     missing = {"verify": [LAST], "third party": [f"{LAST} is gone"], "standalone": [LAST]}
     assert judged(state) == missing
+
+
+@contextmanager
+def as_somebody(state: Path) -> Iterator[Path]:
+    """Yield a copy of a state that belongs to an ordinary user, and be that user: root reads everything."""
+    user = os.geteuid()
+    somebody = user or 65534
+    with TemporaryDirectory() as name:  # pytest's own are root's alone
+        mine = shutil.copytree(state, Path(name) / "state")
+        for path in (Path(name), mine, *mine.rglob("*")):
+            os.chown(path, somebody, -1)
+        os.seteuid(somebody)
+        try:
+            yield mine
+        finally:
+            os.seteuid(user)
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "why"),
+    [
+        ("", 0o000, "it cannot be looked into: permission denied"),
+        ("", 0o400, "it cannot be looked into: permission denied"),
+        ("/events.jsonl", 0o000, "`events.jsonl` cannot be read: permission denied"),
+        ("/writer.lock", 0o000, f"cannot tell whether `{SESSION}/writer.lock` is held: permission denied"),
+    ],
+)
+def test_a_session_that_cannot_be_looked_into_hides_no_other(
+    honest: Path, path: str, mode: int, why: str
+) -> None:
+    key = StateFiles(honest).host_vkey.read_text()
+    with as_somebody(honest) as state:
+        assert [one.log for one in verify_all(state, pinned_vkey=key) if one.faults()] == []
+        (state / f"sessions/{SESSION}{path}").chmod(mode)
+        folder_of_nobody(state / "sessions").chmod(mode if path == "" else 0o700)
+
+        found = {one.log: one for one in verify_all(state, pinned_vkey=key)}
+
+        for name in (SESSION, NOBODY):
+            (state / f"sessions/{name}").chmod(0o700)
+    assert found[SESSION].faults()["integrity"].split(": ", 1)[1].split("; ")[0] == why
+    assert found[LAST].faults() == {}
+    assert (NOBODY in found) is (path == "")
 
 
 @pytest.mark.parametrize("name", NO_FILES)
