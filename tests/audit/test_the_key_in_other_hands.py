@@ -16,7 +16,7 @@ from audit.merkle import EMPTY_ROOT
 from audit.note import SignerKey
 from audit.schema import event_of
 from audit.state import StateFiles
-from audit.verdict import Broken, RolledBack
+from audit.verdict import Broken, Forged, RolledBack
 from audit.verify import verify_all, verify_session
 from tests.audit import attacker, third_party
 from tests.audit.forger import OTHER, Forger
@@ -169,6 +169,31 @@ async def test_what_a_host_lawfully_says_again_contradicts_nothing(
             host.append(SessionReopened(session=SESSION, epoch=2, vkey=str(key), size=size, root=root))
 
     assert all_find(state, kept, tmp_path) == NONE
+
+
+async def test_a_retired_key_signs_nothing_for_who_pinned_the_one_behind_it(
+    recorder: Recorder, state: Path, tmp_path: Path
+) -> None:
+    """Who has the old key writes on from before the rotation; with the old one pinned, an anchor is needed."""
+    await recorder.whole(SESSION, actions=3)
+    shutil.copytree(state, tmp_path / "before")
+    old = StateFiles(state).host_vkey.read_text()
+    with HostLog(state) as host:
+        new = str(host.rotate().verifier)
+    anchor = StateFiles(state).checkpoint.read_text()
+    assert all_find(state, (new, anchor), tmp_path) == all_find(state, (old, anchor), tmp_path) == NONE
+
+    shutil.rmtree(state)
+    shutil.copytree(tmp_path / "before", state)
+    await recorder.whole(OTHER, actions=3)
+
+    own = StateFiles(state).checkpoint.read_text()
+    assert all_find(state, (new, own), tmp_path) == all_find(state, (old, anchor), tmp_path) == ALL
+    assert all_find(state, (old, own), tmp_path) == NONE
+    kinds = {type(one.authenticity) for one in verify_all(state, pinned_vkey=new)}
+    assert kinds == {Forged}
+    kinds = {type(one.freshness) for one in verify_all(state, pinned_vkey=old, against=anchor)}
+    assert kinds == {RolledBack}
 
 
 async def test_who_deletes_all_and_writes_on_behind_it_is_told_of(
