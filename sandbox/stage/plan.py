@@ -18,7 +18,7 @@ from sandbox.stage.hidden import (
     can_mark_opaque,
     copy_folder_attributes,
 )
-from sandbox.stage.layout import MatchNothing, StageFolder, write_private
+from sandbox.stage.layout import YARD_PREFIX, MatchNothing, StageFolder, write_private
 from sandbox.stage.scan import scan
 from sandbox.stage.start import can_tell_later, foreign, load_record, save_record
 from sandbox.stage.strategy import (
@@ -218,6 +218,13 @@ def _direct(draft: _Draft, engine_obstacle: str) -> Direct:
         raise StageError(
             f"`access: direct` would show the agent `{first}`, a socket, pipe or device of this machine",
             hint="remove it, or use `access: stage`, where such files are absent",
+        )
+    # A command is refused a hidden name, and still meets the file in a search, through a link, under another.
+    hidden = sorted({*draft.scan.hidden, *draft.scan.linked})
+    if first := next((path for path in hidden if not path.startswith(YARD_PREFIX)), ""):
+        raise StageError(
+            f"`access: direct` cannot hide `{first}` from the agent",
+            hint="use `access: stage`, where it is absent; or make it visible: `files.visible`",
         )
     return Direct(facts=draft.facts("the policy asks for it"), source=draft.workspace.path)
 

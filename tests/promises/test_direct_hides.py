@@ -1,0 +1,67 @@
+"""With `access: direct` nothing that is hidden can be in the workspace: there is no layer that covers it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent_runner.container import NOBODY
+from sandbox.stage.errors import StageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.promises.conftest import Lab
+
+pytestmark = pytest.mark.engine
+
+POLICY = """\
+version: 1
+name: direct
+grant: [files]
+files: {{access: {access}, visible: [{visible}]}}
+commands: {{allow: ["files *", "git *"]}}
+"""
+LINE = "token=canary"
+LOOKS = ("files list --all", "files search --all token", "files read link", "files read other.txt")
+
+
+def secrets_in(lab: Lab, *, deep: bool = False) -> Path:
+    """Make a workspace with a secret, a link to it and another name of it."""
+    workspace = lab.workspace(**{"plain.txt": "plain\n"})
+    (workspace / "deep").mkdir()
+    secret = workspace / ("deep/.env" if deep else ".env")
+    secret.write_text(f"{LINE}\n")
+    (workspace / "link").symlink_to(secret.relative_to(workspace))
+    (workspace / "other.txt").hardlink_to(secret)
+    if os.getuid() == 0:  # root's container runs as somebody else, who has to own what he writes directly
+        for path in (workspace, *workspace.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    return workspace
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_workspace_that_holds_what_is_hidden_is_not_worked_on_directly(lab: Lab, deep: bool) -> None:  # noqa: FBT001 - a parameter
+    """A search, a symlink and a hard link would show it, whatever is denied by name."""
+    workspace = secrets_in(lab, deep=deep)
+
+    with pytest.raises(StageError, match="`access: direct` cannot hide") as refused:
+        lab.run(POLICY.format(access="direct", visible=""), LOOKS, workspace=workspace)
+
+    assert "`access: stage`" in refused.value.hint
+
+
+def test_what_is_hidden_is_absent_from_a_stage_by_the_same_ways(lab: Lab) -> None:
+    ran = lab.run(POLICY.format(access="stage", visible=""), LOOKS, workspace=secrets_in(lab))
+
+    assert not any(LINE in seen.text or ".env  " in seen.text for seen in ran.seen)
+    assert [seen.kind for seen in ran.seen[:4]] == ["done", "done", "error", "error"]
+
+
+def test_twin_what_the_policy_makes_visible_is_shown_directly(lab: Lab) -> None:
+    """The same ways, where nothing is hidden."""
+    ran = lab.run(POLICY.format(access="direct", visible=".env"), LOOKS, workspace=secrets_in(lab))
+
+    assert [LINE in seen.text for seen in ran.seen[:4]] == [False, True, True, True]
