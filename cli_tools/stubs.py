@@ -182,9 +182,12 @@ async def _while_wanted(acting: Awaitable[Observation], caller: Caller) -> Obser
             return task.result()
         raise EOFError
     finally:
-        for each in (task, gone):
-            each.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        gone.cancel()  # it rests on nothing that is closed, and is not waited for where there is an answer
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, gone, return_exceptions=True)
+        elif not task.cancelled():
+            task.exception()  # seen, also where this is cancelled in the same turn of the loop
 
 
 def _told(seen: Observation) -> list[bytes]:
