@@ -44,8 +44,8 @@ def _proposal(proposal: Proposal) -> Proposal:
         return LineProposal(line=_text(proposal.line, ARGUMENT_CHARACTERS), body=body)
     arguments = proposal.arguments
     if len(arguments) > ARGUMENT_CHARACTERS:
-        # Half an object would be told to be bad JSON; this says what it is, and is never carried out.
-        arguments = f"[{len(arguments)} characters of arguments, at most {ARGUMENT_CHARACTERS} are read]"
+        # Half an object would be told to be bad JSON; a text is refused with its words, never carried out.
+        arguments = f'"{len(arguments)} characters of arguments, at most {ARGUMENT_CHARACTERS} are read"'
     return replace(
         proposal,
         tool=_text(proposal.tool, NAME_CHARACTERS) or NO_NAME,

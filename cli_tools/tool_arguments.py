@@ -9,6 +9,7 @@ import click
 
 from cli_tools.command import MAXIMUM_BODY_BYTES
 from cli_tools.errors import UsageError
+from cli_tools.said import shown
 from cli_tools.strict_json import read_json
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def _json_object(command: Command, arguments: str) -> Mapping[str, object]:
     except (ValueError, RecursionError) as error:
         raise UsageError("usage", f"the arguments of `{command.name}` are not JSON: {error}") from error
     if not isinstance(given, dict):
-        raise UsageError("usage", f"the arguments of `{command.name}` must be a JSON object")
+        said = f" and are the text `{shown(given)}`" if isinstance(given, str) else ""
+        raise UsageError("usage", f"the arguments of `{command.name}` must be a JSON object{said}")
     return given
 
 

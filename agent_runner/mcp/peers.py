@@ -10,7 +10,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Final
 
-from cli_tools.command import MAXIMUM_BODY_BYTES
+from agent_runner.hearing import ARGUMENT_CHARACTERS
 from cli_tools.errors import ActionError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ MOST_REQUESTS: Final = 16
 """Of one call's: the greeting, the call and the farewell are five; a server that asks back makes more."""
 MOST_MESSAGES: Final = 2_000
 """Of one call's that a server says: notifications of progress, mostly."""
-LARGEST_MESSAGE_BYTES: Final = 2 * MAXIMUM_BODY_BYTES
-"""Of a client's: arguments are at most half of it, and JSON may spell them out longer."""
+LARGEST_MESSAGE_BYTES: Final = 2 * ARGUMENT_CHARACTERS
+"""Of a client's: what is read of a call's arguments is half of it."""
 MOST_PARTS: Final = 50_000
 """In one answer: each that is not what it should be costs some 15 us, in the loop that holds the lease."""
 _MOST_LINES: Final = 10 * MOST_MESSAGES

@@ -116,10 +116,8 @@ def server_for(commands: Sequence[Command], callers: Callers) -> Server[Any]:
         if params.name == ALWAYS[0]:
             return _result("`finish` is not a tool here: the session ends when the client goes", failed=True)
         try:
-            arguments = json.dumps(params.arguments or {}, allow_nan=False)
-            seen = await callers.of(_key(context)).call_tool(params.name, arguments)
-        except ValueError as error:
-            return _result(f"error (usage): the arguments are not JSON: {error}", failed=True)
+            # NaN, too, is for the gate to refuse: what is asked is then in the ledger.
+            seen = await callers.of(_key(context)).call_tool(params.name, json.dumps(params.arguments or {}))
         except RunnerError as error:
             hint = f"\nhint: {error.hint}" if error.hint else ""
             return _result(f"error (session): {error.message}{hint}", failed=True)

@@ -38,7 +38,7 @@ HOSTILE = {
     "an endless line": (lines("files read " + "x" * 100_000), "error (too-long)"),
     "megabytes of arguments": (
         tool("files_read", '{"path": "' + "x" * (ARGUMENT_CHARACTERS + 1) + '"}'),
-        "are not JSON",
+        f"characters of arguments, at most {ARGUMENT_CHARACTERS} are read",
     ),
 }
 

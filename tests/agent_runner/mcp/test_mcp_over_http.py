@@ -29,6 +29,18 @@ if TYPE_CHECKING:
 
 TOKEN = "a-token-of-the-tests-0123"  # noqa: S105 - no real one
 
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "x", "version": "1"},
+    },
+}
+INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
 
 @dataclass
 class Served:
@@ -131,6 +143,49 @@ async def test_a_client_calls_tools_through_gate_and_ledger(stand: Stand) -> Non
     ]
 
 
+async def test_arguments_are_taken_up_to_their_bound_and_every_refusal_is_in_the_ledger(stand: Stand) -> None:
+    async with serving(stand) as served:
+        async with client(served) as connected:
+            long = await connected.call_tool("files_write", {"path": "b.txt", "content": "x" * 4_100_000})
+            too_long = await connected.call_tool("files_write", {"path": "b.txt", "content": "x" * 4_200_000})
+        await served.callers.close()
+        (ended,) = served.ended
+
+    assert not long.is_error, text(long)
+    assert (stand.folder / "b.txt").stat().st_size == 4_100_000
+    assert "characters of arguments, at most 4194304 are read" in text(too_long)
+    assert [action["verdict"] for action in entries(stand, ended.session, "action.intended")] == [
+        "allowed",
+        "denied",
+        "allowed",
+    ]
+
+
+async def test_a_number_that_is_none_is_refused_by_the_gate_and_in_the_ledger(stand: Stand) -> None:
+    headers = {
+        "authorization": f"Bearer {TOKEN}",
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+    }
+    call = (
+        b'{"jsonrpc": "2.0", "id": 2, "method": "tools/call",'
+        b' "params": {"name": "files_read", "arguments": {"path": NaN}}}'
+    )
+    async with serving(stand) as served, httpx2.AsyncClient(trust_env=False, timeout=60) as http:
+        greeted = await http.post(served.url, json=HELLO, headers=headers)
+        headers["mcp-session-id"] = greeted.headers["mcp-session-id"]
+        await http.post(served.url, json=INITIALIZED, headers=headers)
+        answer = await http.post(served.url, content=call, headers=headers)
+        await served.callers.close()
+        (ended,) = served.ended
+
+    assert "`NaN` is not JSON" in answer.text
+    assert [action["verdict"] for action in entries(stand, ended.session, "action.intended")] == [
+        "denied",
+        "allowed",
+    ]
+
+
 async def test_each_client_has_a_session_of_its_own(stand: Stand) -> None:
     async with serving(stand) as served:
         async with client(served) as one, client(served, mode="legacy") as two:
@@ -176,19 +231,9 @@ async def test_only_who_brings_the_token_to_this_host_is_served(
     stand: Stand, headers: dict[str, str], path: str, status: int
 ) -> None:
     """A page in the user's browser, or another user of the machine, reaches nothing (B79)."""
-    hello = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": "x", "version": "1"},
-        },
-    }
     asked = {"content-type": "application/json", "accept": "application/json, text/event-stream", **headers}
     async with serving(stand) as served, httpx2.AsyncClient(trust_env=False, timeout=60) as http:
-        answer = await http.post(served.url.replace(door.PATH, path), json=hello, headers=asked)
+        answer = await http.post(served.url.replace(door.PATH, path), json=HELLO, headers=asked)
 
     assert answer.status_code == status
     assert not (stand.state / "sessions").exists() or not any((stand.state / "sessions").iterdir())
