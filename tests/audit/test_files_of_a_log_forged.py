@@ -62,6 +62,25 @@ def add_the_last_again(state: Path) -> None:
     shutil.copy(paths[-1], folder(state) / f"events.jsonl.{len(paths)}")
 
 
+def exchange_files(state: Path) -> None:
+    first, second = files_of(state)[1:3]
+    first.rename(state / "aside")
+    second.rename(first)
+    (state / "aside").rename(second)
+
+
+def exchange_files_of_two(state: Path) -> None:
+    theirs, ours = folder(state, OTHER) / "events.jsonl", folder(state) / "events.jsonl"
+    theirs.rename(state / "aside")
+    ours.rename(theirs)
+    (state / "aside").rename(ours)
+
+
+def a_hole(path: Path, length: int) -> None:
+    with path.open("ab") as file:
+        file.truncate(path.stat().st_size + length)
+
+
 def cut_the_hosts_log(state: Path) -> None:
     attacker.write_lines(state / "ledger.jsonl", attacker.read_lines(state / "ledger.jsonl")[:-1])
 
@@ -92,6 +111,13 @@ FORGERIES: dict[str, tuple[Forgery, Faults]] = {
         lambda state: folder(state).rename(folder(state, NOWHERE)),
         CUT | {NOWHERE: {"integrity"}},
     ),
+    "two files exchanged": (exchange_files, BROKEN),
+    "the first files of two exchanged": (
+        exchange_files_of_two,
+        BROKEN | {OTHER: {"integrity", "completeness"}},
+    ),
+    "a hole of a terabyte behind the last file": (lambda state: a_hole(files_of(state)[-1], 1 << 40), BROKEN),
+    "a hole of a few bytes behind the last file": (lambda state: a_hole(files_of(state)[-1], 9), BROKEN),
     "an empty line": (in_second(lambda raw: raw.replace(b"\n", b"\n\n", 1)), BROKEN),
     "other ends of lines": (in_second(lambda raw: raw.replace(b"\n", b"\r\n")), BROKEN),
     "seals left out": (in_second(drop_seals), BOTH),
@@ -118,6 +144,17 @@ def faults(state: Path, key: str) -> Faults:
 def test_the_honest_state_verifies(honest: Path) -> None:
     assert len(files_of(honest)) > len(FORGERIES["two sessions exchanged"][1])
     assert faults(honest, StateFiles(honest).host_vkey.read_text()) == {}
+
+
+def test_files_that_keep_their_order_keep_their_log(honest: Path, tmp_path: Path) -> None:
+    """The twin: where the numbers of files have gaps, or the last is empty, every entry is still there."""
+    state = shutil.copytree(honest, tmp_path / "state")
+
+    for path in reversed(files_of(state)[1:]):
+        path.rename(path.with_suffix(f".{int(path.suffix[1:]) * 7}"))
+    (folder(state) / "events.jsonl.1000").touch()
+
+    assert faults(state, StateFiles(state).host_vkey.read_text()) == {}
 
 
 @pytest.mark.parametrize("name", FORGERIES)

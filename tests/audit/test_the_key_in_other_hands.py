@@ -174,7 +174,7 @@ async def test_what_a_host_lawfully_says_again_contradicts_nothing(
 async def test_a_retired_key_signs_nothing_for_who_pinned_the_one_behind_it(
     recorder: Recorder, state: Path, tmp_path: Path
 ) -> None:
-    """Who has the old key writes on from before the rotation; with the old one pinned, an anchor is needed."""
+    """Who has the old key writes on from before the rotation; where that is pinned, only an anchor tells."""
     await recorder.whole(SESSION, actions=3)
     shutil.copytree(state, tmp_path / "before")
     old = StateFiles(state).host_vkey.read_text()
