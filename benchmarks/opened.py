@@ -17,6 +17,7 @@ from audit.state import prepare
 from cli_tools.catalogue import built_in
 from cli_tools.gate import Gate
 from cli_tools.record import Record
+from policies.capability import Capability
 from policies.request import SessionFacts
 from policies.source import parse_policy
 from sandbox.docker_engine import DockerEngine
@@ -68,7 +69,12 @@ async def opened(policy_text: str) -> AsyncIterator[Opened]:
 @asynccontextmanager
 async def _gate(folder: Path, policy: Policy, workspace: Path, state: Path) -> AsyncIterator[Opened]:
     session, files = new_session_id(), prepare(state)
-    async with Journal.create(state, session, registration=Registration(grant=policy.grant.label)) as journal:
+    async with Journal.create(
+        state,
+        session,
+        registration=Registration(grant=policy.grant.label),
+        programs=Capability.EXEC in policy.grant.capabilities,  # as a session has it
+    ) as journal:
         order = Order(
             session=session,
             policy=policy,

@@ -38,11 +38,18 @@ if TYPE_CHECKING:
 POLICY = """\
 version: 1
 name: benchmark
-grant: [files, exec]
+grant: [files]
 files: {limits: {written_bytes: 512MiB}}
+commands: {allow: ["files *"]}
+"""
+WITH_EXEC = """\
+version: 1
+name: benchmark
+grant: [files, exec]
 exec: {programs: any}
 commands: {allow: ["files *", run]}
 """
+"""In such a session a thread writes the ledger."""
 TURNS = 10
 ROUNDS = 40
 """In each turn."""
@@ -53,6 +60,7 @@ BULK_BYTES = 12 * 1024 * 1024
 LINE = LineProposal(line="files read small.txt")
 RUN = LineProposal(line="run true")
 WRITES, LINK, ACTION = "the durable writes that an action needs", "one operation over the link", "one action"
+BESIDE_PROGRAMS = "one action in a session with `exec`"
 WIRE = "a small message through the engine's attach"
 """There and back, to a static program that echoes: the floor of the link."""
 EXECUTED, RAN, OTHER = (
@@ -94,9 +102,21 @@ async def timed(once: Callable[[], Awaitable[object]], rounds: int = ROUNDS) -> 
 
 
 async def turns(
-    it: Opened, sent: Callable[[], Awaitable[None]], writes: int, other: subprocess.Popen[str] | None
+    it: Opened,
+    holding: Opened,
+    sent: Callable[[], Awaitable[None]],
+    writes: int,
+    other: subprocess.Popen[str] | None,
 ) -> Samples:
-    """Measure every row in turns."""
+    """Measure every row in turns.
+
+    Args:
+        it: A session with `files`.
+        holding: One that holds `exec` too, in whose container programs are run.
+        sent: Sends a message and waits for it.
+        writes: How often an action waits for the disk.
+        other: SWE-ReX's side, if it is there.
+    """
     samples: Samples = defaultdict(list)
     client = docker.APIClient(version="auto")
     floor = os.open(it.folder / "floor", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -107,7 +127,7 @@ async def turns(
             os.fdatasync(floor)
 
     async def executed() -> None:
-        client.exec_start(client.exec_create(it.sandbox.container_id, ["true"])["Id"])
+        client.exec_start(client.exec_create(holding.sandbox.container_id, ["true"])["Id"])
 
     try:
         for _ in range(TURNS):
@@ -115,9 +135,10 @@ async def turns(
             samples[WIRE] += await timed(sent)
             samples[LINK] += await timed(lambda: it.sandbox.call("files.read", {"path": "small.txt"}))
             samples[ACTION] += await timed(lambda: it.gate.act(LINE))
+            samples[BESIDE_PROGRAMS] += await timed(lambda: holding.gate.act(LINE))
             samples[EXECUTED] += await timed(executed, EXECUTIONS)
             if other is not None:
-                samples[RAN] += await timed(lambda: it.gate.act(RUN))
+                samples[RAN] += await timed(lambda: holding.gate.act(RUN))
                 samples[OTHER] += await asyncio.to_thread(_turn_of, other)
     finally:
         os.close(floor)
@@ -189,10 +210,10 @@ async def main(swe_rex: str) -> None:
     """Measure everything and print it."""
     other = started(swe_rex) if swe_rex else None
     try:
-        async with opened(POLICY) as it:
+        async with opened(POLICY) as it, opened(WITH_EXEC) as holding:
             writes = await durable_writes_of(it.gate)
             async with wire(it.folder, it.folder / "state") as sent:
-                samples = await turns(it, sent, writes, other)
+                samples = await turns(it, holding, sent, writes, other)
             told(samples, writes)
             rate = await at_once(it.gate)
             print(f"actions, {AT_ONCE} at once: {rate:.0f} a second")
