@@ -23,6 +23,7 @@ from agent_runner.compaction import compacted
 from agent_runner.errors import InvalidInputError
 from agent_runner.fold_bodies import Bodies
 from agent_runner.past import Past, Unsettled, memory_ended
+from agent_runner.repeating import Repeating
 from agent_runner.time_spent import TimeSpent
 from agent_runner.traffic import Traffic
 from agent_runner.used import Used
@@ -109,6 +110,7 @@ class _Fold:
     children: list[str] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict[str, str])
     background: Background = field(default_factory=Background)
+    repeating: Repeating = field(default_factory=Repeating)
     began_us: int = 0
     latest_us: int = 0
     ran_us: int = 0
@@ -198,6 +200,7 @@ class _Fold:
             entries=self.entries,
             children=tuple(self.children),
             background=self.background.without_end,
+            repeating=self.repeating,
         )
 
     def _message(self, entry: Entry, added: event.MessageAdded) -> None:
@@ -226,6 +229,7 @@ class _Fold:
         )
         self.messages.append(ModelMessage(reply=Reply(text=text, calls=calls, usage=told)))
         self.calls = deque(calls)
+        self.repeating.take(calls)
         self.after_unknown = False
         self.usage = [before + now for before, now in zip(self.usage, usage, strict=True)]
         self.cost_micros += answered.cost_micros

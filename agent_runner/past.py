@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from agent_runner.errors import InvalidInputError
+from agent_runner.repeating import Repeating
 from agent_runner.used import Used
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Past:
     """Actions whose programs were left in the background, and of whose end nobody wrote."""
     below: Used = field(default_factory=Used)
     """What those used; their own ledgers say it."""
+    repeating: Repeating = field(default_factory=Repeating)
+    """How often its model made the same calls in a row."""
     same_model: bool = True
     """Whether it goes on with the model that it was started with, by name; no ledger has that name."""
     copy_lost: bool = False

@@ -334,8 +334,7 @@ class SessionRun:
                 await gate.close()  # before the result is collected: nothing writes meanwhile
 
     async def _go_on(self, past: Past) -> None:
-        seconds = past.totals.model_ms / 1000
-        self._transcript.go_on(past.messages, past.calls, turn=past.used.turns, model_seconds=seconds)
+        self._transcript.go_on(past)
         await settle(self._journal, self._transcript, past)
         if past.used.turns:
             self._transcript.remind(note_of(past))

@@ -27,6 +27,7 @@ from agent_runner.backends.backend import (
 from agent_runner.compaction import KEPT_TURNS, LONG_CHARACTERS, compacted, length
 from agent_runner.errors import BackendError
 from agent_runner.hearing import bounded
+from agent_runner.repeating import Repeating
 from agent_runner.spelling import plain, raw
 from agent_runner.transcript_model import answered, write_failed, write_tried
 from audit import event
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agent_runner.budget_state import BudgetExceeded
+    from agent_runner.past import Past
     from audit.journal import Journal
     from cli_tools.observation import Observation
     from cli_tools.record import Record
@@ -95,25 +97,18 @@ class Transcript:
         self._digest = hashlib.sha256()
         self._reminders: list[str] = []
         self._unshown: list[Callable[[], None]] = []
+        self._repeating = Repeating()
         self.turn = 0
         self.model_seconds = 0.0
 
-    def go_on(
-        self, messages: Iterable[Message], calls: Iterable[Call], *, turn: int, model_seconds: float
-    ) -> None:
-        """Take up a conversation that an earlier runner left, none of which is written again.
-
-        Args:
-            messages: As they were.
-            calls: Those of the last reply that have no answer yet.
-            turn: How often the model was asked.
-            model_seconds: Time already spent waiting for the model.
-        """
-        for message in messages:
+    def go_on(self, past: Past) -> None:
+        """Take up a conversation that an earlier runner left, none of which is written again."""
+        for message in past.messages:
             self._grow(message)
-        self._calls.extend(calls)
-        self._record.turn = self.turn = turn
-        self.model_seconds = model_seconds
+        self._calls.extend(past.calls)
+        self._repeating = past.repeating
+        self._record.turn = self.turn = past.used.turns
+        self.model_seconds = past.totals.model_ms / 1000
 
     async def begin(self, system: str, task: str) -> None:
         """Write the first two messages, or those of them that are not there yet."""
@@ -183,6 +178,7 @@ class Transcript:
         await write_tried(self._journal, self.turn, backend, reply.tried)
         self._journal.record_ahead(answered(self._journal, self.turn, backend, reply, elapsed))
         self._grow(ModelMessage(reply=reply))
+        self._repeating.take(reply.calls)
         self._calls.extend(reply.calls)
         self._unshown.append(partial(self._watcher.said, self.turn, reply))
         return reply
@@ -225,16 +221,7 @@ class Transcript:
 
     def repeats(self) -> int:
         """Return how often the last reply's calls were made in a row; 0 when it made none."""
-        replies = (m.reply for m in reversed(self._messages) if isinstance(m, ModelMessage))
-        proposals = [call.proposal for call in last.calls] if (last := next(replies, None)) else []
-        if not proposals:
-            return 0
-        times = 1
-        for reply in replies:
-            if [call.proposal for call in reply.calls] != proposals:
-                break
-            times += 1
-        return times
+        return self._repeating.times
 
     async def limit(self, exceeded: BudgetExceeded) -> None:
         """Write down that a budget ran out."""

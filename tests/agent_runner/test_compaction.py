@@ -20,6 +20,7 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.budget_limits import parse_budget
 from agent_runner.compaction import compacted, length, long_characters
+from agent_runner.errors import BackendError
 from audit.verify import verify_session
 from cli_tools.action import LineProposal, ToolProposal
 from tests.agent_runner.stand import FINISH, SESSION, Model, lines
@@ -181,3 +182,29 @@ async def test_a_session_of_a_small_model_is_shortened_before_a_resume_and_after
     assert before >= 1
     assert len(after) > before
     assert {entry["most_characters"] for entry in after} == {3000}
+
+
+BODY = b"a line of a file\n" * 400
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_a_model_that_repeats_a_long_call_is_stopped_although_the_earlier_one_was_left_out(
+    stand: Stand, *, resumed: bool
+) -> None:
+    """Else it would make it until a budget ran out: each of them has the one before it left out."""
+    call = Call(call_id="c", proposal=LineProposal(line="files write same", body=BODY))
+    fails = [3] if resumed else []
+
+    def answer(messages: Sequence[Message], turn: int) -> Reply:
+        if turn in fails:
+            fails.clear()
+            raise BackendError("the model's server is gone")
+        return Reply(text="", calls=(call,))
+
+    result = await stand.run(Model(answer), long_characters=14_000)
+    if resumed:
+        assert result.status == "model_failed"
+        result = await stand.resume(Model(answer))
+
+    assert stand.entries("transcript.compacted")
+    assert (result.reason, result.totals.turns) == ("the model made the same calls 3 times in a row", 3)
