@@ -35,10 +35,7 @@ EXEC = "version: 1\nname: x\ngrant: [exec]\nexec: {programs: any}\ncommands: {al
 SCRIPT = 'version: 1\nturns: [{actions: ["run sleep 300"]}, {actions: ["finish --status done"]}]\n'
 
 
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Give the sockets a folder."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 def asked(stand: Stand, model: Model, **changes: Any) -> SessionRequest:

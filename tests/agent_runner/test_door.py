@@ -42,11 +42,7 @@ FILES = SessionFiles(Path("/nonexistent"))
 """Nobody subscribes here."""
 
 
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Give the sockets a folder."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 def journal_in(state: Path) -> Journal:

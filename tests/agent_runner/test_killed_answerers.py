@@ -20,7 +20,7 @@ from agent_runner.errors import InvalidInputError, MuteRunnerError
 from agent_runner.webhook import ConfiguredApprovals, WebhookAsker, signed_answer
 from audit.verify import verify_session
 from policies.units import Seconds
-from tests.agent_runner.reachable import LONG, reachable
+from tests.agent_runner.reachable import LONG
 from tests.agent_runner.stand import SESSION
 from tests.agent_runner.test_attaching import attached
 from tests.agent_runner.test_webhook import KEY, PUBLIC, QUESTION, soon
@@ -41,20 +41,7 @@ time.sleep(600)
 """
 
 
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Give the sockets a folder."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def asking(stand: Stand, runtime: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Return the runner of a session that asks whether two files may be removed."""
-    for name in ("a", "b c"):
-        (stand.folder / name).write_text(name)
-    with reachable(stand, "asks", runtime) as process:
-        yield process
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 def question_of(number: int) -> dict[str, Any]:

@@ -20,11 +20,7 @@ if TYPE_CHECKING:
     from tests.agent_runner.stand import Stand
 
 
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Give the sockets a folder."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 def test_a_session_that_heeds_the_request_ends_by_itself(stand: Stand, runtime: Path) -> None:

@@ -19,11 +19,11 @@ from agent_runner.awake import Awake
 from agent_runner.door import Door, socket_path, tell
 from agent_runner.feed import MOST_SUBSCRIBERS, Feed
 from audit.state import SessionFiles
-from tests.agent_runner.reachable import LONG, reachable
+from tests.agent_runner.reachable import LONG
 from tests.agent_runner.stand import SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tests.agent_runner.stand import Stand
@@ -34,20 +34,7 @@ READER += (
 )
 
 
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Give the sockets a folder."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def asking(stand: Stand, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Return the runner of a session that asks whether two files may be removed."""
-    for name in ("a", "b c"):
-        (stand.folder / name).write_text(name)
-    with reachable(stand, "asks", tmp_path) as process:
-        yield process
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 def subscribe(first: object = None) -> socket.socket:

@@ -4,12 +4,10 @@ import fcntl
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from audit.index import read_index
 from audit.lock import held_alone, held_still
 from audit.state import StateFiles
 from audit.verify import verify_all
+from tests.holding import holding
 
 ROOT = Path(__file__).parents[2]
 TRUSTED = PolicyTrusted(origin="p", digest="0" * 64, by="a test")
@@ -43,25 +42,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "PATIENCE_SECONDS", SOON_SECONDS)
 
 
-@contextmanager
-def holder(state: Path, *, way: str = "held_alone", stop: bool = False) -> Iterator[int]:
+def holder(state: Path, *, way: str = "held_alone", stop: bool = False) -> AbstractContextManager[int]:
     """Give the process that holds the host's log, stopped or not."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", HOLD.format(way=way), str(state / "ledger.lock")],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with child:
-        try:
-            assert child.stdout is not None
-            assert child.stdout.readline() == b"held\n"
-            if stop:
-                child.send_signal(signal.SIGSTOP)
-                os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
-            yield child.pid
-        finally:
-            child.kill()
+    return holding("-c", HOLD.format(way=way), str(state / "ledger.lock"), stop=stop, folder=ROOT)
 
 
 def append(state: Path) -> None:

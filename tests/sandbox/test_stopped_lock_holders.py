@@ -8,9 +8,7 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,9 +23,11 @@ from sandbox.runtime.record import EngineRecord, RecordFile
 from sandbox.stage.errors import LabelError
 from sandbox.stage.labels import Labels
 from sandbox.workspace import identity_of
+from tests.holding import holding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 HOLD = """\
@@ -45,22 +45,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_lock, "PATIENCE_SECONDS", SOON_SECONDS)
 
 
-@contextmanager
-def holder(path: Path, *, stop: bool) -> Iterator[int]:
+def holder(path: Path, *, stop: bool) -> AbstractContextManager[int]:
     """Give the process that holds a lock, stopped or not."""
-    child = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    with child:
-        try:
-            assert child.stdout is not None
-            assert child.stdout.readline() == b"held\n"
-            if stop:
-                child.send_signal(signal.SIGSTOP)
-                os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
-            yield child.pid
-        finally:
-            child.kill()
+    return holding("-I", "-S", "-c", HOLD, str(path), stop=stop)
 
 
 def relabel(place: Path) -> None:
