@@ -76,7 +76,9 @@ def _authenticity(index: HostIndex, key: VerifierKey | None) -> Authenticity:
         return SelfClaimed(index.keys[-1].name)
     if key in index.keys:
         return Pinned(key.name)
-    return Forged(f"the host's log is signed by `{index.keys[-1].name}`, not by the pinned `{key.name}`")
+    signer = index.keys[-1].name
+    other = "key of that name" if key.name == signer else f"`{key.name}`"
+    return Forged(f"the host's log is signed by `{signer}`, not by the pinned {other}")
 
 
 def _freshness(

@@ -11,7 +11,7 @@ from audit.errors import BrokenLedgerError
 from audit.evidence import gather
 from audit.host import HostLog
 from audit.index import read_index
-from audit.note import SignerKey, sign
+from audit.note import SignerKey, sign, unverified_checkpoint
 from audit.state import StateFiles
 from audit.verdict import (
     Anchored,
@@ -65,6 +65,24 @@ async def test_a_session_that_died_before_it_was_registered_is_no_fault(
     attacker.write_lines(state / "sessions" / OTHER / "events.jsonl", attacker.read_lines(other)[:2])
     planted = verify_session(state, OTHER, pinned_vkey=host_key_of(state))
     assert planted.authenticity == Forged("the host's log does not know this session")
+
+
+async def test_another_host_of_the_same_name_is_another_host(recorder: Recorder, state: Path) -> None:
+    """A name is whatever its holder writes there: the key counts, for the log and for a checkpoint."""
+    await recorder.whole(actions=5)
+    files, honest = StateFiles(state), verify_host(gather(state, pinned_vkey=host_key_of(state)))
+    twin = SignerKey.make(host_key_of(state).split("+")[0], b"t" * 32)
+    note = sign(unverified_checkpoint(files.checkpoint.read_text()).text(), [twin])
+    unknown = RolledBack("the checkpoint is signed by a key that this log does not know")
+
+    pinned = verify_host(gather(state, pinned_vkey=str(twin.verifier), against=note))
+    unpinned = verify_host(gather(state, pinned_vkey=host_key_of(state), against=note))
+
+    signed = f"the host's log is signed by `{twin.name}`, not by the pinned key of that name"
+    assert pinned.authenticity == Forged(signed)
+    assert isinstance(pinned.freshness, Anchored)
+    assert (unpinned.authenticity, unpinned.freshness) == (honest.authenticity, unknown)
+    assert isinstance(honest.authenticity, Pinned)
 
 
 @pytest.mark.parametrize(
