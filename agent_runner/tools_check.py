@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -47,21 +48,35 @@ class Checked:
     """What is not as the file says."""
 
 
-async def checked(path: Path, *, state: Path, progress: Progress) -> AsyncIterator[Checked]:
-    """Yield what comes of each example, in the order of the file; each runs in a session of its own.
+Declared = Sequence[tuple["DeclaredCommand", "Command"]]
+"""The commands of one file, as it declares them and as they were made."""
+
+
+def read_declared(path: Path) -> Declared:
+    """Return the commands of a file.
 
     Args:
         path: The file.
-        state: The state folder.
-        progress: Told of what takes long.
 
     Raises:
         agent_runner.errors.InvalidInputError: When the file may not be used.
         policies.errors.PolicyFileError: When it is not valid.
+    """
+    return declared_commands(read_owned_file(path, what="declared commands"), origin=str(path))
+
+
+async def checked(pairs: Declared, *, state: Path, progress: Progress) -> AsyncIterator[Checked]:
+    """Yield what comes of each example, in the order of the file; each runs in a session of its own.
+
+    Args:
+        pairs: The commands of one file.
+        state: The state folder.
+        progress: Told of what takes long.
+
+    Raises:
         policies.errors.CeilingError: When a command needs more than the operator's ceiling allows.
         sandbox.errors.SandboxError: When there is no sandbox to run them in.
     """
-    pairs = declared_commands(read_owned_file(path, what="declared commands"), origin=str(path))
     catalogue = Catalogue((*built_in().commands, *(made for _, made in pairs)))
     for declared, made in pairs:
         for example in declared.examples:

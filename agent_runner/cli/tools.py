@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent_runner.place import Place
     from agent_runner.tools import Called
-    from agent_runner.tools_check import Checked
+    from agent_runner.tools_check import Checked, Declared
     from cli_tools.command import Command
     from cli_tools.offer import Standing
 
@@ -128,6 +128,7 @@ def check_tools(
 ) -> None:
     """Run the examples of declared commands: each line's argv, and what comes of it in a sandbox."""
     from agent_runner.cli.interrupting import interruptible
+    from agent_runner.tools_check import read_declared
     from audit.escape import escape_line
 
     def tell(checked: Checked) -> None:
@@ -135,7 +136,8 @@ def check_tools(
         typer.echo(escape_line(f"{checked.standing:<8}{checked.line}{why}"))
 
     each = (lambda _: None) if as_json else tell
-    found = [checked for path in files for checked in interruptible(_checked(path, each))]
+    read = [read_declared(path) for path in files]  # a file that is not valid costs no sandbox
+    found = [checked for declared in read for checked in interruptible(_checked(declared, each))]
     if as_json:
         typer.echo(json.dumps([asdict(checked) for checked in found], indent=2))
     failed = sum(checked.standing == "failed" for checked in found)
@@ -143,12 +145,12 @@ def check_tools(
     raise typer.Exit(Exit.FAILED if failed else Exit.DONE)
 
 
-async def _checked(path: Path, each: Callable[[Checked], None]) -> list[Checked]:
+async def _checked(declared: Declared, each: Callable[[Checked], None]) -> list[Checked]:
     from agent_runner.state import state_folder
     from agent_runner.tools_check import checked
 
     found: list[Checked] = []
-    async for one in checked(path, state=state_folder(), progress=Progress()):
+    async for one in checked(declared, state=state_folder(), progress=Progress()):
         each(one)
         found.append(one)
     return found

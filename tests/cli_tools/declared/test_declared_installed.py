@@ -105,6 +105,11 @@ def _unheard(_: str, /, *, done: int, total: int) -> None:
     """Tell nobody."""
 
 
+async def standings(path: Path, state: Path) -> list[str]:
+    declared = tools_check.read_declared(path)
+    return [one.standing async for one in tools_check.checked(declared, state=state, progress=_unheard)]
+
+
 async def test_the_operators_ceiling_holds_for_examples_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,13 +120,13 @@ async def test_the_operators_ceiling_holds_for_examples_too(
     monkeypatch.setattr(tools_check, "read_ceiling", lambda: ceiling)
 
     with pytest.raises(CeilingError) as caught:
-        [found async for found in tools_check.checked(path, state=tmp_path, progress=_unheard)]
+        await standings(path, tmp_path)
     path.write_text(
         DECLARED.replace("output: 2 ./a.txt}", "runs: false}").replace(
             ", exit_code", ", runs: false, exit_code"
         )
     )
-    found = [found.standing async for found in tools_check.checked(path, state=tmp_path, progress=_unheard)]
+    found = await standings(path, tmp_path)
 
     assert "tools-check" in str(caught.value) or "grant" in str(caught.value)
     assert found == ["parsed", "parsed", "refused"]
@@ -143,6 +148,24 @@ def test_a_file_that_is_not_valid_is_told_by_line_and_column(tmp_path: Path) -> 
 
     assert done.returncode == 2
     assert done.stderr == f"pairlock: {path}:3:5: key `sinks` is missing\nhint: add `sinks: …`\n"
+
+
+def test_no_example_is_tried_where_another_file_is_not_valid(tmp_path: Path) -> None:
+    """The twin: without that file they are."""
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(
+        DECLARED.replace("output: 2 ./a.txt}", "runs: false}").replace(
+            ", exit_code", ", runs: false, exit_code"
+        )
+    )
+    bad.write_text("version: 1\n")
+
+    refused = pairlock(tmp_path, "check", str(good), str(bad))
+    tried = pairlock(tmp_path, "check", str(good))
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"pairlock: {bad}:1:1: ")
+    assert (tried.returncode, len(tried.stdout.splitlines())) == (0, 3)
 
 
 @pytest.mark.engine
