@@ -21,6 +21,7 @@ from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.responses import JSONResponse, Response
 
 from agent_runner.errors import InvalidInputError
+from agent_runner.mcp.connections import BoundedProtocol
 from agent_runner.mcp.peers import LARGEST_MESSAGE_BYTES
 from agent_runner.mcp.serving import MOST_CLIENTS, SESSION_HEADER
 
@@ -197,7 +198,13 @@ async def serve_http(server: Server[Any], callers: Callers, at: socket.socket, t
     )
     doorman = Doorman(manager, callers, token, monotonic=asyncio.get_running_loop().time)
     configured = uvicorn.Config(
-        doorman, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2, ws="none"
+        doorman,
+        http=BoundedProtocol,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        ws="none",
     )
     serving = _Listening(configured)
     async with manager.run():

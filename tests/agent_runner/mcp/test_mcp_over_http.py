@@ -16,6 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from agent_runner.errors import InvalidInputError
 from agent_runner.mcp import door
 from agent_runner.mcp.caller import Caller
+from agent_runner.mcp.connections import MOST_CONNECTIONS
 from agent_runner.mcp.serving import Callers, offered, server_for
 from cli_tools.catalogue import built_in
 from policies.source import parse_policy
@@ -237,6 +238,34 @@ async def test_only_who_brings_the_token_to_this_host_is_served(
 
     assert answer.status_code == status
     assert not (stand.state / "sessions").exists() or not any((stand.state / "sessions").iterdir())
+
+
+async def test_connections_that_ask_nothing_make_room_and_do_not_use_up_descriptors(stand: Stand) -> None:
+    """Another user of the machine needs no token to connect; the files that sessions need would not open."""
+    silent = 3 * MOST_CONNECTIONS
+    async with serving(stand) as served, contextlib.AsyncExitStack() as open_ones:
+        port = int(served.url.rpartition(":")[2].removesuffix(door.PATH))
+        readers = []
+        for _ in range(silent):
+            reader, writer = await asyncio.open_connection(door.HOST, port)
+            open_ones.callback(writer.close)
+            writer.write(b"POST /mcp HTTP/1.1\r\n")
+            readers.append(reader)
+        async with client(served) as connected:
+            listed = await connected.call_tool("files_list", {})
+        ended = [asyncio.create_task(_ended(reader)) for reader in readers]
+        done, waiting = await asyncio.wait(ended, timeout=5)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert not listed.is_error
+    assert silent - len(done) <= MOST_CONNECTIONS
+
+
+async def _ended(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
 
 
 async def test_a_client_cannot_name_two_sessions_in_one_request(stand: Stand) -> None:
