@@ -15,6 +15,7 @@ from agent_runner.watch import StageWatch, bound_of, require_within_limits, watc
 from audit import event
 from audit.fields import Evidence
 from sandbox.errors import AttestationError
+from sandbox.stage import Direct
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -94,6 +95,8 @@ class ContainerHousing:
                 await journal.record(_attested("as granted", sandbox.evidence))
                 watch = watch_of(placement.plan, order.policy.files)
                 sandbox.room = room_of(placement.plan, watch.limits)
+                # A stage is judged as a whole when it is applied; what is written at once, by its name alone.
+                sandbox.straight = isinstance(placement.plan, Direct)
                 yield Housed(
                     sandbox=sandbox,
                     plan=placement.plan,

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS: Final = 10.0
 REMOTE_LEASE_SECONDS: Final = 30.0
 GONE_SECONDS: Final = 20.0
+_WRITES: Final = frozenset({"files.write", "files.move", "files.remove", "files.patch"})
 GRACE_SECONDS: Final = 15.0
 """Beyond an action's own time, before the guest is taken for dead."""
 
@@ -74,6 +75,8 @@ class Sandbox:
     """Folder inside where commands can be put on PATH; empty where there is none for them."""
     room: Room | None = None
     """What a command may write in the workspace; None where nothing but the kernel bounds it."""
+    straight: bool = False
+    """Whether what is written may lead through no symlink: it would get another name than was decided on."""
     _open: int = field(default=0, init=False)
     """Operations that are under way."""
     _since: float = field(default=0.0, init=False)
@@ -91,6 +94,8 @@ class Sandbox:
             OperationError: When the guest refuses it or it fails; the sandbox goes on.
             SandboxLostError: When the guest no longer answers.
         """
+        if self.straight and operation in _WRITES:
+            arguments = {**arguments, "straight": True}
         if self.room is None:
             return await self._timed(operation, arguments, body, self.limits.action_seconds)
         await self.room.admit(operation, arguments, len(body or b""))

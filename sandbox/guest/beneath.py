@@ -33,6 +33,13 @@ class Beneath:
     def __init__(self, root: str) -> None:
         self.root = os.open(root, _FOLDER)
         self._walks = not _kernel_resolves(self.root)
+        self.follows = True
+
+    def straight(self) -> Beneath:
+        """Return the same folder, in which no path leads through a symlink."""
+        same = Beneath.__new__(Beneath)
+        same.__dict__.update(self.__dict__, follows=False)
+        return same
 
     def open(self, path: bytes, flags: int, mode: int = 0) -> int:
         """Open `path`; the caller closes it.
@@ -48,7 +55,7 @@ class Beneath:
         check_path(path)
         try:
             if self._walks:
-                return _Walk(self.root).open(path, flags, mode)
+                return _Walk(self.root, follows=self.follows).open(path, flags, mode)
             return self._openat2(path, flags, mode)
         except OSError as error:
             raise from_os_error(error, shown(path)) from error
@@ -68,7 +75,7 @@ class Beneath:
     def _openat2(self, path: bytes, flags: int, mode: int) -> int:
         for _ in range(_RACES):
             try:
-                return linux.openat2(self.root, path, flags, mode)
+                return linux.openat2(self.root, path, flags, mode, follows=self.follows)
             except OSError as error:
                 # The kernel could not tell whether a concurrent rename had led it outside (openat2(2)).
                 if error.errno != errno.EAGAIN:
@@ -146,8 +153,9 @@ class _Walk:
     out.
     """
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, *, follows: bool) -> None:
         self._folders = [root]
+        self._most_links = _MAX_LINKS if follows else 0
         self._names: list[bytes] = []
         self._links = 0
 
@@ -199,7 +207,7 @@ class _Walk:
     def _follow(self, name: bytes) -> None:
         self._links += 1
         target = os.readlink(name, dir_fd=self._folders[-1])
-        if self._links > _MAX_LINKS or target.startswith(b"/"):
+        if self._links > self._most_links or target.startswith(b"/"):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         self._names += _reversed_names(target)
 

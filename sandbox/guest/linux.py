@@ -21,6 +21,7 @@ SECCOMP_MODE_FILTER = 2
 
 # linux/openat2.h
 RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RENAME_NOREPLACE = 1
 
@@ -79,13 +80,15 @@ def become_subreaper() -> bool:
     return True
 
 
-def openat2(folder: int, path: bytes, flags: int, mode: int) -> int:
+def openat2(folder: int, path: bytes, flags: int, mode: int, *, follows: bool = True) -> int:
     """Open `path` beneath the descriptor `folder`; the kernel refuses to leave it and to use magic links.
 
     Raises:
-        OSError: EXDEV or ELOOP when the path leaves; ENOSYS where the kernel has no openat2.
+        OSError: EXDEV or ELOOP when the path leaves, ELOOP when it leads through a symlink and `follows` is
+            False; ENOSYS where the kernel has no openat2.
     """
-    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (0 if follows else RESOLVE_NO_SYMLINKS)
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, resolve)
     opened: int = _openat2(_number("openat2"), folder, path, how, len(how))
     return opened if opened != -1 else _failed()
 

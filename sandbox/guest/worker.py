@@ -133,6 +133,8 @@ class _Allowance:
 
 def _serve(task: Task, beneath: Beneath) -> None:
     operation = OPERATIONS[str(task.values.get("op"))]
+    if task.values.pop("straight", False) is True:
+        beneath = beneath.straight()
     try:
         result = operation(task, beneath)
     except RefusedError as refusal:

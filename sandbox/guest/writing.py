@@ -147,6 +147,8 @@ def _settle(beneath: Beneath, path: bytes) -> tuple[int, bytes]:
         except OSError:
             return folder, name  # not a link, or not there: both are what is looked for
         os.close(folder)
+        if not beneath.follows:
+            raise RefusedError("path", f"`{shown(path)}` is a symlink, and is not written through")
         head, _, _ = path.rstrip(b"/").rpartition(b"/")
         path = target if target.startswith(b"/") or not head else head + b"/" + target
     raise RefusedError("path", f"`{shown(path)}` is a chain of more than {_MAX_LINKS} symlinks")

@@ -42,6 +42,57 @@ def secrets_in(lab: Lab, *, deep: bool = False) -> Path:
     return workspace
 
 
+WRITES = (
+    "files write hooks/pre-commit --content evil",
+    "files write settings --content evil",
+    "files write git/config --content evil",
+    "files move plain.txt hooks/post-commit",
+    "files remove git/description",
+    {"command": "files patch git/description", "content": "@@ -1 +1 @@\n-private\n+evil\n"},
+)
+
+
+def repository_in(lab: Lab) -> Path:
+    """Make a workspace as a clone may be: with symlinks into its own `.git`."""
+    workspace = lab.workspace(**{"plain.txt": "plain\n"})
+    (workspace / ".git/hooks").mkdir(parents=True)
+    for name in ("config", "description"):
+        (workspace / ".git" / name).write_text("private\n")
+    for name, target in (("hooks", ".git/hooks"), ("settings", ".git/config"), ("git", ".git")):
+        (workspace / name).symlink_to(target)
+    (workspace / "real").mkdir()
+    if os.getuid() == 0:
+        for path in (workspace, *workspace.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    return workspace
+
+
+def test_what_is_written_directly_leads_through_no_symlink_to_what_is_protected(lab: Lab) -> None:
+    """A clone may have `hooks -> .git/hooks`, and the host runs what is written there."""
+    workspace = repository_in(lab)
+
+    ran = lab.run(
+        POLICY.format(access="direct", visible=""),
+        [*WRITES, "files write real/a --content a"],
+        workspace=workspace,
+    )
+
+    assert [path.name for path in (workspace / ".git/hooks").iterdir()] == []
+    assert {(workspace / ".git" / name).read_text() for name in ("config", "description")} == {"private\n"}
+    assert {seen.kind for seen in ran.seen[:6]} <= {"error", "denied", "done"}
+    assert [ran.seen[at].kind for at in (0, 2, 3)] == ["error"] * 3
+    assert (workspace / "real/a").read_text() == "a"
+
+
+def test_twin_in_a_stage_the_same_writes_are_done_and_apply_judges_them(lab: Lab) -> None:
+    workspace = repository_in(lab)
+
+    ran = lab.run(POLICY.format(access="stage", visible=""), WRITES[:1], workspace=workspace)
+
+    assert ran.seen[0].kind == "done"
+    assert [path.name for path in (workspace / ".git/hooks").iterdir()] == []
+
+
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_workspace_that_holds_what_is_hidden_is_not_worked_on_directly(lab: Lab, deep: bool) -> None:  # noqa: FBT001 - a parameter
     """A search, a symlink and a hard link would show it, whatever is denied by name."""

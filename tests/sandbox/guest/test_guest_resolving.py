@@ -26,6 +26,22 @@ def resolver(request: pytest.FixtureRequest, shared: Path) -> Iterator[Beneath]:
     os.close(made.root)
 
 
+def test_a_straight_path_leads_through_no_symlink_by_either_way(resolver: Beneath, shared: Path) -> None:
+    """Neither above the last name nor at it; the same paths are followed otherwise, and plain ones opened."""
+    (shared / "real").mkdir()
+    (shared / "real/file").write_text("x")
+    (shared / "way").symlink_to("real")
+    (shared / "name").symlink_to("real/file")
+    straight = resolver.straight()
+
+    for path in (b"way/file", b"name", b"way/../real/file"):
+        os.close(resolver.open(path, os.O_RDONLY))
+        with pytest.raises(RefusedError) as refused:
+            straight.open(path, os.O_RDONLY)
+        assert refused.value.code == "path"
+    os.close(straight.open(b"real/file", os.O_RDONLY))
+
+
 def test_the_walk_and_the_kernel_agree(resolver: Beneath, shared: Path) -> None:
     paths = leaving(shared)
     (shared / "folder" / "file").write_text("here")
