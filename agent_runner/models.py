@@ -18,6 +18,7 @@ from agent_runner.backends.configuration import (
 )
 from agent_runner.backends.scripted import ScriptedBackend, load_script
 from agent_runner.errors import InvalidInputError
+from policies.wording import listed, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +71,7 @@ def choose_backend(
     found = configured.get(model or "default")
     if found is None:
         what = f"no model `{model}` is configured" if model else "no model is configured"
-        raise InvalidInputError(what, hint=_how_to_configure(path))
+        raise InvalidInputError(what, hint=_meant(model, configured) or _how_to_configure(path))
     return _made(model or "default", found, configured, notice)
 
 
@@ -181,6 +182,18 @@ def _installed(name: str, found: InstalledModel) -> Backend:
     from agent_runner.backends.installed import installed_backend  # noqa: PLC0415 - loads what others wrote
 
     return installed_backend(found, name=name)
+
+
+def _meant(model: str | None, configured: Mapping[str, ConfiguredModel]) -> str:
+    """Return which of the configured models may be meant; nothing where there is none."""
+    if not configured:
+        return ""
+    near = nearest(model, configured) if model else None
+    return (
+        f"did you mean `{near}`?"
+        if near
+        else f"`--model` takes one of {listed(configured)}, or `scripted:FILE`"
+    )
 
 
 def _how_to_configure(path: Path) -> str:

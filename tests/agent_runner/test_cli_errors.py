@@ -265,6 +265,30 @@ def test_no_model_is_exit_2_with_the_lines_that_configure_one(desk: Desk) -> Non
     assert "    default: {backend: openai, base_url: 'http://127.0.0.1:8000/v1', model: NAME}" in said.err
 
 
+@pytest.mark.parametrize(
+    ("named", "hint"),
+    [
+        (("-m", "clade"), "did you mean `claude`?"),
+        (("-m", "x"), "`--model` takes one of `claude`, `small`, or `scripted:FILE`"),
+        ((), "`--model` takes one of `claude`, `small`, or `scripted:FILE`"),
+    ],
+)
+def test_a_model_that_is_not_configured_is_told_beside_those_that_are(
+    desk: Desk, named: tuple[str, ...], hint: str
+) -> None:
+    folder = desk.folder / ".config" / "pairlock"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(
+        "version: 1\nmodels:\n  claude: {backend: scripted, script: s.yaml}\n"
+        "  small: {backend: scripted, script: s.yaml}\n"
+    )
+
+    said = desk.pairlock("run", "t", "-p", "p.yaml", "-w", "work", *named)
+
+    assert said.code == 2
+    assert said.err.splitlines()[-1] == f"hint: {hint}"
+
+
 def test_the_configured_default_model_is_used(desk: Desk) -> None:
     folder = desk.folder / ".config" / "pairlock"
     folder.mkdir(parents=True)
