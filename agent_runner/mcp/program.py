@@ -83,7 +83,7 @@ async def _run(
     except OperationFailedError as error:
         raise ActionError(error.code, error.reason) from error
     except AnswerTooLargeError as error:
-        raise ActionError("too-large", f"it said more than {LARGEST_ANSWER_BYTES} bytes") from error
+        raise _too_long() from error
     finally:
         heard.close()
 
@@ -108,6 +108,7 @@ class _Lines:
         self._heard = heard
         self._rest = bytearray()
         self._messages = 0
+        self._room_bytes = LARGEST_ANSWER_BYTES
 
     async def take(self, piece: bytes) -> None:
         """Take a piece.
@@ -115,6 +116,9 @@ class _Lines:
         Raises:
             ActionError: When it says more than a call needs.
         """
+        self._room_bytes -= len(piece)
+        if self._room_bytes <= 0:  # the guest passes no more on, and waits for the program's end
+            raise _too_long()
         self._rest += piece
         if b"\n" not in piece:
             return
@@ -126,6 +130,10 @@ class _Lines:
                 raise peers.too_many_messages()
             peers.require_parts(line)
             await self._heard.send(_message(line))
+
+
+def _too_long() -> ActionError:
+    return ActionError("too-large", f"it said {LARGEST_ANSWER_BYTES} bytes or more")
 
 
 def _message(line: bytes) -> SessionMessage | Exception:

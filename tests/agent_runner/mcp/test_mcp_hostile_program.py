@@ -78,6 +78,10 @@ async def test_a_program_that_answers_is_heard_whatever_it_says_beside(place: Pa
             GREETS.replace("CALLED", "print('[' + '0,' * 60000 + '0]', flush=True)"),
             "more than 50000 values in one message",
         ),
+        (
+            GREETS.replace("CALLED", "[sys.stdout.write('x' * 65536) for _ in iter(int, 1)]"),
+            "it said 16777216 bytes or more",
+        ),
         ("import sys; sys.exit(0)", "`desk` did not answer"),
         ("print('no protocol')", "`desk` did not answer"),
     ],
