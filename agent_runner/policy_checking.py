@@ -43,10 +43,10 @@ class Checked:
 
     def lines(self) -> list[str]:
         """Return what is wrong, a line for each."""
+        if isinstance(self.error, PolicyError):
+            return str(self.error).splitlines()
         if self.error is not None:
-            hint = getattr(self.error, "hint", "")
-            said = str(self.error).splitlines() if isinstance(self.error, PolicyError) else [str(self.error)]
-            return [*said, *([f"hint: {hint}"] if hint else [])]
+            return [str(self.error) + (f"; hint: {self.error.hint}" if self.error.hint else "")]
         return [str(finding) for finding in self.report.findings]
 
     def as_plain(self) -> dict[str, Plain]:

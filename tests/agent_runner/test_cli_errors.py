@@ -123,6 +123,20 @@ def test_an_unknown_policy_is_exit_2_and_the_nearest_name_is_offered(desk: Desk)
     assert "did you mean `fix-tests`?" in said.err
 
 
+def test_policy_check_tells_each_fault_in_one_line_whatever_is_wrong_with_the_file(desk: Desk) -> None:
+    (desk.folder / "latin.yaml").write_bytes(b"name: \xe9\n")
+    desk.write("typo.yaml", "version: 1\nname: p\ngrnat: [files]\n")
+
+    said = desk.pairlock("policy", "check", "latin.yaml", "fix-test", "typo.yaml")
+
+    assert said.code == 2
+    assert said.out.splitlines() == [
+        "latin.yaml:1:7: not UTF-8; hint: save it as UTF-8",
+        "no policy `fix-test`; hint: did you mean `fix-tests`?",
+        "typo.yaml:3:1: key `grnat` is not known; hint: did you mean `grant`?",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
