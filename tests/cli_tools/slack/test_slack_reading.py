@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent_runner import connectors_gated
+from cli_tools.slack.client import MOST_PAGES
 from sandbox.egress.events import Decided
 from tests.cli_tools.answering import TOKEN
 from tests.cli_tools.slack.slack_server import CI, Slack
@@ -106,6 +107,26 @@ async def test_whatever_slack_answers_ends_no_session(
         if answer == {"ok": 1, "error": []}
         else seen.text.startswith("error (upstream): ")
     )
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["again", "x" * 1_000_000, "\ud800", "\r\nHost: evil.example", "&limit=1#"],
+    ids=["the same", "long", "half a character", "a head", "a query"],
+)
+async def test_a_hostile_cursor_costs_a_bounded_number_of_requests_to_the_one_method(
+    place: Path, authority: Authority, cursor: str
+) -> None:
+    """A list without an end, or one whose next page cannot be asked for, is an error of that action."""
+    endless = {"ok": True, "channels": [], "response_metadata": {"next_cursor": cursor}}
+    hostile = Hostile(to="conversations.list", answer=endless)
+    async with standing(place, authority, answering=hostile) as stand:
+        seen = await stand.door.line("slack channels")
+
+    assert seen.kind == "error"
+    assert {request.path for request in stand.server.requests} == {"/api/conversations.list"}
+    assert len(stand.server.requests) <= MOST_PAGES
+    assert {request.query.get("cursor", cursor) for request in stand.server.requests} == {cursor}
 
 
 async def test_search_says_how_much_more_there_is(place: Path, authority: Authority) -> None:
