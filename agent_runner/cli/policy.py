@@ -10,6 +10,7 @@ import typer
 from agent_runner.cli import policy_new, policy_test
 from agent_runner.cli.commands import Group
 from agent_runner.cli.exits import Exit
+from agent_runner.cli.folding import tell
 from agent_runner.cli.policy_talk import Json, commands, print_json
 from agent_runner.cli.talk import WIDTH, say
 from audit.escape import escape, escape_line
@@ -67,7 +68,7 @@ def check(
     for one in checked:
         for line in one.lines():
             if not as_json:
-                typer.echo(escape_line(line))
+                tell(escape_line(line), indent=4)
         say(escape_line(f"{one.name}: {one.summary}"))
     code = verdict_of(checked, strict=strict)
     if code:
