@@ -98,6 +98,12 @@ def move(task: Task, beneath: Beneath) -> Object:
         make_parents(beneath, target_path)
     source = beneath.parent(source_path)
     try:
+        if not beneath.follows and stat.S_ISDIR(os.lstat(source[1], dir_fd=source[0]).st_mode):
+            # What is in it would get names that nobody decided on.
+            raise RefusedError(
+                "is-folder",
+                f"`{shown(source_path)}` is a folder; at once, files are moved one by one",
+            )
         target = beneath.parent(target_path)
         try:
             _rename(source, target, replace=arguments.flag("replace"))

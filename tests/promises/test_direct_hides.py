@@ -84,6 +84,26 @@ def test_what_is_written_directly_leads_through_no_symlink_to_what_is_protected(
     assert (workspace / "real/a").read_text() == "a"
 
 
+def test_no_folder_is_moved_directly_to_where_its_files_are_protected(lab: Lab) -> None:
+    """Each file has a name that is allowed, until the folder has another; files are moved one by one."""
+    workspace = lab.workspace(**{"plain.txt": "plain\n"})
+    if os.getuid() == 0:
+        for path in (workspace, *workspace.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+    steps = (
+        "files write x/mise/config.toml --content evil",
+        "files move x .config",
+        "files move x/mise/config.toml .config/mise/config.toml",
+        "files move plain.txt x/moved.txt",
+    )
+
+    ran = lab.run(POLICY.format(access="direct", visible=""), steps, workspace=workspace)
+
+    assert [seen.kind for seen in ran.seen[:4]] == ["done", "error", "denied", "done"]
+    assert not (workspace / ".config").exists()
+    assert (workspace / "x/moved.txt").read_text() == "plain\n"
+
+
 def test_twin_in_a_stage_the_same_writes_are_done_and_apply_judges_them(lab: Lab) -> None:
     workspace = repository_in(lab)
 
