@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -45,6 +46,9 @@ def _named(error: BaseException, server: Server) -> ModelServerError | None:
         return _transport_error(error, server)
     if hasattr(error, "body") and error.__cause__ is None:
         return stream_error(server.where, error.body or str(error))
+    if isinstance(error, ssl.SSLError):  # of a record that is damaged: no error of HTTP's wraps it
+        words = one_line(str(error)) or type(error).__name__
+        return ModelServerError(f"{server.where} broke off: {words}", failure=Failure(kind="broken"))
     return None
 
 

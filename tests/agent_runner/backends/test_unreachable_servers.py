@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,10 +23,10 @@ from tests.contract.asking import asked, refused
 from tests.contract.model_server import Asked, Line, Saying, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    import pytest
+YES: Final = Saying(text="Yes.").play("chat")
 
 
 def backend(base_url: str, **more: Any) -> OpenAIBackend:
@@ -76,6 +79,35 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused_until_the_operat
     assert reply.text == "Yes."
 
 
+def _says_no_farewell(descriptor: int) -> None:
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _damages_a_record(descriptor: int) -> None:
+    os.write(descriptor, b"\x17\x03\x03\x00\x20" + b"x" * 32)
+
+
+@pytest.mark.parametrize("breaks", [_says_no_farewell, _damages_a_record])
+async def test_tls_that_breaks_in_mid_reply_is_a_reply_that_broke_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: Callable[[int], None]
+) -> None:
+    """An end without `close_notify` looks like one; a damaged record is an error that HTTP does not name."""
+
+    async def play(line: Line, _asked: Asked) -> None:
+        await line.head(200, {"content-type": "text/event-stream"})
+        await line.send("".join(Saying(text="It is half of").pieces("chat")[:3]))
+        breaks(line.writer.get_extra_info("socket").fileno())
+        await asyncio.sleep(0)
+
+    async with _served_by_tls(tmp_path, play) as port:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+        error = await refused(backend(f"https://localhost:{port}/v1"))
+
+    assert error.failure.kind == "broken"
+    assert error.message.startswith(f"`localhost:{port}` broke off")
+
+
 async def test_a_list_that_drips_is_given_up_with_its_time() -> None:
     async def play(line: Line, _asked: Asked) -> None:
         await line.head(200, {"content-type": "application/json"})
@@ -92,13 +124,15 @@ async def test_a_list_that_drips_is_given_up_with_its_time() -> None:
 
 
 @asynccontextmanager
-async def _served_by_tls(folder: Path) -> AsyncIterator[int]:
+async def _served_by_tls(
+    folder: Path, play: Callable[[Line, Asked], Awaitable[None]] = YES
+) -> AsyncIterator[int]:
     """Serve one reply with a certificate of its own making, for `localhost`; give the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         line = Line(writer, asyncio.Event())
-        await Saying(text="Yes.").play("chat")(line, Asked("POST", "", {}, b""))
+        await play(line, Asked("POST", "", {}, b""))
         writer.close()
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=_certified(folder))
