@@ -16,13 +16,10 @@ import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
-import orjson
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from audit.chain import Chain
+from audit.disclosure import disclosure_of
 from audit.index import read_index
 from audit.journal import Journal, Registration
 from audit.keys import session_key
@@ -32,6 +29,8 @@ from audit.recover import walk_of
 from audit.segments import Lines
 from audit.state import StateFiles
 from audit.verify import verify_session
+from audit.walk import Walk
+from benchmarks.ledger_floors import a_signature, hashed, least, opened
 from benchmarks.ledger_logs import event, fill, fill_mixed, next_session, parts_of
 
 EVENTS = 3000
@@ -40,7 +39,6 @@ LINE_BYTES = 828
 PER_TASK = 150
 TASKS = 32
 ENTRIES = int(os.environ.get("BENCHMARK_ENTRIES", "200000"))
-SEALED_BYTES = 160
 SIGNATURES = 2000
 LARGEST_RATIO = 1.6
 MEASURED = ("event", "verify", "query")
@@ -112,8 +110,8 @@ async def recorded(folder: Path) -> tuple[list[float], list[float], float]:
     return raw, ours, together
 
 
-def walked(state: Path, session: str, parts: list[Path]) -> None:
-    """Hold every line against all that binds it, as verifying does, without looking for bodies.
+def walked(state: Path, session: str, parts: list[Path]) -> Walk:
+    """Hold every line against all that binds it, as verifying does but for bodies; return the walk.
 
     Raises:
         BrokenLedgerError: When one does not hold.
@@ -121,6 +119,7 @@ def walked(state: Path, session: str, parts: list[Path]) -> None:
     walk = walk_of(session, read_index(StateFiles(state)).session(session))
     for block in Lines(parts).blocks():
         walk.feed(block)
+    return walk
 
 
 def spent() -> float:
@@ -137,25 +136,6 @@ def timed(work: Callable[[], object], clock: Callable[[], float] = spent) -> flo
         work()
         best = min(best, clock() - begin)
     return best
-
-
-def least(paths: list[Path]) -> None:
-    """Do what no verifier can do without: hash and decode lines, hash nodes, check the seals' signatures."""
-    check = a_signature()
-    for line in (line for path in paths for line in path.read_bytes().splitlines()):
-        leaf = sha256(b"\0" + line).digest()
-        fields = orjson.loads(line)
-        sha256(b"\1" + leaf + leaf).digest()
-        if fields["type"] == "log.sealed":
-            check()
-
-
-def a_signature() -> Callable[[], None]:
-    """Return what checks one signature over as many bytes as a seal signs."""
-    key = Ed25519PrivateKey.generate()
-    text = b"x" * SEALED_BYTES
-    public, signature = key.public_key(), key.sign(text)
-    return lambda: public.verify(signature, text)
 
 
 def a_seal() -> Callable[[], None]:
@@ -179,18 +159,19 @@ def often_us(work: Callable[[], None]) -> float:
     return timed(many) / SIGNATURES * 1e6
 
 
-def hashed(paths: list[Path]) -> None:
-    """Do what no query that verifies can do without: hash each line."""
-    for line in (line for path in paths for line in path.read_bytes().splitlines()):
-        sha256(b"\0" + line).digest()
-
-
-def mixed(state: Path) -> Row:
-    """Measure verifying the lines of a session with entries of the kinds and sizes that sessions have."""
+def mixed(state: Path) -> list[Row]:
+    """Measure verifying entries of the kinds and sizes that sessions have: lines, then bodies."""
     session = asyncio.run(fill_mixed(state, ENTRIES // 4))
     parts, total, size = parts_of(state, session)
     floor, ours = timed(lambda: least(parts)), timed(lambda: walked(state, session, parts))
-    return Row(f"verify, {size} bytes, mixed", total / floor, total / ours, "entries/s", None)
+    table, walk = StateFiles(state).session(session), walked(state, session, parts)
+    count = table.openings.read_bytes().count(b"\n")
+    least_bodies = timed(lambda: opened(table.openings), time.process_time) / count * 1e6
+    bodies = timed(lambda: disclosure_of(walk, table, set()), time.process_time) / count * 1e6
+    return [
+        Row(f"verify, {size} bytes, mixed", total / floor, total / ours, "entries/s", None),
+        Row("a body behind a commitment", least_bodies, bodies, "us", None),
+    ]
 
 
 def written(folder: Path) -> list[Row]:
@@ -219,7 +200,7 @@ def verified(state: Path, session: str) -> list[Row]:
     return [
         Row(f"verify, {size} bytes, a core's second", floor, a_core, "entries/s", a_core >= FEWEST_VERIFIED),
         Row(f"verify, {size} bytes, all cores", floor, all_cores, "entries/s", None),
-        mixed(state),
+        *mixed(state),
         Row("a seal's signature and note", often_us(a_signature()), often_us(a_seal()), "us", None),
     ]
 
