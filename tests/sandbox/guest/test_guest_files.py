@@ -49,6 +49,29 @@ async def test_links_that_stay_inside_are_followed(shared: Path) -> None:
     assert (shared / "folder" / "file").read_text() == "new"
 
 
+async def test_a_straight_operation_leads_through_no_symlink_and_moves_no_folder(shared: Path) -> None:
+    """What is decided by name is done to that name alone; without the word the same is done."""
+    (shared / "folder").mkdir()
+    (shared / "folder" / "file").write_text("here")
+    (shared / "link").symlink_to("folder/file")
+    (shared / "way").symlink_to("folder")
+    tries = (
+        ("files.write", {"path": "link"}),
+        ("files.write", {"path": "way/new"}), ("files.remove", {"path": "way/new"}),
+        ("files.move", {"path": "way/file", "to": "out"}), ("files.move", {"path": "out", "to": "way/file"}),
+        ("files.move", {"path": "folder", "to": "other"}),
+    )  # fmt: skip
+
+    async with running(shared) as guest:
+        straight = [await code_of(guest, name, {**values, "straight": True}, b"") for name, values in tries]
+        before = names(shared)
+        plain = [await code_of(guest, name, values, b"") for name, values in tries]
+
+    assert straight == ["path", "path", "path", "path", "not-found", "is-folder"]
+    assert plain == ["done"] * 6
+    assert "new" not in before
+
+
 async def test_what_would_block_is_refused_at_once(shared: Path) -> None:
     """A FIFO, a socket, a device (B17)."""
     os.mkfifo(shared / "fifo")
