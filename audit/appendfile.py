@@ -65,13 +65,13 @@ class AppendFile:
             written = os.write(self._descriptor, content)
             self.size += written
             if written == len(content):
-                self._check_place()  # before the sync, behind which memory is cold and everything slow
                 os.fdatasync(self._descriptor)
         except OSError as error:
             raise self._died(spoken(error, self.path)) from error
         if written != len(content):  # a disk that fills gives a short count first, and no error
             short = OSError(errno.ENOSPC, f"only {written} of {len(content)} bytes were written")
             raise self._died(spoken(short, self.path))
+        self._check_place()
 
     def read_from(self, offset: int) -> bytes:
         """Return everything from an offset in bytes to the end."""
