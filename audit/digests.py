@@ -57,7 +57,7 @@ class Digests:
         self._newest: dict[bytes, int] = {}
         self._aside: SetAside | None = None
 
-    def put(self, digest: str, number: int = 0) -> None:
+    def put(self, digest: str, number: int) -> None:
         """Remember a digest; of the numbers that are given to one the last is kept.
 
         Args:
