@@ -28,6 +28,7 @@ from agent_runner.ci.telling import Teller
 from agent_runner.cli.exits import explained
 from agent_runner.cli.interrupting import interruptible_by
 from agent_runner.errors import RefusedError
+from agent_runner.program_search import search_outside
 from audit.state import write_private
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ async def _result(case: Task, order: Order, teller: Teller) -> TaskResult:
     )
     try:
         made = await with_workspace(case, workspace_path(Path(order.results), order.case), state=bench.state)
+        if made.workspace is not None:
+            search_outside(made.workspace.resolve())
         backend = _backend(case, order, teller)
         return await run_task(made, bench, backend, session=order.session)
     except asyncio.CancelledError:

@@ -12,6 +12,7 @@ import typer
 from agent_runner.cli.commands import COMMANDS, PipeError, app_of
 from agent_runner.cli.descriptors import drop_stdout, fill_standard, of_stdout
 from agent_runner.cli.exits import Exit, leave
+from agent_runner.program_search import search_whole_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +68,7 @@ def _is_unread(descriptor: int) -> bool:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     fill_standard()
-    _keep_whole_paths()
+    search_whole_paths()
     code = _run()
     try:
         sys.stdout.flush()
@@ -75,15 +76,6 @@ def main() -> None:
         code = code or leave(of_stdout(error))
         drop_stdout()
     sys.exit(code)
-
-
-def _keep_whole_paths() -> None:
-    """Look for programs (ssh, git, a pager) by whole paths alone.
-
-    Any other part of PATH, the empty one too, is a folder of where one works: a clone's, or an agent's.
-    """
-    parts = [part for part in os.get_exec_path() if part.startswith("/")]
-    os.environ["PATH"] = os.pathsep.join(parts) or os.defpath
 
 
 def _run() -> int | str | None:

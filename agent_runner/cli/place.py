@@ -28,6 +28,7 @@ def place_for(policy: str | None, workspace: Path | None) -> Place:
     from agent_runner.errors import InvalidInputError
     from agent_runner.place import Place
     from agent_runner.policy_unseen import kept_unseen
+    from agent_runner.program_search import search_outside
     from agent_runner.state import state_folder
     from agent_runner.terminal_approver import TerminalApprover
     from agent_runner.trust import require_trust
@@ -43,6 +44,8 @@ def place_for(policy: str | None, workspace: Path | None) -> Place:
             hint="leave it out",
         )
     folder = open_workspace(workspace or Path.cwd(), state=state) if holds_files else None
+    if folder is not None:
+        search_outside(folder.path)
     require_trust(loaded, folder.path if folder else None, state=state)
     headless = nobody_is_there()
     return Place(

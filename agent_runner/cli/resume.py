@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -75,7 +76,9 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
     from agent_runner.approvals import NobodyApprover
     from agent_runner.budget_limits import NOTHING, parse_budget
     from agent_runner.cli.live import LiveWatcher, StillAsker, watcher_for_terminal
+    from agent_runner.meta import read_meta
     from agent_runner.models import choose_backend, configured_webhook
+    from agent_runner.program_search import search_outside
     from agent_runner.resumable import model_to_go_on_with
     from agent_runner.resume import ResumeRequest
     from agent_runner.state import session_files, state_folder
@@ -85,6 +88,8 @@ def _request(given: str, add_budget: str | None, model: str | None) -> ResumeReq
     added = NOTHING if add_budget is None else parse_budget(add_budget)
     files = session_files(given, state)
     reference = model_to_go_on_with(files, model)
+    if folder := read_meta(files.folder).workspace:
+        search_outside(Path(folder))
     headless = nobody_is_there()
     watcher = watcher_for_terminal()
     asker: Asker = NobodyApprover() if headless else TerminalApprover()

@@ -12,6 +12,14 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[2]
 ENGINE = "ssh://user@127.0.0.2:1"
 """Nobody listens there."""
+TASK = """\
+version: 1
+name: look
+policy: read-only-review
+workspace: work
+model: scripted:script.yaml
+prompt: Look.
+"""
 
 
 @pytest.fixture
@@ -24,10 +32,10 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def started(place: Path, path: str) -> bool:
-    """Ask an engine that ssh reaches, from within the folder, and tell whether its `ssh` was started."""
-    done = subprocess.run(
-        [sys.executable, "-m", "agent_runner", "image", "list"],
+def called(place: Path, path: str, *words: str) -> int:
+    """Call the command line from within the folder, with an engine that ssh reaches; return its exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "agent_runner", *words],
         cwd=place,
         env={
             "PATH": path,
@@ -36,9 +44,13 @@ def started(place: Path, path: str) -> bool:
             "PYTHONPATH": str(CHECKOUT),
             "DOCKER_HOST": ENGINE,
         },
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 4, done.stderr
+        stdin=subprocess.DEVNULL, timeout=300, check=False,
+    ).returncode  # fmt: skip
+
+
+def started(place: Path, path: str, *words: str) -> bool:
+    """Call what asks the engine, and tell whether the folder's `ssh` was started."""
+    assert called(place, path, *(words or ("image", "list"))) == 4
     return (place / "started").exists()
 
 
@@ -51,3 +63,21 @@ def test_no_part_of_path_means_the_folder_that_one_works_in(place: Path, path: s
 def test_a_whole_path_is_the_users_own_choice(place: Path) -> None:
     """The same program, named as people name one."""
     assert started(place, os.pathsep.join((".", str(place / "bin"), "/nowhere")))
+
+
+def test_no_part_of_path_lies_where_a_session_works(place: Path) -> None:
+    """B35: an agent that writes at once, or a hasty review, puts an `ssh` where one looks for programs."""
+    workspace = place / "work"
+    (workspace / ".venv").mkdir(parents=True)
+    (place / "bin").rename(workspace / ".venv/bin")
+    (place / "by-link").symlink_to(workspace / ".venv/bin")
+    script = place / "script.yaml"
+    script.write_text("version: 1\nturns: [{actions: [finish --status done]}]\n")
+    (place / "task.yaml").write_text(TASK)
+    run = ("run", "a task", "--policy", "read-only-review", "--model", f"scripted:{script}", "-w", "work")
+
+    for path in (workspace / ".venv/bin", place / "by-link", f"{place}/work/../work/.venv/bin"):
+        assert not started(place, os.pathsep.join((str(path), "/nowhere")), *run)
+    assert called(place, "/nowhere", "ci", "trust", "task.yaml") == 0
+    assert not started(place, str(workspace / ".venv/bin"), "ci", "task.yaml")
+    assert started(place, os.pathsep.join((str(workspace / ".venv/bin"), str(place))), *run)
