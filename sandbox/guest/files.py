@@ -170,11 +170,26 @@ def remove(task: Task, beneath: Beneath) -> Object:
         if not arguments.flag("recursive"):
             os.rmdir(name, dir_fd=folder)
             return {"removed": 1}
+        if not beneath.follows:
+            return _remove_empty(folder, name, path)
         return {"removed": _remove_folder(folder, name, 0)}
     except OSError as error:
         raise from_os_error(error, shown(path)) from error
     finally:
         os.close(folder)
+
+
+def _remove_empty(folder: int, name: bytes, path: bytes) -> Object:
+    """Remove an empty folder; of what is in a full one nobody decided whether it may go."""
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        raise RefusedError(
+            "not-empty", f"`{shown(path)}` is not empty; at once, files are removed one by one"
+        ) from error
+    return {"removed": 1}
 
 
 def _remove_folder(parent: int, name: bytes, depth: int) -> int:

@@ -104,6 +104,32 @@ def test_no_folder_is_moved_directly_to_where_its_files_are_protected(lab: Lab) 
     assert (workspace / "x/moved.txt").read_text() == "plain\n"
 
 
+def test_no_folder_is_removed_directly_with_what_is_protected_in_it(lab: Lab) -> None:
+    """The folder's name is nobody's business, the file's is; what is not protected is removed one by one."""
+    workspace = lab.workspace(**{"plain.txt": "plain\n"})
+    for name in ("kit/.github/workflows/test.yml", "kit/plain.txt"):
+        (workspace / name).parent.mkdir(parents=True, exist_ok=True)
+        (workspace / name).write_text("kept\n")
+    (workspace / "empty").mkdir()
+    if os.getuid() == 0:
+        for path in (workspace, *workspace.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+    steps = (
+        "files remove --recursive kit",
+        "files remove kit/.github/workflows/test.yml",
+        "files remove kit/plain.txt",
+        "files remove --recursive empty",
+    )
+
+    ran = lab.run(POLICY.format(access="direct", visible=""), steps, workspace=workspace)
+
+    assert [seen.kind for seen in ran.seen[:4]] == ["error", "denied", "done", "done"]
+    assert "one by one" in ran.seen[0].text
+    left = sorted(str(path.relative_to(workspace)) for path in workspace.rglob("*") if path.is_file())
+    assert left == ["kit/.github/workflows/test.yml", "plain.txt"]
+    assert not (workspace / "empty").exists()
+
+
 def test_twin_in_a_stage_the_same_writes_are_done_and_apply_judges_them(lab: Lab) -> None:
     workspace = repository_in(lab)
 
