@@ -47,6 +47,12 @@ NEW_NAMESPACES = 0x7E020000
 TIOCSTI = 0x5412
 TIOCLINUX = 0x541C
 TIOCSETD = 0x5423
+# linux/fs.h; all of one type (asm-generic/ioctl.h), which btrfs has its own requests of
+FICLONE = 0x40049409
+FICLONERANGE = 0x4020940D
+FIDEDUPERANGE = 0xC0189436
+_REQUEST_TYPE = 0xFF00
+_BTRFS_TYPE = 0x9400
 # asm-generic/sockets.h, asm-generic/fcntl.h
 FIOSETOWN = 0x8901
 SIOCSPGRP = 0x8902
@@ -154,10 +160,16 @@ def _requests() -> tuple[Instruction, ...]:
 
     A line discipline as well: whoever has a terminal, a new one of its own included, has the kernel load the
     module of modems and radios that it names (drivers/tty/tty_ldisc.c), which have been ways to root
-    (CVE-2017-2636, CVE-2023-6546).
+    (CVE-2017-2636, CVE-2023-6546). And what btrfs lets every user ask for: subvolumes and snapshots, which no
+    quota of a folder counts; copies that share their blocks are every filesystem's and stay.
     """
     requests = (TIOCSTI, TIOCLINUX, TIOCSETD, FIOSETOWN, SIOCSPGRP)
-    return tuple(step for request in requests for step in _when(_EQUAL, request, _error(errno.EPERM)))
+    return (
+        *(step for request in requests for step in _when(_EQUAL, request, _error(errno.EPERM))),
+        *_allowed((FICLONE, FICLONERANGE, FIDEDUPERANGE)),
+        (_AND, 0, 0, _REQUEST_TYPE),
+        *_when(_EQUAL, _BTRFS_TYPE, _error(errno.EPERM)),
+    )
 
 
 def _own_limits() -> tuple[Instruction, ...]:

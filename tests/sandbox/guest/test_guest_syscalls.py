@@ -154,6 +154,18 @@ def test_putting_bytes_into_a_terminal_is_refused_and_asking_its_size_is_not(mac
 
 
 @pytest.mark.parametrize("machine", NUMBERS)
+def test_of_btrfs_requests_only_those_of_every_filesystem_are_allowed(machine: str) -> None:
+    """A user may make subvolumes and snapshots (BTRFS_IOC_SUBVOL_CREATE, _SNAP_CREATE_V2); `cp` clones."""
+    instructions = bpf.program(machine, holds_exec=True, loopback=True)
+    number = NUMBERS[machine]["ioctl"]
+
+    for request in (0x5000940E, 0x50009417, 0x5000940F, 0xD0009411, (1 << 32) + 0x5000940E):
+        assert verdict(machine, instructions, number, 0, request) == error(errno.EPERM)
+    for request in (bpf.FICLONE, bpf.FICLONERANGE, bpf.FIDEDUPERANGE, 0x5413, 0x80086601, 0x541B):
+        assert verdict(machine, instructions, number, 0, request) == bpf.ALLOW
+
+
+@pytest.mark.parametrize("machine", NUMBERS)
 def test_pid_1_is_made_the_owner_of_no_descriptor(machine: str) -> None:
     """An owner gets a signal of one's choice (fcntl(2), F_SETSIG); a process may own its own."""
     instructions = bpf.program(machine, holds_exec=True, loopback=True)
