@@ -114,7 +114,8 @@ async def channel_id(web: AsyncWebClient, channel: str) -> str:
         channel: `C0123456789`, `#ci` or `ci`.
 
     Raises:
-        ActionError: When no channel that the credential sees has that name.
+        ActionError: When no channel that the credential sees has that name, or two have: several workspaces
+            of one organisation may have one each.
     """
     if is_id(channel):
         return channel
@@ -128,15 +129,16 @@ async def channel_id(web: AsyncWebClient, channel: str) -> str:
         exclude_archived="true",
     )
     try:
-        async for each in listed:
-            found = said.text(each, "id")
-            if said.text(each, "name") == name and is_id(found):
-                return found
+        ids = {said.text(each, "id") async for each in listed if said.text(each, "name") == name}
     except ActionError as error:
         if error.code != "path":
             raise
         why = f"without `files` no channel is looked up by its name, and `{said.shown(channel)}` is one"
         raise ActionError("capability", why, hint="give the channel's id, as the policy names it") from error
+    if len(ids) > 1:
+        raise ActionError("refused", f"two channels are called `{said.shown(channel)}`", hint="give its id")
+    for found in filter(is_id, ids):
+        return found
     raise ActionError(
         "refused", f"slack has no channel `{said.shown(channel)}`", hint=_HINTS["channel_not_found"]
     )

@@ -43,7 +43,7 @@ def message(body: bytes | None) -> str:
     except UnicodeDecodeError as error:
         raise UsageError("usage", "the message is not UTF-8 text") from error
     if not text.strip():
-        raise UsageError("usage", "the message is empty", hint="give `--text`, or a body")
+        raise UsageError("usage", "the message is empty", hint="give it some text")
     return plain(text)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from cli_tools import said
 from cli_tools.command import Command, FileTouched, Outcome, Surroundings, WorkspacePath, command
+from cli_tools.errors import ActionError
 from cli_tools.files.whole import whole_file
 from cli_tools.neutral import field
 from cli_tools.slack.client import READS, asked, channel_id, client
 from cli_tools.slack.parameters import CHANNEL, MOMENT
-from cli_tools.slack.say import plain, said_plainly
+from cli_tools.slack.say import message, said_plainly
+
+if TYPE_CHECKING:
+    from slack_sdk.web.async_client import AsyncWebClient
 
 LARGEST_BYTES: Final = 16 * 1024 * 1024
 
@@ -34,6 +38,7 @@ async def upload(
     surroundings: Surroundings, *, channel: str, thread: str | None, comment: str | None, path: str
 ) -> Outcome:
     """Upload a file of the workspace to a channel; a comment is a message after it."""
+    text = None if comment is None else message(comment.encode())
     content, digest = await whole_file(surroundings.sandbox, path, most_bytes=LARGEST_BYTES)
     web = await client(surroundings)
     where = await channel_id(web, channel)
@@ -45,12 +50,23 @@ async def upload(
             thread_ts=thread,
         )
     )
-    if comment:  # never with the file: there Slack cannot be told to fetch no link of it
-        await asked(said_plainly(web, where, plain(comment), thread))
+    note = "" if text is None else await _comment(web, where, text, thread)
     found = ", ".join(said.shown(said.text(each, "id")) for each in said.members(data, "files"))
     touched = FileTouched(path=path, access="read", sha256_after=digest)
-    text = f"uploaded {field(path)}, {len(content)} bytes, to {where} as {found}\n"
-    return Outcome(exit_code=0, text=text, files=(touched,))
+    told = f"uploaded {field(path)}, {len(content)} bytes, to {where} as {found}\n"
+    return Outcome(exit_code=0, text=told, note=note, files=(touched,))
+
+
+async def _comment(web: AsyncWebClient, channel: str, text: str, thread: str | None) -> str:
+    """Post the message after a file, and return why that failed: the file is there all the same.
+
+    Never with the file: there Slack cannot be told to fetch no link of it.
+    """
+    try:
+        await asked(said_plainly(web, channel, text, thread))
+    except ActionError as error:
+        return f"the file is uploaded, its comment is not posted ({error.code}): {error.message}"
+    return ""
 
 
 COMMANDS: Final[tuple[Command, ...]] = (upload,)

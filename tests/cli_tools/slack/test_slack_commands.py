@@ -11,13 +11,16 @@ from cli_tools.action import Catalogue, LineProposal
 from policies.capability import Capability
 from policies.request import Allowed
 from tests.cli_tools.door import open_door
-from tests.cli_tools.slack.slack_server import CI, Slack
+from tests.cli_tools.slack.slack_server import CHANNELS, CI, Slack
 from tests.cli_tools.slack.stand import BOTH, NETWORK, Hostile, standing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.sandbox.egress.ground import Authority
+
+REACT = "slack react --channel '#ci' --message 1.000001 --emoji eyes"
+UPLOADED = f"uploaded a.txt, 7 bytes, to {CI} as F0123456789"
 
 
 @pytest.mark.parametrize("url", [5, [], "\ud800", "https://["])
@@ -135,6 +138,67 @@ async def test_a_file_of_the_workspace_is_uploaded_whole(place: Path, authority:
     assert "authorization" not in {name.lower() for name in upload.headers}
     (finished,) = stand.door.entries("action.finished")
     assert [file["path"] for file in finished["files"]] == ["a.bin"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"ok": False, "error": "msg_too_long"}, "(refused): slack refused: `msg_too_long`"),
+        ([], "(upstream): slack answered with status 200 and no reason"),
+    ],
+)
+async def test_an_upload_whose_comment_is_refused_stands_as_done_and_says_so(
+    place: Path, authority: Authority, answer: object, why: str
+) -> None:
+    """As an error it would be missing in the ledger, and tried again: the file would be there twice."""
+    (place / "workspace" / "a.txt").write_text("content")
+    hostile = Hostile(to="chat.postMessage", answer=answer)
+    async with standing(place, authority, answering=hostile) as stand:
+        seen = await stand.door.line("slack upload --channel '#ci' --comment hello a.txt")
+    (finished,) = stand.door.entries("action.finished")
+
+    assert (seen.kind, seen.text) == (
+        "done",
+        f"{UPLOADED}\nnote: the file is uploaded, its comment is not posted {why}",
+    )
+    assert stand.slack.uploads == {"a.txt": b"content"}
+    assert [(file["path"], file["access"]) for file in finished["files"]] == [("a.txt", "read")]
+
+
+async def test_a_comment_that_cannot_be_posted_after_its_upload_for_long_is_told(
+    place: Path, authority: Authority
+) -> None:
+    (place / "workspace" / "a.txt").write_text("content")
+    limited = Slack(limited=["", "", "", "", "", "3600"])  # three pages of channels, two calls for the file
+    async with standing(place, authority, answering=limited) as stand:
+        seen = await stand.door.line("slack upload --channel '#ci' --comment hello a.txt")
+
+    assert seen.text.endswith("its comment is not posted (rate-limited): `slack` asks to wait 3600 s")
+
+
+@pytest.mark.parametrize("comment", ["", " ", "\n\t"])
+async def test_a_blank_comment_is_refused_before_anything_is_sent(
+    place: Path, authority: Authority, comment: str
+) -> None:
+    (place / "workspace" / "a.txt").write_text("content")
+    async with standing(place, authority) as stand:
+        seen = await stand.door.tool("slack_upload", channel="#ci", comment=comment, path="a.txt")
+
+    assert seen.text == "error (usage): the message is empty\nhint: give it some text"
+    assert stand.server.requests == []
+
+
+@pytest.mark.parametrize("line", ["slack upload --channel '#ci' a.txt", REACT])
+async def test_a_name_that_two_channels_have_is_refused(place: Path, authority: Authority, line: str) -> None:
+    """In an organisation of several workspaces the policy's `#ci` may be either, whichever page is first."""
+    (place / "workspace" / "a.txt").write_text("content")
+    another = {**CHANNELS[2], "id": "C0000000099"}
+    twice = Slack(channels=[*CHANNELS, another])
+    async with standing(place, authority, answering=twice) as stand:
+        seen = await stand.door.line(line)
+
+    assert seen.text == "error (refused): two channels are called `#ci`\nhint: give its id"
+    assert {request.path for request in stand.server.requests} == {"/api/conversations.list"}
 
 
 async def test_an_upload_never_goes_where_the_answer_points(place: Path, authority: Authority) -> None:
