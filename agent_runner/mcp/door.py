@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from mcp.server.lowlevel import Server
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from agent_runner.mcp.serving import Callers
 
@@ -39,6 +39,8 @@ IDLE_SECONDS: Final = 1800.0
 LOOK_SECONDS: Final = 5.0
 SHORTEST_TOKEN: Final = 16
 _TOKEN_BYTES: Final = 32
+_REFUSALS: Final = frozenset({403, 413, 421})
+"""What the library answers before it looks whose session is asked for."""
 
 
 class Doorman:
@@ -77,11 +79,18 @@ class Doorman:
             await refusal(scope, receive, send)
             return
         key = headers.get(SESSION_HEADER, "")
+        statuses: list[int] = []
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+            await send(message)
+
         try:
             async with self._noted(key):
-                await self._manager.handle_request(scope, receive, send)
-        finally:  # a client that says goodbye has gone, whatever became of the answer
-            if key and scope["method"] == "DELETE":
+                await self._manager.handle_request(scope, receive, told)
+        finally:  # a client that says goodbye has gone, whether it hears the answer or not
+            if key and scope["method"] == "DELETE" and not _REFUSALS.intersection(statuses):
                 self._gone(key)
 
     async def leave_the_idle(self) -> None:
@@ -96,9 +105,9 @@ class Doorman:
     def _refusal(self, path: str, headers: dict[str, str]) -> Response | None:
         given = headers.get("authorization", "").encode()
         if not secrets.compare_digest(given, b"Bearer " + self._token):
-            return JSONResponse(
-                {"error": "a token is needed"}, status_code=401, headers={"www-authenticate": "Bearer"}
-            )
+            # Closed, so that without the token no connection counts as one that has asked something.
+            headers_back = {"www-authenticate": "Bearer", "connection": "close"}
+            return JSONResponse({"error": "a token is needed"}, status_code=401, headers=headers_back)
         if path != PATH:
             return JSONResponse({"error": f"there is nothing but {PATH}"}, status_code=404)
         version = headers.get("mcp-protocol-version")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from agent_runner.errors import InvalidInputError
 from agent_runner.mcp import door
 from agent_runner.mcp.caller import Caller
 from agent_runner.mcp.connections import MOST_CONNECTIONS
+from agent_runner.mcp.peers import LARGEST_MESSAGE_BYTES
 from agent_runner.mcp.serving import Callers, offered, server_for
 from cli_tools.catalogue import built_in
 from policies.source import parse_policy
@@ -163,19 +165,12 @@ async def test_arguments_are_taken_up_to_their_bound_and_every_refusal_is_in_the
 
 
 async def test_a_number_that_is_none_is_refused_by_the_gate_and_in_the_ledger(stand: Stand) -> None:
-    headers = {
-        "authorization": f"Bearer {TOKEN}",
-        "content-type": "application/json",
-        "accept": "application/json, text/event-stream",
-    }
     call = (
         b'{"jsonrpc": "2.0", "id": 2, "method": "tools/call",'
         b' "params": {"name": "files_read", "arguments": {"path": NaN}}}'
     )
     async with serving(stand) as served, httpx2.AsyncClient(trust_env=False, timeout=60) as http:
-        greeted = await http.post(served.url, json=HELLO, headers=headers)
-        headers["mcp-session-id"] = greeted.headers["mcp-session-id"]
-        await http.post(served.url, json=INITIALIZED, headers=headers)
+        headers = await _greeted(http, served)
         answer = await http.post(served.url, content=call, headers=headers)
         await served.callers.close()
         (ended,) = served.ended
@@ -240,32 +235,90 @@ async def test_only_who_brings_the_token_to_this_host_is_served(
     assert not (stand.state / "sessions").exists() or not any((stand.state / "sessions").iterdir())
 
 
-async def test_connections_that_ask_nothing_make_room_and_do_not_use_up_descriptors(stand: Stand) -> None:
-    """Another user of the machine needs no token to connect; the files that sessions need would not open."""
-    silent = 3 * MOST_CONNECTIONS
+@pytest.mark.parametrize("asks", [False, True])
+async def test_connections_without_a_token_make_room_and_do_not_use_up_descriptors(
+    stand: Stand, *, asks: bool
+) -> None:
+    """Another user of the machine needs no token to connect, nor to ask, and to be slow with what follows."""
+    without = 3 * MOST_CONNECTIONS
+    asked = f"Host: {door.HOST}\r\nContent-Length: 100000\r\n\r\n" if asks else ""
     async with serving(stand) as served, contextlib.AsyncExitStack() as open_ones:
         port = int(served.url.rpartition(":")[2].removesuffix(door.PATH))
         readers = []
-        for _ in range(silent):
+        for _ in range(without):
             reader, writer = await asyncio.open_connection(door.HOST, port)
             open_ones.callback(writer.close)
-            writer.write(b"POST /mcp HTTP/1.1\r\n")
+            writer.write(f"POST /mcp HTTP/1.1\r\n{asked}".encode())
+            if asks:
+                with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                    await reader.readuntil(b"}")
+                    writer.write(b"x")  # the connection is not idle
             readers.append(reader)
         async with client(served) as connected:
             listed = await connected.call_tool("files_list", {})
         ended = [asyncio.create_task(_ended(reader)) for reader in readers]
-        done, waiting = await asyncio.wait(ended, timeout=5)
-        for task in waiting:
+        for early in itertools.islice(asyncio.as_completed(ended, timeout=60), without - MOST_CONNECTIONS):
+            await early
+        for task in ended:
             task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.gather(*ended, return_exceptions=True)
 
     assert not listed.is_error
-    assert silent - len(done) <= MOST_CONNECTIONS
 
 
 async def _ended(reader: asyncio.StreamReader) -> None:
     with contextlib.suppress(ConnectionError):
         await reader.read()
+
+
+@pytest.mark.parametrize(
+    ("refused", "body", "status"),
+    [
+        ({"origin": "https://evil.example"}, b"", 403),
+        ({"host": "evil.example"}, b"", 421),
+        ({}, b"x" * (LARGEST_MESSAGE_BYTES + 1), 413),
+    ],
+)
+async def test_a_goodbye_that_is_refused_ends_no_session(
+    stand: Stand, refused: dict[str, str], body: bytes, status: int
+) -> None:
+    """The client that goes on would be in another sandbox, and not be told."""
+    async with serving(stand) as served, httpx2.AsyncClient(trust_env=False, timeout=60) as http:
+        headers = await _greeted(http, served)
+        first = await http.post(served.url, json=_call(1), headers=headers)
+        answer = await http.request("DELETE", served.url, headers={**headers, **refused}, content=body)
+        second = await http.post(served.url, json=_call(2), headers=headers)
+        ended_early = list(served.ended)
+        goodbye = await http.delete(served.url, headers=headers)
+        await served.callers.close()
+        (ended,) = served.ended
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert (answer.status_code, goodbye.status_code) == (status, 200)
+    assert ended_early == []
+    assert [action["command"] for action in entries(stand, ended.session, "action.intended")] == [
+        "files list",
+        "files list",
+        "finish",
+    ]
+
+
+async def _greeted(http: httpx2.AsyncClient, served: Served) -> dict[str, str]:
+    """Return the headers of a client that has greeted."""
+    headers = {
+        "authorization": f"Bearer {TOKEN}",
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+    }
+    greeted = await http.post(served.url, json=HELLO, headers=headers)
+    headers["mcp-session-id"] = greeted.headers["mcp-session-id"]
+    await http.post(served.url, json=INITIALIZED, headers=headers)
+    return headers
+
+
+def _call(number: int) -> dict[str, Any]:
+    params = {"name": "files_list", "arguments": {}}
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
 
 
 async def test_a_client_cannot_name_two_sessions_in_one_request(stand: Stand) -> None:
