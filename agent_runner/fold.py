@@ -191,7 +191,7 @@ class _Fold:
                 actions=self.actions,
                 denials=self.denials,
                 model_ms=self.time.model_ms,
-                sandbox_ms=max(0, self.time.sandbox_ms),
+                sandbox_ms=self.time.sandbox_ms,
                 ledger_ms=self.time.ledger_ms,
                 waiting_ms=self.time.waited_ms,
             ),

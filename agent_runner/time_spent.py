@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from audit import event
@@ -23,17 +23,19 @@ class TimeSpent:
     sandbox_ms: int = 0
     ledger_ms: int = 0
     waited_ms: int = 0
+    _waits_ms: dict[str, int] = field(default_factory=dict[str, int])
+    """Waits for answers, by the action, until it ends: its duration holds them."""
 
     def take(self, happened: Event) -> None:
         """Take in the next entry."""
         match happened:
             case event.ModelAnswered(duration_ms=took):
                 self.model_ms += took
-            case event.ActionFinished(duration_ms=took):
-                self.sandbox_ms += took
-            case event.ApprovalAnswered(waited_ms=took):
+            case event.ActionFinished(action=action, duration_ms=took):
+                self.sandbox_ms += max(0, took - self._waits_ms.pop(action, 0))
+            case event.ApprovalAnswered(action=action, waited_ms=took):
                 self.waited_ms += took
-                self.sandbox_ms -= took  # an action's duration holds the wait for its answer
+                self._waits_ms[action] = self._waits_ms.get(action, 0) + took
             case event.SessionClosed(totals=told):
                 self.sandbox_ms, self.ledger_ms = told.sandbox_ms, told.ledger_ms
             case _:

@@ -11,6 +11,7 @@ from audit.fields import Event, Totals
 ACTED = event.ActionFinished(
     action="0123456789ab/0", outcome="ok", exit_code=0, duration_ms=500, output_bytes=0, body=None
 )
+OTHER = ACTED.model_copy(update={"action": "0123456789ab/1"})
 APPROVED = event.ApprovalAnswered(
     action="0123456789ab/0", digest="0" * 64, answer="approved", by="me", via="terminal", waited_ms=400
 )
@@ -44,6 +45,13 @@ def test_without_an_account_an_actions_time_is_the_sandboxs_but_for_the_wait_for
 def test_what_a_runner_did_after_an_account_is_added_to_it() -> None:
     assert spent(APPROVED, ACTED, CLOSED) == (2100, 30, 400)
     assert spent(APPROVED, ACTED, CLOSED, TAKEN_UP, APPROVED, ACTED) == (2200, 30, 800)
+
+
+def test_a_wait_is_taken_off_the_action_that_holds_it_and_off_nothing_before() -> None:
+    """A runner that was killed between an answer and its action's end leaves a wait that no duration holds."""
+    assert spent(CLOSED, TAKEN_UP, APPROVED) == (2100, 30, 400)
+    assert spent(CLOSED, TAKEN_UP, APPROVED, OTHER) == (2600, 30, 400)
+    assert spent(APPROVED, APPROVED, ACTED) == (0, 0, 800)
 
 
 def test_a_report_on_a_session_that_goes_on_does_not_tell_the_account_of_the_runner_before() -> None:
