@@ -221,10 +221,14 @@ def _direct(draft: _Draft, engine_obstacle: str) -> Direct:
         )
     # A command is refused a hidden name, and still meets the file in a search, through a link, under another.
     hidden = sorted({*draft.scan.hidden, *draft.scan.linked})
-    if first := next((path for path in hidden if not path.startswith(YARD_PREFIX)), ""):
+    if hidden:
+        first = hidden[0]
+        mend = "make it visible: `files.visible`"
+        if first.startswith(YARD_PREFIX):
+            mend = "finish the apply that runs, or was interrupted, with `pairlock apply`"
         raise StageError(
             f"`access: direct` cannot hide `{first}` from the agent",
-            hint="use `access: stage`, where it is absent; or make it visible: `files.visible`",
+            hint=f"use `access: stage`, where it is absent; or {mend}",
         )
     return Direct(facts=draft.facts("the policy asks for it"), source=draft.workspace.path)
 
