@@ -160,7 +160,7 @@ def test_what_an_interrupted_apply_left_is_not_shown_directly(lab: Lab) -> None:
         for path in (workspace, left, left / ".env"):
             os.chown(path, NOBODY, NOBODY)
 
-    with pytest.raises(StageError, match="`access: direct` cannot hide `.pairlock-apply-zz`") as refused:
+    with pytest.raises(StageError, match=r"cannot hide `\.pairlock-apply-zz`") as refused:
         lab.run(POLICY.format(access="direct", visible=""), LOOKS, workspace=workspace)
 
     assert refused.value.hint.endswith("`pairlock apply`")
