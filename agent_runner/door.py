@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import orjson
 
 from agent_runner.approvals import WAIT_SECONDS, Answer
-from agent_runner.errors import InvalidInputError, MuteRunnerError, RunnerError
+from agent_runner.errors import InvalidInputError, MuteRunnerError, NoRunnerError, RunnerError
 from agent_runner.feed import MOST_SUBSCRIBERS, VERSION, Feed
 from agent_runner.person import who
 from agent_runner.question import question_fields
@@ -114,9 +114,11 @@ class Door:
             RunnerError: When the folder of sockets is not this user's alone.
         """
         path = socket_path(self._session)
-        path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._serve, path=str(path), limit=LONGEST_LINE)
-        path.chmod(0o600)
+        unready = path.with_name(f".{path.name[1:]}")  # as long as its own: an address has little room
+        unready.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._serve, path=str(unready), limit=LONGEST_LINE)
+        unready.chmod(0o600)
+        unready.rename(path)  # who finds the name finds somebody who listens
         try:
             yield
         finally:
@@ -216,17 +218,14 @@ def connected(session: str) -> Iterator[socket.socket]:
     """Yield a connection to a session's runner.
 
     Raises:
-        InvalidInputError: When none listens.
+        NoRunnerError: When none listens.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(_ANSWER_SECONDS)
         try:
             line.connect(str(socket_path(session)))
         except OSError as error:
-            raise InvalidInputError(
-                f"no runner of session `{session}` listens",
-                hint=f"it has ended or was killed: `pairlock show {session}` says how",
-            ) from error
+            raise NoRunnerError(session) from error
         yield line
 
 
@@ -235,7 +234,8 @@ def runner_of(session: str) -> Iterator[int]:
     """Yield a descriptor of the process that listens (pidfd_open(2)): it never comes to mean another one.
 
     Raises:
-        InvalidInputError: When none listens.
+        NoRunnerError: When none listens.
+        InvalidInputError: When another user's does.
     """
     with connected(session) as line:
         pid, uid = _peer(line)
@@ -256,7 +256,8 @@ def tell(session: str, **request: object) -> Said:
         request: `do`, and what belongs to it.
 
     Raises:
-        InvalidInputError: When no runner listens, or it refuses.
+        NoRunnerError: When no runner listens.
+        InvalidInputError: When it refuses.
         MuteRunnerError: When one listens and does not answer.
     """
     with connected(session) as line:

@@ -58,6 +58,18 @@ class NoFactsError(RunnerError):
     """Raised when the facts beside a session's ledger are missing or damaged."""
 
 
+class NoRunnerError(InvalidInputError):
+    """Raised when nobody listens where a session's runner would: it may have ended, or listen elsewhere.
+
+    Args:
+        session: The session's id.
+    """
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"no runner of session `{session}` listens")
+        self.session = session
+
+
 class MuteRunnerError(RunnerError):
     """Raised when a session's runner listens and does not answer: it is stopped, or hangs.
 

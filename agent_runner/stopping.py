@@ -38,7 +38,7 @@ def stop_session(
         Whether it ended by itself, or was killed.
 
     Raises:
-        InvalidInputError: When no runner of it listens.
+        NoRunnerError: When no runner of it listens.
         RunnerError: When it does not end even so, or its process runs more than this session.
     """
     lock = StateFiles(state).session(session).lock

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent_runner.cli.talk import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from audit.state import SessionFiles
 
 ID = Annotated[str, typer.Argument(metavar="ID", help="An id, its beginning, or `last`.")]
 
@@ -41,8 +47,11 @@ def stop(session: ID) -> None:
     from agent_runner.stopping import GRACE_SECONDS, stop_session
 
     state = state_folder()
-    name = session_files(session, state).folder.name
-    if stop_session(state, name) == "killed":
+    files = session_files(session, state)
+    name = files.folder.name
+    with _expected(files):
+        how = stop_session(state, name)
+    if how == "killed":
         say(f"it had not ended within {GRACE_SECONDS:.0f} s, so its runner was killed")
     say(f"session {name} is stopped; `pairlock resume {name}` goes on")
 
@@ -63,14 +72,31 @@ def deny(
     _answer(session, action, "deny")
 
 
+@contextmanager
+def _expected(files: SessionFiles) -> Iterator[None]:
+    """Say of a runner that was not found whether it has ended, or runs and listens elsewhere."""
+    from agent_runner.errors import InvalidInputError, NoRunnerError
+    from audit.lock import is_held
+
+    try:
+        yield
+    except NoRunnerError as error:
+        hint = f"it has ended or was killed: `pairlock show {error.session}` says how"
+        if is_held(files.lock):
+            hint = "it runs: it has just begun or is about to end, or has another `XDG_RUNTIME_DIR` than you"
+        raise InvalidInputError(error.message, hint=hint) from error
+
+
 def _answer(given: str, action: str | None, word: str) -> None:
     from agent_runner.cli.attached import shown_question
     from agent_runner.door import tell
     from agent_runner.errors import InvalidInputError
     from agent_runner.state import session_files, state_folder
 
-    session = session_files(given, state_folder()).folder.name
-    question = tell(session, do="status").get("question")
+    files = session_files(given, state_folder())
+    session = files.folder.name
+    with _expected(files):
+        question = tell(session, do="status").get("question")
     if not isinstance(question, dict):
         raise InvalidInputError(f"session `{session}` waits for nobody")
     if action is None:
@@ -89,4 +115,5 @@ def _answer(given: str, action: str | None, word: str) -> None:
             f"`{action}` is not the action that waits",
             hint=f"`pairlock {word} {session}` shows it, and how to name it",
         )
-    tell(session, do=word, action=question["action"], digest=question["digest"])
+    with _expected(files):
+        tell(session, do=word, action=question["action"], digest=question["digest"])

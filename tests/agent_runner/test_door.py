@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -144,6 +145,23 @@ async def test_what_is_no_request_is_refused_and_does_nothing(line: bytes) -> No
 
     assert answer["ok"] is False
     assert stopped == []
+
+
+async def test_a_door_has_its_name_only_once_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who came a moment before was told that the session had ended, and `clean` took the name away."""
+    named: list[bool] = []
+    listen = socket.socket.listen
+
+    def watched(line: socket.socket, *backlog: int) -> None:
+        named.append(socket_path(SESSION).exists())
+        listen(line, *backlog)
+
+    monkeypatch.setattr(socket.socket, "listen", watched)
+    async with Door(SESSION, stop=lambda: None, files=FILES).open():
+        left = [path.name for path in socket_path(SESSION).parent.iterdir()]
+
+    assert named == [False]
+    assert left == [SESSION]
 
 
 async def test_a_socket_folder_of_somebody_else_is_not_used(runtime: Path) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner import door
+from agent_runner.cli import runners
 from agent_runner.errors import InvalidInputError, RunnerError
 from agent_runner.stopping import stop_session
 from tests.agent_runner.reachable import LONG, reachable
 from tests.agent_runner.stand import SESSION
+from tests.agent_runner.test_killed_answerers import question_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,3 +60,26 @@ def test_a_process_that_runs_more_than_the_session_is_not_killed(stand: Stand, r
 def test_a_session_at_whose_socket_nobody_listens_kills_nobody(stand: Stand) -> None:
     with pytest.raises(InvalidInputError, match="no runner of session"):
         stop_session(stand.state, SESSION)
+
+
+def test_a_session_that_listens_elsewhere_is_not_said_to_have_ended(
+    stand: Stand, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under `sudo` or `cron`; once it was killed, it is."""
+    monkeypatch.setenv("PAIRLOCK_STATE", str(stand.state))
+    (stand.folder / "a").touch()
+    with reachable(stand, "asks", runtime) as process:
+        question_of(1)
+        (runtime / "other").mkdir()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime / "other"))
+
+        for command in (runners.stop, lambda name: runners.approve(name, None)):
+            with pytest.raises(InvalidInputError, match="no runner of session") as running:
+                command(SESSION)
+            assert running.value.hint.startswith("it runs: it has just begun")
+        process.kill()
+        process.wait(LONG)
+        with pytest.raises(InvalidInputError, match="no runner of session") as ended:
+            runners.stop(SESSION)
+
+    assert ended.value.hint == f"it has ended or was killed: `pairlock show {SESSION}` says how"
