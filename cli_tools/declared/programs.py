@@ -35,6 +35,8 @@ _LOADER: Final = re.compile(r"ld-(?:linux|musl|[0-9]).*|ld\.so.*|ld64\.so.*")
 _BOXES: Final = frozenset({"busybox", "toybox"})
 """Their first word is the program."""
 _ASSIGNED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+_PARTS: Final = re.compile(r"[\s'\"]+")
+"""Between the options that a variable such as NODE_OPTIONS holds."""
 _WRITTEN: Final = ("/workspace/", "/scratch/", "/proc/", "/tmp/", "/dev/")  # noqa: S108 - the container's
 """Where an agent can put a program."""
 _NO_DASHES_TEXT: Final = """
@@ -89,7 +91,8 @@ def input_faults(program: str, slots: Sequence[Slot]) -> Iterator[Fault]:
     name, rest = _meant(program, slots)
     family = family_of(name)
     assigned = slots[: len(slots) - len(rest)]  # `env BASH_ENV=/dev/stdin bash …`
-    if family and (may_read_program(family, rest) or any(names_input(slot.text) for slot in assigned)):
+    parts = (part for slot in assigned for part in _PARTS.split(slot.text))
+    if family and (may_read_program(family, rest) or any(map(names_input, parts))):
         what = f"`{name}` may read its program text from standard input"
         yield what, "write the text out in `argv`, or name a script of the image"
 

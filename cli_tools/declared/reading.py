@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from itertools import groupby
+from posixpath import normpath
 from typing import TYPE_CHECKING, Final, Literal
 
 from cli_tools.declared.slots import Slot
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 
 _NAMED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 """How a word begins in which what follows is a variable's value, a text."""
-_INPUT_FILES: Final = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "php://stdin", "php://fd/0")
-_INPUT: Final = frozenset({"-", *_INPUT_FILES})
-"""A script of these names is what comes on standard input."""
+_INPUT: Final = re.compile(
+    r"(?:/dev/stdin|/dev/fd/0|/proc/(?:self|thread-self|[0-9]+)(?:/task/[0-9]+)?/fd/0|php:/stdin|php:/fd/0)\Z"
+)
+"""Files whose content is what comes on standard input, at the end of a word whose path is made plain."""
+_NO_NAME: Final = re.compile(r"[\s<>'\"()$;&`]")
+"""What stands in program text sooner than in a script's name."""
 _RUNNERS_TEXT: Final = """
     runpy pdb bdb timeit cProfile profile trace pytest doctest unittest coverage pip code idlelib IPython
     nose tox nox invoke debugpy ipykernel kernprof viztracer memory_profiler zipapp venv build installer
@@ -52,8 +56,11 @@ class _State:
 
 
 def names_input(word: str) -> bool:
-    """Say whether a word names standard input as a file, alone or behind something: `-f/dev/stdin`."""
-    return word.endswith(_INPUT_FILES)
+    """Say whether a word names standard input as a file, alone or behind something: `-f/dev/stdin`.
+
+    However it is spelt: the kernel reads `/dev//./stdin`, and PHP `PHP://STDIN`, as the same name.
+    """
+    return _INPUT.search(normpath(word.lower())) is not None
 
 
 def may_read_program(family: Family, slots: Iterable[Slot]) -> bool:
@@ -153,7 +160,7 @@ def _placed(family: Family, state: _State, word: str) -> _State:
 
 
 def _chosen(state: _State, word: str, *, ends: bool) -> _State:
-    if word in _INPUT:
+    if word == "-" or (names_input(word) and not _NO_NAME.search(word)):
         return replace(state, is_closed=True)
     return replace(state, has_text=True, is_ended=state.is_ended or ends)
 

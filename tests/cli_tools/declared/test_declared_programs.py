@@ -6,6 +6,7 @@ Each row is a declaration, as a file may write it: refused, or taken as its twin
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Final
 
 import pytest
@@ -476,11 +477,19 @@ commands:
         "php php://stdin", "php -d auto_prepend_file=php://stdin /opt/x.php", "php -f php://fd/0",
         "env BASH_ENV=/dev/stdin bash /opt/x.sh", "env NODE_OPTIONS=--require=/dev/stdin node /opt/x.js",
         "env LUA_INIT=@/dev/fd/0 lua /opt/x.lua", "env A=b BASH_ENV=/proc/self/fd/0 bash -c true",
+        "php PHP://stdin", "php -f PHP://STDIN", "php php://filter/resource=php://stdin", "php -f Php://fd/0",
+        "php compress.zlib://php://stdin", "php file:///dev/stdin", "deno run file:///dev/stdin",
+        "bash /dev//stdin", "bash /dev/./stdin", "bash ../dev/stdin", "bash //dev/stdin",
+        "sh /dev/../dev/stdin",
+        "python3 /proc/thread-self/fd/0", "python3 /proc/self/task/7/fd/0", "sed -f/proc/thread-self/fd/0",
+        "env BASH_ENV=/dev//stdin bash /opt/x.sh", "env BASH_ENV=/proc/thread-self/fd/0 bash -c true",
+        "env NODE_OPTIONS='--require /dev/stdin --trace-warnings' node /opt/x.js",
+        "env NODE_OPTIONS='--require \"/dev/stdin\"' node /opt/x.js",
     ],
 )  # fmt: skip
 def test_a_program_that_reads_its_text_from_standard_input_takes_no_content(line: str) -> None:
     """An agent that may not `run` would write the script."""
-    program, *words = line.split()
+    program, *words = shlex.split(line)
 
     with pytest.raises(PolicyFileError) as caught:
         declared_commands(fed(program, *words), origin="one.yaml")
@@ -503,9 +512,11 @@ def test_a_program_that_reads_its_text_from_standard_input_takes_no_content(line
         "gawk -i inplace 1", "gawk -i /opt/lib.awk -f /opt/x.awk -", "gawk -l time 1 -",
         "gawk --include=/opt/l 1",
         "env BASH_ENV=/opt/rc bash /opt/x.sh", "env INPUT=/dev/stdin sort", "php -d precision=3 /opt/x.php",
+        "sh -c 'cat /dev/stdin'", "sh -c 'cat</dev/stdin'", "bash /dev/stdin.sh", "php /opt/stdin",
+        "env NODE_OPTIONS='--trace-warnings --no-deprecation' node /opt/x.js",
     ],
 )  # fmt: skip
 def test_a_program_whose_text_is_written_out_takes_content(line: str) -> None:
-    program, *words = line.split()
+    program, *words = shlex.split(line)
 
     assert declared_commands(fed(program, *words), origin="x")
