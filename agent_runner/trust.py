@@ -164,5 +164,23 @@ def _lies_within(path: Path, workspace: Path | None) -> bool:
 
 def _may_be_written_by_agents(path: Path, state: Path) -> bool:
     labelled = [folder for folder, label in labels_of(state).all() if label.contributions]
-    around = resolved(path).parents if labelled else ()
-    return any(folder.same_folder(identity_of(each)) for each in around for folder in labelled)
+    passed = _passed(path) if labelled else frozenset()
+    return any(folder.same_folder(identity_of(each)) for each in passed for folder in labelled)
+
+
+def _passed(path: Path) -> frozenset[Path]:
+    """Return every folder in which a name is looked up on the way to a file, through every link."""
+    resolved(path)  # a circle of links ends here
+    here, ahead, passed = Path("/"), [*reversed(path.absolute().parts[1:])], set[Path]()
+    while ahead:
+        name = ahead.pop()
+        passed.add(here)
+        if name == "..":
+            here = here.parent
+        elif (here / name).is_symlink():
+            link = (here / name).readlink()
+            here = Path("/") if link.is_absolute() else here
+            ahead += reversed([part for part in link.parts if part != "/"])
+        else:
+            here /= name
+    return frozenset(passed)

@@ -66,9 +66,10 @@ def git_runner(git: str, workspace: Path) -> Callable[..., str]:
 
 
 def repository_elsewhere(workspace: Path) -> WorkspaceIdentity | None:
-    """Return the folder of git's that a workspace's commits lie in, where no folder around it holds that one.
+    """Return the folder of git's that a workspace's commits lie in, where that is not the work tree's `.git`.
 
-    So it is in a linked work tree: who works in the repository's own folder finds there what was committed.
+    So it is in a linked work tree, of a bare repository or another, and in one whose repository lies apart:
+    who works in the repository's own folder finds there what was committed.
 
     Args:
         workspace: A folder in a work tree.
@@ -80,4 +81,6 @@ def repository_elsewhere(workspace: Path) -> WorkspaceIdentity | None:
     found = (
         Path(run("rev-parse", "--path-format=absolute", "--git-path", "refs/heads")).resolve().parent.parent
     )
-    return None if workspace.is_relative_to(found.parent) else identity_of(found)
+    inside = found.is_relative_to(workspace)
+    beside = found.name == ".git" and workspace.is_relative_to(found.parent)
+    return None if inside or beside else identity_of(found)

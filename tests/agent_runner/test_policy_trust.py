@@ -286,6 +286,31 @@ def test_a_policy_where_sessions_wrote_what_nobody_reviewed_needs_trust_wherever
     require_trust(load_policy(str(own)), None, state=state)
 
 
+@pytest.mark.parametrize(
+    "name", ["labelled/p.yaml", "labelled/sub/p.yaml", "labelled/sub/../p.yaml", "way.yaml"]
+)
+def test_a_policy_that_a_link_in_a_labelled_folder_leads_to_needs_trust(tmp_path: Path, name: str) -> None:
+    """Who writes in a folder says where its links lead: an agent could point one at any policy."""
+    state, labelled, elsewhere = (tmp_path / each for each in ("state", "labelled", "elsewhere"))
+    state.mkdir(mode=0o700)
+    labelled.mkdir()
+    (elsewhere / "deep").mkdir(parents=True)
+    for folder in (elsewhere, elsewhere / "deep"):
+        written(folder, "p.yaml", POLICY)
+    (labelled / "p.yaml").symlink_to(elsewhere / "p.yaml")
+    (labelled / "sub").symlink_to("../elsewhere/deep")
+    (tmp_path / "way.yaml").symlink_to("labelled/p.yaml")
+    wrote_unreviewed(state, identity_of(labelled), "0123456789ab", Grant.FILES.capabilities, why="a test")
+    named = load_policy(str(tmp_path / name))
+
+    with pytest.raises(RefusedError, match="lies where sessions wrote what nobody has reviewed, and is not"):
+        require_trust(named, None, state=state)
+
+    require_trust(load_policy(str(elsewhere / "p.yaml")), None, state=state)
+    trust(state, read_closure(tmp_path / name))
+    require_trust(named, None, state=state)
+
+
 def test_a_policy_whose_base_fails_an_expectation_of_its_own_does_not_load(work: Path) -> None:
     written(work, "base.yaml", POLICY + "expect: [{deny: files read a}]\n")
 

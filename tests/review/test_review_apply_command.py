@@ -142,18 +142,19 @@ def test_a_branch_that_nobody_looked_at_says_so_and_labels_the_workspace(made: M
     ]
 
 
-@pytest.mark.parametrize("kind", ["work tree", "submodule", "links"])
-def test_a_branch_that_lies_in_another_folders_repository_labels_that_one_as_well(
-    made: Made, kind: str
-) -> None:
-    """Who works in that folder finds the commit in its `.git`, as if it had been written there."""
-    main = made.top / "main"
-    made.fill({"a": "1\n"}, below=main)
-    git(main, "init", "-q", "-b", "main")
-    git(main, "add", "a")
-    git(main, "commit", "-qm", "start")
+def tree_of_another_repository(made: Made, kind: str) -> Path:
+    """Make the workspace a work tree of a repository beside it, and return that one's folder."""
+    seed, main = made.top / "seed", made.top / "main"
+    made.fill({"a": "1\n"}, below=seed)
+    git(seed, "init", "-q", "-b", "main")
+    git(seed, "add", "a")
+    git(seed, "commit", "-qm", "start")
     made.workspace.rmdir()
-    if kind == "work tree":
+    if kind == "apart":
+        git(seed, "clone", "-q", ".", str(made.workspace), "--separate-git-dir", str(main))
+        return main
+    git(seed, "clone", "-q", *(["--bare"] if kind == "bare" else []), ".", str(main))
+    if kind in {"work tree", "bare"}:
         git(main, "worktree", "add", "-q", "-b", "side", str(made.workspace))
     elif kind == "links":  # as git's own git-new-workdir makes them
         (made.workspace / ".git").mkdir(parents=True)
@@ -164,6 +165,15 @@ def test_a_branch_that_lies_in_another_folders_repository_labels_that_one_as_wel
     else:
         (main / ".git/modules").mkdir()
         git(main, "clone", "-q", ".", str(made.workspace), "--separate-git-dir", ".git/modules/sub")
+    return main
+
+
+@pytest.mark.parametrize("kind", ["work tree", "submodule", "links", "bare", "apart"])
+def test_a_branch_that_lies_in_another_folders_repository_labels_that_one_as_well(
+    made: Made, kind: str
+) -> None:
+    """Who works in that folder finds the commit in its `.git`, as if it had been written there."""
+    main = tree_of_another_repository(made, kind)
     session = made.session(lambda inside: (inside / "a").write_text("2\n"))
     there, other = open_workspace(main, state=made.state), made.top / "other"
     other.mkdir()
