@@ -87,11 +87,12 @@ class Caller:
         """Give back nothing: a client is no connection of the session's."""
 
     async def leave(self) -> SessionResult | None:
-        """End the session in order, and return its account; None where there is none."""
+        """End the session in order, at once when cancelled, and return its account; None if there is none."""
         if self._session is None:
             return None
         self._asked.put_nowait(None)
-        await asyncio.wait({self._session}, timeout=CLOSE_SECONDS)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({self._session}, timeout=CLOSE_SECONDS)
         self._session.cancel()
         with contextlib.suppress(Exception):
             return await self._session

@@ -76,13 +76,15 @@ class Callers:
             task.add_done_callback(self._leaving.discard)
 
     async def close(self) -> None:
-        """End every session, and wait until each is over, also when this is cancelled meanwhile."""
+        """End every session, and wait until each is over; cancelled meanwhile, interrupt their actions."""
         for key in tuple(self._callers):
             self.gone(key)
-        leaving = asyncio.gather(*self._leaving)
+        leaving = asyncio.gather(*self._leaving, return_exceptions=True)
         try:
             await asyncio.shield(leaving)
         except asyncio.CancelledError:
+            for task in self._leaving:
+                task.cancel()
             await leaving
             raise
 
