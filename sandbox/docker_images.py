@@ -77,19 +77,21 @@ def pull_error(name: str, text: str) -> ImagePullError:
 
 
 def path_kinds(
-    client: docker.APIClient, image: str, paths: Sequence[str], *, name: str
+    client: docker.APIClient, image: str, paths: Sequence[str], *, followed: Sequence[str] = (), name: str
 ) -> Mapping[str, PathKind]:
-    """Return what an image has at each path; a path is looked at itself, where a link leads is not.
+    """Return what an image has at each path.
 
     Args:
         client: The SDK's.
         image: Its id.
-        paths: Absolute.
+        paths: Absolute; looked at themselves.
+        followed: Absolute; of a link, what is looked at is where it leads.
         name: Of the container that this takes.
     """
     container = _never_started(client, image, name)
     try:
-        return {path: kind_in(client, container, path) for path in paths}
+        there = {path: kind_in(client, container, path) for path in paths}
+        return there | {path: kind_in(client, container, path, follows=True) for path in followed}
     finally:
         client.remove_container(container, v=True, force=True)
 
@@ -169,13 +171,18 @@ def _never_started(client: docker.APIClient, image: str, name: str) -> str:
     return str(client.create_container_from_config(request, name)["Id"])
 
 
-def kind_in(client: docker.APIClient, container: str, path: str) -> PathKind:
-    """Ask for the path's facts alone (`HEAD /containers/{id}/archive`), which the SDK has no method for."""
+def kind_in(client: docker.APIClient, container: str, path: str, *, follows: bool = False) -> PathKind:
+    """Ask for the path's facts alone (`HEAD /containers/{id}/archive`), which the SDK has no method for.
+
+    The engine tells of a link where it leads in the end, within the container.
+    """
     answer = client.head(f"{_address(client)}/containers/{container}/archive", params={"path": path})
     if answer.status_code == NOT_FOUND:
         return PathKind.ABSENT
     _require_done(answer)
-    return kind_of_mode(int(json.loads(base64.b64decode(answer.headers[_STAT_HEADER]))["mode"]))
+    told = json.loads(base64.b64decode(answer.headers[_STAT_HEADER]))
+    kind = kind_of_mode(int(told["mode"]))
+    return kind_in(client, container, str(told["linkTarget"])) if follows and kind is PathKind.LINK else kind
 
 
 def _address(client: docker.APIClient) -> str:

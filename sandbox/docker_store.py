@@ -93,12 +93,16 @@ class DockerStore(Asking):
         except (ImageNotFoundError, EngineRefusedError) as error:
             raise docker_images.pull_error(f"{name}:{version}", error.message) from error
 
-    async def path_kinds(self, image: str, paths: Sequence[str]) -> Mapping[str, PathKind]:
-        """Return what an image has at each path."""
+    async def path_kinds(
+        self, image: str, paths: Sequence[str], *, followed: Sequence[str] = ()
+    ) -> Mapping[str, PathKind]:
+        """Return what an image has at each path, and where links among the last lead."""
 
         def look(client: docker.APIClient) -> Mapping[str, PathKind]:
             with self._errands.begun() as errand:
-                return docker_images.path_kinds(client, image, paths, name=errand.container)
+                return docker_images.path_kinds(
+                    client, image, paths, followed=followed, name=errand.container
+                )
 
         return await self._ask(look)
 

@@ -67,8 +67,16 @@ class ImageEngine(Protocol):
             ImagePullError: When the registry does not give it.
         """
 
-    async def path_kinds(self, image: str, paths: Sequence[str], /) -> Mapping[str, PathKind]:
-        """Return what an image has at each path, through a container that is created and never started."""
+    async def path_kinds(
+        self, image: str, paths: Sequence[str], /, *, followed: Sequence[str] = ()
+    ) -> Mapping[str, PathKind]:
+        """Return what an image has at each path, through a container that is created and never started.
+
+        Args:
+            image: Its id.
+            paths: Absolute; a link there is a link.
+            followed: Absolute; of a link there, what it has where that leads.
+        """
 
     async def layered_image(self, tar: Path, /, *, base: str, tag: str, labels: Mapping[str, str]) -> str:
         """Lay a tar file over an image, through a container that is never started, and return the id."""

@@ -25,6 +25,9 @@ MOUNTED: Final = (
     "/sys",
 )  # fmt: skip
 """Where sandboxes and engines mount: nothing, or a folder."""
+OPENED: Final = ("/etc/passwd", "/etc/group")
+"""What an engine opens before it starts a container, as root and on the machine. A device would be the
+machine's, and at a pipe it waits for ever: nobody can inspect the container then (tried)."""
 LABELS: Final = "io.pairlock."
 MOST_VARIABLES: Final = 512
 MOST_VARIABLE_BYTES: Final = 64 * 1024
@@ -42,12 +45,14 @@ async def require_sound(engine: ImageEngine, details: ImageDetails, *, architect
         architecture: The engine's machine, `x86_64` or `aarch64`.
 
     Raises:
-        ImageRefusedError: When it is for another machine, sets too much, or has a link or a file where a
-            folder of the sandbox is to be.
+        ImageRefusedError: When it is for another machine, sets too much, has a link or a file where a folder
+            of the sandbox is to be, or a device or a pipe where the engine looks for a file.
     """
     _require_ordinary(details, architecture)
     places = _places(details.volumes)
-    require_folders(await engine.path_kinds(details.image_id, places))
+    kinds = await engine.path_kinds(details.image_id, places, followed=OPENED)
+    require_folders({place: kinds[place] for place in places})
+    _require_files({path: kinds[path] for path in OPENED})
 
 
 def require_folders(kinds: Mapping[str, PathKind]) -> None:
@@ -64,6 +69,15 @@ def require_folders(kinds: Mapping[str, PathKind]) -> None:
             raise ImageRefusedError(
                 f"the image has {kind} at `{path}`, where a folder of the sandbox is mounted",
                 hint=f"build the image with a folder at `{path}`, or with nothing there",
+            )
+
+
+def _require_files(kinds: Mapping[str, PathKind]) -> None:
+    for path, kind in kinds.items():
+        if kind not in (PathKind.FILE, PathKind.ABSENT):
+            raise ImageRefusedError(
+                f"the image has {kind} at `{path}`, which the engine opens when a container starts",
+                hint=f"build the image with a plain file at `{path}`, or with nothing there",
             )
 
 

@@ -193,6 +193,38 @@ def test_an_image_with_something_where_we_mount_is_refused_before_anything_start
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (Put("etc/passwd", kind=tarfile.FIFOTYPE),),
+        (Put("etc/group", kind=tarfile.FIFOTYPE),),
+        (link("etc/passwd", "../deep/pipe"), folder("deep"), Put("deep/pipe", kind=tarfile.FIFOTYPE)),
+        (link("etc/passwd", "one"), link("etc/one", "/two"), Put("two", kind=tarfile.FIFOTYPE)),
+        (Put("etc/passwd", kind=tarfile.CHRTYPE, device=(1, 3)),),
+    ],
+    ids=["passwd", "group", "link", "links", "device"],
+)
+def test_an_image_in_which_the_engine_would_open_a_pipe_or_a_device_is_refused(
+    lab: Lab,  # noqa: F811 - the fixture
+    entries: tuple[Put, ...],
+) -> None:
+    """It opens both files before any start, as root and on the machine: at a pipe it would wait for ever."""
+    with image(folder("etc"), *busybox(), *entries) as name, pytest.raises(ImageRefusedError) as caught:
+        lab.run(POLICY.format(image=name, runtime="runc"), ["run id"])
+
+    assert "which the engine opens" in caught.value.message
+
+
+def test_twin_files_of_users_may_be_links_to_files_and_to_nothing(lab: Lab) -> None:  # noqa: F811 - the fixture
+    """As images that Nix makes have them."""
+    users = (folder("store"), Put("store/passwd", b"ann:x:65532:65532::/:/bin/sh\n", mode=0o644))
+    links = (link("etc/passwd", "/store/passwd"), link("etc/group", "nowhere"))
+    with image(folder("etc"), *busybox(), *users, *links) as name:
+        ran = lab.run(POLICY.format(image=name, runtime="runc"), ["run id"])
+
+    assert "uid=65532(ann)" in ran.seen[0].text
+
+
 @pytest.mark.parametrize("place", ["dev", "proc", "sys"])
 def test_links_that_the_engine_itself_replaces_do_no_harm(lab: Lab, place: str) -> None:  # noqa: F811 - the fixture
     """It makes folders of its own there before anything is mounted: the session is sound."""

@@ -35,6 +35,7 @@ class Put:
     kind: bytes = tarfile.REGTYPE
     mode: int = 0o755
     target: str = ""
+    device: tuple[int, int] = (0, 0)
 
 
 def folder(path: str, mode: int = 0o755) -> Put:
@@ -64,6 +65,7 @@ def tar_of(*entries: Put) -> bytes:
         for entry in entries:
             member = tarfile.TarInfo(entry.path)
             member.type, member.mode, member.linkname = entry.kind, entry.mode, entry.target
+            member.devmajor, member.devminor = entry.device
             member.size = len(entry.content) if entry.kind == tarfile.REGTYPE else 0
             tar.addfile(member, io.BytesIO(entry.content))
     return buffer.getvalue()

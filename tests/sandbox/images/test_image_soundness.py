@@ -10,7 +10,7 @@ import pytest
 from sandbox.docker_images import kind_of_mode
 from sandbox.errors import ImageRefusedError
 from sandbox.images.engine import ImageDetails, PathKind
-from sandbox.images.soundness import MOUNTED, require_folders, require_sound
+from sandbox.images.soundness import MOUNTED, OPENED, require_folders, require_sound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,11 +36,14 @@ class Looked:
     kinds: Mapping[str, PathKind]
     asked: tuple[str, ...] = ()
 
-    async def path_kinds(self, image: str, paths: Sequence[str]) -> Mapping[str, PathKind]:
-        """Return a folder for every path that is not named."""
+    async def path_kinds(
+        self, image: str, paths: Sequence[str], *, followed: Sequence[str] = ()
+    ) -> Mapping[str, PathKind]:
+        """Return a folder for every path that is not named, a file for each that the engine opens."""
         assert image == PLAIN.image_id
         self.asked = tuple(paths)
-        return {path: self.kinds.get(path, PathKind.FOLDER) for path in paths}
+        there = {path: self.kinds.get(path, PathKind.FOLDER) for path in paths}
+        return there | {path: self.kinds.get(path, PathKind.FILE) for path in followed}
 
 
 async def test_every_place_of_ours_and_every_declared_volume_is_looked_at() -> None:
@@ -64,6 +67,18 @@ async def test_anything_but_a_folder_at_such_a_place_is_refused(path: str, kind:
     assert (
         caught.value.message == f"the image has {kind} at `{path}`, where a folder of the sandbox is mounted"
     )
+
+
+@pytest.mark.parametrize("path", OPENED)
+@pytest.mark.parametrize("kind", [PathKind.LINK, PathKind.FOLDER, PathKind.SPECIAL])
+async def test_anything_but_a_file_that_the_engine_opens_is_refused(path: str, kind: PathKind) -> None:
+    """A link that leads to another is none that the engine could have followed to its end."""
+    engine = Looked({path: kind})
+
+    with pytest.raises(ImageRefusedError, match=f"has {kind} at `{path}`, which the engine opens"):
+        await require_sound(engine, PLAIN, architecture="x86_64")  # type: ignore[arg-type]  # all it asks for is there
+
+    await require_sound(Looked({path: PathKind.ABSENT}), PLAIN, architecture="x86_64")  # type: ignore[arg-type]  # as above
 
 
 def test_nothing_there_is_as_good_as_a_folder() -> None:
