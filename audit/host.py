@@ -7,7 +7,7 @@ somebody else's.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -22,12 +22,13 @@ from audit.errors import (
     LedgerDeadError,
     LedgerError,
     LedgerLostError,
+    MalformedLineError,
 )
 from audit.fields import Event
 from audit.host_event import HostOpened, HostRecovered, KeyRotated
 from audit.keys import finish_rotation, host_key, make_host_key, next_host_key, prepare_rotation
 from audit.lock import held_alone
-from audit.note import Checkpoint, SignerKey, open_checkpoint, sign, unverified_checkpoint
+from audit.note import Checkpoint, SignerKey, open_checkpoint, sign
 from audit.openings import Opening, write_blob
 from audit.segments import text_in
 from audit.state import SessionFiles, StateFiles, prepare, write_private
@@ -173,20 +174,16 @@ class HostLog:
         fresh = next_host_key(self.files)
         if fresh is None:
             return host_key(self.files)
-        signed, coming = text_in(self.files.checkpoint) or "", text_in(self.files.next_checkpoint)
-        if coming is not None and self._covers_whole_log(coming):
-            signed = coming
-        try:
-            open_checkpoint(signed, fresh.verifier)
-        except BadSignatureError:
-            self.files.next_host_key.unlink()
-            return host_key(self.files)
-        finish_rotation(self.files, fresh)
-        return fresh
-
-    def _covers_whole_log(self, note: str) -> bool:
-        lines = self.files.log.read_bytes().count(b"\n")
-        return unverified_checkpoint(note).size == lines
+        coming, old = self._foreseen(fresh), host_key(self.files)
+        if coming is not None and coming.size == self.files.log.read_bytes().count(b"\n"):
+            self.files.next_checkpoint.rename(self.files.checkpoint)  # the old key's is no use to the new
+        with suppress(BadSignatureError):
+            if self._signed(self.files.checkpoint, fresh) is not None:
+                finish_rotation(self.files, fresh)
+                return fresh
+        self._signed(self.files.checkpoint, old)  # a key that may be in force is not thrown away
+        self.files.next_host_key.unlink()
+        return old
 
     def _make(self) -> None:
         key = host_key(self.files) if self.files.host_key.exists() else make_host_key(self.files)
@@ -196,7 +193,7 @@ class HostLog:
 
     def _read_on(self, key: SignerKey) -> None:
         signed = self._signed(self.files.checkpoint, key)
-        coming = self._signed(self.files.next_checkpoint, key)
+        coming = self._foreseen(key)
         self._origin = self._origin_of(signed or coming)
         chain = self._chain.copy() if self._chain else Chain.start(self._origin)
         torn = self._take_new(chain, signed, coming)
@@ -263,6 +260,12 @@ class HostLog:
     def _signed(self, path: Path, key: SignerKey) -> Checkpoint | None:
         note = text_in(path)
         return None if note is None else open_checkpoint(note, key.verifier)
+
+    def _foreseen(self, key: SignerKey) -> Checkpoint | None:
+        """Return what was signed in advance; what the key has not signed counts as if it were not there."""
+        with suppress(BadSignatureError, MalformedLineError):
+            return self._signed(self.files.next_checkpoint, key)
+        return None
 
     def _write(self, event: Event, keys: list[SignerKey]) -> Receipt:
         rest, opening = self._encoder.encode(event)

@@ -96,7 +96,7 @@ class _Reading:
         self._index = index
         self._anchor_size = anchor_size
         self._signed = _claimed(files.checkpoint)
-        self._coming = _claimed(files.next_checkpoint)
+        self._coming = _foreseen(files.next_checkpoint)
         self._standing: dict[int, Checkpoint] = {}
         self._chain: Chain | None = None
 
@@ -195,21 +195,17 @@ class _Reading:
 
     def _check_end(self) -> None:
         """Check that a checkpoint of the key in force covers the log to its end."""
-        size = self._index.size
-        for claimed in (self._signed, self._coming):
-            if claimed is None:
-                continue
-            note, checkpoint = claimed
-            if checkpoint.size == size and checkpoint.origin == self._index.origin:
-                self._check_signature(note, size)
-                return
-        known = self._signed[1].size if self._signed else 0
+        size, known = self._index.size, self._signed[1].size if self._signed else 0
         if known > size:
             raise BrokenLedgerError(
                 f"its checkpoint covers {known} entries, the file holds {size}",
                 path=self._files.log,
                 seq=size,
             )
+        for claimed in (self._signed, self._coming):
+            if claimed is not None and claimed[1].size == size > 0:
+                self._check_signature(claimed[0], size)
+                return
         raise BrokenLedgerError(f"no checkpoint covers entry {known}", path=self._files.log, seq=known)
 
     def _check_signature(self, note: str, size: int) -> None:
@@ -226,3 +222,11 @@ class _Reading:
 def _claimed(path: Path) -> tuple[str, Checkpoint] | None:
     note = text_in(path)
     return None if note is None else (note, unverified_checkpoint(note))
+
+
+def _foreseen(path: Path) -> tuple[str, Checkpoint] | None:
+    """Return what was signed in advance; what is no checkpoint counts as if it were not there."""
+    try:
+        return _claimed(path)
+    except MalformedLineError:
+        return None

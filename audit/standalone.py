@@ -230,9 +230,20 @@ def opened(path: pathlib.Path) -> BinaryIO:
 
 
 def note_in(path: pathlib.Path) -> str:
-    """Return the text of a checkpoint's file, at most a megabyte of it."""
-    with opened(path) as file:
-        return file.read(1024 * 1024).decode()
+    """Return the text of a checkpoint's file, at most 64 KiB of it; empty where there is none."""
+    try:
+        with opened(path) as file:
+            return file.read(64 * 1024).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def claimed_size(note: str) -> int:
+    """Return how many entries a checkpoint claims to cover, whoever signed it."""
+    lines = note.split("\n")
+    if len(lines) < 3 or not re.fullmatch("0|[1-9][0-9]{0,15}", lines[1]):
+        raise BadLogError("the checkpoint does not say what it covers")
+    return int(lines[1])
 
 
 def lines_of(paths: list[pathlib.Path]) -> Iterator[bytes]:
@@ -278,11 +289,16 @@ class Host:
             self.roots[self.size] = log.tree.root()
         if log is None:
             raise BadLogError("the host's log is empty")
-        for name in ("checkpoint", "checkpoint.next"):
-            path = self.folder / name
-            if path.exists() and open_note(note_in(path), self.keys[-1]) == log.checkpoint():
-                return
-        raise BadLogError("no checkpoint covers the end of the host's log")
+        self._check_end(log.checkpoint())
+
+    def _check_end(self, end: list[str]) -> None:
+        """Check that the key in force signs the end: in the checkpoint or, after a crash, the one to come."""
+        signed, coming = (note_in(self.folder / name) for name in ("checkpoint", "checkpoint.next"))
+        size = claimed_size(signed) if signed else 0
+        if size > self.size:
+            raise BadLogError("the host's log is shorter than its checkpoint says")
+        if open_note(signed if size == self.size else coming, self.keys[-1]) != end:
+            raise BadLogError("no checkpoint covers the end of the host's log")
 
     def session(self, session: str) -> Fields:
         """Return what is known of a session."""

@@ -1,0 +1,184 @@
+"""What is signed in advance counts only where a crash left a line that the checkpoint does not cover."""
+
+from pathlib import Path
+
+import pytest
+
+from audit.chain import Chain
+from audit.errors import AuditError
+from audit.host import HostLog
+from audit.host_event import PolicyTrusted
+from audit.index import read_index
+from audit.keys import host_key, prepare_rotation
+from audit.note import sign
+from audit.state import StateFiles
+from tests.audit.samples import Recorder
+from tests.audit.test_three_verifiers_agree import ours_finds, single_file_finds
+
+TRUSTED = PolicyTrusted(origin="p", digest="0" * 64, by="a test")
+NO_CHECKPOINT = {
+    "no note": b"garbage",
+    "no text": b"\xff\x00\x80",
+    "nothing": b"",
+    "a hole": b"\x00" * 300,
+    "no size": b"x\n\ny\n\n\xe2\x80\x94 z AAAAAAAA\n",
+}
+
+
+@pytest.fixture
+async def whole(recorder: Recorder, state: Path) -> Path:
+    await recorder.whole(actions=3)
+    assert found(state) == (False, False)
+    return state
+
+
+def found(state: Path) -> tuple[bool, bool]:
+    """Return whether our verifier finds a fault, and whether the single file does."""
+    key = (state / "host.vkey").read_text().strip()
+    return ours_finds(state, key), single_file_finds(state, key)
+
+
+def resized(note: bytes, more: int) -> bytes:
+    """Return a note with another number of entries: its signature is wrong then."""
+    origin, size, rest = note.split(b"\n", 2)
+    return b"%b\n%d\n%b" % (origin, int(size) + more, rest)
+
+
+def append(state: Path) -> None:
+    with HostLog(state) as host:
+        host.append(TRUSTED)
+
+
+@pytest.mark.parametrize("note", NO_CHECKPOINT.values(), ids=NO_CHECKPOINT)
+def test_what_is_left_behind_beside_a_checkpoint_that_covers_the_log_is_no_fault(
+    whole: Path, note: bytes
+) -> None:
+    """Nor does it keep the next writer from writing."""
+    (whole / "checkpoint.next").write_bytes(note)
+
+    assert found(whole) == (False, False)
+    append(whole)
+    assert found(whole) == (False, False)
+    assert not (whole / "checkpoint.next").exists()
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 100])
+def test_a_forged_one_beside_a_checkpoint_that_covers_the_log_changes_nothing(whole: Path, more: int) -> None:
+    (whole / "checkpoint.next").write_bytes(resized((whole / "checkpoint").read_bytes(), more))
+
+    assert found(whole) == (False, False)
+    append(whole)
+    assert found(whole) == (False, False)
+
+
+def crashed(state: Path) -> bytes:
+    """Leave a state as a crash does before a checkpoint is put in place; return the one signed in advance."""
+    before = (state / "checkpoint").read_bytes()
+    append(state)
+    coming = (state / "checkpoint").read_bytes()
+    (state / "checkpoint.next").write_bytes(coming)
+    (state / "checkpoint").write_bytes(before)
+    return coming
+
+
+def test_after_a_crash_the_one_signed_in_advance_covers_the_last_line(whole: Path) -> None:
+    crashed(whole)
+
+    assert found(whole) == (False, False)
+    append(whole)
+    assert found(whole) == (False, False)
+
+
+@pytest.mark.parametrize("note", [*NO_CHECKPOINT.values(), None], ids=[*NO_CHECKPOINT, "forged"])
+def test_a_line_that_only_a_forged_one_covers_is_nobodys(whole: Path, note: bytes | None) -> None:
+    coming = crashed(whole)
+    forged = resized(resized(coming, 1).replace(b"head ", b"head 0"), -1)
+    (whole / "checkpoint.next").write_bytes(forged if note is None else note)
+
+    assert found(whole) == (True, True)
+    with pytest.raises(AuditError, match="no checkpoint covers entry"):
+        append(whole)
+
+
+def test_a_log_that_was_cut_is_told_also_where_an_older_checkpoint_stands_beside_the_newest(
+    whole: Path,
+) -> None:
+    """Who kept an older one may put it there: the newest still says how long the log was."""
+    older, log = (whole / "checkpoint").read_bytes(), (whole / "ledger.jsonl").read_bytes()
+    append(whole)
+    assert found(whole) == (False, False)
+
+    (whole / "ledger.jsonl").write_bytes(log)
+    (whole / "checkpoint.next").write_bytes(older)
+
+    assert found(whole) == (True, True)
+    with pytest.raises(AuditError, match="its checkpoint covers"):
+        append(whole)
+
+
+@pytest.mark.parametrize("how", ["link", "folder"])
+def test_what_is_no_file_is_no_leftover(whole: Path, how: str) -> None:
+    if how == "link":
+        (whole / "checkpoint.next").symlink_to("checkpoint")
+    else:
+        (whole / "checkpoint.next").mkdir()
+
+    assert found(whole) == (True, True)
+
+
+def test_after_a_crash_amid_a_rotation_the_new_key_covers_the_log(whole: Path) -> None:
+    """The checkpoint is by the old key still, the one in advance by both."""
+    files = StateFiles(whole)
+    before, old = (whole / "checkpoint").read_bytes(), files.host_key.read_bytes()
+    with HostLog(whole) as host:
+        fresh = host.rotate()
+    (whole / "checkpoint").rename(whole / "checkpoint.next")
+    (whole / "checkpoint").write_bytes(before)
+    files.host_key.write_bytes(old)
+    files.next_host_key.write_text(f"{fresh.secret_text()}\n")
+    files.next_host_key.chmod(0o600)
+
+    assert read_index(files).broken is None
+    assert not single_file_finds(whole, str(fresh.verifier))
+    append(whole)
+    assert host_key(files) == fresh
+    assert found(whole) == (False, False)
+
+
+@pytest.mark.parametrize("note", NO_CHECKPOINT.values(), ids=NO_CHECKPOINT)
+def test_a_rotation_cut_short_before_its_line_is_forgotten_whatever_was_left_behind(
+    whole: Path, note: bytes
+) -> None:
+    before = host_key(StateFiles(whole))
+    fresh = prepare_rotation(StateFiles(whole))
+    (whole / "checkpoint.next").write_bytes(note or sign("x\n1\ny\n", [fresh]).encode())
+
+    append(whole)
+
+    assert host_key(StateFiles(whole)) == before
+    assert found(whole) == (False, False)
+
+
+def test_a_key_that_may_be_in_force_is_not_thrown_away_for_a_damaged_checkpoint(whole: Path) -> None:
+    files = StateFiles(whole)
+    prepare_rotation(files)
+    good = files.checkpoint.read_bytes()
+    files.checkpoint.write_bytes(b"garbage")
+
+    with pytest.raises(AuditError, match="not a signed note"):
+        append(whole)
+
+    assert files.next_host_key.exists()
+    files.checkpoint.write_bytes(good)
+    append(whole)
+    assert not files.next_host_key.exists()
+
+
+def test_an_empty_log_is_told_whatever_is_signed(whole: Path) -> None:
+    key = host_key(StateFiles(whole))
+    chain = Chain.start(f"pairlock/host/{key.name}")
+    (whole / "checkpoint").write_text(sign(chain.checkpoint(f"pairlock/host/{key.name}").text(), [key]))
+
+    (whole / "ledger.jsonl").write_bytes(b"")
+
+    assert found(whole) == (True, True)
