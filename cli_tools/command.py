@@ -13,7 +13,7 @@ import click
 from cli_tools import connector as connecting
 from cli_tools import neutral
 from cli_tools.errors import DeclarationError
-from cli_tools.parser import Parser
+from cli_tools.parser import Parser, stands_alone
 
 if TYPE_CHECKING:
     from cli_tools.delegate import Delegation
@@ -124,7 +124,10 @@ class WorkspacePath(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the path without its prefix, or fail; where it leads is checked where it is opened."""
-        text = neutral.restore(str(value).encode()).decode("utf-8", "surrogateescape")
+        try:
+            text = neutral.restore(str(value).encode()).decode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # half of a UTF-16 pair
+            self.fail("a path holds a lone surrogate, expected text", param, ctx)
         if text == "/workspace" or text.startswith("/workspace/"):
             text = text.removeprefix("/workspace").lstrip("/") or "."
         if text.startswith("/"):
@@ -263,7 +266,7 @@ def command(  # noqa: PLR0913 - a declaration names everything once
             raise DeclarationError(f"`{name}` has two parameters of one name")
         if missing := {*sinks, *([program] if program else [])} - declared:
             raise DeclarationError(f"`{name}` names parameters it does not have: {sorted(missing)}")
-        if taking := [str(parameter.name) for parameter in parameters if _takes_options(parameter)]:
+        if taking := [str(parameter.name) for parameter in parameters if stands_alone(parameter)]:
             raise DeclarationError(f"`{name}` has options that may stand without their value: {taking}")
         parser = Parser(name, parameters, summary, takes_options_last=not program)
         return Command(
@@ -282,12 +285,6 @@ def command(  # noqa: PLR0913 - a declaration names everything once
         )
 
     return declare
-
-
-def _takes_options(parameter: click.Parameter) -> bool:
-    # click (8.5) marks an option declared with `is_flag=False` as one that may stand without its value, and
-    # then reads a value that begins with a dash as the next option. It says so nowhere else.
-    return bool(getattr(parameter, "_flag_needs_value", False))
 
 
 Parameters = Mapping[str, Any]  # click's own values: text, numbers, booleans, tuples of text

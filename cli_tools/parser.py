@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 class Parser(click.Command):
     """A command with the parameters that were declared and no others: click asks for them at each line.
+
+    Where words are plain a type's `convert` is given no context, so none may look at it.
 
     Args:
         name: The command's words.
@@ -90,6 +93,8 @@ class Parser(click.Command):
             if text is None:
                 return None
             read = option.type.convert(text, option, None)
+            if read is None:  # for click the value is missing then, and may be needed
+                return None
             given[name] = (*given.get(name, ()), read) if option.multiple else read
         others += rest
         return others
@@ -98,15 +103,15 @@ class Parser(click.Command):
         """Give the words that are no options to the arguments; return whether all found a place."""
         left = iter(others)
         for argument in self._arguments:
-            if argument.nargs == -1:
-                value: Any = tuple(argument.type.convert(word, argument, None) for word in left) or None
-            else:
-                word = next(left, None)
-                value = None if word is None else argument.type.convert(word, argument, None)
-            if value is None and argument.required:
+            words = tuple(left) if argument.nargs == -1 else tuple(islice(left, 1))
+            values = tuple(argument.type.convert(word, argument, None) for word in words)
+            if None in values or (argument.required and not values):
                 return False
             name = str(argument.name)
-            given[name] = left_out[name] if value is None else value
+            if not values:
+                given[name] = left_out[name]
+            else:
+                given[name] = values if argument.nargs == -1 else values[0]
         return next(left, None) is None
 
 
@@ -119,7 +124,16 @@ def _left_out(parameters: Sequence[click.Parameter]) -> Mapping[str, Any] | None
         return None
 
 
+def stands_alone(parameter: click.Parameter) -> bool:
+    """Tell whether this is an option that may stand without its value."""
+    # click (8.5) marks an option declared with `is_flag=False` as one that may stand without its value, and
+    # then reads a value that begins with a dash as the next option. It says so nowhere else.
+    return bool(getattr(parameter, "_flag_needs_value", False))
+
+
 def _are_plain(parameters: Sequence[click.Parameter], arguments: Sequence[click.Argument]) -> bool:
+    if len({parameter.name for parameter in parameters}) < len(parameters):
+        return False
     return all(map(_is_plain, parameters)) and all(argument.nargs == 1 for argument in arguments[:-1])
 
 
@@ -127,16 +141,18 @@ def _is_plain(parameter: click.Parameter) -> bool:
     """Tell whether a parameter's value is nothing but its words, converted: click has more kinds."""
     if parameter.callback is not None or parameter.is_eager or parameter.envvar or parameter.deprecated:
         return False
-    if parameter.type.is_composite or not parameter.expose_value:
+    if parameter.type.is_composite or not parameter.expose_value or callable(parameter.default):
         return False
-    if isinstance(parameter, click.Option):
+    if type(parameter.type).__call__ is not click.ParamType.__call__:
+        return False
+    if type(parameter) is click.Option:  # a class below it may read otherwise
         return _is_plain_option(parameter)
-    return isinstance(parameter, click.Argument) and parameter.nargs in (1, -1)
+    return type(parameter) is click.Argument and parameter.nargs in (1, -1)
 
 
 def _is_plain_option(option: click.Option) -> bool:
     if option.secondary_opts or any(not flag.startswith("--") or flag == "--" for flag in option.opts):
         return False
     if option.is_flag:
-        return option.is_bool_flag and option.flag_value is not False
-    return option.nargs == 1 and option.prompt is None and not option.count
+        return option.is_bool_flag and option.flag_value is not False and not option.multiple
+    return option.nargs == 1 and option.prompt is None and not option.count and not stands_alone(option)
