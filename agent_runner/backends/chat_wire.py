@@ -72,8 +72,8 @@ class ChatReader:
     The quirks of servers that it reads through, each with its test: tool calls without index (Ollama), with
     one index for all (some gateways), with their arguments as an object, named again in every piece, without
     ids; usage in a chunk without choices or in each chunk; reasoning as `reasoning_content` (Dynamo, vLLM,
-    SGLang, llama.cpp) or `reasoning` (Ollama, newer vLLM); a last chunk with `message` in place of `delta`;
-    tokens from the cache among the timings (llama.cpp); content as a list of parts (Mistral).
+    SGLang, llama.cpp), `reasoning` (Ollama, newer vLLM) or `thinking`; a last chunk with `message` in place
+    of `delta`; tokens from the cache among the timings (llama.cpp); content as a list of parts (Mistral).
     """
 
     def __init__(self) -> None:
@@ -93,8 +93,8 @@ class ChatReader:
         self._hit_rate = hit_rate(chunk) or self._hit_rate
         self._cached = count(members(chunk.get("timings")), "cache_n") or self._cached
         usage = _usage(members(chunk.get("usage")), self._hit_rate, self._cached)
-        if usage != Usage():  # zeros in a later chunk, as some gateways write them, take nothing back
-            self.pieces.usage = usage
+        if usage != Usage():
+            self.pieces.usage = _merged(self.pieces.usage or Usage(), usage)
         for choice in items(chunk.get("choices"))[:1]:
             self._choice(members(choice))
 
@@ -103,7 +103,7 @@ class ChatReader:
         delta = members(choice.get("message") if whole else choice["delta"])
         self._content(delta.get("content"))
         self.pieces.add_text(delta.get("refusal"))
-        self.pieces.add_reasoning(delta.get("reasoning_content") or delta.get("reasoning"))
+        self.pieces.add_reasoning(_reasoning(delta))
         for call in items(delta.get("tool_calls")):
             self._call(members(call), whole=whole)
         finish = choice.get("finish_reason")
@@ -118,6 +118,7 @@ class ChatReader:
         self.pieces.add_text(content)
         for part in map(members, items(content)):
             self.pieces.add_text(part.get("text"))
+            self.pieces.add_reasoning(part.get("thinking"))
             for thought in map(members, items(part.get("thinking"))):
                 self.pieces.add_reasoning(thought.get("text"))
 
@@ -159,6 +160,10 @@ def _begins_another(
     return name != known.name and bool(known.arguments) if has_index else True
 
 
+def _reasoning(delta: Mapping[str, object]) -> object:
+    return delta.get("reasoning_content") or delta.get("reasoning") or delta.get("thinking")
+
+
 def _usage(usage: Mapping[str, object], hit_rate: float, timed: int) -> Usage:
     """Return the count; where Dynamo's workers prefill apart, only its router counts what was cached."""
     sent = count(usage, "prompt_tokens", "input_tokens")
@@ -169,6 +174,15 @@ def _usage(usage: Mapping[str, object], hit_rate: float, timed: int) -> Usage:
         input_tokens=sent,
         output_tokens=count(usage, "completion_tokens", "output_tokens"),
         cached_tokens=min(cached, sent),
+    )
+
+
+def _merged(before: Usage, now: Usage) -> Usage:
+    """Return the later count; zeros in it, as some gateways write them, take nothing back."""
+    return Usage(
+        input_tokens=now.input_tokens or before.input_tokens,
+        output_tokens=now.output_tokens or before.output_tokens,
+        cached_tokens=now.cached_tokens or before.cached_tokens,
     )
 
 

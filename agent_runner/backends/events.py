@@ -1,7 +1,8 @@
 """Leave out of an event stream what is no event: OpenAI's SDK takes an `id:` or a `retry:` alone for a reply.
 
-An event without data is not told (HTML, clause 9.2.6). A line ends with CR LF, LF or CR, however split. The
-SDKs copy an event once for each of its lines and know no blank line of mixed ends, so both are held here.
+An event without data is not told, and one without a name is a `message` (HTML, clause 9.2.6); Anthropic's SDK
+would pass over it, an error too. A line ends with CR LF, LF or CR, however split. The SDKs copy an event once
+for each of its lines and know no blank line of mixed ends, so both are held here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from agent_runner.backends.failure import Failure, ModelServerError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+_NAME: Final = b"event: message\n"
 _MARK: Final = b"\xef\xbb\xbf"
 """Of the byte order, which may stand first: the SDKs would take it for a part of the first field's name."""
 MOST_LINES: Final = 1_000
@@ -34,7 +36,7 @@ class EventsWithData(httpx2.AsyncByteStream):
         self._inner = inner
         self._event = bytearray()
         self._lines = 0
-        self._has_data = False
+        self._has_data = self._has_name = self._has_object = False
         self._begun = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -76,11 +78,16 @@ class EventsWithData(httpx2.AsyncByteStream):
                 failure=Failure(kind="broken"),
             )
         if words:
-            said = words.startswith(b"data:") and words.removeprefix(b"data:").removeprefix(b" ")
+            said = words.removeprefix(b"data:").removeprefix(b" ") if words.startswith(b"data:") else b""
+            self._has_object = self._has_object or (not self._has_data and said.startswith(b"{"))
             self._has_data = self._has_data or bool(said)
+            self._has_name = self._has_name or words.startswith(b"event:")
             return b""
         event = bytes(self._event) if self._has_data else b""
-        self._event, self._lines, self._has_data = bytearray(), 0, False
+        if self._has_object and not self._has_name:  # the mark `[DONE]` stays without: it is no JSON
+            event = _NAME + event
+        self._event, self._lines = bytearray(), 0
+        self._has_data = self._has_name = self._has_object = False
         return event
 
     async def aclose(self) -> None:

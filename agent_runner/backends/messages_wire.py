@@ -159,17 +159,15 @@ class MessagesReader:
             case "message_delta":
                 self._count(event)
                 self._stop(members(event.get("delta")))
-            case "message_stop":
-                self.pieces.ended = True
             case "message":
                 for index, block in enumerate(items(event.get("content"))):
                     self._block(index, members(block))
                 self._count(event)
                 self._stop(event)
-            case _ if event.get("error"):  # of whatever type: gateways tell theirs in OpenAI's shape
+            case kind if kind == "error" or event.get("error"):  # gateways tell theirs in OpenAI's shape
                 raise stream_error("the model's server", event)
             case _:
-                pass  # `ping`, and events of a later version, which the API's rules say to pass over
+                pass  # `ping`, `message_stop`, and what a later version adds: to be passed over, the API says
 
     def _block(self, index: object, block: Mapping[str, object]) -> None:
         match block.get("type"):
@@ -199,9 +197,9 @@ class MessagesReader:
             self.pieces.cut = "it reached the length that was allowed"
 
     def _count(self, source: Mapping[str, object]) -> None:
-        """Add up usage: the input is told at the start, the output at the end, some of it twice."""
+        """Add up usage: the input is told at the start, the output at the end; what is no count, nowhere."""
         given = members(source.get("usage"))
-        self._usage.update({name: value for name, value in given.items() if value is not None})
+        self._usage.update({name: value for name, value in given.items() if count(given, name)})
         if not self._usage:
             return
         read = count(self._usage, "cache_read_input_tokens")

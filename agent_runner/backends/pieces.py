@@ -169,8 +169,10 @@ def count(source: Mapping[str, object], *names: str) -> int:
     """Return the first of these members that is a count, else 0; some servers write 7 as `7.0`."""
     for name in names:
         value = source.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
-            return int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
+            return value
     return 0
 
 

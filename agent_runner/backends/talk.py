@@ -166,7 +166,11 @@ class Talk:
 
     def _without_end(self, pieces: Pieces, kind: str) -> ModelServerError:
         failure = Failure(kind="broken")
-        if not pieces.is_empty or "event-stream" in kind:
+        if not pieces.is_empty:
+            member = "finish_reason" if self._api == "chat" else "stop_reason"
+            said = f"ended its reply without saying why (`{member}`)"
+            return ModelServerError(f"{self.server.where} {said}", failure=failure)
+        if "event-stream" in kind:
             return ModelServerError(f"{self.server.where} broke off its reply", failure=failure)
         hint = "is that the model's server? see `base_url` of this model in the configuration"
         said = f"`{one_line(kind)}`" if kind else "nothing"

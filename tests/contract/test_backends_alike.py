@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -90,7 +91,7 @@ USAGES: Final[list[object]] = [-1, 10**30, "many", 1.5, 1e308, None, [7], {"a": 
 
 @pytest.mark.parametrize("lie", USAGES, ids=str)
 async def test_a_usage_that_lies_counts_nothing_and_breaks_nothing(dialect: Dialect, lie: object) -> None:
-    """What is no count is none; no budget grows by it, and none shrinks."""
+    """What is no count is none: it is estimated as where nothing is counted."""
     names = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "cached_tokens")
     told = {**dict.fromkeys(names, lie), "prompt_tokens_details": {"cached_tokens": lie}}
     more = {"cache_read_input_tokens": lie, "cache_creation_input_tokens": lie}
@@ -105,7 +106,8 @@ async def test_a_usage_that_lies_counts_nothing_and_breaks_nothing(dialect: Dial
         reply = await asked(backend_for(server, dialect))
 
     assert reply.text == "x"
-    assert (reply.usage.input_tokens, reply.usage.output_tokens, reply.usage.cached_tokens) == (0, 0, 0)
+    assert (reply.usage.input_tokens, reply.usage.output_tokens, reply.usage.cached_tokens) == (19, 1, 0)
+    assert reply.usage.estimated
 
 
 # ---- what else may stand in an event stream
@@ -130,6 +132,18 @@ async def test_an_event_that_says_nothing_is_passed_over(dialect: Dialect, name:
     """A proxy's `retry:` at the beginning, for one: OpenAI's SDK takes each for a piece of the reply."""
     text = "".join(ODD[name] + piece for piece in SAID.pieces(dialect))
     async with serving(_events(text)) as server:
+        reply = await asked(backend_for(server, dialect))
+
+    assert (reply.text, len(reply.calls)) == (SAID.text, 1)
+
+
+@pytest.mark.parametrize("mark", ["", "data: [DONE]\n\n"])
+async def test_events_without_a_name_are_read_and_a_mark_behind_them_passed_over(
+    dialect: Dialect, mark: str
+) -> None:
+    """An event without a name is a message (HTML, clause 9.2.6); gateways end both APIs with `[DONE]`."""
+    pieces = (re.sub("event: .*\n", "", piece) for piece in SAID.pieces(dialect))
+    async with serving(_events("".join([*pieces, mark]))) as server:
         reply = await asked(backend_for(server, dialect))
 
     assert (reply.text, len(reply.calls)) == (SAID.text, 1)

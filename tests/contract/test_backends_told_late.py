@@ -65,6 +65,41 @@ async def test_an_account_that_may_spend_no_more_is_not_asked_again_where_a_stre
     assert "billing" in failed.hint
 
 
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"type": "error", "code": 400, "message": "prompt is too long"},
+        {"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long"}},
+    ],
+    ids=["flat", "nested"],
+)
+async def test_an_error_is_one_whether_its_event_has_a_name_and_its_words_a_member_of_their_own(
+    dialect: Dialect, said: dict[str, object], *, named: bool
+) -> None:
+    """A conversation that is too long was asked again and again, as a reply that broke off."""
+    piece = event(said) if named else data(said)
+    async with serving(stream(*SAID.pieces(dialect)[:1], piece)) as server:
+        failed = await refused(backend_for(server, dialect, attempts=3))
+
+    assert (failed.failure.kind, failed.failure.too_long, len(server.asked)) == ("refused", True, 1)
+    assert "prompt is too long" in failed.message
+
+
+@pytest.mark.parametrize("last", [True, False])
+async def test_a_reply_that_does_not_say_why_it_ended_is_refused_and_told_so(
+    dialect: Dialect, *, last: bool
+) -> None:
+    """Whether its last mark came or not: nobody knows whether it is whole."""
+    member = {"chat": "finish_reason", "messages": "stop_reason"}[dialect]
+    *pieces, done = (piece for piece in SAID.pieces(dialect) if f'"{member}": "' not in piece)
+    async with serving(stream(*pieces, *[done] * last)) as server:
+        failed = await refused(backend_for(server, dialect))
+
+    assert failed.failure.kind == "broken"
+    assert failed.message.endswith(f"ended its reply without saying why (`{member}`)")
+
+
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     ("body", "words"),
@@ -167,10 +202,22 @@ async def test_counts_that_are_written_as_fractions_are_counts(dialect: Dialect)
     assert (usage.input_tokens, usage.output_tokens, usage.estimated) == (12, 3, False)
 
 
-async def test_zeros_behind_a_count_take_nothing_back() -> None:
-    zeros = data({"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}})
-    *pieces, done = counted("chat", {"prompt_tokens": 12, "completion_tokens": 3})
-    async with serving(stream(*pieces, zeros, done)) as server:
-        usage = (await asked(backend_for(server, "chat"))).usage
+@pytest.mark.parametrize("late", [0, -1, None, "nine"])
+async def test_what_is_no_count_behind_one_takes_nothing_back(dialect: Dialect, late: object) -> None:
+    """Nor does a count of the output alone take back that of the input."""
+    if dialect == "chat":
+        told = {"prompt_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens": 1}
+        lie = {"prompt_tokens": late, "prompt_tokens_details": {"cached_tokens": late}}
+        again = data({"choices": [], "usage": {**lie, "completion_tokens": 3}})
+        none = data({"choices": [], "usage": {**lie, "completion_tokens": late}})
+    else:
+        told = {"input_tokens": 8, "cache_read_input_tokens": 4, "output_tokens": 1}
+        lie = {"input_tokens": late, "cache_read_input_tokens": late}
+        again = event({"type": "message_delta", "delta": {}, "usage": {**lie, "output_tokens": 3}})
+        none = event({"type": "message_delta", "delta": {}, "usage": {**lie, "output_tokens": late}})
+    *pieces, done = counted(dialect, told)
+    async with serving(stream(*pieces, again, none, done)) as server:
+        usage = (await asked(backend_for(server, dialect))).usage
 
-    assert (usage.input_tokens, usage.output_tokens) == (12, 3)
+    assert (usage.input_tokens, usage.cached_tokens, usage.output_tokens) == (12, 4, 3)
+    assert not usage.estimated

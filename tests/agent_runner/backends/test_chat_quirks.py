@@ -104,7 +104,7 @@ def test_a_call_without_arguments_has_none_to_give() -> None:
     assert calls(call("a", None, index=0, id="1")) == [("a", "{}")]
 
 
-@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
 def test_reasoning_is_kept_and_is_not_the_text(name: str) -> None:
     reader = read(chunk({name: "Hm. "}), chunk({name: "Yes."}), chunk({"content": "Done."}, "stop"))
     reply = reader.pieces.reply(set(), sent_tokens=lambda: 0)
@@ -119,6 +119,14 @@ def test_content_in_parts_is_text_and_what_was_thought() -> None:
 
     reader = read(chunk({"content": parts}), chunk({"content": "ne."}, "stop"))
     reply = reader.pieces.reply(set(), sent_tokens=lambda: 0)
+
+    assert (reply.text, reply.reasoning) == ("Done.", "Hm.")
+
+
+def test_what_was_thought_may_be_a_parts_text_as_well_as_a_list_of_its_own() -> None:
+    parts = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Done."}]
+
+    reply = read(chunk({"content": parts}, "stop")).pieces.reply(set(), sent_tokens=lambda: 0)
 
     assert (reply.text, reply.reasoning) == ("Done.", "Hm.")
 
