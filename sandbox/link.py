@@ -16,13 +16,7 @@ import math
 from typing import TYPE_CHECKING, Final, Self, assert_never
 
 from sandbox.connection import Connections
-from sandbox.errors import (
-    GuestProtocolError,
-    GuestUnresponsiveError,
-    LinkClosedError,
-    OperationFailedError,
-    SandboxError,
-)
+from sandbox.errors import GuestProtocolError, GuestUnresponsiveError, LinkClosedError, SandboxError
 from sandbox.guest import frames
 from sandbox.link_call import carry_out
 from sandbox.link_end import closed, ending
@@ -42,8 +36,8 @@ from sandbox.link_events import (
     Opened,
 )
 from sandbox.link_pulse import Pulse
-from sandbox.link_state import MAX_STREAMS, LinkState
-from sandbox.link_stream import Stream
+from sandbox.link_state import LinkState
+from sandbox.link_streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,6 +47,7 @@ if TYPE_CHECKING:
     from sandbox.engine import ByteReader, ByteWriter
     from sandbox.guest.objects import Object
     from sandbox.link_call import CallResult, Consumer
+    from sandbox.link_stream import Stream
 
 BEAT_SECONDS: Final = 1.0
 SILENCE_SECONDS: Final = 10.0
@@ -96,9 +91,7 @@ class Link:
         self._pulse = Pulse(
             self._beat, self._lose, beat_seconds=beat_seconds, silence_seconds=silence_seconds
         )
-        self._clock = asyncio.get_running_loop().time
-        self._streams: dict[int, Stream] = {}
-        self._free = asyncio.Semaphore(MAX_STREAMS)
+        self._streams = Streams(self)
         self._greeting: asyncio.Future[Greeted] | None = None
         self._lost: SandboxError | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -164,29 +157,11 @@ class Link:
         Raises:
             SandboxLostError: when the link is lost.
         """
-        stream = await self._opened(operation, arguments, whole_body)
+        stream = await self._streams.opened(operation, arguments, whole_body, answer_seconds=math.inf)
         try:
             yield stream
         finally:
             stream.abandon()
-
-    async def _opened(self, operation: str, arguments: Object, whole_body: bytes | None) -> Stream:
-        await self._free.acquire()
-        if self._lost is not None:
-            self._free.release()
-            raise self._lost_error()
-        try:
-            number, data = self.state.open(operation, arguments)
-        except ValueError as error:
-            self._free.release()
-            raise OperationFailedError(operation, "arguments", str(error)) from error
-        stream = self._streams[number] = Stream(self, number, operation)
-        if whole_body:
-            data += self.state.body(number, whole_body)
-        if whole_body is not None:
-            data += self.state.end(number)
-        self.write(data)
-        return stream
 
     async def call(  # noqa: PLR0913 (a call is described by what goes in, what comes out and its bound)
         self,
@@ -208,17 +183,17 @@ class Link:
             on_body: takes each piece of the answer's body; what it takes is not kept, but counts.
             on_errors: the same for ERRORS.
             limit_bytes: how much BODY and ERRORS together may be.
-            answer_seconds: how long all of it may take; it is looked at with each beat.
+            answer_seconds: how long all of it may take, with the wait for a free stream; a stream is looked
+                at with each beat.
 
         Raises:
-            GuestUnresponsiveError: when it took longer.
+            GuestUnresponsiveError: when it took longer; it is cancelled.
             OperationFailedError: when the guest answered FAIL.
             AnswerTooLargeError: when there was more than `limit_bytes`.
             SandboxLostError: when the link is lost.
         """
         whole = body if isinstance(body, bytes) and len(body) <= frames.INITIAL_CREDIT_BYTES else None
-        stream = await self._opened(operation, arguments, whole)
-        stream.answer_by = self._clock() + answer_seconds
+        stream = await self._streams.opened(operation, arguments, whole, answer_seconds=answer_seconds)
         try:
             return await carry_out(
                 stream,
@@ -287,14 +262,11 @@ class Link:
 
     def _take(self, event: Event) -> None:
         match event:
-            case Finished(number, _) | Failed(number, _, _):
-                self._streams.pop(number).deliver(event)
-                self._free.release()
-            case BodyReceived(number, data) | ErrorsReceived(number, data):
-                self.received_bytes += len(data)
-                self._streams[number].deliver(event)
-            case CreditReceived(number):
-                self._streams[number].credit()
+            case BodyReceived() | ErrorsReceived():
+                self.received_bytes += len(event.data)
+                self._streams.take(event)
+            case CreditReceived() | Finished() | Failed():
+                self._streams.take(event)
             case Opened() | Ended() | Cancelled() | ConnectionBody() | ConnectionCredit():
                 self._connections.take(event)
             case BeatAnswered():
@@ -309,9 +281,7 @@ class Link:
         if self._lost is not None:
             return
         self.write(self.state.beat())
-        now = self._clock()
-        for stream in self._streams.values():
-            stream.require_answer(now)
+        self._streams.require_answers()
 
     def _lose(self, error: SandboxError) -> None:
         if self._lost is not None:
@@ -320,10 +290,7 @@ class Link:
         self._writer.close()
         if self._greeting is not None and not self._greeting.done():
             self._greeting.set_exception(error)
-        for stream in self._streams.values():
-            stream.deliver(error)
-            self._free.release()
-        self._streams.clear()
+        self._streams.lose(error)
         self._connections.cancel()
 
     def _lost_error(self) -> SandboxError:

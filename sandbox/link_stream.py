@@ -41,6 +41,11 @@ class _Piece:
         self.data = bytearray(data)
 
 
+def overdue(operation: str) -> GuestUnresponsiveError:
+    """Return the error of an operation that took longer than it may."""
+    return GuestUnresponsiveError(f"the guest did not answer `{operation}` in time")
+
+
 class Stream:
     """One operation that runs. Made by `Link.open`.
 
@@ -130,7 +135,7 @@ class Stream:
         if isinstance(event, BodyReceived | ErrorsReceived):
             if not self._abandoned:
                 self._keep(isinstance(event, BodyReceived), event.data)
-        else:
+        elif self._outcome is None:  # an answer may come in the turn in which it was given up
             self._outcome = event
             self._credited.set()
         if self._waiter is not None and not self._waiter.done():
@@ -154,13 +159,14 @@ class Stream:
         self._credited.set()
 
     def require_answer(self, now: float) -> None:
-        """End the waiting for an answer that is overdue: what has not come by now never will.
+        """End the waiting for an answer that is overdue, and cancel the operation.
 
         Args:
             now: the time of the loop's clock.
         """
         if now >= self.answer_by and self._outcome is None:
-            self.deliver(GuestUnresponsiveError(f"the guest did not answer `{self.operation}` in time"))
+            self.abandon()
+            self.deliver(overdue(self.operation))
 
     def abandon(self) -> None:
         """Cancel what still runs, and let what it still sends fall to the ground."""

@@ -198,8 +198,10 @@ async def test_an_operation_that_never_ends_is_waited_for_as_long_as_it_may_take
                 fake.send(frames.BODY, late.stream, chatter)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.01):
-                    opened = await fake.next(frames.OPEN)
+                    cancelled = await fake.next(frames.CANCEL)
                     break
+        fake.send(frames.FAIL, cancelled.stream, b'{"code":"cancelled","message":"as asked"}')
+        opened = await fake.next(frames.OPEN)
         fake.send(frames.RESULT, opened.stream, b'{"done":true}')
         await fake.next(frames.HELLO)
 
