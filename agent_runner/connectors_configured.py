@@ -35,9 +35,9 @@ def _checked(value: str) -> str:
     try:
         target = canonical_url(value)
     except BadValueError as error:
-        raise ValueError(error.message) from error
+        raise ValueError("expected a server's URL, as in `https://HOST/PATH`") from error
     if target.scheme != "https" or urlsplit(value).query or urlsplit(value).fragment:
-        raise ValueError(f"`{value}` is no server's URL, expected `https://HOST/PATH`")
+        raise ValueError("expected a server's URL, as in `https://HOST/PATH`")
     return value.rstrip("/")
 
 

@@ -43,10 +43,13 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def _checked_url(value: str) -> str:
-    parts = urlsplit(value)
-    secret = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    try:
+        parts = urlsplit(value)
+        secret = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    except ValueError:
+        secret = False
     if not secret or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError(f"`{value}` is no URL for approvals, expected `https://HOST/PATH`")
+        raise ValueError("expected a URL for approvals, as in `https://HOST/PATH`")
     return value.rstrip("/")
 
 

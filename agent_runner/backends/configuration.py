@@ -29,15 +29,15 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 def _checked_url(value: str) -> str:
     try:
         parts = urlsplit(value)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(f"`{value}` is no URL: {error}") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or not value.isascii():
-        raise ValueError(f"`{value}` is no URL of a server, expected `https://HOST/PATH`")
+        is_server = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        is_server = False
+    if not is_server or not value.isascii():
+        raise ValueError("expected the URL of a server, as in `https://HOST/PATH`")
     if "@" in parts.netloc:
         raise ValueError("a URL may not hold a name or password: give the key as `key`")
     if parts.query or parts.fragment:
-        raise ValueError(f"`{value}` holds a query or fragment, expected `https://HOST/PATH`")
+        raise ValueError("a URL may not hold a query or fragment, expected `https://HOST/PATH`")
     return value.rstrip("/")
 
 

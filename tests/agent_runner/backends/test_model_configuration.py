@@ -100,7 +100,7 @@ WRONG = [
     (one(ROUTE + "weights: {a: 0}"), ":3:3: `models.default`: `weights` are all 0"),
     (one(ROUTE + "weights: {a: -1}"), ":3:55: `models.default.weights.a`: "),
     (one(ROUTE + "roles: {small: c}"), ":3:3: `models.default`: `c` is not among `models`"),
-    (one(ROUTE + "roles: {other: a}"), ":3:53: `models.default.roles."),
+    (one(ROUTE + "roles: {other: a}"), ":3:53: key `other` in `models.default.roles`: expected"),
     (one("backend: route, models: [a, a]"), ":3:3: `models.default`: `models` names one twice"),
     (one("backend: replay"), ":3:3: key `session` is missing in `models.default`; hint: add `session: …`"),
     (one("backend: installed, kind: A/B"), ":3:33: `models.default.kind`: "),
@@ -120,7 +120,10 @@ WRONG = [
         ":3:40: `models.default.key`: expected a block; hint: its keys are `env`, `file`, `command`",
     ),
     (one("backend: openai, model: m, key: {}"), ":3:40: `models.default.key`: expected exactly one of"),
-    (one("backend: openai, model: m, timeout: 120"), ":3:40: `models.default.timeout`: "),
+    (
+        one("backend: openai, model: m, timeout: 120"),
+        ":3:40: `models.default.timeout` is not a duration; hint: ",
+    ),
     (one("backend: openai, model: m, base_url: 'ftp://x'"), ":3:40: `models.default.base_url`: "),
     (
         one("backend: openai, model: m, base_url: 'https://u:p@h/v1'"),
@@ -138,7 +141,7 @@ WRONG = [
         ":3:48: `models.default.price.input`: ",
     ),
     (one("backend: openai, model: m, model: n"), ":3:"),
-    ("version: 2\n", ":1:1: `version`: "),
+    ("version: 2\n", ":1:1: `version`: expected 1\n"),
     ("models: {}\n", ":1:1: key `version` is missing; hint: add `version: …`"),
     ("version: 1\nmodel: {}\n", ":2:1: key `model` is not known; hint: did you mean `models`?"),
     (
@@ -153,6 +156,40 @@ WRONG = [
         "version: 1\napprovals: {ask: 'https://h/a', answers: 'https://h/b', wiat: 3}\n",
         ":2:1: key `public_key` is missing in `approvals`; hint: add `public_key: …`\n",
     ),
+    (
+        "version: 1\nmodels: {openai: {backend: openai, model: m, price: {inptu: 1, output: 2}}}\n",
+        ":2:54: key `inptu` is not known in `models.openai.price`; hint: did you mean `input`?\n",
+    ),
+    (
+        "version: 1\nmodels: [a]\n",
+        ":2:1: `models`: expected a block; hint: names, each with a block\n",
+    ),
+    (
+        "version: 1\nmodels: {a: 3}\n",
+        ":2:10: `models.a`: expected a block; hint: its `backend` is one of `scripted`, `openai`, `anthropic`, ",
+    ),
+    ("version: 1\nmodels: {3: {}}\n", ":2:10: key `3` in `models`: expected a text\n"),
+    ("version: 1\nmodels: {~: 3}\n", ":2:1: key `None` in `models`: expected a text\n"),
+    (
+        one("backend: installed, kind: a, settings: {a: [x]}"),
+        ":3:53: `models.default.settings.a`: expected a text, a whole number, a number or true or false\n",
+    ),
+    (
+        one("backend: installed, kind: a, settings: [x]"),
+        ":3:42: `models.default.settings`: expected a block; hint: names, each with a value\n",
+    ),
+    (
+        one("backend: openai, model: m, price: {input: abc, output: 1}"),
+        ":3:48: `models.default.price.input`: expected a number\n",
+    ),
+    (
+        one("backend: openai, model: m, timeout: abc"),
+        ":3:40: `models.default.timeout` is not a duration; hint: write a whole number and a unit, as in ",
+    ),
+    (
+        one(ROUTE + "roles: {smal: a}"),
+        ":3:53: key `smal` in `models.default.roles`: expected `main` or `small`\n",
+    ),
     ("models: [\n", ":"),
     ("\tmodels: {}\n", ":1:1: found character "),
     ("- x\n", ":1:1: `configuration`: expected a block; hint: its keys are `version`, `models`, "),
@@ -166,9 +203,41 @@ def test_what_is_wrong_is_told_with_its_place(config: Path, text: str, words: st
     with pytest.raises(InvalidInputError) as caught:
         choose_backend(None)
 
-    assert caught.value.message.startswith(f"{config}{words}")
+    assert f"{caught.value.message}\n".startswith(f"{config}{words}")
     assert "sk-123" not in caught.value.message
     assert "u:p" not in caught.value.message
+
+
+SERVED = "backend: openai, model: m, "
+MISPLACED = [
+    one(SERVED + "base_url: 'https://h/v1?api_key=hunter2'"),
+    one(SERVED + "base_url: 'https://h:hunter2/v1'"),
+    one(SERVED + "base_url: 'https://hunter2@h/v1'"),
+    one(SERVED + "base_url: hunter2"),
+    one(SERVED + "proxy: 'http://[hunter2'"),
+    one(SERVED + "timeout: hunter2"),
+    one(SERVED + "timeout: 3hunter2"),
+    one(SERVED + "output_tokens: hunter2"),
+    one(SERVED + "context: [hunter2]"),
+    one(SERVED + "key: hunter2"),
+    one("backend: hunter2, model: m"),
+    "version: hunter2\n",
+    "version: 1\ncredentials: {a: {env: A, hosts: ['h/hunter2']}}\n",
+    "version: 1\ncredentials: {a: {env: A, hosts: [h.test], kind: hunter2}}\n",
+    "version: 1\napprovals: {ask: 'https://h/?hunter2', answers: 'https://h', public_key: hunter2}\n",
+    "version: 1\nconnectors: {slack: {base_url: 'https://h/?hunter2', credential: a}}\n",
+]
+
+
+@pytest.mark.parametrize("text", MISPLACED, ids=range(len(MISPLACED)))
+def test_a_secret_in_the_wrong_place_is_in_no_message(config: Path, text: str) -> None:
+    config.write_text(text)
+
+    with pytest.raises(InvalidInputError) as caught:
+        choose_backend(None)
+
+    assert caught.value.message.startswith(f"{config}:")
+    assert "hunter2" not in caught.value.message
 
 
 def test_a_key_may_go_in_the_clear_to_this_machine_only(config: Path) -> None:
