@@ -1,11 +1,13 @@
 """A body too long for its line lies elsewhere, and what it commits to is held to it all the same."""
 
 import gzip
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from audit.disclosure import commitments_within
 from audit.errors import BadEventError, BrokenLedgerError
 from audit.event import ActionFinished
 from audit.export import View, viewed
@@ -13,6 +15,7 @@ from audit.fields import FileUse
 from audit.openings import without
 from audit.query import parse_filter, query_session
 from audit.reader import BrokenEntry, SessionReader
+from audit.schema import LARGEST_BODY
 from audit.state import StateFiles
 from audit.verdict import Disclosed, Undisclosed
 from audit.verify import verify_session
@@ -47,6 +50,28 @@ def test_a_value_deleted_behind_a_body_that_was_moved_out_is_missing(state: Path
     without(StateFiles(state).session(SESSION), {shown})
 
     assert verify_session(state, SESSION).disclosure == Undisclosed((shown,), ())
+
+
+def test_a_value_deleted_behind_a_body_that_lies_in_the_table_is_missing(state: Path, shown: str) -> None:
+    """No writer puts a body that was moved out there; who does so hides nothing of what it commits to."""
+    files = StateFiles(state).session(SESSION)
+    without(files, {shown})
+    (fields,) = map(json.loads, files.openings.read_text().splitlines())
+    blob = files.blobs / f"{fields['commitment']}.gz"
+    inline = {"blob": False, "utf8": gzip.decompress(blob.read_bytes()).decode()}
+    blob.unlink()
+
+    files.openings.write_text(f"{json.dumps(fields | inline)}\n")
+
+    assert verify_session(state, SESSION).disclosure == Undisclosed((shown,), ())
+
+
+def test_a_body_as_long_as_a_writers_longest_is_looked_into() -> None:
+    body = b'{"c":{"digest":"%b","size":1}}' % (b"0" * 64)
+
+    assert commitments_within(body.ljust(LARGEST_BODY)) == {"0" * 64}
+    with pytest.raises(BrokenLedgerError, match="is longer than"):
+        commitments_within(body.ljust(LARGEST_BODY + 1))
 
 
 def test_a_body_longer_than_any_writers_is_not_read(

@@ -7,9 +7,10 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from audit.errors import AuditError, BrokenLedgerError, LedgerError, LedgerLocke
 from audit.host import HostLog
 from audit.index import read_index
 from audit.keys import host_vkey, pin, redaction_key
-from audit.lock import WriterLock, held_still, is_held
+from audit.lock import WriterLock, held_alone, held_still, is_held, take
 from audit.proof import prove
 from audit.state import StateFiles
 from audit.verify import verify_session
@@ -233,3 +234,48 @@ def test_who_holds_a_lock_keeps_another_writer_out(tmp_path: Path, monkeypatch: 
     assert is_held(tmp_path / "lock")
     held.release()
     WriterLock(tmp_path / "lock").release()
+
+
+@pytest.mark.parametrize("way", [WriterLock, held_alone])
+def test_a_lock_is_for_its_owner_only(tmp_path: Path, way: Callable[[Path], object]) -> None:
+    """Who may open it may keep the ledger from being written."""
+    held = way(tmp_path / "lock")
+    with held if isinstance(held, AbstractContextManager) else nullcontext():
+        assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
+
+
+def test_a_link_in_the_place_of_a_writers_lock_is_told(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("other")
+
+    with pytest.raises(LedgerError, match=r"^cannot open `lock`: too many levels of symbolic links$"):
+        WriterLock(tmp_path / "lock")
+
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="Linux only: open, and not to be locked")
+def test_a_file_that_cannot_be_locked_is_not_taken_for_held(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    descriptor = os.open(tmp_path / "lock", os.O_PATH)
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        take(descriptor, "lock")
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_a_lock_that_cannot_be_waited_for_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started there is nobody to wait for it."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with held_alone(tmp_path / "lock"):
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+
+        with (
+            pytest.raises(LedgerError, match=r"^cannot wait for `lock`: can't start new thread$"),
+            held_alone(tmp_path / "lock"),
+        ):
+            raise AssertionError("it is held twice")

@@ -181,6 +181,16 @@ async def test_a_table_without_an_end_is_passed_over(recorder: Recorder, samples
     assert verify_session(recorder.state, SESSION).disclosure == Disclosed(1, 0, 0)
 
 
+async def test_the_last_line_of_a_table_counts_also_without_its_newline(
+    recorder: Recorder, samples: Samples
+) -> None:
+    table_path = await written(recorder, samples)
+
+    table_path.write_bytes(table_path.read_bytes().removesuffix(b"\n"))
+
+    assert verify_session(recorder.state, SESSION).disclosure == Disclosed(1, 0, 0)
+
+
 @pytest.mark.parametrize(("length", "there"), [(300_000, True), (1_000_000, False)])
 async def test_nothing_is_looked_for_behind_a_line_that_no_writer_ends(
     recorder: Recorder, samples: Samples, length: int, *, there: bool

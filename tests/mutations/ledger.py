@@ -32,7 +32,7 @@ LINES = (
     *("test_verifiers_agree_on_lines.py", "test_verify_finds_attacks.py", "test_behind_the_end.py"),
 )
 READING = ("test_reading_and_asking.py", "test_proofs_and_bundles.py", "test_format_is_kept.py")
-HELD = ("test_stopped_holders.py", "test_locks_and_pipes.py")
+HELD = ("test_stopped_holders.py", "test_locks_and_pipes.py", "../sandbox/test_stopped_lock_holders.py")
 ABSENT = ("test_digests.py", "test_bodies_moved_out.py", "test_withheld_and_pruned.py")
 OPENINGS = (*ABSENT, "test_openings_are_not_believed.py", "test_redaction.py", "test_what_is_no_log.py")
 RECORDS = ("test_host_log_and_anchors.py", "test_the_key_in_other_hands.py", "test_withheld_and_pruned.py")
@@ -40,7 +40,7 @@ TESTS = {
     "merkle": TREE,
     "note": ("test_signed_notes.py", "test_keys_and_rotation.py", "test_seals_and_checkpoints.py"),
     "chain": (*LINES, "test_format_is_kept.py"),
-    "walk": (*LINES, *READING),
+    "walk": (*LINES, *READING, "test_quick_and_slow_walks.py", "test_scouts.py"),
     "scout": ("test_scouts.py",),
     "decoded": ("test_quick_and_slow_walks.py", *LINES),
     "spelling": ("test_quick_and_slow_walks.py",),
