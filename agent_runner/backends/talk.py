@@ -168,7 +168,7 @@ class Talk:
         failure = Failure(kind="broken")
         if not pieces.is_empty:
             member = "finish_reason" if self._api == "chat" else "stop_reason"
-            said = f"ended its reply without saying why (`{member}`)"
+            said = f"broke off its reply, or never said why it ended (`{member}`)"
             return ModelServerError(f"{self.server.where} {said}", failure=failure)
         if "event-stream" in kind:
             return ModelServerError(f"{self.server.where} broke off its reply", failure=failure)

@@ -193,11 +193,13 @@ class _Arrivals:
         """Return a request with its body.
 
         Raises:
-            _TooLargeError: When it is too large, or says that it will be.
+            _TooLargeError: When it is too large, or says that it will be and waits to be told to go on. A
+                client that does not wait would be cut off while it sends, and not read why.
             h11.ProtocolError: When what came is no body.
             TimeoutError: When it does not arrive to its end.
         """
-        _require_small(dict(head.headers).get(b"content-length", b"0"))
+        if self._connection.they_are_waiting_for_100_continue:
+            _require_small(dict(head.headers).get(b"content-length", b"0"))
         async with asyncio.timeout(REQUEST_SECONDS):
             body = await self._body()
         return HttpRequest(
@@ -224,7 +226,7 @@ class _Arrivals:
 
 
 def _require_small(body_bytes: bytes | int) -> None:
-    """Refuse a body of more than `MOST_BODY_BYTES`; what is declared is refused before it comes."""
+    """Refuse a body of more than `MOST_BODY_BYTES`."""
     if int(body_bytes) > MOST_BODY_BYTES:
         raise _TooLargeError(f"a request may have at most {MOST_BODY_BYTES} bytes")
 

@@ -97,7 +97,7 @@ async def test_a_reply_that_does_not_say_why_it_ended_is_refused_and_told_so(
         failed = await refused(backend_for(server, dialect))
 
     assert failed.failure.kind == "broken"
-    assert failed.message.endswith(f"ended its reply without saying why (`{member}`)")
+    assert failed.message.endswith(f"broke off its reply, or never said why it ended (`{member}`)")
 
 
 @pytest.mark.parametrize("stream", [True, False])

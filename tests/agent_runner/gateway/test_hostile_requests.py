@@ -112,6 +112,29 @@ async def test_a_body_that_says_it_will_be_too_large_is_not_asked_for(length: in
     assert both.sent.startswith(answer)
 
 
+async def test_a_client_that_does_not_wait_is_read_to_the_bound_before_it_is_refused() -> None:
+    """One that is cut off while it sends is reset, and never reads the answer that says why."""
+    both, taken, answered_at = Both(), 0, []
+
+    async def sending() -> AsyncIterator[bytes]:
+        nonlocal taken
+        yield HEAD + b"content-length: %d\r\n\r\n" % (http.MOST_BODY_BYTES + 1)
+        for _ in range(http.MOST_BODY_BYTES // 65536):
+            taken += 65536
+            yield b"x" * 65536
+        yield b"x"
+
+    async def send(data: bytes) -> None:
+        answered_at.append(taken)
+        await both.send(data)
+
+    await ModelRelay(Serving(both), None)(sending(), send, lambda: None)
+
+    assert both.sent.startswith(b"HTTP/1.1 413 ")
+    assert answered_at[0] == http.MOST_BODY_BYTES
+    assert both.asked == []
+
+
 async def test_thousands_of_connections_wait_for_their_turn_and_are_all_answered() -> None:
     both = Both()
     relay = ModelRelay(Serving(both), None)
