@@ -23,7 +23,7 @@ MOST_REQUESTS: Final = 16
 MOST_MESSAGES: Final = 2_000
 """Of one call's that a server says: notifications of progress, mostly."""
 LARGEST_MESSAGE_BYTES: Final = 2 * ARGUMENT_CHARACTERS
-"""Of a client's: what is read of a call's arguments is half of it."""
+"""Of a client's: it binds before the characters of a call's arguments do where those are escaped."""
 MOST_PARTS: Final = 50_000
 """In one answer: each that is not what it should be costs some 15 us, in the loop that holds the lease."""
 _MOST_LINES: Final = 10 * MOST_MESSAGES

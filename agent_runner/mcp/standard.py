@@ -8,13 +8,22 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import select
 import threading
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from mcp.shared.message import SessionMessage
-from mcp.types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
+from mcp.types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
 
 from agent_runner.mcp.peers import LARGEST_MESSAGE_BYTES
 
@@ -23,8 +32,11 @@ if TYPE_CHECKING:
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
     from mcp.client._transport import TransportStreams
+    from mcp.types import JSONRPCMessage, RequestId
 
 PIECE_BYTES: Final = 1024 * 1024
+ANSWER_SECONDS: Final = 10.0
+"""For what is still to be answered when the client has said all."""
 LAST_WORDS_SECONDS: Final = 2.0
 """For what is still to be written when the server ends; a client that does not read then misses it."""
 
@@ -34,9 +46,10 @@ async def standard_streams() -> AsyncIterator[TransportStreams]:
     """Yield the streams of the one client that is on stdin and stdout; it ends when the client does."""
     heard, received = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     sent, waiting = anyio.create_memory_object_stream[SessionMessage](0)
+    owed = _Owed()
     with _aside() as (source, sink):
-        hearing = asyncio.create_task(_hear(source, heard, sent.clone()))
-        saying = asyncio.create_task(_say(sink, waiting))
+        hearing = asyncio.create_task(_hear(source, owed, heard, sent.clone()))
+        saying = asyncio.create_task(_say(sink, owed, waiting))
         saying.add_done_callback(lambda _: hearing.cancel())  # a client that cannot be answered has gone
         try:
             yield received, sent
@@ -50,8 +63,36 @@ async def standard_streams() -> AsyncIterator[TransportStreams]:
                 stream.close()
 
 
+class _Owed:
+    """The requests that wait for an answer: a client may close stdin once it has said all, and still read."""
+
+    def __init__(self) -> None:
+        self._ids: set[RequestId | None] = set()
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def heard(self, message: JSONRPCMessage) -> None:
+        """Take note of a request."""
+        if isinstance(message, JSONRPCRequest):
+            self._ids.add(message.id)
+            self._none.clear()
+
+    def said(self, message: JSONRPCMessage) -> None:
+        """Take note of an answer."""
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
+            self._ids.discard(message.id)
+        if not self._ids:
+            self._none.set()
+
+    async def answered(self) -> None:
+        """Wait until none is left, for a while."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._none.wait(), ANSWER_SECONDS)
+
+
 async def _hear(
     source: int,
+    owed: _Owed,
     heard: MemoryObjectSendStream[SessionMessage | Exception],
     refused: MemoryObjectSendStream[SessionMessage],
 ) -> None:
@@ -62,18 +103,21 @@ async def _hear(
             except ValueError:
                 await refused.send(SessionMessage(_refusal(line)))
             else:
+                owed.heard(message)
                 await heard.send(SessionMessage(message))
+        await owed.answered()
 
 
-async def _say(sink: int, waiting: MemoryObjectReceiveStream[SessionMessage]) -> None:
+async def _say(sink: int, owed: _Owed, waiting: MemoryObjectReceiveStream[SessionMessage]) -> None:
     async for message in waiting:
         await _written(sink, message.message.model_dump_json(by_alias=True, exclude_unset=True))
+        owed.said(message.message)
 
 
 async def _lines(source: int) -> AsyncIterator[bytes]:
-    """Yield each line that is not empty; of one that is too long, its beginning."""
+    """Yield each line that is not empty, the last without its end too; of one too long, its beginning."""
     line = bytearray()
-    while piece := await _apart(lambda: os.read(source, PIECE_BYTES)):
+    while piece := await _apart(lambda: _read(source)):
         *ends, rest = piece.split(b"\n")
         for end in ends:
             line += end
@@ -81,6 +125,8 @@ async def _lines(source: int) -> AsyncIterator[bytes]:
                 yield bytes(line)
             line.clear()
         line += rest[: max(0, LARGEST_MESSAGE_BYTES + 1 - len(line))]
+    if line.strip():
+        yield bytes(line)
 
 
 def _refusal(line: bytes) -> JSONRPCError:
@@ -102,10 +148,28 @@ async def _written(sink: int, message: str) -> None:
     def write() -> bytes:
         done = 0
         while done < len(data):
-            done += os.write(sink, data[done:])
+            try:
+                done += os.write(sink, data[done:])
+            except BlockingIOError:
+                _wait(sink, select.POLLOUT)
         return b""
 
     await _apart(write)
+
+
+def _read(source: int) -> bytes:
+    while True:
+        try:
+            return os.read(source, PIECE_BYTES)
+        except BlockingIOError:
+            _wait(source, select.POLLIN)
+
+
+def _wait(descriptor: int, readiness: int) -> None:
+    """Wait where another's setting has a descriptor not block: whoever shares it may rely on that."""
+    waiting = select.poll()
+    waiting.register(descriptor, readiness)
+    waiting.poll()
 
 
 async def _apart(work: Callable[[], bytes]) -> bytes:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
@@ -56,7 +57,7 @@ class Client:
 
 
 @contextmanager
-def connected(folder: Path) -> Iterator[Client]:
+def connected(folder: Path, *, blocking: bool = True) -> Iterator[Client]:
     """Start the server and greet it; no session begins before the first call."""
     (folder / "workspace").mkdir()
     (folder / "policy.yaml").write_text(POLICY)
@@ -68,8 +69,10 @@ def connected(folder: Path) -> Iterator[Client]:
         "--workspace",
         str(folder / "workspace"),
     ]
+    begin = "" if blocking else "import os; os.set_blocking(0, False); os.set_blocking(1, False); "
+    begin += "import runpy; runpy.run_module('agent_runner', run_name='__main__', alter_sys=True)"
     with subprocess.Popen(
-        [sys.executable, "-m", "agent_runner", *words],
+        [sys.executable, "-c", begin, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -141,4 +144,31 @@ def test_what_is_no_message_is_answered_as_such_and_the_next_is_served(
         assert why in refused["error"]["message"]
         assert client.heard() == {"jsonrpc": "2.0", "id": "after", "result": {}}
         client.input.close()
+        assert client.ended() == (0, b"")
+
+
+def test_a_client_whose_pipes_do_not_block_is_served_to_its_end(tmp_path: Path) -> None:
+    """Whoever started the server may share them with a program that set them so."""
+    with connected(tmp_path, blocking=False) as client:
+        for number in range(200):  # more than a pipe holds
+            client.say("tools/list", id=number)
+        time.sleep(1)  # meanwhile nothing can be written, and then nothing read
+        answered = [client.heard()["id"] for _ in range(200)]
+        client.say("ping", id="after")
+
+        assert answered == list(range(200))
+        assert client.heard() == {"jsonrpc": "2.0", "id": "after", "result": {}}
+        client.input.close()
+        assert client.ended() == (0, b"")
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_what_was_asked_before_the_end_is_answered(tmp_path: Path, end: bytes) -> None:
+    """A script that pipes its requests in closes stdin at once, and its last line may have no end."""
+    with connected(tmp_path) as client:
+        client.say("tools/list", id=1)
+        client.input.write(b'{"jsonrpc": "2.0", "id": "last", "method": "ping"}' + end)
+        client.input.close()
+
+        assert {client.heard()["id"], client.heard()["id"]} == {1, "last"}
         assert client.ended() == (0, b"")
