@@ -58,6 +58,10 @@ class Beneath:
                 return _Walk(self.root, follows=self.follows).open(path, flags, mode)
             return self._openat2(path, flags, mode)
         except OSError as error:
+            if error.errno == errno.ELOOP and not self.follows:
+                raise RefusedError(
+                    "path", f"`{shown(path)}` leads through a symlink; name the place that it leads to"
+                ) from error
             raise from_os_error(error, shown(path)) from error
 
     def parent(self, path: bytes) -> tuple[int, bytes]:
@@ -207,7 +211,9 @@ class _Walk:
     def _follow(self, name: bytes) -> None:
         self._links += 1
         target = os.readlink(name, dir_fd=self._folders[-1])
-        if self._links > self._most_links or target.startswith(b"/"):
+        if self._links > self._most_links:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if target.startswith(b"/"):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         self._names += _reversed_names(target)
 

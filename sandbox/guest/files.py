@@ -94,16 +94,12 @@ def move(task: Task, beneath: Beneath) -> Object:
     """Rename an entry; a name that is taken is refused unless `replace` says otherwise."""
     arguments = Arguments(task.values, _MOVE)
     source_path, target_path = arguments.path(), arguments.path("to")
-    if arguments.flag("create_parents"):
-        make_parents(beneath, target_path)
     source = beneath.parent(source_path)
     try:
-        if not beneath.follows and stat.S_ISDIR(os.lstat(source[1], dir_fd=source[0]).st_mode):
-            # What is in it would get names that nobody decided on.
-            raise RefusedError(
-                "is-folder",
-                f"`{shown(source_path)}` is a folder; at once, files are moved one by one",
-            )
+        if not beneath.follows:
+            _require_movable(source, source_path)
+        if arguments.flag("create_parents"):
+            make_parents(beneath, target_path)
         target = beneath.parent(target_path)
         try:
             _rename(source, target, replace=arguments.flag("replace"))
@@ -115,6 +111,15 @@ def move(task: Task, beneath: Beneath) -> Object:
     finally:
         os.close(source[0])
     return {}
+
+
+def _require_movable(source: tuple[int, bytes], path: bytes) -> None:
+    """Refuse what is no file: what is in a folder, or behind a symlink, would get names nobody decided on."""
+    mode = os.lstat(source[1], dir_fd=source[0]).st_mode
+    kind = {"link": "symlink", "special": "special file"}.get(kind_of(mode), kind_of(mode))
+    if kind != "file":
+        code = {"folder": "is-folder", "symlink": "path"}.get(kind, "special")
+        raise RefusedError(code, f"`{shown(path)}` is a {kind}; at once, files are moved one by one")
 
 
 def _rename(source: tuple[int, bytes], target: tuple[int, bytes], *, replace: bool) -> None:

@@ -58,7 +58,8 @@ def write(task: Task, beneath: Beneath, *, in_place: bool = True) -> Object:
         before = _describe_old(folder, name, path)
         if before is not None and arguments.flag("must_create"):
             raise RefusedError("exists", f"`{shown(path)}` exists")
-        sink = _Sink(task, arguments, in_place=in_place)
+        # In place, the new content would have every other name of the file as well.
+        sink = _Sink(task, arguments, in_place=in_place and (before is None or before.names == 1))
         sink.put(folder, name, mode=before.mode if before else mode, exists=before is not None)
     except OSError as error:
         raise from_os_error(error, shown(path)) from error
@@ -75,8 +76,9 @@ def write(task: Task, beneath: Beneath, *, in_place: bool = True) -> Object:
 class _Old:
     """The file that was there."""
 
-    def __init__(self, mode: int, sha256_hex: str) -> None:
+    def __init__(self, mode: int, names: int, sha256_hex: str) -> None:
         self.mode = mode
+        self.names = names
         self.sha256 = sha256_hex
 
 
@@ -148,7 +150,7 @@ def _settle(beneath: Beneath, path: bytes) -> tuple[int, bytes]:
             return folder, name  # not a link, or not there: both are what is looked for
         os.close(folder)
         if not beneath.follows:
-            raise RefusedError("path", f"`{shown(path)}` is a symlink, and is not written through")
+            raise RefusedError("path", f"`{shown(path)}` is a symlink; name the place that it leads to")
         head, _, _ = path.rstrip(b"/").rpartition(b"/")
         path = target if target.startswith(b"/") or not head else head + b"/" + target
     raise RefusedError("path", f"`{shown(path)}` is a chain of more than {_MAX_LINKS} symlinks")
@@ -164,7 +166,7 @@ def _describe_old(folder: int, name: bytes, path: bytes) -> _Old | None:
         facts = require_file(looked_at, path)
     finally:
         os.close(looked_at)
-    return _Old(facts.st_mode & 0o777, _hash(folder, name, path))
+    return _Old(facts.st_mode & 0o777, facts.st_nlink, _hash(folder, name, path))
 
 
 def _hash(folder: int, name: bytes, path: bytes) -> str:

@@ -84,23 +84,25 @@ def test_what_is_written_directly_leads_through_no_symlink_to_what_is_protected(
     assert (workspace / "real/a").read_text() == "a"
 
 
-def test_no_folder_is_moved_directly_to_where_its_files_are_protected(lab: Lab) -> None:
+def test_no_folder_nor_link_is_moved_directly_to_where_its_files_are_protected(lab: Lab) -> None:
     """Each file has a name that is allowed, until the folder has another; files are moved one by one."""
     workspace = lab.workspace(**{"plain.txt": "plain\n"})
+    (workspace / "link").symlink_to("x")
     if os.getuid() == 0:
         for path in (workspace, *workspace.rglob("*")):
-            os.chown(path, NOBODY, NOBODY)
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     steps = (
         "files write x/mise/config.toml --content evil",
         "files move x .config",
+        "files move link .config",
         "files move x/mise/config.toml .config/mise/config.toml",
         "files move plain.txt x/moved.txt",
     )
 
     ran = lab.run(POLICY.format(access="direct", visible=""), steps, workspace=workspace)
 
-    assert [seen.kind for seen in ran.seen[:4]] == ["done", "error", "denied", "done"]
-    assert not (workspace / ".config").exists()
+    assert [seen.kind for seen in ran.seen[:5]] == ["done", "error", "error", "denied", "done"]
+    assert not os.path.lexists(workspace / ".config")
     assert (workspace / "x/moved.txt").read_text() == "plain\n"
 
 

@@ -49,7 +49,7 @@ async def test_links_that_stay_inside_are_followed(shared: Path) -> None:
     assert (shared / "folder" / "file").read_text() == "new"
 
 
-async def test_a_straight_operation_leads_through_no_symlink_and_moves_no_folder(shared: Path) -> None:
+async def test_a_straight_operation_leads_through_no_symlink_and_moves_files_alone(shared: Path) -> None:
     """What is decided by name is done to that name alone; without the word the same is done."""
     (shared / "folder").mkdir()
     (shared / "folder" / "file").write_text("here")
@@ -59,7 +59,8 @@ async def test_a_straight_operation_leads_through_no_symlink_and_moves_no_folder
         ("files.write", {"path": "link"}),
         ("files.write", {"path": "way/new"}), ("files.remove", {"path": "way/new"}),
         ("files.move", {"path": "way/file", "to": "out"}), ("files.move", {"path": "out", "to": "way/file"}),
-        ("files.move", {"path": "folder", "to": "other"}),
+        ("files.move", {"path": "way", "to": "new/other", "create_parents": True}),
+        ("files.move", {"path": "folder", "to": "new/one/other", "create_parents": True}),
     )  # fmt: skip
 
     async with running(shared) as guest:
@@ -67,9 +68,27 @@ async def test_a_straight_operation_leads_through_no_symlink_and_moves_no_folder
         before = names(shared)
         plain = [await code_of(guest, name, values, b"") for name, values in tries]
 
-    assert straight == ["path", "path", "path", "path", "not-found", "is-folder"]
-    assert plain == ["done"] * 6
+    assert straight == ["path", "path", "path", "path", "not-found", "path", "is-folder"]
+    assert plain == ["done"] * 7
     assert "new" not in before
+
+
+async def test_a_file_with_another_name_is_not_written_in_place(shared: Path) -> None:
+    """Where only the file can be written, not its folder; the twin is a file with one name."""
+    (shared / "folder").mkdir()
+    for name in ("one", "two"):
+        (shared / "folder" / name).write_text("old")
+    (shared / "other").hardlink_to(shared / "folder" / "two")
+    (shared / "folder").chmod(0o555)
+
+    async with running(shared) as guest:
+        codes = [
+            await code_of(guest, "files.write", {"path": f"folder/{name}"}, b"new") for name in ("one", "two")
+        ]
+        (shared / "folder").chmod(0o755)
+
+    assert codes == ["done", "denied"]
+    assert [(shared / name).read_text() for name in ("folder/one", "other")] == ["new", "old"]
 
 
 async def test_what_would_block_is_refused_at_once(shared: Path) -> None:
