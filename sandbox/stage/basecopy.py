@@ -41,7 +41,7 @@ def copy_base(workspace: Path, target: Path, entries: Mapping[str, Seen], *, uid
         for path in sorted(folders, reverse=True):
             _finish(target / path, entries[path], uid, gid)
     except OSError as error:
-        raise StageError(f"the workspace cannot be copied: {error.strerror}: `{error.filename}`") from error
+        raise _cannot_be_copied(error, error.filename) from error
 
 
 def _copy(source: Beneath, path: str, seen: Seen, target: Path, *, uid: int, gid: int) -> None:  # noqa: PLR0913 - one caller
@@ -56,27 +56,48 @@ def _copy(source: Beneath, path: str, seen: Seen, target: Path, *, uid: int, gid
         if source.stat(path) is None:
             return
         raise StageError(f"the workspace cannot be copied: {error.message}") from error
+    except OSError as error:  # of a descriptor, which has no name
+        raise _cannot_be_copied(error, path) from error
     _finish(target, seen, uid, gid)
 
 
+def _cannot_be_copied(error: OSError, path: str) -> StageError:
+    why = (error.strerror or "unknown").lower()
+    return StageError(f"the workspace cannot be copied: {why}: `{path}`")
+
+
 def _copy_content(source: int, out: BinaryIO) -> None:
-    """Copy what a file holds, and leave its holes: one of a petabyte takes no room, and would fill a disk."""
+    """Copy what a file holds, and leave its holes: one of a petabyte takes no room, and would fill a disk.
+
+    One that somebody shortens meanwhile ends where it was seen to end. A size of 0 says nothing: some
+    filesystems make a file's content when it is read.
+    """
     size, place = os.fstat(source).st_size, 0
+    if size == 0:
+        while chunk := os.read(source, COPY_CHUNK_BYTES):
+            out.write(chunk)
+        return
     while place < size:
-        try:
-            begin = os.lseek(source, place, os.SEEK_DATA)
-            place = min(os.lseek(source, begin, os.SEEK_HOLE), size)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            break  # nothing but a hole is left
+        begin, end = _next_piece(source, place, size)
         os.lseek(source, begin, os.SEEK_SET)
         out.seek(begin)
-        while begin < place and (chunk := os.read(source, min(COPY_CHUNK_BYTES, place - begin))):
+        while begin < end and (chunk := os.read(source, min(COPY_CHUNK_BYTES, end - begin))):
             begin += out.write(chunk)
-        if begin < place:
-            break  # somebody shortens it meanwhile
-    out.truncate(size)
+        place, size = end, size if begin == end else begin
+    out.truncate(min(size, os.fstat(source).st_size))
+
+
+def _next_piece(source: int, place: int, size: int) -> tuple[int, int]:
+    """Return where the next bytes that are no hole begin and end, at most at `size`."""
+    try:
+        begin = os.lseek(source, place, os.SEEK_DATA)
+        return min(begin, size), min(os.lseek(source, begin, os.SEEK_HOLE), size)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # nothing but a hole is left
+            return size, size
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # a filesystem that does not tell
+            return place, size
+        raise
 
 
 def _finish(target: Path, seen: Seen, uid: int, gid: int) -> None:

@@ -1,25 +1,28 @@
-"""A copy of a workspace takes no more room than the workspace: a hole of a file is one in its copy."""
+"""A copy of a workspace holds what the workspace does, and takes no more room: a hole is one in the copy."""
 
 from __future__ import annotations
 
+import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.stage.base import Seen
 from sandbox.stage.basecopy import copy_base
+from sandbox.stage.errors import StageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 MIB = 1024**2
 
 
-def copied(folder: Path, name: str) -> Path:
+def copied(folder: Path, name: str, target: Path | None = None) -> Path:
     """Copy one file of a folder as a session that stands on a copy does."""
     entries = {path: Seen.of((folder / path).lstat()) for path in ("", name)}
-    target = folder.parent / "copy"
+    target = target or folder.parent / "copy"
     copy_base(folder, target, entries, uid=os.getuid(), gid=os.getgid())
     return target / name
 
@@ -74,3 +77,72 @@ def test_a_file_of_a_petabyte_without_content_is_copied_at_once(tmp_path: Path) 
             break
 
     assert copied(folder, "disk.img").stat().st_blocks == 0
+
+
+def of_two_mib(path: Path) -> None:
+    path.write_bytes(os.urandom(2 * MIB))
+
+
+def with_a_hole_behind(path: Path) -> None:
+    of_two_mib(path)
+    os.truncate(path, 8 * MIB)
+
+
+@pytest.mark.parametrize("make", [of_two_mib, with_a_hole_behind])
+@pytest.mark.parametrize("kept", [0, 5, MIB, MIB + 5, 2 * MIB - 1])
+def test_a_file_that_is_shortened_while_it_is_copied_has_no_tail_of_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], kept: int
+) -> None:
+    """It would pass for what the user had."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    make(folder / "log")
+    read = os.read
+
+    def read_and_shorten(descriptor: int, count: int) -> bytes:
+        piece = read(descriptor, count)
+        os.truncate(folder / "log", kept)
+        return piece
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", read_and_shorten)
+        copy = copied(folder, "log")
+
+    assert copy.read_bytes() == (folder / "log").read_bytes()
+
+
+@pytest.mark.parametrize("path", ["/proc/sys/kernel/ostype", "/sys/kernel/fscaps"])
+def test_a_file_whose_size_is_not_what_it_holds_is_copied_to_its_end(tmp_path: Path, path: str) -> None:
+    """A filesystem may say 0, or a page: its content is made when it is read."""
+    file = Path(path)
+
+    copy = copied(file.parent, file.name, tmp_path / "copy")
+
+    assert copy.read_bytes() == file.read_bytes() != b""
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_is_copied_whole_where_the_filesystem_tells_nothing_of_holes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    of_two_mib(folder / "a")
+    seek = os.lseek
+
+    def tell_nothing(descriptor: int, place: int, whence: int) -> int:
+        if whence in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise OSError(code, os.strerror(code))
+        return seek(descriptor, place, whence)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lseek", tell_nothing)
+        copy = copied(folder, "a")
+
+    assert copy.read_bytes() == (folder / "a").read_bytes()
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """What is read has no name of its own: this process' memory, of which the first page is nobody's."""
+    with pytest.raises(StageError, match="cannot be copied: input/output error: `mem`"):
+        copied(Path(f"/proc/{os.getpid()}"), "mem", tmp_path / "copy")
