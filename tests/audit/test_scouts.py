@@ -22,7 +22,7 @@ from audit.scout import Looked, Scout, ahead
 from audit.segments import Lines
 from audit.state import StateFiles
 from audit.verify import verify_session
-from audit.walk import Deed, Walk
+from audit.walk import BrokenWalkError, Deed, Walk
 from tests.audit import attacker
 from tests.audit.samples import SESSION
 from tests.audit.test_search_in_processes import ATTACKS, PROCESSES, change_lines, children, files_of
@@ -113,6 +113,20 @@ def test_from_a_file_that_does_not_hold_on_nothing_is_taken_from_helpers(state: 
     _, taken = ahead(fresh(state), paths, processes=PROCESSES)
 
     assert taken == place
+
+
+def test_a_root_holds_also_where_no_seal_stands(state: Path) -> None:
+    """Who has the session's key may seal elsewhere: what the host's log was told holds where it was told."""
+    paths, known = files_of(state), fresh(state)
+    assert 5 not in known.bound.roots
+    known.bound.roots[5] = bytes(32)
+
+    walk, taken = ahead(known, paths, processes=PROCESSES)
+
+    assert taken == 0
+    with pytest.raises(BrokenWalkError, match="it is not what the host's log has sealed") as refusal:
+        walk.feed(attacker.read_lines(paths[0]))
+    assert (refusal.value.first, refusal.value.last) == (0, 4)
 
 
 def test_a_file_that_begins_elsewhere_is_not_taken(state: Path) -> None:
