@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from agent_runner.errors import InvalidInputError
+from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.meta import read_meta
 from agent_runner.past import memory_ended
 from agent_runner.review import refuse_running
+from policies.wording import quoted
 
 if TYPE_CHECKING:
     from audit.state import SessionFiles
+    from sandbox.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -24,6 +26,22 @@ def refuse_command(files: SessionFiles) -> None:
     """
     if read_meta(files.folder).command:
         raise memory_ended(files.folder.name)
+
+
+def require_same_folder(files: SessionFiles, workspace: Workspace) -> None:
+    """Refuse another folder at the workspace's path: the stage and the label are the first one's.
+
+    Raises:
+        RefusedError: When it is another one than that in which the session began.
+        NoFactsError: When its facts cannot be read.
+    """
+    began = read_meta(files.folder).identity
+    if began is not None and not began.same_folder(workspace.identity):
+        raise RefusedError(
+            f"the folder at {quoted(str(workspace.path))} is not the one that session "
+            f"`{files.folder.name}` began in",
+            hint="put that one back, or start another session",
+        )
 
 
 def model_to_go_on_with(files: SessionFiles, model: T | None) -> T | str:

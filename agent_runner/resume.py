@@ -26,7 +26,7 @@ from agent_runner.models import configured_credentials
 from agent_runner.outage import Outage
 from agent_runner.package import pairlock_version
 from agent_runner.request import SessionRequest, SessionResult
-from agent_runner.resumable import refuse_command
+from agent_runner.resumable import refuse_command, require_same_folder
 from agent_runner.review import read_policy, refuse_running
 from agent_runner.session import SessionRun
 from agent_runner.used import Used
@@ -88,7 +88,7 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
 
     Raises:
         InvalidInputError: When it runs, is over, or ended before it began.
-        RefusedError: When it could not go on as what it was: another grant, another policy, lineage.
+        RefusedError: When it could not go on as what it was: another grant, policy or folder, lineage.
         audit.errors.BrokenLedgerError: When its ledger does not verify, or part of the conversation was
             withheld.
         audit.errors.LedgerError: When the ledger cannot be written.
@@ -103,6 +103,7 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
     policy = _policy(past, files)
     started = _as_started(request, past, policy)
     if started.workspace is not None:
+        require_same_folder(files, started.workspace)
         require_lineage(request.state, started.workspace, policy.grant)
     await _rewind(request.backend, past.used.turns + past.below.turns)
     keyring = await keyring_for(policy, configured_credentials, also=rules_of(policy))

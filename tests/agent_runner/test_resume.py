@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -186,6 +188,30 @@ async def test_a_withheld_body_is_named_and_the_session_does_not_go_on(stand: St
 
     with pytest.raises(BrokenLedgerError, match=f"commitment `{body[:16]}`"):
         await stand.resume(saying(FINISH))
+
+
+async def test_another_folder_at_the_workspaces_path_is_refused(stand: Stand) -> None:
+    """What the agent changed, and the label, are those of the folder in which the session began."""
+    await left_behind(stand)
+    elsewhere = stand.folder.rename(stand.place / "elsewhere")
+    shutil.copytree(elsewhere, stand.folder)
+
+    with pytest.raises(RefusedError, match="is not the one that session `0123456789ab` began in") as caught:
+        await stand.resume(saying(FINISH))
+
+    assert caught.value.hint == "put that one back, or start another session"
+    shutil.rmtree(stand.folder)
+    elsewhere.rename(stand.folder)
+    assert (await stand.resume(saying(FINISH))).status == "done"
+
+
+async def test_a_folder_whose_device_has_another_number_since_a_restart_is_the_same(stand: Stand) -> None:
+    await left_behind(stand)
+    facts = stand.state / "sessions" / SESSION / "meta.json"
+    told = json.loads(facts.read_text())
+    facts.write_text(json.dumps(told | {"device": told["device"] + 7}))
+
+    assert (await stand.resume(saying(FINISH))).status == "done"
 
 
 async def test_another_policy_is_refused(stand: Stand) -> None:
