@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import typer
 
@@ -18,6 +18,19 @@ _WORD: Final = re.compile(r"( *)((?:[^ `]|`[^`]*`|`)+)")
 """A word and the spaces before it; what stands in backticks is one: it may be a path or a command to copy."""
 
 
+def columns_of(stream: TextIO) -> int:
+    """Return how wide the terminal behind a stream is; 0 where it is none, or does not say.
+
+    A number in `COLUMNS` is taken for what the terminal says.
+    """
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+    named = os.environ.get("COLUMNS", "")
+    return int(named) if named.isdecimal() else width
+
+
 def tell(line: str, *, indent: int) -> None:
     """Print a line of data; nothing of it is cut.
 
@@ -25,7 +38,7 @@ def tell(line: str, *, indent: int) -> None:
         line: One line, escaped already.
         indent: Columns by which its further pieces stand in, so that none looks like a line of its own.
     """
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    columns = columns_of(sys.stdout)
     if columns < max(NARROWEST, 2 * indent):
         typer.echo(line)
         return
@@ -47,8 +60,8 @@ def folded(line: str, *, columns: int, indent: int) -> Iterator[str]:
 def wrapped(line: str, *, columns: int) -> Iterator[str]:
     """Yield a sentence in pieces that fit, broken between words; all but the first stand in by two columns.
 
-    What stands in backticks is not broken where it fits a line, and a word that fits none is left to the
-    terminal, which copies it whole.
+    What stands in backticks is not broken where it fits a line, and keeps its spaces where it does not; a
+    word that fits none is left to the terminal, which copies it whole.
 
     Args:
         line: One line, escaped already.
@@ -69,10 +82,12 @@ def wrapped(line: str, *, columns: int) -> Iterator[str]:
 
 
 def _words(line: str, room: int) -> Iterator[tuple[str, str]]:
-    for found in _WORD.finditer(line):
+    for found in _WORD.finditer(line.rstrip(" ")):  # blanks without a word behind them are tried from each on
         space, word = found.groups()
         if " " in word and _fitting(word, 0, room) < len(word):
-            yield from ((part[1], part[2]) for part in re.finditer(r"( *)([^ ]+)", space + word))
+            first, *more = re.findall(r"[^ ]+ *", word)
+            yield space, first
+            yield from (("", part) for part in more)
         else:
             yield space, word
 

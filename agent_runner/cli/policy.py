@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from agent_runner.cli import policy_new, policy_test
 from agent_runner.cli.commands import Group
 from agent_runner.cli.exits import Exit
-from agent_runner.cli.folding import tell
+from agent_runner.cli.folding import columns_of, wrapped
 from agent_runner.cli.policy_talk import Json, commands, print_json
 from agent_runner.cli.talk import WIDTH, say
 from audit.escape import escape, escape_line
@@ -62,13 +63,12 @@ def check(
     """Check policies: their form, their expectations, what they leave open, and what two make possible."""
     from agent_runner.policy_checking import check_all, verdict_of
 
-    checked = check_all(policies, commands())
+    checked, columns = check_all(policies, commands()), columns_of(sys.stdout)
     if as_json:
         print_json([one.as_plain() for one in checked])
     for one in checked:
-        for line in one.lines():
-            if not as_json:
-                tell(escape_line(line), indent=4)
+        for line in () if as_json else one.lines():
+            typer.echo("\n".join(wrapped(escape_line(line), columns=columns)))
         say(escape_line(f"{one.name}: {one.summary}"))
     code = verdict_of(checked, strict=strict)
     if code:

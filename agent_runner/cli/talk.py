@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
-from agent_runner.cli.folding import cut, folded, wrapped
+from agent_runner.cli.folding import columns_of, cut, folded, wrapped
 from audit.escape import escape_line
 
 if TYPE_CHECKING:
@@ -25,18 +25,12 @@ def say(text: str = "") -> None:
     A terminal gets it folded between words at its width; whatever else reads it gets each line as one line.
     """
     try:
-        pieces = (piece for line in text.split("\n") for piece in wrapped(line, columns=_columns()))
+        pieces = (
+            piece for line in text.split("\n") for piece in wrapped(line, columns=columns_of(sys.stderr))
+        )
         print("\n".join(pieces), file=sys.stderr, flush=True)
     except OSError:  # a closed terminal, a pipe without a reader, a full disk
         fall_silent()
-
-
-def _columns() -> int:
-    """Return how wide the terminal on stderr is; 0 where it is none, or does not say."""
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns
-    except (OSError, ValueError):
-        return 0
 
 
 def fall_silent() -> None:

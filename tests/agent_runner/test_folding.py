@@ -8,16 +8,13 @@ import pty
 import subprocess
 import sys
 import termios
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runner.cli.folding import folded, wrapped
 from tests.agent_runner.report.story import ordinary
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ENTRY = "    8  14:13:22.643  action.intended    allowed  run pytest -q tests/a/long/path/of/a/test_module.py"
 
@@ -74,12 +71,34 @@ def test_a_word_that_fits_no_line_is_left_to_the_terminal() -> None:
     ]
 
 
-@given(line=st.text(st.sampled_from("abc `日/"), max_size=300).map(str.strip), columns=st.integers(0, 120))
-def test_a_wrapped_sentence_has_the_same_words_in_their_order(line: str, columns: int) -> None:
-    pieces = list(wrapped(line, columns=columns))
+def test_what_is_quoted_and_broken_keeps_its_spaces() -> None:
+    quoted = "`files write  'a   b'  " + "x " * 30 + "end`"
+
+    pieces = list(wrapped(f"hint: type {quoted} now", columns=40))
+
+    first, *more = pieces
+    assert quoted in first + "".join(piece[2:] for piece in more)
+    assert all(len(piece) <= 40 for piece in pieces)
+
+
+def test_blanks_at_the_end_take_no_time_of_their_own() -> None:
+    """They took an hour: each was tried as the beginning of a word."""
+    assert list(wrapped("word " * 20 + " " * 1_000_000, columns=80)) == [
+        " ".join(["word"] * 16),
+        "  " + " ".join(["word"] * 4),
+    ]
+
+
+@given(
+    line=st.text(st.sampled_from("abc `日/"), max_size=300),
+    blanks=st.integers(0, 100),
+    columns=st.integers(0, 120),
+)
+def test_a_wrapped_sentence_has_the_same_words_in_their_order(line: str, blanks: int, columns: int) -> None:
+    pieces = list(wrapped(line + " " * blanks, columns=columns))
 
     assert " ".join(pieces).split() == line.split()
-    assert all(piece == "" or piece.strip() for piece in pieces)
+    assert all(piece.strip() for piece in pieces if pieces[1:])
 
 
 def test_an_error_is_folded_on_a_terminal_and_one_line_elsewhere(tmp_path: Path) -> None:
@@ -99,6 +118,21 @@ def test_an_error_is_folded_on_a_terminal_and_one_line_elsewhere(tmp_path: Path)
     assert len(folded_lines) > 2
     assert all(len(line) <= 60 for line in folded_lines)
     assert " ".join(line.strip() for line in folded_lines[1:]) == hint
+
+
+def test_what_policy_check_finds_is_folded_as_an_error_is(tmp_path: Path) -> None:
+    """Between words, and not within backticks; `COLUMNS` counts for both."""
+    (tmp_path / "p.yaml").write_text("version: 1\nname: p\ngrant: [files]\nwhat no policy has in it: 1\n")
+    called = [sys.executable, "-m", "agent_runner", "policy", "check", "p.yaml"]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "HOME": str(tmp_path), "COLUMNS": "40", "PYTHONPATH": str(Path.cwd())}
+    subprocess.run(called, stdout=theirs, env=environment, cwd=tmp_path, check=False, timeout=120)
+    os.close(theirs)
+
+    assert _read(ours).decode().splitlines()[:2] == [
+        "p.yaml:4:1: key",
+        "  `what no policy has in it` is not",
+    ]
 
 
 def shown_on_a_terminal(state: Path, columns: int) -> list[str]:

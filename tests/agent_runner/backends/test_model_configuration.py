@@ -166,7 +166,7 @@ WRONG = [
     ),
     (
         "version: 1\nmodels: {a: 3}\n",
-        ":2:10: `models.a`: expected a block; hint: its `backend` is one of `scripted`, `openai`, `anthropic`, ",
+        ":2:10: `models.a`: expected a block; hint: its `backend` is one of `scripted`, `openai`, ",
     ),
     ("version: 1\nmodels: {3: {}}\n", ":2:10: key `3` in `models`: expected a text\n"),
     ("version: 1\nmodels: {~: 3}\n", ":2:1: key `None` in `models`: expected a text\n"),
