@@ -53,6 +53,11 @@ class Redactor:
         """Tell whether there is a secret to replace at all."""
         return bool(self._forms)
 
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """What stands for the secrets that are known."""
+        return self._placeholders
+
     def learn(self, name: str, value: str) -> None:
         """Know one more value from now on, as that of a token that was fetched again.
 
@@ -73,6 +78,7 @@ class Redactor:
             self._forms.setdefault(form, placeholder)
 
     def _order(self) -> None:
+        self._placeholders = frozenset(self._forms.values())
         self._texts = sorted(self._forms.items(), key=lambda item: -len(item[0]))
         self._raw = [(text.encode("utf-8", "surrogatepass"), mark.encode()) for text, mark in self._texts]
         self._in_line = sorted({_as_in_line(text) for text, _ in self._texts})

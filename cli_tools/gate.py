@@ -13,6 +13,7 @@ from cli_tools import connector, observation
 from cli_tools.command import Surroundings
 from cli_tools.earlier import EarlierOutput
 from cli_tools.errors import ActionError, UsageError
+from cli_tools.placeholders import refuse_placeholders
 from cli_tools.questions import ProgramQuestions
 from cli_tools.run.jobs import Jobs
 from policies.decide import decide, spent_calls
@@ -228,6 +229,7 @@ class Gate:
         try:
             if self._before is not None:
                 await self._before(action.command)
+            refuse_placeholders(action, self._record.placeholders)
             await self._record.started(number, action)
             if action.command.started(action.parameters):
                 self.started_program(number)

@@ -159,6 +159,11 @@ class Record:
             self._finished(number, "failed", detail=f"{error.code}: {error.message}"), ahead=ahead
         )
 
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """What stands for the session's secrets in all that is shown."""
+        return self._journal.redactor.placeholders
+
     def redacted(self, outcome: Outcome) -> Outcome:
         """Return the outcome as both the ledger and the model see it: known secrets replaced, once."""
         redactor = self._journal.redactor

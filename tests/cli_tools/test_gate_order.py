@@ -182,6 +182,29 @@ async def test_a_known_secret_reaches_neither_the_model_nor_the_ledger(place: Pa
     assert known.encode() not in ledger
 
 
+async def test_what_stands_for_a_secret_is_written_into_no_file_in_its_place(place: Path) -> None:
+    """B103: a file that was read, changed and written whole would have lost its secret; a patch leaves it."""
+    known = "ghp-0123456789abcdef"
+    file = place / "workspace" / "a"
+    file.write_text(f"token {known}\nplain\n")
+
+    async with open_door(place, BOTH, secrets={"github": known}) as door:
+        shown = (await door.line("files read a")).text.splitlines()
+        mark = next(line for line in shown if "[secret:" in line).partition("token ")[2]
+        whole = await door.line("files write a", body=f"token {mark}\nchanged\n".encode())
+        diff = f"@@ -1,2 +1,2 @@\n-token {known[:4]}\n+token {mark}\n plain\n"
+        patched = await door.line("files patch a", body=diff.encode())
+        worded = await door.line(f"files patch a --old plain --new 'x {mark}'")
+        patch = await door.line("files patch a --old plain --new changed")
+        other = await door.line("files write b", body=b"[secret:github:0123456789abcdef]\n")
+
+    for seen in (whole, patched, worded):
+        assert seen.kind == "error"
+        assert "stands for the secret" in seen.text
+    assert (patch.kind, other.kind) == ("done", "done")
+    assert file.read_text() == f"token {known}\nchanged\n"
+
+
 async def test_a_cut_answer_says_how_to_read_the_rest_and_the_rest_is_there(place: Path) -> None:
     numbers = "".join(f"{number:>9}\n" for number in range(20_000))
     (place / "workspace" / "long").write_text(numbers)
