@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from policies.commands import ValuePattern
     from policies.request import ArgumentValue, SinkKind, SinkUse
 
-# `%`, `!`, `/` and `|` route on to somewhere else (RFC 1123, 5.2.16), as does Exchange's IMCEA form
-# ([MS-OXCMAIL] 2.1.1.2): below a domain that a pattern names, any other domain could be written.
-_LOCAL = re.compile(r"(?!imcea)[a-z0-9#$&'*+=?^_{}~-]+(\.[a-z0-9#$&'*+=?^_{}~-]+)*")
+# `%`, `!`, `/` and `|` route on to somewhere else (RFC 1123, 5.2.16), as do Exchange's IMCEA form
+# ([MS-OXCMAIL] 2.1.1.2) and a sender that was rewritten (SRS): below a domain that a pattern names, any
+# other domain could be written.
+_ROUTED = r"imcea[^-]*(?:-|\+2d)|srs[01][=+-]"
+_LOCAL = re.compile(rf"(?!{_ROUTED})[a-z0-9#$&'*+=?^_{{}}~-]+(\.[a-z0-9#$&'*+=?^_{{}}~-]+)*")
 _CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{8,20}")
 _CHANNEL = re.compile(r"[#@]?[a-z0-9_][a-z0-9_.-]{0,79}")
 _WRAPS: Final = "<>()[]{}\"'`|*\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # around a word

@@ -125,7 +125,8 @@ def lab(new_state: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def require_arrived(ran: Ran, expected: list[list[str]]) -> None:
-    for words, seen in zip(expected, ran.seen, strict=False):
+    assert len(ran.seen) >= len(expected)
+    for words, seen in zip(expected, ran.seen, strict=False):  # the last that was seen is how it ended
         assert (seen.kind, seen.text) == ("done", told(words)), ascii(words)
 
 
