@@ -1,5 +1,6 @@
 """Who looks at a ledger neither waits for a pipe in a file's place nor keeps its writer out."""
 
+import errno
 import fcntl
 import io
 import os
@@ -72,6 +73,20 @@ def test_a_lock_that_cannot_be_opened_is_not_called_free(tmp_path: Path) -> None
     assert str(told.value).startswith("cannot tell whether `")
     assert not is_held(tmp_path / "none")
     assert not is_held(tmp_path / "file" / "lock")
+
+
+def test_a_lock_that_cannot_be_asked_for_is_not_called_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lock").touch()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    with pytest.raises(LedgerError, match="lock` is held: no locks available$"):
+        is_held(tmp_path / "lock")
 
 
 def index_of(state: Path) -> None:

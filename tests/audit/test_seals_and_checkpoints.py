@@ -8,9 +8,12 @@ from audit.chain import Chain
 from audit.clock import spell
 from audit.encode import Encoder
 from audit.errors import BrokenLedgerError
+from audit.index import read_index
 from audit.journal import Journal
 from audit.query import parse_filter, query_session
 from audit.reader import BrokenEntry
+from audit.recover import walk_of
+from audit.state import StateFiles
 from audit.verdict import (
     Broken,
     Closed,
@@ -18,6 +21,7 @@ from audit.verdict import (
     Open,
 )
 from audit.verify import verify_session
+from audit.walk import BrokenWalkError
 from tests.audit import attacker
 from tests.audit.forger import ORIGIN, Forger, why_broken
 from tests.audit.samples import SESSION, Recorder, Samples, TurnableClock
@@ -160,6 +164,22 @@ async def test_a_log_rewritten_with_the_sessions_own_key_is_not_what_the_host_lo
     forger.write()
 
     assert why_broken(state) == (0, 11, "it is not what the host's log has sealed")
+
+
+async def test_a_line_behind_the_end_is_refused_also_where_it_comes_alone(
+    recorder: Recorder, state: Path, samples: Samples
+) -> None:
+    """The lines of a log are taken in rows: the first behind the end may be the only one of its row."""
+    await recorder.whole(actions=40)
+    forger = Forger(state)
+    walk, whole = walk_of(SESSION, read_index(StateFiles(state)).session(SESSION)), len(forger.lines)
+    forger.add(samples.intended(99))
+    walk.feed(forger.lines[:whole])
+
+    with pytest.raises(BrokenWalkError, match="it stands behind the session's sealed end") as refusal:
+        walk.feed(forger.lines[whole:])
+
+    assert (refusal.value.first, refusal.value.last) == (whole, whole)
 
 
 def lines_that_follow(forger: Forger) -> dict[str, bytes]:
