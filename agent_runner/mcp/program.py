@@ -77,7 +77,7 @@ async def _run(
             arguments,
             body=_written(waiting),
             on_body=lines.take,
-            on_errors=_drop,
+            on_errors=lines.drop,
             limit_bytes=2 * LARGEST_ANSWER_BYTES,
         )
     except OperationFailedError as error:
@@ -93,10 +93,6 @@ async def _written(waiting: MemoryObjectReceiveStream[SessionMessage]) -> AsyncI
         yield message.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
 
 
-async def _drop(_: bytes) -> None:
-    """Drop what it says on standard error: words for whoever runs it by hand."""
-
-
 class _Lines:
     """Take a program's output apart: each line is a message; one that is none is told as such.
 
@@ -110,15 +106,23 @@ class _Lines:
         self._messages = 0
         self._room_bytes = LARGEST_ANSWER_BYTES
 
+    async def drop(self, piece: bytes) -> None:
+        """Drop a piece, as of standard error: words for whoever runs it by hand, which take room too.
+
+        Raises:
+            ActionError: When it says more than a call needs.
+        """
+        self._room_bytes -= len(piece)
+        if self._room_bytes <= 0:  # the guest passes no more on, of either, and waits for the program's end
+            raise _too_long()
+
     async def take(self, piece: bytes) -> None:
         """Take a piece.
 
         Raises:
             ActionError: When it says more than a call needs.
         """
-        self._room_bytes -= len(piece)
-        if self._room_bytes <= 0:  # the guest passes no more on, and waits for the program's end
-            raise _too_long()
+        await self.drop(piece)
         self._rest += piece
         if b"\n" not in piece:
             return

@@ -57,7 +57,12 @@ async def called(place: Path, code: str) -> str:
 
 @pytest.mark.parametrize(
     "before",
-    ["pass", 'say(method="notifications/tools/list_changed")', 'print("\\x1b[2J not json", flush=True)'],
+    [
+        "pass",
+        "sys.stderr.write('x' * 1_000_000)",
+        'say(method="notifications/tools/list_changed")',
+        'print("\\x1b[2J not json", flush=True)',
+    ],
 )
 async def test_a_program_that_answers_is_heard_whatever_it_says_beside(place: Path, before: str) -> None:
     assert await called(place, GREETS.replace("CALLED", f"{before}; {DONE}")) == "done"
@@ -80,6 +85,10 @@ async def test_a_program_that_answers_is_heard_whatever_it_says_beside(place: Pa
         ),
         (
             GREETS.replace("CALLED", "[sys.stdout.write('x' * 65536) for _ in iter(int, 1)]"),
+            "it said 16777216 bytes or more",
+        ),
+        (
+            GREETS.replace("CALLED", "[sys.stderr.write('x' * 65536) for _ in iter(int, 1)]"),
             "it said 16777216 bytes or more",
         ),
         ("import sys; sys.exit(0)", "`desk` did not answer"),
