@@ -85,7 +85,7 @@ def test_a_lock_that_cannot_be_asked_for_is_not_called_free(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
 
-    with pytest.raises(LedgerError, match="lock` is held: no locks available$"):
+    with pytest.raises(LedgerError, match=r"lock` is held: no locks available$"):
         is_held(tmp_path / "lock")
 
 
