@@ -15,6 +15,7 @@ from cli_tools.earlier import EarlierOutput
 from cli_tools.errors import ActionError, UsageError
 from cli_tools.placeholders import refuse_placeholders
 from cli_tools.questions import ProgramQuestions
+from cli_tools.redacted import redacted, redacted_error
 from cli_tools.run.jobs import Jobs
 from policies.decide import decide, spent_calls
 from policies.request import ActionRequest, Allowed, Denied, NeedsApproval, SessionFacts
@@ -229,15 +230,17 @@ class Gate:
         try:
             if self._before is not None:
                 await self._before(action.command)
-            refuse_placeholders(action, self._record.placeholders)
+            refuse_placeholders(action, self._record.redactor.placeholders)
             await self._record.started(number, action)
             if action.command.started(action.parameters):
                 self.started_program(number)
             with self._egress.during(number) if self._egress and for_model else nullcontext():
-                outcome = self._record.redacted(await action.command.act(surroundings, **action.parameters))
+                outcome = await action.command.act(surroundings, **action.parameters)
         except (ActionError, OperationError) as error:
             await self._record.failure(number, error, ahead=in_turn)
-            return self._record.redacted_error(observation.of_error(error, action=number, command=name))
+            seen = observation.of_error(error, action=number, command=name)
+            return redacted_error(seen, self._record.redactor)
+        outcome = redacted(outcome, self._record.redactor)
         seen = observation.of_outcome(outcome, action=number, command=name, pages=self._pages)
         if seen.cut_from and for_model:
             self._earlier.keep(number, seen.cut_from)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from audit import event
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from audit.journal import Journal
+    from audit.redact import Redactor
     from cli_tools.command import FileTouched, Outcome
     from cli_tools.errors import ActionError
     from cli_tools.observation import Observation
@@ -160,26 +160,9 @@ class Record:
         )
 
     @property
-    def placeholders(self) -> frozenset[str]:
-        """What stands for the session's secrets in all that is shown."""
-        return self._journal.redactor.placeholders
-
-    def redacted(self, outcome: Outcome) -> Outcome:
-        """Return the outcome as both the ledger and the model see it: known secrets replaced, once."""
-        redactor = self._journal.redactor
-        if not redactor.knows:
-            return outcome
-        return replace(
-            outcome,
-            output=redactor.raw(outcome.output),
-            errors=redactor.raw(outcome.errors),
-            text=redactor.text(outcome.text),
-            note=redactor.text(outcome.note),
-        )
-
-    def redacted_error(self, seen: Observation) -> Observation:
-        """Return what the model is shown of an error, known secrets replaced."""
-        return replace(seen, text=self._journal.redactor.text(seen.text))
+    def redactor(self) -> Redactor:
+        """What replaces the session's secrets in all that is written and shown."""
+        return self._journal.redactor
 
     async def outcome(self, number: str, outcome: Outcome, seen: Observation, *, ahead: bool = False) -> None:
         """Write down an outcome, with what the model is about to see as a commitment.
