@@ -34,16 +34,18 @@ class Budget:
         used: What was used before, in a session that goes on.
         below: What delegated sessions of it used before.
         above: The budget of the session that delegated to this one.
+        priced: Whether what the model says costs something, before it has said anything.
         monotonic: A clock in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what was used, by whom, and what bounds it
         self,
         limits: BudgetLimits,
         *,
         used: Used | None = None,
         below: Used | None = None,
         above: Budget | None = None,
+        priced: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         before = used or Used()
@@ -52,6 +54,7 @@ class Budget:
         self._below = below or Used()
         self._all = self.own.beside(self._below)
         self._above = above
+        self._priced = priced
         self._warned = set(before.warned)
         self._output: tuple[int, Callable[[], int]] | None = None
         self._crossed: Callable[[], Crossing] = _nothing
@@ -235,7 +238,8 @@ class Budget:
             yield Measure("output tokens", limits.output_tokens, used.output_tokens, "tokens")
         if limits.cached_tokens < limits.tokens:
             yield Measure("cached tokens", limits.cached_tokens, used.cached_tokens, "tokens")
-        if used.cost_micros:  # a model without a price costs nothing, which is within a bound of nothing
+        # A model without a price costs nothing, which is within a bound of nothing.
+        if used.cost_micros or (self._priced and not limits.cost_micros):
             yield Measure("cost", limits.cost_micros, used.cost_micros, "millionths of a US dollar")
         yield self._actions()
         if self._output is not None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.approvals import NobodyApprover, OneAtATime, RecordedApprover
+from agent_runner.backends.backend import is_priced
 from agent_runner.budget import Budget
 from agent_runner.budget_limits import less_egress, limits_of_policy, policy_of_limits
 from agent_runner.commands import known_commands
@@ -159,6 +160,7 @@ class SessionRun:
             used=past.used if past else None,
             below=past.below if past else None,
             above=request.descent.budget if request.descent else None,
+            priced=is_priced(request.backend),
         )
         # The gate's questions and the egress gate's are put to one person, who answers one at a time.
         asker = NobodyApprover() if request.headless else request.approver

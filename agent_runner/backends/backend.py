@@ -138,3 +138,9 @@ class PricedBackend(Protocol):
     def priced(self, usage: Usage) -> Usage:
         """Return a usage with its cost, by the operator's price; as it is where there is none."""
         ...
+
+
+def is_priced(backend: Backend) -> bool:
+    """Say whether the operator named a price for what a backend's model reads or says."""
+    much = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
+    return isinstance(backend, PricedBackend) and backend.priced(much).cost_micros > 0

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runner.backends.backend import Usage, UserMessage
+from agent_runner.backends.configuration import Price
 from agent_runner.budget import Budget
 from agent_runner.budget_limits import (
     NOTHING,
@@ -97,6 +98,27 @@ def test_a_model_without_a_price_is_no_cost_even_within_a_bound_of_nothing() -> 
     free.count(Usage(input_tokens=1))
 
     assert free.exceeded() is None
+
+
+class Dear(Model):
+    """A model whose operator named a price."""
+
+    def priced(self, usage: Usage) -> Usage:
+        """Return what the tokens cost."""
+        return Price(input=1, output=1).priced(usage)
+
+
+async def test_a_budget_of_no_cost_asks_a_model_with_a_price_nothing(stand: Stand) -> None:
+    """Not even the one question after which it would be spent; a model without a price is free."""
+    dear, free = Dear(lambda *_: FINISH), Model(lambda *_: FINISH)
+    nothing = CHEAP.replace("cost_usd: 1", "cost_usd: 0")
+
+    refused = await stand.run(dear, nothing)
+    done = await stand.run(free, nothing, session="zyxwvtsrqpnm")
+
+    assert (refused.status, dear.heard) == ("budget", [])
+    assert refused.reason == "the budget of cost ran out: 0 of 0 millionths of a US dollar"
+    assert (done.status, len(free.heard)) == ("done", 1)
 
 
 async def test_the_model_is_warned_of_the_cost_and_a_person_can_add_to_it(stand: Stand) -> None:
