@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.guest.blame import MAX_BYTES
+from sandbox.guest.git import MAX_SECONDS
 from sandbox.guest.refusal import RefusedError
 from sandbox.guest.repository import Store
 from tests.cli_tools.repositories import ENVIRONMENT, GIT, ask, new_repository
@@ -247,11 +249,14 @@ def test_when_time_is_up_the_lines_that_were_found_until_then_are_told(
 
     def lagging(store: Store, name: ObjectID) -> ShaFile:
         if bytes(name) == oldest:
+            signal.setitimer(
+                signal.ITIMER_REAL, 0.01, 0.05
+            )  # the operation's own timer: its time passes here
             time.sleep(600)
         return load(store, name)
 
     monkeypatch.setattr(Store, "__getitem__", lagging)
-    found, result = ask(history.folder, "blame", paths=["slow"], seconds=5)
+    found, result = ask(history.folder, "blame", paths=["slow"], seconds=MAX_SECONDS)
 
     told = history.git("blame", "--porcelain", "HEAD", "--", "slow").decode().split("\n")
     newest = next(made[1] for line in told if (made := _BLAMED.match(line)) and line.split()[2] == "3")
