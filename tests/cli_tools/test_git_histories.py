@@ -249,9 +249,7 @@ def test_when_time_is_up_the_lines_that_were_found_until_then_are_told(
 
     def lagging(store: Store, name: ObjectID) -> ShaFile:
         if bytes(name) == oldest:
-            signal.setitimer(
-                signal.ITIMER_REAL, 0.01, 0.05
-            )  # the operation's own timer: its time passes here
+            signal.setitimer(signal.ITIMER_REAL, 0.01, 0.05)  # as the operation's own does, later
             time.sleep(600)
         return load(store, name)
 
