@@ -68,6 +68,7 @@ async def test_the_table_is_opened_twice_for_all_commitments(
         (saying(salt=""), True),
         (saying(salt="00" * 33), True),
         (saying(size=2**60), False),
+        (saying(base64="no base64"), False),
         (saying(size=-1), False),
         (saying(size=LARGEST_BLOB + 1), False),
         (saying(size=True), False),

@@ -13,6 +13,7 @@ from audit.journal import Journal
 from audit.query import parse_filter, query_session
 from audit.reader import BrokenEntry
 from audit.recover import walk_of
+from audit.spelling import Spellings
 from audit.state import StateFiles
 from audit.verdict import (
     Broken,
@@ -21,7 +22,7 @@ from audit.verdict import (
     Open,
 )
 from audit.verify import verify_session
-from audit.walk import BrokenWalkError
+from audit.walk import BrokenWalkError, Walk
 from tests.audit import attacker
 from tests.audit.forger import ORIGIN, Forger, why_broken
 from tests.audit.samples import SESSION, Recorder, Samples, TurnableClock
@@ -172,7 +173,8 @@ async def test_a_line_behind_the_end_is_refused_also_where_it_comes_alone(
     """The lines of a log are taken in rows: the first behind the end may be the only one of its row."""
     await recorder.whole(actions=40)
     forger = Forger(state)
-    walk, whole = walk_of(SESSION, read_index(StateFiles(state)).session(SESSION)), len(forger.lines)
+    known, whole = walk_of(SESSION, read_index(StateFiles(state)).session(SESSION)), len(forger.lines)
+    walk = Walk(known.bound, known.chain, spellings=Spellings(often=1))
     forger.add(samples.intended(99))
     walk.feed(forger.lines[:whole])
 
