@@ -11,7 +11,8 @@ from agent_runner.errors import RefusedError
 from agent_runner.models import configuration_path
 from agent_runner.policy_file import resolved
 from policies.capability import Capability
-from policies.globs import Glob, folded
+from policies.glob_links import pattern_of
+from policies.globs import Glob
 from policies.meeting import union
 from policies.wording import quoted
 
@@ -55,7 +56,7 @@ def hiding(policy: Policy, own: Iterable[Path], workspace: Path | None) -> Polic
         return policy
     folder = workspace.resolve()
     there = dict.fromkeys(_within(folder, (*own, configuration_path().parent)))
-    wanted = tuple(Glob(_pattern(name)) for name in there)
+    wanted = tuple(Glob(pattern_of(name)) for name in there)
     if not wanted:
         return policy
     if policy.files.access == "direct" and policy.grant.holds(Capability.EXEC):
@@ -79,10 +80,3 @@ def _within(folder: Path, paths: Iterable[Path]) -> Iterator[str]:
                 )
             if found.is_relative_to(folder):
                 yield str(found.relative_to(folder))
-
-
-def _pattern(name: str) -> str:
-    """Write a path as a glob that means it; what a glob cannot hold is any one character."""
-    seen = name if name.isascii() else folded(name)
-    text = "".join("?" if each in "[]{}\\*" or not each.isprintable() else each for each in seen)
-    return f"?{text[1:]}" if text.startswith(("!", "~")) else text

@@ -105,6 +105,11 @@ class FilesBlock(Block):
             return found
         return default_globs("protect").find(path) if self.protect_defaults else None
 
+    @property
+    def protected_globs(self) -> tuple[Glob, ...]:
+        """Return everything by which paths are protected, the defaults included."""
+        return (*self.protect, *(default_globs("protect").globs if self.protect_defaults else ()))
+
     def kept_by(self, path: str) -> Glob | None:
         """Find what protects a path from being removed when changes are applied.
 

@@ -20,7 +20,7 @@ from policies.errors import BadValueError, RuleAt
 from policies.wording import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 LONGEST_PATTERN: Final = 512
 LONGEST_PATH: Final = 4096
@@ -122,6 +122,36 @@ class Glob:
         """
         return _compiled(self.expression).match(folded(path)) is not None
 
+    def left_at(self, path: str) -> tuple[tuple[str, ...], ...]:
+        """Say what below a path is meant because of the names in that path.
+
+        Args:
+            path: A canonical path, relative to the workspace's root.
+
+        Returns:
+            What is left of the pattern, name by name; empty names where it covers the path itself.
+        """
+        if self.matches(path):
+            return ((),)
+        whole = _anchored(self.text)
+        if whole[:-1] in {(), ("**",)}:
+            return ()
+        left = {whole}
+        for name in folded(path).split("/"):
+            left = {rest for names in left for rest in _left_after(names, name)}
+        if whole[0] == "**":
+            left.discard(whole)  # meant anywhere, whatever the path is called
+        return tuple(sorted(left))
+
+    def above(self) -> tuple[Glob, ...]:
+        """Return the patterns of the folders above what this one means, as far as it names them."""
+        whole = _anchored(self.text)
+        return tuple(
+            Glob("/".join(whole[:end]) + ("/**" if end == 1 else ""))
+            for end in range(1, len(whole))
+            if whole[end - 1] != "**"
+        )
+
 
 class GlobSet:
     """Several patterns, asked at once: whole names in a set, patterns of names and the rest together."""
@@ -157,6 +187,25 @@ class GlobSet:
         if self._named is not None and any(map(self._named.fullmatch, names)):
             return True
         return self._rooted is not None and self._rooted.match(path) is not None
+
+
+def _anchored(text: str) -> tuple[str, ...]:
+    """Return a pattern's names from the root, without a last `**`, which says nothing."""
+    names = _names(text)
+    names = names if len(names) > 1 else ["**", *names]
+    while names[-1] == "**":
+        names.pop()
+    return tuple(names)
+
+
+def _left_after(names: tuple[str, ...], name: str) -> Iterator[tuple[str, ...]]:
+    if not names:
+        yield names
+    elif names[0] == "**":
+        yield names
+        yield from _left_after(names[1:], name)
+    elif _compiled(_segment(names[0])).fullmatch(name):
+        yield names[1:]
 
 
 def _is_wild(name: str) -> bool:

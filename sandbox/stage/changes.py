@@ -13,6 +13,7 @@ from sandbox.stage.later import DefaultLater
 from sandbox.stage.layout import MatchNothing
 from sandbox.stage.renames import with_renames
 from sandbox.stage.repositories import as_dot_git, as_git_names, git_folders
+from sandbox.stage.second_names import SecondNames
 from sandbox.stage.sides import EntryKind, Side, at_or_below, conflict_of, entry_kind, side_of
 from sandbox.stage.symlinks import Links, Way
 from sandbox.stage.upper import Trouble, read_upper
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from sandbox.stage.base import Seen
     from sandbox.stage.later import LaterLabels
-    from sandbox.stage.layout import PathMatcher
+    from sandbox.stage.layout import PathMatcher, ProtectMatcher
     from sandbox.stage.opened import OpenStage
     from sandbox.stage.upper import UpperTree
 
@@ -111,6 +112,7 @@ class _Comparison:
     repositories: frozenset[str]
     """Folders that git obeys, whatever they are called."""
     links: Links
+    second: SecondNames
     troubles: list[Trouble] = field(default_factory=list)
 
     def all(self) -> Iterator[Change]:
@@ -173,7 +175,10 @@ class _Comparison:
         way = self.links.way(path, after.target) if after and after.kind is EntryKind.SYMLINK else Way()
         places = (path, *way.places)
         protect = self.keep if after is None else self.protect
-        if any(protect.matches(name) for place in places for name in self._names(place)):
+        names = {name for place in places for name in self._names(place)}
+        if any(protect.matches(name) or self.second.found.find(name) for name in names) or (
+            way.places and self.second.given_by(path, way.places)
+        ):
             yield Concern.PROTECTED
         if any(self.hide.matches(place) or at_or_below(place, self.stage.absent) for place in places):
             yield Concern.HIDDEN
@@ -197,7 +202,7 @@ def compute_changes(
     stage: OpenStage,
     *,
     hide: PathMatcher | None = None,
-    protect: PathMatcher | None = None,
+    protect: ProtectMatcher | None = None,
     keep: PathMatcher | None = None,
     later: LaterLabels | None = None,
 ) -> ChangeSet:
@@ -218,6 +223,10 @@ def compute_changes(
     """
     upper = read_upper(stage.folder)
     known = stage.known
+    links = Links(stage, upper)
+    second = SecondNames.of(
+        (protect or MatchNothing()).patterns(), stage.record.keys() | upper.entries.keys(), links.places
+    )
     comparison = _Comparison(
         stage,
         upper,
@@ -226,7 +235,8 @@ def compute_changes(
         keep or protect or MatchNothing(),
         later or DefaultLater(),
         git_folders(stage.record.keys(), upper.entries.keys()),
-        Links(stage, upper),
+        links,
+        second,
     )
     changes = sorted(comparison.all(), key=lambda change: change.path)
     if stage.known != known:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from policies.globs import Glob
 
 YARD_PREFIX: Final = ".pairlock-apply-"
 """Begins the name of an apply's own folder, at the top of a workspace; random digits follow."""
@@ -25,6 +26,14 @@ class PathMatcher(Protocol):
 
     def matches(self, path: str) -> bool:
         """Tell whether `path`, relative to the workspace, with `/` between its parts, belongs to the set."""
+        ...
+
+
+class ProtectMatcher(PathMatcher, Protocol):
+    """A matcher that says by which patterns it matches."""
+
+    def patterns(self) -> tuple[Glob, ...]:
+        """Return them all."""
         ...
 
 
@@ -47,6 +56,10 @@ class MatchNothing:
     def matches(self, path: str) -> bool:  # noqa: ARG002 - the protocol's parameter
         """Return False."""
         return False
+
+    def patterns(self) -> tuple[Glob, ...]:
+        """Return none."""
+        return ()
 
     def suspects(self) -> Callable[[Sequence[str]], frozenset[str]]:
         """Return a test that returns no name."""

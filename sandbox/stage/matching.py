@@ -44,6 +44,10 @@ class ProtectedBy:
         """Tell whether the policy protects `path`."""
         return self.files.protected_by(path) is not None
 
+    def patterns(self) -> tuple[Glob, ...]:
+        """Return what the policy protects, its defaults included."""
+        return self.files.protected_globs
+
 
 @dataclass(frozen=True, slots=True)
 class KeptBy:
@@ -74,6 +78,10 @@ class Globs:
     def matches(self, path: str) -> bool:
         """Tell whether one of the patterns covers `path`."""
         return self.globs.find(path) is not None
+
+    def patterns(self) -> tuple[Glob, ...]:
+        """Return the patterns."""
+        return self.globs.globs
 
     def suspects(self) -> Callable[[Sequence[str]], frozenset[str]]:
         """Return the quick test of `WalkMatcher`."""

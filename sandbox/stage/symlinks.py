@@ -84,11 +84,30 @@ class Links:
         """
         if leads_out(path, target):
             return Way(out=True)
+        way = self._walk(path, target)
+        return Way(tuple(filter(None, way.places)), way.out)
+
+    def places(self, path: str) -> tuple[str, ...]:
+        """Return each place to which a symlink at `path` leads, by its text and not only where that is plain.
+
+        Empty for what is no symlink; an empty name is the workspace itself.
+        """
+        top = f"{self.stage.workspace.path}/"
+        targets = [link for link in self._links(path) if link is not None]
+        inside = [
+            f"{'../' * path.count('/')}{link.removeprefix(top)}" if link.startswith(top) else link
+            for link in targets
+        ]
+        return tuple(
+            place for link in inside if not link.startswith("/") for place in self._walk(path, link).places
+        )
+
+    def _walk(self, path: str, target: str) -> Way:
         here, places, out = path.split("/")[:-1], dict[str, None](), False
         walkers = [_Walker(here, _parts(target), len(here))]
         for _ in range(MOST_PARTS):
             if not walkers:
-                return Way(tuple(filter(None, places)), out)
+                return Way(tuple(places), out)
             walker = walkers.pop()
             if walker.arrived:
                 places["/".join(walker.here)] = None
@@ -99,7 +118,7 @@ class Links:
                 walkers.append(walker)
             else:
                 out = True
-        return Way(tuple(filter(None, places)), out=True)
+        return Way(tuple(places), out=True)
 
     def _step(self, walker: _Walker, name: str, walkers: list[_Walker], places: dict[str, None]) -> bool:
         """Add those who go on from one name, and the symlink they pass; tell whether one way is out."""

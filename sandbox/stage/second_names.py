@@ -1,0 +1,59 @@
+"""Find what a protected name leads to: a symlink there gives what lies elsewhere a name that is protected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from policies.glob_links import all_behind, behind, reaching
+from policies.globs import GlobSet
+from sandbox.stage.lastnames import LastNames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from policies.globs import Glob
+
+
+@dataclass(frozen=True, slots=True)
+class SecondNames:
+    """What is protected because symlinks at, below or above protected names lead there."""
+
+    paths: tuple[str, ...]
+    """Every path of the workspace, and those that the agent made."""
+    globs: tuple[Glob, ...]
+    """What is protected, by its own name or another."""
+    found: GlobSet
+    """What is protected by another name."""
+
+    @classmethod
+    def of(
+        cls, globs: tuple[Glob, ...], paths: Iterable[str], places: Callable[[str], Iterable[str]]
+    ) -> Self:
+        """Look at every path that could lead to what is protected.
+
+        Args:
+            globs: What is protected.
+            paths: Every path that may be a symlink.
+            places: Returns each place to which one leads; none for what is no symlink.
+        """
+        there = tuple(paths)
+
+        def links(wanted: tuple[Glob, ...]) -> Iterator[tuple[str, Iterable[str]]]:
+            for path in _with_names_of(reaching(wanted), there):
+                if leads := tuple(places(path)):
+                    yield path, leads
+
+        found = all_behind(globs, links)
+        return cls(there, (*globs, *found), GlobSet(found))
+
+    def given_by(self, link: str, places: Iterable[str]) -> bool:
+        """Tell whether a symlink gives something that is there a name that is protected."""
+        given = GlobSet(each for place in places for glob in self.globs for each in behind(glob, link, place))
+        return bool(given.globs) and any(given.find(path) for path in self.paths)
+
+
+def _with_names_of(globs: tuple[Glob, ...], paths: tuple[str, ...]) -> Iterator[str]:
+    """Yield the paths that globs may mean, by the names in them."""
+    suspects = LastNames.of(globs).among(tuple(set("/".join(paths).split("/"))))
+    return (path for path in paths if not suspects.isdisjoint(path.split("/")))
