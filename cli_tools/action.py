@@ -213,7 +213,8 @@ def _parsed(command: Command, words: tuple[str, ...], body: bytes | None) -> Act
         body = str(given).encode()
         words = _without_body(command, words)
     if body is None and command.body_needed:
-        hint = f"give `--{command.body_parameter}`, or a body"
+        option = f"`--{command.body_parameter}"
+        hint = f"give {option}`, or a body; an empty one as {option} ''`"
         raise UsageError("usage", f"`{command.name}` needs `{command.body_parameter}`", hint=hint)
     command.started(parameters)  # refuses values that a program could read as more than a value
     return Action(command=command, argv=(*command.path, *words), parameters=parameters, body=body)

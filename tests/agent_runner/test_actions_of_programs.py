@@ -64,3 +64,22 @@ async def test_what_programs_call_counts_in_the_budget_of_actions_while_the_sess
     assert stand.eyes.seen[0].text.splitlines() == ["code 0", "code 0", "code 105", "code 105"]
     assert (result.exit_code, result.reason) == (5, "the budget of actions ran out: 3 of 3 actions")
     assert len(stand.entries("action.intended")) == 3
+
+
+async def test_standard_input_that_is_empty_is_no_content_and_the_refusal_says_how_to_give_none(
+    stand: Stand,
+) -> None:
+    shutil.copy2(STUB, stand.folder / "files")
+    housing = StubHousing(stand.folder)
+    script = b"./files write a </dev/null 2>&1; echo code $?; ./files write b --content '' </dev/null"
+    call = Call(call_id="c", proposal=LineProposal(line="shell", body=script))
+
+    await stand.run(saying(Reply(text="", calls=(call,)), FINISH), POLICY, housing=housing)
+
+    assert stand.eyes.seen[0].text.splitlines() == [
+        "error (usage): `files write` needs `content`",
+        "hint: give `--content`, or a body; an empty one as `--content ''`",
+        "code 102",
+        "created b, 0 bytes",
+    ]
+    assert {path.name for path in stand.folder.iterdir()} == {"files", "b"}

@@ -202,7 +202,9 @@ def test_a_body_with_half_a_character_is_refused() -> None:
 def test_a_body_that_is_needed_is_asked_for_before_anything_is_decided() -> None:
     error = refusal("files write a")
 
-    assert (error.message, error.hint) == ("`files write` needs `content`", "give `--content`, or a body")
+    assert error.message == "`files write` needs `content`"
+    assert error.hint == "give `--content`, or a body; an empty one as `--content ''`"
+    assert CATALOGUE.parse(LineProposal(line="files write a --content ''")).body == b""
 
 
 def test_a_body_given_twice_is_refused() -> None:
