@@ -53,7 +53,7 @@ def apply(  # noqa: PLR0913, PLR0917 - the options of `apply`, each once
     files = session_files(session, state)
     refuse_running(files)
     finish_first(files, state)
-    changes = _shown(files)
+    changes = _shown(files, paths or (), include or ())
     if not changes.changes:
         say("no changes")
         return
@@ -86,13 +86,15 @@ def _check_options(
         raise InvalidInputError("`--message` is for a commit", hint="give `--to-branch NAME` too")
 
 
-def _shown(files: SessionFiles) -> ChangeSet:
-    """Show every change in one line, and return them."""
+def _shown(files: SessionFiles, paths: Sequence[str], include: Sequence[str]) -> ChangeSet:
+    """Show every change in one line, and return them; a word that names none is refused first, and alone."""
     from agent_runner.looking import lost_copy
-    from agent_runner.review import opened
+    from agent_runner.review import Choice, opened
     from sandbox.stage import summary
 
     with opened(files.folder) as (_, changes):
+        if changes.changes:
+            Choice(shown=changes, paths=paths, include=include).matchers(changes)
         for line in (lost_copy(files), summary.headline(changes), *summary.stat_lines(changes)):
             if line:
                 say(line)
@@ -112,9 +114,9 @@ def _chosen(
     from agent_runner.review import Choice, opened
 
     whole = Choice(shown=changes, paths=paths, include=include)
-    named, included = whole.matchers(changes)
     if not by_hunk:
         return whole
+    named, included = whole.matchers(changes)
     with opened(files.folder) as (stage, now):
         offered = [change for change in now.changes if named is None or named.matches(change.path)]
         picked = Picker(stage, ask=_ask, tell=say).walk(offered, included)
