@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent_runner.state_label import state_label
 from sandbox.errors import SandboxError
-from sandbox.session import GONE_SECONDS
+from sandbox.lifetime import GONE_SECONDS
 
 if TYPE_CHECKING:
     from agent_runner.housing import Order

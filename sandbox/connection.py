@@ -37,6 +37,15 @@ class Relay(Protocol):
         """
 
 
+async def nobody(
+    received: AsyncIterator[bytes],  # noqa: ARG001 - the protocol's parameters
+    send: Callable[[bytes], Awaitable[None]],  # noqa: ARG001 - likewise
+    end: Callable[[], None],
+) -> None:
+    """Serve no command: whoever calls one is told so by the end of the connection."""
+    end()
+
+
 class Connection:
     """One connection.
 

@@ -10,18 +10,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sandbox import attest, host_view
+from sandbox.connection import nobody
 from sandbox.errors import (
     AnswerTooLargeError,
-    ContainerEndedError,
-    EngineLostError,
-    EngineMissingError,
-    LinkClosedError,
     OperationError,
     OperationFailedError,
     SandboxError,
     SandboxLostError,
 )
 from sandbox.guest.frames import COMMAND
+from sandbox.lifetime import created, destroyed_at_the_end
 from sandbox.limits import MIB, Limits
 from sandbox.link import Link
 from sandbox.proxied import BUNDLE, program_environment, proxy_environment, trust_environment
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS: Final = 10.0
 REMOTE_LEASE_SECONDS: Final = 30.0
-GONE_SECONDS: Final = 20.0
 _WRITES: Final = frozenset({"files.write", "files.move", "files.remove", "files.patch"})
 GRACE_SECONDS: Final = 15.0
 """Beyond an action's own time, before the guest is taken for dead."""
@@ -67,7 +64,7 @@ class Sandbox:
     link: Link
     started_seconds: float
     """From the create request to the end of the attestation."""
-    busy_seconds: float = field(default=0.0)
+    busy_seconds: float = 0.0
     """Time in which at least one operation was under way."""
     way_out: Mapping[str, str] = field(default_factory=dict[str, str])
     """Variables that point programs to the loopback proxy, and to commands; empty without either."""
@@ -136,8 +133,8 @@ class Sandbox:
         """
         if not self.commands:
             return
-        values: Object = {"folder": self.commands, "program": f"{RUNTIME}/bin/command", "names": list(names)}
-        await self.call("stubs.write", values)
+        program = f"{RUNTIME}/bin/command"
+        await self.call("stubs.write", {"folder": self.commands, "program": program, "names": list(names)})
         self.link.accept(relay, operation=COMMAND)
         path = f"{ENVIRONMENT['PATH']}:{self.commands}"
         self.way_out = {**self.way_out, "PATH": path, "PAIRLOCK_COMMANDS": self.commands}
@@ -186,8 +183,8 @@ class Sandbox:
             stdin: As in `spawn`.
             environment: As in `spawn`.
         """
-        wall_seconds = self.limits.wall_seconds
-        seconds = min(timeout_seconds or wall_seconds, wall_seconds, LONGEST_SECONDS)
+        most_seconds = min(self.limits.wall_seconds, LONGEST_SECONDS)
+        seconds = min(timeout_seconds or most_seconds, most_seconds)
         most = self.limits.session_output_bytes - self.output_bytes
         arguments = self._program(argv, cwd, environment, seconds=seconds, output_bytes=most)
         return Running(self.link, arguments, stdin or b"", take)
@@ -217,13 +214,12 @@ class Sandbox:
         if not self._open:
             self._since = time.monotonic()
         self._open += 1
-        limit = self.limits.action_output_bytes + MIB
         try:
             return await self.link.call(
                 operation,
                 arguments,
                 body=body or b"",
-                limit_bytes=limit,
+                limit_bytes=self.limits.action_output_bytes + MIB,
                 answer_seconds=seconds + GRACE_SECONDS,
             )
         except OperationFailedError as error:
@@ -259,8 +255,8 @@ async def open_sandbox(
         SandboxError: When it could not be made.
     """
     start = time.monotonic()
-    container_id = await _created(engine, spec)
-    async with _destroyed_at_the_end(engine, container_id):
+    container_id = await created(engine, spec)
+    async with destroyed_at_the_end(engine, container_id):
         await made(container_id)
         attachment = await engine.attach(container_id)
         try:
@@ -281,7 +277,7 @@ async def open_sandbox(
                 finally:
                     inspection.cancel()
                 if spec.has_commands:
-                    link.accept(_nobody, operation=COMMAND)
+                    link.accept(nobody, operation=COMMAND)
                 yield Sandbox(
                     spec=spec,
                     commands=f"{SCRATCH}/.pairlock-commands" if spec.has_commands else "",
@@ -295,59 +291,6 @@ async def open_sandbox(
             await attachment.close()
 
 
-@contextlib.asynccontextmanager
-async def _destroyed_at_the_end(engine: Engine, container_id: str) -> AsyncIterator[None]:
-    """Destroy a container at the end; what ended it is told, and not what became of the destroying.
-
-    Raises:
-        EngineLostError: When the sandbox was lost because the engine, or the way there, was.
-        ContainerEndedError: When it was lost, and the engine answers.
-    """
-    try:
-        yield
-    except BaseException as error:
-        gone = error if isinstance(error, EngineMissingError) else None
-        try:
-            await _to_its_end(asyncio.ensure_future(_destroy(engine, container_id)))
-        except EngineMissingError as missing:
-            gone = gone or (missing if isinstance(error, SandboxLostError) else None)
-        if gone is not None:
-            raise EngineLostError(gone.message) from error
-        if isinstance(error, LinkClosedError):
-            raise ContainerEndedError from error
-        raise
-    await _to_its_end(asyncio.ensure_future(_destroy(engine, container_id)))
-
-
-async def _nobody(
-    received: AsyncIterator[bytes],  # noqa: ARG001 - the protocol's parameters
-    send: Callable[[bytes], Awaitable[None]],  # noqa: ARG001 - likewise
-    end: Callable[[], None],
-) -> None:
-    """Serve no command: whoever calls one is told so by the end of the connection."""
-    end()
-
-
-async def _created(engine: Engine, spec: ContainerSpec) -> str:
-    """Create a container; when this is cancelled, the engine goes on, so what it made is removed first."""
-    creating = asyncio.ensure_future(engine.create(spec))
-    try:
-        return await asyncio.shield(creating)
-    except asyncio.CancelledError:
-        with contextlib.suppress(SandboxError):
-            await _destroy(engine, await creating)
-        raise
-
-
-async def _to_its_end(task: asyncio.Task[None]) -> None:
-    """Wait for a task, to its end even when this is cancelled meanwhile."""
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
-
-
 async def _hello(link: Link, attachment: Attachment, limits: Limits, *, local: bool) -> attest.Facts:
     lease = LEASE_SECONDS if local else REMOTE_LEASE_SECONDS
     try:
@@ -356,12 +299,3 @@ async def _hello(link: Link, attachment: Attachment, limits: Limits, *, local: b
         said = attachment.errors.decode("utf-8", "replace").strip().splitlines()
         why = said[-1][:200] if said else error.message
         raise SandboxError(f"the guest did not come up: {why}") from error
-
-
-async def _destroy(engine: Engine, container_id: str) -> None:
-    await engine.remove(container_id)
-    if not await engine.wait_gone(container_id, timeout_seconds=GONE_SECONDS):
-        raise SandboxError(
-            f"container `{container_id[:12]}` is still there {GONE_SECONDS:.0f} s after its removal",
-            hint="`pairlock clean` tries again",
-        )
