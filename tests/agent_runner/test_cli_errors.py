@@ -82,6 +82,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def test_no_engine_is_exit_4_and_says_how_to_start_one(desk: Desk) -> None:
+    """B32: nothing runs without what holds it."""
     said = desk.run()
 
     assert said.code == 4

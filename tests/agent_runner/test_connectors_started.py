@@ -113,6 +113,7 @@ async def made() -> AsyncIterator[Made]:
 
 
 async def test_a_start_that_fails_leaves_no_egress_process_and_the_next_may_succeed() -> None:
+    """B46: a failure is told each time, and what failed is not kept for the next."""
     async with made() as kept:
         kept.failing = 3
         for _ in range(3):

@@ -107,7 +107,7 @@ async def test_a_child_has_a_ledger_of_its_own_linked_both_ways_and_answers_with
     ],
 )
 async def test_a_childs_grant_is_within_its_parents(stand: Stand, held: str, wanted: str, may: bool) -> None:  # noqa: FBT001 - a table
-    """All seven grants are asked for under two parents; only what lies within is started."""
+    """B41: all seven grants are asked for under two parents; only what lies within is started."""
     model = family([lines(f"delegate --grant {wanted} 'look'"), FINISH], [FINISH])
 
     await stand.run(model, MAY.format(held), may_delegate=True)
@@ -137,6 +137,7 @@ async def test_a_caller_that_does_not_let_it_has_no_session_that_delegates(stand
 
 
 async def test_a_child_is_held_to_what_its_parents_policy_hides_and_denies(stand: Stand) -> None:
+    """B41: no session below skips what guards the one above."""
     policy = FILES + "files: {hide: ['*.pem']}\n"
     model = family(
         [lines("delegate look"), FINISH],

@@ -89,7 +89,7 @@ async def test_what_is_shown_is_answered_from_another_terminal(word: str, verdic
 
 
 async def test_an_answer_to_another_action_is_refused() -> None:
-    """The digest holds what was shown to what will run."""
+    """The digest holds what was shown to what will run; no answer is for another, or for always (B59)."""
     door = Door(SESSION, stop=lambda: None, files=FILES)
     async with door.open():
         asked = asyncio.ensure_future(door.ask(QUESTION))

@@ -158,7 +158,7 @@ def recorded(state: Path, kind: str) -> list[dict[str, object]]:
 async def test_a_rule_that_asks_waits_for_a_person_and_silence_is_no(
     state: Path, verdict: str, words: str, written: str
 ) -> None:
-    """Through the gate and its process; question and answer are entries, the query is in neither."""
+    """Through the gate and its process; question and answer are entries, the query is in neither (B110)."""
     person = Person(verdict)
     async with Journal.create(state, SESSION, registration=Registration(grant="network")) as journal:
         approval = EgressApproval(journal, SESSION, person, wait_seconds=1.0)

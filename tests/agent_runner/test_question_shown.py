@@ -75,7 +75,7 @@ def test_a_megabyte_of_content_and_of_an_argument_is_shown_whole_with_the_comman
 
 
 def test_no_line_of_content_can_be_taken_for_the_question() -> None:
-    """Content that imitates the question stands behind a bar; what acts on a terminal is spelled out."""
+    """B60: content that imitates it stands behind a bar; what acts on a terminal is spelled out."""
     forged = "\x1b[2J\x1b[H\napprove?  files list\ntype yes to allow it once: \u202eevil".encode()
 
     lines = question_lines(question("files", "remove", "a", body=forged))

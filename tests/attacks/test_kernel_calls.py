@@ -82,7 +82,8 @@ PLACES = (
     "/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname",
     "/proc/sys/vm/overcommit_memory", "/proc/sys/net/ipv4/ip_forward", "/sys/fs/cgroup/cgroup.procs",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/release_agent", "/sys/power/state",
-    "/sys/kernel/uevent_helper", "/proc/1/oom_score_adj", "/proc/1/mem",
+    "/sys/kernel/uevent_helper", "/proc/1/oom_score_adj", "/proc/1/mem", "/new", "/usr/bin/new", "/etc/new",
+    "/rt/new",
 )  # fmt: skip
 TOOLS = (
     "unshare -Urm true", "unshare -n true", "unshare -p -f true", "unshare -C true", "unshare -T true",
@@ -171,7 +172,7 @@ async def test_a_program_reads_nothing_of_pid_1(ground: Ground, runtime: str) ->
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 async def test_a_program_writes_no_setting_of_the_kernel(ground: Ground, runtime: str) -> None:  # noqa: F811 - the fixture
-    """B93: sysrq, kernel settings, cgroups, the uevent helper; the scratch beside them takes it."""
+    """B21, B93: sysrq, kernel settings, cgroups, the uevent helper, the root; the scratch takes it."""
     result = await said(ground, "python3", "-c", WRITES, *PLACES, "/tmp/own", runtime=runtime)
 
     *refused, own = result.output.decode().splitlines()

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - cases of an attack, one on each line
-"""Attacks B31, B33, B37 to B39, B42, B112 and B113, as far as they are decided by the policy engine alone."""
+"""Attacks B31, B33, B37 to B40, B42, B112 and B113, as far as they are decided by the policy engine alone."""
 
 from __future__ import annotations
 
@@ -291,6 +291,22 @@ def test_b42_headless_every_question_is_a_denial(reason: str) -> None:
 def test_b42_a_session_is_headless_unless_its_maker_says_otherwise() -> None:
     assert SessionFacts(grant=Grant.NONE).headless is True
     assert SessionFacts(grant=Grant.NONE).task is None
+
+
+# --- B40: a credential or a host beside a grant without network -------------------------------------------------
+
+
+@pytest.mark.parametrize("grant", ["", "files", "exec", "files, exec"])
+@pytest.mark.parametrize("allow", ["{host: a.com}", "{host: a.com, credential: token}", ""])
+def test_b40_a_block_of_the_network_gives_no_network(grant: str, allow: str) -> None:
+    with pytest.raises(PolicyFileError) as refused:
+        _policy(f"grant: [{grant}]\nnetwork: {{allow: [{allow}]}}\n")
+
+    assert "block `network` stands here, but the grant is" in refused.value.problems[0].message
+
+
+def test_b40_twin_with_the_capability_the_same_block_loads() -> None:
+    assert _policy("grant: [network]\nnetwork: {allow: [{host: a.com}]}\n").grant is Grant.NETWORK
 
 
 # --- B112: network + exec that reads private data with an injected credential ---------------------------------

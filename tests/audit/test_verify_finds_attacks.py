@@ -86,6 +86,7 @@ def standalone_finds(state: Path, key: str, anchor: str | None, folder: Path) ->
 
 @pytest.mark.parametrize("name", TABLE)
 def test_each_cell_of_the_table(attacked: tuple[Path, str, str], name: str, tmp_path: Path) -> None:
+    """B107: edits, deletions, reorderings, cut tails; what only an anchor finds is found by one."""
     state, key, anchor = attacked
     attack, by_chain, by_close, verdicts = TABLE[name]
     assert verdicts_of(list(verify_all(state, pinned_vkey=key, against=anchor))) == set()

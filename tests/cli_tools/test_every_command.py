@@ -94,7 +94,7 @@ def test_each_command_that_reaches_a_server_is_called_in_a_test(group: str) -> N
     "declared", [c for c in CATALOGUE.commands if c.needs], ids=lambda command: command.name
 )
 def test_each_command_is_denied_under_every_grant_that_lacks_what_it_needs(declared: Command) -> None:
-    """Allowed by name each time; the twin is a grant that holds it, where no reason is `capability`."""
+    """B58: allowed by name each time; the twin is a grant that holds it, where no reason is `capability`."""
     body = b"x" if declared.body_needed and "--" not in declared.examples[0] else None
     request = CATALOGUE.parse(LineProposal(line=declared.examples[0], body=body)).request()
 

@@ -164,7 +164,7 @@ async def test_no_word_of_an_action_can_forge_an_entry_of_the_ledger(place: Path
 
 
 async def test_a_known_secret_reaches_neither_the_model_nor_the_ledger(place: Path) -> None:
-    """In output, in an error's message and behind an escape; the twin, no secret, is shown."""
+    """In output, in an error's message and behind an escape; what was asked is told all the same (B108)."""
     known = "ghp-0123456789abcdef"
     (place / "workspace" / "a").write_text(f"token {known} <s>\nplain\n")
 
@@ -173,12 +173,14 @@ async def test_a_known_secret_reaches_neither_the_model_nor_the_ledger(place: Pa
         ran = await door.line("run cat a")
         found = await door.line("files search token")
         failed = await door.line(f"files read {known}")
+        asked = door.entries("action.intended")[-1]["argv"]
         ledger = b"".join(path.read_bytes() for path in (place / "state").rglob("*") if path.is_file())
 
     for seen in (read, ran, found, failed):
         assert known not in seen.text
         assert "[secret:github:" in seen.text
     assert "plain" in read.text
+    assert asked[:2] == ["files", "read"]
     assert known.encode() not in ledger
 
 

@@ -111,6 +111,28 @@ def test_the_kernel_holds_a_session_to_its_grant(lab: Lab, grant: Grant, runtime
     assert evidence["interfaces"] in ("['lo']", "[]")
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_program_writes_where_the_workspace_and_the_scratch_are_and_nowhere_else(
+    lab: Lab, runtime: str
+) -> None:
+    """B15, B21: tried at every mount and at the root's own folders; there is no second root to protect."""
+    tries = (
+        "import os\n"
+        "mounts = {line.split()[1] for line in open('/proc/self/mounts')}\n"
+        "for place in sorted(mounts | {'/etc', '/usr/bin', '/root', '/var'}):\n"
+        "    try: open(place + '/tried', 'w'); print('wrote', place, flush=True)\n"
+        "    except OSError: pass\n"
+    )
+    ran = lab.run(
+        policy_for(Grant.FILES_EXEC, runtime),
+        [{"command": "run python3 -", "content": tries}],
+        workspace=lab.workspace(),
+    )
+
+    wrote = {line.partition(" ")[2] for line in ran.seen[0].text.splitlines() if line.startswith("wrote ")}
+    assert {"/tmp", "/workspace"} <= wrote <= {"/tmp", "/workspace", "/dev/shm"}, ran.seen[0].text
+
+
 def test_all_three_is_refused_before_anything_starts(tmp_path: Path) -> None:
     """There is no such grant, and the refusal names the three lawful ways to split the work."""
     from policies.errors import ForbiddenGrantError

@@ -47,7 +47,7 @@ WRITE = {"command": "files write tool.sh", "content": "echo fetched\n"}
 
 
 def test_what_one_session_fetched_directly_another_may_not_run_before_a_review(lab: Lab) -> None:
-    """`direct` writing labels at once; a review takes the label off, and is an entry of the host's log."""
+    """B30: writing directly labels at once; a review takes it off, and is an entry of the host's log."""
     workspace, state = lab.workspace(), lab.new_state()
     if os.getuid() == 0:  # root's container runs as somebody else, who has to own what he writes directly
         os.chown(workspace, NOBODY, NOBODY)

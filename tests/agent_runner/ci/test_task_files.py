@@ -45,6 +45,8 @@ def test_a_task_is_read_with_what_it_names(project: Project) -> None:
     ("more", "line", "said"),
     [
         ("promt: x\n", 7, "key `promt` is not known; hint: did you mean `prompt`?"),
+        ("setup: [sh, -c, id]\n", 7, "key `setup` is not known"),
+        ("checks: {host_commands: [id]}\n", 7, "key `host_commands` is not known in `checks`"),
         ("matrix: {model: [a]}\n", 7, "key `model` is not known in `matrix`"),
         ("matrix: {models: [a, a]}\n", 7, "the list names something twice"),
         ("matrix: {seeds: [2147483648]}\n", 7, "a seed is at most 2147483647"),
@@ -66,6 +68,7 @@ def test_a_task_is_read_with_what_it_names(project: Project) -> None:
     ],
 )
 def test_a_fault_is_told_with_its_place_and_its_mend(more: str, line: int, said: str) -> None:
+    """B61 among them: no key of a task names a command for the host; those of checks run in a sandbox."""
     with pytest.raises(PolicyFileError) as refused:
         parse_task(TASK + more, origin="t.yaml")
 

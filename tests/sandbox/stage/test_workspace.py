@@ -87,6 +87,7 @@ def test_folders_of_credentials_are_refused(
 
 
 def test_the_state_folder_is_neither_inside_nor_outside(tmp_path: Path) -> None:
+    """B105: so no session sees its own ledger."""
     outer, state = tmp_path / "w", tmp_path / "w" / "state"
     (state / "x").mkdir(parents=True)
 
