@@ -11,6 +11,7 @@ from agent_runner.container_former import clear_former
 from agent_runner.fitness import require_fit
 from agent_runner.images.choice import ChosenImage, image_for
 from agent_runner.review import finished_noted
+from agent_runner.slow_engine import told_where_slow
 from agent_runner.state_label import errands_of, state_label
 from agent_runner.sweep import sweep_created
 from agent_runner.walking import walked_beside
@@ -186,7 +187,8 @@ async def sandbox_for(
         sandbox.errors.SandboxError: When no engine answers, or it cannot hold a session.
     """
     async with AsyncExitStack() as stack:
-        engine = await DockerEngine.connect(errands=errands_of(order.state))
+        with told_where_slow(order.progress):
+            engine = await DockerEngine.connect(errands=errands_of(order.state))
         stack.push_async_callback(engine.close)
         ground, scanned = await walked_beside(order, _ground(engine, order))
         placement = await ground.placed(_plan(order, ground, scanned))
@@ -202,7 +204,8 @@ async def sandbox_for(
 
 async def _ground(engine: DockerEngine, order: Order) -> Ground:
     policy, state = order.policy, order.state
-    facts = await engine.describe()
+    with told_where_slow(order.progress):
+        facts = await engine.describe()
     runtime = require_fit(policy, facts)
     if order.resumed:
         await clear_former(engine, order)
