@@ -48,7 +48,7 @@ def test_what_a_runner_did_after_an_account_is_added_to_it() -> None:
 
 
 def test_a_wait_is_taken_off_the_action_that_holds_it_and_off_nothing_before() -> None:
-    """A runner that was killed between an answer and its action's end leaves a wait that no duration holds."""
+    """A runner that was killed between an answer and its action's end leaves a wait in no duration."""
     assert spent(CLOSED, TAKEN_UP, APPROVED) == (2100, 30, 400)
     assert spent(CLOSED, TAKEN_UP, APPROVED, OTHER) == (2600, 30, 400)
     assert spent(APPROVED, APPROVED, ACTED) == (0, 0, 800)
