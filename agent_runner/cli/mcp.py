@@ -67,5 +67,7 @@ def _request(place: Place, backend: Backend, watcher: Watcher) -> SessionRequest
 
 
 def _told(result: SessionResult) -> None:
-    changed = f"; what it changed: `pairlock diff {result.session}`" if result.plan is not None else ""
-    say(f"session {result.session}: {result.reason or result.status}{changed}")
+    from agent_runner.account import changes_line
+
+    changes = changes_line(result)
+    say(f"session {result.session}: {result.reason or result.status}{changes and f'; {changes}'}")

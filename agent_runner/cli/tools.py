@@ -96,6 +96,7 @@ def call_tool(
     as_json: JsonOption = False,
 ) -> None:
     """Carry out one action in a sandbox of its own, through the same gate and ledger as an agent's."""
+    from agent_runner.account import changes_line
     from agent_runner.cli.interrupting import interruptible
     from agent_runner.tools import call
 
@@ -104,7 +105,8 @@ def call_tool(
     if called.result.error is not None:
         say(f"pairlock: {explain(called.result.error)}")
     elif called.result.plan is not None:
-        say(f"session {called.result.session}; what it changed: `pairlock diff {called.result.session}`")
+        changes = changes_line(called.result)
+        say(f"session {called.result.session}{changes and f'; {changes}'}")
     raise typer.Exit(_code(called))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -184,7 +185,12 @@ def test_an_action_is_carried_out_denied_or_fails_with_a_code_of_its_own(
     work.mkdir()
     (work / "a").write_text("hello\n")
     start = ("call", "-p", str(policy), "-w", str(work))
+    reading = tmp_path / "reading.yaml"
+    reading.write_text(
+        "version: 1\nname: r\ngrant: [files]\nfiles: {access: read}\ncommands: {allow: [files read]}\n"
+    )
 
+    only_read = pairlock(state, "call", "-p", str(reading), "-w", str(work), "files", "read", "a")
     read = pairlock(state, *start, "files", "read", "a", "--lines", "1-1")
     wrote = pairlock(state, *start, "--body", "-", "files", "write", "b", stdin=b"\xff\n")
     failed = pairlock(state, *start, "files", "read", "missing")
@@ -196,4 +202,11 @@ def test_an_action_is_carried_out_denied_or_fails_with_a_code_of_its_own(
     assert denied.returncode == 3
     assert [reason["code"] for reason in json.loads(denied.stdout)["reasons"]] == ["command"]
     assert sorted(path.name for path in work.iterdir()) == ["a"]
-    assert len(list((state / "sessions").iterdir())) == 4
+    assert len(list((state / "sessions").iterdir())) == 5
+    assert [_last(done) for done in (only_read, read)] == ["session ID"] * 2
+    assert _last(wrote) == "session ID; 1 change to review: `pairlock diff ID`, `apply` or `discard`"
+
+
+def _last(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Return the last line on stderr, without its session's id."""
+    return re.sub(r"\b[0-9a-z]{12}\b", "ID", done.stderr.decode().splitlines()[-1])
