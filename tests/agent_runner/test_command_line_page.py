@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
+import pytest
 from typer.testing import CliRunner
 
 from agent_runner.cli.commands import COMMANDS, app_of
@@ -94,3 +95,45 @@ def test_what_was_imported_at_the_start_is_never_searched_for_garbage_and_what_c
     done = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines()[-1] == "True True"
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "error"),
+    [
+        ("run --nope", "run [OPTIONS] {TASK}", "No such option: --nope"),
+        ("policy chekc", "policy [OPTIONS] COMMAND [ARGS]...", "No such command 'chekc'."),
+        ("diff a b", "diff [OPTIONS] [ID]", "Got unexpected extra argument"),
+        ("tools call", "tools call [OPTIONS] {COMMAND}...", "Missing argument 'COMMAND'."),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line_below_its_usage(words: str, usage: str, error: str) -> None:
+    done = called(*words.split())
+
+    name = usage.partition(" [")[0]
+    first, second, blank, last = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (first, second, blank) == (
+        f"Usage: pairlock {usage}",
+        f"Try 'pairlock {name} -h' for help.",
+        "",
+    )
+    assert last.startswith(f"Error: {error}")
+
+
+def test_what_is_not_valid_is_told_in_one_line_and_its_hint() -> None:
+    done = called("tools", "show", "files", "raed")
+
+    assert (done.returncode, done.stdout, done.stderr.splitlines()[0]) == (
+        2,
+        "",
+        "pairlock: no command `files raed`",
+    )
+    assert [line.partition(" ")[0] for line in done.stderr.splitlines()[1:]] == ["hint:"]
+
+
+def called(*words: str) -> subprocess.CompletedProcess[str]:
+    """Return what came of a command line."""
+    main = "import sys; sys.argv[0] = 'pairlock'; from agent_runner.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", main, *words], capture_output=True, text=True, check=False, cwd=ROOT / "docs"
+    )
