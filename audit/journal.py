@@ -83,14 +83,8 @@ class Journal:
             programs: Whether the session runs programs: they may make the disk slow, so that its writes are
                 left to a thread from the start.
         """
-        plan = Plan(
-            registration,
-            dict(secrets_by_name or {}),
-            clock or SystemClock(),
-            writer,
-            segment_bytes,
-            in_turn=not programs,
-        )
+        secret, clock = dict(secrets_by_name or {}), clock or SystemClock()
+        plan = Plan(registration, secret, clock, writer, segment_bytes, in_turn=not programs)
         return cls(state, session_id, plan)
 
     @classmethod
@@ -110,14 +104,8 @@ class Journal:
         Entering it verifies the log, cuts a torn last line off, and goes on with a new key. Arguments as in
         `create`.
         """
-        plan = Plan(
-            None,
-            dict(secrets_by_name or {}),
-            clock or SystemClock(),
-            writer,
-            segment_bytes,
-            in_turn=not programs,
-        )
+        secret, clock = dict(secrets_by_name or {}), clock or SystemClock()
+        plan = Plan(None, secret, clock, writer, segment_bytes, in_turn=not programs)
         return cls(state, session_id, plan)
 
     async def __aenter__(self) -> Self:
