@@ -1,8 +1,18 @@
 """What is told of a session's container."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from audit.fields import Digest, Event, Evidence, Text
+
+STAGE_WORDS: Final = {
+    "copy": "copy",
+    "direct": "direct",
+    "none": "none",
+    "overlay": "overlay",
+    "overlayoncopy": "overlay on a copy",
+    "readonly": "read-only",
+}
+"""What a person reads for each way in which a workspace is held."""
 
 
 class SandboxCreated(Event):
@@ -16,7 +26,7 @@ class SandboxCreated(Event):
     """The engine's id of the container."""
     spec_digest: Digest
     stage_strategy: str
-    """`overlay`, `copy`, `direct`, `read` or `none`."""
+    """A key of `STAGE_WORDS`."""
     stage_reason: Text
     """Why this strategy and no other."""
     volume: Text | None = None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from audit.chain import Entry
 from audit.hostile import unmark
+from audit.sandbox_event import STAGE_WORDS
 
 Body = Mapping[str, object]
 
@@ -111,6 +112,11 @@ def _attested(body: Body) -> str:
     )
 
 
+def _created(body: Body) -> str:
+    strategy = body.get("stage_strategy")
+    return _any({**body, "stage_strategy": STAGE_WORDS.get(str(strategy), strategy)})
+
+
 def _crossed(body: Body) -> str:
     """Return what crossed the egress gate in all; nothing where nothing did."""
     totals = body.get("totals")
@@ -155,5 +161,6 @@ _TOLD: dict[str, Callable[[Body], str]] = {
     "model.answered": _model_answered,
     "model.failed": lambda body: f"{_model(body)}: {body.get('error')}",
     "sandbox.attested": _attested,
+    "sandbox.created": _created,
     "session.closed": lambda body: f"{body.get('status')}: {body.get('reason')}{_crossed(body)}",
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent_runner.report.quantity import number, size
 from agent_runner.report.step import Prose, Step, Table, Why
 from audit import event
+from audit.sandbox_event import STAGE_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +88,7 @@ def _of_the_ledger(
 
 
 def _stage(created: event.SandboxCreated) -> str:
-    return "overlay on a copy" if created.stage_strategy == "overlayoncopy" else created.stage_strategy
+    return STAGE_WORDS.get(created.stage_strategy, created.stage_strategy)
 
 
 def _of_the_sandbox(

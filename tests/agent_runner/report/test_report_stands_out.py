@@ -326,6 +326,16 @@ def test_the_longest_waits_are_told_with_their_entries(state: Path) -> None:
     ]
 
 
+def test_a_number_and_its_unit_stand_on_one_line(state: Path) -> None:
+    """On a telephone a lane's share was broken before its percent sign."""
+    page = render(report_of(state))
+    told = re.findall(r'class="lane-total"><span class="whole">\d[^<]*</span>(.*)</span>', page)
+
+    assert ".whole { white-space: nowrap; }" in page
+    assert len(told) == 5
+    assert all(re.fullmatch(r'(<span class="muted">, \d+&nbsp;%</span>)?', share) for share in told), told
+
+
 def test_denials_have_a_lane_of_the_timeline_and_a_session_without_one_has_none(state: Path) -> None:
     *others, last = charts.lanes(report_of(state).fold)
 
