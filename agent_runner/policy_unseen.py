@@ -15,6 +15,7 @@ from policies.glob_links import pattern_of
 from policies.globs import Glob
 from policies.meeting import union
 from policies.wording import quoted
+from sandbox.stage.second_names import protected_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,35 +38,56 @@ def kept_unseen(loaded: LoadedPolicy, workspace: Path | None) -> LoadedPolicy:
     return replace(loaded, policy=hiding(loaded.policy, own, workspace))
 
 
-def hiding(policy: Policy, own: Iterable[Path], workspace: Path | None) -> Policy:
-    """Hide the files that a policy was read from, and the operator's configuration.
+def hiding(
+    policy: Policy, own: Iterable[Path], workspace: Path | None, *, secret: Iterable[Path] = ()
+) -> Policy:
+    """Hide the files that a policy was read from, and the operator's configuration, or protect them.
 
     Args:
         policy: The policy.
         own: The files that it was read from.
         workspace: The folder that the session is to see; None without `files`.
+        secret: Files that are hidden, or the session refused.
 
     Returns:
-        The policy, narrowed by as much as `files.hide` lacks.
+        The policy, narrowed by as much as `files.hide` lacks; with `access: direct`, `files.protect`.
 
     Raises:
-        RefusedError: When the workspace lies in the configuration's folder, or programs write it directly:
-            then nothing hides them.
+        RefusedError: When the workspace lies in the configuration's folder, or is worked on directly and
+            holds that, or the policy beside programs: then nothing hides them.
     """
     if workspace is None or policy.files is None:
         return policy
     folder = workspace.resolve()
-    there = dict.fromkeys(_within(folder, (*own, configuration_path().parent)))
-    wanted = tuple(Glob(pattern_of(name)) for name in there)
+    files = tuple(dict.fromkeys(_within(folder, own)))
+    configured = tuple(dict.fromkeys(_within(folder, (*secret, configuration_path().parent))))
+    if policy.files.access == "direct":
+        return _direct(policy, folder, files, configured)
+    wanted = tuple(Glob(pattern_of(name)) for name in dict.fromkeys((*files, *configured)))
     if not wanted:
         return policy
-    if policy.files.access == "direct" and policy.grant.holds(Capability.EXEC):
-        raise RefusedError(
-            f"nothing keeps {quoted(next(iter(there)))} from programs that write the workspace directly",
-            hint="`access: stage` does, or a policy and a configuration outside the workspace",
-        )
     hide = union(policy.files.hide, wanted)
     return policy.replaced(files=policy.files.model_copy(update={"hide": hide}))
+
+
+def _direct(policy: Policy, folder: Path, own: tuple[str, ...], configured: tuple[str, ...]) -> Policy:
+    """Protect a policy's own files where nothing can be hidden, and what protected names lead to.
+
+    A policy is no secret, and was read before the start: it has only to stay as it is.
+    """
+    assert policy.files is not None  # noqa: S101 - the caller looked
+    programs = policy.grant.holds(Capability.EXEC)
+    if bare := (*own, *configured) if programs else configured:
+        raise RefusedError(
+            f"nothing keeps {quoted(bare[0])} from an agent that works on the workspace directly",
+            hint=f"{'a policy' if bare[0] in own else 'keep it'} outside the workspace, or `access: stage`",
+        )
+    if programs:
+        return policy
+    protect = union(policy.files.protect, tuple(Glob(pattern_of(name)) for name in own))
+    files = policy.files.model_copy(update={"protect": protect})
+    led_to = protected_behind(files.protected_globs, folder)
+    return policy.replaced(files=files.model_copy(update={"protect": union(protect, led_to)}))
 
 
 def _within(folder: Path, paths: Iterable[Path]) -> Iterator[str]:

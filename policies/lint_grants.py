@@ -9,7 +9,7 @@ from policies.containment import Work, example, glob_steps, witness
 from policies.exec_block import STARTER
 from policies.finding import Finding
 from policies.lint_commands import callable_commands
-from policies.package_data import default_paths
+from policies.package_data import default_globs, default_paths
 from policies.wording import quoted
 
 if TYPE_CHECKING:
@@ -63,8 +63,11 @@ def _files(policy: Policy) -> Iterator[Finding]:
         shown = next(
             (item for item in default_paths("hide") if glob.matches(item.glob.text.replace("*", "x"))), None
         )
-        why = f": {shown.reason}" if shown else ""
-        what = f"`visible` shows {quoted(glob.text)}, which is hidden by default{why}"
+        hidden = shown or default_globs("hide").find(glob.text.replace("**/", "").replace("*", "x"))
+        why = (
+            f"hidden by default{f': {shown.reason}' if shown else ''}" if hidden else "not hidden by default"
+        )
+        what = f"`visible` shows {quoted(glob.text)}, which is {why}"
         yield Finding("secrets-visible", what, "be sure that it holds no secret", glob.at)
     if files.hide_defaults:
         yield from _repeated("hide", files.hide, default_paths("hide"))

@@ -54,7 +54,7 @@ def place_of(task: Task, bench: Bench) -> Place:
         if workspace is not None:
             _require_apart(workspace, bench.recordings)
     unseen = (*_own_files(task), *bench.recordings)
-    policy = hiding(task.policy, unseen, workspace.path if workspace else None)
+    policy = hiding(task.policy, (), workspace.path if workspace else None, secret=unseen)
     return Place(
         loaded=LoadedPolicy(policy=policy, origin=task.policy.name, path=None),
         workspace=workspace,
@@ -75,7 +75,7 @@ def check_policy_in(task: Task, tree: Path) -> Policy | None:
         return task.check_policy
     folder = task.workspace.resolve()
     left = (tree / file.relative_to(folder) for file in _own_files(task) if file.is_relative_to(folder))
-    return hiding(task.check_policy, left, tree)
+    return hiding(task.check_policy, (), tree, secret=left)
 
 
 def _own_files(task: Task) -> Iterator[Path]:

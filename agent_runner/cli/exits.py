@@ -40,6 +40,7 @@ def exit_code(error: BaseException) -> Exit | None:
     from audit import errors as audit
     from policies import errors as policies
     from sandbox import errors as sandbox
+    from sandbox.stage.errors import CannotHideError
     from sandbox.workspace import WorkspaceError
 
     rows: tuple[tuple[type[Exception], Exit], ...] = (
@@ -48,6 +49,7 @@ def exit_code(error: BaseException) -> Exit | None:
         (policies.UntrustedPolicyError, Exit.DENIED),
         (policies.PolicyError, Exit.USAGE),
         (WorkspaceError, Exit.USAGE),
+        (CannotHideError, Exit.DENIED),
         (sandbox.SandboxError, Exit.SANDBOX),
         (runner.RefusedError, Exit.DENIED),
         (runner.InvalidInputError, Exit.USAGE),

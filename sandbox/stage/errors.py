@@ -9,6 +9,10 @@ class StageError(SandboxError):
     """Raised when a stage could not be made, read, applied or discarded; every other error here is one."""
 
 
+class CannotHideError(StageError):
+    """Raised when a workspace cannot be worked on directly, for it holds what the policy hides."""
+
+
 class StageBrokenError(StageError):
     """Raised when a file of the stage's own (record, journal, label) is missing or is damaged."""
 

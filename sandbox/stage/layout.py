@@ -48,6 +48,10 @@ class WalkMatcher(PathMatcher, Protocol):
         """
         ...
 
+    def reason(self, path: str) -> str:
+        """Say by what a path belongs to the set, for people; empty when it does not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class MatchNothing:
@@ -64,6 +68,10 @@ class MatchNothing:
     def suspects(self) -> Callable[[Sequence[str]], frozenset[str]]:
         """Return a test that returns no name."""
         return lambda _: frozenset()
+
+    def reason(self, path: str) -> str:  # noqa: ARG002 - the protocol's parameter
+        """Return nothing."""
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

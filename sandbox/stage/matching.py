@@ -28,6 +28,15 @@ class HiddenBy:
         """Tell whether the policy hides `path`."""
         return self.files.hidden_by(path) is not None
 
+    def reason(self, path: str) -> str:
+        """Say by which glob the policy hides `path`, and how it would not."""
+        glob = self.files.hidden_by(path)
+        if glob is None:
+            return ""
+        if self.files.hides(glob):
+            return f"by {quoted(glob.text)}: remove that from `hide`"
+        return f"by the default {quoted(glob.text)}: name it in `files.visible`"
+
     def suspects(self) -> Callable[[Sequence[str]], frozenset[str]]:
         """Return the quick test of `WalkMatcher`; exceptions are not looked at."""
         defaults = default_globs("hide").globs if self.files.hide_defaults else ()
@@ -78,6 +87,11 @@ class Globs:
     def matches(self, path: str) -> bool:
         """Tell whether one of the patterns covers `path`."""
         return self.globs.find(path) is not None
+
+    def reason(self, path: str) -> str:
+        """Say by which pattern."""
+        found = self.globs.find(path)
+        return f"by {quoted(found.text)}" if found else ""
 
     def patterns(self) -> tuple[Glob, ...]:
         """Return the patterns."""

@@ -18,7 +18,8 @@ from sandbox.stage.hidden import (
     can_mark_opaque,
     copy_folder_attributes,
 )
-from sandbox.stage.layout import YARD_PREFIX, MatchNothing, StageFolder, write_private
+from sandbox.stage.layout import MatchNothing, StageFolder, write_private
+from sandbox.stage.nothing_hidden import require_nothing_hidden
 from sandbox.stage.scan import scan
 from sandbox.stage.start import can_tell_later, foreign, load_record, save_record
 from sandbox.stage.strategy import (
@@ -83,6 +84,8 @@ def plan_stage(  # noqa: PLR0913 - one call from one place; a type for these wou
     try:
         found = scanned or scan(workspace.path, hide)
         draft = _Draft(workspace, folder, found, access, uid, gid, executable)
+        if access is Access.DIRECT:
+            require_nothing_hidden(found, hide)
         plan = _choose(draft, engine_obstacle)
         copied = isinstance(plan, Copy | OverlayOnCopy)
         tells = can_tell_later(workspace.path, found.start.folders)
@@ -218,17 +221,6 @@ def _direct(draft: _Draft, engine_obstacle: str) -> Direct:
         raise StageError(
             f"`access: direct` would show the agent `{first}`, a socket, pipe or device of this machine",
             hint="remove it, or use `access: stage`, where such files are absent",
-        )
-    # A command is refused a hidden name, and still meets the file in a search, through a link, under another.
-    hidden = sorted({*draft.scan.hidden, *draft.scan.linked})
-    if hidden:
-        first = hidden[0]
-        mend = "make it visible: `files.visible`"
-        if first.startswith(YARD_PREFIX):
-            mend = "finish the apply that runs, or was interrupted, with `pairlock apply`"
-        raise StageError(
-            f"`access: direct` cannot hide `{first}` from the agent",
-            hint=f"use `access: stage`, where it is absent; or {mend}",
         )
     return Direct(facts=draft.facts("the policy asks for it"), source=draft.workspace.path)
 

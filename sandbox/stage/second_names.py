@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from policies.glob_links import all_behind, behind, reaching
 from policies.globs import GlobSet
 from sandbox.stage.lastnames import LastNames
+from sandbox.stage.symlinks import MOST_PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,6 +54,54 @@ class SecondNames:
         """Tell whether a symlink gives something that is there a name that is protected."""
         given = GlobSet(each for place in places for glob in self.globs for each in behind(glob, link, place))
         return bool(given.globs) and any(given.find(path) for path in self.paths)
+
+
+def protected_behind(globs: tuple[Glob, ...], root: Path) -> tuple[Glob, ...]:
+    """Return globs of what protected names of a folder lead to, in that folder.
+
+    Args:
+        globs: What is protected.
+        root: The folder, resolved; its symlinks are looked for at any depth.
+    """
+    return SecondNames.of(globs, _symlinks(root), lambda path: _places(root, path)).found.globs
+
+
+def _symlinks(root: Path) -> Iterator[str]:
+    pending = [(str(root), "")]
+    while pending:
+        folder, prefix = pending.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:  # who starts a session walks it as well, and says so
+            continue
+        for entry in entries:
+            if entry.is_symlink():
+                yield prefix + entry.name
+            elif entry.is_dir(follow_symlinks=False):
+                pending.append((entry.path, f"{prefix}{entry.name}/"))
+
+
+def _places(root: Path, link: str) -> Iterator[str]:
+    """Yield each symlink that is passed behind one, and the end, as far as they lie in the folder."""
+    here, ahead = root, list(reversed(link.split("/")))
+    for _ in range(MOST_PARTS):
+        if not ahead:
+            break
+        name = ahead.pop()
+        if name == "..":
+            here = here.parent
+            continue
+        try:
+            target = (here / name).readlink()
+        except OSError:  # no symlink, or nothing
+            here /= name
+            continue
+        if here / name != root / link and here.is_relative_to(root):
+            yield str((here / name).relative_to(root))
+        here = Path("/") if target.is_absolute() else here
+        ahead += reversed([part for part in target.parts if part != "/"])
+    if here.is_relative_to(root) and here != root / link:
+        yield "" if here == root else str(here.relative_to(root))
 
 
 def _with_names_of(globs: tuple[Glob, ...], paths: tuple[str, ...]) -> Iterator[str]:

@@ -111,9 +111,41 @@ def test_what_programs_write_directly_cannot_hide_its_policy_and_is_refused(
         kept_unseen(load_policy(str(work / "direct.yaml")), work)
 
     assert (
-        refused.value.message == "nothing keeps `direct.yaml` from programs that write the workspace directly"
+        refused.value.message
+        == "nothing keeps `direct.yaml` from an agent that works on the workspace directly"
     )
+    assert refused.value.hint == "a policy outside the workspace, or `access: stage`"
     assert kept_unseen(twin, work) == twin
+
+
+def test_where_commands_write_directly_a_policy_is_read_and_never_written(work: Path) -> None:
+    """It is no secret; without `exec` every write is decided by its name."""
+    text = 'version: 1\nname: p\nextends: base.yaml\ngrant: [files]\nfiles: {access: direct}\ncommands: {allow: ["files *"]}\n'  # noqa: E501 - a text
+    written(work, "base.yaml", text.replace("extends: base.yaml\n", "").replace("name: p", "name: b"))
+    written(work, "own.yaml", text)
+    (work / ".vscode").symlink_to("sub/vs")
+
+    policy = kept_unseen(load_policy(str(work / "own.yaml")), work).policy
+
+    assert policy.files is not None
+    names = ("own.yaml", "base.yaml", "sub/vs/tasks.json", ".vscode/tasks.json", "README.md", "vs/tasks.json")
+    assert [bool(policy.files.protected_by(name)) for name in names] == [True] * 4 + [False] * 2
+    assert [policy.files.hidden_by(name) for name in names] == [None] * 6
+    assert parse_policy(policy.as_yaml(), origin="again", resolved=True) == policy
+
+
+def test_the_configuration_in_a_workspace_that_is_worked_on_directly_is_refused(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = parse_policy(POLICY + "files: {access: direct}\n", origin="p")
+    assert hiding(direct, (), work) == direct
+    monkeypatch.setattr(policy_unseen, "configuration_path", lambda: work / "sub" / "config.yaml")
+
+    with pytest.raises(RefusedError) as refused:
+        hiding(direct, (), work)
+
+    assert refused.value.message == "nothing keeps `sub` from an agent that works on the workspace directly"
+    assert refused.value.hint == "keep it outside the workspace, or `access: stage`"
 
 
 def test_the_configuration_in_a_workspace_is_unseen(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,3 +261,20 @@ def test_a_host_through_which_two_policies_make_three_is_named() -> None:
     assert [(finding.topic, finding.message) for finding in found] == [
         ("neighbours", "`w` may write to `drop.example.com`, and `r` may read from it")
     ]
+
+
+@pytest.mark.parametrize(
+    ("glob", "said"),
+    [
+        (".env", "hidden by default: "),
+        ("keys/*.pem", "hidden by default"),
+        ("deep/**/.env", "hidden by default"),
+        ("pairlock.yaml", "not hidden by default"),
+        ("docs/**", "not hidden by default"),
+    ],
+)
+def test_what_is_made_visible_is_called_hidden_by_default_only_where_it_is(glob: str, said: str) -> None:
+    found = _check(FILES + f"files: {{visible: ['{glob}']}}\n").findings
+
+    assert [each.topic for each in found] == ["secrets-visible"]
+    assert found[0].message.partition(", which is ")[2].startswith(said)

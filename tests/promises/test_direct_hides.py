@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.cli.exits import Exit, exit_code
 from agent_runner.container import NOBODY
+from agent_runner.policy_unseen import hiding
+from policies.source import parse_policy
 from sandbox.stage.errors import StageError
 
 if TYPE_CHECKING:
@@ -132,6 +135,25 @@ def test_no_folder_is_removed_directly_with_what_is_protected_in_it(lab: Lab) ->
     assert not (workspace / "empty").exists()
 
 
+def test_what_a_protected_symlink_leads_to_is_not_written_directly(lab: Lab) -> None:
+    """A clone may have `.vscode -> vs`, and the editor obeys what lies there; the twin lies beside it."""
+    workspace = lab.workspace(**{"plain.txt": "plain\n"})
+    (workspace / ".vscode").symlink_to("vs")
+    (workspace / "sub").mkdir()
+    (workspace / "sub/.config").symlink_to("../conf")
+    if os.getuid() == 0:
+        for path in (workspace, *workspace.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    names = ("vs/tasks.json", "conf/mise/config.toml", "conf/plain.toml", "vs2/tasks.json")
+    policy = parse_policy(POLICY.format(access="direct", visible=""), origin="p")
+    held = hiding(policy, (), workspace)
+
+    ran = lab.run(held.as_yaml(), [f"files write {name} --content x" for name in names], workspace=workspace)
+
+    assert [seen.kind for seen in ran.seen[:4]] == ["denied", "denied", "done", "done"]
+    assert [(workspace / name).exists() for name in names] == [False, False, True, True]
+
+
 def test_twin_in_a_stage_the_same_writes_are_done_and_apply_judges_them(lab: Lab) -> None:
     workspace = repository_in(lab)
 
@@ -149,7 +171,13 @@ def test_a_workspace_that_holds_what_is_hidden_is_not_worked_on_directly(lab: La
     with pytest.raises(StageError, match="`access: direct` cannot hide") as refused:
         lab.run(POLICY.format(access="direct", visible=""), LOOKS, workspace=workspace)
 
-    assert refused.value.hint.endswith("`files.visible`")
+    name = ".env" if folder == "." else f"{folder}/.env"
+    assert refused.value.message.endswith(
+        "and the workspace holds 2 hidden paths: "
+        f"`{name}`, hidden by the default `.env`: name it in `files.visible`; "
+        "`other.txt`, another name of a hidden file"
+    )
+    assert exit_code(refused.value) is Exit.DENIED
 
 
 def test_what_an_interrupted_apply_left_is_not_shown_directly(lab: Lab) -> None:
@@ -162,7 +190,9 @@ def test_what_an_interrupted_apply_left_is_not_shown_directly(lab: Lab) -> None:
         for path in (workspace, left, left / ".env"):
             os.chown(path, NOBODY, NOBODY)
 
-    with pytest.raises(StageError, match=r"cannot hide `\.pairlock-apply-zz`") as refused:
+    with pytest.raises(
+        StageError, match=r"a hidden path: `\.pairlock-apply-zz`, what an apply left"
+    ) as refused:
         lab.run(POLICY.format(access="direct", visible=""), LOOKS, workspace=workspace)
 
     assert refused.value.hint.endswith("`pairlock apply`")
