@@ -86,9 +86,11 @@ class Doorman:
                 statuses.append(message["status"])
             await send(message)
 
+        # The library answers 500 to whoever would resume a stream where no event has an id.
+        kept = [pair for pair in scope["headers"] if pair[0] != b"last-event-id"]
         try:
             async with self._noted(key):
-                await self._manager.handle_request(scope, receive, told)
+                await self._manager.handle_request({**scope, "headers": kept}, receive, told)
         finally:  # a client that says goodbye has gone, whether it hears the answer or not
             if key and scope["method"] == "DELETE" and not _REFUSALS.intersection(statuses):
                 self._gone(key)

@@ -303,6 +303,16 @@ async def test_a_goodbye_that_is_refused_ends_no_session(
     ]
 
 
+async def test_a_client_that_would_resume_a_stream_is_given_a_new_one(stand: Stand) -> None:
+    """No event has an id here, so that there is nothing to resume from; a server may pass the header over."""
+    async with serving(stand) as served, httpx2.AsyncClient(trust_env=False, timeout=60) as http:
+        headers = {**await _greeted(http, served), "accept": "text/event-stream", "last-event-id": "1"}
+        async with http.stream("GET", served.url, headers=headers) as answer:
+            status = answer.status_code
+
+    assert status == 200
+
+
 async def _greeted(http: httpx2.AsyncClient, served: Served) -> dict[str, str]:
     """Return the headers of a client that has greeted."""
     headers = {
