@@ -106,6 +106,15 @@ class Redactor:
                 value = value.replace(form, placeholder)
         return value
 
+    def spelt_in(self, content: bytes) -> dict[str, set[bytes]]:
+        """Return each placeholder that `raw` would write into the content, with what it stands for there."""
+        found: dict[str, set[bytes]] = {}
+        for form, placeholder in self._raw:
+            if form in content:
+                found.setdefault(placeholder.decode(), set()).add(form)
+                content = content.replace(form, placeholder)
+        return found
+
     def marked(self, value: object) -> object:
         """Return a value of the ledger's JSON with every known secret replaced, in keys and inside marks too.
 

@@ -13,7 +13,7 @@ from cli_tools import connector, observation
 from cli_tools.command import Surroundings
 from cli_tools.earlier import EarlierOutput
 from cli_tools.errors import ActionError, UsageError
-from cli_tools.placeholders import refuse_placeholders
+from cli_tools.placeholders import with_secrets
 from cli_tools.questions import ProgramQuestions
 from cli_tools.redacted import redacted, redacted_error
 from cli_tools.run.jobs import Jobs
@@ -230,12 +230,13 @@ class Gate:
         try:
             if self._before is not None:
                 await self._before(action.command)
-            refuse_placeholders(action, self._record.redactor.placeholders)
             await self._record.started(number, action)
             if action.command.started(action.parameters):
                 self.started_program(number)
+            whole = await with_secrets(action, self._record.redactor, self._sandbox)
+            surroundings = replace(surroundings, body=whole.body)
             with self._egress.during(number) if self._egress and for_model else nullcontext():
-                outcome = await action.command.act(surroundings, **action.parameters)
+                outcome = await action.command.act(surroundings, **whole.parameters)
         except (ActionError, OperationError) as error:
             await self._record.failure(number, error, ahead=in_turn)
             seen = observation.of_error(error, action=number, command=name)
