@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-def search_whole_paths() -> None:
-    """Look for programs (ssh, git, a pager) by whole paths alone.
+def search_elsewhere() -> None:
+    """Look for programs (ssh, git, a pager) by whole paths alone, and nowhere in what one works on.
 
-    Any other part of PATH, the empty one too, is a folder of where one works: a clone's, or an agent's.
+    Any other part of PATH, the empty one too, is a folder of where one works: a clone's, or an agent's. So is
+    one in the current folder or the repository around it, unless that holds the home, and so all of one's own.
     """
     _search([part for part in os.get_exec_path() if part.startswith("/")])
+    for folder in _worked_on():
+        search_outside(folder)
+
+
+def _worked_on() -> Iterator[Path]:
+    try:
+        here = Path.cwd()
+    except OSError:  # it was removed: nothing lies in it
+        return
+    try:
+        home = Path(os.path.realpath(Path.home()))
+    except RuntimeError:  # nobody says where that is
+        home = Path("/")
+    around = next((folder for folder in (here, *here.parents) if os.path.lexists(folder / ".git")), here)
+    yield from (folder for folder in {here, around} if not home.is_relative_to(folder))
 
 
 def search_outside(folder: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 from agent_runner.cli.commands import COMMANDS, PipeError, app_of
 from agent_runner.cli.descriptors import drop_stdout, fill_standard, of_stdout
 from agent_runner.cli.exits import Exit, leave
-from agent_runner.program_search import search_whole_paths
+from agent_runner.program_search import search_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ def _is_unread(descriptor: int) -> bool:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     fill_standard()
-    search_whole_paths()
+    search_elsewhere()
     code = _run()
     try:
         sys.stdout.flush()

@@ -32,11 +32,11 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def called(place: Path, path: str, *words: str) -> int:
-    """Call the command line from within the folder, with an engine that ssh reaches; return its exit code."""
+def called(place: Path, path: str, *words: str, below: str = ".") -> int:
+    """Call the command line from within the folder, or one below, with an engine that ssh reaches; return its exit code."""
     return subprocess.run(
         [sys.executable, "-m", "agent_runner", *words],
-        cwd=place,
+        cwd=place / below,
         env={
             "PATH": path,
             "HOME": str(place),
@@ -48,9 +48,9 @@ def called(place: Path, path: str, *words: str) -> int:
     ).returncode  # fmt: skip
 
 
-def started(place: Path, path: str, *words: str) -> bool:
+def started(place: Path, path: str, *words: str, below: str = ".") -> bool:
     """Call what asks the engine, and tell whether the folder's `ssh` was started."""
-    assert called(place, path, *(words or ("image", "list"))) == 4
+    assert called(place, path, *(words or ("image", "list")), below=below) == 4
     return (place / "started").exists()
 
 
@@ -81,3 +81,22 @@ def test_no_part_of_path_lies_where_a_session_works(place: Path) -> None:
     assert called(place, "/nowhere", "ci", "trust", "task.yaml") == 0
     assert not started(place, str(workspace / ".venv/bin"), "ci", "task.yaml")
     assert started(place, os.pathsep.join((str(workspace / ".venv/bin"), str(place))), *run)
+
+
+@pytest.mark.parametrize("below", ["project", "project/src"])
+@pytest.mark.parametrize("words", [("image", "list"), ("clean",)])
+def test_no_part_of_path_lies_in_the_folder_or_repository_that_one_works_in(
+    place: Path, below: str, words: tuple[str, ...]
+) -> None:
+    """Not every command has a workspace; the twins are programs beside the project, and another's."""
+    (place / "project/src").mkdir(parents=True)
+    (place / "project/.git").mkdir()
+    (place / "project/.venv").mkdir()
+    (place / "bin").rename(place / "project/.venv/bin")
+    path = str(place / "project/.venv/bin")
+
+    assert not started(place, path, *words, below=below)
+    (place / "project/.git").rmdir()
+    assert started(place, path, *words, below="project/src")
+    (place / "started").unlink()
+    assert started(place, os.pathsep.join((path, str(place))), *words, below=below)
