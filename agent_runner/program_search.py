@@ -14,7 +14,7 @@ def search_elsewhere() -> None:
     """Look for programs (ssh, git, a pager) by whole paths alone, and nowhere in what one works on.
 
     Any other part of PATH, the empty one too, is a folder of where one works: a clone's, or an agent's. So is
-    one in the current folder or the repository around it, unless that holds the home, and so all of one's own.
+    one in the current folder or the repository around it, unless that holds the home: one's own lie there.
     """
     _search([part for part in os.get_exec_path() if part.startswith("/")])
     for folder in _worked_on():

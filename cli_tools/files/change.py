@@ -46,7 +46,7 @@ async def write_file(surroundings: Surroundings, *, path: str) -> Outcome:
     examples=("files move notes.txt docs/notes.txt",),
 )
 async def move_file(surroundings: Surroundings, *, path: str, to: str, replace: bool) -> Outcome:
-    """Move or rename a file or a folder; folders are made as needed, nothing is replaced unless asked."""
+    """Move a file, or without `access: direct` a folder; folders are made, nothing is replaced unless asked."""
     await surroundings.sandbox.call(
         "files.move",
         {**answer.named(path), **answer.named(to, name="to"), "replace": replace, "create_parents": True},
@@ -60,7 +60,9 @@ async def move_file(surroundings: Surroundings, *, path: str, to: str, replace: 
     needs=NEEDS,
     parameters=(
         click.Argument(["path"], type=WorkspacePath("write")),
-        click.Option(["--recursive"], is_flag=True, help="A folder with everything in it."),
+        click.Option(
+            ["--recursive"], is_flag=True, help="A folder with all in it; not with `access: direct`."
+        ),
     ),
     examples=("files remove notes.txt", "files remove build --recursive"),
 )

@@ -33,7 +33,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def called(place: Path, path: str, *words: str, below: str = ".") -> int:
-    """Call the command line from within the folder, or one below, with an engine that ssh reaches; return its exit code."""
+    """Call the command line from within a folder, with an engine that ssh reaches; return its exit code."""
     return subprocess.run(
         [sys.executable, "-m", "agent_runner", *words],
         cwd=place / below,
