@@ -46,7 +46,7 @@ async def write_file(surroundings: Surroundings, *, path: str) -> Outcome:
     examples=("files move notes.txt docs/notes.txt",),
 )
 async def move_file(surroundings: Surroundings, *, path: str, to: str, replace: bool) -> Outcome:
-    """Move a file, or without `access: direct` a folder; folders are made, nothing is replaced unless asked."""
+    """Move a file, or without `access: direct` a folder; folders are made, nothing is replaced by itself."""
     await surroundings.sandbox.call(
         "files.move",
         {**answer.named(path), **answer.named(to, name="to"), "replace": replace, "create_parents": True},

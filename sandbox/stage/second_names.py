@@ -100,7 +100,7 @@ def _places(root: Path, link: str) -> Iterator[str]:
             yield str((here / name).relative_to(root))
         here = Path("/") if target.is_absolute() else here
         ahead += reversed([part for part in target.parts if part != "/"])
-    if here.is_relative_to(root) and here != root / link:
+    if not ahead and here.is_relative_to(root) and here != root / link:
         yield "" if here == root else str(here.relative_to(root))
 
 

@@ -110,7 +110,8 @@ class Links:
                 return Way(tuple(places), out)
             walker = walkers.pop()
             if walker.arrived:
-                places["/".join(walker.here)] = None
+                if not walker.ahead:  # else it goes in a circle, and ends nowhere
+                    places["/".join(walker.here)] = None
             elif (name := walker.ahead.pop()) != "..":
                 out |= self._step(walker, name, walkers, places)
             elif walker.here:

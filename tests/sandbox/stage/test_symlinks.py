@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from policies.globs import Glob
 from sandbox.stage.beneath import Beneath
 from sandbox.stage.changes import Concern, compute_changes
 from sandbox.stage.opened import open_stage
+from sandbox.stage.second_names import protected_behind
 from sandbox.stage.symlinks import MOST_LINKS, Links
 from sandbox.stage.upper import read_upper
 from tests.sandbox.stage.applying import apply, names, reasons, staged
@@ -275,3 +277,16 @@ def test_a_symlink_of_the_agents_above_a_protected_name_is_judged_with_what_it_n
             (inside / name).symlink_to(target)
 
     assert second(yard, made) == {".config", "x/mise", "x/mise/config.toml", "sub/.config"}
+
+
+def test_a_protected_symlink_in_a_circle_protects_nothing_else(yard: Yard) -> None:
+    def made(inside: Path) -> None:
+        (inside / ".vscode").symlink_to("round")
+        (inside / "round").symlink_to("round")
+        (inside / "plain").write_text("")
+
+    assert second(yard, made) == {".vscode", "round"}
+    assert protected_behind((Glob(".vscode"),), yard.workspace) == ()
+    for name, target in ((".vscode", "round"), ("round", "round")):
+        (yard.workspace / name).symlink_to(target)
+    assert [each.text for each in protected_behind((Glob(".vscode"),), yard.workspace)] == ["round/**"]
