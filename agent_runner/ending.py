@@ -12,6 +12,7 @@ from agent_runner.watch import StageExceededError
 from audit import event
 from audit.errors import LedgerError
 from sandbox.errors import SandboxError
+from sandbox.stage.errors import CannotHideError
 
 if TYPE_CHECKING:
     from agent_runner.loop import LoopEnd
@@ -32,6 +33,7 @@ _STATUS_OF_END: Final[dict[str, Status]] = {
 _STATUS_OF_ERROR: Final[tuple[tuple[type[BaseException], Status], ...]] = (
     (LedgerError, "ledger_failed"),
     (BackendError, "model_failed"),
+    (CannotHideError, "denied"),
     (SandboxError, "sandbox_failed"),
     (StageExceededError, "budget"),
     (RunnerStoppedError, "interrupted"),

@@ -9,6 +9,7 @@ import pytest
 
 from agent_runner.cli.exits import Exit, exit_code
 from agent_runner.container import NOBODY
+from agent_runner.ending import status_of_error
 from agent_runner.policy_unseen import hiding
 from policies.source import parse_policy
 from sandbox.stage.errors import StageError
@@ -178,6 +179,7 @@ def test_a_workspace_that_holds_what_is_hidden_is_not_worked_on_directly(lab: La
         "`other.txt`, another name of a hidden file"
     )
     assert exit_code(refused.value) is Exit.DENIED
+    assert status_of_error(refused.value) == "denied"
 
 
 def test_what_an_interrupted_apply_left_is_not_shown_directly(lab: Lab) -> None:
