@@ -184,56 +184,6 @@ async def test_a_known_secret_reaches_neither_the_model_nor_the_ledger(place: Pa
     assert known.encode() not in ledger
 
 
-async def test_a_file_written_with_what_stands_for_its_secret_keeps_the_secret(place: Path) -> None:
-    """B103: a file that was read, changed and written whole would have lost it."""
-    known = "ghp-0123456789abcdef"
-    file = place / "workspace" / "a"
-    file.write_text(f"token {known}\nplain\n")
-
-    async with open_door(place, BOTH, secrets={"github": known}) as door:
-        shown = (await door.line("files read a")).text.splitlines()
-        mark = next(line for line in shown if "[secret:" in line).partition("token ")[2]
-        whole = await door.line("files write a", body=f"token {mark}\nchanged\n".encode())
-        after_whole = file.read_text()
-        diff = f"@@ -1,2 +1,3 @@\n-token {mark}\n+token {mark} {mark}\n changed\n+more\n"
-        patched = await door.line("files patch a", body=diff.encode())
-        worded = await door.line(f"files patch a --old '{mark}\nchanged' --new '{mark}\nwords'")
-        ledger = b"".join(path.read_bytes() for path in (place / "state").rglob("*") if path.is_file())
-
-    assert [whole.kind, patched.kind, worded.kind] == ["done", "done", "done"]
-    assert after_whole == f"token {known}\nchanged\n"
-    assert file.read_text() == f"token {known} {known}\nwords\nmore\n"
-    assert known.encode() not in ledger
-
-
-async def test_what_stands_for_a_secret_puts_it_into_no_file_that_does_not_hold_it(place: Path) -> None:
-    known = "ghp-0123456789abc/ef"
-    workspace = place / "workspace"
-    (workspace / "a").write_text(f"token {known}\n")
-    (workspace / "b").write_text("plain\n")
-    (workspace / "twice").write_text(f"{known}\n{known.encode().hex()}\n")
-
-    async with open_door(place, BOTH, secrets={"github": known}) as door:
-        mark = (await door.line("files read a")).text.partition("token ")[2].strip()
-        seen = [
-            await door.line("files write b", body=f"token {mark}\n".encode()),
-            await door.line("files write new", body=mark.encode()),
-            await door.line(f"files patch b --old plain --new '{mark}'"),
-            await door.line("files write b", body=mark.replace("[", "⟦5b⟧").encode()),
-            await door.line("files write twice", body=f"{mark}\n".encode()),
-        ]
-        other = await door.line("files write c", body=b"[secret:github:0123456789abcdef]\n")
-
-    for one in seen:
-        assert one.kind == "error"
-        assert "stands for a secret" in one.text
-        assert known not in one.text
-    assert other.kind == "done"
-    assert (workspace / "b").read_text() == "plain\n"
-    assert not (workspace / "new").exists()
-    assert (workspace / "twice").read_text() == f"{known}\n{known.encode().hex()}\n"
-
-
 async def test_a_cut_answer_says_how_to_read_the_rest_and_the_rest_is_there(place: Path) -> None:
     numbers = "".join(f"{number:>9}\n" for number in range(20_000))
     (place / "workspace" / "long").write_text(numbers)
