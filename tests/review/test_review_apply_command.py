@@ -293,7 +293,7 @@ def test_compiled_code_that_an_agent_wrote_replaced_or_moved_is_refused_and_the_
         made.fill({"b.pyc": "agent", "c.pyc": "agent"}, below=inside)
         (inside / "__pycache__/t.pyc").unlink()
         (inside / "__pycache__").rmdir()
-        (inside / "__pycache__").symlink_to("new")
+        (inside / "__pycache__").symlink_to("elsewhere")
 
     session = made.session(act)
     refused = made.pairlock("apply", session, "--yes")
