@@ -22,8 +22,9 @@ from audit.state import SessionFiles, StateFiles
 
 _README = """A pairlock ledger bundle.
 
-    python3 verify.py --key 'THE HOST KEY, FROM ELSEWHERE'
+    python3 -I verify.py --key 'THE HOST KEY, FROM ELSEWHERE'
 
+With -I Python runs nothing else that lies in this folder, whatever PYTHONPATH says.
 Without --key the bundle is only shown to agree with itself. What is `not in this bundle` was not verified:
 look for the sessions that you were told of. Read verify.py before you run it, or take the same file from a
 copy of pairlock that you trust: whoever can change a bundle can change the verifier in it.

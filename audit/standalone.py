@@ -1,21 +1,24 @@
 """Verify a pairlock ledger with nothing but Python: this one file, which goes into every bundle.
 
-It shares no code with the rest of the package. `python3 verify.py [FOLDER] [--key VKEY] [--against
+It shares no code with the rest of the package. `python3 -I verify.py [FOLDER] [--key VKEY] [--against
 CHECKPOINT]` reads ledger.jsonl, checkpoint, and sessions/*/events.jsonl*, prints a line for each log, and
-exits 0 when all of them hold, 1 when one does not, 2 for wrong usage. docs/audit-format.md describes the
-format.
+exits 0 when all of them hold, 1 when one does not, 2 for wrong usage. With `-I` Python itself takes nothing
+from the folder in which it is started. docs/audit-format.md describes the format.
 """
 
+import os
 import sys
 
-if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
-    del sys.path[0]  # what lies beside this file could pose as a module of Python's own
+if __name__ == "__main__" and not sys.flags.isolated:
+    # what lies beside this file could pose as a module of Python's own, `pathlib` too
+    _own = (os.path.dirname(os.path.realpath(__file__)), ".")  # noqa: PTH120
+    _there = [path for path in sys.path if os.path.exists(path or ".")]  # noqa: PTH110
+    sys.path[:] = [path for path in _there if not any(os.path.samefile(path or ".", own) for own in _own)]  # noqa: PTH121
 
 import argparse
 import base64
 import hashlib
 import json
-import os
 import pathlib
 import re
 import stat

@@ -60,7 +60,7 @@ def export(
     with _fresh(output) as file:
         write_bundle(state_folder(), [name], file, bodies=not without_bodies)
     say(f"wrote {output}")
-    say("to verify it: unpack it, then `python3 bundle/verify.py`")
+    say("to verify it: unpack it, then `python3 -I bundle/verify.py`")
 
 
 def _write_view(session: str, form: Form, output: Path | None) -> None:

@@ -103,5 +103,5 @@ def _commands(session: str, key: str) -> tuple[str, ...]:
     return (
         f"pairlock audit verify {session}{pinned}",
         f"pairlock audit export {session} -o bundle.tar.gz",
-        f"tar -xzf bundle.tar.gz && python3 bundle/verify.py{pinned}",
+        f"tar -xzf bundle.tar.gz && python3 -I bundle/verify.py{pinned}",
     )

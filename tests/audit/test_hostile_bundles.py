@@ -62,11 +62,15 @@ async def bundle(recorder: Recorder, state: Path, tmp_path: Path) -> Path:
     return unpack(tmp_path / "bundle.tar.gz", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["argparse", "base64", "json", "re", "typing"])
+@pytest.mark.parametrize("path", [None, ":", ".", "./sessions/..", "{bundle}"])
+@pytest.mark.parametrize("name", ["argparse", "base64", "json", "os", "re", "typing"])
 def test_no_module_beside_the_verifier_takes_the_place_of_pythons_own(
-    bundle: Path, state: Path, name: str
+    bundle: Path, state: Path, monkeypatch: pytest.MonkeyPatch, name: str, path: str | None
 ) -> None:
     """Python looks for modules beside the file it is given; whoever packs a bundle puts files there."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if path is not None:
+        monkeypatch.setenv("PYTHONPATH", path.format(bundle=bundle))
     log, command = bundle / "sessions" / SESSION / "events.jsonl", [sys.executable, "verify.py"]
     command += ["--key", str(key_of(state))]
 
@@ -78,6 +82,39 @@ def test_no_module_beside_the_verifier_takes_the_place_of_pythons_own(
     log.write_bytes(log.read_bytes().replace(b"src/app.py", b"src/lie.py"))
     forged = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
     assert (forged.returncode, forged.stderr) == (1, "")
+
+
+def test_started_as_the_readme_says_python_runs_nothing_that_lies_in_the_bundle(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's own start looks for `sitecustomize` on the path, before any line of the verifier runs."""
+    monkeypatch.setenv("PYTHONPATH", ":")
+    (bundle / "sitecustomize.py").write_text("print('all is well'); raise SystemExit(0)")
+    (words,) = re.findall(r"^ {4}python3 (.+) --key .*$", (bundle / "README").read_text(), re.MULTILINE)
+
+    done = subprocess.run(
+        [sys.executable, *words.split()], cwd=bundle, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr, "all is well" in done.stdout) == (0, "", False)
+    assert f"{SESSION}: ok: 10 entries, 10 sealed, closed" in done.stdout
+
+
+def test_the_verifier_runs_through_a_link_and_where_the_current_folder_is_gone(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """Python looks in the folder that a link leads to; of a folder that is gone nobody knows the path."""
+    (bundle / "json.py").write_text("print('all is well'); raise SystemExit(0)")
+    (tmp_path / "link.py").symlink_to(bundle / "verify.py")
+    (tmp_path / "gone").mkdir()
+    script = 'cd "$1/gone" && rmdir "$1/gone" && exec "$2" "$1/link.py" "$1/bundle"'
+
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", str(tmp_path), sys.executable], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr, "all is well" in done.stdout) == (0, "", False)
+    assert f"{SESSION}: ok: 10 entries, 10 sealed, closed" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_a_bundle_verifies_elsewhere(recorded: Path, run: Run, tmp_path: Path) -
     verified = subprocess.run(script, check=False, capture_output=True, text=True)
 
     assert (code, verified.returncode) == (0, 0)
-    assert "python3 bundle/verify.py" in err
+    assert "python3 -I bundle/verify.py" in err
     assert run("export", SESSION)[0] == 2
     assert run("export", SESSION, "-f", "csv", "--without-bodies")[0] == 2
 
