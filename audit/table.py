@@ -46,7 +46,7 @@ def places_in(table: Path, note: Callable[[str, dict[str, object]], int]) -> Dig
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    """Yield the whole lines of the table with their places; what is torn or no object is passed over.
+    """Yield the whole lines of the table with their places, but what is torn, too long or no object.
 
     Raises:
         EndlessLineError: When a line does not end.
@@ -63,7 +63,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
         while line := file.readline(_WITHOUT_END):
             if len(line) == _WITHOUT_END and not line.endswith(b"\n"):
                 raise EndlessLineError(f"`{path.name}` holds a line without an end", path=path)
-            fields = object_in(line)
+            fields = object_in(line) if len(line) <= LONGEST_LINE else None
             if fields is not None:
                 yield place, fields
             place += len(line)

@@ -16,7 +16,7 @@ from audit.openings import LARGEST_BLOB, without
 from audit.reader import SessionReader
 from audit.schema import LARGEST_BODY
 from audit.state import SessionFiles, StateFiles
-from audit.table import EndlessLineError
+from audit.table import LONGEST_LINE, EndlessLineError
 from audit.verdict import Disclosed, Undisclosed
 from audit.verify import verify_session
 from tests.audit.samples import SESSION, Recorder, Samples
@@ -105,6 +105,11 @@ def read_one_by_one(files: SessionFiles, digests: list[str]) -> Disclosed | Undi
     return Undisclosed(tuple(missing), tuple(changed)) if missing or changed else Disclosed(there, 0, 0)
 
 
+def filled(fields: Fields, length: int) -> Fields:
+    """Return an opening whose line has that many bytes with its newline."""
+    return fields | {"more": "x" * (length - len(json.dumps(fields | {"more": ""})) - 1)}
+
+
 CHANGES: dict[str, Callable[[Fields], list[Fields]]] = {
     "nothing": lambda fields: [fields],
     "gone": lambda _: [],
@@ -122,6 +127,14 @@ CHANGES: dict[str, Callable[[Fields], list[Fields]]] = {
     "no base64": lambda fields: [fields | {"base64": "="}],
     "in a file": lambda fields: [fields | {"blob": True}],
     "in a file that is not named so": lambda fields: [fields | {"blob": 1}],
+    "as long as a line may be": lambda fields: [filled(fields, LONGEST_LINE)],
+    "longer than any line": lambda fields: [filled(fields, LONGEST_LINE + 1)],
+    "much longer than any line": lambda fields: [filled(fields, 3 * LONGEST_LINE)],
+    "longer than any line, before and behind": lambda fields: [
+        filled(fields, 2 * LONGEST_LINE),
+        fields,
+        filled(fields, 2 * LONGEST_LINE),
+    ],
     "text before a file": lambda fields: [{"utf8": ""} | fields | {"blob": True}],
 }
 
@@ -143,6 +156,24 @@ async def test_verify_tells_of_each_value_what_its_reader_is_told(
         files.openings.write_text("".join(json.dumps(fields) + "\n" for fields in lines))
 
         assert verify_session(recorder.state, SESSION).disclosure == read_one_by_one(files, digests)
+
+
+@pytest.mark.parametrize(("length", "there"), [(LONGEST_LINE, True), (LONGEST_LINE + 1, False)])
+async def test_a_line_longer_than_any_writers_opens_nothing_and_those_behind_it_do(
+    recorder: Recorder, samples: Samples, length: int, *, there: bool
+) -> None:
+    async with recorder.journal() as journal:
+        for number, value in enumerate(["text", "more text"]):
+            await journal.record(samples.finished(number, journal.commit(value)))
+    files = StateFiles(recorder.state).session(SESSION)
+    first, last = (json.loads(line) for line in files.openings.read_text().splitlines())
+    digests = [first["commitment"], last["commitment"]]
+
+    files.openings.write_text(f"{json.dumps(filled(first, length))}\n{json.dumps(last)}\n")
+
+    wanted = Disclosed(2, 0, 0) if there else Undisclosed((digests[0],), ())
+    assert verify_session(recorder.state, SESSION).disclosure == wanted
+    assert read_one_by_one(files, digests) == wanted
 
 
 def a_link(path: Path) -> None:
