@@ -13,6 +13,7 @@ from audit.state import StateFiles, sync_folder, write_private
 
 _SECRET_BYTES = 32
 _LONGEST_SECRET = 4096  # bytes of a private file
+_LONGEST_SHOWN = 20  # characters of what was given in place of a key
 
 
 def host_key(files: StateFiles) -> SignerKey:
@@ -94,14 +95,16 @@ def given_vkey(text: str) -> VerifierKey:
         text: What they gave.
 
     Raises:
-        BadKeyError: When it is none; the message begins with it, unless it may be a secret.
+        BadKeyError: When it is none; the message begins with its name, unless that may be a secret.
     """
     if is_private(text):
         raise BadKeyError("that is a private key", hint="`pairlock audit key show` prints the public one")
     try:
         return VerifierKey.parse(text)
     except BadKeyError as error:
-        raise BadKeyError(f"`{escape_line(text, width=20)}`: {error}") from error
+        name = text.partition("+")[0]  # behind it may be what is left of a private key
+        shown = f"`{escape_line(name, width=_LONGEST_SHOWN)}`: " if len(name) <= _LONGEST_SHOWN else ""
+        raise BadKeyError(f"{shown}{error}") from error
 
 
 def pinned(files: StateFiles) -> VerifierKey | None:

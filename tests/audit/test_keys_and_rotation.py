@@ -72,16 +72,20 @@ def test_what_is_no_key_is_refused_in_one_line(text: str) -> None:
 @pytest.mark.parametrize(
     ("given", "shown"),
     [
-        ("foo", "`foo`"),
-        ("", "``"),
-        ("a\x1b[2Jb", "`a\\x1b[2Jb`"),
-        ("x" * 30, f"`{'x' * 20}... (10 more characters)`"),
+        ("foo", "`foo`: "),
+        ("", "``: "),
+        ("a\x1b[2Jb", "`a\\x1b[2Jb`: "),
+        ("\x1b" * 6, "`" + "\\x1b" * 5 + "... (4 more characters)`: "),
+        ("x" * 20, f"`{'x' * 20}`: "),
+        ("x" * 21, ""),
+        ("foo+0a1b+c2VjcmV0", "`foo`: "),
+        (f"{'x' * 21}+c2VjcmV0", ""),
     ],
 )
 def test_what_was_given_in_place_of_a_key_is_repeated_escaped_and_cut(
     state: Path, given: str, shown: str
 ) -> None:
-    wanted = f"{shown}: a key is spelled `name+id+base64`"
+    wanted = f"{shown}a key is spelled `name+id+base64`"
 
     for act in (lambda: pin(StateFiles(state), given), lambda: [*verify_all(state, pinned_vkey=given)]):
         with pytest.raises(BadKeyError) as refused:
@@ -98,6 +102,17 @@ def test_a_private_key_given_for_a_public_one_is_not_repeated(state: Path, lost:
         pin(StateFiles(state), f" {key.secret_text()[: -lost or None]}\n")
     state.mkdir()
     assert pin(StateFiles(state), str(key.verifier)) == key.verifier
+
+
+def test_no_end_of_a_private_key_repeats_its_secret(state: Path) -> None:
+    """Where its head is lost, nothing tells that it is one."""
+    key = SignerKey.make("pairlock-1", b"s" * 32)
+    text, secret = key.secret_text(), key.secret_text().rpartition("+")[2]
+
+    for lost in range(text.index("E+KEY"), len(text) - 20):
+        with pytest.raises(BadKeyError) as refused:
+            pin(StateFiles(state), text[lost:])
+        assert not [at for at in range(len(secret) - 3) if secret[at : at + 4] in str(refused.value)], lost
 
 
 def test_a_private_key_shows_itself_nowhere() -> None:
