@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from audit.errors import BrokenLedgerError
-from audit.index import HostIndex, read_index
+from audit.index import HostIndex, covering_note, read_index
+from audit.lock import held_still
 from audit.note import unverified_checkpoint
 from audit.recover import kept_segments, no_ledger
 from audit.segments import Lines, opened, text_in
@@ -45,20 +46,24 @@ def write_bundle(state: Path, session_ids: Sequence[str], target: BinaryIO, *, b
         BrokenLedgerError: When there is no checkpoint or public key, or a file cannot be read.
     """
     files = StateFiles(state)
-    index = read_index(files)
+    with held_still(files.lock):
+        index = read_index(files)
+        note = covering_note(files, index.size)
     for session_id in session_ids:
         if not kept_segments(files.session(session_id), index.session(session_id)):
             raise no_ledger(session_id, index.session(session_id))
-    signed = {path.name: _signed(path) for path in (files.checkpoint, files.host_vkey)}
+    signed = [
+        (files.checkpoint.name, _there(files.checkpoint, note)),
+        (files.host_vkey.name, _there(files.host_vkey, text_in(files.host_vkey))),
+    ]
     with (
         gzip.GzipFile(fileobj=target, mode="wb", mtime=0, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        note = signed[files.checkpoint.name]
-        for name, content in [*_texts(), *signed.items()]:
+        for name, content in [*_texts(), *signed]:
             _add(archive, name, io.BytesIO(content), len(content))
         with opened(files.log) as log:
-            _add(archive, files.log.name, log, _signed_bytes(files, note))
+            _add(archive, files.log.name, log, _signed_bytes(files, note or ""))
         for name, path in _members(files, index, session_ids, bodies=bodies):
             with opened(path) as file:
                 _add(archive, name, file, os.fstat(file.fileno()).st_size)
@@ -73,21 +78,20 @@ def _texts() -> Iterator[tuple[str, bytes]]:
     )
 
 
-def _signed(path: Path) -> bytes:
-    """Return the checkpoint, or the key; an empty file in its place would look like a forged one.
+def _there(path: Path, text: str | None) -> bytes:
+    """Return what a file holds; an empty file in its place would look like a forged one.
 
     Raises:
-        BrokenLedgerError: When it is not there, or cannot be read.
+        BrokenLedgerError: When it is not there.
     """
-    text = text_in(path)
     if text is None:
         raise BrokenLedgerError(f"there is no `{path.name}`", path=path)
     return text.encode()
 
 
-def _signed_bytes(files: StateFiles, note: bytes) -> int:
+def _signed_bytes(files: StateFiles, note: str) -> int:
     """Return how much of the host's log a checkpoint covers: others may be appending at this moment."""
-    entries = unverified_checkpoint(note.decode("utf-8", "replace")).size
+    entries = unverified_checkpoint(note).size
     return sum(len(line) + 1 for line in islice(Lines([files.log]), entries))
 
 

@@ -88,6 +88,22 @@ def read_index(files: StateFiles, *, anchor_size: int | None = None) -> HostInde
     return index
 
 
+def covering_note(files: StateFiles, size: int) -> str | None:
+    """Return the checkpoint over so many entries; after a crash that may be the one signed in advance.
+
+    Returns:
+        The note's text; where neither covers them, what `checkpoint` holds; None where there is none.
+
+    Raises:
+        BrokenLedgerError: When a file cannot be read.
+        MalformedLineError: When `checkpoint` holds no checkpoint.
+    """
+    signed, coming = _claimed(files.checkpoint), _foreseen(files.next_checkpoint)
+    if coming is not None and coming[1].size == size > (signed[1].size if signed else 0):
+        return coming[0]
+    return signed[0] if signed else None
+
+
 class _Reading:
     """One pass over the host's log."""
 

@@ -16,12 +16,12 @@ import orjson
 from audit.chain import leaf_hash, read
 from audit.errors import BadProofError, BadSignatureError, MalformedLineError, UnknownEntryError
 from audit.host_event import SessionSealed
-from audit.index import read_index
+from audit.index import covering_note, read_index
 from audit.lock import held_still
 from audit.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof
-from audit.note import Checkpoint, VerifierKey, open_checkpoint, unverified_checkpoint
+from audit.note import Checkpoint, VerifierKey, open_checkpoint
 from audit.schema import event_of
-from audit.segments import Lines, text_in
+from audit.segments import Lines
 from audit.session_record import SessionRecord
 from audit.state import StateFiles
 
@@ -132,17 +132,9 @@ def _assembled(files: StateFiles, session_id: str, seq: int) -> tuple[Proof, Ver
         sealed_line=host_lines[sealed_seq],
         sealed_seq=sealed_seq,
         sealed_path=tuple(inclusion_proof([leaf_hash(line) for line in host_lines], sealed_seq)),
-        checkpoint=_covering_note(files, index.size),
+        checkpoint=covering_note(files, index.size) or "",
     )
     return found, index.keys[-1]
-
-
-def _covering_note(files: StateFiles, size: int) -> str:
-    """Return the checkpoint over the whole log; after a crash that may be the one signed in advance."""
-    note = text_in(files.checkpoint) or ""
-    if note and unverified_checkpoint(note).size == size:
-        return note
-    return text_in(files.next_checkpoint) or ""
 
 
 def check(proof: Proof, key: VerifierKey) -> None:
@@ -185,7 +177,7 @@ def prove_growth(state: Path, older_note: str) -> list[bytes]:
         if index.broken is not None:
             raise index.broken
         older = _signed_by_one(older_note, index.keys)
-        newer = open_checkpoint(_covering_note(files, index.size), index.keys[-1])
+        newer = open_checkpoint(covering_note(files, index.size) or "", index.keys[-1])
         leaves = [leaf_hash(line) for line in islice(Lines([files.log]), newer.size)]
     path = consistency_proof(leaves, older.size)
     check_consistency(older.size, older.root, newer.size, newer.root, path)

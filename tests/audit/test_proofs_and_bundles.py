@@ -6,18 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from audit.chain import Chain
 from audit.errors import (
     BadProofError,
     BadSignatureError,
     UnknownEntryError,
 )
 from audit.host import HostLog
+from audit.index import read_index
+from audit.keys import host_key
 from audit.note import SignerKey, sign
 from audit.proof import Proof, check, prove, prove_growth
 from audit.state import StateFiles
+from audit.withhold import prune
 from tests.audit import attacker
-from tests.audit.samples import SESSION, Recorder
-from tests.audit.unpacked import OTHER, key_of, pack, unpack, verify_there
+from tests.audit.samples import SESSION, Recorder, Samples
+from tests.audit.unpacked import OTHER, key_of, pack, unpack, verify_state, verify_there
 
 
 async def test_an_entry_is_proved_to_whoever_has_the_public_key(recorder: Recorder, state: Path) -> None:
@@ -156,3 +160,37 @@ async def test_the_same_bundle_is_the_same_bytes(recorder: Recorder, state: Path
         pack(state, tmp_path / name)
 
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def crash_before_the_checkpoint(state: Path) -> None:
+    """Leave the host's log as a crash does between its last line and that line's checkpoint."""
+    files = StateFiles(state)
+    files.checkpoint.rename(files.next_checkpoint)
+    origin = read_index(files).origin
+    chain = Chain.start(origin)
+    for line in attacker.read_lines(files.log)[:-1]:
+        chain.take(line)
+    files.checkpoint.write_text(sign(chain.checkpoint(origin).text(), [host_key(files)]))
+
+
+@pytest.mark.parametrize("last", ["session.sealed", "session.pruned"])
+async def test_a_bundle_made_after_a_crash_holds_what_the_state_holds(
+    recorder: Recorder, samples: Samples, state: Path, tmp_path: Path, last: str
+) -> None:
+    """The line that only the checkpoint signed in advance covers goes in, with that checkpoint."""
+    async with recorder.journal(segment_bytes=4000) as journal:
+        for number in range(150):
+            await journal.record(samples.intended(number))
+        await journal.close(samples.closed())
+    if last == "session.pruned":
+        with HostLog(state) as host:
+            prune(host, SESSION, why="old", keep_segments=1)
+    words = verify_state(state, "--key", str(key_of(state)))
+    crash_before_the_checkpoint(state)
+    assert verify_state(state, "--key", str(key_of(state))) == words
+
+    pack(state, tmp_path / "one.tar.gz")
+
+    found = verify_there(unpack(tmp_path / "one.tar.gz", tmp_path), "--key", str(key_of(state)))
+    assert found == words
+    assert words[0] == 0
