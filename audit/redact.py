@@ -7,6 +7,7 @@ can guess it from the log. Hygiene, not a wall: a secret that was reversed or sp
 import base64
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, quote_plus
 
@@ -18,6 +19,8 @@ from audit.hostile import MARK, mark, unmark
 SHORTEST_SECRET = 6
 _TAG_HEX = 16
 _A_MARK = b'{"!":'
+_CUT = re.compile(r"(`| \[cut\])")
+"""What stands behind text that was cut; a name or a line is quoted in backticks."""
 
 
 def tag_of(secret: str, key: bytes) -> str:
@@ -105,6 +108,39 @@ class Redactor:
             if form in value:
                 value = value.replace(form, placeholder)
         return value
+
+    def at_cuts(self, value: str) -> str:
+        """Return text, redacted already, without what cuts have left of secrets.
+
+        That is the beginning of one, before the mark of a cut, a closing backtick or the end.
+        """
+        if not any(form[:SHORTEST_SECRET] in value for form, _ in self._texts):
+            return value
+        whole = value.rstrip()
+        pieces = [self._without_beginning(piece) for piece in _CUT.split(whole)]
+        return "".join(pieces) + value[len(whole) :]
+
+    def at_end(self, value: bytes) -> bytes:
+        """Return bytes, redacted already, without the beginning of a secret that a cut has left there."""
+        if not self._raw:
+            return value
+        whole = value.rstrip()
+        room = max(0, len(whole) - len(self._raw[0][0]))
+        end = whole[room:].decode("utf-8", "surrogateescape")
+        left = self._without_beginning(end)
+        if left == end:
+            return value
+        return whole[:room] + left.encode("utf-8", "surrogateescape") + value[len(whole) :]
+
+    def _without_beginning(self, piece: str) -> str:
+        for form, placeholder in self._texts:
+            start = form[:SHORTEST_SECRET]
+            at = piece.find(start, max(0, len(piece) - len(form) + 1))
+            while at >= 0:
+                if form.startswith(piece[at:]):
+                    return piece[:at] + placeholder
+                at = piece.find(start, at + 1)
+        return piece
 
     def spelt_in(self, content: bytes) -> dict[str, set[bytes]]:
         """Return each placeholder that `raw` would write into the content, with what it stands for there."""

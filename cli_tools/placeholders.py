@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from cli_tools.action import Action
     from sandbox.session import Sandbox
 
-LARGEST_BYTES: Final = 16 * 1024 * 1024
-"""Of a file that is looked through for what a placeholder stands for in it."""
+LARGEST_BYTES: Final = 8 * 1024 * 1024
+"""Of a file that is looked through for what a placeholder stands for in it: what one answer may hold."""
 CONTENT: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {"files write": frozenset({"content"}), "files patch": frozenset({"diff", "old", "new"})}
 )
@@ -47,56 +47,55 @@ async def with_secrets(action: Action, redactor: Redactor, sandbox: Sandbox) -> 
     written = [use.path for use in request.paths if use.access == "write"]
     if not written:
         return action
-    marked = {
-        placeholder: {name for name, value in request.arguments.items() if _holds(value, placeholder)}
+    given = {name: _restored(value) for name, value in request.arguments.items()}
+    used = {
+        placeholder: names
         for placeholder in redactor.placeholders
+        if (names := {name for name, value in given.items() if placeholder.encode() in value})
     }
-    used = {placeholder: names for placeholder, names in marked.items() if names}
     if not used:
         return action
     content = CONTENT.get(action.command.name, frozenset())
-    held = await _held(sandbox, written[0], redactor)
     for placeholder, names in used.items():
         if elsewhere := sorted(names - content):
             raise _refusal(placeholder, f"and is no part of a file's content in `{elsewhere[0]}`")
+    held = await _held(sandbox, written[0], redactor, next(iter(used)))
+    for placeholder, names in used.items():
         spellings = held.get(placeholder, set())
         if len(spellings) != 1:
             why = "spells in several ways: one" if spellings else "does not hold: it"
-            raise _refusal(placeholder, f"which the file {why} would be lost there")
-        # neutralised, for the command takes it for what was shown
-        secret = neutralise(next(iter(spellings)))
-        action = _replaced(action, content, placeholder, secret)
-        if any(_holds(value, placeholder) for value in action.request().arguments.values()):
-            raise _refusal(placeholder, "and is written here with an escape in it")
-    return action
+            raise _refusal(placeholder, f"which the file {why} would be lost there", patch=bool(spellings))
+        for name in names:
+            given[name] = given[name].replace(placeholder.encode(), next(iter(spellings)))
+    # Neutralised, for the command takes it for what was shown.
+    changed = {name: neutralise(given[name]) for names in used.values() for name in names}
+    body = changed.pop(action.command.body_parameter or "", None)
+    return replace(
+        action,
+        body=action.body if body is None else body.encode("utf-8", "surrogateescape"),
+        parameters={**action.parameters, **changed},
+    )
 
 
-async def _held(sandbox: Sandbox, path: str, redactor: Redactor) -> dict[str, set[bytes]]:
+def _restored(value: object) -> bytes:
+    return restore(str(value).encode("utf-8", "surrogateescape"))
+
+
+async def _held(sandbox: Sandbox, path: str, redactor: Redactor, placeholder: str) -> dict[str, set[bytes]]:
+    """Return what the placeholders stand for in a file; nothing where there is none."""
     try:
         content, _ = await whole_file(sandbox, path, most_bytes=LARGEST_BYTES)
-    except (ActionError, OperationError):
-        return {}
+    except (ActionError, OperationError) as error:
+        if error.code == "not-found":
+            return {}
+        why = f"and the file cannot be looked through for it: {error.message}"
+        raise _refusal(placeholder, why, patch=True) from error
     return redactor.spelt_in(content)
 
 
-def _holds(value: object, placeholder: str) -> bool:
-    return placeholder.encode() in restore(str(value).encode("utf-8", "surrogateescape"))
-
-
-def _replaced(action: Action, content: frozenset[str], placeholder: str, secret: str) -> Action:
-    body = action.body
-    if body is not None:
-        body = body.replace(placeholder.encode(), secret.encode("utf-8", "surrogateescape"))
-    parameters = {
-        name: value.replace(placeholder, secret) if name in content and isinstance(value, str) else value
-        for name, value in action.parameters.items()
-    }
-    return replace(action, body=body, parameters=parameters)
-
-
-def _refusal(placeholder: str, why: str) -> ActionError:
+def _refusal(placeholder: str, why: str, *, patch: bool = False) -> ActionError:
     return ActionError(
         "secret",
         f"`{placeholder}` only stands for a secret, {why}",
-        hint="change what is around it with `files patch`, `--old` and `--new`",
+        hint="change what is around it with `files patch`, `--old` and `--new`" if patch else "",
     )

@@ -155,9 +155,8 @@ class Record:
 
     async def failure(self, number: str, error: ActionError | OperationError, *, ahead: bool = False) -> None:
         """Write down that an allowed action failed before it came to an outcome."""
-        await self._end(
-            self._finished(number, "failed", detail=f"{error.code}: {error.message}"), ahead=ahead
-        )
+        why = self.redactor.at_cuts(self.redactor.text(f"{error.code}: {error.message}"))
+        await self._end(self._finished(number, "failed", detail=why), ahead=ahead)
 
     @property
     def redactor(self) -> Redactor:

@@ -22,10 +22,10 @@ def redacted(outcome: Outcome, redactor: Redactor) -> Outcome:
         return outcome
     return replace(
         outcome,
-        output=redactor.raw(outcome.output),
-        errors=redactor.raw(outcome.errors),
-        text=redactor.text(outcome.text),
-        note=redactor.text(outcome.note),
+        output=redactor.at_end(redactor.raw(outcome.output)),
+        errors=redactor.at_end(redactor.raw(outcome.errors)),
+        text=redactor.at_cuts(redactor.text(outcome.text)),
+        note=redactor.at_cuts(redactor.text(outcome.note)),
     )
 
 
@@ -36,4 +36,4 @@ def redacted_error(seen: Observation, redactor: Redactor) -> Observation:
         seen: What it would be shown.
         redactor: The session's.
     """
-    return replace(seen, text=redactor.text(seen.text))
+    return replace(seen, text=redactor.at_cuts(redactor.text(seen.text)))

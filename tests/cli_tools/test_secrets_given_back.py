@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli_tools.catalogue import built_in
-from cli_tools.placeholders import CONTENT
+from cli_tools.files.look import READ_LIMIT_BYTES
+from cli_tools.files.seek import SHOWN_CHARACTERS
+from cli_tools.placeholders import CONTENT, LARGEST_BYTES
 from tests.cli_tools.door import BOTH, FILES, open_door
 
 if TYPE_CHECKING:
@@ -102,6 +104,62 @@ async def test_no_argument_but_a_files_content_gets_a_secret(place: Path, line: 
     assert known not in seen.text
     assert {path.name for path in workspace.iterdir()} - {"other"} <= {"a", mark}
     assert (workspace / mark).read_text() == f"token {known}\nx\n"
+
+
+async def test_what_a_cut_leaves_of_a_secret_is_told_nowhere(place: Path) -> None:
+    """Who writes a file decides where in it the secret stands, and so what a cut would leave of it."""
+    known = "ghp-0123456789abcdefghijklmnop"
+    (place / "workspace" / "a").write_text(f"token {known}\nplain\n")
+
+    async with open_door(place, FILES, secrets={"github": known}) as door:
+        mark = (await door.line("files read a")).text.split()[2]
+        seen = []
+        for room in (200, SHOWN_CHARACTERS, READ_LIMIT_BYTES):
+            for left in (6, len(known) - 1):
+                pad = "x" * (room - left)
+                await door.line("files write a", body=f"{pad}{mark}\nplain\n".encode())
+                seen += [
+                    await door.line("files patch a", body=f"@@ -2 +2 @@\n-{pad}{mark}\n+y\n".encode()),
+                    await door.line("files patch a", body=f"@@ -2 +2 @@\n{pad}{mark}\n+y\n".encode()),
+                    await door.line("files patch a", body=b"@@ -1 +1 @@\n-zz\n+y\n"),
+                    await door.line("files search xx"),
+                    await door.line("files read a"),
+                ]
+        ledger = b"".join(path.read_bytes() for path in (place / "state").rglob("*") if path.is_file())
+
+    assert [one.text for one in seen if known[:6] in one.text] == []
+    assert known[:6].encode() not in ledger
+    assert any(mark in one.text for one in seen)
+
+
+async def test_what_stands_beside_a_placeholder_makes_no_escape_of_the_secret(place: Path) -> None:
+    known = "0abc12"
+    file = place / "workspace" / "a"
+    file.write_text(f"token {known}\n")
+
+    async with open_door(place, FILES, secrets={"pin": known}) as door:
+        mark = (await door.line("files read a")).text.split()[2]
+        written = await door.line("files write a", body=f"⟦{mark}⟧\n".encode())
+        read = await door.line("files read a")
+
+    assert written.kind == "done"
+    assert file.read_text() == f"⟦{known}⟧\n"
+    assert mark in read.text
+
+
+async def test_a_file_too_large_to_be_looked_through_is_named_so(place: Path) -> None:
+    known = "ghp-0123456789abcdef"
+    file = place / "workspace" / "a"
+    file.write_bytes(f"token {known}\n".encode() + b"x" * LARGEST_BYTES)
+
+    async with open_door(place, FILES, secrets={"github": known}) as door:
+        mark = (await door.line("files read a --lines 1-1")).text.split()[2]
+        refused = await door.line(f"files patch a --old 'token {mark}' --new 'tok {mark}'")
+        around = await door.line("files patch a --old 'token ' --new 'tok '")
+
+    assert "cannot be looked through" in refused.text
+    assert "hint: change what is around it" in refused.text
+    assert around.kind == "done"
 
 
 async def test_what_is_content_is_named_as_the_commands_name_it(place: Path) -> None:
