@@ -181,7 +181,8 @@ class HostLog:
             if self._signed(self.files.checkpoint, fresh) is not None:
                 finish_rotation(self.files, fresh)
                 return fresh
-        self._signed(self.files.checkpoint, old)  # a key that may be in force is not thrown away
+        if self._signed(self.files.checkpoint, old) is None:  # a key that may be in force is not thrown away
+            raise self._broken("nothing signs it", 0)
         self.files.next_host_key.unlink()
         return old
 

@@ -159,13 +159,23 @@ def test_a_rotation_cut_short_before_its_line_is_forgotten_whatever_was_left_beh
     assert found(whole) == (False, False)
 
 
-def test_a_key_that_may_be_in_force_is_not_thrown_away_for_a_damaged_checkpoint(whole: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [(b"garbage", "not a signed note"), (None, "nothing signs it")],
+    ids=["garbage", "missing"],
+)
+def test_a_key_that_may_be_in_force_is_not_thrown_away_for_a_damaged_checkpoint(
+    whole: Path, damage: bytes | None, why: str
+) -> None:
     files = StateFiles(whole)
     prepare_rotation(files)
     good = files.checkpoint.read_bytes()
-    files.checkpoint.write_bytes(b"garbage")
+    if damage is None:
+        files.checkpoint.unlink()
+    else:
+        files.checkpoint.write_bytes(damage)
 
-    with pytest.raises(AuditError, match="not a signed note"):
+    with pytest.raises(AuditError, match=why):
         append(whole)
 
     assert files.next_host_key.exists()
