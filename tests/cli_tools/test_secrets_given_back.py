@@ -119,7 +119,7 @@ async def test_what_a_cut_leaves_of_a_secret_is_told_nowhere(place: Path) -> Non
                 pad = "x" * (room - left)
                 await door.line("files write a", body=f"{pad}{mark}\nplain\n".encode())
                 seen += [
-                    await door.line("files patch a", body=f"@@ -2 +2 @@\n-{pad}{mark}\n+y\n".encode()),
+                    await door.line("files patch a", body=f"@@ -2 +2 @@\n-z{pad[1:]}{mark}\n+y\n".encode()),
                     await door.line("files patch a", body=f"@@ -2 +2 @@\n{pad}{mark}\n+y\n".encode()),
                     await door.line("files patch a", body=b"@@ -1 +1 @@\n-zz\n+y\n"),
                     await door.line("files search xx"),
