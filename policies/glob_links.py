@@ -21,24 +21,29 @@ def pattern_of(path: str) -> str:
     return f"?{text[1:]}" if text.startswith(("!", "~")) else text
 
 
-def behind(glob: Glob, link: str, place: str) -> Iterator[Glob]:
-    """Yield globs that mean at a place what a glob means at and below a symlink that leads there.
+def behind(glob: Glob, link: str, places: Iterable[str]) -> Iterator[Glob]:
+    """Yield globs that mean at places what a glob means at and below a symlink that leads there.
 
     Args:
         glob: The glob.
         link: Where the symlink is, relative to the workspace.
-        place: Where it leads, relative to the workspace; empty for the workspace itself.
+        places: Where it leads, relative to the workspace; empty for the workspace itself.
     """
-    for left in glob.left_at(link):
-        names = [*filter(None, [pattern_of(place) if place else ""]), *left]
-        while len("/".join(names)) > LONGEST_PATTERN - 3:
-            names = "/".join(names).split("/")[:-1]  # what lies above means more
-        if not names:
-            yield EVERYTHING
-        else:
-            # One name alone would be meant at any depth.
-            text = "/".join(names)
-            yield Glob(text if "/" in text else f"{text}/**")
+    if lefts := glob.left_at(link):
+        for place in places:
+            for left in lefts:
+                yield _at(place, left)
+
+
+def _at(place: str, left: tuple[str, ...]) -> Glob:
+    names = [*filter(None, [pattern_of(place) if place else ""]), *left]
+    while len("/".join(names)) > LONGEST_PATTERN - 3:
+        names = "/".join(names).split("/")[:-1]  # what lies above means more
+    if set(names) <= {"**"}:
+        return EVERYTHING
+    # One name alone would be meant at any depth.
+    text = "/".join(names)
+    return Glob(text if "/" in text else f"{text}/**")
 
 
 def reaching(globs: Iterable[Glob]) -> tuple[Glob, ...]:
@@ -65,7 +70,8 @@ def all_behind(
     while fresh:
         more: dict[str, Glob] = {}
         for link, places in links(fresh):
-            for each in (each for place in places for glob in fresh for each in behind(glob, link, place)):
+            there = tuple(places)
+            for each in (each for glob in fresh for each in behind(glob, link, there)):
                 more.setdefault(each.text, each)
             if len(found) + len(more) > MOST_GLOBS:
                 return (EVERYTHING,)

@@ -113,6 +113,8 @@ class _Comparison:
     """Folders that git obeys, whatever they are called."""
     links: Links
     second: SecondNames
+    kept: SecondNames
+    """The same of what is protected from being removed."""
     troubles: list[Trouble] = field(default_factory=list)
 
     def all(self) -> Iterator[Change]:
@@ -173,11 +175,11 @@ class _Comparison:
 
     def _concerns(self, path: str, after: Side | None, *, later: str) -> Iterator[Concern]:
         way = self.links.way(path, after.target) if after and after.kind is EntryKind.SYMLINK else Way()
-        places = (path, *way.places)
-        protect = self.keep if after is None else self.protect
+        places = (path, *filter(None, way.places))
+        protect, second = (self.keep, self.kept) if after is None else (self.protect, self.second)
         names = {name for place in places for name in self._names(place)}
-        if any(protect.matches(name) or self.second.found.find(name) for name in names) or (
-            way.places and self.second.given_by(path, way.places)
+        if any(protect.matches(name) or second.found.find(name) for name in names) or (
+            way.places and second.given_by(path, way.places)
         ):
             yield Concern.PROTECTED
         if any(self.hide.matches(place) or at_or_below(place, self.stage.absent) for place in places):
@@ -203,7 +205,7 @@ def compute_changes(
     *,
     hide: PathMatcher | None = None,
     protect: ProtectMatcher | None = None,
-    keep: PathMatcher | None = None,
+    keep: ProtectMatcher | None = None,
     later: LaterLabels | None = None,
 ) -> ChangeSet:
     """Compare the agent's tree with what the session started on.
@@ -224,9 +226,9 @@ def compute_changes(
     upper = read_upper(stage.folder)
     known = stage.known
     links = Links(stage, upper)
-    second = SecondNames.of(
-        (protect or MatchNothing()).patterns(), stage.record.keys() | upper.entries.keys(), links.places
-    )
+    paths = stage.record.keys() | upper.entries.keys()
+    second = SecondNames.of((protect or MatchNothing()).patterns(), paths, links.places)
+    kept = second if keep is None else SecondNames.of(keep.patterns(), paths, links.places)
     comparison = _Comparison(
         stage,
         upper,
@@ -237,6 +239,7 @@ def compute_changes(
         git_folders(stage.record.keys(), upper.entries.keys()),
         links,
         second,
+        kept,
     )
     changes = sorted(comparison.all(), key=lambda change: change.path)
     if stage.known != known:

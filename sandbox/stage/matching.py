@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from policies.errors import BadValueError
 from policies.globs import Glob, GlobSet
-from policies.package_data import default_globs
+from policies.package_data import default_globs, kept_globs
 from policies.wording import quoted
 from sandbox.stage.lastnames import LastNames
 from sandbox.stage.sides import at_or_below
@@ -67,6 +67,10 @@ class KeptBy:
     def matches(self, path: str) -> bool:
         """Tell whether the policy keeps `path`."""
         return self.files.kept_by(path) is not None
+
+    def patterns(self) -> tuple[Glob, ...]:
+        """Return what the policy keeps, its defaults included."""
+        return (*self.files.protect, *(kept_globs().globs if self.files.protect_defaults else ()))
 
 
 @dataclass(frozen=True, slots=True)

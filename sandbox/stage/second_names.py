@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from policies.glob_links import all_behind, behind, reaching
 from policies.globs import GlobSet
 from sandbox.stage.lastnames import LastNames
-from sandbox.stage.symlinks import MOST_PARTS
+from sandbox.stage.symlinks import places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from policies.globs import Glob
 
@@ -28,6 +28,8 @@ class SecondNames:
     """What is protected, by its own name or another."""
     found: GlobSet
     """What is protected by another name."""
+    _there: dict[frozenset[str], bool] = field(default_factory=dict)
+    """Whether some globs mean something that is there, as far as it was asked."""
 
     @classmethod
     def of(
@@ -52,8 +54,13 @@ class SecondNames:
 
     def given_by(self, link: str, places: Iterable[str]) -> bool:
         """Tell whether a symlink gives something that is there a name that is protected."""
-        given = GlobSet(each for place in places for glob in self.globs for each in behind(glob, link, place))
-        return bool(given.globs) and any(given.find(path) for path in self.paths)
+        there = tuple(places)
+        given = {each.text: each for glob in self.globs for each in behind(glob, link, there)}
+        texts = frozenset(given)
+        if texts and texts not in self._there:
+            wanted = GlobSet(given.values())
+            self._there[texts] = any(wanted.find(path) for path in self.paths)
+        return bool(texts) and self._there[texts]
 
 
 def protected_behind(globs: tuple[Glob, ...], root: Path) -> tuple[Glob, ...]:
@@ -63,7 +70,7 @@ def protected_behind(globs: tuple[Glob, ...], root: Path) -> tuple[Glob, ...]:
         globs: What is protected.
         root: The folder, resolved; its symlinks are looked for at any depth.
     """
-    return SecondNames.of(globs, _symlinks(root), lambda path: _places(root, path)).found.globs
+    return SecondNames.of(globs, _symlinks(root), lambda path: places_of(root, path)).found.globs
 
 
 def _symlinks(root: Path) -> Iterator[str]:
@@ -79,29 +86,6 @@ def _symlinks(root: Path) -> Iterator[str]:
                 yield prefix + entry.name
             elif entry.is_dir(follow_symlinks=False):
                 pending.append((entry.path, f"{prefix}{entry.name}/"))
-
-
-def _places(root: Path, link: str) -> Iterator[str]:
-    """Yield each symlink that is passed behind one, and the end, as far as they lie in the folder."""
-    here, ahead = root, list(reversed(link.split("/")))
-    for _ in range(MOST_PARTS):
-        if not ahead:
-            break
-        name = ahead.pop()
-        if name == "..":
-            here = here.parent
-            continue
-        try:
-            target = (here / name).readlink()
-        except OSError:  # no symlink, or nothing
-            here /= name
-            continue
-        if here / name != root / link and here.is_relative_to(root):
-            yield str((here / name).relative_to(root))
-        here = Path("/") if target.is_absolute() else here
-        ahead += reversed([part for part in target.parts if part != "/"])
-    if not ahead and here.is_relative_to(root) and here != root / link:
-        yield "" if here == root else str(here.relative_to(root))
 
 
 def _with_names_of(globs: tuple[Glob, ...], paths: tuple[str, ...]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sandbox.stage.base import Seen
@@ -25,7 +26,7 @@ class Way:
     """Where a symlink leads."""
 
     places: tuple[str, ...] = ()
-    """Each other symlink that is passed, and each end, as paths of the workspace."""
+    """Each other symlink that is passed, and each end, as paths of the workspace; empty for itself."""
     out: bool = False
     """Whether it leads, or may lead, out of the workspace."""
 
@@ -84,8 +85,7 @@ class Links:
         """
         if leads_out(path, target):
             return Way(out=True)
-        way = self._walk(path, target)
-        return Way(tuple(filter(None, way.places)), way.out)
+        return self._walk(path, target)
 
     def places(self, path: str) -> tuple[str, ...]:
         """Return each place to which a symlink at `path` leads, by its text and not only where that is plain.
@@ -98,9 +98,15 @@ class Links:
             f"{'../' * path.count('/')}{link.removeprefix(top)}" if link.startswith(top) else link
             for link in targets
         ]
-        return tuple(
-            place for link in inside if not link.startswith("/") for place in self._walk(path, link).places
-        )
+        places = {
+            place: None
+            for link in inside
+            if not link.startswith("/")
+            for place in self._walk(path, link).places
+        }
+        if (now := self._users(path)) is not None and now.is_symlink:  # one may go out, and come back in
+            places.update(dict.fromkeys(places_of(Path(self.stage.workspace.path), path)))
+        return tuple(places)
 
     def _walk(self, path: str, target: str) -> Way:
         here, places, out = path.split("/")[:-1], dict[str, None](), False
@@ -119,7 +125,7 @@ class Links:
                 walkers.append(walker)
             else:
                 out = True
-        return Way(tuple(places), out=True)
+        return Way((*places, ""), out=True)
 
     def _step(self, walker: _Walker, name: str, walkers: list[_Walker], places: dict[str, None]) -> bool:
         """Add those who go on from one name, and the symlink they pass; tell whether one way is out."""
@@ -186,6 +192,40 @@ def _target(folder: Beneath, path: str, seen: Seen) -> str | None:
 def _parts(target: str) -> list[str]:
     """Return the names of a symlink's text, the first one last."""
     return [part for part in reversed(target.split("/")) if part not in {"", "."}]
+
+
+def places_of(root: Path, link: str) -> tuple[str, ...]:
+    """Return each symlink that is passed behind one, and the end, as far as they lie in a folder.
+
+    Args:
+        root: The folder, resolved.
+        link: A path in it; no place is returned for what is no symlink.
+
+    Returns:
+        The places, relative to the folder; empty for itself, and for one that may lead anywhere.
+    """
+    here, ahead, places, passed = root, link.split("/")[::-1], list[Path](), 0
+    for _ in range(MOST_PARTS):
+        if not ahead or passed > MOST_LINKS:
+            break
+        name = ahead.pop()
+        if name == "..":
+            here = here.parent
+            continue
+        step = here / name
+        try:
+            target = step.readlink()
+        except OSError:  # no symlink, or nothing
+            here = step
+            continue
+        passed += 1
+        places.append(step)
+        here = Path("/") if target.is_absolute() else here
+        ahead += reversed(target.parts[bool(target.anchor) :])
+    if passed <= MOST_LINKS:  # else it goes in a circle, and ends nowhere
+        places.append(root if ahead else here)
+    inside = [place for place in places if place.is_relative_to(root) and place != root / link]
+    return tuple(dict.fromkeys("/".join(place.relative_to(root).parts) for place in inside))
 
 
 def leads_out(path: str, target: str) -> bool:

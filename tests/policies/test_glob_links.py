@@ -22,13 +22,15 @@ from policies.globs import Glob
         ("x/foo", "x", "", ["foo/**"]),
         ("x", "x", "", ["**/*"]),
         ("x/y", "x", "d/" * 300 + "e", None),
+        ("a/**/" + "x" * 507, "a", "", ["**/*"]),
+        ("a/**/" + "x" * 500, "a", "", ["**/" + "x" * 500]),
     ],
 )
 def test_a_glob_means_at_a_place_what_it_means_at_the_symlink(
     glob: str, link: str, place: str, wanted: list[str] | None
 ) -> None:
     """A pattern that would be too long means a folder above; one name alone is meant at the root."""
-    found = list(behind(Glob(glob), link, place))
+    found = list(behind(Glob(glob), link, (place,)))
 
     if wanted is None:
         assert [each.matches(f"{place}/y") for each in found] == [True]

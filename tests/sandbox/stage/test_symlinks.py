@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from policies.globs import Glob
 from sandbox.stage.beneath import Beneath
 from sandbox.stage.changes import Concern, compute_changes
 from sandbox.stage.opened import open_stage
-from sandbox.stage.second_names import protected_behind
 from sandbox.stage.symlinks import MOST_LINKS, Links
 from sandbox.stage.upper import read_upper
 from tests.sandbox.stage.applying import apply, names, reasons, staged
@@ -228,65 +226,3 @@ def test_a_link_of_the_agents_that_goes_up_after_a_name_is_out_for_those_through
     staged(yard, act)
 
     assert reasons(apply(yard)) == {"up": "leads-out", "through": "leads-out"}
-
-
-def second(yard: Yard, made: Callable[[Path], None]) -> set[str]:
-    """Return what is marked as protected of what an agent made."""
-    staged(yard, made)
-    with open_stage(yard.session) as stage:
-        found = compute_changes(
-            stage, protect=yard.patterns(".vscode", "**/.config/mise", "CLAUDE.md", "a/b/c")
-        )
-    return {change.path for change in found.changes if Concern.PROTECTED in change.concerns}
-
-
-def test_what_a_protected_name_of_the_users_leads_to_is_protected(yard: Yard) -> None:
-    """The twins lie beside, and behind symlinks whose names mean nothing."""
-    yard.fill({"docs/guide.md": "", "q/x": "", "plain": "", "other/README.md": ""})
-    for name, target in {
-        ".vscode": "docs/../vs", "sub/.config": "../conf", "CLAUDE.md": "chain", "chain": "README.md",
-        "conf/mise": "../deep", "plain-link": "q", "a": str(yard.workspace / "absolute"),
-    }.items():  # fmt: skip
-        (yard.workspace / name).parent.mkdir(exist_ok=True)
-        (yard.workspace / name).symlink_to(target)
-    wanted = {"vs/tasks.json", "conf/mise", "deep/config.toml", "README.md", "absolute/b/c"}
-    twins = {"docs/guide.md", "q/x", "conf/fish", "vs2/x", "other/README.md", "absolute/b/d", "deeper/x"}
-
-    def made(inside: Path) -> None:
-        (inside / "conf/mise").unlink()
-        (inside / "conf/mise").symlink_to("../deep")
-        for path in (wanted | twins) - {"conf/mise"}:
-            (inside / path).parent.mkdir(exist_ok=True, parents=True)
-            (inside / path).write_text("agent")
-
-    marked = second(yard, made)
-
-    assert marked & (wanted | twins) == wanted - {"conf/mise"}
-
-
-def test_a_symlink_of_the_agents_above_a_protected_name_is_judged_with_what_it_names(yard: Yard) -> None:
-    """Either alone would be harmless; a symlink that gives nothing such a name is one."""
-    yard.fill({"mine/mise/config.toml": ""})
-
-    def made(inside: Path) -> None:
-        (inside / "x/mise").mkdir(parents=True)
-        (inside / "x/mise/config.toml").write_text("evil")
-        (inside / "x/plain").write_text("x")
-        for name, target in ((".config", "x"), ("sub/.config", "../mine"), ("other/.config", "../nothing")):
-            (inside / name).parent.mkdir(exist_ok=True)
-            (inside / name).symlink_to(target)
-
-    assert second(yard, made) == {".config", "x/mise", "x/mise/config.toml", "sub/.config"}
-
-
-def test_a_protected_symlink_in_a_circle_protects_nothing_else(yard: Yard) -> None:
-    def made(inside: Path) -> None:
-        (inside / ".vscode").symlink_to("round")
-        (inside / "round").symlink_to("round")
-        (inside / "plain").write_text("")
-
-    assert second(yard, made) == {".vscode", "round"}
-    assert protected_behind((Glob(".vscode"),), yard.workspace) == ()
-    for name, target in ((".vscode", "round"), ("round", "round")):
-        (yard.workspace / name).symlink_to(target)
-    assert [each.text for each in protected_behind((Glob(".vscode"),), yard.workspace)] == ["round/**"]
