@@ -62,7 +62,12 @@ def dead_sockets() -> list[Path]:
         found = sorted(folder.iterdir())
     except (SandboxError, OSError):
         return []
-    return [path for path in found if ID_PATTERN.fullmatch(path.name) and _is_dead(path)]
+    return [path for path in found if _is_name(path.name) and _is_dead(path)]
+
+
+def _is_name(name: str) -> bool:
+    """Tell whether a name is a session's, or that of its socket before it listens."""
+    return ID_PATTERN.fullmatch(f"0{name[1:]}" if name.startswith(".") else name) is not None
 
 
 def _is_dead(path: Path) -> bool:
@@ -114,17 +119,27 @@ class Door:
             RunnerError: When the folder of sockets is not this user's alone.
         """
         path = socket_path(self._session)
-        unready = path.with_name(f".{path.name[1:]}")  # as long as its own: an address has little room
-        unready.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._serve, path=str(unready), limit=LONGEST_LINE)
-        unready.chmod(0o600)
-        unready.rename(path)  # who finds the name finds somebody who listens
+        server = await self._listening(path)
         try:
             yield
         finally:
             server.close()
             path.unlink(missing_ok=True)
             await self._feed.end()
+
+    async def _listening(self, path: Path) -> asyncio.Server:
+        """Listen under a name that is given once somebody does: who finds it is answered."""
+        unready = path.with_name(f".{path.name[1:]}")  # as long as its own: an address has little room
+        while True:
+            unready.unlink(missing_ok=True)
+            server = await asyncio.start_unix_server(self._serve, path=str(unready), limit=LONGEST_LINE)
+            try:
+                unready.chmod(0o600)
+                unready.rename(path)
+            except FileNotFoundError:  # `clean` took it, in the moment before it listened, for a dead one
+                server.close()
+            else:
+                return server
 
     async def ask(self, question: Question) -> Answer:
         """Wait until another terminal answers; time out is no.

@@ -215,9 +215,9 @@ async def test_a_credential_goes_to_no_other_host_than_the_operator_bound_it_to(
 @pytest.mark.parametrize(
     ("slack", "message"),
     [
-        ("{credential: team, base_url: 'http://slack.com/api'}", "expected `https://HOST/PATH`"),
-        ("{credential: team, base_url: 'https://a@slack.com/api'}", "carries a user"),
-        ("{credential: team, base_url: 'https://slack.com/api?x=1'}", "expected `https://HOST/PATH`"),
+        ("{credential: team, base_url: 'http://slack.com/api'}", "as in `https://HOST/PATH`"),
+        ("{credential: team, base_url: 'https://a@slack.com/api'}", "as in `https://HOST/PATH`"),
+        ("{credential: team, base_url: 'https://slack.com/api?x=1'}", "as in `https://HOST/PATH`"),
         ("{base_url: 'https://slack.com/api'}", "key `credential` is missing"),
         ("{credential: team, token: x}", "key `token` is not known in `connectors.slack`"),
     ],

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent_runner.approvals import Answer, FirstAnswer, OneAtATime, ask_and_record
-from agent_runner.door import Door, socket_path, tell
+from agent_runner.door import Door, dead_sockets, socket_path, tell
 from agent_runner.errors import InvalidInputError, RunnerError
 from agent_runner.question import Question, digest_of
 from agent_runner.session import SessionRun
@@ -367,3 +367,31 @@ async def test_an_approval_and_its_question_are_entries_before_the_act(
     assert [entry["digest"] for entry in (*requested, *answered)] == [person.asked[0].digest] * 2
     assert answered[0]["answer"] == verdict
     assert person.asked[0].argv == ("files", "remove", "f")
+
+
+async def test_a_socket_left_before_it_had_its_name_is_known_as_dead_and_one_taken_away_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A runner may be killed between the two; `clean` may look in that moment."""
+    path = socket_path(SESSION)
+    unready = path.with_name(f".{SESSION[1:]}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
+        killed.bind(str(unready))
+    left = dead_sockets()
+
+    rename, renamed = Path.rename, list[Path]()
+
+    def taken(self: Path, target: Path) -> Path:
+        renamed.append(self)
+        if len(renamed) == 1:
+            self.unlink()
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", taken)
+    async with Door(SESSION, stop=lambda: None, files=FILES).open():
+        listens = dead_sockets() == [] and path.is_socket()
+
+    assert left == [unready]
+    assert renamed == [unready, unready]
+    assert listens
+    assert list(path.parent.iterdir()) == []

@@ -129,8 +129,12 @@ class Made:
         return Said(code, screen.decode(errors="replace").replace("\r\n", "\n"))
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR", "LESS"}}
+        kept = {name: value for name, value in os.environ.items() if name not in _OURS}
         return {**kept, "PAIRLOCK_STATE": str(self.state), "PAGER": "cat", "TERM": "xterm", **more}
+
+
+_OURS = {"CI", "NO_COLOR", "LESS", "COLUMNS"}
+"""Variables of whoever runs the tests, which would decide how the command line looks."""
 
 
 def _be_pairlock(words: tuple[str, ...], environment: dict[str, str], streams: tuple[IO[bytes], ...]) -> None:
