@@ -3,6 +3,8 @@
 This is how `verify`, `list` and recovery learn what a session's own file cannot prove.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -218,21 +220,39 @@ class _Reading:
                 path=self._files.log,
                 seq=size,
             )
-        for claimed in (self._signed, self._coming):
-            if claimed is not None and claimed[1].size == size > 0:
-                self._check_signature(claimed[0], size)
-                return
-        raise BrokenLedgerError(f"no checkpoint covers entry {known}", path=self._files.log, seq=known)
+        if self._signed is not None and known == size > 0:
+            self._check_signature(self._signed, self._index.keys[-1:])
+            return
+        if self._coming is None or not known + 1 == size == self._coming[1].size:
+            raise BrokenLedgerError(f"no checkpoint covers entry {known}", path=self._files.log, seq=known)
+        if self._signed is not None:
+            self._check_signature(self._signed, self._index.keys)
+        self._check_signature(self._coming, self._index.keys[-1:])
 
-    def _check_signature(self, note: str, size: int) -> None:
+    def _check_signature(self, claimed: tuple[str, Checkpoint], keys: Sequence[VerifierKey]) -> None:
+        """Check that one of the keys signs the log as it stood at the size that a checkpoint claims."""
+        note, checkpoint = claimed
         try:
-            checkpoint = open_checkpoint(note, self._index.keys[-1])
+            signed_by_one(note, keys)
         except BadSignatureError as error:
             raise BrokenLedgerError(
                 f"the checkpoint does not hold: {error}", path=self._files.checkpoint
             ) from error
-        if checkpoint != self._standing[size]:  # what hands over to the next key is no checkpoint of an end
+        if checkpoint != self._standing.get(checkpoint.size):  # a hand-over to the next key is no checkpoint
             raise BrokenLedgerError("it is not what its checkpoint signs", path=self._files.log)
+
+
+def signed_by_one(note: str, keys: Sequence[VerifierKey]) -> Checkpoint:
+    """Return the checkpoint in a note that one of the keys has signed.
+
+    Raises:
+        BadSignatureError: When none has.
+        MalformedLineError: When the note is no checkpoint.
+    """
+    for key in keys[:-1]:
+        with suppress(BadSignatureError):
+            return open_checkpoint(note, key)
+    return open_checkpoint(note, keys[-1])
 
 
 def _claimed(path: Path) -> tuple[str, Checkpoint] | None:

@@ -5,8 +5,6 @@ log) to the root of the host's tree, and from there to the host's signature. Gro
 checkpoints together.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,12 +12,12 @@ from pathlib import Path
 import orjson
 
 from audit.chain import leaf_hash, read
-from audit.errors import BadProofError, BadSignatureError, MalformedLineError, UnknownEntryError
+from audit.errors import BadProofError, MalformedLineError, UnknownEntryError
 from audit.host_event import SessionSealed
-from audit.index import covering_note, read_index
+from audit.index import covering_note, read_index, signed_by_one
 from audit.lock import held_still
 from audit.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof
-from audit.note import Checkpoint, VerifierKey, open_checkpoint
+from audit.note import VerifierKey, open_checkpoint
 from audit.schema import event_of
 from audit.segments import Lines
 from audit.session_record import SessionRecord
@@ -176,20 +174,12 @@ def prove_growth(state: Path, older_note: str) -> list[bytes]:
         index = read_index(files)
         if index.broken is not None:
             raise index.broken
-        older = _signed_by_one(older_note, index.keys)
+        older = signed_by_one(older_note, index.keys)
         newer = open_checkpoint(covering_note(files, index.size) or "", index.keys[-1])
         leaves = [leaf_hash(line) for line in islice(Lines([files.log]), newer.size)]
     path = consistency_proof(leaves, older.size)
     check_consistency(older.size, older.root, newer.size, newer.root, path)
     return path
-
-
-def _signed_by_one(note: str, keys: Sequence[VerifierKey]) -> Checkpoint:
-    """Return the checkpoint in a note that the key in force has signed, or one before it."""
-    for key in keys[:-1]:
-        with suppress(BadSignatureError):
-            return open_checkpoint(note, key)
-    return open_checkpoint(note, keys[-1])
 
 
 def _covering(record: SessionRecord, seq: int) -> tuple[int, int]:

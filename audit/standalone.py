@@ -111,15 +111,30 @@ def parse_key(text: str) -> tuple[str, bytes, bytes]:
 def open_note(note: str, vkey: str) -> list[str]:
     """Return the lines of a signed note's body, its signature by that key having been checked."""
     name, key_id, key = parse_key(vkey)
-    body, gap, tail = note.rpartition("\n\n")
-    if not gap or not tail.endswith("\n"):
-        raise BadLogError("the text is not a signed note")
-    signatures = [_signature(line) for line in tail[:-1].split("\n")]
+    body, signatures = split_note(note)
     for signer, raw in signatures:
         if signer == name and raw[:4] == key_id:
             check_signature(key, (body + "\n").encode(), raw[4:])
             return body.split("\n")
     raise BadLogError(f"a note is not signed by {name}")
+
+
+def signed_by_one(note: str, vkeys: list[str]) -> list[str]:
+    """Return the lines of a note's body that one of the keys has signed; none where no key has."""
+    for vkey in vkeys:
+        try:
+            return open_note(note, vkey)
+        except BadLogError:
+            continue
+    return []
+
+
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """Return a signed note's body and who signed it with what, nothing of it checked."""
+    body, gap, tail = note.rpartition("\n\n")
+    if not gap or not tail.endswith("\n"):
+        raise BadLogError("the text is not a signed note")
+    return body, [_signature(line) for line in tail[:-1].split("\n")]
 
 
 def _signature(line: str) -> tuple[str, bytes]:
@@ -232,21 +247,22 @@ def opened(path: pathlib.Path) -> BinaryIO:
     return file
 
 
-def note_in(path: pathlib.Path) -> str:
-    """Return the text of a checkpoint's file, at most 64 KiB of it; empty where there is none."""
+def note_in(path: pathlib.Path) -> str | None:
+    """Return the text of a checkpoint's file, at most 64 KiB of it; None where there is none."""
     try:
         with opened(path) as file:
             return file.read(64 * 1024).decode("utf-8", "replace")
     except FileNotFoundError:
-        return ""
+        return None
 
 
 def claimed_size(note: str) -> int:
     """Return how many entries a checkpoint claims to cover, whoever signed it."""
-    lines = note.split("\n")
-    if len(lines) < 3 or not re.fullmatch("0|[1-9][0-9]{0,15}", lines[1]):
+    _, size, root, *_ = [*split_note(note)[0].split("\n"), "", ""]
+    of_32_bytes = "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="
+    if not re.fullmatch("0|[1-9][0-9]{0,15}", size) or not re.fullmatch(of_32_bytes, root):
         raise BadLogError("the checkpoint does not say what it covers")
-    return int(lines[1])
+    return int(size)
 
 
 def lines_of(paths: list[pathlib.Path]) -> Iterator[bytes]:
@@ -292,15 +308,21 @@ class Host:
             self.roots[self.size] = log.tree.root()
         if log is None:
             raise BadLogError("the host's log is empty")
-        self._check_end(log.checkpoint())
+        self._check_end(log.checkpoint(), fields["prev"])
 
-    def _check_end(self, end: list[str]) -> None:
+    def _check_end(self, end: list[str], prev: str) -> None:
         """Check that the key in force signs the end: in the checkpoint or, after a crash, the one to come."""
         signed, coming = (note_in(self.folder / name) for name in ("checkpoint", "checkpoint.next"))
-        size = claimed_size(signed) if signed else 0
+        size = 0 if signed is None else claimed_size(signed)
         if size > self.size:
             raise BadLogError("the host's log is shorter than its checkpoint says")
-        if open_note(signed if size == self.size else coming, self.keys[-1]) != end:
+        if size == self.size - 1:
+            root = base64.b64encode(self.roots.get(size, b"")).decode()
+            before = [self.origin, str(size), root, f"head {prev}"]
+            if signed is not None and signed_by_one(signed, self.keys) != before:
+                raise BadLogError("the checkpoint does not hold")
+            signed = coming
+        if open_note(signed or "", self.keys[-1]) != end:
             raise BadLogError("no checkpoint covers the end of the host's log")
 
     def session(self, session: str) -> Fields:
@@ -539,22 +561,16 @@ def _check_trust(host: Host, key: str | None, against: pathlib.Path | None) -> N
         raise BadLogError("the host's log is not signed by the pinned key")
     if against is None:
         return
-    note = against.read_text()
-    for candidate in [*host.keys, *([key] if key else [])]:
-        try:
-            origin, size, root, *_ = [*open_note(note, candidate), "", ""]
-        except BadLogError:
-            continue
-        if not re.fullmatch(r"[0-9]{1,16}", size):
-            raise BadLogError("what was kept elsewhere is not a checkpoint")
-        found = host.roots.get(int(size))
-        if origin != host.origin or found is None or base64.b64encode(found).decode() != root:
-            raise BadLogError(
-                f"rolled back or rewritten: it does not contain the checkpoint of {size} entries"
-            )
-        host.anchored = int(size)
-        return
-    raise BadLogError("the checkpoint that was kept elsewhere is signed by an unknown key")
+    lines = signed_by_one(against.read_text(), [*host.keys, *([key] if key else [])])
+    if not lines:
+        raise BadLogError("the checkpoint that was kept elsewhere is signed by an unknown key")
+    origin, size, root, *_ = [*lines, "", ""]
+    if not re.fullmatch(r"[0-9]{1,16}", size):
+        raise BadLogError("what was kept elsewhere is not a checkpoint")
+    found = host.roots.get(int(size))
+    if origin != host.origin or found is None or base64.b64encode(found).decode() != root:
+        raise BadLogError(f"rolled back or rewritten: it does not contain the checkpoint of {size} entries")
+    host.anchored = int(size)
 
 
 if __name__ == "__main__":

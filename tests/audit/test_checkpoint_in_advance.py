@@ -10,7 +10,7 @@ from audit.host import HostLog
 from audit.host_event import PolicyTrusted
 from audit.index import read_index
 from audit.keys import host_key, prepare_rotation
-from audit.note import sign
+from audit.note import SignerKey, sign
 from audit.state import StateFiles
 from tests.audit.samples import Recorder
 from tests.audit.test_three_verifiers_agree import ours_finds, single_file_finds
@@ -98,6 +98,78 @@ def test_a_line_that_only_a_forged_one_covers_is_nobodys(whole: Path, note: byte
     assert found(whole) == (True, True)
     with pytest.raises(AuditError, match="no checkpoint covers entry"):
         append(whole)
+
+
+NO_CHECKPOINT_OF_ONES_OWN = {
+    **NO_CHECKPOINT,
+    "no signature": b"x\n0\ny",
+    "no root": b"%b\n2\nzzz",
+    "no text in a root": b"x\n1\n\xff\n\n",
+    "no entries": b"%b\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n\xe2\x80\x94 z AAAAAAAA\n",
+}
+
+
+@pytest.mark.parametrize("note", NO_CHECKPOINT_OF_ONES_OWN.values(), ids=NO_CHECKPOINT_OF_ONES_OWN)
+def test_what_is_no_checkpoint_in_the_checkpoints_place_is_told_beside_a_good_one_in_advance(
+    whole: Path, note: bytes
+) -> None:
+    crashed(whole)
+    assert found(whole) == (False, False)
+
+    (whole / "checkpoint").write_bytes(note.replace(b"%b", read_index(StateFiles(whole)).origin.encode()))
+
+    assert found(whole) == (True, True)
+    with pytest.raises(AuditError):
+        append(whole)
+
+
+def test_the_one_signed_in_advance_covers_one_line_more_and_no_more(whole: Path) -> None:
+    """Also where there is no checkpoint: that is one over no line."""
+    older = (whole / "checkpoint").read_bytes()
+    append(whole)
+    crashed(whole)
+    between = (whole / "checkpoint").read_bytes()
+    for note in (older, None):
+        (whole / "checkpoint").unlink()
+        if note is not None:
+            (whole / "checkpoint").write_bytes(note)
+
+        assert found(whole) == (True, True)
+        with pytest.raises(AuditError):
+            append(whole)
+        (whole / "checkpoint").write_bytes(between)
+
+    assert found(whole) == (False, False)
+    append(whole)
+
+
+@pytest.mark.parametrize("how", ["another key", "another root"])
+def test_the_older_checkpoint_beside_one_in_advance_is_held_to_the_log_too(whole: Path, how: str) -> None:
+    crashed(whole)
+    body = (whole / "checkpoint").read_text().rpartition("\n\n")[0]
+    key = host_key(StateFiles(whole))
+    if how == "another key":
+        forged = sign(f"{body}\n", [SignerKey.make(key.name, b"s" * 32)])
+    else:
+        origin, size, _, *rest = body.split("\n")
+        forged = sign("\n".join([origin, size, "A" * 43 + "=", *rest, ""]), [key])
+    assert found(whole) == (False, False)
+
+    (whole / "checkpoint").write_text(forged)
+
+    assert found(whole) == (True, True)
+    with pytest.raises(AuditError):
+        append(whole)
+
+
+def test_the_first_line_of_a_log_has_no_checkpoint_before_it(tmp_path: Path) -> None:
+    with HostLog(tmp_path / "first"):
+        pass
+    (tmp_path / "first" / "checkpoint").rename(tmp_path / "first" / "checkpoint.next")
+
+    assert found(tmp_path / "first") == (False, False)
+    append(tmp_path / "first")
+    assert found(tmp_path / "first") == (False, False)
 
 
 def test_a_log_that_was_cut_is_told_also_where_an_older_checkpoint_stands_beside_the_newest(
