@@ -6,14 +6,15 @@ import stat
 from pathlib import Path
 
 from audit.errors import BadKeyError, StateFolderError
-from audit.escape import escape_line
 from audit.note import SignerKey, VerifierKey, is_private
 from audit.segments import text_in
 from audit.state import StateFiles, sync_folder, write_private
 
 _SECRET_BYTES = 32
 _LONGEST_SECRET = 4096  # bytes of a private file
-_LONGEST_SHOWN = 20  # characters of what was given in place of a key
+_SPELLING = (
+    "`name+id+base64`, as in `pairlock-5b21ada6+0c4d1f7e+Aa3f...`; `pairlock audit key show` prints it"
+)
 
 
 def host_key(files: StateFiles) -> SignerKey:
@@ -95,16 +96,14 @@ def given_vkey(text: str) -> VerifierKey:
         text: What they gave.
 
     Raises:
-        BadKeyError: When it is none; the message begins with its name, unless that may be a secret.
+        BadKeyError: When it is none; nothing of it is repeated, as it may be a part of a private key.
     """
     if is_private(text):
         raise BadKeyError("that is a private key", hint="`pairlock audit key show` prints the public one")
     try:
         return VerifierKey.parse(text)
-    except BadKeyError as error:
-        name = text.partition("+")[0]  # behind it may be what is left of a private key
-        shown = f"`{escape_line(name, width=_LONGEST_SHOWN)}`: " if len(name) <= _LONGEST_SHOWN else ""
-        raise BadKeyError(f"{shown}{error}") from error
+    except BadKeyError:
+        raise BadKeyError("that is no public key", hint=_SPELLING) from None
 
 
 def pinned(files: StateFiles) -> VerifierKey | None:
