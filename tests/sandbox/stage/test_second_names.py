@@ -12,7 +12,8 @@ from sandbox.stage import KeptBy, ProtectedBy
 from sandbox.stage.changes import Concern, compute_changes
 from sandbox.stage.opened import open_stage
 from sandbox.stage.second_names import SecondNames, protected_behind
-from sandbox.stage.symlinks import MOST_LINKS, places_of
+from sandbox.stage.symlinks import MOST_LINKS, Links, places_of
+from sandbox.stage.upper import read_upper
 from tests.sandbox.stage.applying import staged
 
 if TYPE_CHECKING:
@@ -114,6 +115,25 @@ def test_a_protected_symlink_of_too_many_names_leads_anywhere(
     assert second(yard, made) == {"vs/tasks.json", *(("a/x",) if beside else ())}
     behind = [each.text for each in protected_behind((Glob(".vscode"),), yard.workspace)]
     assert behind == (["**/*"] if beside else ["vs/**"])
+
+
+@pytest.mark.parametrize(("names", "beside"), [(1000, False), (1022, True)])
+def test_a_protected_symlink_leads_anywhere_through_one_of_the_agents_that_just_may_be_applied(
+    yard: Yard, names: int, *, beside: bool
+) -> None:
+    """The agent's is looked at to its end, and leads to an ordinary place; the user's has two names more."""
+    (yard.workspace / ".vscode").symlink_to("m/vs")
+
+    def made(inside: Path) -> None:
+        (inside / "m").symlink_to("d/" * names)
+        (inside / "plain").write_text("agent")
+
+    marked = second(yard, made)
+
+    assert ("plain" in marked) == beside
+    with open_stage(yard.session) as stage:
+        way = Links(stage, read_upper(stage.folder)).way("m", "d/" * names)
+    assert not way.out
 
 
 @pytest.mark.parametrize("target", ["../workspace/vs", "/{top}/workspace/vs", "{top}/./workspace/a/../vs"])
