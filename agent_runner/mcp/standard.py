@@ -20,6 +20,7 @@ from mcp.types import (
     PARSE_ERROR,
     ErrorData,
     JSONRPCError,
+    JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
     jsonrpc_message_adapter,
@@ -72,15 +73,20 @@ class _Owed:
         self._none.set()
 
     def heard(self, message: JSONRPCMessage) -> None:
-        """Take note of a request."""
+        """Take note of a request, and of one that is taken back: the protocol's library never answers it."""
         if isinstance(message, JSONRPCRequest):
             self._ids.add(message.id)
             self._none.clear()
+        elif isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._settled((message.params or {}).get("requestId"))
 
     def said(self, message: JSONRPCMessage) -> None:
         """Take note of an answer."""
         if isinstance(message, JSONRPCResponse | JSONRPCError):
-            self._ids.discard(message.id)
+            self._settled(message.id)
+
+    def _settled(self, number: object) -> None:
+        self._ids -= {each for each in self._ids if each == number}  # what a client says may be no key
         if not self._ids:
             self._none.set()
 

@@ -17,7 +17,7 @@ import pytest
 from agent_runner.mcp.peers import LARGEST_MESSAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 WAIT_SECONDS: Final = 120.0
@@ -71,19 +71,28 @@ def connected(folder: Path, *, blocking: bool = True) -> Iterator[Client]:
     ]
     begin = "" if blocking else "import os; os.set_blocking(0, False); os.set_blocking(1, False); "
     begin += "import runpy; runpy.run_module('agent_runner', run_name='__main__', alter_sys=True)"
+    with started(
+        [sys.executable, "-c", begin, *words], {**os.environ, "PAIRLOCK_STATE": str(folder / "state")}
+    ) as client:
+        yield client
+
+
+@contextmanager
+def started(words: list[str], environment: Mapping[str, str], name: str = "pairlock") -> Iterator[Client]:
+    """Start a server and greet it."""
     with subprocess.Popen(
-        [sys.executable, "-c", begin, *words],
+        words,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PAIRLOCK_STATE": str(folder / "state")},
+        env=environment,
     ) as process:
         client = Client(process)
         late = threading.Timer(WAIT_SECONDS, process.kill)  # what is waited for then ends, and the test fails
         late.start()
         try:
             client.say("initialize", id=0, params=HELLO)
-            assert client.heard()["result"]["serverInfo"]["name"] == "pairlock"
+            assert client.heard()["result"]["serverInfo"]["name"] == name
             client.say("notifications/initialized")
             yield client
         finally:
@@ -172,3 +181,60 @@ def test_what_was_asked_before_the_end_is_answered(tmp_path: Path, end: bytes) -
 
         assert {client.heard()["id"], client.heard()["id"]} == {1, "last"}
         assert client.ended() == (0, b"")
+
+
+SLOW: Final = """
+import asyncio, sys
+from mcp import types
+from mcp.server.lowlevel import Server
+from agent_runner.cli.interrupting import interruptible
+from agent_runner.mcp import standard
+from agent_runner.mcp.serving import Callers, serve_stdio
+
+standard.ANSWER_SECONDS = 10_000.0
+
+
+class Slow:
+    async def leave(self):
+        try:
+            await asyncio.sleep(float(sys.argv[1]))
+            print("in order", file=sys.stderr)
+        except asyncio.CancelledError:
+            print("interrupted", file=sys.stderr)
+
+
+async def list_tools(*_):
+    return types.ListToolsResult(tools=[])
+
+
+async def call_tool(*_):
+    callers.of("")
+    print("called", file=sys.stderr, flush=True)
+    await asyncio.Event().wait()
+
+
+callers = Callers(Slow, lambda _: None)
+server = Server("slow", version="1", on_list_tools=list_tools, on_call_tool=call_tool)
+interruptible(serve_stdio(server, callers))
+"""
+"""A server whose one call has no end, nor has what its session does when that is to end."""
+
+
+@contextmanager
+def calling(seconds: float) -> Iterator[Client]:
+    """Start a server that is slow, greet it, and make a call that has begun."""
+    with started([sys.executable, "-c", SLOW, str(seconds)], os.environ, "slow") as client:
+        client.say("tools/call", id=1, params={"name": "x"})
+        assert cast("IO[bytes]", client.process.stderr).readline() == b"called\n"
+        yield client
+
+
+def test_a_request_that_was_taken_back_is_not_waited_for() -> None:
+    """The library never answers it; the one before it is still answered."""
+    with calling(0) as client:
+        client.say("tools/list", id="before")
+        client.say("notifications/cancelled", params={"requestId": 1})
+        client.input.close()
+
+        assert client.heard()["id"] == "before"
+        assert client.ended() == (0, b"in order\n")
