@@ -18,11 +18,13 @@ _WORD: Final = re.compile(r"( *)((?:[^ `]|`[^`]*`|`)+)")
 """A word and the spaces before it; what stands in backticks is one: it may be a path or a command to copy."""
 
 
-def columns_of(stream: TextIO) -> int:
-    """Return how wide the terminal behind a stream is; 0 where it is none, or does not say.
+def columns_of(stream: TextIO | None) -> int:
+    """Return how wide the terminal behind a stream is; 0 where it is none, is closed, or does not say.
 
     A number in `COLUMNS` is taken for what the terminal says.
     """
+    if stream is None:  # as Python has it where a program is started with it closed
+        return 0
     try:
         width = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):

@@ -104,6 +104,7 @@ def test_a_wrapped_sentence_has_the_same_words_in_their_order(line: str, blanks:
 def test_an_error_is_folded_on_a_terminal_and_one_line_elsewhere(tmp_path: Path) -> None:
     called = [sys.executable, "-m", "agent_runner", "run", "t", "-w", str(tmp_path)]
     environment = {**os.environ, "HOME": str(tmp_path), "PAIRLOCK_STATE": str(tmp_path / "state")}
+    environment.pop("COLUMNS", None)
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 60))
     subprocess.run(called, stderr=theirs, env=environment, check=False, timeout=120)
