@@ -88,6 +88,13 @@ class Callers:
             await leaving
             raise
 
+    async def interrupt(self) -> None:
+        """End every session at once, and wait until each is over."""
+        closing = asyncio.create_task(self.close())
+        await asyncio.sleep(0)  # one that has not begun would end none
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+
     async def _leave(self, caller: Caller) -> None:
         result = await caller.leave()
         if result is not None:
@@ -136,17 +143,23 @@ def server_for(commands: Sequence[Command], callers: Callers) -> Server[Any]:
 
 
 async def serve_stdio(server: Server[Any], callers: Callers) -> None:
-    """Serve one client over stdin and stdout, until it closes them."""
+    """Serve one client over stdin and stdout, until it closes them; cancelled after that, at once."""
+    said_all = asyncio.Event()
+    close = callers.close
     try:
-        async with standard_streams() as (received, sent):
+        async with standard_streams(said_all) as (received, sent):
             serving = asyncio.create_task(server.run(received, sent, server.create_initialization_options()))
             try:
                 await asyncio.shield(serving)
             finally:  # what the library raises when it is ended is not what ended this
                 serving.cancel()
                 await asyncio.gather(serving, return_exceptions=True)
+    except asyncio.CancelledError:
+        if said_all.is_set():  # whoever ends it then waits no longer, and sends no second signal that counts
+            close = callers.interrupt
+        raise
     finally:
-        await callers.close()
+        await close()
 
 
 def _key(context: ServerRequestContext[Any]) -> str:

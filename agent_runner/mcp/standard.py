@@ -43,13 +43,17 @@ LAST_WORDS_SECONDS: Final = 2.0
 
 
 @asynccontextmanager
-async def standard_streams() -> AsyncIterator[TransportStreams]:
-    """Yield the streams of the one client that is on stdin and stdout; it ends when the client does."""
+async def standard_streams(said_all: asyncio.Event) -> AsyncIterator[TransportStreams]:
+    """Yield the streams of the one client that is on stdin and stdout; it ends when the client does.
+
+    Args:
+        said_all: Set at the end of stdin, while what was asked before is still being answered.
+    """
     heard, received = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     sent, waiting = anyio.create_memory_object_stream[SessionMessage](0)
     owed = _Owed()
     with _aside() as (source, sink):
-        hearing = asyncio.create_task(_hear(source, owed, heard, sent.clone()))
+        hearing = asyncio.create_task(_hear(source, owed, said_all, heard, sent.clone()))
         saying = asyncio.create_task(_say(sink, owed, waiting))
         saying.add_done_callback(lambda _: hearing.cancel())  # a client that cannot be answered has gone
         try:
@@ -99,6 +103,7 @@ class _Owed:
 async def _hear(
     source: int,
     owed: _Owed,
+    said_all: asyncio.Event,
     heard: MemoryObjectSendStream[SessionMessage | Exception],
     refused: MemoryObjectSendStream[SessionMessage],
 ) -> None:
@@ -111,6 +116,7 @@ async def _hear(
             else:
                 owed.heard(message)
                 await heard.send(SessionMessage(message))
+        said_all.set()
         await owed.answered()
 
 

@@ -238,3 +238,15 @@ def test_a_request_that_was_taken_back_is_not_waited_for() -> None:
 
         assert client.heard()["id"] == "before"
         assert client.ended() == (0, b"in order\n")
+
+
+@pytest.mark.parametrize("stdin_ends", [True, False])
+def test_a_signal_after_the_end_of_stdin_interrupts_what_is_under_way(*, stdin_ends: bool) -> None:
+    """A client closes stdin, sends SIGTERM seconds later and then SIGKILL; a signal alone ends in order."""
+    with calling(10_000 if stdin_ends else 0.5) as client:
+        if stdin_ends:
+            client.input.close()
+            time.sleep(1)  # nothing tells that it was seen
+        client.process.terminate()
+
+        assert client.ended() == (130, b"interrupted\n" if stdin_ends else b"in order\n")
