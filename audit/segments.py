@@ -9,10 +9,11 @@ from hashlib import sha256
 from io import FileIO
 from pathlib import Path
 
-from audit.chain import LONGEST_LINE
 from audit.errors import BrokenLedgerError
 
 _CHUNK = 1024 * 1024
+_LONGEST_TORN = 64 * 1024
+"""Bytes of a last line without its newline; a writer leaves no longer one."""
 _LONGEST_TEXT = 64 * 1024
 """Bytes of a file that holds a note, a key or a word; what is longer is cut off, and is none then."""
 
@@ -100,7 +101,7 @@ class Lines:
                 offset += len(chunk)
                 if lines:
                     yield lines
-                if len(rest) > 2 * LONGEST_LINE:
+                if len(rest) > _LONGEST_TORN:
                     raise BrokenLedgerError(f"`{path.name}` holds a line without an end", path=path)
         if rest and not last:
             raise BrokenLedgerError(f"`{path.name}` ends in the middle of a line", path=path)

@@ -33,6 +33,7 @@ _I = pow(2, (_P - 1) // 4, _P)
 _Point = tuple[int, int, int, int]
 Fields = dict[str, Any]
 LONGEST_LINE = 32 * 1024
+LONGEST_TORN = 64 * 1024
 
 
 class BadLogError(Exception):
@@ -269,11 +270,11 @@ def lines_of(paths: list[pathlib.Path]) -> Iterator[bytes]:
     """Yield whole lines; a torn one at the end of the last file is left out."""
     for number, path in enumerate(paths, 1):
         with opened(path) as file:
-            while line := file.readline(LONGEST_LINE + 1):
+            while line := file.readline(LONGEST_TORN + 1):
                 if line.endswith(b"\n"):
                     yield line[:-1]
-                elif len(line) > LONGEST_LINE:
-                    raise BadLogError(f"{path.name} holds a line of more than {LONGEST_LINE} bytes")
+                elif len(line) > LONGEST_TORN:
+                    raise BadLogError(f"{path.name} holds a line of more than {LONGEST_TORN} bytes")
                 elif number < len(paths):
                     raise BadLogError(f"{path.name} ends in the middle of a line")
 
@@ -291,6 +292,7 @@ class Host:
         self.roots: dict[int, bytes] = {}
         self.origin = ""
         self.size = 0
+        self.whole = False
         self.anchored: int | None = None
 
     def read(self) -> None:
@@ -309,6 +311,7 @@ class Host:
         if log is None:
             raise BadLogError("the host's log is empty")
         self._check_end(log.checkpoint(), fields["prev"])
+        self.whole = True
 
     def _check_end(self, end: list[str], prev: str) -> None:
         """Check that the key in force signs the end: in the checkpoint or, after a crash, the one to come."""
@@ -335,6 +338,7 @@ class Host:
             "epoch": 0,
             "pruned": None,
             "end": 0,
+            "unread": False,
         }
         return self.sessions.setdefault(session, fresh | {"registered": False})
 
@@ -423,8 +427,9 @@ class Session:
             raise BadLogError(f"truncated: {size} entries of at least {self.known['size']}", size)
         if end and end < size + torn:
             raise BadLogError("it stands behind the session's sealed end", end)
-        closed = "closed" if end else "closed; the host's log does not know of it"
-        state = closed if self.last == "session.closed" and self.sealed == size else "no end recorded"
+        closed = "closed" if end or self.known["unread"] else "closed; the host's log does not know of it"
+        ended = self.last == "session.closed" and self.sealed == size and not torn
+        state = closed if ended else "no end recorded"
         pruned = self.known["pruned"]
         gone = f", the first {pruned['size']} of them deleted on purpose" if pruned else ""
         return f"ok: {size} entries{gone}, {self.sealed} sealed, {state}"
@@ -536,7 +541,7 @@ def check_unknown(files: list[pathlib.Path], session: str, known: Fields, *, pin
 def _session_words(
     folder: pathlib.Path, session: str, host: Host, folders: dict[str, pathlib.Path], *, pinned: bool
 ) -> str:
-    known = host.session(session)
+    known = host.session(session) | {"unread": not host.whole}
     there = files_of(folders[session], known) if session in folders else []
     if not there and known["pruned"] and known["pruned"]["size"] >= known["size"]:
         return "pruned on purpose"

@@ -151,7 +151,10 @@ def verify_with(evidence: Evidence, session_id: str) -> Verification:
         )
         return replace(found, integrity=Broken(0, 0, why, 0), completeness=Unknown())
     if segments:
-        return _with_file(found, files, record, [path for _, path in segments], held=held)
+        whole = _with_file(found, files, record, [path for _, path in segments], held=held)
+        if evidence.index.broken is not None and isinstance(whole.completeness, Closed):
+            return replace(whole, completeness=Closed())  # what does not hold may have known of it
+        return whole
     if session_id in evidence.index.sessions:
         return _without_file(found, record)
     raise UnknownSessionError(f"session `{session_id}` has no ledger")

@@ -155,9 +155,9 @@ def test_the_bundles_verifier_reads_no_line_without_an_end(tmp_path: Path) -> No
     path = tmp_path / "events.jsonl"
     path.write_bytes(GOOD + b"\n" + filled(32_768) + b"\n" + GOOD[:40])
     assert list(standalone.lines_of([path])) == [GOOD, filled(32_768)]
-    path.write_bytes(GOOD + b"\n" + filled(32_769))
+    path.write_bytes(GOOD + b"\n" + filled(65_537))
 
-    with pytest.raises(standalone.BadLogError, match="a line of more than 32768 bytes"):
+    with pytest.raises(standalone.BadLogError, match="a line of more than 65536 bytes"):
         list(standalone.lines_of([path]))
 
 
