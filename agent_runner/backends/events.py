@@ -79,13 +79,14 @@ class EventsWithData(httpx2.AsyncByteStream):
             )
         if words:
             said = words.removeprefix(b"data:").removeprefix(b" ") if words.startswith(b"data:") else b""
-            self._has_object = self._has_object or (not self._has_data and said.startswith(b"{"))
+            self._has_object = self._has_object or (not self._has_data and said.lstrip().startswith(b"{"))
             self._has_data = self._has_data or bool(said)
-            self._has_name = self._has_name or words.startswith(b"event:")
+            if words.startswith(b"event:"):  # the last one is the name, and an empty one is none
+                self._has_name = bool(words.removeprefix(b"event:").removeprefix(b" "))
             return b""
         event = bytes(self._event) if self._has_data else b""
         if self._has_object and not self._has_name:  # the mark `[DONE]` stays without: it is no JSON
-            event = _NAME + event
+            event = event.removesuffix(b"\n") + _NAME + b"\n"
         self._event, self._lines = bytearray(), 0
         self._has_data = self._has_name = self._has_object = False
         return event

@@ -137,13 +137,24 @@ async def test_an_event_that_says_nothing_is_passed_over(dialect: Dialect, name:
     assert (reply.text, len(reply.calls)) == (SAID.text, 1)
 
 
+@pytest.mark.parametrize("name", ["", "event:\n", "event: \n", "event: x\nevent:\n"])
 @pytest.mark.parametrize("mark", ["", "data: [DONE]\n\n"])
 async def test_events_without_a_name_are_read_and_a_mark_behind_them_passed_over(
-    dialect: Dialect, mark: str
+    dialect: Dialect, mark: str, name: str
 ) -> None:
     """An event without a name is a message (HTML, clause 9.2.6); gateways end both APIs with `[DONE]`."""
-    pieces = (re.sub("event: .*\n", "", piece) for piece in SAID.pieces(dialect))
+    pieces = (re.sub("event: .*\n|^(?=data)", name, piece) for piece in SAID.pieces(dialect))
     async with serving(_events("".join([*pieces, mark]))) as server:
+        reply = await asked(backend_for(server, dialect))
+
+    assert (reply.text, len(reply.calls)) == (SAID.text, 1)
+
+
+async def test_an_object_behind_blanks_is_read_without_a_name_too(dialect: Dialect) -> None:
+    """Blanks before an object are a part of JSON."""
+    pieces = (re.sub("event: .*\n", "", piece) for piece in SAID.pieces(dialect))
+    text = "".join(piece.replace("data: {", "data: \t {") for piece in pieces)
+    async with serving(_events(text)) as server:
         reply = await asked(backend_for(server, dialect))
 
     assert (reply.text, len(reply.calls)) == (SAID.text, 1)
