@@ -108,12 +108,12 @@ def _told(faults: list[ErrorDetails], model: type[BaseModel]) -> list[ErrorDetai
 
 
 def _joined(problems: list[Problem]) -> list[Problem]:
-    """Make one of the problems that name different things as expected at one place: a union's members."""
+    """Make one of the problems at one place that differ in what they expect at most: a union's members."""
     found: dict[tuple[RuleAt, str], tuple[list[str], str]] = {}
     for problem in problems:
         head, expected, rest = problem.message.partition(": expected ")
         kinds, hint = found.get((problem.at, head + expected), ([], ""))
-        found[problem.at, head + expected] = [*kinds, rest], hint or problem.hint
+        found[problem.at, head + expected] = list(dict.fromkeys([*kinds, rest])), hint or problem.hint
     return [
         Problem(at, head + " or ".join([*([", ".join(kinds[:-1])] if kinds[1:] else []), kinds[-1]]), hint)
         for (at, head), (kinds, hint) in found.items()

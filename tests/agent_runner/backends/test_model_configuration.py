@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import pytest
+from pydantic import BaseModel, Field
 
 from agent_runner import models
 from agent_runner.backends.anthropic_messages import AnthropicBackend
 from agent_runner.backends.backend import Usage
 from agent_runner.backends.chat_completions import OpenAIBackend
+from agent_runner.backends.checked_yaml import read_checked
 from agent_runner.backends.configuration import Price, read_configuration
 from agent_runner.backends.key import KeyReference
 from agent_runner.backends.route import RouteBackend
@@ -206,6 +208,28 @@ def test_what_is_wrong_is_told_with_its_place(config: Path, text: str, words: st
     assert f"{caught.value.message}\n".startswith(f"{config}{words}")
     assert "sk-123" not in caught.value.message
     assert "u:p" not in caught.value.message
+
+
+class Unions(BaseModel):
+    """Places where two members of a union find the same fault, or different ones."""
+
+    same: tuple[str, ...] | tuple[int, ...] = ()
+    bounded: Annotated[int, Field(gt=1)] | Annotated[int, Field(gt=1, lt=9)] = 2
+    different: int | float = 1
+
+
+def test_what_members_of_a_union_find_alike_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text("same: x\nbounded: 0\ndifferent: x\n")
+
+    with pytest.raises(InvalidInputError) as caught:
+        read_checked(file, Unions, what="file", maximum_bytes=1000)
+
+    assert caught.value.message.splitlines() == [
+        f"{file}:1:1: `same`: expected a list, as in `[one, two]`",
+        f"{file}:2:1: `bounded`: input should be greater than 1",
+        f"{file}:3:1: `different`: expected a whole number or a number",
+    ]
 
 
 SERVED = "backend: openai, model: m, "
