@@ -14,7 +14,7 @@ def search_elsewhere() -> None:
     """Look for programs (ssh, git, a pager) by whole paths alone, and nowhere in what one works on.
 
     Any other part of PATH, the empty one too, is a folder of where one works: a clone's, or an agent's. So is
-    one in the current folder or the repository around it, unless that holds the home: one's own lie there.
+    one in the current folder or a repository around it, unless that holds the home: one's own lie there.
     """
     _search([part for part in os.get_exec_path() if part.startswith("/")])
     for folder in _worked_on():
@@ -30,8 +30,10 @@ def _worked_on() -> Iterator[Path]:
         home = Path(os.path.realpath(Path.home()))
     except RuntimeError:  # nobody says where that is
         home = Path("/")
-    around = next((folder for folder in (here, *here.parents) if os.path.lexists(folder / ".git")), here)
-    yield from (folder for folder in {here, around} if not home.is_relative_to(folder))
+    around = (
+        folder for folder in here.parents if os.path.lexists(folder / ".git")
+    )  # a submodule has several
+    yield from (folder for folder in (here, *around) if not home.is_relative_to(folder))
 
 
 def search_outside(folder: Path) -> None:

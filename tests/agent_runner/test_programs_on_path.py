@@ -100,3 +100,15 @@ def test_no_part_of_path_lies_in_the_folder_or_repository_that_one_works_in(
     assert started(place, path, *words, below="project/src")
     (place / "started").unlink()
     assert started(place, os.pathsep.join((path, str(place))), *words, below=below)
+
+
+def test_no_part_of_path_lies_in_a_repository_around_the_nearest(place: Path) -> None:
+    """A submodule has a `.git` of its own, and the virtual environment may lie in what holds it."""
+    (place / "project/vendored/.git").mkdir(parents=True)
+    (place / "project/.git").mkdir()
+    (place / "bin").rename(place / "project/bin")
+    path = str(place / "project/bin")
+
+    assert not started(place, path, below="project/vendored")
+    (place / "project/.git").rmdir()
+    assert started(place, path, below="project/vendored")
