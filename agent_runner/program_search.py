@@ -30,9 +30,7 @@ def _worked_on() -> Iterator[Path]:
         home = Path(os.path.realpath(Path.home()))
     except RuntimeError:  # nobody says where that is
         home = Path("/")
-    around = (
-        folder for folder in here.parents if os.path.lexists(folder / ".git")
-    )  # a submodule has several
+    around = (folder for folder in here.parents if os.path.lexists(folder / ".git"))
     yield from (folder for folder in (here, *around) if not home.is_relative_to(folder))
 
 
