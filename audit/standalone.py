@@ -450,9 +450,9 @@ class Session:
 def named_files(folder: pathlib.Path) -> list[pathlib.Path]:
     """Return the files that bear the name of a log's, oldest first."""
     found = [
-        path
-        for path in folder.glob("events.jsonl*")
-        if re.fullmatch(r"events\.jsonl(\.[1-9][0-9]*)?", path.name)
+        folder / name
+        for name in os.listdir(folder)  # noqa: PTH208 - glob is silent where a folder cannot be read
+        if re.fullmatch(r"events\.jsonl(\.[1-9][0-9]*)?", name)
     ]
     return sorted(found, key=lambda path: int(path.suffix[1:]) if path.suffix != ".jsonl" else 0)
 
@@ -514,8 +514,9 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - whatever a hostile bundle brings about, it does not hold
         say("host", f"BROKEN: {type(error).__name__}: {error}")
         bad = 1
-    folders = {path.name: path for path in (options.folder / "sessions").glob("*") if path.is_dir()}
-    stray = sorted(name for name in set(folders) - set(host.sessions) if named_files(folders[name]))
+    there = (path for path in (options.folder / "sessions").glob("*") if path.is_dir())
+    folders = {path.name: path for path in there if re.fullmatch("[0-9a-hjkmnp-tv-z]{12}", path.name)}
+    stray = sorted(name for name in set(folders) - set(host.sessions) if _may_hold_a_log(folders[name]))
     for session in [*host.sessions, *stray]:
         try:
             words = _session_words(options.folder, session, host, folders, pinned=options.key is not None)
@@ -528,6 +529,14 @@ def main() -> int:
             say(session, f"BROKEN: {type(error).__name__}")
             bad = 1
     return bad
+
+
+def _may_hold_a_log(folder: pathlib.Path) -> bool:
+    """Tell whether a folder holds a log's files, or cannot be looked into."""
+    try:
+        return bool(named_files(folder))
+    except OSError:
+        return True
 
 
 def check_unknown(files: list[pathlib.Path], session: str, known: Fields, *, pinned: bool) -> str:

@@ -70,7 +70,7 @@ class SessionFiles:
 
     def segments(self) -> list[tuple[int, Path]]:
         """Return the segments that are there, oldest first."""
-        found = [(0, self.events)] if self.events.exists() else []
+        found = [(0, self.events)] if self.events.is_symlink() or self.events.exists() else []
         for path in self.folder.glob("events.jsonl.*"):
             suffix = path.name.removeprefix("events.jsonl.")
             if suffix.isascii() and suffix.isdecimal() and str(int(suffix)) == suffix and suffix != "0":

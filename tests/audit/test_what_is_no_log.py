@@ -1,6 +1,8 @@
 """What lies among the sessions' folders and bears no log's name is no session's, for every verifier."""
 
 import asyncio
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -139,3 +141,33 @@ def test_a_file_of_another_name_is_none_of_the_logs(honest: Path, tmp_path: Path
     assert judged(state) == NOTHING
     (folder / name).rename(folder / "events.jsonl.1")
     assert judged(state) == {**NOTHING, "verify": [SESSION], "standalone": [SESSION]}
+
+
+def test_a_folder_that_bears_no_id_is_no_session(honest: Path, tmp_path: Path) -> None:
+    state = shutil.copytree(honest, tmp_path / "state")
+
+    shutil.copytree(state / "sessions" / SESSION, state / "sessions" / "NOT-AN-ID")
+
+    assert judged(state) == NOTHING
+
+
+def test_a_log_that_is_a_link_to_nothing_is_told(honest: Path, tmp_path: Path) -> None:
+    state = shutil.copytree(honest, tmp_path / "state")
+
+    (folder_of_nobody(state / "sessions") / "events.jsonl").symlink_to("nothing")
+
+    found = judged(state)
+    assert (found["verify"], found["standalone"]) == ([NOBODY], [NOBODY])
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told_by_the_single_file_too(honest: Path) -> None:
+    with as_somebody(honest) as state:
+        folder_of_nobody(state / "sessions").chmod(0o000)
+        found = [one.log for one in verify_all(state) if one.faults()]
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["verify.py", str(state)])
+            code = standalone.main()
+        (state / "sessions" / NOBODY).chmod(0o700)
+    broken = [line[:12] for line in said.getvalue().splitlines() if "BROKEN" in line]
+    assert (code, found, broken) == (1, [NOBODY], [NOBODY])

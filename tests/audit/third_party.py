@@ -140,7 +140,8 @@ def session_part(state: Path, session: str, told: list[dict], problems: list[str
 def faults(state: Path, key: str, anchor: str | None = None) -> list[str]:
     problems: list[str] = []
     told = host_part(state, key, anchor, problems)
-    folders = {path.parent.name for path in (state / "sessions").glob("*/events.jsonl")}
+    there = {path.parent.name for path in (state / "sessions").glob("*/events.jsonl")}
+    folders = {name for name in there if re.fullmatch("[0-9a-hjkmnp-tv-z]{12}", name)}
     for session in sorted(folders | set(told)):
         session_part(state, session, told.get(session, []), problems)
     return problems
