@@ -26,6 +26,7 @@ _SMALL_MODELS: Final = ("ANTHROPIC_DEFAULT_HAIKU_MODEL", "ANTHROPIC_SMALL_FAST_M
 _QUIET: Final = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
+    "CLAUDE_CODE_EXTRA_BODY": '{"betas": null}',  # takes the place of the betas that no switch turns off
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
 }
 """What keeps agents from servers and fields that are not there; each is refused anyway."""

@@ -9,6 +9,7 @@ import pytest
 
 from agent_runner.backends.backend import Reply
 from tests.agent_runner.gateway.installed_agents import (
+    CLAUDE_CODE,
     CODEX,
     OPENCODE,
     npm_packages,
@@ -40,6 +41,9 @@ CODEX_AGENT = (
     "--disable multi_agent --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox"
 )
 NO_SEARCH = "-c 'web_search=\"disabled\"'"
+
+CLAUDE_PROGRAM = "/workspace/node_modules/@anthropic-ai/claude-code-linux-x64/claude"
+CLAUDE_AGENT = f"HOME=/tmp {CLAUDE_PROGRAM} --permission-mode acceptEdits --allowedTools Bash,WebSearch -p"
 
 OPENCODE_CONFIGURATION = {
     "model": "pairlock/main",
@@ -112,3 +116,36 @@ async def test_opencode_from_npm_writes_a_file(new_state: Callable[[], Path]) ->
 def _is_at_work(messages: Sequence[Message]) -> bool:
     """Say whether a question is of the task: that for a title begins by asking for one."""
     return "title generator" not in repr(messages[0])
+
+
+async def test_claude_code_from_npm_writes_a_file(new_state: Callable[[], Path]) -> None:
+    """It sends betas with each request, and none where it is told to, as `exec` does by a variable."""
+
+    def answer(messages: Sequence[Message], _: int) -> Reply:
+        if not results(messages):
+            return calling("Bash", command=COMMAND, description="writes the answer")
+        return Reply(text="It is written.", usage=USAGE)
+
+    script = SCRIPT.format(agent=CLAUDE_AGENT)
+    _, screen, model = await ran(new_state(), npm_packages(CLAUDE_CODE), answer, "sh", "-c", script)
+
+    assert screen.shown.decode().split() == ["It", "is", "written.", "42"]
+    assert [results(heard) for heard in model.heard] == [[], ["42"]]
+
+
+async def test_claude_code_that_has_the_servers_search_is_refused_and_goes_on(
+    new_state: Callable[[], Path],
+) -> None:
+    """Its search is a tool of the provider's servers, which it asks for in a question of its own."""
+
+    def answer(messages: Sequence[Message], _: int) -> Reply:
+        if not results(messages):
+            return calling("WebSearch", query="the weather in Basel")
+        return Reply(text="There is no search.", usage=USAGE)
+
+    script = f"cd /tmp && {CLAUDE_AGENT} 'how is the weather?'"
+    _, screen, model = await ran(new_state(), npm_packages(CLAUDE_CODE), answer, "sh", "-c", script)
+
+    assert screen.shown.decode().strip() == "There is no search."
+    (told,) = results(model.heard[1])
+    assert "capability: a request to a model may not hold a tool of type `web_search_" in told
