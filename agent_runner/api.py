@@ -50,14 +50,21 @@ def run_session(request: SessionRequest) -> SessionResult:
     """Run one session to its end; what goes wrong inside is told in the result.
 
     Raises:
+        InvalidInputError: When a loop runs in this thread.
         RefusedError: When the session would, with what was left in its workspace, hold all three.
         audit.errors.LedgerError: When not even the session's first line can be written.
     """
+    _require_no_loop("arun_session")
     return asyncio.run(_closing(request))
 
 
 def resume_session(request: ResumeRequest) -> SessionResult:
-    """Go on with a session to its end; see `agent_runner.resume.resume_session` for what it raises."""
+    """Go on with a session to its end; see `agent_runner.resume.resume_session` for what it raises.
+
+    Raises:
+        InvalidInputError: When a loop runs in this thread, too.
+    """
+    _require_no_loop("aresume_session")
     return asyncio.run(_resumed(request))
 
 
@@ -94,8 +101,10 @@ def run_command(request: SessionRequest, argv: Sequence[str]) -> Ran:
         The session's account and the command's own exit code.
 
     Raises:
+        InvalidInputError: As for `run_session`.
         RefusedError: When the policy does not grant `exec`, or as for `run_session`.
     """
+    _require_no_loop("arun_command")
     return asyncio.run(_commanded(request, tuple(argv)))
 
 
@@ -200,6 +209,15 @@ def resume_request(  # noqa: PLR0913 - what `pairlock resume` takes, each with i
         model_reference=named if isinstance(named, str) else "",
         reachable=reachable,
     )
+
+
+def _require_no_loop(instead: str) -> None:
+    """Return where no loop runs in this thread: the call would stop it, with all that waits in it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise InvalidInputError("a loop runs in this thread already", hint=f"`await agent_runner.{instead}(…)`")
 
 
 async def _closing(request: SessionRequest) -> SessionResult:

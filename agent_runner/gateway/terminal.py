@@ -91,13 +91,15 @@ class HostTerminal:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Pass keys and signals on for as long as the block lasts."""
+        """Pass keys and signals on for as long as the block lasts; signals, in the main thread alone."""
         loop = asyncio.get_running_loop()
         saved = termios.tcgetattr(0) if self.is_terminal else None
-        before = {number: signal.getsignal(number) for number in (*FORWARDED, signal.SIGWINCH)}
-        for number in FORWARDED:
-            loop.add_signal_handler(number, self._signalled, number)
-        loop.add_signal_handler(signal.SIGWINCH, self._resized)
+        before: dict[signal.Signals, Any] = {}
+        if threading.current_thread() is threading.main_thread():  # no other one is told of any
+            before = {number: signal.getsignal(number) for number in (*FORWARDED, signal.SIGWINCH)}
+            for number in FORWARDED:
+                loop.add_signal_handler(number, self._signalled, number)
+            loop.add_signal_handler(signal.SIGWINCH, self._resized)
         woken, wake = os.pipe()
         reader = threading.Thread(target=self._read, args=(loop, woken), daemon=True)
         reader.start()

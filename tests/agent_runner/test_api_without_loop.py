@@ -1,0 +1,133 @@
+"""The forms for programs without a loop: in any thread, at Ctrl-C, and refused where a loop runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent_runner import (
+    resume_request,
+    resume_session,
+    run_command,
+    run_session,
+    session_request,
+)
+from agent_runner.errors import InvalidInputError
+from audit.verify import verify_session
+from tests.agent_runner.stand import FINISH, POLICY, Model, lines, saying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent_runner.backends.backend import Backend, Message, Reply
+    from agent_runner.request import SessionRequest
+    from cli_tools.schema import Tool
+    from tests.agent_runner.stand import Stand
+
+EXEC = "version: 1\nname: x\ngrant: [exec]\nexec: {programs: any}\n"
+
+
+def asked(stand: Stand, model: Backend, policy: str = POLICY) -> SessionRequest:
+    """Return a request as a program makes it."""
+    path = stand.place / "p.yaml"
+    path.write_text(policy)
+    workspace = stand.folder if policy == POLICY else None
+    request = session_request("t", policy=str(path), workspace=workspace, model=model, state=stand.state)
+    return replace(request, housing=stand.housing)
+
+
+def in_a_thread(call: Callable[[], object]) -> Any:
+    """Return what a call returns or raises in a thread that is not the main one."""
+    came: list[object] = []
+
+    def work() -> None:
+        try:
+            came.append(call())
+        except Exception as error:  # noqa: BLE001 - told to whoever waits
+            came.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return came[0]
+
+
+FORMS = {
+    "run_session": lambda stand: run_session(asked(stand, saying())),
+    "resume_session": lambda stand: resume_session(
+        resume_request("last", model=saying(FINISH), state=stand.state)
+    ),
+    "run_command": lambda stand: run_command(asked(stand, saying(), EXEC), ["true"]),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+async def test_where_a_loop_runs_the_other_form_is_named_and_nothing_is_started(
+    stand: Stand, name: str
+) -> None:
+    """A notebook's cell has a loop; a coroutine that nobody waits for would be a warning, and so an error."""
+    await asyncio.to_thread(run_session, asked(stand, saying()))
+    before = len(list((stand.state / "sessions").iterdir()))
+
+    with pytest.raises(InvalidInputError, match="a loop runs in this thread already") as raised:
+        FORMS[name](stand)
+
+    assert raised.value.hint == f"`await agent_runner.a{name}(…)`"
+    assert len(list((stand.state / "sessions").iterdir())) == before
+
+
+def test_sessions_run_one_after_the_other_in_any_thread_and_leave_the_process_as_it_was(stand: Stand) -> None:
+    heard = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    settings = dict(os.environ), Path.cwd(), threading.active_count()
+    request = asked(stand, saying(lines("files list"), FINISH, FINISH))
+
+    results = [in_a_thread(lambda: run_session(request)), run_session(request)]
+
+    assert [result.status for result in results] == ["done", "done"]
+    assert heard == {number: signal.getsignal(number) for number in signal.valid_signals()}
+    assert settings == (dict(os.environ), Path.cwd(), threading.active_count())
+
+
+def test_a_command_runs_in_a_thread_too_which_no_signal_reaches(stand: Stand) -> None:
+    """As a server's worker would run one; only the main thread may listen to signals."""
+    ran = in_a_thread(lambda: run_command(asked(stand, saying(), EXEC), ["sh", "-c", "exit 3"]))
+
+    assert (ran.code, ran.result.status) == (3, "failed")
+
+
+class Interrupting(Model):
+    """A model that is asked while its user presses Ctrl-C."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda *_: FINISH)
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        """Press it, once."""
+        if not self.heard:
+            os.kill(os.getpid(), signal.SIGINT)
+            self.heard.append(tuple(messages))
+            await asyncio.sleep(60)
+        return await super().ask(messages, tools)
+
+
+def test_ctrl_c_ends_the_session_in_order_and_is_told_in_its_result(stand: Stand) -> None:
+    """As a cancelled `arun_session` returns; the session can be gone on with."""
+    model = Interrupting()
+
+    result = run_session(asked(stand, model))
+    again = resume_session(
+        replace(
+            resume_request(result.session, model=model, state=stand.state),
+            housing=stand.housing,
+        )
+    )
+
+    assert (result.status, result.exit_code, again.status) == ("interrupted", 130, "done")
+    assert verify_session(stand.state, result.session).faults() == {}
