@@ -163,6 +163,8 @@ class _Fold:
         if self.opened is None:
             session = self.reader.session_id
             raise InvalidInputError(f"session `{session}` ended before it began", hint="start it again")
+        if self.unsettled is not None and not self.unsettled.text:
+            self.repeating.forget()  # as the entry will have it by which the model is told
         tokens_in, tokens_out, cached = self.usage
         seconds = (self.ran_us + self.latest_us - self.began_us) / 1_000_000
         return Past(
@@ -283,6 +285,8 @@ class _Fold:
         if finished.body is None:
             kind = "error" if finished.outcome == "failed" else finished.outcome
             self.after_unknown = finished.outcome == "unknown"
+            if self.after_unknown:
+                self.repeating.forget()
             text = UNKNOWN if self.after_unknown else f"{kind}: {neutralise(finished.detail)}"
             self.unsettled = Unsettled(action=finished.action, text=text)
             return

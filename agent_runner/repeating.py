@@ -22,3 +22,7 @@ class Repeating:
         made = [call.proposal for call in calls]
         self.times = self.times + 1 if made and made == self._last else min(1, len(made))
         self._last = made
+
+    def forget(self) -> None:
+        """Begin anew: nobody knows what came of the last ones, so making them again is no repetition."""
+        self._last, self.times = [], 0

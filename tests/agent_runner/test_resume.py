@@ -313,3 +313,40 @@ async def test_an_observation_of_a_refusal_reads_back_word_for_word(stand: Stand
     told = [m for m in first.heard[-1] if isinstance(m, ObservationMessage)]
     assert [m for m in past.messages if isinstance(m, ObservationMessage)][:4] == told
     assert [message.refused for message in told] == [True, True, True, False]
+
+
+async def test_what_is_done_again_because_nobody_knows_what_came_of_it_is_no_repetition(stand: Stand) -> None:
+    """A machine that fails twice in one long action must not end the session: the third time it gets through."""
+    again = lines("files list")
+
+    def cut_off(_: object, __: int) -> Reply:
+        stand.housing.kill()
+        return again
+
+    lost = [await stand.run(Model(cut_off), TURNS), await stand.resume(Model(cut_off))]
+    past = read_past(stand.state, SESSION)
+    result = await stand.resume(saying(again, FINISH))
+
+    assert [each.status for each in lost] == ["sandbox_failed"] * 2
+    assert past.repeating.times == 0
+    assert (result.status, result.reason) == ("done", "ok")
+    assert [entry["outcome"] for entry in stand.entries("action.finished")] == [
+        "unknown",
+        "unknown",
+        "ok",
+        "ok",
+    ]
+
+
+async def test_a_model_that_repeats_what_it_was_told_of_is_stopped_after_that(stand: Stand) -> None:
+    """The twin: only what nobody knows the outcome of does not count."""
+    again = lines("files list")
+
+    def cut_off(_: object, __: int) -> Reply:
+        stand.housing.kill()
+        return again
+
+    await stand.run(Model(cut_off), TURNS)
+    result = await stand.resume(saying(again, again, again))
+
+    assert result.reason == "the model made the same calls 3 times in a row"
