@@ -118,7 +118,12 @@ class Batch:
             return lines
 
     def _due_at(self) -> float | None:
-        return self._since + LAZY_SECONDS if self._lines else None
+        """Return when what waits has had its time, or would have had it where it was taken early.
+
+        Whoever puts lines in and takes them again and again so wakes nobody: there is one who looks in time.
+        """
+        due = self._since + LAZY_SECONDS
+        return due if self._lines or time.monotonic() < due else None
 
     def _is_due(self) -> bool:
         if not self._lines:

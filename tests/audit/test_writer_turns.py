@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from audit import writer as writing
-from audit.batch import Batch, Urgency, Waiting
+from audit.batch import LAZY_SECONDS, Batch, Urgency, Waiting
 from audit.chain import Chain
 from audit.encode import Encoder
 from audit.errors import LedgerError
@@ -252,3 +252,51 @@ def test_a_write_that_is_broken_off_is_the_logs_last(
     assert [str(line.answer) for line in lines] == [f"a write was broken off by {broken_off.__name__}"] * 2
     assert desk.heard.failures == [desk.writer.error]
     assert desk.seqs() == [0, 1, 2]
+
+
+def test_lines_that_their_caller_writes_do_not_wake_the_thread_one_by_one() -> None:
+    """It looks in time for what may follow, not at each line; the twin: one that nobody takes is due soon."""
+    batch, began = Batch(), time.monotonic()
+    looks: list[float] = []
+
+    def looked() -> None:
+        looks.append(time.monotonic())
+
+    def waited() -> None:
+        while not batch.wait(looked):
+            pass
+
+    thread = threading.Thread(target=waited)
+    thread.start()
+    try:
+        for _ in range(60):
+            batch.put(Waiting(rest=b"x", openings=[], urgency=Urgency.LAZY), wake=True)
+            batch.take()
+            time.sleep(0.002)  # the thread goes where it wants
+        most = 5 + (time.monotonic() - began) / LAZY_SECONDS
+    finally:
+        batch.stop()
+        thread.join()
+
+    assert 1 <= len(looks) <= 2 * most
+
+
+def test_a_line_that_nobody_takes_is_due_soon_after_others_were_taken() -> None:
+    """Also where the thread went to sleep over lines that were taken already."""
+    batch = Batch()
+    batch.put(Waiting(rest=b"x", openings=[], urgency=Urgency.LAZY), wake=True)
+    batch.take()
+    thread = threading.Thread(target=batch.wait, args=(lambda: None,))
+    thread.start()
+
+    time.sleep(LAZY_SECONDS / 2)
+    batch.put(Waiting(rest=b"y", openings=[], urgency=Urgency.LAZY), wake=True)
+    due: list[Waiting] = []
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not due and time.monotonic() < until:
+        thread.join(PATIENCE_SECONDS)
+        if not (due := batch.take(lazy_too=False)):
+            thread = threading.Thread(target=batch.wait, args=(lambda: None,))
+            thread.start()
+
+    assert [line.rest for line in due] == [b"y"]
