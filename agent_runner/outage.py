@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import ModelMessage
 from agent_runner.backends.failure import ModelServerError
+from agent_runner.errors import BackendError
 from agent_runner.transcript import write_tried
 from audit import event
 from audit.escape import escape_line
+from sandbox.errors import SandboxLostError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -134,17 +136,16 @@ class EnduringBackend:
 
     async def _asked(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
         """Ask once; a server that hangs keeps nobody from seeing that the sandbox is gone."""
-        asked = asyncio.ensure_future(self._backend.ask(messages, tools))
+        look = _Look(self._require)
         try:
-            while not (await asyncio.wait({asked}, timeout=LOOK_SECONDS))[0]:
-                self._require()
-            return asked.result()
+            async with look.given_up:
+                return await self._backend.ask(messages, tools)
+        except (TimeoutError, BackendError):
+            if look.found is None:
+                raise
+            raise look.found from None
         finally:
-            if not asked.done():
-                asked.cancel()
-                await asyncio.gather(asked, return_exceptions=True)
-            elif not asked.cancelled():
-                asked.exception()  # seen, also where this is cancelled in the same turn of the loop
+            look.end()
 
     def _wait_seconds(self, failure: Failure, attempt: int, *, down_seconds: float) -> float | None:
         """Return how long to wait until the next try, None to give up."""
@@ -173,6 +174,36 @@ class EnduringBackend:
                 will_retry=True,
             )
         )
+
+
+class _Look:
+    """Look now and then whether a question is still worth its answer; no task of its own waits for that.
+
+    Args:
+        require: Raises when it is not.
+    """
+
+    def __init__(self, require: Callable[[], None]) -> None:
+        self._require = require
+        self._loop = asyncio.get_running_loop()
+        self.given_up = asyncio.timeout(None)
+        """What is asked within."""
+        self.found: SandboxLostError | None = None
+        """Why the question was given up."""
+        self._next = self._loop.call_later(LOOK_SECONDS, self._now)
+
+    def _now(self) -> None:
+        try:
+            self._require()
+        except SandboxLostError as error:
+            self.found = error
+            self.given_up.reschedule(self._loop.time())
+        else:
+            self._next = self._loop.call_later(LOOK_SECONDS, self._now)
+
+    def end(self) -> None:
+        """Look no more."""
+        self._next.cancel()
 
 
 def _is_down(failure: Failure) -> bool:
