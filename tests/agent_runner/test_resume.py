@@ -316,7 +316,7 @@ async def test_an_observation_of_a_refusal_reads_back_word_for_word(stand: Stand
 
 
 async def test_what_is_done_again_because_nobody_knows_what_came_of_it_is_no_repetition(stand: Stand) -> None:
-    """A machine that fails twice in one long action must not end the session: the third time it gets through."""
+    """A machine that fails twice in one long action ends no session: the third time it gets through."""
     again = lines("files list")
 
     def cut_off(_: object, __: int) -> Reply:
