@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from copy import copy
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_runner.backends.aloud import Aloud
 from agent_runner.backends.chat_wire import ChatReader, Wire, wire_choice, wire_message, wire_tool
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from agent_runner.backends.server import Server
     from cli_tools.schema import Tool
 
-_OPENAI = "api.openai.com"
+_OPENAI: Final = re.compile(r"https://(?:[^/]*\.)?(?:api\.openai\.com|openai\.azure\.com)[:/]")
+"""OpenAI's own servers, those of its regions (`eu.api.openai.com`) and Azure's."""
 
 
 class OpenAIBackend:
@@ -158,7 +160,7 @@ def chat_request(server: Server, messages: Sequence[Wire], tools: Sequence[Tool]
         request["stream_options"] = {"include_usage": True}
     if server.output_tokens is not None:
         # OpenAI's reasoning models refuse the older name, and some other servers do not know the newer one.
-        newer = f"//{_OPENAI}/" in server.base_url
+        newer = _OPENAI.match(f"{server.base_url}/")
         request["max_completion_tokens" if newer else "max_tokens"] = server.output_tokens
     if server.seed is not None:
         request["seed"] = server.seed

@@ -16,7 +16,7 @@ from agent_runner.backends.backend import (
 from agent_runner.backends.dynamo import hit_rate
 from agent_runner.backends.failure import Failure, ModelServerError, is_error_chunk, stream_error
 from agent_runner.backends.pieces import PartialCall, Pieces, count, items, members
-from agent_runner.backends.wording import called_arguments, called_name, safe_text
+from agent_runner.backends.wording import NOTHING, begins_anew, called_arguments, called_name, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,8 @@ def wire_message(message: Message) -> Wire:
             return {"role": "user", "content": [*shown, *said]}
         case ModelMessage(reply=reply):
             calls: Wire = {"tool_calls": [_wire_call(call) for call in reply.calls]} if reply.calls else {}
-            return {"role": "assistant", "content": safe_text(reply.text), **calls}
+            said = safe_text(reply.text) if calls or reply.text.strip() else NOTHING
+            return {"role": "assistant", "content": said, **calls}
         case ObservationMessage(call_id=call_id, text=text):
             return {"role": "tool", "tool_call_id": call_id, "content": safe_text(text)}
         case _:
@@ -73,7 +74,8 @@ class ChatReader:
     one index for all (some gateways), with their arguments as an object, named again in every piece, without
     ids; usage in a chunk without choices or in each chunk; reasoning as `reasoning_content` (Dynamo, vLLM,
     SGLang, llama.cpp), `reasoning` (Ollama, newer vLLM) or `thinking`; a last chunk with `message` in place
-    of `delta`; tokens from the cache among the timings (llama.cpp); content as a list of parts (Mistral).
+    of `delta`; tokens from the cache among the timings (llama.cpp); content as a list of parts (Mistral);
+    usage in the choice (Kimi), and without what was thought, which only the total has (xAI, Gemini).
     """
 
     def __init__(self) -> None:
@@ -92,11 +94,15 @@ class ChatReader:
             raise stream_error("the model's server", chunk)
         self._hit_rate = hit_rate(chunk) or self._hit_rate
         self._cached = count(members(chunk.get("timings")), "cache_n") or self._cached
-        usage = _usage(members(chunk.get("usage")), self._hit_rate, self._cached)
+        self._count(chunk.get("usage"))
+        for choice in map(members, items(chunk.get("choices"))[:1]):
+            self._count(choice.get("usage"))
+            self._choice(choice)
+
+    def _count(self, given: object) -> None:
+        usage = _usage(members(given), self._hit_rate, self._cached)
         if usage != Usage():
             self.pieces.usage = _merged(self.pieces.usage or Usage(), usage)
-        for choice in items(chunk.get("choices"))[:1]:
-            self._choice(members(choice))
 
     def _choice(self, choice: Mapping[str, object]) -> None:
         whole = not choice.get("delta")
@@ -110,7 +116,7 @@ class ChatReader:
         if str(finish) in _FAILED:
             raise _broken(f"the model's server ended its reply with `{finish}`")
         self.pieces.end(finish)
-        if finish == "length":
+        if finish in {"length", "model_length"}:
             self.pieces.cut = "it reached the length that the server allows"
 
     def _content(self, content: object) -> None:
@@ -157,7 +163,11 @@ def _begins_another(
         return False
     if call_id and known.call_id:
         return call_id != known.call_id
-    return name != known.name and bool(known.arguments) if has_index else True
+    if not has_index:
+        return True
+    if name == known.name:  # in every piece of one call, or of another call of the same tool
+        return len(known.arguments) == 1 and begins_anew(known.arguments[0], function.get("arguments"))
+    return bool(known.arguments)
 
 
 def _reasoning(delta: Mapping[str, object]) -> object:
@@ -170,9 +180,12 @@ def _usage(usage: Mapping[str, object], hit_rate: float, timed: int) -> Usage:
     details = members(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     cached = count(details, "cached_tokens") or count(usage, "prompt_cache_hit_tokens", "cached_tokens")
     cached = cached or timed or round(hit_rate * sent)
+    said = count(usage, "completion_tokens", "output_tokens")
+    thought = count(members(usage.get("completion_tokens_details")), "reasoning_tokens")
+    apart = thought and count(usage, "total_tokens") == sent + said + thought
     return Usage(
         input_tokens=sent,
-        output_tokens=count(usage, "completion_tokens", "output_tokens"),
+        output_tokens=said + thought if apart else said,
         cached_tokens=min(cached, sent),
     )
 

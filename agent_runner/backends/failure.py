@@ -32,12 +32,15 @@ _HINTS: Final = {
     404: "the server has no such model or path: see `model` and `base_url` in the configuration",
 }
 _TOO_LONG: Final = re.compile(
-    r"context[ _](?:length|size|window)|maximum (?:sequence|input) length|prompt is too long"
-    r"|max_(?:seq_len|model_len|num_tokens)",
+    r"context[ _](?:length|size|window|limit)|(?:prompt|input) is too long|prompt exceeds max length"
+    r"|maximum (?:sequence|prompt|(?:allowed )?input) length|maximum number of tokens allowed"
+    r"|exceeded model token limit|`inputs` tokens|max_(?:seq_len|model_len|num_tokens)|request too large for",
     re.IGNORECASE,
 )
 """How servers say that a conversation is longer than their model takes in: OpenAI, Dynamo, vLLM and SGLang
-(`context length`), llama.cpp (`context size`), Anthropic (`prompt is too long`), TensorRT-LLM (the rest)."""
+(`context length`), llama.cpp (`context size`), Anthropic (`prompt is too long`, `context limit`), TensorRT
+(`max_…`, `maximum sequence length`), xAI, Gemini, Kimi, GLM, Bedrock, TGI. The last one is a quota for each
+minute, of OpenAI's or Groq's, that is smaller than this one request."""
 _OVERLOADED: Final = {"overloaded_error": 529, "rate_limit_error": 429}
 """How Anthropic says within a stream, which has its status already, what it would have answered."""
 _NOT_NOW: Final = frozenset({429, 503, 529})
@@ -45,6 +48,7 @@ _UNPAID: Final = re.compile(r"insufficient_quota|billing_(?:error|hard_limit_rea
 """How providers say, with 429, that an account may spend no more: no other try is paid for, either."""
 _UNPAID_HINT: Final = "the account may spend no more: see its billing at the provider"
 _TOO_LONG_STATUSES: Final = frozenset({400, 413, 422, 500})
+_LARGER_THAN_ANY_QUOTA: Final = "request too large for"
 _TOO_LONG_HINT: Final = (
     "the conversation is longer than the model takes in: see `context` of this model in the configuration"
 )
@@ -90,7 +94,9 @@ def status_error(
     """Return the error for an answer that is not 200."""
     words = said(body)
     # llama.cpp and TensorRT-LLM say it with 500, too: no other try is shorter.
-    too_long = status in _TOO_LONG_STATUSES and bool(_TOO_LONG.search(words))
+    too_long = _is_too_long(body, words) and (
+        status in _TOO_LONG_STATUSES or (status == 429 and _LARGER_THAN_ANY_QUOTA in words.lower())
+    )
     unpaid = status == 429 and _is_unpaid(body, words)
     again = (status in _AGAIN or status >= 500) and not too_long and not unpaid
     failure = Failure(
@@ -102,6 +108,11 @@ def status_error(
     message = f"{where} answered {status}" + (f": {words}" if words else "")
     hint = _TOO_LONG_HINT if too_long else _UNPAID_HINT if unpaid else _HINTS.get(status, "")
     return ModelServerError(message, failure=failure, hint=hint)
+
+
+def _is_too_long(body: object, words: str) -> bool:
+    """Say whether it is told, by the words or by the code: Groq has OpenAI's code and other words."""
+    return bool(_TOO_LONG.search(f"{_innermost(body).get('code')} {words}"))
 
 
 def _is_unpaid(body: object, words: str) -> bool:
@@ -120,7 +131,7 @@ def stream_error(where: str, body: object) -> ModelServerError:
     status = status or _OVERLOADED.get(str(facts.get("type")), 0)
     is_request = 400 <= status < 500 and status not in _AGAIN
     words = said(body)
-    too_long = (not status or status in _TOO_LONG_STATUSES) and bool(_TOO_LONG.search(words))
+    too_long = (not status or status in _TOO_LONG_STATUSES) and _is_too_long(body, words)
     unpaid = _is_unpaid(body, words)
     wrong = is_request or too_long or unpaid or (not status and str(facts.get("type")) in _WRONG_REQUESTS)
     kind: Kind = "refused" if wrong else "overloaded" if status in _NOT_NOW else "broken"

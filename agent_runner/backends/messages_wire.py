@@ -16,7 +16,7 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.backends.failure import stream_error
 from agent_runner.backends.pieces import PartialCall, Pieces, count, items, members
-from agent_runner.backends.wording import called_arguments, called_name, safe_text
+from agent_runner.backends.wording import NOTHING, called_arguments, called_name, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Wire = dict[str, object]
 _NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9_-]")
-NOTHING: Final = "(nothing)"
 _CACHE: Final = {"type": "ephemeral"}
 
 

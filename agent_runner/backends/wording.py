@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _CALL_ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 MAXIMUM_NAME: Final = 64
+NOTHING: Final = "(nothing)"
+"""Stands where there is no text: several servers refuse a message that says nothing and calls nothing."""
 
 
 def safe_text(text: str) -> str:
@@ -43,6 +45,16 @@ def called_arguments(proposal: Proposal) -> dict[str, object]:
     except (ValueError, RecursionError):
         given = None
     return given if isinstance(given, dict) else {"not_an_object": safe_text(proposal.arguments)}
+
+
+def begins_anew(before: str, now: object) -> bool:
+    """Say whether arguments are whole, so that what comes behind them is the beginning of others."""
+    if not isinstance(now, str) or not now.lstrip().startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(before), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def known_ids(messages: Iterable[Message]) -> set[str]:

@@ -116,6 +116,25 @@ TOO_LONG = [
     (500, "The sum of prompt length (9351.0), query length (0) should not exceed max_num_tokens (8192)"),
     (400, "prompt is too long: 205148 tokens > 200000 maximum"),
     (413, "Prompt length (5056) exceeds maximum sequence length (2048)"),
+    (
+        400,
+        "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000",
+    ),
+    (400, "Input length 131393 exceeds the maximum allowed input length of 131040 tokens."),
+    (400, "This model's maximum prompt length is 131072 but the request contains 537812 tokens."),
+    (400, "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575)."),
+    (400, "Invalid request: Your request exceeded model token limit: 262144 (requested: 291351)"),
+    (400, "Prompt exceeds max length"),
+    (400, "Input is too long for requested model."),
+    (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8192. Given: 9000"),
+    (
+        429,
+        "Request too large for gpt-x on tokens per min (TPM): Limit 30000, Requested 37313.",
+    ),
+    (
+        413,
+        "Request too large for model `x` on tokens per minute (TPM): Limit 8000, Requested 34041",
+    ),
 ]
 
 
@@ -129,6 +148,21 @@ async def test_a_conversation_that_is_too_long_is_said_to_be_and_not_sent_again(
     assert (error.failure.kind, error.failure.status) == ("refused", status)
     assert error.hint.startswith("the conversation is longer than the model takes in: see `context`")
     assert len(server.asked) == 1
+
+
+async def test_a_code_says_too_that_a_conversation_is_too_long(dialect: Dialect) -> None:
+    """As Groq's does; the twin is a quota that the next minute has room for, whatever it calls the model."""
+    body = {"error": {"message": "Please reduce the length.", "code": "context_length_exceeded"}}
+    full = {
+        "error": {"message": "Rate limit reached for long-context-window-1", "code": "rate_limit_exceeded"}
+    }
+    async with serving(answer(400, body)) as server:
+        too_long = await refused(backend_for(server, dialect, attempts=3))
+    async with serving(answer(429, full)) as busy:
+        later = await refused(backend_for(busy, dialect, attempts=3))
+
+    assert (too_long.failure.too_long, len(server.asked)) == (True, 1)
+    assert (later.failure.too_long, len(busy.asked)) == (False, 3)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,32 @@ PARALLEL = {
 }
 
 
+SAME_TOOL = {
+    "one index for all, no ids": (
+        call("read", '{"path":"x"}', index=0),
+        call("read", '{"path":"y"}', index=0),
+        call("read", '{"path":"z"}', index=0),
+    ),
+    "one index for all, empty ids (Gemini)": (
+        call("read", '{"path":"x"}', index=0, id=""),
+        call("read", '{"path":"y"}', index=0, id=""),
+        call("read", ' {"path":"z"}', index=0, id=""),
+    ),
+}
+
+
+@pytest.mark.parametrize("chunks", SAME_TOOL.values(), ids=SAME_TOOL)
+def test_whole_calls_of_one_tool_at_one_index_are_as_many_calls(chunks: tuple[Chunk, ...]) -> None:
+    assert [json.loads(arguments) for _, arguments in calls(*chunks)] == [{"path": p} for p in "xyz"]
+
+
+@pytest.mark.parametrize("pieces", [('{"a":', '{"b":1}}'), ('{"a":"', '{"}'), ("", "{}"), ("{", "}")])
+def test_a_piece_that_looks_like_a_beginning_goes_on_with_what_is_not_whole(pieces: tuple[str, ...]) -> None:
+    found = calls(*(call("read", piece, index=0) for piece in pieces))
+
+    assert found == [("read", "".join(pieces))]
+
+
 @pytest.mark.parametrize("chunks", PARALLEL.values(), ids=PARALLEL)
 def test_two_calls_are_two_calls_however_they_come(chunks: tuple[Chunk, ...]) -> None:
     found = calls(*chunks)
@@ -180,6 +206,16 @@ def test_usage_in_each_chunk_is_that_of_the_last() -> None:
     assert reader.pieces.usage == Usage(input_tokens=10, output_tokens=2)
 
 
+def test_usage_in_the_choice_is_that_of_the_reply() -> None:
+    """Kimi's servers tell it there."""
+    last = chunk({}, "stop")
+    last["choices"][0]["usage"] = {"prompt_tokens": 10, "completion_tokens": 2, "cached_tokens": 8}
+
+    reader = read(chunk({"content": "a"}), last)
+
+    assert reader.pieces.usage == Usage(input_tokens=10, output_tokens=2, cached_tokens=8)
+
+
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
@@ -190,15 +226,38 @@ def test_usage_in_each_chunk_is_that_of_the_last() -> None:
             Usage(input_tokens=5, cached_tokens=5),
         ),
         ({"prompt_tokens": 5, "prompt_cache_hit_tokens": 4}, Usage(input_tokens=5, cached_tokens=4)),
+        (
+            {
+                "prompt_tokens": 32,
+                "completion_tokens": 9,
+                "total_tokens": 135,
+                "completion_tokens_details": {"reasoning_tokens": 94},
+            },
+            Usage(input_tokens=32, output_tokens=103),
+        ),
+        (
+            {
+                "prompt_tokens": 32,
+                "completion_tokens": 103,
+                "total_tokens": 135,
+                "completion_tokens_details": {"reasoning_tokens": 94},
+            },
+            Usage(input_tokens=32, output_tokens=103),
+        ),
     ],
-    ids=["out of range", "no numbers", "more cached than sent", "another name"],
+    ids=[
+        *("out of range", "no numbers", "more cached than sent", "another name"),
+        *("what was thought is counted apart (xAI, Gemini)", "what was thought is counted within"),
+    ],
 )
 def test_usage_that_cannot_be_is_none(usage: Chunk, expected: Usage | None) -> None:
     assert read(chunk({}, "stop", usage=usage)).pieces.usage == expected
 
 
-def test_a_reply_at_the_servers_length_says_so() -> None:
-    reply = read(chunk({"content": "and so"}, "length")).pieces.reply(set(), sent_tokens=lambda: 0)
+@pytest.mark.parametrize("finish", ["length", "model_length"])
+def test_a_reply_at_the_servers_length_says_so(finish: str) -> None:
+    """The second is Mistral's, for what the model takes in and says together."""
+    reply = read(chunk({"content": "and so"}, finish)).pieces.reply(set(), sent_tokens=lambda: 0)
 
     assert reply.text == "and so\n[the reply was cut here: it reached the length that the server allows]"
 

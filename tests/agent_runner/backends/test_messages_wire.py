@@ -10,7 +10,8 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
-from agent_runner.backends.messages_wire import NOTHING, wire_messages, wire_system
+from agent_runner.backends.messages_wire import wire_messages, wire_system
+from agent_runner.backends.wording import NOTHING
 from cli_tools.action import LineProposal, ToolProposal
 
 CALLS = (
