@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import sys
 import termios
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from agent_runner.cli.talk import say
 
@@ -29,13 +29,17 @@ def question_of(session: str) -> Mapping[str, Any] | None:
     return question if isinstance(question, dict) else None
 
 
-def shown_question(question: Mapping[str, Any]) -> list[str]:
-    """Return a question as its runner told it, escaped there: whole, content before the command."""
-    from audit.summary import spelled_argv
+def shown_question(question: Mapping[str, Any], *, on: TextIO) -> list[str]:
+    """Return a question as its runner told it, escaped there: whole, content before the command.
 
-    lines = [f"  content: {question['body']}"] if question.get("body") is not None else []
-    lines.append(f"{question['action']}  {spelled_argv(question.get('argv'))}")
-    return lines + [f"  {reason}" for reason in question.get("reasons") or ()]
+    Args:
+        question: Its fields.
+        on: Where it will be shown.
+    """
+    from agent_runner.columns import width_of
+    from agent_runner.question import asked_lines
+
+    return [f"action {question['action']}", *asked_lines(question, columns=width_of(on))]
 
 
 class AttachedPerson:
@@ -73,8 +77,8 @@ class AttachedPerson:
         self._shown = question
         if question is None:
             return
-        for line in ("", *shown_question(question)):
-            say(line)
+        # As it is: where `say` folds, the blanks between two rows are lost.
+        print("", *shown_question(question, on=sys.stderr), sep="\n", file=sys.stderr, flush=True)
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
         say("type yes to allow it once, anything else to refuse it:")
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import typer
 
+from agent_runner.columns import fitting
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -51,7 +53,7 @@ def tell(line: str, *, indent: int) -> None:
 def folded(line: str, *, columns: int, indent: int) -> Iterator[str]:
     """Yield the pieces of a line, each but the first indented; joined without that they are the line."""
     begin, lead, room = 0, "", columns
-    while (fits := _fitting(line, begin, room)) < len(line):
+    while (fits := fitting(line, begin, room)) < len(line):
         at_space = line.rfind(" ", begin + room // 2, fits)
         end = at_space + 1 if at_space >= 0 else fits
         yield lead + line[begin:end]
@@ -69,14 +71,14 @@ def wrapped(line: str, *, columns: int) -> Iterator[str]:
         line: One line, escaped already.
         columns: What a terminal shows in a line.
     """
-    if columns < NARROWEST or _fitting(line, 0, columns) == len(line):
+    if columns < NARROWEST or fitting(line, 0, columns) == len(line):
         yield line
         return
     lead = " " * (len(line) - len(line.lstrip(" ")) + 2)
     piece = ""
     for space, word in _words(line, columns - len(lead)):
         longer = piece + space + word
-        if piece and _fitting(longer, 0, columns) < len(longer):
+        if piece and fitting(longer, 0, columns) < len(longer):
             yield piece
             longer = lead + word
         piece = longer
@@ -86,7 +88,7 @@ def wrapped(line: str, *, columns: int) -> Iterator[str]:
 def _words(line: str, room: int) -> Iterator[tuple[str, str]]:
     for found in _WORD.finditer(line.rstrip(" ")):  # blanks without a word behind them are tried from each on
         space, word = found.groups()
-        if " " in word and _fitting(word, 0, room) < len(word):
+        if " " in word and fitting(word, 0, room) < len(word):
             first, *more = re.findall(r"[^ ]+ *", word)
             yield space, first
             yield from (("", part) for part in more)
@@ -101,19 +103,7 @@ def cut(line: str, *, columns: int) -> str:
         line: One line, escaped already.
         columns: The most that it may take, the count included; a wide character takes two.
     """
-    if _fitting(line, 0, columns) == len(line):
+    if fitting(line, 0, columns) == len(line):
         return line
-    end = _fitting(line, 0, max(1, columns - len(f"... ({len(line)} more characters)")))
+    end = fitting(line, 0, max(1, columns - len(f"... ({len(line)} more characters)")))
     return f"{line[:end]}... ({len(line) - end} more characters)"
-
-
-def _fitting(line: str, begin: int, columns: int) -> int:
-    """Return where in a line, from a place on, its room ends."""
-    from unicodedata import east_asian_width
-
-    taken = 0
-    for place in range(begin, min(len(line), begin + columns + 1)):
-        taken += 2 if east_asian_width(line[place]) in "WF" else 1
-        if taken > columns:
-            return max(begin + 1, place)
-    return len(line)

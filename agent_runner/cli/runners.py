@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,7 +101,7 @@ def _answer(given: str, action: str | None, word: str) -> None:
     if not isinstance(question, dict):
         raise InvalidInputError(f"session `{session}` waits for nobody")
     if action is None:
-        for line in shown_question(question):
+        for line in shown_question(question, on=sys.stdout):
             typer.echo(line)
         say(f"`pairlock {word} {session} {question['action']}@{str(question['digest'])[:16]}` answers")
         return

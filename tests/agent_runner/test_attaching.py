@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.cli.attached import AttachedPerson
+from agent_runner.question import Question, digest_of, question_fields
 from tests.agent_runner.reachable import CHECKOUT, LONG, reachable
 from tests.agent_runner.stand import SESSION
 
@@ -86,13 +90,15 @@ def test_two_who_are_attached_see_the_question_and_the_first_answer_counts(
 ) -> None:
     """The one who did not answer is told; what is typed before the next question is no answer to it."""
     with attached(stand, tmp_path, "--answer") as one, attached(stand, tmp_path, "--answer") as other:
-        one.until(f"{SESSION}/1  files remove a")
+        one.until(f"action {SESSION}/1")
+        one.until("approve?  files remove a")
         other.until("type yes to allow it once")
         one.until("type yes to allow it once")
         one.type("yes\n")
         one.until(f"approved: {SESSION}/1")
         other.until("no longer asked")
-        other.until(f"{SESSION}/2  files remove 'b c'")
+        other.until(f"action {SESSION}/2")
+        other.until("approve?  files remove 'b c'")
         other.seen = ""
         other.type("no\n")
         other.until(f"denied: {SESSION}/2")
@@ -103,6 +109,39 @@ def test_two_who_are_attached_see_the_question_and_the_first_answer_counts(
     answers = [(entry["answer"], entry["via"]) for entry in stand.entries("approval.answered")]
     assert answers == [("approved", "socket"), ("denied", "socket")]
     assert sorted(path.name for path in stand.folder.iterdir()) == ["b c"]
+
+
+def test_the_blanks_of_a_content_are_seen_wherever_the_terminal_breaks_its_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Folded as talk is, a line's further indentation was lost, and another program was approved."""
+    keyboard, screen = pty.openpty()
+    termios.tcsetwinsize(screen, (24, 80))
+    body = b"if asked:\n    first()\n" + b" " * 8 + b"x" * 60 + b"   last()   \n"
+    argv = ("files", "write", "a.py")
+    asked = Question(action=f"{SESSION}/1", argv=argv, body=body, digest=digest_of(argv, body), reasons=())
+    with os.fdopen(keyboard, "rb", 0) as typed, os.fdopen(screen, "r+b", 0) as shown:
+        terminal = io.TextIOWrapper(shown, encoding="utf-8", write_through=True)
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr(sys, "stderr", terminal)
+
+        AttachedPerson(SESSION)._show(question_fields(asked))
+
+        seen = b""
+        while b"refuse it:\r\n" not in seen:
+            seen += typed.read(65536)
+    assert seen.decode().splitlines() == [
+        "",
+        f"action {SESSION}/1",
+        "content, 3 lines:",
+        "    | if asked:",
+        "    |     first()",
+        f"    |         {'x' * 60}",
+        "    :    last()\\x20\\x20\\x20",
+        "approve?  files write a.py",
+        "          with the content above",
+        "type yes to allow it once, anything else to refuse it:",
+    ]
 
 
 def test_without_being_asked_to_it_only_shows(

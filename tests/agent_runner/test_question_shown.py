@@ -6,7 +6,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from agent_runner.columns import fitting, rows
 from agent_runner.question import Question, digest_of, question_fields, question_lines
 from agent_runner.terminal_approver import TerminalApprover
 from policies.request import Reason
@@ -48,13 +51,23 @@ def test_two_command_lines_that_differ_are_never_shown_alike(
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [(b"\xff", b"\\xff"), (b"\x1b[2J", b"\\x1b[2J"), (b"a\n", b"a"), (b"", b"\n")]
+    ("one", "other"),
+    [
+        (b"\xff", b"\\xff"),
+        (b"\x1b[2J", b"\\x1b[2J"),
+        (b"a\n", b"a"),
+        (b"", b"\n"),
+        (b"a \nb\n", b"a\nb \n"),
+        (b"a ", b"a\\x20"),
+        (b"a\\nb", b"a\nb"),
+        (b"a\\\nb", b"a\\\\nb"),
+    ],
 )
 def test_two_contents_that_differ_are_never_shown_alike(one: bytes, other: bytes) -> None:
     """A byte that is no text is not shown as the text that spells it."""
     asked = [question("files", "write", "a", body=body) for body in (one, other)]
 
-    shown = [[line for line in question_lines(each) if line.startswith("    |")] for each in asked]
+    shown = [[line.rstrip() for line in question_lines(each) if line.startswith("    |")] for each in asked]
     posted = [question_fields(each)["body"] for each in asked]
 
     assert shown[0] != shown[1]
@@ -71,7 +84,7 @@ def test_a_megabyte_of_content_and_of_an_argument_is_shown_whole_with_the_comman
     assert "    | the end  [no newline at the end]" in lines
     assert lines[-3].count("y") == MEBIBYTE
     assert lines[-3].startswith("approve?  files write y")
-    assert lines[-2] == f"          with the {len(body)} bytes of content above"
+    assert lines[-2] == "          with the content above"
 
 
 def test_no_line_of_content_can_be_taken_for_the_question() -> None:
@@ -83,6 +96,42 @@ def test_no_line_of_content_can_be_taken_for_the_question() -> None:
     assert [line for line in lines if line.startswith("approve?")] == ["approve?  files remove a"]
     assert "\x1b" not in "".join(lines)
     assert all(line.startswith("    | ") for line in lines if "evil" in line)
+
+
+@given(
+    words=st.text(" ab漢", max_size=90).filter(lambda words: not words.endswith(" ")),
+    place=st.integers(0, 90),
+    columns=st.integers(20, 40),
+)
+@example(words="a" * 10 + " " * 9 + "漢", place=15, columns=20)
+def test_a_blank_more_is_seen_wherever_a_line_is_broken(words: str, place: int, columns: int) -> None:
+    """The indentation of a program decides what it does; a row's end does not show its blanks."""
+    more = f"{words[:place]} {words[place:]}".rstrip(" ")
+
+    shown = [[row.rstrip(" ") for row in rows(line, columns=columns, lead=": ")] for line in (words, more)]
+
+    assert (shown[0] == shown[1]) == (words == more)
+    assert all(fitting(row, 0, columns) == len(row) for found in shown for row in found)
+
+
+def test_what_goes_on_in_the_next_row_is_taken_for_no_line_of_its_own() -> None:
+    """B60: an argument as wide as the terminal would begin the question anew; so would content."""
+    forged = "x" * 70 + " approve?  files list           with the content above" + " " * 20 + "| all of it"
+
+    lines = question_lines(question("files", "remove", forged, body=forged.encode()), columns=40)
+
+    assert [line for line in lines if line.startswith("approve?")] == ["approve?  files remove"]
+    assert [line for line in lines if line.startswith("    |")] == ["    | " + "x" * 34]
+    assert lines.count("          with the content above") == 1
+
+
+def test_letters_that_look_like_others_are_named() -> None:
+    """A recipient in letters of another script is another recipient."""
+    named = question_lines(question("mail", "send", "\u0430nna@example.com"))
+    plain = question_lines(question("mail", "send", "anna@example.com"))
+
+    assert "          beyond ASCII: \u0430 U+0430" in named
+    assert not any("beyond ASCII" in line for line in plain)
 
 
 async def test_a_question_that_cannot_be_shown_is_answered_by_nobody_here(
