@@ -11,13 +11,14 @@ from agent_runner.budget_state import Measure, warning_of
 from agent_runner.used import Used
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent_runner.backends.backend import Usage
     from agent_runner.budget_state import BudgetExceeded
     from agent_runner.used import Crossing
 
 WARN_SHARE: Final = 0.8
+_ONE_ACTION: Final = Used(actions=1)
 
 
 def _nothing() -> Crossing:
@@ -50,7 +51,7 @@ class Budget:
     ) -> None:
         before = used or Used()
         self.limits = limits
-        self.own = replace(before, warned=frozenset())
+        self.own = before._replace(warned=frozenset())
         self._below = below or Used()
         self._all = self.own.beside(self._below)
         self._above = above
@@ -90,8 +91,7 @@ class Budget:
     def used(self) -> Used:
         """Return what this session and those below it used."""
         crossed = self._crossed()
-        return replace(
-            self._all,
+        return self._all._replace(
             sent_bytes=crossed.sent_bytes + self._below.sent_bytes,
             received_bytes=crossed.received_bytes + self._below.received_bytes,
             requests=crossed.requests + self._below.requests,
@@ -166,6 +166,10 @@ class Budget:
             )
         )
 
+    def count_action(self) -> None:
+        """Count one action."""
+        self.add(_ONE_ACTION)
+
     def add(self, used: Used) -> None:
         """Count what this session used."""
         self.own = self.own.beside(used)
@@ -190,13 +194,16 @@ class Budget:
         """Return the time until the wall clock runs out; 0 when it has."""
         return max(0.0, self.limits.wall_seconds - self.elapsed_seconds)
 
-    def exceeded(self) -> BudgetExceeded | None:
+    def exceeded(self, measures: Sequence[Measure] | None = None) -> BudgetExceeded | None:
         """Return the first budget that has nothing left, before another turn is asked for.
 
         There is one pot: where a session above has nothing left, this one has not either. What crosses the
         egress gate is not among them: the gate refuses, and the session goes on.
+
+        Args:
+            measures: What was just measured; None to measure.
         """
-        for measure in self._measures():
+        for measure in self.measures() if measures is None else measures:
             if measure.observed >= measure.bound:
                 return measure.state()
         return self._above.exceeded() if self._above is not None else None
@@ -213,11 +220,16 @@ class Budget:
         wall = self._wall().state()
         return replace(wall, observed=max(wall.observed, wall.bound))
 
-    def warnings(self) -> list[str]:
-        """Return a line for each budget that has passed 80 % since it was last asked."""
+    def warnings(self, measures: Sequence[Measure] | None = None) -> list[str]:
+        """Return a line for each budget that has passed 80 % since it was last asked.
+
+        Args:
+            measures: As in `exceeded`.
+        """
+        measured = self.measures() if measures is None else measures
         passed = [
             measure
-            for measure in (*self._measures(), *self._egress())
+            for measure in (*measured, *self._egress())
             if measure.observed >= WARN_SHARE * measure.bound and measure.name not in self._warned
         ]
         self._warned.update(measure.name for measure in passed)
@@ -225,7 +237,11 @@ class Budget:
 
     def states(self) -> list[BudgetExceeded]:
         """Return how much of each budget is used, for a person's eyes."""
-        return [measure.state() for measure in (*self._measures(), *self._egress())]
+        return [measure.state() for measure in (*self.measures(), *self._egress())]
+
+    def measures(self) -> list[Measure]:
+        """Return how much of each budget is used, but for what crosses the egress gate."""
+        return list(self._measures())
 
     def _measures(self) -> Iterator[Measure]:
         used, limits = self._all, self.limits

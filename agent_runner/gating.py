@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from agent_runner.ceiling import read_ceiling
 from agent_runner.delegation import DEEPEST, Delegating
 from agent_runner.lineage_use import DirectUse
-from agent_runner.used import Used
 from cli_tools.errors import ActionError
 from cli_tools.gate import Gate
 from cli_tools.stubs import Stubs
@@ -132,4 +131,4 @@ class Gating:
         """
         if (spent := self._budget.out_of_actions()) is not None:
             raise ActionError("budget", spent.reason)
-        self._budget.add(Used(actions=1))
+        self._budget.count_action()

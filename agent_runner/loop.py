@@ -6,8 +6,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from agent_runner.used import Used
-
 if TYPE_CHECKING:
     from agent_runner.backends.backend import Backend
     from agent_runner.budget import Budget
@@ -74,7 +72,7 @@ async def _turns(  # noqa: PLR0913 - as above
         while (call := transcript.next_call()) is not None:
             if (exceeded := budget.out_of_actions()) is not None:
                 return exceeded
-            budget.add(Used(actions=1))
+            budget.count_action()
             seen = await gate.act_in_turn(call.proposal, intended=transcript.show)
             transcript.observe(call, seen)
             if seen.ends_session:
@@ -82,10 +80,11 @@ async def _turns(  # noqa: PLR0913 - as above
         if not may_repeat and transcript.repeats() >= REPEATS_ALLOWED:
             reason = f"the model made the same calls {REPEATS_ALLOWED} times in a row"
             return LoopEnd(status="stuck", reason=reason, turns=budget.turns)
-        if (exceeded := budget.exceeded()) is not None:
+        measures = budget.measures()
+        if (exceeded := budget.exceeded(measures)) is not None:
             return exceeded
         await transcript.shorten()
-        await transcript.notes(budget.warnings())
+        await transcript.notes(budget.warnings(measures))
         reply = await transcript.ask(backend, tools)
         budget.count(reply.usage)
         if not reply.calls:

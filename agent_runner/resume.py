@@ -120,7 +120,7 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
         if request.added != NOTHING:
             await journal.record(event.SafetyNoted(code=BUDGET_ADDED, message=spelled(request.added)))
             past = replace(
-                past, added=past.added.plus(request.added), used=replace(past.used, warned=frozenset())
+                past, added=past.added.plus(request.added), used=past.used._replace(warned=frozenset())
             )
         past = replace(past, copy_lost=_copy_lost(policy, files), same_model=_same_model(request, files))
         past = _within_ceiling(past, policy)

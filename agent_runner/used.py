@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
-    """What a session had used when it was left."""
+class Used(NamedTuple):
+    """What a session had used when it was left; made several times a turn, and quickly."""
 
     turns: int = 0
     input_tokens: int = 0
@@ -18,7 +16,7 @@ class Used:
     """Millionths of a US dollar."""
     seconds: float = 0.0
     """Time during which it ran."""
-    warned: frozenset[str] = field(default=frozenset())
+    warned: frozenset[str] = frozenset()
     """The budgets of which the model was warned."""
     output_bytes: int = 0
     """Output of its actions."""
@@ -31,10 +29,7 @@ class Used:
     """Sessions that were started below it."""
 
     def beside(self, other: Used) -> Used:
-        """Return both together; time and warnings are those of the first: the other's ran meanwhile.
-
-        Spelled out, because it is done several times a turn.
-        """
+        """Return both together; time and warnings are those of the first: the other's ran meanwhile."""
         return Used(
             turns=self.turns + other.turns,
             input_tokens=self.input_tokens + other.input_tokens,
