@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Final
 
 from agent_runner.backends.backend import Call, Reply
-from cli_tools.action import LineProposal, Proposal
+from agent_runner.spelling import with_bytes
+from cli_tools.action import LineProposal, Proposal, ToolProposal
 
 TEXT_CHARACTERS: Final = 256 * 1024
 ARGUMENT_CHARACTERS: Final = 4 * 1024 * 1024
@@ -33,24 +34,25 @@ def bounded(reply: Reply) -> Reply:
 
 
 def _call(call: Call) -> Call:
-    return Call(call_id=_text(call.call_id, NAME_CHARACTERS), proposal=_proposal(call.proposal))
+    call_id, proposal = _text(call.call_id, NAME_CHARACTERS), _proposal(call.proposal)
+    same = call_id is call.call_id and proposal is call.proposal
+    return call if same else Call(call_id=call_id, proposal=proposal)
 
 
 def _proposal(proposal: Proposal) -> Proposal:
     if isinstance(proposal, LineProposal):
-        body = proposal.body
+        line, body = _text(proposal.line, ARGUMENT_CHARACTERS), proposal.body
         if body is not None and len(body) > BODY_BYTES:
             body = body[: BODY_BYTES + 1]  # the gate refuses it, and says why
-        return LineProposal(line=_text(proposal.line, ARGUMENT_CHARACTERS), body=body)
+        same = line is proposal.line and body is proposal.body
+        return proposal if same else LineProposal(line=line, body=body)
     arguments = proposal.arguments
     if len(arguments) > ARGUMENT_CHARACTERS:
         # Half an object would be told to be bad JSON; a text is refused with its words, never carried out.
         arguments = f'"{len(arguments)} characters of arguments, at most {ARGUMENT_CHARACTERS} are read"'
-    return replace(
-        proposal,
-        tool=_text(proposal.tool, NAME_CHARACTERS) or NO_NAME,
-        arguments=_text(arguments, ARGUMENT_CHARACTERS),
-    )
+    tool, arguments = _text(proposal.tool, NAME_CHARACTERS) or NO_NAME, _text(arguments, ARGUMENT_CHARACTERS)
+    same = tool is proposal.tool and arguments is proposal.arguments
+    return proposal if same else ToolProposal(tool=tool, arguments=arguments)
 
 
 def _distinct(calls: tuple[Call, ...]) -> tuple[Call, ...]:
@@ -68,7 +70,7 @@ def _distinct(calls: tuple[Call, ...]) -> tuple[Call, ...]:
 
 def _text(text: str, limit: int) -> str:
     """Return text that has bytes: half of a UTF-16 pair becomes its escape; what is too long is cut."""
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = with_bytes(text)
     if len(text) <= limit:
         return text
     return f"{text[:limit]}\n[{len(text) - limit} more characters were left out]"

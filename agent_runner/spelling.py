@@ -31,21 +31,26 @@ def raw(text: str) -> bytes:
         return text.encode("utf-8", "backslashreplace")
 
 
+def with_bytes(text: str) -> str:
+    """Return a text that has bytes: half of a UTF-16 pair becomes its escape; mostly it is the same one."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def plain(message: Message) -> list[object]:
     """Return a message as its digest is made of it."""
     match message:
         case SystemMessage(text=text):
-            return ["system", _safe(text)]
+            return ["system", with_bytes(text)]
         case UserMessage(text=text, media=media):
-            return ["user", _safe(text), *(each.told for each in media)]
+            return ["user", with_bytes(text), *(each.told for each in media)]
         case ModelMessage(reply=reply):
             return [
                 "model",
-                _safe(reply.text),
-                [[_safe(call.call_id), *_words(call.proposal)] for call in reply.calls],
+                with_bytes(reply.text),
+                [[with_bytes(call.call_id), *_words(call.proposal)] for call in reply.calls],
             ]
         case ObservationMessage(call_id=call_id, text=text):
-            return ["observation", _safe(call_id), _safe(text)]
+            return ["observation", with_bytes(call_id), with_bytes(text)]
         case _:
             assert_never(message)
 
@@ -53,9 +58,5 @@ def plain(message: Message) -> list[object]:
 def _words(proposal: Proposal) -> list[str | None]:
     if isinstance(proposal, LineProposal):
         body = None if proposal.body is None else hashlib.sha256(proposal.body).hexdigest()
-        return [_safe(proposal.line), body]
-    return [_safe(proposal.tool), _safe(proposal.arguments)]
-
-
-def _safe(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+        return [with_bytes(proposal.line), body]
+    return [with_bytes(proposal.tool), with_bytes(proposal.arguments)]

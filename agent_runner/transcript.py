@@ -254,4 +254,7 @@ class Transcript:
 
     def _redacted(self, text: str) -> str:
         """Return text as the ledger has it: what is redacted there, the model does not see either."""
-        return self._journal.redactor.raw(raw(text)).decode("utf-8", "surrogateescape")
+        redactor = self._journal.redactor
+        if text.isascii() and not redactor.knows:
+            return text
+        return redactor.raw(raw(text)).decode("utf-8", "surrogateescape")

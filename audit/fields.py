@@ -15,15 +15,15 @@ MARKED_SCHEMA = {
 
 
 def _text(value: object) -> str:
+    if isinstance(value, str):  # which is likely, and asked some fifteen times a turn
+        return value
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
-    if isinstance(value, str):
-        return value
     raise ValueError(f"expected text, found {type(value).__name__}")
 
 
 def _mapping(value: object) -> Mapping[str, object]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         return value
     raise ValueError(f"expected a mapping, found {type(value).__name__}")
 

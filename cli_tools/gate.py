@@ -234,7 +234,8 @@ class Gate:
             if action.command.started(action.parameters):
                 self.started_program(number)
             whole = await with_secrets(action, self._record.redactor, self._sandbox)
-            surroundings = replace(surroundings, body=whole.body)
+            if whole is not action:
+                surroundings = replace(surroundings, body=whole.body)
             with self._egress.during(number) if self._egress and for_model else nullcontext():
                 outcome = await action.command.act(surroundings, **whole.parameters)
         except (ActionError, OperationError) as error:
