@@ -70,7 +70,7 @@ def _json_object(command: Command, arguments: str) -> Mapping[str, object]:
         raise UsageError("too-long", f"arguments of {len(arguments)} characters")
     try:
         given = read_json(arguments or "{}")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError("usage", f"the arguments of `{command.name}` are not JSON: {error}") from error
     if not isinstance(given, dict):
         said = f" and are the text `{shown(given)}`" if isinstance(given, str) else ""

@@ -31,7 +31,6 @@ PING_SECONDS: Final = 10.0
 """How long a stream may be silent: what an agent's client waits for a byte is not known here."""
 _LONGEST_REST_SECONDS: Final = 1.0
 _JSON: Final = "application/json"
-_DEPTH: Final = 64
 MOST_MARKS: Final = 200_000
 """Commas, colons and brackets of a body outside its texts: each value of JSON becomes an object of ours."""
 _POSTS: Final[Mapping[str, Api]] = {
@@ -185,13 +184,9 @@ async def _cancelled(asking: asyncio.Task[Reply]) -> None:
 def _parsed(body: bytes) -> object:
     _require_small(body)
     try:
-        value = read_json(body.decode())
-    except RecursionError:
-        raise RefusedRequestError("the body is nested too deeply") from None
+        return read_json(body.decode())
     except ValueError as error:
         raise RefusedRequestError(f"the body is no JSON: {str(error)[:120]}") from error
-    _require_shallow(value)
-    return value
 
 
 def _require_small(body: bytes) -> None:
@@ -207,20 +202,6 @@ def _require_small(body: bytes) -> None:
         many = sum(map(outside.count, (b",", b":", b"[", b"{"))) > MOST_MARKS
     if many:
         raise too_large(f"the body holds more than {MOST_MARKS} values")
-
-
-def _require_shallow(value: object) -> None:
-    level = [value]
-    for _ in range(_DEPTH):
-        level = [
-            inner
-            for each in level
-            for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return
-    raise RefusedRequestError("the body is nested too deeply")
 
 
 def _model(name: str) -> dict[str, object]:

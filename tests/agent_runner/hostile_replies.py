@@ -69,6 +69,8 @@ _ARGUMENTS: Final = {
     "a mebibyte of digits": '{"path": ' + "9" * MEBIBYTE + "}",
     "10,000 objects deep": '{"path": ' * 10_000 + "1" + "}" * 10_000,
     "100,000 lists deep": "[" * 100_000,
+    # Shallow enough to be read, and too deep to be written again further down in the stack.
+    **{f"{n} deep and whole": '{"a": ' * n + "1" + "}" * n for n in (65, 130, *range(890, 960, 3))},
     "100,000 names": json.dumps({str(n): n for n in range(100_000)}),
     "5 MiB": '{"path": "' + "x" * 5 * MEBIBYTE + '"}',
     "a lone surrogate": '{"path": "\\ud800"}',
