@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent_runner.backends.failure import CUT_MARK, Failure, ModelServerError
+from agent_runner.output_pipe import output_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,34 +107,32 @@ def _read(path: str, reference: KeyReference) -> bytes:
 
 async def _printed(reference: KeyReference) -> bytes:
     """Run the operator's command; its stderr is the operator's, as its terminal is, for a passphrase."""
-    command = reference.command or ()
-    try:
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    except (OSError, ValueError) as error:
-        raise _no_key(reference, f"cannot be run: {getattr(error, 'strerror', error)}") from error
-    try:
-        async with asyncio.timeout(COMMAND_SECONDS):
-            raw = await _bounded(process)
-            code = await process.wait()
-    except TimeoutError as error:
-        raise _no_key(reference, f"did not end within {COMMAND_SECONDS:.0f} s") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    async with output_pipe() as (told, end):
+        try:
+            with end:
+                process = await asyncio.create_subprocess_exec(*(reference.command or ()), stdout=end)
+        except (OSError, ValueError) as error:
+            raise _no_key(reference, f"cannot be run: {getattr(error, 'strerror', error)}") from error
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                raw = await _bounded(told)
+                code = 0 if len(raw) > MAXIMUM_BYTES else await process.wait()
+        except TimeoutError as error:
+            raise _no_key(reference, f"did not end within {COMMAND_SECONDS:.0f} s") from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     if code:
         raise _no_key(reference, f"ended with exit code {code}")
     return raw
 
 
-async def _bounded(process: asyncio.subprocess.Process) -> bytes:
-    if process.stdout is None:
-        return b""
+async def _bounded(told: asyncio.StreamReader) -> bytes:
+    """Return what is told to its end, or the beginning of what is too long for a key."""
     raw = b""
-    while len(raw) <= MAXIMUM_BYTES and (piece := await process.stdout.read(MAXIMUM_BYTES)):
+    while len(raw) <= MAXIMUM_BYTES and (piece := await told.read(MAXIMUM_BYTES)):
         raw += piece
-    if len(raw) > MAXIMUM_BYTES:
-        process.kill()
     return raw
 
 

@@ -13,10 +13,11 @@ import signal
 import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypeVar
 
 from agent_runner.ci.process import tail_of
 from agent_runner.errors import InvalidInputError, RunnerError
+from agent_runner.output_pipe import output_pipe
 from audit.escape import escape_line
 
 if TYPE_CHECKING:
@@ -100,8 +101,7 @@ class Git:
             InvalidInputError: When it is not there.
             RunnerError: When it fails: a server that is away may be back for another try.
         """
-        async with self._running(words) as process:
-            told, said = (cast("asyncio.StreamReader", each) for each in (process.stdout, process.stderr))
+        async with self._running(words) as (process, told, said):
             errors = asyncio.ensure_future(tail_of(said))
             try:
                 found = await reading(told)
@@ -118,19 +118,26 @@ class Git:
         return found
 
     @asynccontextmanager
-    async def _running(self, words: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def _running(
+        self, words: Sequence[str]
+    ) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamReader]]:
+        """Run it, and yield it, its stdout and its stderr."""
         lives, held = os.pipe()  # the kernel closes what is held here, however this process ends
         try:
-            process = await self._start(words, lives)
-            try:
-                yield process
-            finally:
-                await _end(process)
+            async with output_pipe() as (told, telling), output_pipe() as (said, saying):
+                with telling, saying:
+                    process = await self._start(words, lives, telling, saying)
+                try:
+                    yield process, told, said
+                finally:
+                    await _end(process)
         finally:
             os.close(lives)
             os.close(held)
 
-    async def _start(self, words: Sequence[str], lives: int) -> asyncio.subprocess.Process:
+    async def _start(
+        self, words: Sequence[str], lives: int, telling: BinaryIO, saying: BinaryIO
+    ) -> asyncio.subprocess.Process:
         program = shutil.which("git")
         if program is None:
             raise InvalidInputError("`git` cannot be run, and the task fetches a commit", hint="install it")
@@ -141,7 +148,7 @@ class Git:
         return await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-c", _BOUNDED, *limits, program, *settings, *words,
             cwd=self.folder, env=self._environment(), start_new_session=True, pass_fds=(lives,),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.DEVNULL, stdout=telling, stderr=saying,
         )  # fmt: skip
 
     def _environment(self) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -69,7 +71,9 @@ async def test_a_command_that_fails_or_floods_gives_no_key() -> None:
     flooding = (sys.executable, "-c", "while True: print('x' * 65536)")
 
     assert (await no_key(KeyReference(command=failing))).endswith("ended with exit code 3")
-    assert "ended with exit code -9" in await no_key(KeyReference(command=flooding))
+    for command in (flooding, ("sh", "-c", "yes; echo k")):
+        message = await no_key(KeyReference(command=command))
+        assert message.endswith("holds no key: expected one word of printable ASCII")
 
 
 async def test_a_command_that_hangs_gives_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +81,22 @@ async def test_a_command_that_hangs_gives_no_key(monkeypatch: pytest.MonkeyPatch
     hanging = (sys.executable, "-c", "import time; time.sleep(600)")
 
     assert (await no_key(KeyReference(command=hanging))).endswith("did not end within 1 s")
+
+
+async def test_what_a_hanging_command_started_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended is the shell alone: its child holds the output, here until somebody writes."""
+    monkeypatch.setattr(keys, "COMMAND_SECONDS", 1.0)
+    waited_for = tmp_path / "fifo"
+    os.mkfifo(waited_for)
+    try:
+        async with asyncio.timeout(30):
+            message = await no_key(KeyReference(command=("sh", "-c", f"cat {waited_for}; echo {SECRET}")))
+    finally:
+        os.close(os.open(waited_for, os.O_WRONLY | os.O_NONBLOCK))
+
+    assert message.endswith("did not end within 1 s")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner.ci.fetching import BOUNDS, Bounds, fetch_commit
+from agent_runner.ci.git import Git
+from agent_runner.ci.process import tail_of
 from agent_runner.ci.task import Checkout
 from agent_runner.errors import InvalidInputError, RunnerError
 
@@ -141,8 +143,9 @@ def test_a_commit_of_too_many_bytes_is_refused_before_one_is_written(
     assert "zeros-4" in names
 
 
-def test_a_tree_that_holds_itself_again_and_again_is_refused_before_it_is_written(tmp_path: Path) -> None:
-    """Ten trees of ten entries each are a few hundred bytes, and ten thousand million files."""
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """Return a repository of a few hundred bytes, whose commit has ten thousand million files."""
     folder = tmp_path / "repository"
     folder.mkdir()
     git(folder, "init", "--quiet")
@@ -155,11 +158,32 @@ def test_a_tree_that_holds_itself_again_and_again_is_refused_before_it_is_writte
         ).stdout.strip()
         mode = "040000 tree"
     git(folder, "update-ref", "HEAD", git(folder, "commit-tree", entry, "-m", "x"))
+    return folder
 
+
+def test_a_tree_that_holds_itself_again_and_again_is_refused_before_it_is_written(
+    endless: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InvalidInputError, match="more than 250000 files and folders"):
-        fetched(source(folder), tmp_path / "made")
+        fetched(source(endless), tmp_path / "made")
 
     assert not any((tmp_path / "made").iterdir())
+
+
+async def test_a_listing_that_is_read_no_further_holds_nobody_up(endless: Path) -> None:
+    """Git is ended while as much of its output waits as is held back, and more in the pipe."""
+
+    async def refusing(told: asyncio.StreamReader) -> None:
+        await told.readexactly(1)
+        await asyncio.sleep(1)
+        raise InvalidInputError("no further")
+
+    running = Git(folder=str(endless), protocol="file", largest_bytes=1024, seconds=60)
+    async with asyncio.timeout(30):
+        with pytest.raises(InvalidInputError, match="no further"):
+            await running.read(("ls-tree", "-r", "-t", "-l", "-z", "HEAD"), refusing)
+
+    assert (await running.read(("ls-tree", "-z", "HEAD"), tail_of)).count(b"\0") == 10
 
 
 def test_attributes_of_the_commit_change_no_byte_of_its_files(repository: Path, tmp_path: Path) -> None:
