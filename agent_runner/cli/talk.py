@@ -5,18 +5,26 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TextIO
 
-from agent_runner.cli.folding import columns_of, cut, folded, wrapped
+from agent_runner.cli.folding import NARROWEST, columns_of, cut, folded, wrapped
 from audit.escape import escape_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent_runner.backends.backend import Reply
     from cli_tools.action import Proposal
     from cli_tools.observation import Observation
 
 WIDTH: Final = 78
 _SHOWN_LINES: Final = 4
+_SAID_ROWS: Final = 200
+"""So many rows of what a model said in one turn are shown; the ledger has all of it."""
+_REASON_LINES: Final = 8
+_MOST_ROWS: Final = 4
+"""So many rows, about, of a command line, and of each line that says why one was refused."""
 
 
 def say(text: str = "") -> None:
@@ -70,30 +78,54 @@ class PlainWatcher:
         self._proposals: list[Proposal] = []
 
     def said(self, turn: int, reply: Reply) -> None:
-        """Show what the model said and what it proposes."""
+        """Show what the model said, behind a bar: none of it is taken for an action; and what it proposes."""
         self._line(f"turn {turn}")
-        if reply.text:
-            for line in folded(escape_line(reply.text), columns=WIDTH - 2 - len(self._indent), indent=0):
-                self._line(f"  {line.rstrip()}")
+        rows = self._rows(reply.text)
+        for row in islice(rows, _SAID_ROWS):
+            self._line(f"  | {row.rstrip()}".rstrip())
+        if more := sum(1 for _ in rows):
+            self._line(f"  [{more} more lines]")
         self._proposals = [call.proposal for call in reply.calls]
 
     def saw(self, observation: Observation) -> None:
-        """Show an action, its verdict and the beginning of what came of it."""
+        """Show an action, its verdict and the beginning of what came of it; why one was refused, whole."""
         proposal = self._proposals.pop(0) if self._proposals else None
-        width = WIDTH - 10 - len(self._indent)
-        self._line(f"  {_MARKS[observation.kind]:<7} {cut(escape_line(_line(proposal)), columns=width)}")
+        is_refused = observation.kind != "done"
+        first, *further = self._whole(_line(proposal))
+        self._line(f"  {_MARKS[observation.kind]:<7} {first}".rstrip())
+        shown = [*further]
         lines = observation.text.splitlines()
-        for line in lines[:_SHOWN_LINES]:
-            self._line(f"          {cut(escape_line(line), columns=width)}")
-        if len(lines) > _SHOWN_LINES:
-            self._line(f"          [{len(lines) - _SHOWN_LINES} more lines]")
+        most = _REASON_LINES if is_refused else _SHOWN_LINES
+        for line in lines[:most]:
+            shown += self._whole(line) if is_refused else [cut(escape_line(line), columns=self._width() - 10)]
+        for line in shown:
+            self._line(f"          {line}")
+        if len(lines) > most:
+            self._line(f"          [{len(lines) - most} more lines]")
 
     def below(self, session: str, task: str) -> PlainWatcher:
         """Show that a session begins below this one, and return who looks at it, set in."""
         self._line(
-            f"  below: session {session}: {cut(escape_line(task), columns=WIDTH - 32 - len(self._indent))}"
+            f"  below: session {session}: {cut(escape_line(task), columns=max(8, self._width() - 32))}"
         )
         return PlainWatcher(f"{self._indent}    ")
+
+    def _rows(self, text: str) -> Iterator[str]:
+        columns = self._width() - len("  | ")
+        for line in text.strip("\r\n").splitlines():
+            yield from folded(escape_line(line.expandtabs(4)), columns=columns, indent=0)
+
+    def _whole(self, line: str) -> Iterator[str]:
+        """Yield a line folded, and only one of very many rows cut."""
+        columns = self._width() - 10
+        shown = cut(escape_line(line), columns=_MOST_ROWS * (columns - 2))
+        for piece in wrapped(shown, columns=columns):
+            yield from (row.rstrip() for row in folded(piece, columns=columns, indent=2))
+
+    def _width(self) -> int:
+        """Return the columns beside the indent: what is folded here is not folded again."""
+        columns = columns_of(sys.stderr)
+        return (min(WIDTH, columns) if columns >= NARROWEST else WIDTH) - len(self._indent)
 
     def _line(self, text: str) -> None:
         say(f"{self._indent}{text}")
