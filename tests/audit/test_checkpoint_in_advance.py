@@ -172,6 +172,33 @@ def test_the_first_line_of_a_log_has_no_checkpoint_before_it(tmp_path: Path) -> 
     assert found(tmp_path / "first") == (False, False)
 
 
+@pytest.mark.parametrize("torn", [b"", b'{"seq":0,"prev'])
+def test_a_log_whose_maker_was_killed_before_its_first_line_is_none_yet(tmp_path: Path, torn: bytes) -> None:
+    """A machine's very first session, killed at its first sync, is no forgery; the next one begins the log."""
+    state = tmp_path / "first"
+    with HostLog(state):
+        pass
+    (state / "checkpoint").rename(state / "checkpoint.next")
+    (state / "ledger.jsonl").write_bytes(torn)
+
+    assert read_index(StateFiles(state)).broken is None
+    append(state)
+    assert found(state) == (False, False)
+
+
+def test_a_torn_line_that_nobody_announced_is_told(tmp_path: Path) -> None:
+    """The twin: a writer signs before it writes, so such a line is nobody's."""
+    state = tmp_path / "first"
+    with HostLog(state):
+        pass
+    (state / "checkpoint").unlink()
+    (state / "ledger.jsonl").write_bytes(b'{"seq":0,"prev')
+
+    assert read_index(StateFiles(state)).broken is not None
+    with pytest.raises(AuditError):
+        append(state)
+
+
 def test_a_log_that_was_cut_is_told_also_where_an_older_checkpoint_stands_beside_the_newest(
     whole: Path,
 ) -> None:
