@@ -174,7 +174,7 @@ def test_the_first_line_of_a_log_has_no_checkpoint_before_it(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("torn", [b"", b'{"seq":0,"prev'])
 def test_a_log_whose_maker_was_killed_before_its_first_line_is_none_yet(tmp_path: Path, torn: bytes) -> None:
-    """A machine's very first session, killed at its first sync, is no forgery; the next one begins the log."""
+    """A machine's very first session, killed at its first sync, is no forgery; the next begins the log."""
     state = tmp_path / "first"
     with HostLog(state):
         pass
