@@ -1,8 +1,9 @@
-"""Note what this process makes durable in some files, turn by turn, and make as much durable elsewhere."""
+"""Note and time what this process makes durable in some files, and make as much durable elsewhere."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class LedgerWrites:
         self._sizes: dict[int, int] = {}
         self._now: list[DurableWrite] = []
         self._turns: list[list[DurableWrite]] = []
+        self._timed: list[tuple[int, float]] = []
 
     @contextmanager
     def noted(self) -> Iterator[None]:
@@ -62,13 +64,52 @@ class LedgerWrites:
         self._turns.append(self._now)
         self._now = []
 
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Time every write and sync of this process meanwhile; whose they are is looked at later."""
+        write, sync = os.write, os.fdatasync
+
+        def timed_write(fd: int, content: bytes) -> int:
+            begin = time.perf_counter()
+            written = write(fd, content)
+            self._timed.append((fd, time.perf_counter() - begin))
+            return written
+
+        def timed_sync(fd: int) -> None:
+            begin = time.perf_counter()
+            sync(fd)
+            self._timed.append((fd, time.perf_counter() - begin))
+
+        os.write, os.fdatasync = timed_write, timed_sync  # type: ignore[assignment]  # called with these alone
+        try:
+            yield
+        finally:
+            os.write, os.fdatasync = write, sync
+
+    def taken_ms(self) -> float:
+        """Return the milliseconds that the ledger's own writes and syncs took since the last call."""
+        timed, self._timed = self._timed, []
+        inodes = self._inodes()
+        return 1000 * sum(seconds for fd, seconds in timed if _inode(fd) in inodes)
+
+    def _inodes(self) -> set[int]:
+        return {path.stat().st_ino for path in self._state.glob(_LINES)}
+
     def of_a_turn(self) -> tuple[DurableWrite, ...]:
         """Return what most turns made durable, in order: the same files, and how much in the last of them."""
-        inodes = {path.stat().st_ino for path in self._state.glob(_LINES)}
+        inodes = self._inodes()
         turns = [tuple(write for write in turn if write.inode in inodes) for turn in self._turns]
         patterns = Counter(tuple(write.inode for write in turn) for turn in turns)
         usual, _ = max(patterns.items(), key=lambda item: item[1])
         return next(turn for turn in reversed(turns) if tuple(write.inode for write in turn) == usual)
+
+
+def _inode(fd: int) -> int:
+    """Return the inode behind a descriptor; 0 where it is closed by now, as the ledger's own are not."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return 0
 
 
 @contextmanager

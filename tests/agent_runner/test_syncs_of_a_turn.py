@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,3 +112,22 @@ def test_a_seal_between_does_not_change_what_a_turn_is(tmp_path: Path) -> None:
             ledger.end_turn()
 
     assert ledger.of_a_turn() == (DurableWrite(path.stat().st_ino, 4),)
+
+
+def test_a_disk_that_is_slow_is_no_time_of_the_runners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger's own writes are told by what they took; the twin: those of others, or closed, are not."""
+    (tmp_path / "sessions" / "a").mkdir(parents=True)
+    ledger, slow = LedgerWrites(tmp_path), 0.02
+    monkeypatch.setattr(os, "fdatasync", lambda _: time.sleep(slow))
+    took: list[float] = []
+    for path in (tmp_path / "sessions" / "a" / "events.jsonl", tmp_path / "floor.0"):
+        with path.open("ab", buffering=0) as file, ledger.timed():
+            for _ in range(3):
+                make_durable([(file.fileno(), b"x")])
+            took.append(ledger.taken_ms())
+            make_durable([(file.fileno(), b"x")])
+
+    assert took[0] >= 3 * slow * 1000
+    assert took[1] == ledger.taken_ms() == 0
