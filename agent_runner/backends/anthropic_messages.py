@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_runner.backends.aloud import Aloud
+from agent_runner.backends.backend import ModelMessage
 from agent_runner.backends.estimate import estimated
+from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.messages_wire import (
     MessagesReader,
     Wire,
@@ -31,11 +35,13 @@ if TYPE_CHECKING:
     from agent_runner.backends.aloud import Tell
     from agent_runner.backends.backend import Message, Reply, Usage
     from agent_runner.backends.choice import Choice
+    from agent_runner.backends.failure import Failure
     from agent_runner.backends.server import Server
     from cli_tools.schema import Tool
 
 OUTPUT_TOKENS: Final = 8192
 """The longest reply where none is configured; the API wants a figure."""
+_REFUSED: Final = frozenset({400, 422})
 
 
 class AnthropicBackend:
@@ -51,7 +57,9 @@ class AnthropicBackend:
         self._name = name
         self.talk = Talk(server, "messages", patience or Patience())
         self._made: AsyncAnthropic | None = None
-        self._wired = Wired(wire_message)
+        self._by = f"{server.model} at {server.base_url}"
+        self._wired = Wired(partial(wire_message, by=self._by))
+        self._sends_thoughts = True
         self._choice: Choice | None = None
 
     @property
@@ -85,12 +93,38 @@ class AnthropicBackend:
     async def ask_aloud(self, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None) -> Reply:
         """Return the model's next words, and tell them as they come; `aloud.AloudBackend`.
 
+        What the model thought goes back as it came. A server that refuses the conversation with it is asked
+        without from then on.
+
         Raises:
             agent_runner.backends.failure.ModelServerError: When no whole reply could be had.
         """
+        try:
+            return await self._asked(self._wired, messages, tools, tell)
+        except ModelServerError as error:
+            if not self._may_be_of_thoughts(error.failure, messages):
+                raise
+            self.talk.notice(f"{error.message}; asking again without what the model thought")
+        without = Wired(wire_message)
+        reply = await self._asked(without, messages, tools, tell)
+        self._wired, self._sends_thoughts = without, False
+        return reply
+
+    def _may_be_of_thoughts(self, failure: Failure, messages: Sequence[Message]) -> bool:
+        replies = (message.reply for message in messages if isinstance(message, ModelMessage))
+        sent = self._sends_thoughts and any(t.by == self._by for reply in replies for t in reply.thoughts)
+        return sent and failure.status in _REFUSED and not failure.too_long
+
+    async def _asked(
+        self,
+        wired: Wired[Wire | None],
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        tell: Tell | None,
+    ) -> Reply:
         server = self.talk.server
         system = wire_system(messages, prompt_cache=server.prompt_cache)
-        request = messages_request(server, system, joined(self._wired.of(messages)), tools)
+        request = messages_request(server, system, joined(wired.of(messages)), tools)
         if tools and self._choice is not None:
             request["tool_choice"] = {
                 **cast("Wire", request.get("tool_choice", {})),
@@ -107,7 +141,8 @@ class AnthropicBackend:
                 await self.talk.read(cast("Stream", answer), reader, aloud)
             else:
                 whole(reader, answer)
-            return reader.pieces.reply(taken, sent_tokens=lambda: estimated(messages, tools))
+            reply = reader.pieces.reply(taken, sent_tokens=lambda: estimated(messages, tools))
+            return replace(reply, thoughts=reader.thoughts(self._by))
 
         return await self.talk.replied(attempt, aloud)
 

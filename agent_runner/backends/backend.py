@@ -47,6 +47,20 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Thought:
+    """What a model thought, as its server sealed it: it goes back to that server as it came, unread."""
+
+    by: str
+    """Whose it is: no other model may be shown it."""
+    sealed: str
+    """A JSON object."""
+    characters: int
+    """Of the reply's text that stand before it."""
+    calls: int
+    """Of the reply that stand before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What a model said."""
 
@@ -54,7 +68,9 @@ class Reply:
     calls: tuple[Call, ...] = ()
     usage: Usage = field(default_factory=Usage)
     reasoning: str = ""
-    """What the model thought aloud: kept, but neither shown as its text nor sent back."""
+    """What the model thought aloud: never its text, and sent back only to a server that asks for it."""
+    thoughts: tuple[Thought, ...] = field(default=(), compare=False)
+    """What it thought, sealed. Kept while the runner lives: no ledger holds it."""
     by: str = ""
     """The model that gave it, as the ledger keeps it, where a backend asks one of several; else empty."""
     tried: tuple[Tried, ...] = ()

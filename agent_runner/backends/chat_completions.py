@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_runner.backends.aloud import Aloud
 from agent_runner.backends.chat_wire import ChatReader, Wire, wire_choice, wire_message, wire_tool
+from agent_runner.backends.demands import Demands
 from agent_runner.backends.estimate import estimated
+from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.reading import Stream, whole
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.sdk import sdk_imported
@@ -45,6 +47,7 @@ class OpenAIBackend:
         self.talk = Talk(server, "chat", patience or Patience())
         self._made: AsyncOpenAI | None = None
         self._wired = Wired(wire_message)
+        self._demands = Demands()
         self._choice: Choice | None = None
 
     @property
@@ -81,7 +84,17 @@ class OpenAIBackend:
         Raises:
             agent_runner.backends.failure.ModelServerError: When no whole reply could be had.
         """
-        request = chat_request(self.talk.server, self._wired.of(messages), tools)
+        try:
+            return await self._asked(messages, tools, tell)
+        except ModelServerError as error:
+            if not self._demands.learn(error.failure):
+                raise
+            self.talk.notice(f"{error.message}; asking again with what it wants")
+        return await self.ask_aloud(messages, tools, tell)
+
+    async def _asked(self, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None) -> Reply:
+        sent = self._demands.met(messages, self._wired.of(messages))
+        request = chat_request(self.talk.server, sent, tools)
         if tools and self._choice is not None:
             request["tool_choice"] = wire_choice(self._choice)
         taken = known_ids(messages)

@@ -42,8 +42,8 @@ def wire_message(message: Message) -> Wire:
             return {"role": "user", "content": [*shown, *said]}
         case ModelMessage(reply=reply):
             calls: Wire = {"tool_calls": [_wire_call(call) for call in reply.calls]} if reply.calls else {}
-            said = safe_text(reply.text) if calls or reply.text.strip() else NOTHING
-            return {"role": "assistant", "content": said, **calls}
+            spoken = safe_text(reply.text) if calls or reply.text.strip() else NOTHING
+            return {"role": "assistant", "content": spoken, **calls}
         case ObservationMessage(call_id=call_id, text=text):
             return {"role": "tool", "tool_call_id": call_id, "content": safe_text(text)}
         case _:

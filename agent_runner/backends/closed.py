@@ -31,19 +31,22 @@ _TOP: Final[dict[Api, Fields]] = {
 _CHAT_MESSAGE: Final[dict[object, Fields]] = {
     "system": frozenset({"role", "content"}),
     "user": frozenset({"role", "content"}),
-    "assistant": frozenset({"role", "content", "tool_calls"}),
+    "assistant": frozenset({"role", "content", "tool_calls", "reasoning_content"}),
     "tool": frozenset({"role", "content", "tool_call_id"}),
 }
+_THOUGHTS: Final = ("thinking", "redacted_thinking")
 _BLOCK: Final[dict[object, Fields]] = {
     "text": frozenset({"type", "text", "cache_control"}),
     "image": frozenset({"type", "source", "cache_control"}),
     "image_url": frozenset({"type", "image_url"}),
     "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
     "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
+    "thinking": frozenset({"type", "thinking", "signature"}),
+    "redacted_thinking": frozenset({"type", "data"}),
 }
 _SAID: Final[dict[object, tuple[str, ...]]] = {
     "user": ("text", "image", "tool_result"),
-    "assistant": ("text", "tool_use"),
+    "assistant": ("text", "tool_use", *_THOUGHTS),
 }
 _CHAT_TOOL: Final = frozenset({"type", "function"})
 _FUNCTION: Final = frozenset({"name", "description", "parameters", "strict"})
@@ -99,6 +102,8 @@ def _chat_message(message: object) -> None:
     content = message.get("content")
     if content is not None and not isinstance(content, str):
         _blocks(content, "content", allowed=("text", "image_url") if role == "user" else ("text",))
+    if not isinstance(message.get("reasoning_content", ""), str):
+        raise _refused("`reasoning_content` that is no text")
     for call in _list(message.get("tool_calls", []), "tool_calls"):
         call = _object(call, "tool_call")  # noqa: PLW2901 - the same value, seen to be an object
         _only(call, frozenset({"id", "type", "function"}), "tool_call")
@@ -127,6 +132,8 @@ def _blocks(content: object, where: str, *, allowed: tuple[object, ...]) -> None
             _picture(block)
         if kind == "text" and not isinstance(block.get("text"), str):
             raise _refused(f"{where} whose text is none")
+        if kind in _THOUGHTS and not all(isinstance(value, str) for value in block.values()):
+            raise _refused(f"{where} of type `{kind}` that is no text")
         if kind == "tool_result" and not isinstance(block.get("content", ""), str):
             _blocks(block.get("content"), where, allowed=("text",))
 

@@ -15,6 +15,7 @@ from agent_runner.errors import BackendError
 Kind = Literal[
     "capability", "refused", "overloaded", "unreachable", "timeout", "broken", "too-large", "credential"
 ]
+Want = Literal["reasoning", "alternation"]
 MAXIMUM_SAID_CHARACTERS: Final = 300
 _MOST_BODY_BYTES: Final = 65536
 CUT_MARK: Final = "…"
@@ -41,6 +42,12 @@ _TOO_LONG: Final = re.compile(
 (`context length`), llama.cpp (`context size`), Anthropic (`prompt is too long`, `context limit`), TensorRT
 (`max_…`, `maximum sequence length`), xAI, Gemini, Kimi, GLM, Bedrock, TGI. The last one is a quota for each
 minute, of OpenAI's or Groq's, that is smaller than this one request."""
+_WANTED: Final[dict[Want, re.Pattern[str]]] = {
+    "reasoning": re.compile(r"reasoning_content"),
+    "alternation": re.compile(r"roles must alternate|unexpected role '?\w+'? after role", re.IGNORECASE),
+}
+"""What a refusal asks for: DeepSeek and Kimi for what the model thought, Mistral's templates for a reply
+before each message of the user's."""
 _OVERLOADED: Final = {"overloaded_error": 529, "rate_limit_error": 429}
 """How Anthropic says within a stream, which has its status already, what it would have answered."""
 _NOT_NOW: Final = frozenset({429, 503, 529})
@@ -67,6 +74,8 @@ class Failure:
     """Whether some of the reply was passed on before it failed."""
     too_long: bool = False
     """Whether the conversation is longer than the model takes in."""
+    wants: Want | None = None
+    """What the server asks to be sent as well; None for nothing that is known."""
 
     @property
     def worth_another_try(self) -> bool:
@@ -98,12 +107,14 @@ def status_error(
         status in _TOO_LONG_STATUSES or (status == 429 and _LARGER_THAN_ANY_QUOTA in words.lower())
     )
     unpaid = status == 429 and _is_unpaid(body, words)
-    again = (status in _AGAIN or status >= 500) and not too_long and not unpaid
+    wants = next((want for want, asked in _WANTED.items() if asked.search(words)), None)
+    again = (status in _AGAIN or status >= 500) and not (too_long or unpaid or wants)
     failure = Failure(
         kind="overloaded" if again else "refused",
         status=status,
         retry_after_seconds=retry_after_seconds,
         too_long=too_long,
+        wants=wants,
     )
     message = f"{where} answered {status}" + (f": {words}" if words else "")
     hint = _TOO_LONG_HINT if too_long else _UNPAID_HINT if unpaid else _HINTS.get(status, "")
@@ -176,7 +187,10 @@ def _words(body: object, *, depth: int) -> str:
         return _decoded(body, depth=depth)
     if depth < 4 and isinstance(body, Mapping):
         found = [body[key] for key in ("error", "message", "detail", "msg", "errors") if body.get(key)]
-        return _words(found[0], depth=depth + 1) if found else str(dict(body))
+        inner = body.get("metadata")
+        raw = inner.get("raw") if isinstance(inner, Mapping) else None
+        told = [found[0], raw] if found and raw else found[:1]  # OpenRouter has a provider's own words there
+        return ": ".join(_words(each, depth=depth + 1) for each in told) if told else str(dict(body))
     if depth < 4 and isinstance(body, Sequence):
         return "; ".join(_words(part, depth=depth + 1) for part in body[:3])
     return "" if body is None else str(body)

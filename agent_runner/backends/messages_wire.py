@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -16,11 +17,13 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.backends.failure import stream_error
 from agent_runner.backends.pieces import PartialCall, Pieces, count, items, members
+from agent_runner.backends.thoughts import Thoughts
 from agent_runner.backends.wording import NOTHING, called_arguments, called_name, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from agent_runner.backends.backend import Thought
     from agent_runner.backends.choice import Choice
     from agent_runner.backends.media import Media
     from cli_tools.schema import Tool
@@ -57,8 +60,13 @@ def wire_messages(messages: Iterable[Message]) -> list[Wire]:
     return joined(map(wire_message, messages))
 
 
-def wire_message(message: Message) -> Wire | None:
-    """Return one message; None for the system's text, which stands elsewhere."""
+def wire_message(message: Message, *, by: str = "") -> Wire | None:
+    """Return one message; None for the system's text, which stands elsewhere.
+
+    Args:
+        message: What was said.
+        by: Whose thoughts go back; empty for nobody's.
+    """
     match message:
         case SystemMessage():
             return None
@@ -68,7 +76,7 @@ def wire_message(message: Message) -> Wire | None:
             said: list[Wire] = [] if media and not text.strip() else [{"type": "text", "text": _some(text)}]
             return {"role": "user", "content": [*map(_picture, media), *said]}
         case ModelMessage(reply=reply):
-            return {"role": "assistant", "content": _said(reply)}
+            return {"role": "assistant", "content": _said(reply, by)}
         case _:
             assert_never(message)
 
@@ -110,8 +118,7 @@ def _result(message: ObservationMessage) -> Wire:
     }
 
 
-def _said(reply: Reply) -> list[Wire]:
-    text: list[Wire] = [{"type": "text", "text": safe_text(reply.text)}] if reply.text.strip() else []
+def _said(reply: Reply, by: str) -> list[Wire]:
     calls: list[Wire] = [
         {
             "type": "tool_use",
@@ -121,7 +128,18 @@ def _said(reply: Reply) -> list[Wire]:
         }
         for call in reply.calls
     ]
-    return [*text, *calls] or [{"type": "text", "text": NOTHING}]
+    blocks: list[Wire] = []
+    characters = called = 0
+    for thought in reply.thoughts:
+        if by and thought.by == by:
+            blocks += [*_text(reply.text[characters : thought.characters]), *calls[called : thought.calls]]
+            characters, called = thought.characters, thought.calls
+            blocks.append(json.loads(thought.sealed))
+    return [*blocks, *_text(reply.text[characters:]), *calls[called:]] or [{"type": "text", "text": NOTHING}]
+
+
+def _text(text: str) -> list[Wire]:
+    return [{"type": "text", "text": safe_text(text)}] if text.strip() else []
 
 
 def _wire_id(call_id: str) -> str:
@@ -141,6 +159,11 @@ class MessagesReader:
         self.pieces = Pieces()
         self._calls: dict[object, PartialCall] = {}
         self._usage: dict[str, object] = {}
+        self._thoughts = Thoughts()
+
+    def thoughts(self, by: str) -> tuple[Thought, ...]:
+        """Return what the model thought, sealed; nothing of a reply that was cut."""
+        return () if self.pieces.cut else self._thoughts.whole(by)
 
     def take(self, event: Mapping[str, object]) -> None:
         """Take one event.
@@ -172,7 +195,8 @@ class MessagesReader:
         match block.get("type"):
             case "text":
                 self.pieces.add_text(block.get("text"))
-            case "thinking":
+            case "thinking" | "redacted_thinking":
+                self._thoughts.begin(_place(index), block, self.pieces)
                 self.pieces.add_reasoning(block.get("thinking"))
             case "tool_use":
                 call = self.pieces.new_call(block.get("id"), block.get("name"))
@@ -185,6 +209,7 @@ class MessagesReader:
     def _delta(self, index: object, delta: Mapping[str, object]) -> None:
         self.pieces.add_text(delta.get("text"))
         self.pieces.add_reasoning(delta.get("thinking"))
+        self._thoughts.more(_place(index), delta)
         call = self._calls.get(_place(index))
         if call is not None:
             self.pieces.add_arguments(call, delta.get("partial_json"))

@@ -35,7 +35,7 @@ def require_sound(reply: object) -> Reply:
     for call in reply.calls:
         _require_call(call)
     _require_usage(reply.usage)
-    return replace(reply, by="", tried=())
+    return replace(reply, by="", tried=(), thoughts=())
 
 
 def _require(name: str, value: object, *kinds: type) -> None:

@@ -66,6 +66,10 @@ class Talk:
             self._client = client_through(door)
         return self._client
 
+    def notice(self, words: str) -> None:
+        """Tell whoever waits, in one line, why it takes longer."""
+        self._patience.notice(words)
+
     async def require_ready(self) -> None:
         """Return when Dynamo's model is ready, and at once for a server that is none.
 

@@ -47,6 +47,11 @@ def user(*content: object) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": list(content)}]}
 
 
+def said(*content: object) -> dict[str, Any]:
+    """Return a body's member with these blocks of a model's."""
+    return {"messages": [{"role": "assistant", "content": list(content)}]}
+
+
 CHAT_WAYS_OUT: dict[str, dict[str, Any]] = {
     "web search": {"web_search_options": {}},
     "search tool": {"tools": [{"type": "web_search"}]},
@@ -71,12 +76,18 @@ CHAT_WAYS_OUT: dict[str, dict[str, Any]] = {
     "role": {"messages": [{"role": "developer", "content": "x"}]},
     "message with more": {"messages": [{"role": "user", "content": "x", "name": "n", "audio": {"id": "1"}}]},
     "call with more": {"messages": [{"role": "assistant", "tool_calls": [{"type": "mcp"}]}]},
+    "a thought of the user's": {"messages": [{"role": "user", "content": "x", "reasoning_content": "y"}]},
+    "a thought that is no text": {"messages": [{"role": "assistant", "reasoning_content": {"url": URL}}]},
     "no object": {"messages": ["x"]},
     "no list": {"messages": {"0": "x"}},
     "usage with more": {"stream_options": {"include_usage": True, "more": 1}},
 }
 MESSAGES_WAYS_OUT: dict[str, dict[str, Any]] = {
     "connector": {"mcp_servers": [{"type": "url", "url": URL}]},
+    "a thought of the user's": user({"type": "thinking", "thinking": "x", "signature": "y"}),
+    "a thought with more": said({"type": "thinking", "thinking": "x", "signature": "y", "url": URL}),
+    "a thought that is no text": said({"type": "thinking", "thinking": "x", "signature": {"url": URL}}),
+    "a sealed thought that is no text": said({"type": "redacted_thinking", "data": {"file_id": "f"}}),
     "container": {"container": "c1"},
     "web search": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
     "web fetch": {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]},
