@@ -1,7 +1,8 @@
 """Shorten a conversation that has grown long. Pure: the same messages and bounds give the same ones again.
 
 What the model is told is left out, never rewritten. Nobody writes a summary, so nothing that a page or
-a file said can come back in another's voice. The task and the last turns stand whole.
+a file said can come back in another's voice. The task and the last turns stand whole, unless one turn alone
+is longer than a model takes in: 64 calls at once may read 3 million characters.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ CONTEXT_SHARE: Final = 0.75
 KEPT_TURNS: Final = 8
 SHORT_CHARACTERS: Final = 400
 """What is not longer than this stays as it is."""
+_CUT_CHARACTERS: Final = 120
+"""What the note on a cut output takes."""
 
 
 def long_characters(context_tokens: int | None) -> int:
@@ -60,12 +63,12 @@ def compacted(messages: Sequence[Message], *, kept_turns: int, most_characters: 
 
     First the outputs and contents of earlier turns are left out, each with its length in its place; where
     that is not enough, whole turns from the oldest on; where the last turns alone are too long, fewer stand
-    whole.
+    whole; where the last one with the head is longer by half than all may be, its longest outputs are cut.
 
     Args:
         messages: The conversation; every call in it is answered.
         kept_turns: The last turns, which stand whole.
-        most_characters: How long it may be; the head and the last turn stand whatever they take.
+        most_characters: How long it may be; the head stands whatever it takes.
     """
     head, turns = _in_turns(messages)
     for kept in range(min(kept_turns, len(turns)), 0, -1):
@@ -80,6 +83,8 @@ def compacted(messages: Sequence[Message], *, kept_turns: int, most_characters: 
     else:
         return list(messages)
     note = [UserMessage(text=_left_out(dropped))] if dropped else []
+    if kept == 1 and -room > most_characters // 2:
+        turns[-1] = _cut(turns[-1], most_characters - _total([head]))
     return [*head, *note, *(message for turn in (*early, *turns[-kept:]) for message in turn)]
 
 
@@ -107,6 +112,27 @@ def _shortened(message: Message) -> Message:
             return ModelMessage(reply=replace(reply, calls=tuple(map(_short_call, reply.calls))))
         case _:
             return message
+
+
+def _cut(turn: Sequence[Message], room: int) -> list[Message]:
+    """Return a turn with its longest outputs cut, all to one length, so that it fits."""
+    said = [_shortened(message) if isinstance(message, ModelMessage) else message for message in turn]
+    outputs = sorted(len(message.text) for message in said if isinstance(message, ObservationMessage))
+    room -= sum(length(message) for message in said if not isinstance(message, ObservationMessage))
+    for shorter, output in enumerate(outputs):
+        share = room // (len(outputs) - shorter)
+        if output > share:
+            return [_cut_output(message, max(0, share - _CUT_CHARACTERS)) for message in said]
+        room -= output
+    return said
+
+
+def _cut_output(message: Message, most: int) -> Message:
+    if not isinstance(message, ObservationMessage) or len(message.text) <= most + _CUT_CHARACTERS:
+        return message
+    left_out = len(message.text) - most
+    note = f"[{left_out} more characters are left out: all at once were too much, ask again for less]"
+    return replace(message, text=f"{message.text[:most]}\n{note}")
 
 
 def _short_call(call: Call) -> Call:

@@ -51,7 +51,7 @@ TURNS = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5000)), min_size
 
 
 @given(sizes=TURNS, kept=st.integers(1, 9), most=st.integers(100, 50_000))
-def test_head_and_last_turn_stand_whole_and_every_answer_has_its_call(
+def test_head_and_a_last_turn_that_fits_stand_whole_and_every_answer_has_its_call(
     sizes: list[tuple[int, int]], kept: int, most: int
 ) -> None:
     turns = [turn_of(number, *size) for number, size in enumerate(sizes)]
@@ -61,10 +61,32 @@ def test_head_and_last_turn_stand_whole_and_every_answer_has_its_call(
 
     made = [c.call_id for m in shorter if isinstance(m, ModelMessage) for c in m.reply.calls]
     answered = [message.call_id for message in shorter if isinstance(message, ObservationMessage)]
-    assert (shorter[:2], shorter[-3:]) == (list(HEAD), turns[-1])
+    last = sum(map(length, (*HEAD, *turns[-1])))
+    assert shorter[:2] == list(HEAD)
+    assert shorter[-3:] == turns[-1] or last > most + most // 2
     assert made == answered
-    assert sum(map(length, shorter)) <= max(most, sum(map(length, (*HEAD, *turns[-1])))) + 400
+    assert sum(map(length, shorter)) <= max(most + most // 2, 2000) + 400
     assert compacted(messages, kept_turns=kept, most_characters=most) == shorter
+
+
+def test_the_longest_outputs_of_a_last_turn_that_is_too_long_are_cut_to_one_length_and_say_so() -> None:
+    """Else nobody could ask on: what a server refuses as too long, it refuses after each resume."""
+    calls = lines(*(f"files read {n}" for n in range(4))).calls
+    texts = ("a" * 9000, "b" * 50, "c" * 700, "d" * 9000)
+    answers = [
+        ObservationMessage(call_id=call.call_id, text=text, refused=False)
+        for call, text in zip(calls, texts, strict=True)
+    ]
+    messages = [*HEAD, ModelMessage(reply=Reply(text="", calls=calls)), *answers]
+
+    shorter = compacted(messages, kept_turns=8, most_characters=4000)
+
+    said = [message.text for message in shorter if isinstance(message, ObservationMessage)]
+    assert said[1:3] == ["b" * 50, "c" * 700]
+    assert [text.split("\n")[1] for text in (said[0], said[3])] == [
+        "[7524 more characters are left out: all at once were too much, ask again for less]"
+    ] * 2
+    assert 3900 < sum(map(length, shorter)) <= 4000
 
 
 def test_nothing_is_put_into_another_mouth() -> None:
@@ -112,6 +134,34 @@ async def test_the_prefix_is_kept_between_compactions_which_are_rare_and_in_the_
     assert all(sum(map(length, messages)) < LONG + 4500 for messages in heard)
     assert all(messages[:2] == heard[0][:2] for messages in heard)
     assert verify_session(stand.state, SESSION).faults() == {}
+
+
+async def test_a_turn_that_reads_more_at_once_than_a_model_takes_in_is_cut_and_after_a_resume_the_same(
+    stand: Stand,
+) -> None:
+    """64 calls of one reply may each read 48,000 characters."""
+    (stand.folder / "big").write_text("".join(f"{n} line of a file\n" for n in range(3000)))
+    calls = [f"files read big --lines {n}-2900" for n in range(1, 9)]
+
+    def answer(messages: Sequence[Message], turn: int) -> Reply:
+        if turn in {3, 5}:
+            raise BackendError("the model's server is gone")
+        return lines(*calls) if turn == 2 else FINISH if turn > 5 else lines("files list")
+
+    model = Model(answer)
+    await stand.run(model, long_characters=LONG)
+    stopped = model.heard[-1]
+    result = await stand.resume(model)
+
+    again = model.heard[-2]
+    assert len(stand.entries("transcript.compacted")) == 1
+    assert sum(map(length, stopped)) < LONG
+    assert (
+        sum("all at once were too much" in m.text for m in stopped if isinstance(m, ObservationMessage)) == 8
+    )
+    assert again[: len(stopped)] == stopped
+    assert verify_session(stand.state, SESSION).faults() == {}
+    assert result.status == "model_failed"
 
 
 async def test_a_session_that_is_not_long_is_never_shortened(stand: Stand) -> None:
