@@ -85,7 +85,7 @@ def compacted(messages: Sequence[Message], *, kept_turns: int, most_characters: 
     note = [UserMessage(text=_left_out(dropped))] if dropped else []
     if kept == 1 and -room > most_characters // 2:
         turns[-1] = _cut(turns[-1], most_characters - _total([head]))
-    return [*head, *note, *(message for turn in (*early, *turns[-kept:]) for message in turn)]
+    return [*head, *note, *(_unsealed(message) for turn in (*early, *turns[-kept:]) for message in turn)]
 
 
 def _in_turns(messages: Sequence[Message]) -> tuple[list[Message], list[list[Message]]]:
@@ -112,6 +112,13 @@ def _shortened(message: Message) -> Message:
             return ModelMessage(reply=replace(reply, calls=tuple(map(_short_call, reply.calls))))
         case _:
             return message
+
+
+def _unsealed(message: Message) -> Message:
+    """Return a message without thoughts: they are sealed to all that stood before them, which has changed."""
+    if isinstance(message, ModelMessage) and message.reply.thoughts:
+        return ModelMessage(reply=replace(message.reply, thoughts=()))
+    return message
 
 
 def _cut(turn: Sequence[Message], room: int) -> list[Message]:
