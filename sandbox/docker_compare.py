@@ -30,6 +30,9 @@ _LEFT_OUT: Final = frozenset({"HostConfig.ContainerIDFile"})
 # published by HostConfig, volumes made of its mounts (both compared), and nothing is built from a container.
 _OF_THE_IMAGE: Final = frozenset({"ArgsEscaped", "ExposedPorts", "OnBuild", "Shell", "Volumes"})
 
+_encode: Final = json.JSONEncoder(sort_keys=True).encode
+"""One encoder for all: each launch shows more than a hundred values."""
+
 
 def compare(spec: ContainerSpec, inspected: Mapping[str, Json]) -> tuple[Evidence, ...]:
     """Compare what inspect shows with what the spec asks for, key by key.
@@ -83,12 +86,15 @@ def _host_config(expected: Mapping[str, Json], observed: Mapping[str, Json]) -> 
 
 
 def _same(check: str, expected: Json, observed: Json) -> Evidence:
+    holds = expected == observed
+    shown = _text(expected)
+    alike = holds and type(expected) is type(observed)
     return Evidence(
         check=check,
-        expected=_text(expected),
-        observed=_text(observed),
+        expected=shown,
+        observed=shown if alike else _text(observed),
         source="engine",
-        holds=expected == observed,
+        holds=holds,
     )
 
 
@@ -98,7 +104,7 @@ def _absent(value: Json) -> Json:
 
 
 def _text(value: Json) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    text = value if isinstance(value, str) else _encode(value)
     return text if len(text) <= 300 else f"{text[:280]}… ({len(text)} characters)"
 
 
@@ -149,7 +155,7 @@ def _normal_security(value: Json) -> Json:
 
 def _canonical(text: str) -> str:
     try:
-        return json.dumps(json.loads(text), sort_keys=True)
+        return _encode(json.loads(text))
     except ValueError:
         return text
 
