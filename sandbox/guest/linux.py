@@ -1,8 +1,11 @@
-"""Make the system calls that Python has no name for, through the C library's `syscall`."""
+"""Make the system calls that Python has no name for, through the C library's `syscall`.
+
+By `_ctypes` alone, which is the interpreter's own: the package above it would cost the start a millisecond.
+"""
 
 from __future__ import annotations
 
-import ctypes
+import _ctypes
 import os
 from struct import Struct
 
@@ -10,7 +13,6 @@ from .syscalls import NUMBERS, architecture
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import NoReturn
 
 PR_SET_DUMPABLE = 4
@@ -27,19 +29,41 @@ RENAME_NOREPLACE = 1
 
 _OPEN_HOW = Struct("=QQQ")
 
+
+class Long(_ctypes._SimpleCData):  # type: ignore[type-arg]  # at run time it takes none  # noqa: SLF001
+    """A long of C's."""
+
+    _type_ = "l"
+
+
+class Character(_ctypes._SimpleCData):  # type: ignore[type-arg]  # likewise  # noqa: SLF001
+    """A char of C's."""
+
+    _type_ = "c"
+
+
+class Text(_ctypes._SimpleCData):  # type: ignore[type-arg]  # likewise  # noqa: SLF001
+    """A pointer to bytes that end with a NUL."""
+
+    _type_ = "z"
+
+
+class _Function(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = Long
+
+
 # The C library is opened once, while the guest starts: afterwards workers are forked and must not load
 # anything.
-_library = ctypes.CDLL(None, use_errno=True)
-_syscall: Callable[..., int] = _library.syscall
-_library.syscall.restype = ctypes.c_long
+_address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "syscall")  # type: ignore[arg-type]  # None: what is loaded already
+_syscall = _Function(_address)
 _numbers: dict[str, int] = {}  # this machine's, filled by the first call
 # Of its own, for its arguments' types are: those of `_syscall` are wrapped one by one, for each call.
-_openat2 = _library["syscall"]
-_openat2.restype = ctypes.c_long
-_openat2.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_long)
+_openat2 = _Function(_address)
+_openat2.argtypes = (Long, Long, Text, Text, Long)
 
 
-def call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char]) -> int:
+def call(name: str, *arguments: int | bytes) -> int:
     """Make the system call `name`.
 
     Args:
@@ -49,8 +73,8 @@ def call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char]) -> in
     Raises:
         OSError: with the kernel's errno.
     """
-    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
-    result = _syscall(ctypes.c_long(_number(name)), *words)
+    words = [Long(word) if isinstance(word, int) else word for word in arguments]
+    result: int = _syscall(Long(_number(name)), *words)
     return result if result != -1 else _failed()
 
 
@@ -61,7 +85,7 @@ def _number(name: str) -> int:
 
 
 def _failed() -> NoReturn:
-    code = ctypes.get_errno()
+    code = _ctypes.get_errno()
     raise OSError(code, os.strerror(code))
 
 

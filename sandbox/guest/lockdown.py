@@ -6,7 +6,7 @@ which the runtime itself still needed. It covers one thread only, so there must 
 
 from __future__ import annotations
 
-import ctypes
+import _ctypes
 import os
 import resource
 from struct import pack
@@ -94,8 +94,12 @@ def require_refusals(tries: dict[str, str], *, holds_exec: bool, loopback: bool)
 
 
 def _install(instructions: bytes) -> None:
-    kept = ctypes.create_string_buffer(instructions, len(instructions))
+    kept = _buffer(instructions)
     # struct sock_fprog (linux/filter.h): a u16 count, padding, a pointer.
-    head = pack("=HxxxxxxQ", len(instructions) // 8, ctypes.addressof(kept))
-    holder = ctypes.create_string_buffer(head, len(head))
-    linux.prctl(linux.PR_SET_SECCOMP, linux.SECCOMP_MODE_FILTER, ctypes.addressof(holder))
+    head = _buffer(pack("=HxxxxxxQ", len(instructions) // 8, _ctypes.addressof(kept)))
+    linux.prctl(linux.PR_SET_SECCOMP, linux.SECCOMP_MODE_FILTER, _ctypes.addressof(head))
+
+
+def _buffer(content: bytes) -> _ctypes.Array[linux.Character]:
+    """Return memory of C's that holds the bytes, for as long as the value is kept."""
+    return (linux.Character * len(content)).from_buffer_copy(content)
