@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
-
 from .refusal import RefusedError
 
 TYPE_CHECKING = False
@@ -37,6 +35,8 @@ class Arguments:
             return self.text(name).encode()
         if not isinstance(encoded, str) or name in self._values:
             raise _wrong(f"{name}_base64", "text, without its twin")
+        import binascii  # noqa: PLC0415 (names that are not UTF-8 are few)
+
         try:
             return binascii.a2b_base64(encoded.encode(), strict_mode=True)
         except ValueError as error:

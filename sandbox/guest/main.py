@@ -1,4 +1,4 @@
-"""Start the guest: move the link away, lock down, look around, fork workers, serve."""
+"""Start the guest: move the link away, lock down, look around, greet the host, fork workers, serve."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import os
 
 from . import doors, facts, linux, lockdown, probes, signals
 from .beneath import Beneath
-from .outgoing import Outgoing
-from .pool import SPARE, Pool
-from .serve import Ended, Guest
+from .greeting import Ended, greet, seal
 from .wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from typing import NoReturn
+
+    from .greeting import Greeting
 
 EXIT_USAGE = 2
 EXIT_LOCKDOWN = 4
@@ -34,8 +35,7 @@ def main(arguments: list[str]) -> NoReturn:
     if not roots or roots[0].startswith("-") or any(flag not in _FLAGS for flag in flags):
         _end(EXIT_USAGE, "usage: __main__.py [--exec] [--loopback] ROOT")
     try:
-        guest = _prepare(roots[0], holds_exec="--exec" in flags, loopback_open="--loopback" in flags)
-        guest.run()
+        _run(roots[0], holds_exec="--exec" in flags, loopback_open="--loopback" in flags)
     except Ended as end:
         _end(end.code, end.reason)
     except (lockdown.LockdownError, RuntimeError) as error:
@@ -47,43 +47,64 @@ def main(arguments: list[str]) -> NoReturn:
     _end(EXIT_LOCKDOWN, "the guest left its loop")
 
 
-def _prepare(root: str, *, holds_exec: bool, loopback_open: bool) -> Guest:
+def _run(root: str, *, holds_exec: bool, loopback_open: bool) -> None:
     environment = list(os.environ)
     inherited = facts.descriptors()
     signals.ignore_all()
     link = _move_link()
     lockdown.lock_down(holds_exec=holds_exec, loopback=loopback_open)
     linux.become_subreaper()  # as PID 1 it is one already; without a namespace of its own it asks
-    tries = probes.run(facts.SELF_TEST)
-    found = facts.gather(environment, inherited, tries)
+    trial = probes.Trial(facts.SELF_TEST)
+    found = facts.gather(environment, inherited)
     found.update({"exec": holds_exec, "loopback": loopback_open, "root": root})
+    beneath = Beneath(root)
+    listening = [*(doors.listening() if loopback_open else []), *(doors.commands() if holds_exec else [])]
+    tries = trial.answers()
+    found["tries"] = {**tries}
     lockdown.require_refusals(tries, holds_exec=holds_exec, loopback=loopback_open)
-    # gVisor of 2022 says yes to PID 1 and no to a worker, so a child was asked.
-    keeps_orphans = tries["subreaper"] == probes.ALLOWED
-    bell = signals.ChildBell()
     # Kernels keep the link's descriptors from programs; where one does not, frames are sealed.
     seals = tries["open_link"] not in ("EACCES", "EPERM")
     if seals:
         os.dup2(0, 2)  # there programs could write to the host's end of stderr, too, and without any bound
-    pool = Pool(Beneath(root), forget=link.forget)
-    listening = [*(doors.listening() if loopback_open else []), *(doors.commands() if holds_exec else [])]
-    outgoing = Outgoing(link, listening) if listening else None
+    greeting = greet(link, found, seals=seals)
+    # gVisor of 2022 says yes to PID 1 and no to a worker, so a child was asked.
+    keeps_orphans = tries["subreaper"] == probes.ALLOWED
+    _serve(
+        link, greeting, beneath, listening, holds_exec=holds_exec, keeps_orphans=keeps_orphans, seals=seals
+    )
+
+
+def _serve(  # noqa: PLR0913 (called in one place; each is what was made before the host was greeted)
+    link: Wire,
+    greeting: Greeting,
+    beneath: Beneath,
+    listening: list[_socket.socket],
+    *,
+    holds_exec: bool,
+    keeps_orphans: bool,
+    seals: bool,
+) -> None:
+    """Load what serves, while the host judges what it was told; fork workers, and serve."""
+    from .pool import Pool  # noqa: PLC0415 (with what they load, a third of the start)
+    from .serve import Guest  # noqa: PLC0415
+
+    bell = signals.ChildBell()
+    pool = Pool(beneath, forget=link.forget)
+    outgoing = None
+    if listening:
+        from .outgoing import Outgoing  # noqa: PLC0415 (most sessions open no streams)
+
+        outgoing = Outgoing(link, listening)
     gc.freeze()
     gc.enable()
     if outgoing is not None:
         outgoing.fill()
-    for _ in range(SPARE):
-        pool.fill()
-    return Guest(
-        link,
-        pool,
-        bell,
-        found,
-        holds_exec=holds_exec,
-        keeps_orphans=keeps_orphans,
-        seals=seals,
-        outgoing=outgoing,
-    )
+    pool.fill()  # one, for the first request; the loop forks the others when it has nothing else to do
+    if seals:
+        seal(link, greeting)
+    Guest(
+        link, pool, bell, greeting, holds_exec=holds_exec, keeps_orphans=keeps_orphans, outgoing=outgoing
+    ).run()
 
 
 def _move_link() -> Wire:

@@ -8,7 +8,7 @@ import time
 
 from . import descendants, frames, signals
 from .wire import Wire
-from .worker import live
+from .worker import live, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ class Pool:
         """Fork one more when fewer than `SPARE` are idle; called when there is nothing better to do."""
         if not self.lacks:
             return None
+        if self._all:  # the first one is there at once, and loads by itself what it is asked for
+            load()
         made = self._fork()
         if made is not None:
             self._idle.append(made)

@@ -27,24 +27,34 @@ _LINK = "/proc/1/fd/64"  # where `main` moves it
 _TEST_NET = ("192.0.2.1", 9)  # RFC 5737: routed nowhere
 
 
+class Trial:
+    """A child that tries probes, while this process does something else."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = list(names)
+        self._told, tell = os.pipe()
+        self._child = os.fork()
+        if self._child == 0:
+            _report(self._names, tell)
+        os.close(tell)
+
+    def answers(self) -> dict[str, str]:
+        """Wait, and return what happened to each probe; an unknown name is answered `unknown`."""
+        try:
+            answers = _read_answers(self._told)
+        finally:
+            os.close(self._told)
+            os.kill(self._child, signals.KILL)
+            os.waitpid(self._child, 0)
+        return {name: answers.get(name, SILENT) for name in self._names}
+
+
 def run(names: Iterable[str]) -> dict[str, str]:
-    """Return what happened to each probe that was named; an unknown name is answered `unknown`.
+    """Return what happened to each probe that was named.
 
     One child tries them all, in order: PID 1 itself must neither be replaced nor hang.
     """
-    wanted = list(names)
-    told, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _report(wanted, tell)
-    os.close(tell)
-    try:
-        answers = _read_answers(told)
-    finally:
-        os.close(told)
-        os.kill(child, signals.KILL)
-        os.waitpid(child, 0)
-    return {name: answers.get(name, SILENT) for name in wanted}
+    return Trial(names).answers()
 
 
 def attempt(name: str) -> str:
@@ -87,31 +97,35 @@ def _report(names: list[str], tell: int) -> None:
         os._exit(0)
 
 
-def _execve(name: str) -> None:
-    """Tell a refusal from a program that ran: an execve that works closes the pipe without a word."""
+def _execve() -> None:
+    """Start a program that prints a version and ends; by vfork: a copy of this process would take longer.
+
+    It is waited for. Killing it instead, while it is being loaded, made a gVisor of 2022 panic.
+    """
+    quiet = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (0, 1, 2)]
+    os.waitpid(os.posix_spawn("/proc/self/exe", ["probe", "--version"], {}, file_actions=quiet), 0)
+
+
+def _execveat() -> None:
+    """Tell a refusal from a program that ran: an execveat that works closes the pipe without a word."""
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        _exec_and_report(name, tell)
+        _exec_and_report(tell)
     os.close(tell)
     answer = os.read(told, 64).decode()
     os.close(told)
-    # What runs now prints a version and ends. Killing it instead, while it is being loaded, made a gVisor of
-    # 2022 panic.
     os.waitpid(child, 0)
     if answer:
         raise OSError(int(answer), os.strerror(int(answer)))
 
 
-def _exec_and_report(name: str, tell: int) -> None:
+def _exec_and_report(tell: int) -> None:
     try:
         quiet = os.open("/dev/null", os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(quiet, descriptor)
-        if name == "execve":
-            os.execve("/proc/self/exe", ["probe", "--version"], {})  # noqa: S606 (it is what is tried)
-        else:
-            linux.call("execveat", -100, b"/proc/self/exe", 0, 0, 0)
+        linux.call("execveat", -100, b"/proc/self/exe", 0, 0, 0)
     except OSError as error:
         os.write(tell, str(error.errno).encode())
     finally:
@@ -144,8 +158,8 @@ def _terminal_input() -> None:
 
 
 PROBES: dict[str, Callable[[], object]] = {
-    "execve": lambda: _execve("execve"),
-    "execveat": lambda: _execve("execveat"),
+    "execve": _execve,
+    "execveat": _execveat,
     "memfd_create": lambda: linux.call("memfd_create", b"probe", 0),
     "socket_unix": lambda: _socket_of(_socket.AF_UNIX),
     "socket_inet": lambda: _socket_of(_socket.AF_INET),

@@ -7,44 +7,24 @@ import time
 
 from . import descendants, frames
 from .frames import Frame, ProtocolError
-from .objects import decode_object, encode_object
+from .greeting import EXIT_CLOSED, EXIT_LEASE, EXIT_PROTOCOL, Ended
 from .streams import Streams
 from .watch import READ, WRITE, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .objects import Object
+    from .greeting import Greeting
     from .outgoing import Outgoing
     from .pool import Pool
     from .signals import ChildBell
     from .wire import Wire
 
-START_LEASE_SECONDS = 60.0
-MAX_LEASE_SECONDS = 300.0
-MAX_WALL_SECONDS = 30 * 86_400.0
 LINK_FULL_BYTES = 4 << 20
 _TICK_SECONDS = 1.0
 _SWEEP_SECONDS = 0.02
 _FROZEN_SECONDS = 1.0
 
-EXIT_CLOSED = 0
-EXIT_LEASE = 3
-EXIT_PROTOCOL = 5
 EXIT_WALL = 6
-
-
-class Ended(Exception):  # noqa: N818 (it is not an error: every guest ends so)
-    """Raised to leave the loop.
-
-    Args:
-        code: the exit code.
-        reason: one line for stderr; empty for the ordinary end.
-    """
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 class Guest:
@@ -54,10 +34,9 @@ class Guest:
         link: to the host.
         pool: the workers.
         bell: rings when a child has died.
-        facts: what the guest found itself to be; goes out with HELLO.
+        greeting: what the host said.
         holds_exec: whether `process.spawn` exists.
         keeps_orphans: whether workers keep the orphans of their programs; else they come to PID 1.
-        seals: whether the link is sealed, because programs could open its descriptors.
         outgoing: the streams that the guest opens; None where it opens none.
     """
 
@@ -66,25 +45,22 @@ class Guest:
         link: Wire,
         pool: Pool,
         bell: ChildBell,
-        facts: Object,
+        greeting: Greeting,
         *,
         holds_exec: bool,
         keeps_orphans: bool,
-        seals: bool,
         outgoing: Outgoing | None,
     ) -> None:
         self._link = link
         self._pool = pool
         self._bell = bell
-        self._facts = facts
         self._watch = Watch()
         self._streams = Streams(link, self._watch, pool, holds_exec=holds_exec, ended=self._program_ended)
         self._keeps_orphans = keeps_orphans
-        self._seals = seals
         self._outgoing = outgoing
-        self._greeted = False
-        self._lease_seconds = START_LEASE_SECONDS
-        self._wall_at = time.monotonic() + MAX_WALL_SECONDS
+        self._behind = greeting.behind
+        self._lease_seconds = greeting.lease_seconds
+        self._wall_at = greeting.wall_at
         self._last_beat = time.monotonic()
         self._woke = time.monotonic()
         self._sweeping = False
@@ -101,6 +77,7 @@ class Guest:
             self._streams.lending.attend(worker)
         if self._outgoing is not None:
             self._outgoing.watched_by(self._watch)
+        self._obey(self._behind)
         while True:
             self._turn()
 
@@ -168,10 +145,17 @@ class Guest:
 
     def _link_readable(self) -> None:
         try:
-            for frame in self._link.receive():
-                self._take(frame)
+            received = self._link.receive()
         except EOFError:
             raise Ended(EXIT_CLOSED) from None
+        except ProtocolError as error:
+            raise Ended(EXIT_PROTOCOL, f"protocol error: {error}") from error
+        self._obey(received)
+
+    def _obey(self, received: list[Frame]) -> None:
+        try:
+            for frame in received:
+                self._take(frame)
         except ProtocolError as error:
             raise Ended(EXIT_PROTOCOL, f"protocol error: {error}") from error
 
@@ -186,38 +170,15 @@ class Guest:
             raise Ended(EXIT_CLOSED) from None
 
     def _take(self, frame: Frame) -> None:
-        if not self._greeted:
-            self._greet(frame)
-        elif frame.kind == frames.HELLO:
+        if frame.kind == frames.HELLO:
             raise ProtocolError("a second HELLO")
-        elif frame.kind == frames.BEAT:
+        if frame.kind == frames.BEAT:
             self._last_beat = time.monotonic()  # not the turn's: the host beats after a freeze, too
             self._link.send(frames.BEAT, 0)
         elif frame.stream % 2 == 0 and self._outgoing is not None:
             self._outgoing.take(frame)
         else:
             self._streams.take(frame)
-
-    def _greet(self, frame: Frame) -> None:
-        if frame.kind != frames.HELLO:
-            raise ProtocolError(f"{frames.NAMES[frame.kind]} before HELLO")
-        hello = decode_object(frame.payload)
-        nonce = hello.get("nonce")
-        if not isinstance(nonce, str):
-            raise ProtocolError("HELLO without a nonce")
-        self._lease_seconds = _seconds(hello, "lease_seconds", MAX_LEASE_SECONDS)
-        self._wall_at = time.monotonic() + _seconds(hello, "wall_seconds", MAX_WALL_SECONDS)
-        self._last_beat = time.monotonic()
-        answer: Object = {
-            "version": frames.VERSION, "nonce": nonce, "seal": self._seals, "facts": self._facts
-        }  # fmt: skip
-        self._link.send(frames.HELLO, 0, encode_object(answer))
-        self._flush()
-        if hello.get("version") != frames.VERSION:
-            raise ProtocolError(f"the host speaks another version; expected {frames.VERSION}")
-        if self._seals:
-            self._link.seal()
-        self._greeted = True
 
     # ---- processes
 
@@ -258,10 +219,3 @@ class Guest:
             strays -= descendants.below(worker.process, parent_of)
         descendants.end(strays)
         self._sweeping = bool(strays)
-
-
-def _seconds(hello: Object, name: str, most: float) -> float:
-    value = hello.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
-        raise ProtocolError(f"HELLO without `{name}`; expected seconds, above 0 and up to {most}")
-    return float(value)

@@ -13,21 +13,7 @@ import os
 import resource
 import time
 
-from . import (
-    files,
-    git,
-    lines,
-    linux,
-    listing,
-    patch,
-    probes,
-    program,
-    search,
-    signals,
-    stubs,
-    trust,
-    writing,
-)
+from . import linux, probes, program, signals
 from .arguments import Arguments
 from .frames import ProtocolError
 from .refusal import RefusedError, from_os_error
@@ -37,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
+    from types import ModuleType
     from typing import NoReturn
 
     from .beneath import Beneath
@@ -52,19 +39,44 @@ def probe(task: Task, _beneath: Beneath) -> Object:
     return {**probes.run(Arguments(task.values, frozenset({"names", "timeout_seconds"})).texts("names"))}
 
 
+def _later(module: str, name: str, *made_with: str) -> Callable[[Task, Beneath], Object]:
+    """Return an operation whose module is loaded when it is first asked for, unless `load` was quicker."""
+
+    def operation(task: Task, beneath: Beneath) -> Object:
+        found = getattr(_loaded(module), name)
+        if made_with:
+            found = found(*made_with)
+        result: Object = found(task, beneath)
+        return result
+
+    _MODULES.add(module)
+    return operation
+
+
+def _loaded(module: str) -> ModuleType:
+    return __import__(module, globals(), None, ["*"], 1)
+
+
+def load() -> None:
+    """Load what the operations are made of: workers that are forked from here on have it from their start."""
+    for module in sorted(_MODULES):
+        _loaded(module)
+
+
+_MODULES: set[str] = set()
 OPERATIONS: dict[str, Callable[[Task, Beneath], Object]] = {
-    "files.list": listing.listing,
-    "files.stat": files.status,
-    "files.read": files.read,
-    "files.write": writing.write,
-    "files.move": files.move,
-    "files.remove": files.remove,
-    "files.lines": lines.lines,
-    "files.patch": patch.patch,
-    "files.search": search.search,
-    **{f"git.{name}": git.git(name) for name in ("status", "diff", "log", "show", "blame")},
-    "trust.write": trust.write_bundle,
-    "stubs.write": stubs.write_stubs,
+    "files.list": _later("listing", "listing"),
+    "files.stat": _later("files", "status"),
+    "files.read": _later("files", "read"),
+    "files.write": _later("writing", "write"),
+    "files.move": _later("files", "move"),
+    "files.remove": _later("files", "remove"),
+    "files.lines": _later("lines", "lines"),
+    "files.patch": _later("patch", "patch"),
+    "files.search": _later("search", "search"),
+    **{f"git.{name}": _later("git", "git", name) for name in ("status", "diff", "log", "show", "blame")},
+    "trust.write": _later("trust", "write_bundle"),
+    "stubs.write": _later("stubs", "write_stubs"),
     "process.spawn": program.spawn,
     "probe.run": probe,
 }
