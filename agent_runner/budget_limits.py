@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agent_runner.errors import InvalidInputError
-from policies.errors import PolicyError
+from policies.errors import BadValueError
 from policies.units import parse_count, parse_duration, parse_size
+from policies.wording import quoted
 from sandbox.egress.rules import Limits, Rule
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _MICROS: Final = 1_000_000
 _SHORTEST_MICROS: Final = 100
 """Of a cost in a policy: smaller amounts are written with an exponent, as in `9e-05`, which none knows."""
 _DOLLARS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
+_WHOLE: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _BOUNDED_BY_TOKENS: Final = 10**12
 
 
@@ -161,7 +163,7 @@ def parse_budget(words: str) -> BudgetLimits:
         name, equals, value = part.strip().partition("=")
         if not equals or name not in NAMES or name in added:
             raise InvalidInputError(
-                f"`{part.strip()}` adds to no budget, expected {' or '.join(f'{name}=…' for name in NAMES)}, "
+                f"{quoted(part.strip())} adds to no budget, expected {' or '.join(f'{n}=…' for n in NAMES)}, "
                 "each once",
                 hint="for example `--add-budget turns=10,tokens=50k,cost_usd=1.50,wall_time=10m`",
             )
@@ -178,8 +180,8 @@ def parse_budget(words: str) -> BudgetLimits:
 def _amount(name: str, value: str) -> float:
     try:
         amount = _parsed(name, value)
-    except (PolicyError, ValueError) as error:
-        raise InvalidInputError(f"`{name}={value}`: {error}") from error
+    except BadValueError as error:
+        raise InvalidInputError(f"`{name}`: {error}", hint=error.hint) from error
     if amount < (1 / _MICROS if name == "cost_usd" else 1):
         raise InvalidInputError(f"`{name}={value}` adds nothing, expected more than zero")
     return amount
@@ -191,12 +193,12 @@ def _parsed(name: str, value: str) -> float:
             return float(parse_duration(value))
         case "cost_usd":
             if not _DOLLARS.fullmatch(value):
-                raise ValueError("expected US dollars, for example `1.50`")
+                raise BadValueError(f"{quoted(value)} is no amount of US dollars", hint="as in `1.50`")
             return float(value)
-        case "sent_bytes" | "received_bytes":
-            return float(parse_size(int(value) if value.isdecimal() else value))
+        case "sent_bytes" | "received_bytes":  # the name says the unit of a bare number
+            return float(parse_size(f"{value}B" if _WHOLE.fullmatch(value) else value))
         case _:
-            return float(parse_count(int(value) if value.isdecimal() else value))
+            return float(parse_count(int(value) if _WHOLE.fullmatch(value) else value))
 
 
 def spelled(added: BudgetLimits) -> str:

@@ -21,7 +21,7 @@ _SIZES: Final = {
 }
 _DURATIONS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _COUNTS: Final = {"k": 10**3, "M": 10**6, "G": 10**9}
-_NUMBER = re.compile(r"(0|[1-9][0-9]{0,14})([A-Za-z]*)")
+_NUMBER = re.compile(r"(0|[1-9][0-9]{0,15})([A-Za-z]*)")
 LARGEST: Final = 2**53 - 1  # what JSON readers everywhere hold exactly
 
 

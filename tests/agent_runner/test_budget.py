@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,19 +48,47 @@ def test_a_session_below_has_nothing_left_where_the_one_above_has_not() -> None:
     assert above.out_of_actions() is not None
 
 
-@given(
-    turns=st.integers(0, 10**6),
-    tokens=st.integers(0, 10**9),
-    cost=st.integers(0, 10**11 - 1),
-    seconds=st.integers(0, 10**6),
-)
-def test_what_was_added_is_read_back_from_the_ledger_as_it_was(
-    turns: int, tokens: int, cost: int, seconds: int
-) -> None:
-    added = replace(NOTHING, turns=turns, tokens=tokens, wall_seconds=float(seconds), cost_micros=cost)
+WHOLE = st.integers(0, 2**53 - 1)
 
+
+@given(
+    added=st.builds(
+        BudgetLimits,
+        **{field.name: WHOLE for field in fields(BudgetLimits)}
+        | {"wall_seconds": WHOLE.map(float), "cost_micros": st.integers(0, 10**12 - 1)},
+    )
+)
+def test_what_was_added_is_read_back_from_the_ledger_as_it_was(added: BudgetLimits) -> None:
     if added != NOTHING:
         assert parse_budget(spelled(added)) == added
+
+
+@pytest.mark.parametrize(
+    ("words", "bound"),
+    [("sent_bytes=1024", 1024), ("sent_bytes=1KiB", 1024), ("sent_bytes=5kB", 5000)],
+)
+def test_a_number_of_bytes_has_its_unit_from_its_name(words: str, bound: int) -> None:
+    """So it stands in ledgers that were written before sizes were spelled with one."""
+    assert parse_budget(words) == replace(NOTHING, sent_bytes=bound)
+
+
+WRONG = {
+    "wall_time=10": ("`wall_time`: `10` has no unit of time", "units are s, m, h, d, as in `30m`"),
+    "turns=1.5": ("`turns`: `1.5` is not a count", "write a whole number and a unit, as in `400k`"),
+    "turns=\u0663": ("`turns`: `\u0663` is not a count", "write a whole number and a unit, as in `400k`"),
+    "cost_usd=1e5": ("`cost_usd`: `1e5` is no amount of US dollars", "as in `1.50`"),
+    "turns=" + "9" * 5000: (
+        f"`turns`: `{'9' * 79}…` is not a count", "write a whole number and a unit, as in `400k`",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WRONG, ids=lambda words: words[:20])
+def test_an_amount_that_is_none_is_told_in_one_short_line_and_how_it_is_written(words: str) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        parse_budget(words)
+
+    assert (raised.value.message, raised.value.hint) == WRONG[words]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent_runner.backends.backend import Reply, Usage, UserMessage
-from agent_runner.budget_limits import parse_budget
+from agent_runner.budget_limits import NAMES, parse_budget
 from tests.agent_runner.stand import FINISH, Model, lines
 
 if TYPE_CHECKING:
@@ -109,3 +109,19 @@ async def test_a_budget_warns_once_ends_by_its_name_and_goes_on_when_added_to(
     assert [text.partition(" of the budget of ")[2].partition(":")[0] for text in warnings] == [name]
     limits = [entry["limit"] for entry in stand.entries("limit.hit")]
     assert limits == [f"budget.{name.replace(' ', '_')}"] * 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_session_goes_on_however_often_each_budget_was_added_to(stand: Stand, name: str) -> None:
+    """What was added is read back out of the ledger at each later resume."""
+    unit = {"sent_bytes": "1KiB", "received_bytes": "1MB", "cost_usd": "0.01", "wall_time": "1h"}
+    policy = 'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"]}\nbudget: {turns: 1}\n'
+    more = {name: unit.get(name, "1k")} | {"turns": "1"}
+    model = Model(lambda _, turn: FINISH if turn == 4 else lines(f"files list --depth {turn}"))
+
+    ended = [await stand.run(model, policy)]
+    for _ in range(3):
+        words = ",".join(f"{budget}={amount}" for budget, amount in more.items())
+        ended.append(await stand.resume(model, added=parse_budget(words)))
+
+    assert [result.status for result in ended] == ["budget", "budget", "budget", "done"]
