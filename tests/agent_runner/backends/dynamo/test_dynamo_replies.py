@@ -14,18 +14,22 @@ from agent_runner.backends.chat_completions import OpenAIBackend
 from agent_runner.backends.dynamo import Dynamo
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.server import Server
+from agent_runner.fold import read_conversation
+from audit.verify import verify_session
 from cli_tools.action import ToolProposal
 from policies.units import Count
 from tests.agent_runner.backends.dynamo.conversing import LIST, TALK, backend, cached_share
 from tests.agent_runner.backends.dynamo.deployment import MODEL, WAIT_SECONDS, aggregated
 from tests.agent_runner.backends.dynamo.passer import passing
 from tests.agent_runner.backends.test_cli_model import configure, pairlock
+from tests.agent_runner.stand import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.agent_runner.backends.dynamo.deployment import Deployment
+    from tests.agent_runner.stand import Stand
 
 pytestmark = pytest.mark.long  # it installs Dynamo, and brings it up
 LEAST_SHARE: Final = 0.95
@@ -175,6 +179,49 @@ async def test_the_messages_of_its_anthropic_api_are_read_too(dynamo: Deployment
 
     assert reply.text
     assert reply.usage.output_tokens > 0
+
+
+async def test_what_it_thought_over_its_anthropic_api_goes_back_and_is_taken(dynamo: Deployment) -> None:
+    """It seals a thought with a word, and refuses one without; the conversation stays in its cache."""
+    async with passing(dynamo.port, "thought", "call") as passer:
+        origin = passer.url.removesuffix("/v1")
+        server = Server(base_url=origin, model=MODEL, output_tokens=200, prompt_cache=False)
+        asked = AnthropicBackend(server, name="a", patience=Patience(attempts=1))
+        first = await asked.ask(TALK, (LIST,))
+        second = await asked.ask((*TALK, ModelMessage(reply=first), UserMessage(text="on")), (LIST,))
+        await asked.close()
+
+    assert (first.reasoning, len(first.thoughts)) == ("I must not use the network.", 1)
+    thought, said = passer.asked[1]["messages"][1]["content"]
+    assert (thought["type"], thought["thinking"]) == ("thinking", first.reasoning)
+    assert thought["signature"]
+    assert said == {"type": "text", "text": first.text}
+    assert (len(passer.asked), len(second.calls)) == (2, 1)
+
+
+async def test_a_whole_session_acts_on_what_it_calls_and_counts_its_tokens(
+    dynamo: Deployment, stand: Stand
+) -> None:
+    """The loop, the gate and the ledger, with what Dynamo's parser made of its model's words."""
+    (stand.folder / "a").mkdir()
+    (stand.folder / "a" / "here.py").touch()
+    policy = "version: 1\nname: x\ngrant: [files]\ncommands: {allow: ['files *']}\n"
+    async with passing(dynamo.port, "calls", "undeclared", "plain") as passer:
+        asked = backend(passer.url, output_tokens=200)
+        result = await stand.run(asked, policy)
+        await asked.close()
+
+    talk = read_conversation(stand.state, SESSION)
+    seen = [m for m in talk if isinstance(m, ObservationMessage)]
+    assert (result.status, result.reason) == ("done", "the model stopped without `finish`")
+    assert [m.refused for m in seen] == [False, True, True]
+    assert "here.py" in seen[0].text
+    assert "unknown-command" in seen[2].text
+    assert len(set(passer.sessions)) == 1
+    assert len(set(passer.workers)) == 1
+    told = [each["messages"] for each in passer.asked]
+    assert told[2][: len(told[1])] == told[1], "what was said is never said otherwise"
+    assert verify_session(stand.state, SESSION).faults() == {}
 
 
 async def test_model_check_says_what_it_can_do(dynamo: Deployment, tmp_path: Path) -> None:
