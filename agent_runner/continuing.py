@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent_runner.background import settle_programs
 from agent_runner.fold import NOT_DONE, UNKNOWN
+from agent_runner.interruption import note_of
 from audit import event
 from cli_tools.record import Record
 
@@ -29,6 +30,14 @@ class ContinuedRecord(Record):
         super().__init__(journal, session)
         self._number = self.actions = past.totals.actions
         self.denials = past.totals.denials
+
+
+async def go_on(journal: Journal, transcript: Transcript, past: Past) -> None:
+    """Take up the conversation where it was left, and remind the model that it was."""
+    transcript.go_on(past)
+    await settle(journal, transcript, past)
+    if past.used.turns:
+        transcript.remind(note_of(past))
 
 
 async def settle(journal: Journal, transcript: Transcript, past: Past) -> None:

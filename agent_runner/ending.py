@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.errors import BackendError, RefusedError, RunnerError
 from agent_runner.pulse import RunnerStoppedError
+from agent_runner.request import EXIT_CODES
 from agent_runner.watch import StageExceededError
 from audit import event
 from audit.errors import LedgerError
@@ -17,6 +18,7 @@ from sandbox.stage.errors import CannotHideError
 if TYPE_CHECKING:
     from agent_runner.loop import LoopEnd
     from agent_runner.request import Status
+    from audit.fields import Totals
 
 FORESEEN: Final = (LedgerError, BackendError, SandboxError, RunnerError, OSError, asyncio.CancelledError)
 """What ends a session in order; anything else is a fault of our own."""
@@ -65,6 +67,24 @@ def limit_hit(error: StageExceededError) -> event.LimitHit:
     unit = "bytes" if exceeded.limit.endswith("bytes") else "files"
     return event.LimitHit(
         limit=f"stage.{exceeded.limit}", bound=exceeded.allowed, observed=exceeded.found, unit=unit
+    )
+
+
+def closed(status: Status, reason: str, totals: Totals, *, unfinished: bool) -> event.SessionClosed:
+    """Return a session's last entry.
+
+    Args:
+        status: How it ended.
+        reason: Why, in a line.
+        totals: What it came to.
+        unfinished: Whether the model stopped without saying that it was done.
+    """
+    return event.SessionClosed(
+        status=status,
+        exit_code=EXIT_CODES[status],
+        reason=reason[:2000],
+        unfinished=unfinished,
+        totals=totals,
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.ceiling import read_ceiling
 from agent_runner.delegation import DEEPEST, Delegating
 from agent_runner.lineage_use import DirectUse
+from cli_tools import schema
 from cli_tools.errors import ActionError
 from cli_tools.gate import Gate
+from cli_tools.offer import offers
 from cli_tools.stubs import Stubs
 from policies.request import SessionFacts
 
@@ -24,8 +26,11 @@ if TYPE_CHECKING:
     from audit.journal import Journal
     from cli_tools.action import Catalogue
     from cli_tools.record import Record
+    from cli_tools.schema import Tool
     from sandbox.egress.gate import EgressGate
     from sandbox.session import Sandbox
+
+_DELEGATE: Final = ("delegate",)
 
 
 class Gating:
@@ -102,6 +107,16 @@ class Gating:
         stubs = Stubs(gate, catalogue, request.policy, self._record, spend=self._spend_action)
         await sandbox.put_on_path(stubs.names, stubs)
         return gate
+
+    def tools(self, catalogue: Catalogue, *, delegation: Delegating | None) -> tuple[Tool, ...]:
+        """Return the commands that the model is offered, in stable order.
+
+        Args:
+            catalogue: The commands that exist.
+            delegation: Starts sessions below this one; None where none may be.
+        """
+        commands = (offer.command for offer in offers(catalogue, self._request.policy))
+        return schema.tools([each for each in commands if delegation is not None or each.path != _DELEGATE])
 
     def delegation(self, start: Callable[[SessionRequest], Awaitable[SessionResult]]) -> Delegating | None:
         """Return what starts sessions below this one; None where none may be started.

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from agent_runner.approvals import NobodyApprover, OneAtATime, RecordedApprover
-from agent_runner.backends.backend import is_priced
-from agent_runner.budget import Budget
-from agent_runner.budget_limits import less_egress, limits_of_policy, policy_of_limits
+from agent_runner.budget_limits import less_egress, policy_of_limits
 from agent_runner.commands import known_commands
-from agent_runner.compaction import long_characters
 from agent_runner.connectors import connectors_of
 from agent_runner.connectors_ordered import rules_of
-from agent_runner.continuing import ContinuedRecord, settle
+from agent_runner.continuing import go_on
 from agent_runner.credentials import EMPTY, Keyring, keyring_for
 from agent_runner.descent import brought_by
 from agent_runner.ending import (
     FORESEEN,
+    closed,
     for_want_of_egress,
     limit_hit,
     reason_of,
@@ -28,14 +24,12 @@ from agent_runner.ending import (
     status_of_error,
     while_down,
 )
-from agent_runner.gating import Gating
 from agent_runner.housing import Housed, Order
 from agent_runner.ids import new_session_id
-from agent_runner.interruption import note_of
 from agent_runner.lineage import hold_lineage, require_lineage
 from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import write_meta
-from agent_runner.models import configured_credentials, context_tokens
+from agent_runner.models import configured_credentials
 from agent_runner.opening import found_unreviewed, meta_of, opened
 from agent_runner.outage import enduring
 from agent_runner.outputs import keep_outputs
@@ -43,20 +37,16 @@ from agent_runner.package import pairlock_version
 from agent_runner.prompt import system_prompt
 from agent_runner.pulse import beating
 from agent_runner.request import EXIT_CODES, SessionRequest, SessionResult, Status
-from agent_runner.traffic import Traffic
-from agent_runner.transcript import BudgetWatcher, Transcript
+from agent_runner.session_parts import parts_of
+from agent_runner.transcript import BudgetWatcher
 from agent_runner.watch import StageExceededError, watched
 from agent_runner.way_out import way_out
 from audit import event
 from audit.appendfile import spoken
 from audit.errors import LedgerError
 from audit.escape import escape_line
-from audit.fields import Totals
 from audit.journal import Journal, Registration
 from audit.state import StateFiles
-from cli_tools import schema
-from cli_tools.offer import offers
-from cli_tools.record import Record
 from policies.capability import Capability
 from sandbox.errors import SandboxLostError
 
@@ -66,12 +56,11 @@ if TYPE_CHECKING:
 
     from agent_runner.connectors import SessionConnectors
     from agent_runner.past import Past
+    from audit.fields import Totals
     from sandbox.egress.gate import EgressGate
     from sandbox.session import Sandbox
 
 __all__ = ["EXIT_CODES", "SessionRequest", "SessionResult", "SessionRun", "Status", "run_session"]
-
-DELEGATE: Final = ("delegate",)
 
 
 async def run_session(
@@ -146,42 +135,11 @@ class SessionRun:
         self._folder = folder
         self._past = past
         self._keyring = keyring
-        self._record = Record(journal, session) if past is None else ContinuedRecord(journal, session, past)
-        self._transcript = Transcript(
-            journal,
-            self._record,
-            request.watcher,
-            long_characters=request.long_characters
-            or long_characters(context_tokens(request.model_reference)),
-        )
-        limits = limits_of_policy(request.policy)
-        self._budget = Budget(
-            limits if past is None else limits.plus(past.added),
-            used=past.used if past else None,
-            below=past.below if past else None,
-            above=request.descent.budget if request.descent else None,
-            priced=is_priced(request.backend),
-        )
-        # The gate's questions and the egress gate's are put to one person, who answers one at a time.
-        asker = NobodyApprover() if request.headless else request.approver
-        self._asker = OneAtATime(asker, require=self._require_sandbox)
-        self._approver = RecordedApprover(journal, self._record, session, self._asker)
         self._housed: Housed | None = None
-        above = request.descent
-        shared = Traffic(above.traffic.pot, above.known) if above else Traffic()
-        self._traffic = past.traffic if past else shared
-        self._gating = Gating(
-            request,
-            session,
-            journal,
-            self._budget,
-            record=self._record,
-            approver=self._approver,
-            asker=self._asker,
-            traffic=self._traffic,
-            calls=request.descent.calls if request.descent else Counter(past.allowed if past else ()),
-            resumed=past is not None,
-        )
+        parts = parts_of(request, session, journal, past, require=self._require_sandbox)
+        self._parts = parts
+        self._record, self._transcript, self._budget = parts.record, parts.transcript, parts.budget
+        self._asker, self._traffic, self._gating = parts.asker, parts.traffic, parts.gating
         self._interrupted = False
 
     async def to_its_end(self) -> SessionResult:
@@ -211,7 +169,7 @@ class SessionRun:
             status = status_of_error(caught)
         reason = end.reason if end else reason_of(error)
         unfinished = end is not None and end.status == "unfinished"
-        totals = self._totals()
+        totals = self._parts.totals(self._journal, self._sandbox, self._past)
         self._budget.close()
         if self._request.descent is not None:
             self._request.descent.traffic.add_below(self._traffic, self._session)
@@ -307,14 +265,9 @@ class SessionRun:
         request, past = self._request, self._past
         catalogue = request.catalogue or known_commands()
         delegation = self._gating.delegation(run_session)
-        offered = [
-            offer.command
-            for offer in offers(catalogue, request.policy)
-            if delegation is not None or offer.command.path != DELEGATE
-        ]
         gate = await self._gating.gate(catalogue, sandbox, egress, connectors, delegation=delegation)
         if past is not None:
-            await self._go_on(past)
+            await go_on(self._journal, self._transcript, past)
         self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: sandbox.output_bytes)
         self._budget.watch_egress(self._traffic.total)
         if isinstance(request.watcher, BudgetWatcher):
@@ -326,7 +279,7 @@ class SessionRun:
                 backend,
                 gate,
                 self._transcript,
-                schema.tools(offered),
+                self._gating.tools(catalogue, delegation=delegation),
                 self._budget,
                 may_repeat=request.may_repeat,
             )
@@ -335,40 +288,7 @@ class SessionRun:
             with suppress(SandboxLostError):
                 await gate.close()  # before the result is collected: nothing writes meanwhile
 
-    async def _go_on(self, past: Past) -> None:
-        self._transcript.go_on(past)
-        await settle(self._journal, self._transcript, past)
-        if past.used.turns:
-            self._transcript.remind(note_of(past))
-
     async def _close(self, status: Status, reason: str, totals: Totals, *, unfinished: bool) -> None:
         if self._sandbox is not None and status != "ledger_failed":
             await self._journal.record(event.SandboxClosed(why=reason[:500]))
-        await self._journal.close(
-            event.SessionClosed(
-                status=status,
-                exit_code=EXIT_CODES[status],
-                reason=reason[:2000],
-                unfinished=unfinished,
-                totals=totals,
-            )
-        )
-
-    def _totals(self) -> Totals:
-        sandbox, past = self._sandbox, self._past
-        sandbox_seconds = sandbox.started_seconds + sandbox.busy_seconds if sandbox else 0.0
-        before = past.totals if past else Totals()
-        return Totals(
-            turns=self._budget.turns,
-            actions=self._record.actions,
-            denials=self._record.denials,
-            model_ms=int(self._transcript.model_seconds * 1000),
-            sandbox_ms=before.sandbox_ms + int(sandbox_seconds * 1000),
-            ledger_ms=before.ledger_ms + self._journal.spent_ms,
-            waiting_ms=before.waiting_ms + int(self._approver.waited_seconds * 1000),
-            input_tokens=self._budget.input_tokens,
-            output_tokens=self._budget.output_tokens,
-            cached_tokens=self._budget.cached_tokens,
-            sent_bytes=self._traffic.sent_bytes,
-            received_bytes=self._traffic.received_bytes,
-        )
+        await self._journal.close(closed(status, reason, totals, unfinished=unfinished))
