@@ -7,11 +7,13 @@ its stdin does: with Ctrl-C, and when this process is killed.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import agent_runner
 from agent_runner.ci.handing import order_path, write_order
@@ -19,13 +21,14 @@ from agent_runner.ci.outcome import FAILED
 from agent_runner.ci.result_tree import sweep_trees
 from agent_runner.ci.telling import heard
 from agent_runner.leftovers import running
+from agent_runner.output_pipe import output_pipe
 from agent_runner.state_label import errands_of, state_label
 from audit.escape import escape_line
 from sandbox.docker_engine import DockerEngine
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Coroutine
 
     from agent_runner.ci.handing import Order
     from agent_runner.ci.telling import Onlooker
@@ -36,6 +39,8 @@ _PROGRAM: Final = (
 _TOLD: Final = frozenset(range(2, 8))
 _LONGEST_LINE: Final = 1024 * 1024
 _TAIL_BYTES: Final = 4000
+_LATE_SECONDS: Final = 5.0
+"""How long what a process said is still read once it has ended; a program that it left may hold the pipe."""
 _MOST_SECONDS: Final = 10.0
 """A container ends by itself with the link; this is how long it may take before it is removed."""
 
@@ -81,30 +86,20 @@ async def run_process(order: Order, onlooker: Onlooker, *, lock: int) -> Ended:
         lock: The run's; the process holds it as well.
     """
     path = write_order(order)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-c",
-        _PROGRAM,
-        str(Path(agent_runner.__file__).parent.parent),
-        str(path),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=_LONGEST_LINE,
-        pass_fds=(lock,),
-        start_new_session=True,
-    )
     sessions: set[str] = set()
-    following = asyncio.ensure_future(_follow(process, order.case, onlooker, sessions))
     interrupted = False
-    while not following.done():
-        try:
-            await asyncio.shield(following)
-        except asyncio.CancelledError:
-            interrupted = True
-            if process.stdin is not None:
-                process.stdin.close()
+    async with output_pipe(limit=_LONGEST_LINE) as (told, telling), output_pipe() as (said, saying):
+        with telling, saying:
+            process, lead = await _started(path, telling, saying, lock)
+        with lead:
+            heard_out = _follow(process, _hear(told, order.case, onlooker, sessions), said)
+            following = asyncio.ensure_future(heard_out)
+            while not following.done():
+                try:
+                    await asyncio.shield(following)
+                except asyncio.CancelledError:
+                    interrupted = True
+                    lead.close()
     order_path(Path(order.results), order.case).unlink(missing_ok=True)
     return Ended(
         code=process.returncode or 0,
@@ -112,6 +107,30 @@ async def run_process(order: Order, onlooker: Onlooker, *, lock: int) -> Ended:
         last_words=following.result(),
         interrupted=interrupted,
     )
+
+
+async def _started(
+    path: Path, telling: BinaryIO, saying: BinaryIO, lock: int
+) -> tuple[asyncio.subprocess.Process, BinaryIO]:
+    """Start a process, and return it and what it is led by: closed, the process ends in order."""
+    theirs, ours = os.pipe()
+    with os.fdopen(theirs, "rb", buffering=0) as led, ExitStack() as stack:
+        lead = stack.enter_context(os.fdopen(ours, "wb", buffering=0))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-c",
+            _PROGRAM,
+            str(Path(agent_runner.__file__).parent.parent),
+            str(path),
+            stdin=led,
+            stdout=telling,
+            stderr=saying,
+            pass_fds=(lock,),
+            start_new_session=True,
+        )
+        stack.pop_all()
+    return process, lead
 
 
 async def clean_up_after(state: Path, sessions: Collection[str]) -> None:
@@ -152,31 +171,51 @@ async def tidied(state: Path, sessions: Collection[str]) -> str:
 
 
 async def _follow(
-    process: asyncio.subprocess.Process, case: str, onlooker: Onlooker, sessions: set[str]
+    process: asyncio.subprocess.Process, hearing_out: Coroutine[None, None, None], said: asyncio.StreamReader
 ) -> str:
-    """Hear a process out, and return the last line of its stderr."""
-    told, errors = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
-    words = asyncio.ensure_future(tail_of(errors))
+    """Wait for a process's end, and return the last line of its stderr.
+
+    What it started and left behind may hold its stdout or stderr, and is not waited for.
+    """
+    tail = bytearray()
+    ending = asyncio.ensure_future(process.wait())
+    hearing, words = asyncio.ensure_future(hearing_out), asyncio.ensure_future(_keep_tail(said, tail))
+    try:
+        await asyncio.wait((ending, hearing), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((hearing,), timeout=_LATE_SECONDS)
+        if hearing.done():
+            hearing.result()
+        await ending
+        await asyncio.wait((words,), timeout=_LATE_SECONDS)
+    finally:
+        for each in (ending, hearing, words):
+            each.cancel()
+    lines = tail.decode("utf-8", "replace").strip().splitlines()
+    return escape_line(lines[-1], width=200) if lines else ""
+
+
+async def _hear(told: asyncio.StreamReader, case: str, onlooker: Onlooker, sessions: set[str]) -> None:
     while True:
         try:
             line = await told.readline()
         except ValueError:  # longer than anything that it tells
             continue
         if not line:
-            break
+            return
         heard(line, case, onlooker, sessions)
-    tail = await words
-    await process.wait()
-    lines = tail.decode("utf-8", "replace").strip().splitlines()
-    return escape_line(lines[-1], width=200) if lines else ""
 
 
 async def tail_of(stream: asyncio.StreamReader) -> bytes:
     """Read a stream to its end, and return its last 4,000 bytes."""
-    tail = b""
+    tail = bytearray()
+    await _keep_tail(stream, tail)
+    return bytes(tail)
+
+
+async def _keep_tail(stream: asyncio.StreamReader, tail: bytearray) -> None:
     while chunk := await stream.read(65536):
-        tail = (tail + chunk)[-_TAIL_BYTES:]
-    return tail
+        tail += chunk
+        del tail[:-_TAIL_BYTES]
 
 
 def _signal_name(number: int) -> str:
