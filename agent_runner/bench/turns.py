@@ -94,7 +94,7 @@ class _AtOnce:
         line = f"files stat small.txt{self._turn % 7}" if len(self.between_ms) < TURNS else FINISH
         reply = Reply(text="", calls=(Call(call_id=f"c{self._turn}", proposal=LineProposal(line=line)),))
         await asyncio.sleep(0)  # whoever asks a server leaves the loop its turn meanwhile
-        self._ledger.taken_ms()  # the floor's are no turn's
+        self._ledger.forget()  # the floor's are no turn's
         self._busy = self._housing.busy_seconds
         self._spent, self._answered = time.thread_time(), time.perf_counter()
         return reply

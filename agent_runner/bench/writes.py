@@ -40,6 +40,7 @@ class LedgerWrites:
         self._now: list[DurableWrite] = []
         self._turns: list[list[DurableWrite]] = []
         self._timed: list[tuple[int, float]] = []
+        self._inodes: set[int] = set()
 
     @contextmanager
     def noted(self) -> Iterator[None]:
@@ -67,7 +68,7 @@ class LedgerWrites:
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Time every write and sync of this process meanwhile; whose they are is looked at later."""
-        write, sync = os.write, os.fdatasync
+        write, sync, self._inodes = os.write, os.fdatasync, self._found()
 
         def timed_write(fd: int, content: bytes) -> int:
             begin = time.perf_counter()
@@ -89,15 +90,18 @@ class LedgerWrites:
     def taken_ms(self) -> float:
         """Return the milliseconds that the ledger's own writes and syncs took since the last call."""
         timed, self._timed = self._timed, []
-        inodes = self._inodes()
-        return 1000 * sum(seconds for fd, seconds in timed if _inode(fd) in inodes)
+        return 1000 * sum(seconds for fd, seconds in timed if _inode(fd) in self._inodes)
 
-    def _inodes(self) -> set[int]:
+    def forget(self) -> None:
+        """Leave what was timed until now out."""
+        self._timed.clear()
+
+    def _found(self) -> set[int]:
         return {path.stat().st_ino for path in self._state.glob(_LINES)}
 
     def of_a_turn(self) -> tuple[DurableWrite, ...]:
         """Return what most turns made durable, in order: the same files, and how much in the last of them."""
-        inodes = self._inodes()
+        inodes = self._found()
         turns = [tuple(write for write in turn if write.inode in inodes) for turn in self._turns]
         patterns = Counter(tuple(write.inode for write in turn) for turn in turns)
         usual, _ = max(patterns.items(), key=lambda item: item[1])
