@@ -33,15 +33,22 @@ class Asking:
         client: The SDK's client.
         transport: What carries its requests.
         errands: Names for what is made on the way.
+        version: What the engine said of its versions.
     """
 
     def __init__(
-        self, address: EngineAddress, client: docker.APIClient, transport: Transport, errands: Errands
+        self,
+        address: EngineAddress,
+        client: docker.APIClient,
+        transport: Transport,
+        errands: Errands,
+        version: Mapping[str, Any],
     ) -> None:
         self._address = address
         self._client = client
         self._transport = transport
         self._errands = errands
+        self._version = version
         self._engine_id = ""
 
     @classmethod
@@ -65,7 +72,8 @@ class Asking:
     def _connect(cls, address: EngineAddress, errands: Errands) -> Self:
         transport = Transport(address.endpoint)
         with ours(address.url, last_words=lambda: transport.last_words):
-            return cls(address, client_for(transport), transport, errands)
+            client, version = client_for(transport)
+        return cls(address, client, transport, errands, version)
 
     @property
     def api_version(self) -> str:

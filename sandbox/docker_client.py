@@ -6,7 +6,7 @@ reads without a time-out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import docker
 import requests.adapters
@@ -16,6 +16,8 @@ import urllib3.connectionpool
 from sandbox.endpoint import dial
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sandbox.endpoint import Endpoint, SshCall
 
 ANSWER_SECONDS: Final = 60
@@ -54,16 +56,16 @@ class Transport(requests.adapters.HTTPAdapter):
         self._pool.close()
 
 
-def client_for(transport: Transport) -> docker.APIClient:
-    """Return the SDK's client, speaking the engine's own version of the API.
+def client_for(transport: Transport) -> tuple[docker.APIClient, Mapping[str, Any]]:
+    """Return the SDK's client, speaking the engine's own version of the API, and what was said of versions.
 
     Raises:
         docker.errors.DockerException, requests.RequestException, OSError: When the engine does not answer.
     """
     asking = _client(transport, _FIRST_API)
     asking.timeout = HELLO_SECONDS
-    version = str(asking.version(api_version=False)["ApiVersion"])
-    return _client(transport, version)
+    said = asking.version(api_version=False)
+    return _client(transport, str(said["ApiVersion"])), said
 
 
 def _client(transport: Transport, version: str) -> docker.APIClient:

@@ -33,14 +33,15 @@ class DockerEngine(DockerStore):
 
     async def describe(self) -> EngineFacts:
         """Return what the engine says of itself."""
-        info, version = await self._ask(lambda client: (client.info(), client.version()))
+        info, version = await self._ask(lambda client: client.info()), self._version
+        self._engine_id = id_of(info)
         options = [str(option) for option in info.get("SecurityOptions") or []]
         components = {
             str(part.get("Name")): str(part.get("Version")) for part in version.get("Components") or []
         }
         remaps = any(option.startswith("name=userns") for option in options)
         return EngineFacts(
-            engine_id=id_of(info),
+            engine_id=self._engine_id,
             version=str(version.get("Version", "")),
             api_version=self.api_version,
             endpoint=self._address.url,

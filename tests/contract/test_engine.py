@@ -6,9 +6,10 @@ import asyncio
 import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from policies.grant import Grant
 from sandbox.docker_engine import DockerEngine
@@ -81,6 +82,31 @@ async def test_it_says_what_it_is(engine: DockerEngine) -> None:
     assert "runc" in facts.components
     assert facts.local == facts.endpoint.startswith("unix://")
     assert facts.found
+
+
+async def test_what_it_is_takes_two_questions_however_often_it_is_needed(
+    road: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each launch needs all of it before it creates a container."""
+    asked: list[str] = []
+    send = requests.Session.send
+
+    def counted(
+        session: requests.Session, request: requests.PreparedRequest, **how: Any
+    ) -> requests.Response:
+        asked.append(request.path_url.rpartition("/")[2])
+        return send(session, request, **how)
+
+    monkeypatch.setattr(requests.Session, "send", counted)
+    engine = await DockerEngine.connect(road)
+    try:
+        facts = await engine.describe()
+        identity = await engine.engine_id()
+    finally:
+        await engine.close()
+
+    assert facts.engine_id == identity
+    assert asked == ["version", "info"]
 
 
 async def test_a_container_goes_from_created_to_gone(engine: DockerEngine, spec: ContainerSpec) -> None:
