@@ -105,11 +105,11 @@ async def ready_runtime(engine: RuntimeEngine, *, state: Path, progress: Progres
     """
     interpreter = own_interpreter()
     file = RecordFile(state, await engine.engine_id())
-    built = await _current(engine, file)
+    built = await _current(engine, file, interpreter)
     if built is None:
         empty = await ready_empty(engine, state=state, progress=progress)
         async with file.locked():
-            built = await _current(engine, file) or await _build(
+            built = await _current(engine, file, interpreter) or await _build(
                 engine, file, interpreter=interpreter, empty=empty, progress=progress
             )
     return RuntimeVolume(
@@ -152,12 +152,15 @@ def runtime_tree(interpreter: Interpreter, *, guest: Path = GUEST) -> tuple[Tree
         tree.add(f"lib/{name}", _binary(seal(path.read_bytes())))
     files = (interpreter.executable, interpreter.loader, *libraries.found.values())
     markers = [package.marker for package in packages]
-    folders = (interpreter.standard, interpreter.extensions, guest)
     return tree, Sources(
         files=tuple(map(str, (*files, *markers))),
-        folders=tuple(map(str, folders)),
+        folders=_folders(interpreter, guest),
         skip=tuple(sorted(_NOT_NEEDED)),
     )
+
+
+def _folders(interpreter: Interpreter, guest: Path) -> tuple[str, ...]:
+    return tuple(map(str, (interpreter.standard, interpreter.extensions, guest)))
 
 
 def _add_standard_library(tree: Tree, interpreter: Interpreter) -> None:
@@ -221,10 +224,15 @@ def _salt() -> str:
     return f"runtime {_RECIPE} {sys.version} {sys.implementation.cache_tag}"
 
 
-async def _current(engine: RuntimeEngine, file: RecordFile) -> Built | None:
-    """Return the volume of the record, if it is there and made of the files as they are now."""
+async def _current(engine: RuntimeEngine, file: RecordFile, interpreter: Interpreter) -> Built | None:
+    """Return the volume of the record, if it is there and made of the files as they are now.
+
+    Those of this installation: another one that uses the same state folder has a guest of its own.
+    """
     built = file.read().runtime
-    if built is None or fingerprint(built.sources, salt=_salt()) != built.fingerprint:
+    if built is None or built.sources.folders != _folders(interpreter, GUEST):
+        return None
+    if fingerprint(built.sources, salt=_salt()) != built.fingerprint:
         return None
     return built if await engine.volume_exists(built.name) else None
 
@@ -233,7 +241,7 @@ async def _build(
     engine: RuntimeEngine, file: RecordFile, *, interpreter: Interpreter, empty: str, progress: Progress
 ) -> Built:
     progress("reading the interpreter and its libraries", done=0, total=0)
-    tree, sources = await asyncio.to_thread(runtime_tree, interpreter)
+    tree, sources = await asyncio.to_thread(runtime_tree, interpreter, guest=GUEST)
     before = fingerprint(sources, salt=_salt())
     digest = await asyncio.to_thread(tree.digest, salt=_salt())
     with tempfile.TemporaryDirectory(prefix="pairlock-") as folder:

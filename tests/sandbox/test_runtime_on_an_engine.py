@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.docker_engine import DockerEngine
+from sandbox.runtime import volume as runtime_volume
 from sandbox.runtime.cleaning import remove_built
 from sandbox.runtime.images import ready_starter
 from sandbox.runtime.record import RecordFile
@@ -93,6 +95,29 @@ async def test_an_upgrade_of_the_machine_builds_anew_and_keeps_the_old_one_until
             assert await engine.volume_exists(second.name)
         finally:
             await remove_built(engine, state=tmp_path, current=True)
+
+
+@pytest.mark.long
+async def test_another_installation_with_the_same_state_folder_gets_a_guest_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are there, and neither has changed: the first one's guest may be of another version."""
+    other = tmp_path / "other" / "guest"
+    shutil.copytree(runtime_volume.GUEST, other)
+    (other / "main.py").write_text((other / "main.py").read_text() + "\n")
+    state = tmp_path / "state"
+    async with connected() as engine:
+        try:
+            first = await ready_runtime(engine, state=state, progress=Steps())
+            monkeypatch.setattr(runtime_volume, "GUEST", other)
+
+            second = await ready_runtime(engine, state=state, progress=Steps())
+            again = await ready_runtime(engine, state=state, progress=Steps())
+        finally:
+            await remove_built(engine, state=state, current=True)
+
+    assert second.digest != first.digest
+    assert again == second
 
 
 @pytest.mark.long
