@@ -250,6 +250,8 @@ class Transcript:
         """Append a message; the running digest stands for the whole conversation at a constant cost."""
         self._messages.append(message)
         self._characters += length(message)
+        if isinstance(message, ModelMessage):  # they go back until it is shortened
+            self._characters += sum(len(thought.sealed) for thought in message.reply.thoughts)
         self._digest.update(orjson.dumps(plain(message)) + b"\n")
 
     def _redacted(self, text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from agent_runner.backends.backend import (
     ObservationMessage,
     Reply,
     SystemMessage,
+    Thought,
     UserMessage,
 )
 from agent_runner.budget_limits import parse_budget
@@ -134,6 +136,22 @@ async def test_the_prefix_is_kept_between_compactions_which_are_rare_and_in_the_
     assert all(sum(map(length, messages)) < LONG + 4500 for messages in heard)
     assert all(messages[:2] == heard[0][:2] for messages in heard)
     assert verify_session(stand.state, SESSION).faults() == {}
+
+
+async def test_thoughts_that_go_back_count_and_are_left_out_first(stand: Stand) -> None:
+    """A few words and many thoughts fill what a model takes in as well."""
+    sealed = Thought(by="test", sealed="x" * 5000, characters=0, calls=0)
+    model = Model(
+        lambda _, turn: (
+            FINISH if turn == 5 else replace(lines(f"files list --depth {turn}"), thoughts=(sealed,))
+        )
+    )
+
+    await stand.run(model, long_characters=LONG)
+
+    kept = [[len(m.reply.thoughts) for m in told if isinstance(m, ModelMessage)] for told in model.heard]
+    assert [entry["turn"] for entry in stand.entries("transcript.compacted")] == [3]
+    assert kept == [[], [1], [1, 1], [0, 0, 0], [0, 0, 0, 1]]
 
 
 async def test_a_turn_that_reads_more_at_once_than_a_model_takes_in_is_cut_and_after_a_resume_the_same(
