@@ -46,6 +46,8 @@ _UNTOLD: Final = (
     "vLLM `--enable-prompt-tokens-details`, SGLang `--enable-cache-report`"
 )
 _NAMES: Final = 5
+_SHOWN_CHARACTERS: Final = 36
+"""Of a reply: what is left of a line of 80."""
 _MOST_COMPARED: Final = 500
 _LONGEST_COMPARED: Final = 200
 _CONTEXT_NAMES: Final = (
@@ -170,7 +172,7 @@ def _called(reply: Reply) -> Finding:
         return Finding(
             name="tools", standing="no", text="called otherwise than asked", needed=True, reply=reply
         )
-    text = f"no call; it said: {one_line(reply.text)[:80]}"
+    text = f"no call; it said: {one_line(reply.text)[:_SHOWN_CHARACTERS]}"
     return Finding(name="tools", standing="no", text=text, needed=True, reply=reply)
 
 

@@ -7,6 +7,7 @@ import json
 import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from agent_runner.backends.dynamo import ready_path, require_ready
 from agent_runner.backends.failure import Failure, ModelServerError, one_line
@@ -127,14 +128,31 @@ class Talk:
             if isinstance(error, TimeoutError) and deadline.expired():
                 message = f"{self.server.where} did not finish its reply within {limit:g} s"
                 failure = Failure(kind="timeout", told=told())
-                raise ModelServerError(message, failure=failure) from error
+                hint = "see `timeout` of this model in the configuration"
+                raise ModelServerError(message, failure=failure, hint=hint) from error
             raise self._named(error, told=told()) from error
 
     def _named(self, error: Exception, *, told: bool) -> ModelServerError:
         found = from_chain(error, self.server)
         hidden = self._key.hidden_from if self._key else str
         failure = replace(found.failure, told=told)
-        return ModelServerError(hidden(found.message), failure=failure, hint=found.hint)
+        hint = self._path_hint() if failure.status == 404 else ""
+        return ModelServerError(hidden(found.message), failure=failure, hint=hint or found.hint)
+
+    def _path_hint(self) -> str:
+        """Return which `base_url` may be meant where nothing is found at one that looks unlike its API's."""
+        url, path = self.server.base_url, urlsplit(self.server.base_url).path
+        whole = next((end for end in ("/chat/completions", "/messages") if path.endswith(end)), "")
+        if whole:
+            meant = url.removesuffix(whole)
+        elif self._api == "chat" and not path:
+            meant = f"{url}/v1"
+        elif self._api == "messages" and path.endswith("/v1"):
+            meant = url
+        else:
+            return ""
+        meant = meant.removesuffix("/v1") if self._api == "messages" else meant
+        return f"is its `base_url` `{meant}`? see this model in the configuration"
 
     async def read(self, stream: Stream, reader: Reader, aloud: Aloud) -> None:
         """Read a reply to its end or to a bound; the connection is closed in each case.

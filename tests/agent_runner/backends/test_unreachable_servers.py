@@ -16,15 +16,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent_runner.backends.chat_completions import OpenAIBackend
+from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.key import KeyReference
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.server import Server
-from tests.contract.asking import asked, refused
-from tests.contract.model_server import Asked, Line, Saying, serving
+from tests.contract.asking import asked, backend_for, refused
+from tests.contract.model_server import Asked, Line, Saying, answer, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from tests.contract.model_server import Dialect
 
 YES: Final = Saying(text="Yes.").play("chat")
 
@@ -156,3 +159,71 @@ def _certified(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
     return context
+
+
+async def test_a_redirect_is_told_with_its_place_and_is_no_reply() -> None:
+    async with serving(answer(308, "", {"location": "https://models.example.com/v1"})) as server:
+        error = await refused(backend(server.base_url("chat")))
+
+    assert error.message.endswith("it redirects to `https://models.example.com/v1`, which is not followed")
+    assert error.hint == "see `base_url` of this model in the configuration: is it `https://`, and whole?"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "path", "meant"),
+    [
+        ("chat", "", "/v1"),
+        ("chat", "/v1/chat/completions", "/v1"),
+        ("messages", "/v1", ""),
+        ("messages", "/v1/messages", ""),
+    ],
+)
+async def test_a_base_url_that_looks_unlike_its_api_is_told_with_the_one_that_may_be_meant(
+    dialect: Dialect, path: str, meant: str
+) -> None:
+    async with serving(answer(404, {"detail": "Not Found"})) as server:
+        error = await refused(backend_for(server, dialect, base_url=server.origin + path))
+
+    assert error.hint == f"is its `base_url` `{server.origin}{meant}`? see this model in the configuration"
+
+
+@pytest.mark.parametrize(("dialect", "path"), [("chat", "/v1"), ("chat", "/openai"), ("messages", "")])
+async def test_one_that_looks_like_it_is_not_doubted(dialect: Dialect, path: str) -> None:
+    async with serving(answer(404, {"detail": "Not Found"})) as server:
+        error = await refused(backend_for(server, dialect, base_url=server.origin + path))
+
+    assert error.hint.startswith("the server has no such model or path")
+
+
+async def test_silence_and_a_slow_reply_are_told_with_the_setting_that_bounds_them() -> None:
+    async def wait(_line: Line, _asked: Asked) -> None:
+        await asyncio.sleep(60)
+
+    async with serving(wait) as server:
+        silent = await refused(backend(server.base_url("chat"), silence_seconds=0.1))
+        slow = await refused(backend(server.base_url("chat"), timeout_seconds=0.1))
+
+    assert "`silence`" in silent.hint
+    assert "`timeout`" in slow.hint
+
+
+async def test_a_proxy_that_refuses_is_what_the_hint_is_about() -> None:
+    async with serving(answer(501, "")) as proxy:
+        error = await refused(backend("https://models.example.com/v1", proxy=proxy.origin))
+
+    assert error.failure.kind == "unreachable"
+    assert "see `proxy` of this model" in error.hint
+
+
+@pytest.mark.parametrize("dialect", ["chat", "messages"])
+@pytest.mark.parametrize("page", ["<!doctype html>", [], "7", "null"])
+async def test_a_list_that_is_none_is_told_without_words_of_our_code(dialect: Dialect, page: object) -> None:
+    async with serving(answer(200, page)) as server:
+        asked_for = backend_for(server, dialect)
+        with pytest.raises(ModelServerError) as caught:
+            await asked_for.list_models()
+        await asked_for.close()
+
+    assert "attribute" not in caught.value.message
+    assert "NoneType" not in caught.value.message
+    assert "answered with what is no reply" in caught.value.message
