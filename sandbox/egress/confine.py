@@ -1,7 +1,8 @@
-"""Lock the egress process down before it reads a message: bounds, no programs, no local sockets, no core.
+"""Lock the egress process down: bounds, no programs, no other process, no local sockets, no core.
 
 What it keeps is what it is for: TCP and name resolution. The filter is the guest's own, and on top of it a
-refusal of sockets of the unix family, which would reach the engine, an agent of keys or another session.
+refusal of sockets of the unix family, which would reach the engine, an agent of keys or another session, and
+of processes: one of its own would outlive it and the session, with its network, and hold its pipes.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from sandbox.egress.reading import bound_reading
 from sandbox.guest.bpf import ALLOW, ERRNO, Instruction, assemble
 from sandbox.guest.linux import PR_SET_SECCOMP, SECCOMP_MODE_FILTER, prctl
 from sandbox.guest.lockdown import LockdownError, lock_down
-from sandbox.guest.syscalls import NUMBERS, architecture
+from sandbox.guest.syscalls import AARCH64, NUMBERS, X86_64, architecture
 from sandbox.limits import GIB
 
 # linux/bpf_common.h, as in sandbox.guest.bpf
 _LOAD: Final = 0x20
 _EQUAL: Final = 0x15
+_ANY_BIT: Final = 0x45
 _AND: Final = 0x54
 _RETURN: Final = 0x06
 _NUMBER_AT: Final = 0
@@ -32,6 +34,8 @@ _AF_UNIX: Final = 1
 _SOCK_STREAM: Final = 1
 _SOCK_TYPE_MASK: Final = 0xF  # include/linux/net.h
 _PR_SET_PDEATHSIG: Final = 1
+_CLONE_THREAD: Final = 0x10000  # linux/sched.h
+_FORKS: Final = {X86_64: (57, 58), AARCH64: ()}  # fork and vfork, asm/unistd_64.h
 
 MEMORY_BYTES: Final = 2 * GIB
 """Address space, of which a small part is ever touched."""
@@ -49,6 +53,7 @@ def confine() -> None:
     lock_down(holds_exec=False, loopback=True)
     bound_reading()
     _filter(_no_local_sockets())
+    _filter(_no_processes())
 
 
 def confine_without_network() -> None:
@@ -89,6 +94,21 @@ def _no_local_sockets() -> list[Instruction]:
         (_AND, 0, 0, _SOCK_TYPE_MASK),
         (_EQUAL, 1, 0, _SOCK_STREAM),
         refusal,
+        (_RETURN, 0, 0, ALLOW),
+    ]
+
+
+def _no_processes() -> list[Instruction]:
+    """Refuse processes, and leave threads; clone3, whose flags no filter sees, the guest's refuses whole."""
+    machine = architecture()
+    forks = _FORKS[machine]
+    return [
+        (_LOAD, 0, 0, _NUMBER_AT),
+        *((_EQUAL, len(forks) - at + 2, 0, number) for at, number in enumerate(forks)),
+        (_EQUAL, 0, 3, NUMBERS[machine]["clone"]),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
+        (_ANY_BIT, 1, 0, _CLONE_THREAD),
+        (_RETURN, 0, 0, ERRNO | errno.EPERM),
         (_RETURN, 0, 0, ALLOW),
     ]
 
