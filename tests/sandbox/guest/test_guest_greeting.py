@@ -108,6 +108,23 @@ async def test_a_link_that_is_to_be_sealed_takes_nothing_before_its_key(
     assert code == expected
 
 
+@pytest.mark.parametrize("begun", [b"", b"\0\0"], ids=["nothing", "a part of a frame"])
+async def test_a_guest_that_nobody_greets_ends(
+    folder: Path, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its link need not close: a runner may be stopped before it has spoken."""
+    changed_by("import guest.greeting; guest.greeting.START_LEASE_SECONDS = 0.5", monkeypatch)
+    process = await start(folder)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(begun)
+
+    words = await process.stderr.read()
+
+    assert words == b"pairlock guest: no HELLO from the host for 0.5 seconds\n"
+    assert await end(process) == 3
+
+
 async def answered(folder: Path, *, behind: bytes) -> tuple[bytes, int]:
     """Greet a guest by hand; return all that it says until its wall clock ends it, and its exit code."""
     process = await start(folder)
