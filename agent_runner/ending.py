@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +42,7 @@ _STATUS_OF_ERROR: Final[tuple[tuple[type[BaseException], Status], ...]] = (
     (RunnerStoppedError, "interrupted"),
     (RefusedError, "denied"),
     (asyncio.CancelledError, "interrupted"),
+    (OSError, "sandbox_failed"),  # of this machine: a full disk where the stage is made
 )
 
 
@@ -58,6 +60,8 @@ def reason_of(error: BaseException | None) -> str:
     """Return one line that says what ended a session."""
     if isinstance(error, asyncio.CancelledError):
         return "interrupted"
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(filter(None, (os.fsdecode(error.filename or ""), error.strerror.lower())))
     return str(getattr(error, "message", "") or error)
 
 

@@ -108,6 +108,7 @@ class _Fold:
     traffic: Traffic = field(default_factory=Traffic)
     allowed: Counter[str] = field(default_factory=Counter)
     children: list[str] = field(default_factory=list)
+    staged: bool = False
     asked: dict[str, str] = field(default_factory=dict[str, str])
     background: Background = field(default_factory=Background)
     repeating: Repeating = field(default_factory=Repeating)
@@ -154,6 +155,8 @@ class _Fold:
                 self.messages = compacted(self.messages, kept_turns=kept, most_characters=most)
             case event.SessionDelegated(child=child):
                 self.children.append(child)
+            case event.SandboxCreated(stage_strategy=strategy):
+                self.staged = strategy != "none"
             case event.SessionClosed():
                 self.closed = happened
             case _:
@@ -201,6 +204,7 @@ class _Fold:
             allowed=self.allowed,
             entries=self.entries,
             children=tuple(self.children),
+            staged=self.staged,
             background=self.background.without_end,
             repeating=self.repeating,
         )

@@ -16,11 +16,17 @@ COPY_LOST: Final = (
     "you changed there since the last sandbox started is lost: look before you go on; the scratch folder is "
     "empty, and no program runs any more"
 )
+STAGE_LOST: Final = (
+    "note: the session was interrupted and goes on in a fresh sandbox: what you changed in its workspace "
+    "until now is lost: look before you go on; the scratch folder is empty, and no program runs any more"
+)
 UNFINISHED: Final = "note: go on with the task; when it is done, or cannot be done, call `finish`"
 
 
 def note_of(past: Past) -> str:
     """Return what the model is told of the time between two runners."""
+    if past.stage_lost:
+        return STAGE_LOST
     if past.copy_lost:
         return COPY_LOST
     return UNFINISHED if past.closed is not None and past.closed.unfinished else RESUMED

@@ -74,5 +74,9 @@ class Past:
     """How often its model made the same calls in a row."""
     same_model: bool = True
     """Whether it goes on with the model that it was started with, by name; no ledger has that name."""
+    staged: bool = False
+    """Whether an earlier runner made it a stage, to write in."""
     copy_lost: bool = False
     """Whether the workspace travelled as a copy that never came back; no ledger says it, the stage does."""
+    stage_lost: bool = False
+    """Whether its stage is gone, and with it what the agent changed; likewise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -18,21 +19,21 @@ from agent_runner.ceiling import read_ceiling
 from agent_runner.connectors_ordered import rules_of
 from agent_runner.credentials import keyring_for
 from agent_runner.errors import BackendError, InvalidInputError, RefusedError
-from agent_runner.fold import BUDGET_ADDED, read_past
+from agent_runner.fold import BUDGET_ADDED
 from agent_runner.housing import ContainerHousing, Housing
 from agent_runner.lineage import require_lineage
+from agent_runner.loop import REPEATS_ALLOWED
 from agent_runner.meta import read_meta
 from agent_runner.models import configured_credentials
 from agent_runner.outage import Outage
 from agent_runner.package import pairlock_version
+from agent_runner.past_below import read_whole, with_below
 from agent_runner.request import SessionRequest, SessionResult
 from agent_runner.resumable import refuse_command, require_same_folder
 from agent_runner.review import read_policy, refuse_running
 from agent_runner.session import SessionRun
-from agent_runner.used import Used
 from audit import event
-from audit.errors import UnknownSessionError
-from audit.index import read_index
+from audit.errors import LedgerLockedError
 from audit.journal import Journal
 from audit.segments import Lines
 from audit.state import SessionFiles, StateFiles
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from policies.policy import Policy
     from sandbox.runtime.engine import Progress
 
+_APPLIED: Final = "applied"
 _REVIEWED: Final = (event.StageApplied.kind, event.StageDiscarded.kind)
 
 
@@ -95,7 +97,7 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
     """
     files = StateFiles(request.state).session(request.session)
     refuse_running(files)
-    past = with_below(read_past(request.state, request.session), request.state)
+    past = with_below(read_whole(request.state, request.session), request.state)
     refuse_command(files)
     _require_open_end(past, files, request.state)
     if past.closed is not None and past.closed.status == "budget":
@@ -114,7 +116,12 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
         writer=pairlock_version(),
         programs=Capability.EXEC in policy.grant.capabilities,
     )
-    async with journal:
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(journal)
+        except LedgerLockedError:
+            refuse_running(files)  # somebody else goes on with it since it was looked at
+            raise
         if journal.recovered is None or journal.recovered.chain.size != past.entries:
             raise InvalidInputError(f"session `{request.session}` was resumed by somebody else just now")
         if request.added != NOTHING:
@@ -122,48 +129,18 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
             past = replace(
                 past, added=past.added.plus(request.added), used=past.used._replace(warned=frozenset())
             )
-        past = replace(past, copy_lost=_copy_lost(policy, files), same_model=_same_model(request, files))
+        stage_lost = past.staged and past.used.actions > 0 and _is_gone(policy, files)
+        if stage_lost:
+            request.progress("its stage is gone, and with it what the agent had changed", done=0, total=0)
+        past = replace(
+            past,
+            copy_lost=_copy_lost(policy, files),
+            stage_lost=stage_lost,
+            same_model=_same_model(request, files),
+        )
         past = _within_ceiling(past, policy)
         run = SessionRun(started, request.session, journal, files.folder, past, keyring=keyring)
         return await run.to_its_end()
-
-
-def with_below(past: Past, state: Path) -> Past:
-    """Return a past that knows what sessions below it used, from their own ledgers: there is one pot.
-
-    Raises:
-        RefusedError: When one of them was pruned, or is gone: nobody knows what it used.
-        audit.errors.BrokenLedgerError: When one of them does not hold.
-    """
-    known = read_index(StateFiles(state)).sessions
-    below, allowed = Used(), past.allowed
-    for child in past.children:
-        if child not in known:
-            continue  # the runner ended, or lineage refused it, before it was registered
-        if known[child].pruned is not None:
-            raise _unknown_use(child)
-        try:
-            used = with_below(read_past(state, child), state)
-        except InvalidInputError:
-            continue  # it ended before it began
-        except UnknownSessionError as error:
-            raise _unknown_use(child) from error
-        below = below.beside(used.used).beside(used.below).beside(_crossed(used))
-        allowed = allowed + used.allowed
-        past.traffic.add_below(used.traffic, child)
-    return replace(past, below=below, allowed=allowed)
-
-
-def _unknown_use(child: str) -> RefusedError:
-    return RefusedError(
-        f"session `{child}`, which this one delegated to, was pruned or is gone, so what it used is unknown",
-        hint="start another session; this one's ledger and changes are as they were",
-    )
-
-
-def _crossed(past: Past) -> Used:
-    total = past.traffic.total()
-    return Used(sent_bytes=total.sent_bytes, received_bytes=total.received_bytes, requests=total.requests)
 
 
 def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:
@@ -176,7 +153,9 @@ def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:
     if word := _reviewed(state, session):
         raise InvalidInputError(
             f"session `{session}` is over: its changes were {word}",
-            hint="start another session; its workspace holds what was taken",
+            hint="start another session; its workspace holds what was taken"
+            if word == _APPLIED
+            else "start another session",
         )
     if past.opened.parent is not None:
         raise InvalidInputError(
@@ -184,11 +163,18 @@ def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:
             hint=f"resume that one; `pairlock diff {session}` shows what this one did",
         )
     closed = past.closed
-    if closed is not None and closed.status in ("done", "failed") and not closed.unfinished:
+    if closed is not None and _is_over(past, closed):
         raise InvalidInputError(
             f"session `{session}` is over: it ended as `{closed.status}`",
             hint=f"`pairlock diff {session}` shows what it changed",
         )
+
+
+def _is_over(past: Past, closed: event.SessionClosed) -> bool:
+    """Say whether the model ended it; else what failed was this machine, which somebody may have mended."""
+    if closed.status == "failed":
+        return past.finished is not None or past.repeating.times >= REPEATS_ALLOWED
+    return closed.status == "done" and not closed.unfinished
 
 
 def _reviewed(state: Path, session: str) -> str:
@@ -201,7 +187,7 @@ def _reviewed(state: Path, session: str) -> str:
             if entry["type"] == event.StageDiscarded.kind:
                 return "discarded"
             if body.get("whole"):
-                return "applied"
+                return _APPLIED
     return ""
 
 
@@ -267,8 +253,15 @@ def _same_model(request: ResumeRequest, files: SessionFiles) -> bool:
 
 def _copy_lost(policy: Policy, files: SessionFiles) -> bool:
     """Tell whether what the agent changed was in a copy that is lost; one that is only read is not."""
-    writable = policy.files is not None and policy.files.access == "stage"
-    return writable and is_out(StageFolder(files.folder / "stage"))
+    return _may_write(policy) and is_out(StageFolder(files.folder / "stage"))
+
+
+def _is_gone(policy: Policy, files: SessionFiles) -> bool:
+    return _may_write(policy) and not (files.folder / "stage").exists()
+
+
+def _may_write(policy: Policy) -> bool:
+    return policy.files is not None and policy.files.access == "stage"
 
 
 async def _rewind(backend: Backend, turns: int) -> None:

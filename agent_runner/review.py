@@ -72,13 +72,18 @@ def read_policy(folder: Path) -> Policy:
     """Return the policy that a session ran under, as resolved.
 
     Raises:
-        InvalidInputError: When the session never began.
+        InvalidInputError: When the session never began, or the copy kept with it is no text.
     """
     path = folder / POLICY
     try:
         return parse_policy(path.read_text("utf-8"), origin=str(path), resolved=True)
     except FileNotFoundError as error:
         raise InvalidInputError(f"session `{folder.name}` never began: its policy was not written") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            f"{path}: the policy kept for session `{folder.name}` is no text in UTF-8",
+            hint="a session has one policy for its whole life; start another",
+        ) from error
 
 
 def files_block(folder: Path) -> FilesBlock:
@@ -295,5 +300,6 @@ def refuse_running(session: SessionFiles) -> None:
     """
     if is_held(session.lock):
         raise InvalidInputError(
-            f"session `{session.folder.name}` is running", hint="wait for its end, or stop it with Ctrl-C"
+            f"session `{session.folder.name}` is running",
+            hint=f"wait for its end, or `pairlock stop {session.folder.name}`",
         )

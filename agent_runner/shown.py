@@ -12,7 +12,7 @@ from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import read_past
 from agent_runner.listing import status_of
 from agent_runner.outputs import output_names
-from agent_runner.resume import with_below
+from agent_runner.past_below import with_below
 from agent_runner.review import read_policy
 from agent_runner.traffic import Traffic
 from agent_runner.waiting import changes_waiting

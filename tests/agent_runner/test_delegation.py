@@ -22,7 +22,7 @@ from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import read_past
 from agent_runner.lineage import labels_of, wrote_unreviewed
 from agent_runner.lineage_beside import require_lineage_beside
-from agent_runner.resume import with_below
+from agent_runner.past_below import with_below
 from agent_runner.review import read_policy
 from agent_runner.state import session_files
 from audit.index import read_index

@@ -18,7 +18,7 @@ from agent_runner.errors import BackendError
 from agent_runner.fold import read_past
 from agent_runner.meta import write_meta
 from agent_runner.opening import meta_of
-from agent_runner.resume import with_below
+from agent_runner.past_below import with_below
 from agent_runner.review import read_policy
 from agent_runner.session import run_session
 from agent_runner.shown import shown

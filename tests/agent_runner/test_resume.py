@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -18,6 +19,7 @@ from agent_runner.interruption import COPY_LOST, RESUMED, UNFINISHED
 from audit.errors import BrokenLedgerError
 from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog
+from audit.lock import WriterLock
 from audit.openings import without
 from audit.state import StateFiles
 from audit.verify import verify_session
@@ -180,6 +182,73 @@ async def test_a_running_session_is_not_run_twice(stand: Stand) -> None:
     assert (await session).status == "done"
 
 
+async def test_of_two_that_go_on_at_once_one_wins_and_the_other_is_told_that_it_runs(stand: Stand) -> None:
+    """Also where the first one takes the ledger between the other's look and its own try."""
+    await left_behind(stand)
+    files = StateFiles(stand.state).session(SESSION)
+    slow: list[WriterLock] = []
+
+    class Late(Model):
+        kind = "scripted"  # it is asked to pass over its turns just before the ledger is opened
+
+        async def ask(self, messages: object, tools: object) -> Reply:  # noqa: ARG002 - the protocol's parameters
+            slow.append(WriterLock(files.lock))
+            return FINISH
+
+    with pytest.raises(InvalidInputError, match="is running") as caught:
+        await stand.resume(Late(lambda *_: FINISH))
+    slow[0].release()
+
+    assert caught.value.hint == f"wait for its end, or `pairlock stop {SESSION}`"
+    assert (await stand.resume(saying(FINISH))).status == "done"
+
+
+async def test_a_full_disk_where_the_sandbox_is_made_does_not_end_a_session_for_good(stand: Stand) -> None:
+    """Nothing that the agent could mend failed: once there is room the work of hours goes on."""
+    await left_behind(stand)
+    stand.housing.error = OSError(errno.ENOSPC, "No space left on device", "stage/upper")
+
+    full = await stand.resume(saying(FINISH))
+    stand.housing.error = None
+
+    assert (full.status, full.exit_code) == ("sandbox_failed", 4)
+    assert full.reason == "stage/upper: no space left on device"
+    assert (await stand.resume(saying(FINISH))).status == "done"
+
+
+async def test_what_the_runner_failed_at_can_be_gone_on_with_and_a_repetition_cannot(stand: Stand) -> None:
+    await left_behind(stand)
+    stand.housing.error = InvalidInputError("credential `x` is not to be had")
+    failed = await stand.resume(saying(FINISH))
+    stand.housing.error = None
+
+    again = lines("files list")
+    stuck = await stand.resume(saying(again, again, again))
+
+    assert (failed.status, stuck.status) == ("failed", "failed")
+    with pytest.raises(InvalidInputError, match="it ended as `failed`"):
+        await stand.resume(saying(FINISH))
+
+
+async def test_a_ledger_that_does_not_hold_is_named_with_its_session_and_place(stand: Stand) -> None:
+    await left_behind(stand)
+    events = StateFiles(stand.state).session(SESSION).events
+    events.write_bytes(events.read_bytes().replace(b"files read f", b"files read g", 1))
+
+    with pytest.raises(BrokenLedgerError, match=f"the ledger of session `{SESSION}` does not hold") as caught:
+        await stand.resume(saying(FINISH))
+
+    assert caught.value.hint.startswith(f"`pairlock audit verify {SESSION}` says more")
+
+
+async def test_a_kept_policy_that_is_no_text_is_refused(stand: Stand) -> None:
+    await left_behind(stand)
+    (stand.state / "sessions" / SESSION / "policy.yaml").write_bytes(b"\xff\x00\xfe")
+
+    with pytest.raises(InvalidInputError, match="is no text in UTF-8"):
+        await stand.resume(saying(FINISH))
+
+
 async def test_a_withheld_body_is_named_and_the_session_does_not_go_on(stand: Stand) -> None:
     """The conversation cannot be read back, and is not made up."""
     await left_behind(stand)
@@ -244,8 +313,9 @@ async def test_a_discarded_stage_is_over(stand: Stand) -> None:
     with HostLog(stand.state) as log:
         log.append(StageDiscarded(session=SESSION, workspace="w", by="me", why="no"))
 
-    with pytest.raises(InvalidInputError, match="its changes were discarded"):
+    with pytest.raises(InvalidInputError, match="its changes were discarded") as caught:
         await stand.resume(saying(FINISH))
+    assert caught.value.hint == "start another session"
 
 
 async def test_the_model_is_warned_once_at_80_per_cent(stand: Stand) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.backends.backend import UserMessage
 from agent_runner.container import NOBODY
+from agent_runner.fold import read_conversation
+from agent_runner.interruption import RESUMED, STAGE_LOST
 from audit.state import StateFiles
 from sandbox.stage import ThesePaths, compute_changes, open_stage
 from sandbox.stage import apply as apply_module
@@ -67,6 +71,30 @@ def test_a_stage_goes_on_after_a_partial_apply_that_was_killed(
     assert "secret" not in shown[1]
     assert "b/taken" not in shown[1]
     assert '"stage.applied"' in (state / "ledger.jsonl").read_text()
+
+
+def test_a_stage_that_is_gone_is_told_to_the_person_and_to_the_model(
+    new_state: Callable[[], Path], tmp_path: Path
+) -> None:
+    """Else the model would go on as if what it wrote were there."""
+    state, workspace = new_state(), tmp_path / "work"
+    (tmp_path / "p.yaml").write_text(POLICY)
+    (tmp_path / "s.yaml").write_text(SCRIPT)
+    workspace.mkdir()
+    if os.getuid() == 0:
+        os.chown(workspace, NOBODY, NOBODY)
+    spent = done(pairlock(state, tmp_path, "run", "t", "-p", "p.yaml", "-w", "work", "-m", "scripted:s.yaml"))
+    [session] = StateFiles(state).session_ids()
+    kept = done(pairlock(state, tmp_path, "resume", session, "--add-budget", "turns=1"))
+    shutil.rmtree(StateFiles(state).session(session).folder / "stage")
+
+    ended = done(pairlock(state, tmp_path, "resume", session, "--add-budget", "turns=5"))
+
+    notes = [m.text for m in read_conversation(state, session) if isinstance(m, UserMessage)]
+    assert (spent[0], kept[0], ended[0]) == (5, 5, 0), spent[2] + kept[2] + ended[2]
+    assert [note for note in notes if "interrupted" in note] == [RESUMED, STAGE_LOST]
+    assert "its stage is gone, and with it what the agent had changed" in ended[2]
+    assert "its stage is gone" not in kept[2]
 
 
 def kill_after_placing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
