@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cli_tools.schema import Tool
 
 GROUP: Final = "pairlock.backends"
+_NO_EXCEPTIONS: Final = (SystemExit, BaseExceptionGroup)
+"""What its author's code may raise beside exceptions; an interrupt is the user's."""
 CLOSE_SECONDS: Final = 5.0
 """How long a backend may take to give back its connections."""
 
@@ -53,7 +55,9 @@ class InstalledBackend:
     @property
     def model(self) -> str:
         """Return what the backend calls its model; its kind where it fails to say."""
-        with suppress(Exception, SystemExit):  # its author's, and asked for where nobody expects an error
+        with suppress(
+            Exception, *_NO_EXCEPTIONS
+        ):  # its author's, and asked for where nobody expects an error
             return one_line(str(self._inner.model))
         return self._kind
 
@@ -81,7 +85,7 @@ class InstalledBackend:
             if _is_cancelled():
                 raise
             raise self._fault("it cancelled itself") from error
-        except (Exception, SystemExit) as error:
+        except (Exception, *_NO_EXCEPTIONS) as error:
             raise self._fault(f"{type(error).__name__}: {_words(error)}") from error
         try:
             sound = require_sound(reply)
@@ -96,7 +100,7 @@ class InstalledBackend:
     async def close(self) -> None:
         """Give back connections; what goes wrong then, or takes long, changes nothing for the session."""
         try:
-            with suppress(Exception, SystemExit):  # its author's, after the last reply
+            with suppress(Exception, *_NO_EXCEPTIONS):  # its author's, after the last reply
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._inner.close()
         except asyncio.CancelledError:
@@ -139,10 +143,11 @@ def installed_backend(found: InstalledModel, *, name: str) -> InstalledBackend:
     try:
         made: object = entry.load()(dict(found.settings), name=name)
         is_backend = _is_backend(made)
-    except (Exception, SystemExit) as error:
+    except (Exception, asyncio.CancelledError, *_NO_EXCEPTIONS) as error:
         what = f"{type(error).__name__}: {_words(error)}"
         raise InvalidInputError(
-            f"the backend `{found.kind}` of model `{name}` cannot be made: {one_line(what)}"
+            f"the backend `{found.kind}` of model `{name}` cannot be made: {one_line(what)}",
+            hint=f"ask who wrote it: `{one_line(entry.value)}` is no part of pairlock",
         ) from error
     if not is_backend:
         raise InvalidInputError(f"`{entry.value}` made a {type(made).__name__}, expected a `Backend`")

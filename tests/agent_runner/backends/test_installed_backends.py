@@ -134,6 +134,7 @@ class UnsayableError(Exception):
     [
         (asyncio.CancelledError(), "it cancelled itself"),
         (SystemExit(3), "SystemExit: 3"),
+        (BaseExceptionGroup("g", [SystemExit(3)]), "BaseExceptionGroup: g (1 sub-exception)"),
         (UnsayableError(), "UnsayableError: it cannot say why"),
         (BackendError("a\nb" + "x" * 9000, hint="h"), "a b" + "x" * 296 + "…"),
     ],
@@ -205,6 +206,29 @@ def test_one_whose_parts_cannot_be_looked_at_cannot_be_made(monkeypatch: pytest.
         InvalidInputError, match=r"the backend `trap` of model `m` cannot be made: ZeroDivisionError"
     ):
         installed_backend(InstalledModel(backend="installed", kind="trap"), name="m")
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [asyncio.CancelledError("x"), SystemExit("x"), BaseExceptionGroup("x", [SystemExit()]), ValueError("x")],
+)
+def test_a_module_that_raises_anything_at_import_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, raised: BaseException
+) -> None:
+    class Entry:
+        name, value = "odd", "odd.module:make"
+
+        def load(self) -> object:
+            raise raised
+
+    monkeypatch.setattr(installed, "entry_points", lambda **_: (Entry(),))
+
+    with pytest.raises(InvalidInputError) as caught:
+        installed_backend(InstalledModel(backend="installed", kind="odd"), name="m")
+
+    words = f"the backend `odd` of model `m` cannot be made: {type(raised).__name__}: x"
+    assert caught.value.message.startswith(words)
+    assert caught.value.hint == "ask who wrote it: `odd.module:make` is no part of pairlock"
 
 
 async def test_what_is_no_reply_is_refused_and_a_reply_is_priced() -> None:
