@@ -205,7 +205,7 @@ class _Arrivals:
         return HttpRequest(
             method=head.method.decode("ascii", "replace"),
             target=head.target.decode("ascii", "replace"),
-            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers},
+            headers=_headers(head),
             body=body,
         )
 
@@ -225,6 +225,14 @@ class _Arrivals:
         return event
 
 
+def _headers(head: h11.Request) -> Mapping[str, str]:
+    """Return the headers, those of one name as one: a second that is empty takes the place of none."""
+    found: dict[str, list[str]] = {}
+    for name, value in head.headers:
+        found.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    return {name: ", ".join(filter(None, values)) for name, values in found.items()}
+
+
 def _require_small(body_bytes: bytes | int) -> None:
     """Refuse a body of more than `MOST_BODY_BYTES`."""
     if int(body_bytes) > MOST_BODY_BYTES:
@@ -238,15 +246,15 @@ async def _asked(answerer: Answerer, request: HttpRequest, connection: h11.Conne
     """
     answer = await answerer.answer(request)
     try:
-        return await _answered(connection, send, answer)
+        return await _answered(connection, send, answer, bare=request.method == "HEAD")
     finally:
         await answer.close()
 
 
 async def _answered(
-    connection: h11.Connection, send: Send, answer: HttpAnswer, *, last: bool = False
+    connection: h11.Connection, send: Send, answer: HttpAnswer, *, last: bool = False, bare: bool = False
 ) -> bool:
-    """Send an answer; return that it was sent to its end."""
+    """Send an answer, `bare` without a body that it has whole; return that it was sent to its end."""
     body = answer.body
     shape = (
         [("content-length", str(len(body)))]
@@ -257,7 +265,8 @@ async def _answered(
     headers = [("content-type", answer.content_type), *shape, *end, *answer.headers]
     await _sent(connection, send, h11.Response(status_code=answer.status, headers=headers))
     if isinstance(body, bytes):
-        await _sent(connection, send, h11.Data(data=body))
+        # An answer to HEAD says how long the body would be, and has none (RFC 9110, clause 9.3.2).
+        await _sent(connection, send, h11.Data(data=b"" if bare else body))
     else:
         async with aclosing(body) as pieces:
             async for piece in pieces:

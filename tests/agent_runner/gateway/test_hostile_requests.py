@@ -302,3 +302,21 @@ async def test_a_beta_is_refused_and_not_silently_left_out(header: str) -> None:
         json.loads(body)["error"]["message"]
         == f"capability: a request to a model may not hold the header `{header}`"
     )
+
+
+@pytest.mark.parametrize("betas", [("web-fetch-2025-09-10", ""), ("", "web-fetch-2025-09-10")])
+async def test_a_beta_beside_an_empty_one_is_refused(betas: tuple[str, str]) -> None:
+    """Of two headers of one name the last was read, and the other was as good as left out."""
+    never, sent = Never(), bytearray()
+    named = "".join(f"anthropic-beta: {beta}\r\n" for beta in betas).encode()
+    body = json.dumps({**QUESTION, "max_tokens": 9}).encode()
+    asked = HEAD + named + b"content-length: %d\r\n\r\n" % len(body) + body
+
+    async def send(data: bytes) -> None:
+        sent.extend(data)
+
+    await Serving(Desk(("main",), never))(cut(asked, 1000), send, lambda: None)
+
+    assert never.asked == []
+    assert sent.startswith(b"HTTP/1.1 400 ")
+    assert b"the header `anthropic-beta`" in sent

@@ -166,3 +166,14 @@ async def test_a_connection_that_has_not_begun_a_request_may_wait(monkeypatch: p
     await asyncio.wait_for(ModelRelay(Serving(both), None)(rests(), both.send, lambda: None), 60)
 
     assert len(both.asked) == 2
+
+
+async def test_a_head_is_answered_without_a_body_and_the_connection_goes_on() -> None:
+    """Claude Code asks so before its first request; a connection that just ends is taken for a failure."""
+    both = await relayed(b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n" + POST, 1000)
+
+    assert [(method, target) for method, target, _ in both.asked] == [("HEAD", "/"), ("POST", "/v1/messages")]
+    first, second = both.sent.split(b"HTTP/1.1 200 ")[1:]
+    assert b"content-length: 5" in first
+    assert first.endswith(b"\r\n\r\n")
+    assert second.endswith(b"\r\n\r\nmodel")
