@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.counted import counted
 from agent_runner.waiting import changes_waiting
@@ -12,8 +12,12 @@ from audit.escape import escape_line
 from audit.verify import verify_session
 
 if TYPE_CHECKING:
+    from agent_runner.request import Status
     from agent_runner.session import SessionResult
     from audit.fields import Totals
+
+_GOES_ON: Final[frozenset[Status]] = frozenset({"interrupted", "budget", "model_failed", "sandbox_failed"})
+"""How a session ends of which something is left to do; a stage that passed its bound passes it again."""
 
 
 def account_lines(result: SessionResult) -> list[str]:
@@ -27,6 +31,7 @@ def account_lines(result: SessionResult) -> list[str]:
         f"         {_acted(totals)}",
         f"time     model {model}, sandbox {sandbox} ({start}), ledger {ledger}",
         *([f"changes  {changes}"] if changes else []),
+        *_going_on(result),
         f"ledger   {result.ledger}",
         f"         {_verdict(result)}",
     ]
@@ -72,7 +77,16 @@ def _count(result: SessionResult) -> int:
 def _ended(result: SessionResult) -> str:
     unfinished = " (unfinished)" if result.unfinished else ""
     reason = escape_line(result.reason, width=120)
-    return f"{result.session}  {result.status}{unfinished}: {reason}"
+    told = f": {reason}" if reason != result.status else ""
+    return f"{result.session}  {result.status}{unfinished}{told}"
+
+
+def _going_on(result: SessionResult) -> list[str]:
+    """Return how a session that did not come to its end goes on, a line at most."""
+    if result.status not in _GOES_ON or (result.status == "budget" and result.error is not None):
+        return []
+    more = " --add-budget …" if result.status == "budget" else ""
+    return [f"resume   `pairlock resume {result.session}{more}` goes on"]
 
 
 def _acted(totals: Totals) -> str:

@@ -118,6 +118,13 @@ async def test_a_model_that_does_not_answer_ends_the_session_with_7(stand: Stand
         "the model has nothing more to say"
     ]
     assert isinstance(result.error, BackendError)
+    assert f"resume   `pairlock resume {SESSION}` goes on" in account_lines(result)
+
+
+async def test_a_session_that_is_over_is_not_said_to_go_on(stand: Stand) -> None:
+    result = await stand.run(saying(FINISH))
+
+    assert not any(line.startswith("resume") for line in account_lines(result))
 
 
 async def test_a_sandbox_that_cannot_be_made_ends_the_session_with_4(stand: Stand) -> None:
@@ -193,6 +200,7 @@ async def test_a_budget_that_ran_out_is_named(stand: Stand, budget: str, reason:
     result = await stand.run(model, TIGHT + budget)
 
     assert told(stand, result) == ("budget", 5, False)
+    assert f"resume   `pairlock resume {SESSION} --add-budget …` goes on" in account_lines(result)
     assert result.reason == reason
     assert len(stand.entries("limit.hit")) == 1
     assert len(model.heard) == result.totals.turns
