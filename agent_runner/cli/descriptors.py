@@ -6,6 +6,7 @@ into a ledger, for example.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -21,6 +22,12 @@ def fill_standard() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, "r", encoding="utf-8", closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
+def spell_unwritable() -> None:
+    r"""Write what stdout's encoding has no bytes for as `\u6f22`, as is done on stderr: it ends nothing."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def of_stdout(error: OSError) -> OSError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent_runner.cli.commands import COMMANDS, PipeError, app_of
-from agent_runner.cli.descriptors import drop_stdout, fill_standard, of_stdout
+from agent_runner.cli.descriptors import drop_stdout, fill_standard, of_stdout, spell_unwritable
 from agent_runner.cli.exits import Exit, leave
 from agent_runner.program_search import search_elsewhere
 
@@ -68,6 +68,7 @@ def _is_unread(descriptor: int) -> bool:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     fill_standard()
+    spell_unwritable()
     search_elsewhere()
     code = _run()
     try:

@@ -475,3 +475,17 @@ def test_a_dot_env_in_the_workspace_is_never_loaded(desk: Desk) -> None:
     said = desk.run()
 
     assert "unix:///nowhere.sock" in said.first
+
+
+def test_what_a_terminals_encoding_has_no_bytes_for_is_spelled_out(desk: Desk) -> None:
+    """Of a task in letters beyond Latin-1 `show` told nothing, with a fault of pairlock's own."""
+    policy, script = desk.write("p.yaml", POLICY), desk.write("s.yaml", SCRIPT)
+    run = ("run", "mend 漢字", "-p", policy, "-w", str(desk.folder / "work"), "-m", f"scripted:{script}")
+
+    ran = desk.pairlock(*run, PYTHONIOENCODING="latin-1")
+    shown = desk.pairlock("show", "last", PYTHONIOENCODING="latin-1")
+    whole = desk.pairlock("show", "last", PYTHONIOENCODING="utf-8")
+
+    assert (ran.code, shown.code, whole.code) == (4, 0, 0)
+    assert "task     mend \\u6f22\\u5b57" in shown.out.splitlines()
+    assert "task     mend 漢字" in whole.out.splitlines()
