@@ -115,6 +115,27 @@ def test_the_installed_command_helps(installation: Installation, tmp_path: Path)
     assert "run" in done.stdout
 
 
+@pytest.mark.long
+def test_programs_that_use_the_wheel_are_typed_through_and_through(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """Under mypy's strictest, as their authors see it, without the checkout or its settings."""
+    programs = [*(ROOT / "examples" / "api").glob("*.py"), ROOT / "tests/agent_runner/program_of_a_user.py"]
+    copies = [shutil.copy(program, tmp_path) for program in programs]
+    (tmp_path / "wrong.py").write_text("from agent_runner import run_session\n\nrun_session(7).nothing\n")
+    python = installation.folder / "bin" / "python"
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--python-executable", str(python)]
+
+    done, wrong = (
+        subprocess.run([*mypy, *files], cwd=tmp_path, capture_output=True, text=True, check=False)
+        for files in (copies, ["wrong.py"])
+    )
+
+    assert (done.returncode, len(copies)) == (0, 5), done.stdout + done.stderr
+    assert 'has incompatible type "int"; expected "SessionRequest"' in wrong.stdout
+    assert '"SessionResult" has no attribute "nothing"' in wrong.stdout
+
+
 @pytest.mark.engine
 @pytest.mark.long
 def test_a_session_runs_from_the_wheel_and_mends_the_example(
