@@ -133,6 +133,8 @@ class Aloud:
         self._looked_left = ARGUMENT_CHARACTERS
         self.begun = False
         """Whether something was told, so that the question cannot be put anew."""
+        self.in_vain_tokens = 0
+        """What the model said in attempts that broke off: paid for, and nobody's reply."""
 
     async def more(self, pieces: Pieces) -> None:
         """Tell what has come since the last time."""

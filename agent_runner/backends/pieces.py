@@ -71,6 +71,11 @@ class Pieces:
     def _come(self) -> int:
         return MAXIMUM_TEXT - self._text_left + MAXIMUM_ARGUMENTS - self._arguments_left
 
+    @property
+    def said_tokens(self) -> int:
+        """Return what the model has said so far, as estimated; a server's count where that is more."""
+        return max((self.usage or Usage()).output_tokens, tokens(self._come))  # Anthropic begins with a 1
+
     def newly_come(self) -> int:
         """Return how many characters of text, reasoning and arguments came since this was last called."""
         new, self._heard = self._come - self._heard, self._come

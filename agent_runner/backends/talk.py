@@ -86,11 +86,13 @@ class Talk:
         require_ready(self.server.where, answer.status_code, _json_or_text(answer.content))
 
     async def replied(self, attempt: Callable[[], Awaitable[Reply]], aloud: Aloud) -> Reply:
-        """Return the reply that an attempt returns, and what it cost; otherwise as `tried`.
+        """Return the reply that an attempt returns, and what it cost with those that broke off; as `tried`.
 
         An attempt of which something was told is the last one: nobody can take back what was told.
         """
         reply = await self.tried(attempt, lambda: aloud.begun)
+        spent = reply.usage.output_tokens + aloud.in_vain_tokens
+        reply = replace(reply, usage=replace(reply.usage, output_tokens=spent))
         price = self.server.price
         return reply if price is None else price.counted(reply)
 
@@ -159,6 +161,13 @@ class Talk:
 
         INVARIANT: however this ends, by cancellation too, the stream is closed, so that the server stops.
         """
+        try:
+            await self._read(stream, reader, aloud)
+        except BaseException:
+            aloud.in_vain_tokens += reader.pieces.said_tokens
+            raise
+
+    async def _read(self, stream: Stream, reader: Reader, aloud: Aloud) -> None:
         kind = stream.response.headers.get("content-type", "").lower()
         try:
             if "application/json" in kind:

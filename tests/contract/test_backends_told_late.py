@@ -11,7 +11,7 @@ from tests.contract.asking import asked, backend_for, refused
 from tests.contract.model_server import Saying, answer, data, event, serving, stream
 
 if TYPE_CHECKING:
-    from tests.contract.model_server import Dialect
+    from tests.contract.model_server import Asked, Dialect, Line
 
 SAID = Saying(text="It is sunny today.")
 
@@ -190,6 +190,31 @@ async def test_a_figure_that_a_server_leaves_out_is_estimated_beside_the_one_tha
         usage = (await asked(backend_for(server, dialect))).usage
 
     assert (usage.input_tokens > 0, usage.output_tokens, usage.estimated) == (True, 9, True)
+
+
+@pytest.mark.parametrize("breach", ["ends", "is silent", "fails"])
+async def test_what_was_said_in_replies_that_broke_off_is_counted_with_the_one_that_came(
+    dialect: Dialect, breach: str
+) -> None:
+    """A provider has it paid for; the twin came at once."""
+    saying = Saying(text="word " * 800, said=7)
+    begun = saying.pieces(dialect)[:-3]  # without its end
+
+    async def broken(line: Line, heard: Asked) -> None:
+        await stream(*begun)(line, heard)
+        if breach == "fails":
+            await line.send('event: error\ndata: {"error": {"message": "died", "code": 500}}\n\n')
+        elif breach == "is silent":
+            await line.closed.wait()
+
+    whole = saying.play(dialect)
+    async with serving(broken, broken, whole) as server, serving(whole) as calm:
+        late = await asked(backend_for(server, dialect, attempts=3, timeout_seconds=1.0))
+        at_once = await asked(backend_for(calm, dialect, attempts=3))
+
+    assert (late.text, at_once.usage.output_tokens) == (at_once.text, 7)
+    assert late.usage.output_tokens == 7 + 2 * 1000
+    assert late.usage.input_tokens == at_once.usage.input_tokens
 
 
 async def test_counts_that_are_written_as_fractions_are_counts(dialect: Dialect) -> None:
