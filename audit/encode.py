@@ -2,6 +2,9 @@
 
 import secrets
 from collections.abc import Callable
+from functools import cache
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 import orjson
 
@@ -14,7 +17,7 @@ from audit.redact import Redactor
 from audit.schema import OVERFLOW
 
 _ROOM_FOR_OPENING = 128
-_SURE = frozenset({str, int, bool, tuple, type(None)})
+_SURE = frozenset({str, int, bool, tuple, type(None), Literal})
 
 
 class Encoder:
@@ -70,20 +73,31 @@ class Encoder:
 
 
 def _quickly(event: Event) -> bytes | None:
-    """Return the encoded body of an event that needs no marks; None when it may need some.
-
-    The schema's own fields are text, small integers and groups of them; only what is declared as `Values` can
-    hold anything else.
-    """
+    """Return the encoded body of an event that needs no marks; None when it may need some."""
     fields = event.__dict__
-    for value in fields.values():
-        kind = type(value)
-        if kind not in _SURE and not is_group(kind) and not is_plain(value):
+    for name in _loose(type(event)):
+        if not is_plain(fields[name]):
             return None
     try:
         return encode_body(fields)
     except orjson.JSONEncodeError:
         return None  # a lone surrogate, or an integer too large
+
+
+@cache
+def _loose(kind: type[Event]) -> tuple[str, ...]:
+    """Return the fields that can hold anything: the rest is text, small integers and groups of them."""
+    return tuple(name for name, field in kind.model_fields.items() if not _is_sure(field.annotation))
+
+
+def _is_sure(declared: object) -> bool:
+    """Tell whether a field so declared holds nothing that needs a mark but for a lone surrogate."""
+    origin = get_origin(declared) or declared
+    if origin is Annotated:
+        return _is_sure(get_args(declared)[0])
+    if origin in (Union, UnionType):
+        return all(map(_is_sure, get_args(declared)))
+    return origin in _SURE or (isinstance(origin, type) and is_group(origin))
 
 
 def _fields_of(value: object) -> object:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from audit.chain import LONGEST_LINE, Chain, leaf_hash, read
 from audit.encode import Encoder
 from audit.event import ActionIntended
-from audit.hostile import DEEPEST, LONGEST_HEX, MOST_OPEN, is_plain, mark, unmark
+from audit.fields import Event, Text, Values
+from audit.hostile import DEEPEST, LONGEST_HEX, MARK, MOST_OPEN, is_plain, mark, unmark
 from audit.openings import Opening
 from audit.schema import event_of, moved_body
 from tests.audit.samples import TurnableClock
@@ -76,6 +77,30 @@ def test_any_value_in_an_action_is_recorded_and_read_back(value: object) -> None
 
 def body_of(moved: Opening | None) -> object:
     return None if moved is None or moved.value is None else orjson.loads(moved.value)
+
+
+class _Open(Event):
+    """An event of fields that can hold more than the schema's own kinds do."""
+
+    kind = "test.open"
+
+    told: tuple[Text, ...] = ()
+    maybe: Text | None = None
+    anything: object = None
+    perhaps: Values | None = None
+    measured: float | None = None
+
+
+@pytest.mark.parametrize("given_as", ["anything", "perhaps", "measured"])
+@pytest.mark.parametrize("forged", [{MARK: "bytes", "base64": ""}, 0.5, None])
+def test_whatever_is_not_declared_as_plain_is_looked_at_and_marked(given_as: str, forged: object) -> None:
+    """However it is declared: beside null, or as anything at all; the twin: what is plain stays as it is."""
+    event = _Open.model_construct(told=("a",), maybe="b", **{given_as: forged})
+    line, _ = Encoder(TurnableClock()).encode(event)
+
+    body = orjson.loads(line)["body"]
+    assert body[given_as] == mark(forged)
+    assert (body["told"], body["maybe"]) == (["a"], "b")
 
 
 def test_not_a_number_is_recorded_as_such() -> None:
