@@ -87,6 +87,7 @@ class EnduringBackend:
         self._answered = answered
         self._tell = tell
         self._require = require
+        self._look = _Look(require)
         self._down_since: float | None = None
 
     @property
@@ -136,16 +137,15 @@ class EnduringBackend:
 
     async def _asked(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
         """Ask once; a server that hangs keeps nobody from seeing that the sandbox is gone."""
-        look = _Look(self._require)
         try:
-            async with look.given_up:
+            async with self._look.question():
                 return await self._backend.ask(messages, tools)
         except (TimeoutError, BackendError):
-            if look.found is None:
+            if self._look.found is None:
                 raise
-            raise look.found from None
+            raise self._look.found from None
         finally:
-            look.end()
+            self._look.end()
 
     def _wait_seconds(self, failure: Failure, attempt: int, *, down_seconds: float) -> float | None:
         """Return how long to wait until the next try, None to give up."""
@@ -177,7 +177,9 @@ class EnduringBackend:
 
 
 class _Look:
-    """Look now and then whether a question is still worth its answer; no task of its own waits for that.
+    """Look now and then whether a question that is out is still worth its answer.
+
+    No task waits for that, and one timer serves many questions: most are answered before it rings.
 
     Args:
         require: Raises when it is not.
@@ -185,25 +187,37 @@ class _Look:
 
     def __init__(self, require: Callable[[], None]) -> None:
         self._require = require
-        self._loop = asyncio.get_running_loop()
-        self.given_up = asyncio.timeout(None)
-        """What is asked within."""
+        self._question: asyncio.Timeout | None = None
+        self._rings = False
         self.found: SandboxLostError | None = None
         """Why the question was given up."""
-        self._next = self._loop.call_later(LOOK_SECONDS, self._now)
 
-    def _now(self) -> None:
+    def question(self) -> asyncio.Timeout:
+        """Return what a question is asked within."""
+        self._question = asyncio.timeout(None)
+        if not self._rings:
+            self._ring_later()
+        return self._question
+
+    def end(self) -> None:
+        """Take note that no question is out."""
+        self._question = None
+
+    def _ring_later(self) -> None:
+        self._rings = True
+        asyncio.get_running_loop().call_later(LOOK_SECONDS, self._ring)
+
+    def _ring(self) -> None:
+        self._rings = False
+        if self._question is None:
+            return
         try:
             self._require()
         except SandboxLostError as error:
             self.found = error
-            self.given_up.reschedule(self._loop.time())
+            self._question.reschedule(asyncio.get_running_loop().time())
         else:
-            self._next = self._loop.call_later(LOOK_SECONDS, self._now)
-
-    def end(self) -> None:
-        """Look no more."""
-        self._next.cancel()
+            self._ring_later()
 
 
 def _is_down(failure: Failure) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner import outage
 from agent_runner.backends.backend import ModelMessage, UserMessage
 from agent_runner.backends.failure import Failure, Kind, ModelServerError
 from agent_runner.cli.show import shown_lines
@@ -260,6 +261,35 @@ async def test_a_sandbox_that_is_lost_while_a_server_hangs_ends_the_session(stan
     result = await asyncio.wait_for(stand.run(model), LONG)
 
     assert (result.status, result.exit_code, model.hung_up) == ("sandbox_failed", 4, True)
+
+
+class HangingLater(Hanging):
+    """The same, after some questions that it answered: quickly, and after several looks."""
+
+    def __init__(self, stand: Stand) -> None:
+        super().__init__(stand)
+        self.answered = 0
+
+    async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        """Answer four times."""
+        if self.answered == 4:
+            return await super().ask(messages, tools)
+        self.answered += 1
+        await asyncio.sleep(5 * outage.LOOK_SECONDS * (self.answered % 2))
+        return lines(f"files list --depth {self.answered}")
+
+
+async def test_a_sandbox_that_is_lost_in_a_later_question_ends_the_session_too(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks go on from question to question; the twin: those before were answered, however long they took."""
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.01)
+    model = HangingLater(stand)
+
+    result = await asyncio.wait_for(stand.run(model), LONG)
+
+    assert (result.status, result.exit_code, model.hung_up) == ("sandbox_failed", 4, True)
+    assert (model.answered, result.totals.turns) == (4, 4)
 
 
 def failing(failure: Failure, *, after: int = 0, till: float = math.inf) -> Model:
