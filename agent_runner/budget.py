@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from agent_runner.used import Crossing
 
 WARN_SHARE: Final = 0.8
+_NOTHING: Final = Used()
 _ONE_ACTION: Final = Used(actions=1)
 
 
 def _nothing() -> Crossing:
-    return Used()
+    return _NOTHING
 
 
 class Budget:
@@ -52,8 +53,7 @@ class Budget:
         before = used or Used()
         self.limits = limits
         self.own = before._replace(warned=frozenset())
-        self._below = below or Used()
-        self._all = self.own.beside(self._below)
+        self._below = below or _NOTHING
         self._above = above
         self._priced = priced
         self._warned = set(before.warned)
@@ -86,6 +86,10 @@ class Budget:
     def cost_micros(self) -> int:
         """Return what its model cost, in millionths of a US dollar."""
         return self.own.cost_micros
+
+    @property
+    def _all(self) -> Used:
+        return self.own if self._below is _NOTHING else self.own.beside(self._below)
 
     @property
     def used(self) -> Used:
@@ -173,14 +177,12 @@ class Budget:
     def add(self, used: Used) -> None:
         """Count what this session used."""
         self.own = self.own.beside(used)
-        self._all = self._all.beside(used)
         if self._above is not None:
             self._above.add_below(used)
 
     def add_below(self, used: Used) -> None:
         """Count what a session below this one used."""
         self._below = self._below.beside(used)
-        self._all = self._all.beside(used)
         if self._above is not None:
             self._above.add_below(used)
 
