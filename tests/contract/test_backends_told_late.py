@@ -207,9 +207,9 @@ async def test_what_was_said_in_replies_that_broke_off_is_counted_with_the_one_t
         elif breach == "is silent":
             await line.closed.wait()
 
-    whole = saying.play(dialect)
+    whole, patience = saying.play(dialect), {"silence_seconds": 3.0} if breach == "is silent" else {}
     async with serving(broken, broken, whole) as server, serving(whole) as calm:
-        late = await asked(backend_for(server, dialect, attempts=3, timeout_seconds=1.0))
+        late = await asked(backend_for(server, dialect, attempts=3, **patience))
         at_once = await asked(backend_for(calm, dialect, attempts=3))
 
     assert (late.text, at_once.usage.output_tokens) == (at_once.text, 7)
