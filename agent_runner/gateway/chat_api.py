@@ -11,6 +11,7 @@ from agent_runner.backends.backend import (
     ObservationMessage,
     Reply,
     SystemMessage,
+    UserMessage,
 )
 from agent_runner.gateway import schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, cut, named_calls, openai_error
@@ -103,7 +104,8 @@ def _message(value: object) -> Message:
     if role in {"system", "developer"}:
         return SystemMessage(text=schema.joined(content, "content", _PARTS))
     if role == "user":
-        return schema.user_message(content, "content", _PARTS, _picture)
+        told, media = schema.shown(content, "content", _PARTS, _picture)
+        return UserMessage(text="".join(told), media=media)
     if role == "assistant":
         calls = tuple(_made_call(each) for each in schema.items(given.get("tool_calls", []), "tool_calls"))
         return schema.said(schema.joined(content, "content", _PARTS), calls)

@@ -118,9 +118,11 @@ def _heard(blocks: list[object]) -> list[Message]:
     for block in blocks:
         match _kind(block):
             case "tool_result":
-                results.append(_result(block))
-            case "image":
-                media.append(_picture(block))
+                result, pictures = _result(block)
+                results.append(result)
+                media += pictures
+            case _ if picture := _picture(block):
+                media.append(picture)
             case _:
                 words.append(schema.part_text(block, "content", _TEXT))
     if not words and not media and results:
@@ -128,7 +130,9 @@ def _heard(blocks: list[object]) -> list[Message]:
     return [*results, UserMessage(text="\n".join(words), media=tuple(media))]
 
 
-def _picture(block: object) -> Media:
+def _picture(block: object) -> Media | None:
+    if _kind(block) != "image":
+        return None
     given = schema.fields(block, "image", taken=frozenset({"type", "source"}), left=_CACHE)
     source = given.get("source")
     if not isinstance(source, Mapping) or source.get("type") != "base64":
@@ -140,15 +144,13 @@ def _picture(block: object) -> Media:
         raise RefusedRequestError(str(error)) from error
 
 
-def _result(block: object) -> ObservationMessage:
+def _result(block: object) -> tuple[ObservationMessage, tuple[Media, ...]]:
     given = schema.fields(
         block, "tool_result", taken=frozenset({"type", "tool_use_id", "content", "is_error"}), left=_CACHE
     )
-    return ObservationMessage(
-        call_id=schema.call_name(given.get("tool_use_id")),
-        text=schema.joined(given.get("content", ""), "tool_result", _TEXT),
-        refused=given.get("is_error") is True,
-    )
+    words, media = schema.shown(given.get("content", ""), "tool_result", _TEXT, _picture)
+    refused = given.get("is_error") is True
+    return schema.result(given.get("tool_use_id"), words, media, refused=refused), media
 
 
 def _kind(block: object) -> object:

@@ -9,9 +9,9 @@ from agent_runner.backends.backend import (
     Call,
     Message,
     ModelMessage,
-    ObservationMessage,
     Reply,
     SystemMessage,
+    UserMessage,
 )
 from agent_runner.gateway import schema
 from agent_runner.gateway.asked import (
@@ -71,8 +71,13 @@ class ResponsesApi:
             messages.append(SystemMessage(text=schema.text(instructions, "instructions")))
         source = given.get("input")
         listed = [{"role": "user", "content": source}] if isinstance(source, str) else source
+        shown: list[Media] = []
         for each in schema.items(listed, "input"):
-            _add(messages, each)
+            if shown and (not isinstance(each, Mapping) or each.get("type") != "function_call_output"):
+                messages.append(_showing(shown))
+            _add(messages, each, shown)
+        if shown:
+            messages.append(_showing(shown))
         return Asked(
             model=schema.model_name(given.get("model")),
             messages=schema.conversation(messages),
@@ -119,7 +124,15 @@ def _require_nothing_included(given: Mapping[str, object]) -> None:
         raise RefusedRequestError("`text.format` is `text` here", code="unsupported")
 
 
-def _add(messages: list[Message], item: object) -> None:
+def _showing(shown: list[Media]) -> UserMessage:
+    """Return what shows the pictures of results: behind all of them, for calls and results stay together."""
+    media = tuple(shown)
+    shown.clear()
+    return UserMessage(text="", media=media)
+
+
+def _add(messages: list[Message], item: object, shown: list[Media]) -> None:
+    """Add an item's message; the pictures of a result are to be shown."""
     untold = "message" if isinstance(item, Mapping) and "role" in item else "item_reference"
     kind = item.get("type") or untold if isinstance(item, Mapping) else None
     match kind:
@@ -141,9 +154,9 @@ def _add(messages: list[Message], item: object) -> None:
                 taken=frozenset({"type", "call_id", "output"}),
                 left=_MESSAGE_LEFT,
             )
-            words = schema.joined(given.get("output", ""), "output", _PARTS)
-            call_id = schema.call_name(given.get("call_id"))
-            messages.append(ObservationMessage(call_id=call_id, text=words, refused=False))
+            words, media = schema.shown(given.get("output", ""), "output", _PARTS, _picture)
+            messages.append(schema.result(given.get("call_id"), words, media, refused=False))
+            shown += media
         case _:
             raise capability(f"input of type `{str(kind)[:80]}`")
 
@@ -161,7 +174,8 @@ def _message(item: object) -> Message:
     given = schema.fields(item, "message", taken=frozenset({"type", "role", "content"}), left=_MESSAGE_LEFT)
     role = given.get("role")
     if role == "user":
-        return schema.user_message(given.get("content"), "content", _PARTS, _picture)
+        told, media = schema.shown(given.get("content"), "content", _PARTS, _picture)
+        return UserMessage(text="".join(told), media=media)
     words = schema.joined(given.get("content"), "content", _PARTS)
     match role:
         case "system" | "developer":

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.backends.backend import Call, ModelMessage, Reply, UserMessage
+from agent_runner.backends.backend import Call, ModelMessage, ObservationMessage, Reply, UserMessage
 from agent_runner.backends.choice import Choice
 from agent_runner.backends.media import MOST_MEDIA, media_of_url
 from agent_runner.backends.references import refers_elsewhere
@@ -103,10 +103,10 @@ def joined(content: object, where: str, kinds: frozenset[str]) -> str:
     return "".join(part_text(part, where, kinds) for part in items(content, where))
 
 
-def user_message(
+def shown(
     content: object, where: str, kinds: frozenset[str], picture: Callable[[object], Media | None]
-) -> UserMessage:
-    """Return what a user says: a text itself, or a list of parts, each of them text or a picture.
+) -> tuple[list[str], tuple[Media, ...]]:
+    """Return the texts and the pictures of a content: a text itself, or a list of parts, each one of them.
 
     Args:
         content: The text, or the parts.
@@ -118,7 +118,7 @@ def user_message(
         RefusedRequestError: When a part is anything else, code `capability`.
     """
     if isinstance(content, str):
-        return UserMessage(text=content)
+        return [content], ()
     words: list[str] = []
     media: list[Media] = []
     for part in items(content, where):
@@ -127,7 +127,13 @@ def user_message(
             words.append(part_text(part, where, kinds))
         else:
             media.append(found)
-    return UserMessage(text="".join(words), media=tuple(media))
+    return words, tuple(media)
+
+
+def result(call: object, words: list[str], media: tuple[Media, ...], *, refused: bool) -> ObservationMessage:
+    """Return what came of a call; its pictures are for a user's message, where every server takes them."""
+    told = [*words, f"[pictures that follow: {len(media)}]"] if media else words
+    return ObservationMessage(call_id=call_name(call), text="".join(told), refused=refused)
 
 
 def picture_at(url: object, where: str) -> Media:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.backends.backend import Reply
+from agent_runner.backends.backend import Reply, UserMessage
 from tests.agent_runner.gateway.installed_agents import (
     CLAUDE_CODE,
     CODEX,
@@ -44,6 +44,9 @@ NO_SEARCH = "-c 'web_search=\"disabled\"'"
 
 CLAUDE_PROGRAM = "/workspace/node_modules/@anthropic-ai/claude-code-linux-x64/claude"
 CLAUDE_AGENT = f"HOME=/tmp {CLAUDE_PROGRAM} --permission-mode acceptEdits --allowedTools Bash,WebSearch -p"
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP4z8CAFWEXHbQSACj/P8Fu7N9hAAAAAElFTkSuQmCC"
+"""Eight by eight, red."""
 
 OPENCODE_CONFIGURATION = {
     "model": "pairlock/main",
@@ -131,6 +134,22 @@ async def test_claude_code_from_npm_writes_a_file(new_state: Callable[[], Path])
 
     assert screen.shown.decode().split() == ["It", "is", "written.", "42"]
     assert [results(heard) for heard in model.heard] == [[], ["42"]]
+
+
+async def test_claude_code_reads_a_picture_and_its_model_sees_it(new_state: Callable[[], Path]) -> None:
+    """It stands in the result of a tool; a refusal there would be one of every question after it."""
+
+    def answer(messages: Sequence[Message], _: int) -> Reply:
+        if not results(messages):
+            return calling("Read", file_path="/tmp/one.png")
+        return Reply(text="It is red.", usage=USAGE)
+
+    script = f"cd /tmp && echo {PNG} | base64 -d > one.png && {CLAUDE_AGENT} 'what is in one.png?'"
+    _, screen, model = await ran(new_state(), npm_packages(CLAUDE_CODE), answer, "sh", "-c", script)
+
+    assert screen.shown.decode().strip() == "It is red."
+    shown = [each.media for each in model.heard[-1] if isinstance(each, UserMessage) and each.media]
+    assert [[media.kind for media in each] for each in shown] == [["image/png"]]
 
 
 async def test_claude_code_that_has_the_servers_search_is_refused_and_goes_on(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import pytest
 
-from agent_runner.backends.backend import UserMessage
+from agent_runner.backends.backend import ObservationMessage, UserMessage
 from agent_runner.backends.chat_wire import wire_message as chat_message
 from agent_runner.backends.closed import require_closed
 from agent_runner.backends.estimate import estimated
@@ -207,6 +207,72 @@ def test_pictures_are_bounded_in_number_and_counted_as_tokens() -> None:
     with pytest.raises(RefusedRequestError, match=f"more than {MOST_MEDIA} pictures") as caught:
         api.read(body)
     assert caught.value.status == 413
+
+
+def results_showing(part: object, *, read: bool = True) -> list[tuple[Api, dict[str, Any]]]:
+    """Return requests in which one of two results is a text and this part, with what follows."""
+    text = [{"type": "text", "text": "It is "}, part] if read else [part]
+    said = [{"type": "text", "text": "Well?"}]
+    results = [
+        {"type": "tool_result", "tool_use_id": name, "content": content}
+        for name, content in (("a", "A"), ("b", text))
+    ]
+    outputs = [
+        {"type": "function_call_output", "call_id": name, "output": output}
+        for name, output in (("b", text), ("a", "A"))
+    ]
+    user = {"role": "user", "content": "Well?"}
+    return [
+        (MessagesApi(), {"model": "main", "messages": [{"role": "user", "content": results + said}]}),
+        (ResponsesApi(), {"model": "main", "input": [*outputs, user]}),
+        (ResponsesApi(), {"model": "main", "input": outputs}),
+    ]
+
+
+def test_a_picture_in_a_result_is_shown_behind_all_of_the_results() -> None:
+    """Agents look at files so. Calls and results stay together; servers of chat take no picture there."""
+    source = {"type": "base64", "media_type": "image/png", "data": encoded(PNG)}
+    url = {"type": "input_image", "image_url": Media("image/png", PNG).url, "detail": "high"}
+    first, last = (
+        ObservationMessage(call_id="a", text="A", refused=False),
+        ObservationMessage(call_id="b", text="It is [pictures that follow: 1]", refused=False),
+    )
+    (api, body), *_ = results_showing({"type": "image", "source": source})
+    _, *others = results_showing(url)
+    media = (Media("image/png", PNG),)
+
+    asked = [question_of(question_bytes(api.read(body))).messages for api, body in ((api, body), *others)]
+
+    assert asked[0] == (first, last, UserMessage(text="Well?", media=media))
+    assert asked[1] == (last, first, UserMessage(text="", media=media), UserMessage(text="Well?"))
+    assert asked[2] == (last, first, UserMessage(text="", media=media))
+    for talk in asked:
+        require_closed("chat", {"messages": [chat_message(each) for each in talk]})
+        require_closed("messages", {"messages": wire_messages(list(talk))})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "source": {"type": "url", "url": "https://evil.example/a.png"}},
+        {"type": "image", "source": {"type": "file", "file_id": "f"}},
+        {"type": "document", "source": {"type": "url", "url": "https://evil.example/a.pdf"}},
+        {"type": "search_result", "source": "https://evil.example", "title": "x", "content": []},
+        {"type": "tool_reference", "tool_name": "x"},
+        {"type": "input_image", "image_url": "https://evil.example/a.png"},
+        {"type": "input_image", "file_id": "f"},
+        {"type": "input_file", "file_url": "https://evil.example/a.pdf"},
+        {"type": "input_file", "file_data": "data:application/pdf;base64,AA=="},
+        {"type": "image_url", "image_url": {"url": "file:///etc/passwd"}},
+    ],
+)
+def test_what_a_server_would_fetch_is_refused_in_a_result_too(part: object) -> None:
+    for api, body in results_showing(part, read=False):
+        with pytest.raises(RefusedRequestError) as caught:
+            api.read(body)
+
+        assert caught.value.code == "capability"
+        assert "evil.example" not in caught.value.message
 
 
 @pytest.mark.parametrize("spoilt", [b"image/svg", b"text/html,"])
