@@ -10,9 +10,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from agent_runner.cli.exits import Exit
+from agent_runner.cli.outlets import Pump, patient_outlets
 from agent_runner.cli.talk import say
 
 T = TypeVar("T")
+_LAST_WORDS_SECONDS: Final = 0.5
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,7 +43,8 @@ def interruptible_by(made: Callable[[Callable[[], None]], Coroutine[Any, Any, T]
         return await made(interrupter.signalled)
 
     try:
-        return asyncio.run(guarded())
+        with patient_outlets() as interrupter.outlets:
+            return asyncio.run(guarded())
     except asyncio.CancelledError:
         sys.exit(Exit.INTERRUPTED)
     finally:
@@ -53,6 +56,7 @@ class _Interrupter:
 
     def __init__(self) -> None:
         self.task: asyncio.Task[Any] | None = None
+        self.outlets: Pump | None = None
         self._count = 0
 
     def go_on_counting(self) -> None:
@@ -72,4 +76,6 @@ class _Interrupter:
             say("pairlock: still closing the ledger and removing the sandbox; once more leaves at once")
         else:
             say("pairlock: left at once; `pairlock clean` removes what is left")
+            if self.outlets is not None:
+                self.outlets.finish(seconds=_LAST_WORDS_SECONDS)
             os._exit(Exit.INTERRUPTED)
