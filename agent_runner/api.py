@@ -12,8 +12,11 @@ from Python what each command of the command line does.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import signal
+import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from agent_runner.answerable import answerable
 from agent_runner.approvals import NobodyApprover
@@ -37,13 +40,17 @@ from policies.capability import Capability
 from sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
     from agent_runner.approvals import Asker
     from agent_runner.backends.backend import Backend, Reply
     from agent_runner.transcript import Watcher
     from cli_tools.observation import Observation
+
+
+PATIENT_PRESSES: Final = 2
+"""How often Ctrl-C does no more than end a session in order."""
 
 
 def run_session(request: SessionRequest) -> SessionResult:
@@ -55,7 +62,7 @@ def run_session(request: SessionRequest) -> SessionResult:
         audit.errors.LedgerError: When not even the session's first line can be written.
     """
     _require_no_loop("arun_session")
-    return asyncio.run(_closing(request))
+    return asyncio.run(_patient(_closing(request), ctrl_c=_ctrl_c_raises()))
 
 
 def resume_session(request: ResumeRequest) -> SessionResult:
@@ -65,7 +72,7 @@ def resume_session(request: ResumeRequest) -> SessionResult:
         InvalidInputError: When a loop runs in this thread, too.
     """
     _require_no_loop("aresume_session")
-    return asyncio.run(_resumed(request))
+    return asyncio.run(_patient(_resumed(request), ctrl_c=_ctrl_c_raises()))
 
 
 async def arun_session(request: SessionRequest) -> SessionResult:
@@ -218,6 +225,31 @@ def _require_no_loop(instead: str) -> None:
     except RuntimeError:
         return
     raise InvalidInputError("a loop runs in this thread already", hint=f"`await agent_runner.{instead}(…)`")
+
+
+def _ctrl_c_raises() -> bool:
+    """Say whether Ctrl-C would raise `KeyboardInterrupt` here: the program has no handler of its own."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+async def _patient(session: Coroutine[Any, Any, SessionResult], *, ctrl_c: bool) -> SessionResult:
+    """Let the first Ctrl-C end a session in order, the second wait for that, and the third raise.
+
+    asyncio's own handler raises at the second, and would cut off the closing.
+    """
+    loop, task, presses = asyncio.get_running_loop(), asyncio.current_task(), itertools.count(1)
+
+    def pressed() -> None:
+        press = next(presses)
+        if press == 1 and task is not None:
+            task.cancel()
+        elif press > PATIENT_PRESSES:
+            raise KeyboardInterrupt
+
+    if ctrl_c:
+        loop.add_signal_handler(signal.SIGINT, pressed)
+    return await session
 
 
 async def _closing(request: SessionRequest) -> SessionResult:

@@ -1,4 +1,4 @@
-"""What somebody writes who uses the Python API, each part of docs/python-api.md, for a type checker to read."""
+"""What a user of the Python API writes, each part of docs/python-api.md, for a type checker to read."""
 
 from __future__ import annotations
 

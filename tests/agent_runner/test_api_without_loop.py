@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,13 @@ from agent_runner import (
 )
 from agent_runner.errors import InvalidInputError
 from audit.verify import verify_session
-from tests.agent_runner.stand import FINISH, POLICY, Model, lines, saying
+from tests.agent_runner.stand import FINISH, POLICY, GuestHousing, Model, lines, saying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from agent_runner.backends.backend import Backend, Message, Reply
+    from agent_runner.housing import Housed, Order
     from agent_runner.request import SessionRequest
     from cli_tools.schema import Tool
     from tests.agent_runner.stand import Stand
@@ -131,3 +133,58 @@ def test_ctrl_c_ends_the_session_in_order_and_is_told_in_its_result(stand: Stand
 
     assert (result.status, result.exit_code, again.status) == ("interrupted", 130, "done")
     assert verify_session(stand.state, result.session).faults() == {}
+
+
+class Leaving(GuestHousing):
+    """A sandbox that takes a moment to remove, while Ctrl-C is pressed again."""
+
+    def __init__(self, folder: Path, presses: int) -> None:
+        super().__init__(folder)
+        self.presses = presses
+        self.removed = False
+
+    @asynccontextmanager
+    async def house(self, order: Order) -> AsyncIterator[Housed]:
+        """Give one."""
+        async with super().house(order) as housed:
+            try:
+                yield housed
+            finally:
+                for _ in range(self.presses):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    await asyncio.sleep(0.1)
+                self.removed = True
+
+
+def test_ctrl_c_pressed_twice_out_of_habit_leaves_no_sandbox(stand: Stand) -> None:
+    housing = Leaving(stand.folder, presses=1)
+
+    result = run_session(replace(asked(stand, Interrupting()), housing=housing))
+
+    assert (result.status, housing.removed) == ("interrupted", True)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_pressed_three_times_is_the_programs(stand: Stand) -> None:
+    housing = Leaving(stand.folder, presses=2)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_session(replace(asked(stand, Interrupting()), housing=housing))
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_programs_own_is_left_alone(stand: Stand) -> None:
+    came: list[int] = []
+
+    def answer(_messages: Sequence[Message], _turn: int) -> Reply:
+        os.kill(os.getpid(), signal.SIGINT)
+        return FINISH
+
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        result = run_session(asked(stand, Model(answer)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert (result.status, came) == ("done", [signal.SIGINT])
