@@ -21,15 +21,13 @@ from agent_runner.budget_limits import NOTHING, BudgetLimits, parse_budget
 from agent_runner.budget_state import warned_of
 from agent_runner.compaction import compacted
 from agent_runner.errors import InvalidInputError
+from agent_runner.fold_account import BEGINS, Account
 from agent_runner.fold_bodies import Bodies
 from agent_runner.past import Past, Unsettled, memory_ended
 from agent_runner.repeating import Repeating
-from agent_runner.time_spent import TimeSpent
 from agent_runner.traffic import Traffic
-from agent_runner.used import Used
 from audit import event
 from audit.errors import BrokenLedgerError
-from audit.fields import Totals
 from audit.reader import SessionReader
 from cli_tools.action import LineProposal, Proposal, ToolProposal
 from cli_tools.neutral import neutralise
@@ -52,7 +50,6 @@ NOT_DONE: Final = (
     "not done: nobody knows what came of an earlier call of the same reply\nhint: look, then ask again for "
     "what is still wanted"
 )
-_BEGINS: Final = ("log.opened", "session.recovered")
 
 
 def read_past(state: Path, session: str) -> Past:
@@ -97,14 +94,7 @@ class _Fold:
     after_unknown: bool = False
     finished: tuple[Literal["done", "failed"], str] | None = None
     added: BudgetLimits = NOTHING
-    warned: set[str] = field(default_factory=set)
-    usage: list[int] = field(default_factory=lambda: [0, 0, 0])
-    cost_micros: int = 0
-    turns: int = 0
-    actions: int = 0
-    denials: int = 0
-    time: TimeSpent = field(default_factory=TimeSpent)
-    output_bytes: int = 0
+    account: Account = field(default_factory=Account)
     traffic: Traffic = field(default_factory=Traffic)
     allowed: Counter[str] = field(default_factory=Counter)
     children: list[str] = field(default_factory=list)
@@ -112,9 +102,6 @@ class _Fold:
     asked: dict[str, str] = field(default_factory=dict[str, str])
     background: Background = field(default_factory=Background)
     repeating: Repeating = field(default_factory=Repeating)
-    began_us: int = 0
-    latest_us: int = 0
-    ran_us: int = 0
     entries: int = 0
 
     def __post_init__(self) -> None:
@@ -122,13 +109,11 @@ class _Fold:
 
     def take(self, entry: Entry, happened: Event) -> None:
         self.entries = entry.seq + 1
-        if entry.type in _BEGINS:
-            self.ran_us += self.latest_us - self.began_us
-            self.began_us = entry.mono_us
+        if entry.type in BEGINS:
             self.closed = None
-        self.latest_us = entry.mono_us
+        self.account.tick(entry)
+        self.account.time.take(happened)
         self.background.take(happened)
-        self.time.take(happened)
         match happened:
             case event.SessionOpened():
                 self.opened = happened
@@ -168,8 +153,6 @@ class _Fold:
             raise InvalidInputError(f"session `{session}` ended before it began", hint="start it again")
         if self.unsettled is not None and not self.unsettled.text:
             self.repeating.forget()  # as the entry will have it by which the model is told
-        tokens_in, tokens_out, cached = self.usage
-        seconds = (self.ran_us + self.latest_us - self.began_us) / 1_000_000
         return Past(
             opened=self.opened,
             closed=self.closed,
@@ -179,27 +162,9 @@ class _Fold:
             unsettled=self.unsettled,
             after_unknown=self.after_unknown,
             finished=self.finished,
-            used=Used(
-                turns=self.turns,
-                input_tokens=tokens_in,
-                output_tokens=tokens_out,
-                cached_tokens=cached,
-                cost_micros=self.cost_micros,
-                seconds=seconds,
-                warned=frozenset(self.warned),
-                output_bytes=self.output_bytes,
-                actions=self.actions,
-                children=len(self.children),
-            ),
+            used=self.account.used(children=len(self.children)),
             added=self.added,
-            totals=Totals(
-                actions=self.actions,
-                denials=self.denials,
-                model_ms=self.time.model_ms,
-                sandbox_ms=self.time.sandbox_ms,
-                ledger_ms=self.time.ledger_ms,
-                waiting_ms=self.time.waited_ms,
-            ),
+            totals=self.account.totals(),
             traffic=self.traffic,
             allowed=self.allowed,
             entries=self.entries,
@@ -215,7 +180,7 @@ class _Fold:
             self.messages.append(SystemMessage(text=text))
         elif added.role == "user":
             self.messages.append(UserMessage(text=text))
-            self.warned.update(filter(None, [warned_of(text)]))
+            self.account.warned.update(filter(None, [warned_of(text)]))
         else:
             self._answer(entry, text, refused=True)
 
@@ -225,24 +190,21 @@ class _Fold:
             Call(call_id=call.call, proposal=_proposal(call.name, call.arguments, bodies.get(str(place))))
             for place, call in enumerate(answered.tool_calls)
         )
-        usage = (answered.input_tokens, answered.output_tokens, answered.cached_tokens)
         text = self.bodies.text(answered.text, f"entry {entry.seq}") if answered.text else ""
         told = Usage(
-            input_tokens=usage[0],
-            output_tokens=usage[1],
-            cached_tokens=usage[2],
+            input_tokens=answered.input_tokens,
+            output_tokens=answered.output_tokens,
+            cached_tokens=answered.cached_tokens,
             cost_micros=answered.cost_micros,
         )
         self.messages.append(ModelMessage(reply=Reply(text=text, calls=calls, usage=told)))
         self.calls = deque(calls)
         self.repeating.take(calls)
         self.after_unknown = False
-        self.usage = [before + now for before, now in zip(self.usage, usage, strict=True)]
-        self.cost_micros += answered.cost_micros
-        self.turns += 1
+        self.account.answer(answered)
 
     def _intended(self, intended: event.ActionIntended) -> None:
-        self.actions += 1
+        self.account.actions += 1
         if (intended.via, intended.command) == ("person", COMMAND):
             raise memory_ended(self.reader.session_id)
         if intended.via != "model":
@@ -250,7 +212,7 @@ class _Fold:
             return
         self.intended = intended
         if intended.verdict == "denied":
-            self.denials += bool(intended.command)
+            self.account.denials += bool(intended.command)
             kind = "denied" if intended.command else "error"
             text = "\n".join(_told(kind, reason) for reason in intended.reasons)
             self.unsettled = Unsettled(action=intended.action, text=text)
@@ -266,24 +228,24 @@ class _Fold:
         elif intended.verdict == "needs_approval":
             self.asked[intended.action] = intended.command
         else:
-            self.denials += bool(intended.command)
+            self.account.denials += bool(intended.command)
 
     def _approval(self, answered: event.ApprovalAnswered) -> None:
         if (command := self.asked.pop(answered.action, None)) is not None:
             approved = answered.answer == "approved"
             self.allowed[command] += approved
-            self.denials += not approved
+            self.account.denials += not approved
         if self.intended is None or self.intended.action != answered.action:
             return
         if answered.answer == "approved":
             self.allowed[self.intended.command] += 1
             self.unsettled = Unsettled(action=answered.action, text="")
         else:
-            self.denials += 1
+            self.account.denials += 1
             self.unsettled = Unsettled(action=answered.action, text="denied: not approved")
 
     def _outcome(self, entry: Entry, finished: event.ActionFinished) -> None:
-        self.output_bytes += finished.output_bytes
+        self.account.output_bytes += finished.output_bytes
         if self.intended is None or self.intended.action != finished.action:
             return
         if finished.body is None:
@@ -314,7 +276,7 @@ class _Fold:
     def _more_budget(self, message: str) -> None:
         self.added = self.added.plus(parse_budget(message))
         self.traffic.spent = None
-        self.warned.clear()
+        self.account.warned.clear()
 
 
 def _proposal(name: str, arguments: str, body: bytes | None) -> Proposal:
