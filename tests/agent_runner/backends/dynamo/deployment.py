@@ -194,11 +194,15 @@ def aggregated(folder: Path, *flags: str, workers: int = 2) -> Iterator[Deployme
 
 
 @contextmanager
-def disaggregated(folder: Path, *flags: str) -> Iterator[Deployment]:
-    """Give a deployment of which one worker prefills and another decodes."""
+def disaggregated(folder: Path, *flags: str, bootstrap: bool = False) -> Iterator[Deployment]:
+    """Give a deployment of which one worker prefills and another decodes.
+
+    With `bootstrap` the second meets the first at a port, and is not told what that had cached.
+    """
     with deployed(folder) as deployment:
         deployment.start_frontend(*flags)
-        deployment.start_worker("prefill", "prefill")
+        door = ["--bootstrap-ports", str(_free_port())] if bootstrap else []
+        deployment.start_worker("prefill", "prefill", *door)
         deployment.start_worker("decode", "decode")
         deployment.until(prefill=1, decode=1)
         yield deployment

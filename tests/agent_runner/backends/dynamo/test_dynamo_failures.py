@@ -168,9 +168,10 @@ async def test_a_question_that_is_given_up_frees_its_worker(tmp_path: Path) -> N
         await asked.close()
 
 
-async def test_disaggregated_calls_and_counts_what_was_cached(tmp_path: Path) -> None:
-    """A prefill worker and a decode worker: the share is the router's own figure where usage has none."""
-    with disaggregated(tmp_path) as dynamo:
+@pytest.mark.parametrize("bootstrap", [False, True])
+async def test_disaggregated_calls_and_counts_what_was_cached(tmp_path: Path, *, bootstrap: bool) -> None:
+    """A prefill worker and a decode worker; with bootstrap ports usage says 0: the router's figure is taken."""
+    with disaggregated(tmp_path, bootstrap=bootstrap) as dynamo:
         async with passing(dynamo.port, "call") as passer:
             asked = backend(passer.url, output_tokens=200)
             reply = await asked.ask(TALK, (LIST,))
