@@ -96,7 +96,7 @@ def _went_out(entry: Entry) -> bool:
 def query(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     terms: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TERM...]", help="As in type=action.intended verdict=deny argv~curl."),
+        typer.Argument(metavar="TERM", help="As in type=action.intended verdict=deny argv~curl."),
     ] = None,
     session: Annotated[str | None, typer.Option("--session", help="Only this session.")] = None,
     since: Annotated[str, typer.Option(help="A time, or how long ago: 90m, 2d.")] = "",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def verify(
     session: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="A session; `last` when absent."),
+        typer.Argument(metavar="ID", help="A session; `last` when absent."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="The host's log and every session in it.")] = False,
     key: Annotated[str | None, typer.Option("--key", help="The host's public key that you pinned.")] = None,

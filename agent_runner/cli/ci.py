@@ -31,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Tasks = Annotated[list[str], typer.Argument(metavar="TASK|DIR...", help="Task files, or folders of them.")]
+Tasks = Annotated[list[str], typer.Argument(metavar="TASK|DIR", help="Task files, or folders of them.")]
 
 
 @app.command("run")
@@ -149,7 +149,7 @@ app.command("compare")(compare)
 
 @app.command("init")
 def init(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="The task file to write.")] = Path(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The task file to write.")] = Path(
         "tasks/first.yaml"
     ),
 ) -> None:

@@ -41,7 +41,7 @@ class ExecCommand(TyperCommand):
 
 def run_exec(
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="-- COMMAND …", help="What is run, found in the image.")
+        list[str] | None, typer.Argument(metavar="-- COMMAND", help="What is run, found in the image.")
     ] = None,
     policy: Annotated[
         str | None, typer.Option("--policy", "-p", help="A policy file, or a name of the library.")

@@ -129,7 +129,7 @@ def accept_command(
 
 @app.command("remove")
 def remove_command(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="A name, or the beginning of an id.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="A name, or the beginning of an id.")],
     yes: Yes = False,
 ) -> None:
     """Remove images that pairlock made; no others."""

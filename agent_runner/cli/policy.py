@@ -55,7 +55,7 @@ def list_policies(as_json: Json = False) -> None:
 def check(
     policies: Annotated[
         list[str],
-        typer.Argument(metavar="POLICY...", help="Files, folders of them, or names of the library."),
+        typer.Argument(metavar="POLICY", help="Files, folders of them, or names of the library."),
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail as well.")] = False,
     as_json: Json = False,
@@ -80,7 +80,7 @@ def explain(
     policy: Reference,
     action: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- ACTION...]", help="An action, as an agent would write it."),
+        typer.Argument(metavar="-- ACTION", help="An action, as an agent would write it."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -135,7 +135,7 @@ def diff(
 
 @app.command("schema")
 def schema(
-    document: Annotated[str, typer.Argument(metavar="[policy|ceiling]", help="Which file.")] = "policy",
+    document: Annotated[str, typer.Argument(metavar="policy|ceiling", help="Which file.")] = "policy",
 ) -> None:
     """Print the JSON Schema of a policy file, for editors."""
     import json

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run_tests(
     policies: Annotated[
         list[str],
-        typer.Argument(metavar="POLICY...", help="Files, folders of them, or names of the library."),
+        typer.Argument(metavar="POLICY", help="Files, folders of them, or names of the library."),
     ],
     as_json: Json = False,
     junit: Annotated[

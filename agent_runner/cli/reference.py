@@ -22,7 +22,8 @@ Every command of `pairlock`, with its options. The page is generated from the co
 can call is in [commands.md](commands.md).
 
 - What is asked for is on stdout, talk is on stderr; `--json` is for programs. `NO_COLOR` is obeyed.
-- A session is named by its id, the first 4 characters of it or more, or `last`, which is this user's newest.
+- A session is named by its id, the first 4 characters of it or more, `last`, which is this user's newest, or
+  `last:FOLDER`, the newest on that workspace.
 - What is not valid is one line on stderr, with a line `hint:` below it where there is one, and an exit code
   of the [README's table](../README.md#exit-codes). Words that are no such command are told in one line below
   its usage.
@@ -66,8 +67,9 @@ def _section(name: str, command: TyperCommand | TyperGroup) -> str:
 
 
 def _usage(argument: TyperArgument) -> str:
-    place = _place(argument)
-    return place if argument.required or place.startswith(("[", "--")) else f"[{place}]"
+    place = _place(argument) + ("..." if argument.nargs == -1 else "")
+    # What `exec` runs is missed by the command itself, with a code of its own.
+    return place if argument.required or place == "-- COMMAND..." else f"[{place}]"
 
 
 def _place(argument: TyperArgument) -> str:

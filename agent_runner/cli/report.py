@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     session: Annotated[
-        str, typer.Argument(metavar="[ID]", help="A session's id, its beginning, or `last`.")
+        str, typer.Argument(metavar="ID", help="A session's id, its beginning, or `last`.")
     ] = "last",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
     key: Annotated[str | None, typer.Option("--key", help="The host's public key that you pinned.")] = None,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def apply(  # noqa: PLR0913, PLR0917 - the options of `apply`, each once
     session: Id = "last",
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH...]", help="Only these paths, folders or globs.")
+        list[str] | None, typer.Argument(metavar="PATH", help="Only these paths, folders or globs.")
     ] = None,
     include: Annotated[
         list[str] | None,

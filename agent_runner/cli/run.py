@@ -6,7 +6,7 @@ import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
     from agent_runner.session import SessionRequest, SessionResult
     from policies.policy import Policy
 
+POLICY_HELP: Final = "A policy file, or a name of the library; else the folder's own `pairlock.yaml`."
+MODEL_HELP: Final = (
+    "A configured model, openai:MODEL@URL, scripted:FILE or replay:ID; else the one that is called `default`."
+)
+
 
 def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     task: Annotated[str, typer.Argument(metavar="TASK", help="What the agent is to do.", show_default=False)],
-    policy: Annotated[
-        str | None, typer.Option("--policy", "-p", help="A policy file, or a name of the library.")
-    ] = None,
+    policy: Annotated[str | None, typer.Option("--policy", "-p", help=POLICY_HELP)] = None,
     workspace: Annotated[
         Path | None,
         typer.Option("--workspace", "-w", help="The folder; the current one if the policy has files."),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="A configured model, or scripted:FILE.")
-    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help=MODEL_HELP)] = None,
     task_is_origin: Annotated[
         bool,
         typer.Option("--task-is-origin", help="TASK was typed by a person: recipients may come from it."),

@@ -59,7 +59,9 @@ def stop(session: ID) -> None:
 
 def approve(
     session: ID,
-    action: Annotated[str | None, typer.Argument(metavar="ACTION", help="As it was shown.")] = None,
+    action: Annotated[
+        str | None, typer.Argument(metavar="ACTION", help="SESSION/N@DIGEST, as it is shown without it.")
+    ] = None,
 ) -> None:
     """Allow the action that waits for a person, once; without ACTION show what waits."""
     _answer(session, action, "approve")
@@ -67,7 +69,9 @@ def approve(
 
 def deny(
     session: ID,
-    action: Annotated[str | None, typer.Argument(metavar="ACTION", help="As it was shown.")] = None,
+    action: Annotated[
+        str | None, typer.Argument(metavar="ACTION", help="SESSION/N@DIGEST, as it is shown without it.")
+    ] = None,
 ) -> None:
     """Refuse the action that waits for a person; without ACTION show what waits."""
     _answer(session, action, "deny")

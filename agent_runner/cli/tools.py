@@ -125,7 +125,7 @@ def _place(words: list[str], policy: str | None, workspace: Path | None) -> Plac
 
 @app.command("check")
 def check_tools(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of declared commands.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files of declared commands.")],
     as_json: JsonOption = False,
 ) -> None:
     """Run the examples of declared commands: each line's argv, and what comes of it in a sandbox."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -55,6 +56,22 @@ def test_every_command_says_what_it_does_and_every_option_what_it_is_for() -> No
     ]
 
     assert (silent, unexplained) == ([], [])
+
+
+def test_every_help_fits_80_columns_and_marks_each_argument_once() -> None:
+    """A usage read `[[PATH...]]...`, from marks of our own within those of the library."""
+    runner = CliRunner()
+
+    helps = {
+        name: runner.invoke(app_of(None), [*name.split()[1:], "--help"], terminal_width=80).output
+        for name, _ in every_command()
+    }
+
+    usages = {name: said.split("\n\n", 1)[0] for name, said in helps.items()}
+    assert [name for name, said in helps.items() if max(map(len, said.splitlines())) > 80] == []
+    assert [usage for usage in usages.values() if re.search(r"\[\[|\.\.\.[\]}]|…", usage)] == []
+    assert usages["pairlock apply"] == "Usage: pairlock apply [OPTIONS] [ID] [PATH]..."
+    assert "pairlock apply [ID] [PATH...]" in reference()
 
 
 def test_the_help_that_imports_no_command_is_that_of_all_of_them() -> None:
