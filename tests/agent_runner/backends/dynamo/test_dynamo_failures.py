@@ -170,7 +170,7 @@ async def test_a_question_that_is_given_up_frees_its_worker(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("bootstrap", [False, True])
 async def test_disaggregated_calls_and_counts_what_was_cached(tmp_path: Path, *, bootstrap: bool) -> None:
-    """A prefill worker and a decode worker; with bootstrap ports usage says 0: the router's figure is taken."""
+    """One worker prefills, one decodes; with bootstrap ports usage says 0, and the router has the figure."""
     with disaggregated(tmp_path, bootstrap=bootstrap) as dynamo:
         async with passing(dynamo.port, "call") as passer:
             asked = backend(passer.url, output_tokens=200)
