@@ -76,7 +76,8 @@ async def _turns(  # noqa: PLR0913 - as above
             seen = await gate.act_in_turn(call.proposal, intended=transcript.show)
             transcript.observe(call, seen)
             if seen.ends_session:
-                return LoopEnd(status=seen.ends_session, reason=seen.text, turns=budget.turns)
+                reason = _behind(transcript.calls_left) + seen.text
+                return LoopEnd(status=seen.ends_session, reason=reason, turns=budget.turns)
         if not may_repeat and transcript.repeats() >= REPEATS_ALLOWED:
             reason = f"the model made the same calls {REPEATS_ALLOWED} times in a row"
             return LoopEnd(status="stuck", reason=reason, turns=budget.turns)
@@ -90,3 +91,8 @@ async def _turns(  # noqa: PLR0913 - as above
         if not reply.calls:
             reason = "the model stopped without `finish`"
             return LoopEnd(status="unfinished", reason=reason, turns=budget.turns)
+
+
+def _behind(calls: int) -> str:
+    """Return what is said of calls that stood behind the one that ended the session."""
+    return f"[{calls} more of the same reply, behind `finish`, not carried out] " if calls else ""

@@ -200,6 +200,11 @@ class Transcript:
         self._record.call = self._calls[0].call_id
         return self._calls[0]
 
+    @property
+    def calls_left(self) -> int:
+        """Return how many calls of the last reply have no answer."""
+        return len(self._calls)
+
     def observe(self, call: Call, seen: Observation) -> None:
         """Tell the model what came of a call; what an outcome's own entry does not hold is written first."""
         if seen.kind == "done":

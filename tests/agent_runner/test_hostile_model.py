@@ -73,6 +73,22 @@ async def test_conflicting_calls_of_one_reply_are_carried_out_one_after_the_othe
     assert not (stand.folder / "f").exists()
 
 
+@pytest.mark.parametrize("behind", [0, 2])
+async def test_what_stands_behind_finish_is_not_carried_out_and_the_end_says_so(
+    stand: Stand, behind: int
+) -> None:
+    """The model took it for done, and nobody would look for it."""
+    calls = ["finish --status done ok", *["files remove f"] * behind]
+    (stand.folder / "f").write_text("f")
+
+    result = await stand.run(saying(lines("files list", *calls)))
+
+    told = "[2 more of the same reply, behind `finish`, not carried out] " if behind else ""
+    assert (result.status, result.reason) == ("done", f"{told}ok")
+    assert stand.entries("session.closed")[0]["reason"] == result.reason
+    assert (stand.folder / "f").exists()
+
+
 def test_a_reply_that_fits_is_left_as_it_is() -> None:
     reply = lines("files list", "files read a", text="as it was")
 
