@@ -3,20 +3,51 @@
 import asyncio
 import math
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from audit import begin
 from audit import journal as recording
 from audit import writer as writing
 from audit.chain import Entry
 from audit.reader import SessionReader
+from audit.sealed import Sealing
 from tests.audit.samples import SESSION, Recorder, Samples
 
 TASKS = 16
 EACH = 10
 
 
+@pytest.fixture
+def thread_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the thread nothing to do on a slow machine either: no slow write, and no seal that is due."""
+    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
+    monkeypatch.setattr(begin, "Sealing", partial(Sealing, seconds=600.0))
+
+
+@asynccontextmanager
+async def turns_beside() -> AsyncIterator[list[int]]:
+    """Count the turns that the loop has for somebody else while the block lasts."""
+    taken = [0]
+
+    async def another() -> None:
+        while True:
+            taken[0] += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(another())
+    try:
+        yield taken
+    finally:
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("thread_at_rest")
 @pytest.mark.parametrize(("alone_seconds", "every"), [(0.0, True), (math.inf, False)])
 async def test_who_records_alone_leaves_the_loop_its_turns(
     recorder: Recorder,
@@ -27,51 +58,34 @@ async def test_who_records_alone_leaves_the_loop_its_turns(
     every: bool,
 ) -> None:
     """One for each entry once the time of recording alone is up; before, only where the thread is at it."""
-    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)  # the thread never writes: nobody waits for it
     monkeypatch.setattr(recording, "_ALONE_SECONDS", alone_seconds)
-    taken, ended = 0, False
-
-    async def another() -> None:
-        nonlocal taken
-        while not ended:
-            taken += 1
-            await asyncio.sleep(0)
 
     async with recorder.journal() as journal:
         await journal.record(samples.intended(0))  # from here on it is known that nobody else records
-        beside = asyncio.create_task(another())
-        for number in range(EACH):
-            await journal.record(samples.intended(number + 1))
-        found, ended = taken, True
-        await beside
+        async with turns_beside() as taken:
+            for number in range(EACH):
+                await journal.record(samples.intended(number + 1))
+            found = taken[0]
 
     assert (found >= EACH) == every
 
 
+@pytest.mark.usefixtures("thread_at_rest")
 @pytest.mark.parametrize(("waits", "most"), [(True, EACH + 2), (False, math.inf)])
 async def test_a_turn_that_the_loop_has_between_two_entries_is_not_waited_for_again(
     recorder: Recorder, samples: Samples, monkeypatch: pytest.MonkeyPatch, most: float, *, waits: bool
 ) -> None:
     """As between an action's intent and its outcome; the twin: who waits for nothing else waits for one."""
-    monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
     monkeypatch.setattr(recording, "_ALONE_SECONDS", 0.0)
-    taken, ended = 0, False
-
-    async def another() -> None:
-        nonlocal taken
-        while not ended:
-            taken += 1
-            await asyncio.sleep(0)
 
     async with recorder.journal() as journal:
         await journal.record(samples.intended(0))
-        beside = asyncio.create_task(another())
-        for number in range(EACH):
-            if waits:
-                await asyncio.sleep(0)
-            await journal.record(samples.intended(number + 1))
-        found, ended = taken, True
-        await beside
+        async with turns_beside() as taken:
+            for number in range(EACH):
+                if waits:
+                    await asyncio.sleep(0)
+                await journal.record(samples.intended(number + 1))
+            found = taken[0]
 
     assert EACH <= found <= most
 
