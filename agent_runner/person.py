@@ -7,6 +7,9 @@ import pwd
 import shutil
 import subprocess
 from dataclasses import dataclass
+from typing import Final
+
+_ASKING_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,11 @@ def _setting(key: str) -> str:
     """Read one of the person's global git settings, from a folder that is in no repository."""
     if (git := shutil.which("git", path=os.defpath)) is None:
         return ""
-    found = subprocess.run(
-        [git, "config", "--global", "--get", key],
-        cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
-    )  # fmt: skip
+    try:
+        found = subprocess.run(
+            [git, "config", "--global", "--get", key],
+            cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=_ASKING_SECONDS, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):  # no home that answers
+        return ""
     return found.stdout.decode("utf-8", "replace").strip()
