@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.cli.main import main
 from audit.chain import Chain, encode_rest
 from audit.encode import Encoder
 from audit.openings import commit
 from audit.query import parse_filter, query_session
 from audit.recover import session_origin
+from tests.agent_runner.audit.running import runner_on
 from tests.audit import attacker
 from tests.audit.samples import SESSION, Recorder, Samples, TurnableClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from audit.fields import Commitment
-
-    Run = Callable[..., tuple[int, str, str]]
+    from tests.agent_runner.audit.recording import Run
 
 POLICY = "version: 1\nname: p\ngrant: [files]\ncommands:\n  allow: [files read]\n"
 LONG = {"!": "integer", "hex": "f" * 9_000}
@@ -76,19 +73,8 @@ class Forger:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Run pairlock in this process and return its exit code, stdout and stderr."""
-    monkeypatch.setenv("PAIRLOCK_STATE", str(tmp_path / "state"))
-
-    def pairlock(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pairlock", "audit", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsysbinary.readouterr()
-        assert b"Traceback" not in err
-        assert b"fault of pairlock" not in err
-        return int(left.value.code or 0), out.decode(), err.decode()
-
-    return pairlock
+    """Return what runs audit commands in this process: exit code, stdout and stderr."""
+    return runner_on(tmp_path / "state", monkeypatch, capsysbinary)
 
 
 @pytest.fixture

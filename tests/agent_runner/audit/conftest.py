@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agent_runner.cli.main import main
 from tests.agent_runner.audit.recording import HOSTILE, OTHER, READ, WRITE, record
+from tests.agent_runner.audit.running import runner_on
 from tests.audit.samples import SESSION
 
 if TYPE_CHECKING:
@@ -19,18 +18,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def run(state: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Run pairlock in this process and return its exit code, stdout and stderr."""
-    monkeypatch.setenv("PAIRLOCK_STATE", str(state))
-
-    def pairlock(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pairlock", "audit", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsysbinary.readouterr()
-        assert b"Traceback" not in err
-        return int(left.value.code or 0), out.decode(), err.decode()
-
-    return pairlock
+    """Return what runs audit commands in this process: exit code, stdout and stderr."""
+    return runner_on(state, monkeypatch, capsysbinary)
 
 
 @pytest.fixture
