@@ -80,6 +80,14 @@ def require_ready(where: str, status: int, body: object) -> None:
     )
 
 
+def is_of_its_worker(failure: Failure) -> bool:
+    """Say whether the worker that a session is bound to may be gone: another name has another worker answer.
+
+    Under the same one it is sent to the dead worker until Dynamo misses that: ten seconds of 500 and 503.
+    """
+    return failure.kind == "broken" or failure.status in {500, 503}
+
+
 def hit_rate(chunk: Mapping[str, object]) -> float:
     """Return the share of the prompt that the router found in a worker's cache; 0 where it tells none."""
     rate = members(members(chunk.get("nvext")).get("timing")).get("kv_hit_rate")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from agent_runner.backends.dynamo import ready_path, require_ready
+from agent_runner.backends.dynamo import is_of_its_worker, ready_path, require_ready
 from agent_runner.backends.failure import Failure, ModelServerError, one_line
 from agent_runner.backends.key import Key, fetch_key
 from agent_runner.backends.mishap import from_chain
@@ -61,7 +61,7 @@ class Talk:
                 self._key,
                 silence_seconds=server.silence_seconds,
                 proxy=server.proxy,
-                session=self._session,
+                session=lambda: self._session,
                 ready_path=ready_path(server.model) if server.dynamo is not None else "",
             )
             self._client = client_through(door)
@@ -132,7 +132,10 @@ class Talk:
                 failure = Failure(kind="timeout", told=told())
                 hint = "see `timeout` of this model in the configuration"
                 raise ModelServerError(message, failure=failure, hint=hint) from error
-            raise self._named(error, told=told()) from error
+            named = self._named(error, told=told())
+            if self._session and is_of_its_worker(named.failure):
+                self._session = secrets.token_hex(16)
+            raise named from error
 
     def _named(self, error: Exception, *, told: bool) -> ModelServerError:
         found = from_chain(error, self.server)

@@ -18,7 +18,7 @@ from agent_runner.backends.failure import Failure, ModelServerError, one_line
 from agent_runner.package import pairlock_version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from agent_runner.backends.key import Key
 
@@ -38,7 +38,7 @@ class Door(httpx2.AsyncBaseTransport):
         connect_seconds: The longest wait for a connection.
         silence_seconds: The longest wait for the next byte.
         proxy: A proxy of the operator's, None for none; the environment's proxies are not used.
-        session: What keeps a session with one worker of NVIDIA Dynamo; empty for other servers.
+        session: Says what keeps a session with one worker of NVIDIA Dynamo; empty for other servers.
         ready_path: Where, below `base_url`, Dynamo says whether its model is ready; empty for other servers.
     """
 
@@ -51,7 +51,7 @@ class Door(httpx2.AsyncBaseTransport):
         connect_seconds: float = 15.0,
         silence_seconds: float = 120.0,
         proxy: str | None = None,
-        session: str = "",
+        session: Callable[[], str] = str,
         ready_path: str = "",
     ) -> None:
         self._base = httpx2.URL(base_url)
@@ -117,8 +117,8 @@ class Door(httpx2.AsyncBaseTransport):
         host = request.headers.get("host", "")
         fresh = {"host": host, **kept, "accept-encoding": "identity"}
         fresh["user-agent"] = f"pairlock/{pairlock_version()}"
-        if self._session:
-            fresh[SESSION_HEADER] = self._session
+        if session := self._session():
+            fresh[SESSION_HEADER] = session
         if self._key is not None:
             name, prefix = ("authorization", "Bearer ") if self._api == "chat" else ("x-api-key", "")
             fresh[name] = f"{prefix}{self._key.value}"

@@ -12,7 +12,7 @@ from agent_runner.backends.dynamo import Dynamo
 from agent_runner.errors import InvalidInputError
 from policies.units import Count
 from tests.contract.asking import asked, backend_for, refused
-from tests.contract.model_server import Asked, Line, Saying, answer, serving
+from tests.contract.model_server import Asked, Line, Saying, answer, data, serving, stream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +65,30 @@ async def test_the_header_that_keeps_a_worker_is_a_sessions_own_and_only_dynamos
     assert len(set(names)) == 3
     assert names[3] == ""
     assert {len(name) for name in names[:3]} == {32}
+
+
+@pytest.mark.parametrize(
+    ("failing", "stays"),
+    [
+        (answer(500, {"message": "Failed to generate completions", "code": 500}), False),
+        (answer(503, {"message": "Service temporarily unavailable", "code": 503}), False),
+        (stream(data({"error": {"message": "gone", "code": 503}}), "data: [DONE]\n\n"), False),
+        (answer(529, {"message": "Service temporarily overloaded", "code": 529}), True),
+        (answer(429, {"message": "slow down", "code": 429}), True),
+    ],
+    ids=["500", "503", "in mid-stream", "overload", "quota"],
+)
+async def test_a_session_whose_worker_may_be_gone_binds_itself_to_another(
+    failing: Any, *, stays: bool
+) -> None:
+    """A worker that has too much to do still has the conversation in its cache."""
+    plays = [answer(200, READY), failing, answer(200, READY), Saying(text="hello").play("chat")]
+    async with serving(*plays) as server:
+        reply = await asked(backend_for(server, "chat", attempts=2, dynamo=Dynamo()))
+
+    names = [each.headers["x-dynamo-session-id"] for each in server.asked if each.method == "POST"]
+    assert reply.text == "hello"
+    assert (len(names), names[0] == names[1], len(names[1])) == (2, stays, 32)
 
 
 @pytest.mark.parametrize(
