@@ -71,21 +71,28 @@ def compacted(messages: Sequence[Message], *, kept_turns: int, most_characters: 
         most_characters: How long it may be; the head stands whatever it takes.
     """
     head, turns = _in_turns(messages)
-    for kept in range(min(kept_turns, len(turns)), 0, -1):
-        early = [[_shortened(message) for message in turn] for turn in turns[:-kept]]
-        room = most_characters - _total([head, *turns[-kept:]])
-        dropped = 0
-        while early and _total(early) > room:
-            early.pop(0)
-            dropped += 1
-        if _total(early) <= room or kept == 1:
-            break
-    else:
+    if not turns:
         return list(messages)
+    fewer = range(min(kept_turns, len(turns)), 1, -1)
+    kept = next((n for n in fewer if _total([head, *turns[-n:]]) <= most_characters), 1)
+    early = [[_shortened(message) for message in turn] for turn in turns[:-kept]]
+    room = most_characters - _total([head, *turns[-kept:]])
+    dropped = _oldest_beyond([_total([turn]) for turn in early], room)
     note = [UserMessage(text=_left_out(dropped))] if dropped else []
     if kept == 1 and -room > most_characters // 2:
         turns[-1] = _cut(turns[-1], most_characters - _total([head]))
-    return [*head, *note, *(_unsealed(message) for turn in (*early, *turns[-kept:]) for message in turn)]
+    left = (*early[dropped:], *turns[-kept:])
+    return [*head, *note, *(_unsealed(message) for turn in left for message in turn)]
+
+
+def _oldest_beyond(lengths: Sequence[int], room: int) -> int:
+    """Return how many of the first have to go for the rest to fit; all at most."""
+    surplus = sum(lengths) - room
+    for dropped, each in enumerate(lengths):
+        if surplus <= 0:
+            return dropped
+        surplus -= each
+    return len(lengths)
 
 
 def _in_turns(messages: Sequence[Message]) -> tuple[list[Message], list[list[Message]]]:

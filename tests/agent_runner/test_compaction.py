@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -89,6 +90,22 @@ def test_the_longest_outputs_of_a_last_turn_that_is_too_long_are_cut_to_one_leng
         "[7524 more characters are left out: all at once were too much, ask again for less]"
     ] * 2
     assert 3900 < sum(map(length, shorter)) <= 4000
+
+
+def test_ten_times_the_turns_take_about_ten_times_as_long() -> None:
+    """A hundred times would hold the loop up for longer than a sandbox waits for its runner's beat."""
+    seconds = []
+    for many in (400, 4000):
+        messages = [*HEAD, *(message for number in range(many) for message in turn_of(number, 40, 10))]
+        most = sum(map(length, messages)) // 2
+        spent = []
+        for _ in range(3):
+            begin = time.process_time()
+            compacted(messages, kept_turns=8, most_characters=most)
+            spent.append(time.process_time() - begin)
+        seconds.append(min(spent))
+
+    assert seconds[1] / seconds[0] < 40
 
 
 def test_nothing_is_put_into_another_mouth() -> None:
