@@ -52,8 +52,13 @@ NOT_DONE: Final = (
 )
 
 
-def read_past(state: Path, session: str) -> Past:
+def read_past(state: Path, session: str, *, conversation: bool = True) -> Past:
     """Return what a session has come to, every entry and every body verified on the way.
+
+    Args:
+        state: The state folder.
+        session: The session's id.
+        conversation: Whether what was said is wanted; else its texts are empty, and no body is missed.
 
     Raises:
         InvalidInputError: When the session ended before it began.
@@ -61,7 +66,7 @@ def read_past(state: Path, session: str) -> Past:
             withheld; the message says which.
     """
     reader = SessionReader(state, session)
-    fold = _Fold(reader)
+    fold = _Fold(reader, Bodies(reader, needed=conversation))
     for entry, happened in reader.events():
         fold.take(entry, happened)
     return fold.past()
@@ -74,7 +79,7 @@ def read_conversation(state: Path, session: str) -> tuple[Message, ...]:
         audit.errors.BrokenLedgerError: When the log does not hold, or a body was withheld.
     """
     reader = SessionReader(state, session)
-    fold = _Fold(reader)
+    fold = _Fold(reader, Bodies(reader))
     for entry, happened in reader.events():
         if not isinstance(happened, event.TranscriptCompacted):
             fold.take(entry, happened)
@@ -84,7 +89,7 @@ def read_conversation(state: Path, session: str) -> tuple[Message, ...]:
 @dataclass
 class _Fold:
     reader: SessionReader
-    bodies: Bodies = field(init=False)
+    bodies: Bodies
     opened: event.SessionOpened | None = None
     closed: event.SessionClosed | None = None
     messages: list[Message] = field(default_factory=list)
@@ -103,9 +108,6 @@ class _Fold:
     background: Background = field(default_factory=Background)
     repeating: Repeating = field(default_factory=Repeating)
     entries: int = 0
-
-    def __post_init__(self) -> None:
-        self.bodies = Bodies(self.reader)
 
     def take(self, entry: Entry, happened: Event) -> None:
         self.entries = entry.seq + 1

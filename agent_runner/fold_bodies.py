@@ -18,10 +18,12 @@ class Bodies:
 
     Args:
         reader: Reads its ledger.
+        needed: Whether anybody wants them; where not, each is empty, and none is missed.
     """
 
-    def __init__(self, reader: SessionReader) -> None:
+    def __init__(self, reader: SessionReader, *, needed: bool = True) -> None:
         self._reader = reader
+        self._needed = needed
 
     def text(self, commitment: Commitment, what: str) -> str:
         """Return a body that is text.
@@ -46,9 +48,11 @@ class Bodies:
             BrokenLedgerError: As `text`.
             audit.errors.BadEventError: When no writer wrote it so.
         """
-        return {} if raw is None else reply_bodies(seq, self._value(raw, f"entry {seq}"))
+        return {} if raw is None or not self._needed else reply_bodies(seq, self._value(raw, f"entry {seq}"))
 
     def _value(self, commitment: Commitment, what: str) -> bytes:
+        if not self._needed:
+            return b""
         value = self._reader.value(commitment)
         if isinstance(value, Gone):
             raise BrokenLedgerError(

@@ -18,14 +18,19 @@ if TYPE_CHECKING:
     from agent_runner.past import Past
 
 
-def read_whole(state: Path, session: str) -> Past:
+def read_whole(state: Path, session: str, *, conversation: bool = True) -> Past:
     """Return what a session has come to.
+
+    Args:
+        state: The state folder.
+        session: The session's id.
+        conversation: As in `read_past`.
 
     Raises:
         audit.errors.BrokenLedgerError: When its ledger does not hold; the message says whose, and where.
     """
     try:
-        return read_past(state, session)
+        return read_past(state, session, conversation=conversation)
     except BrokenLedgerError as error:
         place = "" if error.seq is None else f" at entry {error.seq}"
         raise BrokenLedgerError(
@@ -52,7 +57,7 @@ def with_below(past: Past, state: Path) -> Past:
         if known[child].pruned is not None:
             raise _unknown_use(child)
         try:
-            used = with_below(read_whole(state, child), state)
+            used = with_below(read_whole(state, child, conversation=False), state)
         except InvalidInputError:
             continue  # it ended before it began
         except UnknownSessionError as error:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent_runner.backends.backend import ModelMessage, ObservationMessage, Usage, UserMessage
+from agent_runner.backends.backend import (
+    Call,
+    ModelMessage,
+    ObservationMessage,
+    Reply,
+    Usage,
+    UserMessage,
+)
 from agent_runner.backends.scripted import ScriptedBackend
 from agent_runner.budget_limits import NOTHING, parse_budget
 from agent_runner.descent import kept_line
@@ -25,18 +32,21 @@ from agent_runner.lineage_beside import require_lineage_beside
 from agent_runner.past_below import with_below
 from agent_runner.review import read_policy
 from agent_runner.state import session_files
+from audit.errors import BrokenLedgerError
 from audit.index import read_index
+from audit.openings import without
 from audit.state import StateFiles
 from audit.verify import verify_session
+from cli_tools.action import LineProposal
 from policies.grant import Grant
 from sandbox.workspace import open_workspace
 from tests.agent_runner.delegating import delegating
-from tests.agent_runner.stand import FINISH, SESSION, Model, lines, script
+from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying, script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent_runner.backends.backend import Message, Reply
+    from agent_runner.backends.backend import Message
     from tests.agent_runner.stand import Stand
 
 MAY = 'version: 1\nname: x\ngrant: [{}]\ncommands: {{allow: ["files *", delegate, run]}}\n'
@@ -331,6 +341,29 @@ async def test_a_child_is_not_resumed_by_itself(stand: Stand) -> None:
 
     with pytest.raises(InvalidInputError, match=f"was started by session `{SESSION}`"):
         await stand.resume(model, added=parse_budget("turns=5"), session=child)
+
+
+async def test_what_a_child_said_may_be_withheld_and_what_it_used_still_counts(stand: Stand) -> None:
+    """Somebody redacts a secret there: the parent, which was told of it in its own ledger, goes on."""
+    dear = Usage(output_tokens=400)
+    body = Reply(text="", calls=(Call(call_id="w", proposal=LineProposal(line="files write f", body=b"f")),))
+    parent = [lines("delegate look")]
+    model = family(parent, [replace(body, usage=dear), replace(FINISH, usage=dear)])
+    await stand.run(model, FILES + "budget: {turns: 3}\n", may_delegate=True)
+    (child,) = children(stand)
+    files = StateFiles(stand.state).session(child)
+    said = {e["body"]["digest"] for e in entries_of(stand, child, "action.finished")}
+    said |= {e["raw"]["digest"] for e in entries_of(stand, child, "model.answered") if e["raw"]}
+    without(files, said)
+
+    result = await stand.resume(saying(FINISH), added=parse_budget("turns=5"))
+
+    past = with_below(read_past(stand.state, SESSION), stand.state)
+    assert len(said) == 3
+    assert (past.below.turns, past.below.output_tokens, past.allowed["files write"]) == (2, 800, 1)
+    assert result.status == "done"
+    with pytest.raises(BrokenLedgerError, match="was withheld"):
+        read_past(stand.state, child)
 
 
 def test_killed_with_a_child_at_work_both_are_gone_and_the_parent_goes_on(stand: Stand) -> None:
