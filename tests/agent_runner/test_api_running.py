@@ -18,13 +18,15 @@ from audit.chain import Entry
 from audit.state import StateFiles
 from audit.verify import verify_session
 from sandbox.docker_engine import DockerEngine
-from tests.agent_runner.stand import FINISH, Model, lines, saying
+from tests.agent_runner.stand import FINISH, GuestHousing, Model, lines, saying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from agent_runner.backends.backend import Message, Reply
     from agent_runner.request import SessionRequest
+    from cli_tools.schema import Tool
     from tests.agent_runner.stand import Stand
 
 POLICY = (
@@ -94,6 +96,41 @@ async def test_what_cannot_go_on_is_refused_when_it_is_asked_for(stand: Stand) -
         resume_request("last", state=stand.state)
     with pytest.raises(InvalidInputError, match="adds to no budget"):
         resume_request("last", model=saying(), add_budget="luck=1", state=stand.state)
+
+
+async def test_of_two_sessions_in_one_loop_the_cancelled_one_ends_and_the_other_goes_on(stand: Stand) -> None:
+    """Each has a sandbox, a ledger and a budget of its own; the program's task is cancelled, and no more."""
+    asked_first, go_on = asyncio.Event(), asyncio.Event()
+
+    class Waiting(Model):
+        """A model that is waited for."""
+
+        async def ask(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+            """Answer when the test says so."""
+            asked_first.set()
+            await go_on.wait()
+            return await super().ask(messages, tools)
+
+    path = stand.place / "none.yaml"
+    path.write_text("version: 1\nname: none\ngrant: []\n")
+    first, second = (
+        replace(
+            session_request("t", policy=str(path), model=Waiting(lambda *_: FINISH), state=stand.state),
+            housing=GuestHousing(stand.folder),
+        )
+        for _ in range(2)
+    )
+    running = [asyncio.ensure_future(arun_session(each)) for each in (first, second)]
+    await asked_first.wait()
+
+    running[0].cancel()
+    ended = await running[0]
+    go_on.set()
+    other = await running[1]
+
+    assert (ended.status, other.status) == ("interrupted", "done")
+    assert ended.session != other.session
+    assert [verify_session(stand.state, each.session).faults() for each in (ended, other)] == [{}, {}]
 
 
 @pytest.mark.engine
