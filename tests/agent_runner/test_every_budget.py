@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.approvals import Answer
 from agent_runner.backends.backend import Reply, Usage, UserMessage
 from agent_runner.budget_limits import NAMES, parse_budget
 from tests.agent_runner.stand import FINISH, Model, lines
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent_runner.backends.backend import Message
+    from agent_runner.question import Question
     from tests.agent_runner.stand import Stand
 
 
@@ -125,3 +128,43 @@ async def test_a_session_goes_on_however_often_each_budget_was_added_to(stand: S
         ended.append(await stand.resume(model, added=parse_budget(words)))
 
     assert [result.status for result in ended] == ["budget", "budget", "budget", "done"]
+
+
+class Asleep:
+    """Somebody who never answers."""
+
+    async def ask(self, question: Question) -> Answer:  # noqa: ARG002 - the protocol's parameter
+        """Wait."""
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class Awake:
+    """Somebody who allows it."""
+
+    async def ask(self, question: Question) -> Answer:  # noqa: ARG002 - the protocol's parameter
+        """Answer."""
+        return Answer(verdict="approved", by="a person", via="terminal")
+
+
+async def test_the_wall_time_goes_on_while_a_person_is_asked_and_the_question_is_put_again(
+    stand: Stand,
+) -> None:
+    """Nothing was done when it ran out, and with more of it the same action waits for the same answer."""
+    (stand.folder / "a").write_text("a")
+    asks = (
+        'version: 1\nname: x\ngrant: [files]\ncommands: {allow: ["files *"], ask: ["files remove"]}\n'
+        "budget: {wall_time: 2s}\n"
+    )
+    model = Model(lambda _, turn: FINISH if turn == 2 else lines("files remove a"))
+
+    ended = await stand.run(model, asks, headless=False, approver=Asleep())
+    stands = (stand.folder / "a").exists()
+    more = await stand.resume(model, headless=False, approver=Awake(), added=parse_budget("wall_time=1h"))
+
+    assert (ended.status, ended.reason, stands) == (
+        "budget",
+        "the budget of wall time ran out: 2 of 2 seconds",
+        True,
+    )
+    assert (more.status, (stand.folder / "a").exists()) == ("done", False)
