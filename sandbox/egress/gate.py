@@ -250,6 +250,7 @@ class EgressGate:
             while (message := await self._process.heard()) is not None:
                 self._handle(message[0], message[1])
         except WireError as error:
+            self._process.kill()
             self._lose(error.message)
         else:
             self._lose(await self._process.last_words())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sandbox.egress.wire import ApprovalGiven, Noted, SecretGiven
+from sandbox.egress.wire import ApprovalGiven, Noted, SecretGiven, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Approval = Callable[[Decided, str], Awaitable[str]]
 
 
+MOST_OPEN: Final = 8192
+"""What a process may have asked at once: twice the descriptors that it may have."""
+
+
 async def no_credentials(name: str) -> Credential | None:  # noqa: ARG001 - it has none of any name
     """Know no credential."""
     return None
@@ -32,7 +36,7 @@ async def nobody(event: Decided, query: str) -> str:  # noqa: ARG001 - an approv
 
 
 class Owner:
-    """What the process may ask of its owner.
+    """What the process may ask of its owner; more than `MOST_OPEN` at once is a `WireError`.
 
     Args:
         process: It.
@@ -106,6 +110,9 @@ class Owner:
         await self._process.tell(ApprovalGiven(id=question.id, why_not=why))
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        if len(self._tasks) >= MOST_OPEN:  # it asks without reading answers, which pile up here
+            work.close()
+            raise WireError("it asks more than it may")
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

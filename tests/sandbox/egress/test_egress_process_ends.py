@@ -7,12 +7,15 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.egress.errors import GateLostError
 from sandbox.egress.last_words import KEPT_BYTES, LastWords
+from sandbox.egress.owner import MOST_OPEN
+from sandbox.egress.process import EgressProcess
 from sandbox.egress.streams import Streams
 from tests.sandbox.egress.ground import Server, gate_for, rule, rules, serving
 
@@ -114,3 +117,21 @@ async def test_a_gate_that_is_left_while_its_process_stands_still_ends_it() -> N
             os.kill(number, signal.SIGSTOP)
         with pytest.raises(ProcessLookupError):
             os.kill(number, 0)
+
+
+async def test_a_process_that_asks_without_reading_answers_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken over, it would fill its runner's memory with what it is told."""
+    start = EgressProcess.start
+    monkeypatch.setattr(EgressProcess, "start", partial(start, module="tests.sandbox.egress.flooding"))
+
+    async with gate_for(rules()) as kept:
+        for _ in range(600):
+            if kept.gate.is_lost:
+                break
+            await asyncio.sleep(0.1)
+        assert kept.gate.is_lost
+        with pytest.raises(GateLostError, match="it asks more than it may"):
+            await kept.gate.request("GET", "http://127.0.0.1/")
+        asked = len(kept.gate._owner._tasks)
+
+    assert asked <= MOST_OPEN
