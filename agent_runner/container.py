@@ -19,10 +19,10 @@ from policies.capability import Capability
 from sandbox import stage
 from sandbox.docker_engine import DockerEngine
 from sandbox.errors import EngineMissingError, MountRefusedError, SandboxError
+from sandbox.launch import open_sandbox
 from sandbox.limits import Limits
 from sandbox.neutral import NeutralNames
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
-from sandbox.session import Sandbox, open_sandbox
 from sandbox.spec import (
     WORKSPACE,
     ContainerSpec,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from agent_runner.housing import Order
     from policies.policy import Policy
     from sandbox.engine import EngineFacts
+    from sandbox.session import Sandbox
     from sandbox.spec import Mount
     from sandbox.stage import StagePlan
 

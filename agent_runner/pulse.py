@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.errors import RunnerError
-from sandbox.session import LEASE_SECONDS
+from sandbox.launch import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

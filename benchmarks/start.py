@@ -17,10 +17,10 @@ from agent_runner.bench.first_byte import first_byte, image_tar
 from agent_runner.bench.launch import bare_spec, no_note
 from sandbox import attest, host_view
 from sandbox.docker_engine import DockerEngine
+from sandbox.launch import LEASE_SECONDS, open_sandbox
 from sandbox.limits import Limits
 from sandbox.link import Link
 from sandbox.runtime.volume import ready_runtime
-from sandbox.session import LEASE_SECONDS, open_sandbox
 from sandbox.spec import ContainerSpec
 
 ROUNDS = 15

@@ -1,41 +1,32 @@
-"""Hold one sandbox for one session: made, attested, asked, destroyed. Whoever opens it closes it."""
+"""Hold one sandbox for one session, and what it is asked; `launch` makes and destroys it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import secrets
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sandbox import attest, host_view
-from sandbox.connection import nobody
 from sandbox.errors import (
     AnswerTooLargeError,
     OperationError,
     OperationFailedError,
-    SandboxError,
-    SandboxLostError,
 )
 from sandbox.guest.frames import COMMAND
-from sandbox.lifetime import created, destroyed_at_the_end
 from sandbox.limits import MIB, Limits
-from sandbox.link import Link
 from sandbox.proxied import BUNDLE, program_environment, proxy_environment, trust_environment
 from sandbox.running import ENVIRONMENT, LONGEST_SECONDS, NOTHING, ProcessResult, Running, process_result
-from sandbox.spec import RUNTIME, SCRATCH, ContainerSpec
+from sandbox.spec import RUNTIME, SCRATCH
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sandbox.connection import Relay
-    from sandbox.engine import Attachment, Engine, Evidence
+    from sandbox.engine import Evidence
     from sandbox.guest.objects import Object
+    from sandbox.link import Link
     from sandbox.link_call import CallResult, Consumer
+    from sandbox.spec import ContainerSpec
 
-LEASE_SECONDS: Final = 10.0
-REMOTE_LEASE_SECONDS: Final = 30.0
 _WRITES: Final = frozenset({"files.write", "files.move", "files.remove", "files.patch"})
 GRACE_SECONDS: Final = 15.0
 """Beyond an action's own time, before the guest is taken for dead."""
@@ -230,72 +221,3 @@ class Sandbox:
             self._open -= 1
             if not self._open:
                 self.busy_seconds += time.monotonic() - self._since
-
-
-@contextlib.asynccontextmanager
-async def open_sandbox(
-    engine: Engine,
-    spec: ContainerSpec,
-    *,
-    limits: Limits,
-    local: bool,
-    made: Callable[[str], Awaitable[None]],
-) -> AsyncIterator[Sandbox]:
-    """Create, start and attest a container; destroy it at the end, whatever the end is.
-
-    Args:
-        engine: Where.
-        spec: What; everything it says is compared with what came of it.
-        limits: The session's bounds.
-        local: Whether the engine is on this machine, which decides the lease's length.
-        made: Told the container's id, before it starts: the place to write it down.
-
-    Raises:
-        AttestationError: When what was made is not what the spec says.
-        SandboxError: When it could not be made.
-    """
-    start = time.monotonic()
-    container_id = await created(engine, spec)
-    async with destroyed_at_the_end(engine, container_id):
-        await made(container_id)
-        attachment = await engine.attach(container_id)
-        try:
-            await engine.start(container_id)
-            async with Link(attachment.reader, attachment.writer) as link:
-                inspection = asyncio.ensure_future(engine.inspect(container_id, spec))
-                # A guest that does not come up says why; the engine's own trouble then is beside the point.
-                inspection.add_done_callback(lambda done: done.cancelled() or done.exception())
-                try:
-                    facts = await _hello(link, attachment, limits, local=local)
-                    made_of = await inspection
-                    evidence = (
-                        *made_of.evidence,
-                        *host_view.host_evidence(spec, container_id, made_of.process),
-                        *attest.guest_evidence(spec, facts, sealed=link.state.is_sealed),
-                    )
-                    attest.judge(evidence)
-                finally:
-                    inspection.cancel()
-                if spec.has_commands:
-                    link.accept(nobody, operation=COMMAND)
-                yield Sandbox(
-                    spec=spec,
-                    commands=f"{SCRATCH}/.pairlock-commands" if spec.has_commands else "",
-                    container_id=container_id,
-                    limits=limits,
-                    evidence=evidence,
-                    link=link,
-                    started_seconds=time.monotonic() - start,
-                )
-        finally:
-            await attachment.close()
-
-
-async def _hello(link: Link, attachment: Attachment, limits: Limits, *, local: bool) -> attest.Facts:
-    lease = LEASE_SECONDS if local else REMOTE_LEASE_SECONDS
-    try:
-        return await link.hello(secrets.token_hex(16), lease_seconds=lease, wall_seconds=limits.wall_seconds)
-    except SandboxLostError as error:
-        said = attachment.errors.decode("utf-8", "replace").strip().splitlines()
-        why = said[-1][:200] if said else error.message
-        raise SandboxError(f"the guest did not come up: {why}") from error

@@ -18,10 +18,10 @@ from agent_runner.state_label import errands_of, state_label
 from policies.grant import Grant
 from sandbox.docker_engine import DockerEngine
 from sandbox.errors import EngineUnfitError
+from sandbox.launch import open_sandbox
 from sandbox.limits import Limits
 from sandbox.runtime.cleaning import remove_built
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
-from sandbox.session import open_sandbox
 from sandbox.spec import ContainerSpec, GuestStart, SessionLabels, container_spec
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sandbox.errors import SandboxLostError
+from sandbox.launch import open_sandbox
 from sandbox.limits import MIB, Limits
 from sandbox.probing.catalogue import IN_GUEST
 from sandbox.probing.probe import ENDED, Probe, Result
 from sandbox.probing.programs import WITH_PROGRAMS, answer
-from sandbox.session import open_sandbox
 from sandbox.spec import OWN_KERNEL
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from policies.capability import Capability
 from sandbox.docker_engine import DockerEngine
 from sandbox.docker_request import create_request
+from sandbox.launch import open_sandbox
 from sandbox.limits import MIB, Limits
 from sandbox.runtime.images import ready_empty
 from sandbox.runtime.volume import CLEARED_ENVIRONMENT, ready_runtime
-from sandbox.session import Sandbox, open_sandbox
 from sandbox.spec import (
     WORKSPACE,
     ContainerSpec,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from policies.grant import Grant
+    from sandbox.session import Sandbox
 
 NOBODY = 65532
 LIMITS = Limits(
