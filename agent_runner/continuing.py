@@ -36,6 +36,7 @@ async def go_on(journal: Journal, transcript: Transcript, past: Past) -> None:
     """Take up the conversation where it was left, and remind the model that it was."""
     transcript.go_on(past)
     await settle(journal, transcript, past)
+    transcript.show_open()
     if past.used.turns:
         transcript.remind(note_of(past))
 

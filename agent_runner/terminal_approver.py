@@ -46,6 +46,8 @@ class TerminalApprover:
                 file=sys.stderr,
             )
             raise
+        if not (said or "").endswith("\n"):  # the time is over, or Ctrl-D was typed: the line is still open
+            print(file=sys.stderr)
         if said is None:
             return Answer(verdict="timed_out", by="nobody", via="clock")
         return Answer(verdict="approved" if said.strip() == "yes" else "denied", by=who(), via="terminal")

@@ -110,6 +110,13 @@ class Transcript:
         self._record.turn = self.turn = past.used.turns
         self.model_seconds = past.totals.model_ms / 1000
 
+    def show_open(self) -> None:
+        """Show the reply that an earlier runner left, with those of its calls that have no answer yet."""
+        last = next((each for each in reversed(self._messages) if isinstance(each, ModelMessage)), None)
+        if self._calls and last is not None:
+            left = replace(last.reply, calls=tuple(self._calls))
+            self._unshown.append(partial(self._watcher.said, self.turn, left))
+
     async def begin(self, system: str, task: str) -> None:
         """Write the first two messages, or those of them that are not there yet."""
         for message in (SystemMessage(text=system), UserMessage(text=task))[len(self._messages) :]:

@@ -50,6 +50,21 @@ async def test_only_what_is_typed_after_the_question_was_shown_answers_it(
     assert (answer.verdict, answer.via) == (verdict, "terminal")
 
 
+@pytest.mark.parametrize(("typed", "ends"), [(b"\x04", "once: \n"), (b"no\n", "once: ")])
+async def test_the_end_of_input_is_a_no_on_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: bytes, ends: str
+) -> None:
+    """What was said next stood behind the question; a line that was typed has its end already."""
+    with terminal(monkeypatch) as keyboard:
+        asking = asyncio.create_task(TerminalApprover().ask(QUESTION))
+        await asyncio.sleep(0)
+        os.write(keyboard, typed)
+        answer = await asyncio.wait_for(asking, 60)
+
+    assert answer.verdict == "denied"
+    assert capsys.readouterr().err.endswith(ends)
+
+
 async def test_a_question_in_the_place_of_a_withdrawn_one_is_not_answered_by_what_was_being_typed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
