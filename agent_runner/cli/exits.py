@@ -62,7 +62,16 @@ def exit_code(error: BaseException) -> Exit | None:
         (audit.AuditError, Exit.USAGE),
         (OSError, Exit.FAILED),
     )
+    if _is_short(error):
+        return Exit.FAILED
     return next((code for kind, code in rows if isinstance(error, kind)), None)
+
+
+def _is_short(error: BaseException) -> bool:
+    """Say whether this machine gave no memory or no thread, which the interpreter tells in words alone."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and str(error) == "can't start new thread"
+    )
 
 
 def explain(error: BaseException) -> str:
@@ -90,6 +99,10 @@ def _told(error: BaseException) -> list[tuple[str, str]]:
     """Return messages, each with its hint, which the text of some errors holds already."""
     from policies.errors import PolicyError
 
+    if _is_short(error):
+        what = "memory" if isinstance(error, MemoryError) else "threads"
+        mend = "raise the limit on memory and processes here; a session that had begun can be resumed"
+        return [(f"this machine gives pairlock no more {what}", mend)]
     if problems := getattr(error, "problems", ()):
         return [(f"{problem.at}: {problem.message}", problem.hint) for problem in problems]
     if isinstance(error, OSError) and error.strerror:

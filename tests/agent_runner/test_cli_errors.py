@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPT = "version: 1\nturns:\n  - actions: ['finish --status done']\n"
@@ -41,7 +46,9 @@ class Desk:
         path.write_text(text)
         return str(path)
 
-    def pairlock(self, *arguments: str, **environment: str) -> Said:
+    def pairlock(
+        self, *arguments: str, preexec_fn: Callable[[], None] | None = None, **environment: str
+    ) -> Said:
         """Run pairlock."""
         # No real engine is needed for any of these: a refused input never gets as far.
         base = {
@@ -58,6 +65,7 @@ class Desk:
             timeout=120,
             check=False,
             stdin=subprocess.DEVNULL,
+            preexec_fn=preexec_fn,
         )
         said = Said(done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in said.err
@@ -489,3 +497,19 @@ def test_what_a_terminals_encoding_has_no_bytes_for_is_spelled_out(desk: Desk) -
     assert (ran.code, shown.code, whole.code) == (4, 0, 0)
     assert "task     mend \\u6f22\\u5b57" in shown.out.splitlines()
     assert "task     mend 漢字" in whole.out.splitlines()
+
+
+def test_a_machine_that_gives_no_more_threads_is_told_as_what_it_is(desk: Desk) -> None:
+    """A stack that no address space holds stands for a limit on processes, which does not bind root."""
+    words = ["run", "t", "-p", desk.write("p.yaml", POLICY), "-w", str(desk.folder / "work")]
+    words += ["-m", f"scripted:{desk.write('s.yaml', SCRIPT)}"]
+    limits = {resource.RLIMIT_STACK: 4 << 30, resource.RLIMIT_AS: 2 << 30}
+
+    def bounded() -> None:
+        for limit, most in limits.items():
+            resource.setrlimit(limit, (most, resource.getrlimit(limit)[1]))
+
+    short, plain = desk.pairlock(*words, preexec_fn=bounded), desk.pairlock(*words)
+
+    assert (short.code, short.first) == (1, "pairlock: this machine gives pairlock no more threads")
+    assert plain.code == 4
