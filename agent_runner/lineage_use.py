@@ -61,11 +61,11 @@ class DirectUse:
         if self._workspace is None or not needs:
             return
         async with self._one_at_a_time:
-            if not needs <= self._labelled or await asyncio.to_thread(self._more_came):
+            if not needs <= self._labelled or await self._more_came():
                 await asyncio.to_thread(self._raise, self._workspace, needs)
                 self._labelled |= needs
 
-    def _more_came(self) -> bool:
+    async def _more_came(self) -> bool:
         """Tell whether others brought to where it can read what its label does not hold.
 
         Raises:
@@ -73,13 +73,14 @@ class DirectUse:
         """
         files = StateFiles(self._request.state)
         try:
-            log_bytes = files.log.stat().st_size
+            log_bytes = files.log.stat().st_size  # mostly all there is to do, and no work for another thread
         except OSError as error:
             why = (error.strerror or "").lower()
             raise ActionError("label", f"the host's log cannot be looked at: {why}") from error
         if log_bytes == self._log_bytes:
             return False
-        more = not carried(files.session(self._session).folder) <= self._counted
+        brought = await asyncio.to_thread(carried, files.session(self._session).folder)
+        more = not brought <= self._counted
         self._log_bytes = self._log_bytes if more else log_bytes
         return more
 

@@ -194,6 +194,10 @@ def _nothing(*_: object, **__: object) -> frozenset[Capability]:
     return frozenset()
 
 
+async def _nothing_came(_: object) -> bool:
+    return False
+
+
 def _own_grant(grant: Grant, _: object) -> frozenset[Capability]:
     return grant.capabilities
 
@@ -209,7 +213,7 @@ PROTECTIONS: dict[str, tuple[str, Callable[..., object], Callable[[World], None]
     "who wrote around": ("lineage._deepen", _nothing, _writes_around_who_is_reviewed),
     "who wrote inside": ("lineage._deepen", _nothing, _writes_inside_who_is_reviewed_alone),
     "who wrote in both": ("lineage._grown", lambda _, found: found, _copies_from_one_inside_to_another),
-    "what comes, at once": ("lineage_use.DirectUse._more_came", _nothing, _hands_on_to_who_stages),
+    "what comes, at once": ("lineage_use.DirectUse._more_came", _nothing_came, _hands_on_to_who_stages),
     "the line above": ("opening.line_of", _own_grant, _writes_through_a_child),
     "what was moved, on": ("lineage.moved_here", lambda *_: (), _copies_on_what_was_moved_in),
     "what was moved": ("lineage.moved_here", lambda *_: (), _moves_what_was_fetched),
