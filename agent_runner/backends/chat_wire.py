@@ -135,6 +135,7 @@ class ChatReader:
         name = function.get("name")
         if isinstance(name, str) and name != call.name:
             call.name = (call.name + name)[:1024]
+        call.went_on = call.went_on or not name
         self.pieces.add_arguments(call, function.get("arguments"))
 
     def _belongs_to(self, delta: Mapping[str, object], function: Mapping[str, object]) -> PartialCall:
@@ -166,7 +167,8 @@ def _begins_another(
     if not has_index:
         return True
     if name == known.name:  # in every piece of one call, or of another call of the same tool
-        return len(known.arguments) == 1 and begins_anew(known.arguments[0], function.get("arguments"))
+        now = function.get("arguments")
+        return known.went_on or (len(known.arguments) == 1 and begins_anew(known.arguments[0], now))
     return bool(known.arguments)
 
 

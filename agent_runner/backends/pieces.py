@@ -33,6 +33,8 @@ class PartialCall:
     call_id: str = ""
     name: str = ""
     arguments: list[str] = field(default_factory=list)
+    went_on: bool = False
+    """Whether a piece without a name came for it, so that one with a name is of another call."""
 
 
 class Pieces:

@@ -49,7 +49,7 @@ def called_arguments(proposal: Proposal) -> dict[str, object]:
 
 def begins_anew(before: str, now: object) -> bool:
     """Say whether arguments are whole, so that what comes behind them is the beginning of others."""
-    if not isinstance(now, str) or not now.lstrip().startswith("{"):
+    if not isinstance(now, dict) and not (isinstance(now, str) and now.lstrip().startswith("{")):
         return False
     try:
         return isinstance(json.loads(before), dict)

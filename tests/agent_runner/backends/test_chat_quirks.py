@@ -102,11 +102,23 @@ SAME_TOOL = {
         call("read", '{"path":"y"}', index=0, id=""),
         call("read", ' {"path":"z"}', index=0, id=""),
     ),
+    "one index for all, no ids, arguments as objects": tuple(
+        call("read", {"path": path}, index=0) for path in "xyz"
+    ),
+    "one index for all, no ids, in pieces": tuple(
+        piece
+        for path in "xyz"
+        for piece in (
+            call("read", "", index=0),
+            call(None, '{"path":', index=0),
+            call("", f'"{path}"}}', index=0),
+        )
+    ),
 }
 
 
 @pytest.mark.parametrize("chunks", SAME_TOOL.values(), ids=SAME_TOOL)
-def test_whole_calls_of_one_tool_at_one_index_are_as_many_calls(chunks: tuple[Chunk, ...]) -> None:
+def test_calls_of_one_tool_at_one_index_are_as_many_calls(chunks: tuple[Chunk, ...]) -> None:
     assert [json.loads(arguments) for _, arguments in calls(*chunks)] == [{"path": p} for p in "xyz"]
 
 
