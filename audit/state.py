@@ -10,26 +10,12 @@ from pathlib import Path
 
 from audit.errors import BrokenLedgerError, StateFolderError, UnknownSessionError
 from audit.escape import escape_line
+from audit.local_disk import check_filesystem
 from audit.segments import text_in
 
 FORMAT = "1"
 ID_PATTERN = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
 SHORTEST_PREFIX = 4
-_NETWORK_FILESYSTEMS = frozenset(
-    {
-        "9p",
-        "afs",
-        "ceph",
-        "cifs",
-        "fuse.glusterfs",
-        "fuse.sshfs",
-        "glusterfs",
-        "lustre",
-        "nfs",
-        "nfs4",
-        "smb3",
-    }
-)
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
 
@@ -226,31 +212,6 @@ def openness(state: Path) -> str:
     if found.st_mode & 0o022:
         return f"`{state}` can be written by others (mode {stat.S_IMODE(found.st_mode):04o})"
     return "" if found.st_uid in (0, os.geteuid()) else f"`{state}` belongs to uid {found.st_uid}"
-
-
-def check_filesystem(state: Path, *, mounts: Path = Path("/proc/self/mountinfo")) -> None:
-    """Check that the state is not on a network filesystem, where locks and syncs may not mean what they say.
-
-    Args:
-        state: The state folder.
-        mounts: The kernel's table of mounts (man 5 proc); where there is none, nothing is checked.
-
-    Raises:
-        StateFolderError: When it is.
-    """
-    try:
-        lines = mounts.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return
-    device = state.stat().st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in lines:
-        fields, _, rest = line.partition(" - ")
-        kind = rest.split(" ")[0]
-        if fields.split(" ")[2:3] == [wanted] and kind in _NETWORK_FILESYSTEMS:
-            raise StateFolderError(
-                f"state folder `{state}` is on `{kind}`, a network filesystem", hint="keep it on a local disk"
-            )
 
 
 def check_format(files: StateFiles) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from audit.errors import StateFolderError, UnknownSessionError
-from audit.state import StateFiles, check_filesystem, checked_id, prepare, write_private
+from audit.local_disk import check_filesystem
+from audit.state import StateFiles, checked_id, prepare, write_private
 
 
 def test_a_state_folder_is_made_private(state: Path) -> None:
