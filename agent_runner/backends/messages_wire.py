@@ -158,6 +158,8 @@ class MessagesReader:
     def __init__(self) -> None:
         self.pieces = Pieces()
         self._calls: dict[object, PartialCall] = {}
+        self._whole: list[tuple[PartialCall, object]] = []
+        """Calls whose arguments stood in their beginning, and these."""
         self._usage: dict[str, object] = {}
         self._thoughts = Thoughts()
 
@@ -178,6 +180,8 @@ class MessagesReader:
                 self._block(event.get("index"), members(event.get("content_block")))
             case "content_block_delta":
                 self._delta(event.get("index"), members(event.get("delta")))
+            case "content_block_stop":
+                self._end_blocks()
             case "message_delta":
                 self._count(event)
                 self._stop(members(event.get("delta")))
@@ -192,6 +196,7 @@ class MessagesReader:
                 pass  # `ping`, `message_stop`, and what a later version adds: to be passed over, the API says
 
     def _block(self, index: object, block: Mapping[str, object]) -> None:
+        self._end_blocks()
         match block.get("type"):
             case "text":
                 self.pieces.add_text(block.get("text"))
@@ -202,7 +207,7 @@ class MessagesReader:
                 call = self.pieces.new_call(block.get("id"), block.get("name"))
                 self._calls[_place(index)] = call
                 if block.get("input"):
-                    self.pieces.add_arguments(call, block["input"])
+                    self._whole.append((call, block["input"]))
             case _:
                 pass  # what the server ran itself was never asked for, and is no call of ours
 
@@ -214,7 +219,15 @@ class MessagesReader:
         if call is not None:
             self.pieces.add_arguments(call, delta.get("partial_json"))
 
+    def _end_blocks(self) -> None:
+        """Take the arguments of calls that had them in their beginning; in pieces, they came again."""
+        for call, given in self._whole:
+            if not call.arguments:
+                self.pieces.add_arguments(call, given)
+        self._whole.clear()
+
     def _stop(self, source: Mapping[str, object]) -> None:
+        self._end_blocks()
         reason = source.get("stop_reason")
         self.pieces.end(reason)
         if str(reason) in {"max_tokens", "model_context_window_exceeded"}:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent_runner.backends.backend import (
     Call,
     ModelMessage,
@@ -10,7 +12,7 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
-from agent_runner.backends.messages_wire import wire_messages, wire_system
+from agent_runner.backends.messages_wire import MessagesReader, wire_messages, wire_system
 from agent_runner.backends.wording import NOTHING
 from cli_tools.action import LineProposal, ToolProposal
 
@@ -57,3 +59,22 @@ def test_the_mark_for_the_cache_is_on_the_system_text_unless_it_is_turned_off() 
         {"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}
     ]
     assert wire_system(talk, prompt_cache=False) == [{"type": "text", "text": "s"}]
+
+
+@pytest.mark.parametrize(
+    "pieces", [(), ("",), ('{"path": ', '"x"}'), ("", '{"path": "x"}')], ids=["none", "empty", "two", "again"]
+)
+def test_arguments_that_stand_in_a_calls_beginning_and_come_again_are_taken_once(
+    pieces: tuple[str, ...],
+) -> None:
+    """Gateways that have a whole call tell it so, and some follow the API's form besides."""
+    reader = MessagesReader()
+    block = {"type": "tool_use", "id": "t1", "name": "files_read", "input": {"path": "x"}}
+    reader.take({"type": "content_block_start", "index": 0, "content_block": block})
+    for piece in pieces:
+        delta = {"type": "input_json_delta", "partial_json": piece}
+        reader.take({"type": "content_block_delta", "index": 0, "delta": delta})
+    reader.take({"type": "content_block_stop", "index": 0})
+    (call,) = reader.pieces.reply(set(), sent_tokens=lambda: 0).calls
+
+    assert call.proposal == ToolProposal(tool="files_read", arguments='{"path": "x"}')
