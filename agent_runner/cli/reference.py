@@ -23,7 +23,7 @@ can call is in [commands.md](commands.md).
 
 - What is asked for is on stdout, talk is on stderr; `--json` is for programs. `NO_COLOR` is obeyed.
 - A session is named by its id, the first 4 characters of it or more, `last`, which is this user's newest, or
-  `last:FOLDER`, the newest on that workspace.
+  `last:FOLDER`, the newest on that workspace. Times are UTC.
 - What is not valid is one line on stderr, with a line `hint:` below it where there is one, and an exit code
   of the [README's table](../README.md#exit-codes). Words that are no such command are told in one line below
   its usage.

@@ -34,9 +34,10 @@ def show(
 def shown_lines(found: Shown) -> Iterator[str]:
     """Yield what there is to know, for a person; everything that an agent wrote is escaped."""
     from agent_runner.cli.bars import budget_line
+    from agent_runner.counted import counted
     from audit.escape import escape_line
 
-    told = f": {escape_line(found.reason)}" if found.reason else ""
+    told = f": {escape_line(found.reason)}" if found.reason not in ("", found.status) else ""
     yield f"session  {found.session}  {found.status}{told}"
     yield from _wrapped("waits", escape_line(found.waits_for and f"for {found.waits_for}"))
     yield from _wrapped("task", escape_line(found.task))
@@ -50,7 +51,7 @@ def shown_lines(found: Shown) -> Iterator[str]:
             yield f"parent   {escape_line(opened.parent)}"
     for place, state in enumerate(found.budgets):
         yield f"{'' if place else 'budget':<9}{budget_line(state)}"
-    yield f"actions  {found.actions} in {found.turns} turns, {found.denials} denied"
+    yield f"actions  {found.actions} in {counted(found.turns, 'turn')}, {found.denials} denied"
     for action, verdict, line in found.last_actions:
         number = action.rpartition("/")[2]
         yield f"  {escape_line(number):>5}  {_MARKS.get(verdict, verdict):<6}  {escape_line(line)}"

@@ -40,16 +40,17 @@ def init(
             "which policy of the library", default=plan.policy, read=lambda name: plan_for(folder, name)
         )
     written = start_policy(plan, state_folder())
-    for line in _next_steps(plan, written):
+    for line in _next_steps(plan, written, why=plan.why if yes and policy is None else ""):
         say(escape_line(line))
 
 
-def _next_steps(plan: Plan, written: Path) -> list[str]:
+def _next_steps(plan: Plan, written: Path, *, why: str) -> list[str]:
     from agent_runner.models import configuration_path
     from agent_runner.starting import is_model_configured
 
     steps = [
         f"{written}: `{plan.policy}`, {plan.grant}; trusted as it stands",
+        *([f"  why: {why}; `--policy` names another"] if why else []),
         f"  read what it lets an agent do: pairlock policy explain {PROJECT_POLICY}",
     ]
     if not is_model_configured():

@@ -19,7 +19,7 @@ from agent_runner.cli.bars import amount, bar
 from agent_runner.cli.show import shown_lines
 from agent_runner.errors import RefusedError
 from agent_runner.policy_file import load_policy, read_closure
-from agent_runner.shown import shown
+from agent_runner.shown import Shown, shown
 from agent_runner.starting import plan_for
 from agent_runner.trust import is_trusted
 from audit.host import HostLog
@@ -77,6 +77,18 @@ async def test_show_tells_a_sessions_task_budget_actions_children_and_end(stand:
     assert json.loads(json.dumps(found.as_json()))["children"] == [{"session": child, "status": "done"}]
 
 
+def test_show_says_nothing_twice_and_counts_one_turn_as_one() -> None:
+    """It read `interrupted: interrupted`, and `1 in 1 turns`."""
+    once = list(shown_lines(Shown(session=SESSION, status="interrupted", reason="interrupted", turns=1)))
+    failed = list(shown_lines(Shown(session=SESSION, status="failed", reason="no such file", turns=2)))
+
+    assert (once[0], once[1]) == (f"session  {SESSION}  interrupted", "actions  0 in 1 turn, 0 denied")
+    assert (failed[0], failed[1]) == (
+        f"session  {SESSION}  failed: no such file",
+        "actions  0 in 2 turns, 0 denied",
+    )
+
+
 async def test_show_reads_a_session_that_runs(stand: Stand) -> None:
     def look(*_: object) -> Any:
         seen.append(shown(StateFiles(stand.state).session(SESSION), stand.state))
@@ -122,6 +134,7 @@ def test_init_writes_a_policy_that_runs_and_replaces_none(tmp_path: Path) -> Non
     asked = pairlock("init", str(tmp_path), place=tmp_path)
 
     assert (first.returncode, trusted.returncode) == (0, 0), first.stderr
+    assert "  why: nothing speaks for more: an agent may read; `--policy` names another" in first.stderr
     assert load_policy(str(work / "pairlock.yaml")).policy.grant.label == "files"
     assert "not trusted" not in ran.stderr
     assert [done.returncode for done in (second, over, asked)] == [2, 2, 2]
