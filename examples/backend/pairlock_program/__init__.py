@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
+import signal
 from typing import TYPE_CHECKING, assert_never
 
 from agent_runner.backends.backend import (
@@ -69,7 +71,9 @@ class ProgramBackend:
     async def _run(self, question: bytes) -> bytes:
         pipe = asyncio.subprocess.PIPE
         try:
-            process = await asyncio.create_subprocess_exec(*self._argv, stdin=pipe, stdout=pipe)
+            process = await asyncio.create_subprocess_exec(
+                *self._argv, stdin=pipe, stdout=pipe, start_new_session=True
+            )
         except OSError as error:
             raise BackendError(f"`{self._argv[0]}` cannot be started: {error.strerror}") from error
         try:
@@ -79,7 +83,8 @@ class ProgramBackend:
             raise BackendError(f"`{self._argv[0]}` did not answer within {self._seconds:g} s") from error
         finally:
             if process.returncode is None:
-                process.kill()
+                # With all that it started: whatever holds its output would be waited for.
+                os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         if process.returncode:
             raise BackendError(f"`{self._argv[0]}` ended with exit code {process.returncode}")

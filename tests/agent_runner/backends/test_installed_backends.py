@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -67,9 +69,10 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: str) -> Pat
     return path
 
 
-def written(config: Path, command: str) -> None:
+def written(config: Path, command: str, *, seconds: float = 60) -> None:
     """Write a configuration in which the example's backend asks a command."""
-    model = {"backend": "installed", "kind": "program", "settings": {"command": command, "seconds": 60}}
+    settings = {"command": command, "seconds": seconds}
+    model = {"backend": "installed", "kind": "program", "settings": settings}
     config.write_text(json.dumps({"version": 1, "models": {"default": model}}))
 
 
@@ -86,6 +89,24 @@ async def test_the_example_package_answers_through_its_entry_point(config: Path,
     usage = Usage(input_tokens=12, output_tokens=3)
     assert reply == Reply(text="t", calls=(Call(call_id="1", proposal=proposal),), usage=usage)
     assert (backend.kind, backend.model) == ("program", f"default ({sys.executable})")
+
+
+async def test_the_example_ends_a_program_that_takes_too_long_with_all_that_it_started(
+    config: Path, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    written(config, f"sh -c 'cat {fifo}; echo'", seconds=1)
+
+    asking = asyncio.ensure_future(choose_backend(None).ask(TALK, (TOOL,)))
+    await asyncio.wait({asking}, timeout=30)
+    is_done = asking.done()
+    with suppress(OSError):  # nobody reads there any more
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+
+    with pytest.raises(BackendError, match="did not answer within 1 s"):
+        await asking
+    assert is_done
 
 
 async def test_the_example_says_why_its_program_gave_no_reply(config: Path) -> None:
