@@ -129,8 +129,11 @@ def _unsealed(message: Message) -> Message:
 
 
 def _cut(turn: Sequence[Message], room: int) -> list[Message]:
-    """Return a turn with its longest outputs cut, all to one length, so that it fits."""
-    said = [_shortened(message) if isinstance(message, ModelMessage) else message for message in turn]
+    """Return a turn with its longest outputs cut, all to one length, so that it fits.
+
+    Of what the model said itself no more than half may be left: small ones talk until they are stopped.
+    """
+    said = [_cut_words(message, room // 2) for message in turn]
     outputs = sorted(len(message.text) for message in said if isinstance(message, ObservationMessage))
     room -= sum(length(message) for message in said if not isinstance(message, ObservationMessage))
     for shorter, output in enumerate(outputs):
@@ -139,6 +142,15 @@ def _cut(turn: Sequence[Message], room: int) -> list[Message]:
             return [_cut_output(message, max(0, share - _CUT_CHARACTERS)) for message in said]
         room -= output
     return said
+
+
+def _cut_words(message: Message, most: int) -> Message:
+    if not isinstance(message, ModelMessage):
+        return message
+    reply = replace(message.reply, calls=tuple(map(_short_call, message.reply.calls)))
+    if (left_out := len(reply.text) - max(0, most)) > 0:
+        reply = replace(reply, text=f"{reply.text[:-left_out]}\n[{left_out} more characters are left out]")
+    return ModelMessage(reply=reply)
 
 
 def _cut_output(message: Message, most: int) -> Message:

@@ -92,6 +92,16 @@ def test_the_longest_outputs_of_a_last_turn_that_is_too_long_are_cut_to_one_leng
     assert 3900 < sum(map(length, shorter)) <= 4000
 
 
+def test_what_a_model_said_without_end_is_cut_as_well() -> None:
+    """A small one may talk until its server stops it; each resume would be refused as too long."""
+    endless = ModelMessage(reply=Reply(text="la " * 5000))
+
+    shorter = compacted([*HEAD, endless], kept_turns=8, most_characters=4000)
+
+    said = [message.reply.text for message in shorter if isinstance(message, ModelMessage)]
+    assert said == [endless.reply.text[:1995] + "\n[13005 more characters are left out]"]
+
+
 def test_ten_times_the_turns_take_about_ten_times_as_long() -> None:
     """A hundred times would hold the loop up for longer than a sandbox waits for its runner's beat."""
     seconds = []
