@@ -44,9 +44,13 @@ def _leave(child: int, ledger: Path, log: Path, *, say: Callable[[], object]) ->
     while not ledger.exists():
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            sys.stderr.write(log.read_text("utf-8", "replace"))
+            code = os.waitstatus_to_exitcode(status)
+            killed = (
+                f"pairlock: signal {-code} ended the session's process before it began\n" if code < 0 else ""
+            )
+            sys.stderr.write(log.read_text("utf-8", "replace") + killed)
             sys.stderr.flush()
-            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+            os._exit(1 if killed else code)
         time.sleep(0.02)
     say()
     sys.stdout.flush()
