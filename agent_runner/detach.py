@@ -45,12 +45,11 @@ def _leave(child: int, ledger: Path, log: Path, *, say: Callable[[], object]) ->
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             code = os.waitstatus_to_exitcode(status)
-            killed = (
-                f"pairlock: signal {-code} ended the session's process before it began\n" if code < 0 else ""
-            )
-            sys.stderr.write(log.read_text("utf-8", "replace") + killed)
+            sys.stderr.write(log.read_text("utf-8", "replace"))
+            if code < 0:
+                sys.stderr.write(f"pairlock: signal {-code} ended the session's process before it began\n")
             sys.stderr.flush()
-            os._exit(1 if killed else code)
+            os._exit(code if code >= 0 else 1)
         time.sleep(0.02)
     say()
     sys.stdout.flush()

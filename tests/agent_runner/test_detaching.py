@@ -20,7 +20,11 @@ sys.stderr.write("pairlock: no\\n")
 sys.stderr.flush()
 exec(sys.argv[2])
 """
-BEGINS = "events = StateFiles(state).session('0123456789ab').events; events.parent.mkdir(parents=True); events.touch()"
+BEGINS = """
+events = StateFiles(state).session("0123456789ab").events
+events.parent.mkdir(parents=True)
+events.touch()
+"""
 
 
 @pytest.mark.parametrize(
