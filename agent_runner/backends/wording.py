@@ -41,8 +41,8 @@ def called_arguments(proposal: Proposal) -> dict[str, object]:
         return {"line": safe_text(proposal.line)}
     try:
         given = read_json(proposal.arguments or "{}")
-        json.dumps(given, ensure_ascii=False, allow_nan=False).encode()  # 1e999 is read as an infinity
-    except (ValueError, RecursionError):
+        json.dumps(given, ensure_ascii=False).encode()  # half of a UTF-16 pair has no bytes
+    except ValueError:
         given = None
     return given if isinstance(given, dict) else {"not_an_object": safe_text(proposal.arguments)}
 
