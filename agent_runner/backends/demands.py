@@ -52,7 +52,8 @@ class Demands:
             if self.alternation and isinstance(message, UserMessage) and _wants_reply(made):
                 made.append(dict(_BRIDGE))
             if self.reasoning and isinstance(message, ModelMessage):
-                wire = {**wire, "reasoning_content": safe_text(message.reply.reasoning)}  # noqa: PLW2901 - the same message
+                thought = message.reply.reasoning  # Kimi takes an empty one for none
+                wire = {**wire, "reasoning_content": safe_text(thought) if thought.strip() else NOTHING}  # noqa: PLW2901 - the same message
             made.append(wire)
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ NOTE = UserMessage(text="80 % of the budget is used")
 def with_missing_thoughts(asked: Asked) -> str:
     """Return what DeepSeek and Kimi say of a conversation without what the model thought; else nothing."""
     replies = [each for each in asked.json["messages"] if each["role"] == "assistant"]
-    lacks = [number for number, each in enumerate(replies) if "reasoning_content" not in each]
+    lacks = [number for number, each in enumerate(replies) if not each.get("reasoning_content")]
     return "The `reasoning_content` in the thinking mode must be passed back to the API." * bool(lacks)
 
 
@@ -44,12 +45,19 @@ def without_alternation(asked: Asked) -> str:
     return "Unexpected role 'user' after role 'tool'" * bool(wrong)
 
 
-def strict(wrong: Callable[[Asked], str], status: int = 400) -> Any:
+def routed(words: str) -> dict[str, object]:
+    """Return an error as OpenRouter tells a provider's."""
+    raw = json.dumps({"error": {"message": words, "type": "invalid_request_error"}})
+    return {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw}}
+
+
+def strict(wrong: Callable[[Asked], str], status: int = 400, *, by_router: bool = False) -> Any:
     """Return a play that refuses what is wrong, calls a tool first, and then says a word."""
 
     async def play(line: Line, asked: Asked) -> None:
         if words := wrong(asked):
-            await answer(status, {"error": {"message": words, "code": status}})(line, asked)
+            error = routed(words) if by_router else {"message": words, "code": status}
+            await answer(status, {"error": error})(line, asked)
         elif len(asked.json["messages"]) == len(TALK):
             await CALLS(line, asked)
         else:
@@ -75,9 +83,10 @@ async def conversation(asked: OpenAIBackend, *more: Message) -> tuple[Reply, Rep
     return second, third
 
 
-async def test_what_was_thought_goes_back_to_a_server_that_asks_for_it() -> None:
+@pytest.mark.parametrize("by_router", [False, True])
+async def test_what_was_thought_goes_back_to_a_server_that_asks_for_it(*, by_router: bool) -> None:
     notices: list[str] = []
-    async with serving(strict(with_missing_thoughts)) as server:
+    async with serving(strict(with_missing_thoughts, by_router=by_router)) as server:
         second, third = await conversation(backend(server, notices))
 
     heard = [[m for m in asked.json["messages"] if m["role"] == "assistant"] for asked in server.asked]
@@ -86,7 +95,7 @@ async def test_what_was_thought_goes_back_to_a_server_that_asks_for_it() -> None
         [],
         [None],
         ["Let me look."],
-        ["Let me look.", ""],  # the second thought nothing, and says so
+        ["Let me look.", "(nothing)"],  # Kimi takes an empty one for none
     ]
     assert len(notices) == 1
     assert notices[0].endswith("asking again with what it wants")
@@ -135,9 +144,7 @@ async def test_a_server_that_refuses_all_the_same_is_asked_no_third_time(words: 
 
 async def test_what_a_provider_said_is_told_where_a_router_stands_between() -> None:
     """OpenRouter's own words say nothing: the provider's stand in a member beside them."""
-    raw = '{"error": {"message": "the tool has no name", "type": "invalid_request_error"}}'
-    body = {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw}}}
-    async with serving(answer(400, body)) as server:
+    async with serving(answer(400, {"error": routed("the tool has no name")})) as server:
         asked = backend(server)
         with pytest.raises(ModelServerError) as caught:
             await asked.ask(TALK, (TOOL,))
