@@ -58,9 +58,15 @@ def _loaded(module: str) -> ModuleType:
 
 
 def load() -> None:
-    """Load what the operations are made of: workers that are forked from here on have it from their start."""
+    """Load what the operations are made of: workers that are forked from here on have it from their start.
+
+    Where that fails, for want of memory that a program of the session took, each loads what it is asked for.
+    """
     for module in sorted(_MODULES):
-        _loaded(module)
+        try:
+            _loaded(module)
+        except (ImportError, MemoryError, OSError):
+            return
 
 
 _MODULES: set[str] = set()

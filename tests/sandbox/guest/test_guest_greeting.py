@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import secrets
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +22,6 @@ from tests.sandbox.guest.launch import GUEST, command, end, reachable_folder, ru
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CHANGED = """
 import sys
@@ -87,6 +89,33 @@ async def test_a_worker_loads_each_operation_that_it_is_asked_for(folder: Path) 
 
     assert codes.pop("process.spawn") == "no-exec"
     assert set(codes.values()) == {"arguments"}
+
+
+async def test_what_cannot_be_loaded_costs_the_guest_nothing_but_that_operation(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program of the session may have taken the memory, before the guest had nothing better to do."""
+    changed_by("sys.modules['guest.patch'] = None", monkeypatch)
+    async with running(folder) as guest:
+        with pytest.raises(OperationFailedError) as failed:
+            await guest.link.call("files.patch", {"path": "a", "form": "diff"})
+        await asyncio.to_thread(wait_for_children, guest.process.pid, 2)
+        answer = await guest.link.call("files.stat", {"path": "."})
+
+    assert failed.value.code == "lost"
+    assert answer.result["kind"] == "folder"
+
+
+def wait_for_children(process: int, count: int) -> None:
+    """Wait until a guest has had nothing better to do than to fork workers."""
+    deadline = time.monotonic() + 60
+    while len(children(children(process)[0])) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 async def test_what_comes_in_one_piece_with_the_greeting_is_obeyed(folder: Path) -> None:
