@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from agent_runner.housing import Housed, Order
+    from agent_runner.request import SessionResult
     from sandbox.connection import Relay
     from tests.agent_runner.stand import Stand
 
@@ -51,15 +52,20 @@ class StubHousing(GuestHousing):
             yield replace(housed, sandbox=WithStubs(**parts))
 
 
+async def run_script(stand: Stand, script: bytes) -> SessionResult:
+    """Run a session whose model has a shell run a script that may call `files`."""
+    shutil.copy2(STUB, stand.folder / "files")
+    call = Call(call_id="c", proposal=LineProposal(line="shell", body=script))
+    model = saying(Reply(text="", calls=(call,)), FINISH)
+    return await stand.run(model, POLICY, housing=StubHousing(stand.folder))
+
+
 async def test_what_programs_call_counts_in_the_budget_of_actions_while_the_session_runs(
     stand: Stand,
 ) -> None:
-    shutil.copy2(STUB, stand.folder / "files")
-    housing = StubHousing(stand.folder)
     script = b"for n in 1 2 3 4; do ./files list >/dev/null 2>&1; echo code $?; done"
-    call = Call(call_id="c", proposal=LineProposal(line="shell", body=script))
 
-    result = await stand.run(saying(Reply(text="", calls=(call,)), FINISH), POLICY, housing=housing)
+    result = await run_script(stand, script)
 
     assert stand.eyes.seen[0].text.splitlines() == ["code 0", "code 0", "code 105", "code 105"]
     assert (result.exit_code, result.reason) == (5, "the budget of actions ran out: 3 of 3 actions")
@@ -69,12 +75,9 @@ async def test_what_programs_call_counts_in_the_budget_of_actions_while_the_sess
 async def test_standard_input_that_is_empty_is_no_content_and_the_refusal_says_how_to_give_none(
     stand: Stand,
 ) -> None:
-    shutil.copy2(STUB, stand.folder / "files")
-    housing = StubHousing(stand.folder)
     script = b"./files write a </dev/null 2>&1; echo code $?; ./files write b --content '' </dev/null"
-    call = Call(call_id="c", proposal=LineProposal(line="shell", body=script))
 
-    await stand.run(saying(Reply(text="", calls=(call,)), FINISH), POLICY, housing=housing)
+    await run_script(stand, script)
 
     assert stand.eyes.seen[0].text.splitlines() == [
         "error (usage): `files write` needs `content`",
