@@ -13,12 +13,13 @@ from typing import Self
 
 from audit.answers import Bridge, receipt, written
 from audit.batch import Urgency, Waiting
-from audit.begin import Opened, Plan, Registration, begin
+from audit.begin import Opened, Plan, Registration
 from audit.clock import Clock, SystemClock
 from audit.errors import LedgerDeadError, LedgerError
 from audit.event import SessionClosed
 from audit.fields import Commitment, Event
 from audit.host import Receipt
+from audit.opened_in_a_thread import opened_in_a_thread
 from audit.openings import Opening, commit
 from audit.recover import Recovered
 from audit.redact import Redactor
@@ -112,7 +113,7 @@ class Journal:
         loop = asyncio.get_running_loop()
         self._failure = loop.create_future()
         bridge = Bridge(loop, self._failure)
-        self._open = await asyncio.to_thread(begin, self._state, self.session_id, self._plan, bridge)
+        self._open = await opened_in_a_thread(self._state, self.session_id, self._plan, bridge)
         return self
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from agent_runner import aresume_session, arun_session, resume_request, session_
 from agent_runner.door import socket_path, tell
 from agent_runner.errors import InvalidInputError
 from agent_runner.following import follow_session
+from agent_runner.listing import listed
 from agent_runner.state_label import state_label
 from audit.chain import Entry
 from audit.state import StateFiles
@@ -131,6 +133,25 @@ async def test_of_two_sessions_in_one_loop_the_cancelled_one_ends_and_the_other_
     assert (ended.status, other.status) == ("interrupted", "done")
     assert ended.session != other.session
     assert [verify_session(stand.state, each.session).faults() for each in (ended, other)] == [{}, {}]
+
+
+async def test_a_session_that_is_cancelled_while_its_ledger_is_opened_does_not_seem_to_run_on(
+    stand: Stand,
+) -> None:
+    """A program may live long: the lock would be held, and the workspace be somebody's, until it ends."""
+    path = stand.place / "none.yaml"
+    path.write_text("version: 1\nname: none\ngrant: []\n")
+    request = session_request("t", policy=str(path), model=saying(FINISH), state=stand.state)
+
+    for tick in range(24):
+        running = asyncio.ensure_future(arun_session(replace(request, housing=stand.housing)))
+        await asyncio.sleep(tick / 1000)
+        running.cancel()
+        with suppress(asyncio.CancelledError):  # raised where not a line of the session is written
+            await running
+
+    assert [row.session for row in listed(stand.state) if row.status == "running"] == []
+    assert [each.name for each in threading.enumerate() if each.name.startswith("ledger-")] == []
 
 
 @pytest.mark.engine
