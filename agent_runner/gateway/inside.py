@@ -166,11 +166,13 @@ class _Keeper:
             self._signal(body[0])
 
     def _signal(self, number: int) -> None:
-        try:
-            group = self._child if self._terminal is None else os.tcgetpgrp(self._terminal)
-            os.killpg(group, number)
-        except (ProcessLookupError, OSError):
-            os.kill(self._child, number)
+        """Pass on a signal, and have a group that is stopped go on: it would take no notice."""
+        for each in (number, signal.SIGCONT):
+            try:
+                group = self._child if self._terminal is None else os.tcgetpgrp(self._terminal)
+                os.killpg(group, each)
+            except (ProcessLookupError, OSError):
+                os.kill(self._child, each)
 
     def _pour(self) -> None:
         if self._feed is None:

@@ -258,6 +258,18 @@ async def test_a_stopped_command_goes_on_when_it_is_continued(stand: Stand) -> N
     assert done.code == 9
 
 
+async def test_a_stopped_command_hears_the_signal_that_is_to_end_it(stand: Stand) -> None:
+    """A process that is stopped takes no signal until it is continued, and would be waited for."""
+    seen = "until grep -q 'State:.T' /proc/$0/status; do sleep 0.1; done; echo stopped"
+    stops = 'setsid sh -c "$0" $$ & kill -STOP $$'
+    screen = Screen(then={b"stopped": [record(b"s", bytes([signal.SIGTERM]))]})
+    policy = EXEC + "budget: {wall_time: 30s}\n"
+
+    done, _ = await ran(stand, saying(), "sh", "-c", stops, seen, screen=screen, policy=policy)
+
+    assert done.code == 128 + signal.SIGTERM
+
+
 async def test_what_looks_like_an_escape_of_a_remote_shell_is_only_bytes(stand: Stand) -> None:
     """`~.` after a line break ends ssh; here every byte is the command's, NUL and Ctrl-P Ctrl-Q, too."""
     body = b"\n~.\n~?\r~^Z\x00\x10\x11\x1d\xff\n"
