@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from agent_runner.aside import aside
 from agent_runner.backends.failure import CUT_MARK, Failure, ModelServerError
 from agent_runner.output_pipe import output_pipe
 
@@ -86,7 +87,7 @@ async def fetch_key(reference: KeyReference, environment: Mapping[str, str] | No
     if reference.env is not None:
         raw = (os.environ if environment is None else environment).get(reference.env, "").encode()
     elif reference.file is not None:
-        raw = await asyncio.to_thread(_read, reference.file, reference)
+        raw = await _read_in_time(reference.file, reference)
     else:
         raw = await _printed(reference)
     text = raw.decode("ascii", "replace").strip()
@@ -95,6 +96,14 @@ async def fetch_key(reference: KeyReference, environment: Mapping[str, str] | No
     if not _PRINTABLE.fullmatch(text) or len(raw) > MAXIMUM_BYTES:
         raise _no_key(reference, "holds no key: expected one word of printable ASCII")
     return Key(text)
+
+
+async def _read_in_time(path: str, reference: KeyReference) -> bytes:
+    try:
+        async with asyncio.timeout(COMMAND_SECONDS):
+            return await aside(_read, path, reference)
+    except TimeoutError as error:
+        raise _no_key(reference, f"was not read within {COMMAND_SECONDS:.0f} s") from error
 
 
 def _read(path: str, reference: KeyReference) -> bytes:

@@ -7,12 +7,12 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.aside import aside
 from agent_runner.errors import RunnerError
 from agent_runner.listing import listed
 from agent_runner.report.gather import gather_report
 from agent_runner.report.page import content_policy, render, render_list
 from agent_runner.report.serving.answer import Answer, page, text
-from agent_runner.report.serving.aside import aside
 from agent_runner.report.serving.live import LiveSession, running_now, session_events, state_events
 from audit.errors import AuditError, UnknownSessionError
 from audit.escape import escape_line

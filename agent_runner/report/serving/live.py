@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from agent_runner.aside import aside
 from agent_runner.report.fold import SessionFold
-from agent_runner.report.serving.aside import aside
 from audit.errors import AuditError
 from audit.escape import escape_line
 from audit.follow import Follower

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,6 +98,26 @@ async def test_what_a_hanging_command_started_is_not_waited_for(
         os.close(os.open(waited_for, os.O_WRONLY | os.O_NONBLOCK))
 
     assert message.endswith("did not end within 1 s")
+
+
+def test_a_file_that_nobody_writes_gives_no_key_and_holds_up_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe with a name; the loop's own threads would be waited for at its end."""
+    monkeypatch.setattr(keys, "COMMAND_SECONDS", 1.0)
+    path = tmp_path / "key"
+    os.mkfifo(path)
+    said: list[str] = []
+    running = threading.Thread(target=lambda: said.append(asyncio.run(no_key(KeyReference(file=str(path))))))
+
+    running.start()
+    running.join(30)
+    is_over = not running.is_alive()
+    os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+    running.join()
+
+    assert is_over
+    assert said == [f"the key of the model is not to be had: file {path} was not read within 1 s"]
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.aside import aside
 from agent_runner.report.gather import Pins
 from agent_runner.report.serving import desk
 from agent_runner.report.serving import server as serving
-from agent_runner.report.serving.aside import aside
 from agent_runner.report.serving.server import ReportServer
 from audit.host import HostLog
 from audit.withhold import prune

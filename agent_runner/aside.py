@@ -1,4 +1,4 @@
-"""Read aside of the loop, in a thread that nobody waits for when the server ends: it only reads."""
+"""Read aside of the loop, in a thread that nobody waits for when the loop ends: it only reads."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ T = TypeVar("T")
 async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what some work comes to, done in a thread of its own.
 
-    `asyncio.to_thread` will not do: the loop's own threads are waited for at its end, and reading the ledger
-    of a long session takes a minute, for which Ctrl-C would seem to do nothing.
+    `asyncio.to_thread` will not do: the loop's own threads are waited for at its end. Reading the ledger of a
+    long session takes a minute, and opening a pipe as long as nobody writes: Ctrl-C would seem to do nothing.
 
     Args:
         work: What only reads, so that it may be left in the middle.
@@ -34,5 +34,5 @@ async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
             done.set_exception(error)
 
-    threading.Thread(target=run, name="report-reading", daemon=True).start()
+    threading.Thread(target=run, name="reading-aside", daemon=True).start()
     return await asyncio.wrap_future(done)
