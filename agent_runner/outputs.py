@@ -12,10 +12,11 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from agent_runner.at_work import refuse_running
 from agent_runner.errors import InvalidInputError
 from agent_runner.exercised import exercised
 from agent_runner.lineage import removed, wrote_unreviewed
-from agent_runner.review import discard_stage, files_block, note_discarded, read_policy, refuse_running
+from agent_runner.review import discard_stage, files_block, note_discarded, read_policy
 from agent_runner.waiting import Unread, waiting_in
 from sandbox.errors import OperationError
 from sandbox.stage import HiddenBy, StageFolder, discard, stage_of_tree

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from agent_runner.at_work import refuse_running
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.meta import read_meta
 from agent_runner.past import memory_ended
-from agent_runner.review import refuse_running
 from policies.wording import quoted
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from agent_runner.at_work import refuse_running
 from agent_runner.budget_limits import (
     NOTHING,
     BudgetLimits,
@@ -30,7 +31,7 @@ from agent_runner.package import pairlock_version
 from agent_runner.past_below import read_whole, with_below
 from agent_runner.request import SessionRequest, SessionResult
 from agent_runner.resumable import refuse_command, require_same_folder
-from agent_runner.review import read_policy, refuse_running
+from agent_runner.review import read_policy
 from agent_runner.session import SessionRun
 from audit import event
 from audit.errors import LedgerLockedError

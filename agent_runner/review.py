@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent_runner.at_work import refuse_running
 from agent_runner.errors import InvalidInputError, NoFactsError
 from agent_runner.exercised import exercised
 from agent_runner.lineage import wrote_unreviewed
@@ -17,7 +18,6 @@ from agent_runner.package import pairlock_version
 from agent_runner.person import who
 from audit.event import StageApplied, StageDiscarded
 from audit.host import HostLog
-from audit.lock import is_held
 from policies.capability import in_order
 from policies.files_block import FilesBlock
 from policies.source import parse_policy
@@ -290,16 +290,3 @@ def note_discarded(folder: Path, state: Path, *, workspace: str, why: str) -> No
     """Write down that a person throws away what a session left, before it is: the session cannot go on."""
     with _host_log(state) as log:
         log.append(StageDiscarded(session=folder.name, workspace=workspace, by=who(), why=why))
-
-
-def refuse_running(session: SessionFiles) -> None:
-    """Refuse a session whose runner is at work.
-
-    Raises:
-        InvalidInputError: When its ledger has a writer.
-    """
-    if is_held(session.lock):
-        raise InvalidInputError(
-            f"session `{session.folder.name}` is running",
-            hint=f"wait for its end, or `pairlock stop {session.folder.name}`",
-        )

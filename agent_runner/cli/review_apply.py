@@ -44,7 +44,7 @@ def apply(  # noqa: PLR0913, PLR0917 - the options of `apply`, each once
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; labels the workspace.")] = False,
 ) -> None:
     """Write a session's changes to the workspace, after they were reviewed."""
-    from agent_runner.review import refuse_running
+    from agent_runner.at_work import refuse_running
     from agent_runner.state import session_files, state_folder
 
     person = sys.stdin.isatty() and not os.environ.get("CI")
