@@ -109,6 +109,7 @@ class Door:
         self._alone = alone
         self._feed = Feed(files)
         self._question: Question | None = None
+        self._shown: orjson.Fragment | None = None
         self._answer: asyncio.Future[Answer] | None = None
 
     @contextlib.asynccontextmanager
@@ -155,7 +156,7 @@ class Door:
             if not answer.done():
                 raise
         finally:
-            self._question = self._answer = None
+            self._question = self._answer = self._shown = None
         return answer.result() if answer.done() else Answer(verdict="timed_out", by="nobody", via="clock")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -187,7 +188,7 @@ class Door:
     def _done(self, asked: dict[str, object]) -> Said:
         match asked.get("do"):
             case "status":
-                return {"ok": True, "session": self._session, "question": self._shown()}
+                return {"ok": True, "session": self._session, "question": self._asked()}
             case "approve" | "deny" as word:
                 return self._decided(str(word), asked.get("action"), asked.get("digest"))
             case "stop":
@@ -203,8 +204,11 @@ class Door:
             return _refused(f"{MOST_SUBSCRIBERS} have subscribed, and no more are taken"), None
         return {"ok": True, "session": self._session}, first
 
-    def _shown(self) -> Said | None:
-        return None if self._question is None else question_fields(self._question)
+    def _asked(self) -> orjson.Fragment | None:
+        """Return the question as JSON, escaped once: who is attached asks several times a second."""
+        if self._question is not None and self._shown is None:
+            self._shown = orjson.Fragment(orjson.dumps(question_fields(self._question)))
+        return self._shown
 
     def _decided(self, word: str, action: object, digest: object) -> Said:
         question, answer = self._question, self._answer

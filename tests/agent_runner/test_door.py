@@ -18,7 +18,7 @@ import pytest
 from agent_runner.approvals import Answer, FirstAnswer, OneAtATime, ask_and_record
 from agent_runner.door import Door, dead_sockets, socket_path, tell
 from agent_runner.errors import InvalidInputError, RunnerError
-from agent_runner.question import Question, digest_of
+from agent_runner.question import Question, digest_of, question_fields
 from agent_runner.session import SessionRun
 from audit.journal import Journal, Registration
 from audit.state import SessionFiles
@@ -86,6 +86,28 @@ async def test_what_is_shown_is_answered_from_another_terminal(word: str, verdic
     assert "\x1b" not in json.dumps(shown, ensure_ascii=False)
     assert shown["argv"][:2] == ["files", "write"]
     assert shown["body"].startswith("new")
+
+
+async def test_a_question_is_escaped_once_however_often_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Escaped anew for each look of one who was attached, a long one took a fifth of a processor."""
+    escaped: list[Question] = []
+    monkeypatch.setattr(
+        "agent_runner.door.question_fields", lambda asked: escaped.append(asked) or question_fields(asked)
+    )
+    door = Door(SESSION, stop=lambda: None, files=FILES)
+    second = replace(QUESTION, action=f"{SESSION}/2")
+    async with door.open():
+        for question in (QUESTION, second):
+            asked = asyncio.ensure_future(door.ask(question))
+            told = [await waiting(), await waiting()]
+            assert told == [question_fields(question)] * 2
+            await said(do="deny", action=question.action, digest=question.digest)
+            await asked
+            assert (await said(do="status"))["question"] is None
+
+    assert escaped == [QUESTION, second]
 
 
 async def test_an_answer_to_another_action_is_refused() -> None:
