@@ -66,7 +66,7 @@ def read_past(state: Path, session: str, *, conversation: bool = True) -> Past:
             withheld; the message says which.
     """
     reader = SessionReader(state, session)
-    fold = _Fold(reader, Bodies(reader, needed=conversation))
+    fold = Folding(reader, Bodies(reader, needed=conversation))
     for entry, happened in reader.events():
         fold.take(entry, happened)
     return fold.past()
@@ -79,7 +79,7 @@ def read_conversation(state: Path, session: str) -> tuple[Message, ...]:
         audit.errors.BrokenLedgerError: When the log does not hold, or a body was withheld.
     """
     reader = SessionReader(state, session)
-    fold = _Fold(reader, Bodies(reader))
+    fold = Folding(reader, Bodies(reader))
     for entry, happened in reader.events():
         if not isinstance(happened, event.TranscriptCompacted):
             fold.take(entry, happened)
@@ -87,7 +87,9 @@ def read_conversation(state: Path, session: str) -> tuple[Message, ...]:
 
 
 @dataclass
-class _Fold:
+class Folding:
+    """What the entries that were taken in have come to."""
+
     reader: SessionReader
     bodies: Bodies
     opened: event.SessionOpened | None = None
@@ -110,6 +112,7 @@ class _Fold:
     entries: int = 0
 
     def take(self, entry: Entry, happened: Event) -> None:
+        """Take in the next entry."""
         self.entries = entry.seq + 1
         if entry.type in BEGINS:
             self.closed = None
@@ -150,6 +153,7 @@ class _Fold:
                 pass  # what the sandbox, the egress gate and the journal tell is no part of the conversation
 
     def past(self) -> Past:
+        """Return it; raises as `read_past` does."""
         if self.opened is None:
             session = self.reader.session_id
             raise InvalidInputError(f"session `{session}` ended before it began", hint="start it again")

@@ -6,18 +6,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.budget import Budget
-from agent_runner.budget_limits import limits_of_policy
-from agent_runner.errors import InvalidInputError, RefusedError
-from agent_runner.fold import read_past
 from agent_runner.listing import status_of
 from agent_runner.outputs import output_names
-from agent_runner.past_below import with_below
 from agent_runner.review import read_policy
-from agent_runner.traffic import Traffic
+from agent_runner.spending import Spending
 from agent_runner.waiting import changes_waiting
 from audit import event
-from audit.errors import AuditError
+from audit.lock import is_held
 from audit.openings import Gone
 from audit.reader import SessionReader
 from audit.summary import spelled_argv
@@ -97,19 +92,25 @@ def shown(files: SessionFiles, state: Path) -> Shown:
         audit.errors.AuditError: When the ledger does not hold.
     """
     session = files.folder.name
-    found = Shown(session=session, status=status_of(state, session), ledger=str(files.events))
-    reader, traffic = SessionReader(state, session), Traffic()
-    for _, happened in reader.events():
-        traffic.take(happened)
+    is_running = is_held(files.lock)  # asked first: what follows is its last
+    found = Shown(session=session, status="interrupted", ledger=str(files.events))
+    reader = SessionReader(state, session)
+    spending = Spending(reader, state)
+    for entry, happened in reader.events():
+        spending.take(entry, happened)
         _take(found, happened)
-    if found.status != "running":
+        if not isinstance(happened, event.LogSealed):
+            found.status = happened.status if isinstance(happened, event.SessionClosed) else "interrupted"
+    if is_running:
+        found.status = "running"
+    else:
         found.waits_for = ""
-    found.sent_bytes, found.received_bytes = traffic.sent_bytes, traffic.received_bytes
+    found.sent_bytes, found.received_bytes = spending.traffic.sent_bytes, spending.traffic.received_bytes
     if found.opened is not None:
         task = reader.value(found.opened.task)
         found.task = "" if isinstance(task, Gone) else task.decode("utf-8", "replace")
         found.policy = read_policy(files.folder).name
-        found.budgets = _budgets(files, state, traffic)
+        found.budgets = spending.states()
     found.children = [(child, status_of(state, child)) for child, _ in found.children]
     found.changes = changes_waiting(state, session)
     found.has_outputs = bool(output_names(files))
@@ -141,19 +142,3 @@ def _take(found: Shown, happened: Event) -> None:
             found.reason = found.waits_for = ""
         case _:
             pass
-
-
-def _budgets(files: SessionFiles, state: Path, traffic: Traffic) -> list[BudgetExceeded]:
-    """Return how much of each budget is used, as far as it is known.
-
-    Nothing is told of a command that a person ran, whose agent counts, and of a session of which, or of one
-    below which, something was withheld or pruned.
-    """
-    try:
-        past = with_below(read_past(state, files.folder.name), state)
-    except (InvalidInputError, RefusedError, AuditError):
-        return []
-    limits = limits_of_policy(read_policy(files.folder)).plus(past.added)
-    budget = Budget(limits, used=past.used, below=past.below, monotonic=lambda: 0.0)
-    budget.watch_egress(traffic.total)
-    return budget.states()

@@ -24,6 +24,7 @@ from agent_runner.starting import plan_for
 from agent_runner.trust import is_trusted
 from audit.host import HostLog
 from audit.openings import without
+from audit.reader import SessionReader
 from audit.state import StateFiles
 from audit.withhold import prune
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying
@@ -181,7 +182,23 @@ async def test_show_tells_what_is_left_of_a_session_after_a_body_was_withheld(st
 
     found = shown(files, stand.state)
 
-    assert (found.status, found.actions, found.budgets) == ("done", 2, [])
+    assert (found.status, found.actions) == ("done", 2)
+    assert [(each.name, each.observed) for each in found.budgets][:1] == [("turns", 2)]
+
+
+async def test_show_reads_a_log_once(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read three times, one of 20,754 entries took 8 to 10 seconds."""
+    await stand.run(saying(lines("files list"), FINISH))
+    read: list[str] = []
+    entries = SessionReader.entries
+    monkeypatch.setattr(
+        SessionReader, "entries", lambda reader: read.append(reader.session_id) or entries(reader)
+    )
+
+    found = shown(StateFiles(stand.state).session(SESSION), stand.state)
+
+    assert (found.status, found.turns, len(found.budgets) > 0) == ("done", 2, True)
+    assert read == [SESSION]
 
 
 async def test_of_a_pruned_child_show_says_so_and_resume_names_it(stand: Stand) -> None:
