@@ -113,7 +113,7 @@ class AnthropicBackend:
     def _may_be_of_thoughts(self, failure: Failure, messages: Sequence[Message]) -> bool:
         replies = (message.reply for message in messages if isinstance(message, ModelMessage))
         sent = self._sends_thoughts and any(t.by == self._by for reply in replies for t in reply.thoughts)
-        return sent and failure.status in _REFUSED and not failure.too_long
+        return sent and not failure.told and failure.status in _REFUSED and not failure.too_long
 
     async def _asked(
         self,

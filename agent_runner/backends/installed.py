@@ -55,9 +55,8 @@ class InstalledBackend:
     @property
     def model(self) -> str:
         """Return what the backend calls its model; its kind where it fails to say."""
-        with suppress(
-            Exception, *_NO_EXCEPTIONS
-        ):  # its author's, and asked for where nobody expects an error
+        # Its author's may raise anything, and is asked for where nobody expects an error.
+        with suppress(Exception, *_NO_EXCEPTIONS):
             return one_line(str(self._inner.model))
         return self._kind
 

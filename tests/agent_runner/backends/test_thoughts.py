@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent_runner.backends.aloud import Spoken, Step, TextTold
 from agent_runner.backends.anthropic_messages import AnthropicBackend
 from agent_runner.backends.backend import ModelMessage, Reply, Thought, UserMessage
 from agent_runner.backends.failure import ModelServerError
@@ -139,6 +140,33 @@ async def test_a_request_that_is_wrong_without_thoughts_too_is_refused_in_its_la
         await backend.close()
 
     assert b"signature" in server.asked[3].body, "thoughts were not what it refused"
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_a_reply_that_was_told_in_part_is_not_asked_for_again_without_thoughts(*, heard: bool) -> None:
+    """A refusal within the stream, behind words: whoever heard them would hear a second reply behind them."""
+    error = {"type": "invalid_request_error", "code": 400, "message": "filtered"}
+    begun = pieces([{"type": "text", "text": "Half a reply"}], "end_turn")[:3]
+    late = stream(*begun, event({"type": "error", "error": error}))
+    told: list[Step | Spoken] = []
+
+    async def tell(step: Step | Spoken) -> None:
+        told.append(step)
+
+    async with serving(stream(*pieces(SAID)), late, Saying(text="Yes.").play("messages")) as server:
+        backend = backend_for(server, "messages")
+        first = await backend.ask(TALK, (TOOL,))
+        question = backend.ask_aloud((*TALK, *after(first, "a", "b")), (TOOL,), tell if heard else None)
+        if heard:
+            with pytest.raises(ModelServerError, match="filtered") as caught:
+                await question
+            assert caught.value.failure.told
+        else:
+            assert (await question).text == "Yes."
+        await backend.close()
+
+    assert [step.text for step in told if isinstance(step, TextTold)] == ["Half a reply"] * heard
+    assert len(server.asked) == 3 - heard
 
 
 @pytest.mark.parametrize(
