@@ -39,7 +39,7 @@ _INDENTED: Final = re.compile(r"(?:(?<=\n)    \S.*\n(?:(?:\n(?=    ))?    .*\n)*
 _TITLE: Final = re.compile(r"\A(?:policy [\w-]+\.yaml:|# \S+\.yaml)\n")
 _MODEL: Final = re.compile(r"^\w+: +\{backend: |^\w+:\n +backend: ", re.MULTILINE)
 _LOOKS_LIKE_ONE: Final = re.compile(
-    r"^ *(?:version: 1|grant: |backend: |credentials:|connectors:)", re.MULTILINE
+    r"^ *(?:version: 1(?!\.)|grant: |backend: |credentials:|connectors:)", re.MULTILINE
 )
 
 

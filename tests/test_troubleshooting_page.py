@@ -24,7 +24,7 @@ NOT_IN_AN_ERROR: Final = frozenset(
         "DOES NOT VERIFY",
         "a fault of pairlock's own: …",
         "no model is configured",
-        "this machine gives pairlock no more …",
+        "this machine gives no more …",
     }
 )
 """What is printed, or put into an error elsewhere: the code cannot be seen from the text."""

@@ -102,7 +102,7 @@ def _told(error: BaseException) -> list[tuple[str, str]]:
     if _is_short(error):
         what = "memory" if isinstance(error, MemoryError) else "threads"
         mend = "raise the limit on memory and processes here; a session that had begun can be resumed"
-        return [(f"this machine gives pairlock no more {what}", mend)]
+        return [(f"this machine gives no more {what}", mend)]
     if problems := getattr(error, "problems", ()):
         return [(f"{problem.at}: {problem.message}", problem.hint) for problem in problems]
     if isinstance(error, OSError) and error.strerror:

@@ -511,5 +511,5 @@ def test_a_machine_that_gives_no_more_threads_is_told_as_what_it_is(desk: Desk) 
 
     short, plain = desk.pairlock(*words, preexec_fn=bounded), desk.pairlock(*words)
 
-    assert (short.code, short.first) == (1, "pairlock: this machine gives pairlock no more threads")
+    assert (short.code, short.first) == (1, "pairlock: this machine gives no more threads")
     assert plain.code == 4
