@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from audit.chain import Entry
-    from audit.fields import Event, Reason
+    from audit.fields import Event, Reason, ToolCall
 
 BUDGET_ADDED: Final = "budget-added"
 """Code of the entry by which a person adds to a budget; its message is what `parse_budget` reads."""
@@ -191,9 +191,9 @@ class Folding:
             self._answer(entry, text, refused=True)
 
     def _reply(self, entry: Entry, answered: event.ModelAnswered) -> None:
-        bodies = self.bodies.beside(entry.seq, answered.raw)
+        beside = self.bodies.beside(entry.seq, answered.raw)
         calls = tuple(
-            Call(call_id=call.call, proposal=_proposal(call.name, call.arguments, bodies.get(str(place))))
+            Call(call_id=call.call, proposal=_proposal(call, beside.bodies.get(str(place))))
             for place, call in enumerate(answered.tool_calls)
         )
         text = self.bodies.text(answered.text, f"entry {entry.seq}") if answered.text else ""
@@ -203,7 +203,8 @@ class Folding:
             cached_tokens=answered.cached_tokens,
             cost_micros=answered.cost_micros,
         )
-        self.messages.append(ModelMessage(reply=Reply(text=text, calls=calls, usage=told)))
+        said = Reply(text=text, calls=calls, usage=told, reasoning=beside.reasoning, thoughts=beside.thoughts)
+        self.messages.append(ModelMessage(reply=said))
         self.calls = deque(calls)
         self.repeating.take(calls)
         self.after_unknown = False
@@ -285,10 +286,10 @@ class Folding:
         self.account.warned.clear()
 
 
-def _proposal(name: str, arguments: str, body: bytes | None) -> Proposal:
-    if name:
-        return ToolProposal(tool=name, arguments=arguments)
-    return LineProposal(line=arguments, body=body)
+def _proposal(call: ToolCall, body: bytes | None) -> Proposal:
+    if call.name:
+        return ToolProposal(tool=call.name, arguments=call.arguments)
+    return LineProposal(line=call.arguments, body=body)
 
 
 def _told(kind: str, reason: Reason) -> str:

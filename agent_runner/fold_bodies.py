@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_runner.reply_bodies import reply_bodies
+from agent_runner.reply_bodies import Beside, read_beside
 from audit.errors import BrokenLedgerError
 from audit.openings import Gone
 
@@ -37,18 +37,20 @@ class Bodies:
         """
         return self._value(commitment, what).decode("utf-8", "surrogateescape")
 
-    def beside(self, seq: int, raw: Commitment | None) -> dict[str, bytes]:
-        """Return the contents that came with a reply's calls, by the call's place.
+    def beside(self, seq: int, raw: Commitment | None) -> Beside:
+        """Return what came beside a reply's words.
 
         Args:
             seq: The entry's number.
-            raw: What it commits to; None where no call had any.
+            raw: What it commits to; None where nothing did.
 
         Raises:
             BrokenLedgerError: As `text`.
             audit.errors.BadEventError: When no writer wrote it so.
         """
-        return {} if raw is None or not self._needed else reply_bodies(seq, self._value(raw, f"entry {seq}"))
+        if raw is None or not self._needed:
+            return Beside()
+        return read_beside(seq, self._value(raw, f"entry {seq}"))
 
     def _value(self, commitment: Commitment, what: str) -> bytes:
         if not self._needed:

@@ -1,4 +1,4 @@
-"""Bound what a model said before anything else reads it: its text, its calls, their arguments and their ids.
+"""Bound what a model said before anything else reads it: its words and thoughts, its calls and their ids.
 
 A model server may be hostile or broken. What is cut says so in its own place, so that ledger and model read
 the same; whether a call means anything is for the gate to say.
@@ -30,7 +30,9 @@ def bounded(reply: Reply) -> Reply:
     if left_out > 0:
         text = f"{text}\n[{left_out} more calls were left out: at most {MOST_CALLS} of a reply are taken]"
     calls = _distinct(tuple(map(_call, reply.calls[:MOST_CALLS])))
-    return reply if text == reply.text and calls == reply.calls else replace(reply, text=text, calls=calls)
+    reasoning = _text(reply.reasoning, TEXT_CHARACTERS)
+    same = (text, calls, reasoning) == (reply.text, reply.calls, reply.reasoning)
+    return reply if same else replace(reply, text=text, calls=calls, reasoning=reasoning)
 
 
 def _call(call: Call) -> Call:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from agent_runner.ceiling import read_ceiling
 from agent_runner.commands import known_commands
 from agent_runner.fold import COMMAND
-from agent_runner.reply_bodies import reply_bodies
+from agent_runner.reply_bodies import read_beside
 from audit import event
 from audit.openings import Gone
 from audit.reader import SessionReader
@@ -129,7 +129,7 @@ class _Replay:
     def reply(self, seq: int, answered: event.ModelAnswered) -> None:
         """Remember what the model wrote; an earlier reply's calls are over."""
         raw = self._value(answered.raw) if answered.raw else None
-        bodies = reply_bodies(seq, raw) if raw is not None else {}
+        bodies = read_beside(seq, raw).bodies if raw is not None else {}
         withheld = answered.raw is not None and raw is None
         self.proposals = []
         for place, call in enumerate(answered.tool_calls):

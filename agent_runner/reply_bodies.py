@@ -1,16 +1,68 @@
-"""Read back the contents that came with a reply's calls, as the ledger keeps them."""
+"""Keep what came beside a reply's words, as the ledger has it: contents of its calls, and its thoughts."""
 
 from __future__ import annotations
 
 import base64
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
+from agent_runner.backends.backend import Thought
 from audit.errors import BadEventError
+from cli_tools.action import LineProposal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent_runner.backends.backend import Reply
+    from audit.redact import Redactor
+
+T = TypeVar("T")
 
 
-def reply_bodies(seq: int, raw: bytes) -> dict[str, bytes]:
-    """Return the contents that came with a reply's calls, by the call's place.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What came beside a reply's words."""
+
+    bodies: Mapping[str, bytes] = field(default_factory=dict)
+    """The contents that stand beside command lines, by their call's place."""
+    reasoning: str = ""
+    thoughts: tuple[Thought, ...] = ()
+
+
+def kept_beside(reply: Reply, redactor: Redactor) -> bytes:
+    """Return what is kept of a reply beside its words; empty where there is nothing.
+
+    A tool call has its content inside. The contents of command lines are redacted already; where their base64
+    looks like a secret's all the same, its characters stand apart, which readers pass over.
+
+    Args:
+        reply: What the model said, redacted.
+        redactor: Goes over it once more, as over all that is kept.
+    """
+    contents = {
+        str(place): base64.b64encode(call.proposal.body).decode()
+        for place, call in enumerate(reply.calls)
+        if isinstance(call.proposal, LineProposal) and call.proposal.body is not None
+    }
+    thoughts = [
+        {"by": each.by, "sealed": each.sealed, "characters": each.characters, "calls": each.calls}
+        for each in reply.thoughts
+    ]
+    if not (contents or reply.reasoning or thoughts):
+        return b""
+    beside = {"bodies": contents, "reasoning": reply.reasoning, "thoughts": thoughts}
+    kept = orjson.dumps({name: each for name, each in beside.items() if each or name == "bodies"})
+    if redactor.raw(kept) == kept:
+        return kept
+    apart = {place: " ".join(content) for place, content in contents.items()}
+    return orjson.dumps({**beside, "bodies": apart})
+
+
+def read_beside(seq: int, raw: bytes) -> Beside:
+    """Return what came beside a reply's words.
 
     Args:
         seq: The entry's number, for the message.
@@ -20,6 +72,28 @@ def reply_bodies(seq: int, raw: bytes) -> dict[str, bytes]:
         BadEventError: When no writer wrote it so.
     """
     try:
-        return {place: base64.b64decode(body) for place, body in orjson.loads(raw)["bodies"].items()}
+        kept = orjson.loads(raw)
+        return Beside(
+            bodies={place: base64.b64decode(body) for place, body in kept["bodies"].items()},
+            reasoning=_checked(kept.get("reasoning", ""), str),
+            thoughts=tuple(map(_thought, kept.get("thoughts", ()))),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadEventError(f"what the model wrote at entry {seq} cannot be read back") from error
+
+
+def _thought(kept: Mapping[str, object]) -> Thought:
+    sealed = _checked(kept["sealed"], str)
+    _checked(json.loads(sealed), dict)
+    return Thought(
+        by=_checked(kept["by"], str),
+        sealed=sealed,
+        characters=_checked(kept["characters"], int),
+        calls=_checked(kept["calls"], int),
+    )
+
+
+def _checked(value: object, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"a {type(value).__name__} stands where a {kind.__name__} is kept")
+    return value

@@ -30,6 +30,7 @@ from agent_runner.hearing import bounded
 from agent_runner.repeating import Repeating
 from agent_runner.spelling import plain, raw
 from agent_runner.transcript_model import answered, write_failed, write_tried
+from agent_runner.transcript_redacted import as_meant, redacted, without_what_changes
 from audit import event
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class Transcript:
         """Ask the model for its next words; the question is durable before, and with it all that it rests on.
 
         The answer is with the next entry that is: the first call's intent, or at the latest when `settled`.
+        It is redacted once, for ledger and model; its calls act as they were meant.
         """
         self.turn += 1
         self._record.turn = self.turn
@@ -176,17 +178,19 @@ class Transcript:
         self.show()
         start = self._monotonic()
         try:
-            reply = bounded(await backend.ask(tuple(self._messages), tools))
+            heard = await backend.ask(tuple(self._messages), tools)
         except BackendError as error:
             await write_failed(self._journal, self.turn, backend, error, self._monotonic() - start)
             raise
         elapsed = self._monotonic() - start
         self.model_seconds += elapsed
-        await write_tried(self._journal, self.turn, backend, reply.tried)
+        await write_tried(self._journal, self.turn, backend, heard.tried)
+        redactor = self._journal.redactor
+        reply = without_what_changes(bounded(redacted(heard, redactor)), redactor)
         self._journal.record_ahead(answered(self._journal, self.turn, backend, reply, elapsed))
         self._grow(ModelMessage(reply=reply))
         self._repeating.take(reply.calls)
-        self._calls.extend(reply.calls)
+        self._calls.extend(as_meant(reply, bounded(heard)))
         self._unshown.append(partial(self._watcher.said, self.turn, reply))
         return reply
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
 
-import orjson
-
+from agent_runner.reply_bodies import kept_beside
 from agent_runner.spelling import raw, tool_call
 from audit import event
-from cli_tools.action import LineProposal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +26,7 @@ def answered(
         journal: The session's ledger.
         turn: Which question it answers.
         backend: Who was asked.
-        reply: What it said.
+        reply: What it said, redacted.
         elapsed: How long that took, in seconds.
     """
     first = reply.first_token_seconds
@@ -46,18 +43,14 @@ def answered(
         first_token_ms=first if first is None else int(first * 1000),
         stop=reply.stop,
         cost_micros=reply.usage.cost_micros,
-        raw=_bodies(journal, reply),
+        raw=_beside(journal, reply),
     )
 
 
-def _bodies(journal: Journal, reply: Reply) -> Commitment | None:
-    """Commit to the contents that stand beside command lines; a tool call has its content inside."""
-    bodies = {
-        str(place): base64.b64encode(call.proposal.body).decode()
-        for place, call in enumerate(reply.calls)
-        if isinstance(call.proposal, LineProposal) and call.proposal.body is not None
-    }
-    return journal.commit(orjson.dumps({"bodies": bodies})) if bodies else None
+def _beside(journal: Journal, reply: Reply) -> Commitment | None:
+    """Commit to what came beside a reply's words."""
+    kept = kept_beside(reply, journal.redactor)
+    return journal.commit(kept) if kept else None
 
 
 async def write_failed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -16,11 +17,13 @@ from agent_runner.backends.messages_wire import (
     Wire,
     joined,
     wire_choice,
+    wire_format,
     wire_message,
     wire_system,
     wire_tools,
 )
 from agent_runner.backends.reading import Stream, whole
+from agent_runner.backends.reply_format import cannot_format, described_to_model
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.sdk import sdk_imported
 from agent_runner.backends.talk import Talk
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from agent_runner.backends.backend import Message, Reply, Usage
     from agent_runner.backends.choice import Choice
     from agent_runner.backends.failure import Failure
+    from agent_runner.backends.reply_format import ReplyFormat
     from agent_runner.backends.server import Server
     from cli_tools.schema import Tool
 
@@ -57,10 +61,11 @@ class AnthropicBackend:
         self._name = name
         self.talk = Talk(server, "messages", patience or Patience())
         self._made: AsyncAnthropic | None = None
-        self._by = f"{server.model} at {server.base_url}"
+        self._by = hashlib.sha256(f"{server.model} at {server.base_url}".encode()).hexdigest()
         self._wired = Wired(partial(wire_message, by=self._by))
         self._sends_thoughts = True
         self._choice: Choice | None = None
+        self._form: ReplyFormat | None = None
 
     @property
     def kind(self) -> str:
@@ -76,6 +81,18 @@ class AnthropicBackend:
         """Return the same backend, whose replies call a tool; `choice.ChoosingBackend`."""
         other = copy(self)
         other._choice = choice  # noqa: SLF001 - a backend of this very class
+        return other
+
+    def formatting(self, form: ReplyFormat) -> AnthropicBackend:
+        """Return the same backend, whose replies are JSON; `reply_format.FormattingBackend`.
+
+        Raises:
+            ModelServerError: When any JSON object would do: the API asks for JSON by a schema alone.
+        """
+        if form.described is None:
+            raise cannot_format("a backend of kind `anthropic` asks for JSON by a schema, and none was given")
+        other = copy(self)
+        other._form = form  # noqa: SLF001 - a backend of this very class
         return other
 
     def priced(self, usage: Usage) -> Usage:
@@ -130,6 +147,9 @@ class AnthropicBackend:
                 **cast("Wire", request.get("tool_choice", {})),
                 **wire_choice(self._choice),
             }
+        if self._form is not None and self._form.described is not None:
+            request["output_config"] = wire_format(self._form.described)
+        described = described_to_model(tools, self._form)
         taken = known_ids(messages)
         aloud = Aloud(taken, tell)
         sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds
@@ -141,7 +161,7 @@ class AnthropicBackend:
                 await self.talk.read(cast("Stream", answer), reader, aloud)
             else:
                 whole(reader, answer)
-            reply = reader.pieces.reply(taken, sent_tokens=lambda: estimated(messages, tools))
+            reply = reader.pieces.reply(taken, sent_tokens=lambda: estimated(messages, described))
             return replace(reply, thoughts=reader.thoughts(self._by))
 
         return await self.talk.replied(attempt, aloud)

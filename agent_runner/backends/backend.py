@@ -51,7 +51,7 @@ class Thought:
     """What a model thought, as its server sealed it: it goes back to that server as it came, unread."""
 
     by: str
-    """Whose it is: no other model may be shown it."""
+    """Whose it is, as a digest: no other model may be shown it."""
     sealed: str
     """A JSON object."""
     characters: int
@@ -70,7 +70,7 @@ class Reply:
     reasoning: str = ""
     """What the model thought aloud: never its text, and sent back only to a server that asks for it."""
     thoughts: tuple[Thought, ...] = field(default=(), compare=False)
-    """What it thought, sealed. Kept while the runner lives: no ledger holds it."""
+    """What it thought, sealed."""
     by: str = ""
     """The model that gave it, as the ledger keeps it, where a backend asks one of several; else empty."""
     tried: tuple[Tried, ...] = ()

@@ -1,22 +1,82 @@
-"""What came with a reply's calls: read back as written, refused as one error otherwise."""
+"""What came beside a reply's words: read back as written, refused as one error otherwise."""
 
 from __future__ import annotations
 
 import pytest
 
-from agent_runner.reply_bodies import reply_bodies
+from agent_runner.backends.backend import Call, Reply, Thought
+from agent_runner.reply_bodies import Beside, kept_beside, read_beside
+from agent_runner.transcript_redacted import redacted, without_what_changes
 from audit.errors import BadEventError
+from audit.redact import Redactor
+from cli_tools.action import LineProposal
+
+NONE = Redactor({}, key=b"k")
+THOUGHT = Thought(by="m", sealed='{"type": "thinking", "signature": "s"}', characters=1, calls=0)
 
 
-def test_what_was_kept_is_read_back() -> None:
-    assert reply_bodies(3, b'{"bodies":{"0":"YWI="}}') == {"0": b"ab"}
+def written(body: bytes) -> Reply:
+    """Return a reply that writes a content."""
+    call = Call(call_id="c", proposal=LineProposal(line="files write a -", body=body))
+    return Reply(text="", calls=(call,))
+
+
+def test_what_an_earlier_version_kept_is_read_back() -> None:
+    assert read_beside(3, b'{"bodies":{"0":"YWI="}}') == Beside(bodies={"0": b"ab"})
+
+
+def test_thoughts_are_read_back_as_they_were() -> None:
+    reply = Reply(text="", reasoning="h\u00e9 \u2028", thoughts=(THOUGHT,))
+
+    found = read_beside(3, kept_beside(reply, NONE))
+
+    assert found == Beside(reasoning=reply.reasoning, thoughts=(THOUGHT,))
+
+
+def test_a_reply_without_any_keeps_nothing() -> None:
+    assert kept_beside(Reply(text="said"), NONE) == b""
 
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"[]", b"{}", b'{"bodies":[]}', b'{"bodies":{"0":1}}', b'{"bodies":{"0":"a"}}', b"\xff"],
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"bodies":[]}',
+        b'{"bodies":{"0":1}}',
+        b'{"bodies":{"0":"a"}}',
+        b"\xff",
+        b'{"bodies":{},"reasoning":1}',
+        b'{"bodies":{},"thoughts":1}',
+        b'{"bodies":{},"thoughts":[{"by":"m"}]}',
+        b'{"bodies":{},"thoughts":[{"by":"m","sealed":"[]","characters":0,"calls":0}]}',
+        b'{"bodies":{},"thoughts":[{"by":"m","sealed":"{","characters":0,"calls":0}]}',
+        b'{"bodies":{},"thoughts":[{"by":"m","sealed":"{}","characters":"0","calls":0}]}',
+    ],
 )
 def test_a_body_that_no_writer_wrote_is_refused(raw: bytes) -> None:
     """A forged log is told as one, whoever reads it: `resume` as well as `audit replay`."""
     with pytest.raises(BadEventError, match="entry 3 cannot be read back"):
-        reply_bodies(3, raw)
+        read_beside(3, raw)
+
+
+@pytest.mark.parametrize("body", [b"token=hunter22-hunter22 ", b"hunter22-hunter23", b"xhunter22-hunter23"])
+def test_contents_are_read_back_though_their_base64_looks_like_a_secret(body: bytes) -> None:
+    """The secret is taken out before; what differs in its last letter only has the same base64 inside."""
+    knows = Redactor({"token": "hunter22-hunter22"}, key=b"k")
+    reply = redacted(written(body), knows)
+
+    kept = knows.raw(kept_beside(reply, knows))
+
+    assert read_beside(3, kept).bodies == {"0": knows.raw(body)}
+
+
+def test_thoughts_that_the_ledger_would_change_are_not_kept() -> None:
+    """Spelled in the ledger's JSON, what is no secret may look like one."""
+    knows = Redactor({"token": '{\\"type'}, key=b"k")
+    reply = redacted(Reply(text="", reasoning="r", thoughts=(THOUGHT,)), knows)
+
+    kept = without_what_changes(reply, knows)
+
+    assert (reply.thoughts, kept.thoughts, kept.reasoning) == ((THOUGHT,), (), "")

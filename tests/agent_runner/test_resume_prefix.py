@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner import models
 from tests.agent_runner.hostile_replies import CALLS, said
 from tests.contract.asking import backend_for
-from tests.contract.model_server import Asked, Dialect, Saying, answer, serving
+from tests.contract.model_server import Asked, Dialect, Saying, answer, data, event, serving, stream
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from tests.contract.model_server import Line
+
+    Play = Callable[[Line, Asked], Awaitable[None]]
     from tests.agent_runner.stand import Stand
 
 POLICY = (
@@ -60,3 +67,121 @@ async def test_a_question_after_a_resume_begins_with_the_bytes_of_the_one_before
     assert words(after).startswith(words(before))
     assert len(after.body) > len(before.body)
     assert around(after) == around(before)
+
+
+SECRET = "value-of-the-operator"  # noqa: S105 - made up
+NETWORK = (
+    "version: 1\nname: x\ngrant: [files, network]\n"
+    "network: {allow: [{host: api.example.com, credential: github}]}\n"
+    'commands: {allow: ["files *"]}\n'
+)
+
+
+@pytest.fixture
+def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configure the one credential of `NETWORK`."""
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "version: 1\ncredentials:\n  github: {env: OPERATORS_TOKEN, hosts: [api.example.com]}\n"
+    )
+    monkeypatch.setattr(models, "configuration_path", lambda: config)
+    monkeypatch.setenv("OPERATORS_TOKEN", SECRET)
+
+
+def thinking(thought: str, sealed: str, text: str, call: str, path: str) -> str:
+    """Return a reply's events, as Anthropic's API tells them: a thought, words and a call."""
+    blocks: list[dict[str, object]] = [
+        {"type": "thinking", "thinking": thought, "signature": sealed},
+        {"type": "text", "text": text},
+        {
+            "type": "tool_use",
+            "id": call,
+            "name": "files_write",
+            "input": {"path": path, "content": f"{SECRET} x"},
+        },
+    ]
+    begin = [event({"type": "message_start", "message": {"usage": {"input_tokens": 9}}})]
+    told = [
+        event({"type": "content_block_start", "index": place, "content_block": block})
+        for place, block in enumerate(blocks)
+    ]
+    end = {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 7}}
+    return "".join([*begin, *told, event(end), event({"type": "message_stop"})])
+
+
+def reasoning(text: str) -> str:
+    """Return a reply's chunks, as DeepSeek and Kimi tell what they thought."""
+    delta = {"reasoning_content": text}
+    return data({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+
+
+def wants_reasoning(play: Play) -> Play:
+    """Return a play that first refuses each conversation without what the model thought."""
+
+    async def strict(line: Line, heard: Asked) -> None:
+        said = [each for each in heard.json["messages"] if each["role"] == "assistant"]
+        if all(each.get("reasoning_content") for each in said):
+            await play(line, heard)
+        else:
+            await answer(400, {"error": {"message": "`reasoning_content` must be passed back"}})(line, heard)
+
+    return strict
+
+
+@pytest.mark.usefixtures("known")
+async def test_sealed_thoughts_and_a_secret_that_the_model_said_are_the_same_after_a_resume(
+    stand: Stand,
+) -> None:
+    """What it wrote is what it meant; a thought, or a text before one, that held the secret has no seal."""
+    plays = [
+        stream(thinking("Look.", "sig+whole==", "I write.", "c1", "a")),
+        stream(thinking(f"It is {SECRET}.", "sig+held==", "I write.", "c2", "b")),
+        stream(thinking("Again.", "sig+moved==", f"It is {SECRET}.", "c3", "c")),
+    ]
+    down = answer(401, {"error": {"message": "no"}})
+    async with serving(*plays, down, FINISH.play("messages")) as server:
+        first, second = backend_for(server, "messages"), backend_for(server, "messages")
+        ended = await stand.run(first, NETWORK)
+        await first.close()
+        result = await stand.resume(second)
+        await second.close()
+
+    before, after = server.asked[-2:]
+    assert (ended.status, result.status, len(server.asked)) == ("model_failed", "done", 5)
+    assert words(after).startswith(words(before))
+    assert words(before).startswith(words(server.asked[2])), "nor did it change from one turn to the next"
+    assert around(after) == around(before)
+    assert [sig in after.body for sig in (b"sig+whole==", b"sig+held==", b"sig+moved==")] == [
+        True,
+        False,
+        False,
+    ]
+    assert SECRET.encode() not in b"".join(asked.body for asked in server.asked)
+    assert [(stand.folder / name).read_text() for name in "abc"] == [f"{SECRET} x"] * 3
+    written = [path.read_bytes() for path in stand.state.rglob("*") if path.is_file()]
+    assert SECRET.encode() not in b"".join(written)
+
+
+@pytest.mark.usefixtures("known")
+async def test_what_a_model_thought_is_sent_after_a_resume_as_before(stand: Stand) -> None:
+    """To a server that asks for it, redacted in the same way."""
+    written = '{"path": "a", "content": "' + SECRET + '"}'
+    saying = Saying(text=f"I write {SECRET}.", calls=[("c1", "files_write", written)])
+    thought = stream(reasoning(f"It is {SECRET}, \u2028 \u00e9."), *saying.pieces("chat"))
+    down = answer(401, {"error": {"message": "no"}})
+    finish = wants_reasoning(FINISH.play("chat"))
+    async with serving(thought, wants_reasoning(down), down, finish) as server:
+        first, second = backend_for(server, "chat"), backend_for(server, "chat")
+        ended = await stand.run(first, NETWORK)
+        await first.close()
+        result = await stand.resume(second)
+        await second.close()
+
+    refused_without, before = server.asked[1:3]
+    after = server.asked[-1]
+    assert (ended.status, result.status) == ("model_failed", "done")
+    assert b"reasoning_content" not in refused_without.body
+    assert b"[secret:github:" in before.body
+    assert words(after).startswith(words(before))
+    assert SECRET.encode() not in b"".join(asked.body for asked in server.asked)
+    assert (stand.folder / "a").read_text() == SECRET
