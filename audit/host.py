@@ -166,8 +166,7 @@ class HostLog:
 
     def _was_there(self) -> bool:
         """Tell whether this host has had a log: a session's first line is written after the host's."""
-        sessions = (self.files.session(session_id) for session_id in self.files.session_ids())
-        return self.files.checkpoint.exists() or any(session.segments() for session in sessions)
+        return self.files.checkpoint.exists() or self.files.any_session_was_begun()
 
     def _key_in_force(self) -> SignerKey:
         """Return the key that signs, finishing or forgetting a rotation that a crash has cut short."""

@@ -214,8 +214,8 @@ class _Reading:
     def _check_end(self) -> None:
         """Check that a checkpoint of the key in force covers the log to its end."""
         size, known = self._index.size, self._signed[1].size if self._signed else 0
-        if size == 0 and self._signed is None and (self._coming or not self._index.torn_bytes):
-            return  # whoever made the log was killed before its first line: there is none yet
+        if size == 0 and self._signed is None and self._is_none_yet():
+            return
         if known > size:
             raise BrokenLedgerError(
                 f"its checkpoint covers {known} entries, the file holds {size}",
@@ -230,6 +230,11 @@ class _Reading:
         if self._signed is not None:
             self._check_signature(self._signed, self._index.keys)
         self._check_signature(self._coming, self._index.keys[-1:])
+
+    def _is_none_yet(self) -> bool:
+        """Tell whether whoever made the log was killed before its first line: no session was begun then."""
+        announced = self._coming[1].size == 1 if self._coming else not self._index.torn_bytes
+        return announced and not self._files.any_session_was_begun()
 
     def _check_signature(self, claimed: tuple[str, Checkpoint], keys: Sequence[VerifierKey]) -> None:
         """Check that one of the keys signs the log as it stood at the size that a checkpoint claims."""

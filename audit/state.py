@@ -148,6 +148,10 @@ class StateFiles:
                 names = [entry.name for entry in entries]
             yield from (name for name in names if ID_PATTERN.fullmatch(name))
 
+    def any_session_was_begun(self) -> bool:
+        """Tell whether a session has a file of its ledger."""
+        return any(self.session(session_id).segments() for session_id in self.session_ids())
+
 
 def checked_id(session_id: str) -> str:
     """Return the id if it is one.

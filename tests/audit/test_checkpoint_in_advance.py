@@ -1,5 +1,6 @@
 """What is signed in advance counts only where a crash left a line that the checkpoint does not cover."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from audit.index import read_index
 from audit.keys import host_key, prepare_rotation
 from audit.note import SignerKey, sign
 from audit.state import StateFiles
+from audit.verify import verify_all
 from tests.audit.samples import Recorder
 from tests.audit.test_three_verifiers_agree import ours_finds, single_file_finds
 
@@ -184,6 +186,25 @@ def test_a_log_whose_maker_was_killed_before_its_first_line_is_none_yet(tmp_path
     assert read_index(StateFiles(state)).broken is None
     append(state)
     assert found(state) == (False, False)
+
+
+@pytest.mark.parametrize("announced", [False, True])
+@pytest.mark.parametrize("sessions", [False, True])
+def test_a_log_that_was_emptied_is_not_taken_for_none_yet(
+    whole: Path, *, announced: bool, sessions: bool
+) -> None:
+    """The twin: a session's first line is written after the host's, and who begins one announces one line."""
+    (whole / "ledger.jsonl").write_bytes(b"")
+    (whole / "checkpoint").rename(whole / "checkpoint.next")
+    if not announced:
+        (whole / "checkpoint.next").unlink()
+    if not sessions:
+        shutil.rmtree(whole / "sessions")
+
+    told = announced or sessions
+    assert (read_index(StateFiles(whole)).broken is not None) == told
+    assert any(each.faults() for each in verify_all(whole)) == told
+    assert single_file_finds(whole, (whole / "host.vkey").read_text().strip())
 
 
 def test_a_torn_line_that_nobody_announced_is_told(tmp_path: Path) -> None:
