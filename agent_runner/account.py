@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from textwrap import wrap
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agent_runner.counted import counted
+from agent_runner.resumable import GOES_ON
 from agent_runner.waiting import changes_waiting
 from audit.escape import escape_line
 from audit.verify import verify_session
 
 if TYPE_CHECKING:
-    from agent_runner.request import Status
     from agent_runner.session import SessionResult
     from audit.fields import Totals
-
-_GOES_ON: Final[frozenset[Status]] = frozenset({"interrupted", "budget", "model_failed", "sandbox_failed"})
-"""How a session ends of which something is left to do; a stage that passed its bound passes it again."""
 
 
 def account_lines(result: SessionResult) -> list[str]:
@@ -83,7 +80,7 @@ def _ended(result: SessionResult) -> str:
 
 def _going_on(result: SessionResult) -> list[str]:
     """Return how a session that did not come to its end goes on, a line at most."""
-    if result.status not in _GOES_ON or (result.status == "budget" and result.error is not None):
+    if result.status not in GOES_ON or (result.status == "budget" and result.error is not None):
         return []
     more = " --add-budget …" if result.status == "budget" else ""
     return [f"resume   `pairlock resume {result.session}{more}` goes on"]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent_runner.resumable import resuming
+from agent_runner.reviewed import reviewed_sessions
 from audit.chain import Entry
 from audit.ending import last_entry, last_of_whole
 from audit.errors import AuditError
@@ -41,6 +43,8 @@ class Row:
 
     waits_for: str = ""
     """What a running session waits for that does not come from itself."""
+    resume: str = ""
+    """The command that goes on with it; empty where none does."""
 
     def as_json(self) -> dict[str, str | None]:
         """Return the row as a JSON-ready mapping."""
@@ -51,6 +55,7 @@ class Row:
             "workspace": self.workspace,
             "status": self.status,
             "waits_for": self.waits_for,
+            "resume": self.resume,
         }
 
 
@@ -68,16 +73,19 @@ def listed(state: Path) -> list[Row]:
     if index.broken is not None:
         raise index.broken
     rows, statuses = [], _statuses(state, index.sessions, index, last_entry)
+    reviewed = reviewed_sessions(state)
     for session, record in index.sessions.items():
         known = record.registered
+        status = statuses[session]
         rows.append(
             Row(
                 session=session,
                 started=record.registered_at[:19],
                 grant=known.grant if known else "?",
                 workspace=known.workspace if known else None,
-                status=statuses[session],
-                waits_for=_waits_for(state, session, index) if statuses[session] == "running" else "",
+                status=status,
+                waits_for=_waits_for(state, session, index) if status == "running" else "",
+                resume="" if session in reviewed else resuming(files.session(session), status),
             )
         )
     return rows

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from agent_runner.at_work import refuse_running
-from agent_runner.errors import InvalidInputError, RefusedError
+from agent_runner.errors import InvalidInputError, NoFactsError, RefusedError
 from agent_runner.meta import read_meta
 from agent_runner.past import memory_ended
 from policies.wording import quoted
@@ -15,6 +15,28 @@ if TYPE_CHECKING:
     from sandbox.workspace import Workspace
 
 T = TypeVar("T")
+GOES_ON: Final = frozenset({"interrupted", "budget", "model_failed", "sandbox_failed"})
+"""How a session ends of which something is left to do; a stage that passed its bound passes it again."""
+
+
+def resuming(files: SessionFiles, status: str) -> str:
+    """Return the command that goes on with a session, by what lies beside its ledger; empty where none does.
+
+    Args:
+        files: The session's.
+        status: How it ended; it is one that nobody reviewed.
+    """
+    if status not in GOES_ON:
+        return ""
+    try:
+        meta = read_meta(files.folder)
+    except NoFactsError:
+        return ""
+    if meta.command or meta.parent:
+        return ""
+    more = " --add-budget WHAT" if status == "budget" else ""
+    named = "" if meta.model_reference else " --model NAME"
+    return f"pairlock resume {meta.session}{more}{named}"
 
 
 def refuse_command(files: SessionFiles) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
-
-import orjson
+from typing import TYPE_CHECKING
 
 from agent_runner.at_work import refuse_running
 from agent_runner.budget_limits import (
@@ -32,11 +30,11 @@ from agent_runner.past_below import read_whole, with_below
 from agent_runner.request import SessionRequest, SessionResult
 from agent_runner.resumable import refuse_command, require_same_folder
 from agent_runner.review import read_policy
+from agent_runner.reviewed import APPLIED, reviewed_sessions
 from agent_runner.session import SessionRun
 from audit import event
 from audit.errors import LedgerLockedError
 from audit.journal import Journal
-from audit.segments import Lines
 from audit.state import SessionFiles, StateFiles
 from policies.capability import Capability
 from policies.ceiling import under_ceiling
@@ -55,9 +53,6 @@ if TYPE_CHECKING:
     from agent_runner.transcript import Watcher
     from policies.policy import Policy
     from sandbox.runtime.engine import Progress
-
-_APPLIED: Final = "applied"
-_REVIEWED: Final = (event.StageApplied.kind, event.StageDiscarded.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +146,11 @@ def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:
         InvalidInputError: When it is over, or its changes were taken or thrown away.
     """
     session = files.folder.name
-    if word := _reviewed(state, session):
+    if word := reviewed_sessions(state).get(session):
         raise InvalidInputError(
             f"session `{session}` is over: its changes were {word}",
             hint="start another session; its workspace holds what was taken"
-            if word == _APPLIED
+            if word == APPLIED
             else "start another session",
         )
     if past.opened.parent is not None:
@@ -176,20 +171,6 @@ def _is_over(past: Past, closed: event.SessionClosed) -> bool:
     if closed.status == "failed":
         return past.finished is not None or past.repeating.times >= REPEATS_ALLOWED
     return closed.status == "done" and not closed.unfinished
-
-
-def _reviewed(state: Path, session: str) -> str:
-    """Return what a person did with the whole stage, by the host's log; empty when nothing."""
-    log = StateFiles(state).log
-    for line in Lines([log]) if log.exists() else ():
-        entry = orjson.loads(line)
-        body = entry["body"]
-        if entry["type"] in _REVIEWED and body.get("session") == session:
-            if entry["type"] == event.StageDiscarded.kind:
-                return "discarded"
-            if body.get("whole"):
-                return _APPLIED
-    return ""
 
 
 def _policy(past: Past, files: SessionFiles) -> Policy:

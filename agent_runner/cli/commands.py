@@ -99,7 +99,7 @@ COMMANDS: Final[dict[str, Place]] = {
     "ps": Place(
         "sessions",
         "list_sessions",
-        "Show running sessions, and those whose changes wait for a review or whose outputs are kept.",
+        "Show running sessions, and those that can go on, have changes for a review or have kept outputs.",
     ),
     "diff": Place("review", "diff", "Show what a session changed, as a patch that `git apply` takes."),
     "apply": Place(
