@@ -16,13 +16,22 @@ from agent_runner.backends.backend import (
 from agent_runner.backends.dynamo import hit_rate
 from agent_runner.backends.failure import Failure, ModelServerError, is_error_chunk, stream_error
 from agent_runner.backends.pieces import PartialCall, Pieces, count, items, members
-from agent_runner.backends.wording import NOTHING, begins_anew, called_arguments, called_name, safe_text
+from agent_runner.backends.wording import (
+    NOTHING,
+    begins_object,
+    called_arguments,
+    called_name,
+    is_object,
+    safe_text,
+)
+from agent_runner.hearing import ARGUMENT_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent_runner.backends.backend import Call
     from agent_runner.backends.choice import Choice
+    from agent_runner.backends.reply_format import ReplyFormat
     from cli_tools.schema import Tool
 
 Wire = dict[str, object]
@@ -67,6 +76,18 @@ def wire_choice(choice: Choice) -> object:
     return {"type": "function", "function": {"name": choice.tool}} if choice.tool else "required"
 
 
+def wire_format(form: ReplyFormat) -> Wire:
+    """Return how a format of the reply is asked for."""
+    if form.described is None:
+        return {"type": "json_object"}
+    told: Wire = {"name": form.described.name, "schema": form.described.parameters}
+    if form.described.description:
+        told["description"] = form.described.description
+    if form.strict:
+        told["strict"] = True
+    return {"type": "json_schema", "json_schema": told}
+
+
 class ChatReader:
     """Read the chunks of a reply, or the one piece in which a server gives it.
 
@@ -81,6 +102,7 @@ class ChatReader:
     def __init__(self) -> None:
         self.pieces = Pieces()
         self._by_index: dict[int, PartialCall] = {}
+        self._looked_left = ARGUMENT_CHARACTERS
         self._hit_rate = 0.0
         self._cached = 0
 
@@ -132,44 +154,50 @@ class ChatReader:
         """Take a call, or a piece of one; each of a whole message's is its own, whatever their ids are."""
         function = members(delta.get("function"))
         call = self.pieces.new_call(delta.get("id")) if whole else self._belongs_to(delta, function)
-        name = function.get("name")
+        name, arguments = function.get("name"), function.get("arguments")
         if isinstance(name, str) and name != call.name:
             call.name = (call.name + name)[:1024]
-        call.went_on = call.went_on or not name
-        self.pieces.add_arguments(call, function.get("arguments"))
+        call.named_again = bool(name and call.arguments and not arguments)
+        if call.call_id and name and not call.arguments and arguments in ("{}", {}):
+            call.may_have_none = True
+        else:
+            self.pieces.add_arguments(call, arguments)
 
     def _belongs_to(self, delta: Mapping[str, object], function: Mapping[str, object]) -> PartialCall:
         """Find the call that a piece belongs to, or begin one."""
         index, call_id = delta.get("index"), delta.get("id")
         has_index = isinstance(index, int)
         known = self._by_index.get(index) if isinstance(index, int) else self._without_index(call_id)
-        if known is None or _begins_another(known, call_id, function, has_index=has_index):
-            known = self.pieces.new_call(call_id)
+        if known is None or self._begins_another(known, call_id, function, has_index=has_index):
+            name = known.name if known is not None and known.named_again else ""
+            known = self.pieces.new_call(call_id, name)
             if isinstance(index, int):
                 self._by_index[index] = known
         return known
+
+    def _begins_another(
+        self, known: PartialCall, call_id: object, function: Mapping[str, object], *, has_index: bool
+    ) -> bool:
+        """Say whether a piece for a known place is the start of another call, which would be run as well."""
+        name, now = function.get("name"), function.get("arguments")
+        if call_id and known.call_id:
+            return bool(name) and call_id != known.call_id
+        if not name and not known.named_again:
+            return False
+        if not has_index:
+            return True
+        if name and name != known.name:
+            return bool(known.arguments) or known.may_have_none
+        # In every piece of one call, or of another call of the same tool.
+        if self._looked_left < 0 or not begins_object(now):
+            return False
+        self._looked_left -= sum(map(len, known.arguments))
+        return is_object("".join(known.arguments))
 
     def _without_index(self, call_id: object) -> PartialCall | None:
         calls = self.pieces.calls
         same = [call for call in calls if call_id and call.call_id == call_id]
         return same[0] if same else (calls[-1] if calls else None)
-
-
-def _begins_another(
-    known: PartialCall, call_id: object, function: Mapping[str, object], *, has_index: bool
-) -> bool:
-    """Say whether a piece for a known place is the start of another call; only a piece with a name can be."""
-    name = function.get("name")
-    if not name:
-        return False
-    if call_id and known.call_id:
-        return call_id != known.call_id
-    if not has_index:
-        return True
-    if name == known.name:  # in every piece of one call, or of another call of the same tool
-        now = function.get("arguments")
-        return known.went_on or (len(known.arguments) == 1 and begins_anew(known.arguments[0], now))
-    return bool(known.arguments)
 
 
 def _reasoning(delta: Mapping[str, object]) -> object:

@@ -33,8 +33,10 @@ class PartialCall:
     call_id: str = ""
     name: str = ""
     arguments: list[str] = field(default_factory=list)
-    went_on: bool = False
-    """Whether a piece without a name came for it, so that one with a name is of another call."""
+    named_again: bool = False
+    """Whether its last piece was a name alone, behind arguments: of another call, or of this one."""
+    may_have_none: bool = False
+    """Whether it began with `{}`: all of its arguments, or what some servers write before they come."""
 
 
 class Pieces:

@@ -47,12 +47,15 @@ def called_arguments(proposal: Proposal) -> dict[str, object]:
     return given if isinstance(given, dict) else {"not_an_object": safe_text(proposal.arguments)}
 
 
-def begins_anew(before: str, now: object) -> bool:
-    """Say whether arguments are whole, so that what comes behind them is the beginning of others."""
-    if not isinstance(now, dict) and not (isinstance(now, str) and now.lstrip().startswith("{")):
-        return False
+def begins_object(arguments: object) -> bool:
+    """Say whether a piece of arguments looks like the beginning of some, or is an object itself."""
+    return isinstance(arguments, dict) or (isinstance(arguments, str) and arguments.lstrip().startswith("{"))
+
+
+def is_object(text: str) -> bool:
+    """Say whether arguments are whole."""
     try:
-        return isinstance(json.loads(before), dict)
+        return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
 
