@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import ModelMessage
 from agent_runner.backends.failure import ModelServerError
-from agent_runner.errors import BackendError
+from agent_runner.cancelling import is_cancelled
 from agent_runner.transcript import write_tried
 from audit import event
 from audit.escape import escape_line
@@ -136,16 +136,27 @@ class EnduringBackend:
         await self._backend.close()
 
     async def _asked(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
-        """Ask once; a server that hangs keeps nobody from seeing that the sandbox is gone."""
+        """Ask once; a server that hangs keeps nobody from seeing that the sandbox is gone.
+
+        INVARIANT: a question that is given up stays so, whatever the backend makes of that: an error of its
+        connection's, or a reply.
+        """
         try:
             async with self._look.question():
-                return await self._backend.ask(messages, tools)
-        except (TimeoutError, BackendError):
-            if self._look.found is None:
-                raise
-            raise self._look.found from None
+                reply = await self._backend.ask(messages, tools)
+        except Exception as error:
+            self._require_wanted(error)
+            raise
         finally:
             self._look.end()
+        self._require_wanted(None)
+        return reply
+
+    def _require_wanted(self, came: Exception | None) -> None:
+        if self._look.found is not None:
+            raise self._look.found from came
+        if is_cancelled():
+            raise asyncio.CancelledError from came
 
     def _wait_seconds(self, failure: Failure, attempt: int, *, down_seconds: float) -> float | None:
         """Return how long to wait until the next try, None to give up."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from agent_runner.backends.aloud import asked_aloud
 from agent_runner.backends.failure import ModelServerError, one_line
 from agent_runner.backends.sound import require_sound
+from agent_runner.cancelling import is_cancelled
 from agent_runner.errors import BackendError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class InstalledBackend:
         except BackendError as error:
             raise self._fault(str(error.message), hint=error.hint, detail=error.detail) from error
         except asyncio.CancelledError as error:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             raise self._fault("it cancelled itself") from error
         except (Exception, *_NO_EXCEPTIONS) as error:
@@ -103,7 +104,7 @@ class InstalledBackend:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._inner.close()
         except asyncio.CancelledError:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
 
     def _fault(self, what: str, *, hint: str = "", detail: str = "") -> BackendError:
@@ -112,12 +113,6 @@ class InstalledBackend:
             hint=hint or "ask who wrote it: it is no part of pairlock",
             detail=detail,
         )
-
-
-def _is_cancelled() -> bool:
-    """Say whether somebody cancels this task, so that it is no exception of the backend's own."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 def _words(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from agent_runner.backends.failure import ModelServerError
+from agent_runner.cancelling import is_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,7 +56,7 @@ class Patience:
 
 
 async def with_retries(work: Callable[[], Awaitable[T]], patience: Patience) -> T:
-    """Return what the work returns, tried as often as patience has it.
+    """Return what the work returns, tried as often as patience has it; once cancelled, never again.
 
     Raises:
         ModelServerError: The last attempt's, when no attempt succeeded.
@@ -65,6 +66,8 @@ async def with_retries(work: Callable[[], Awaitable[T]], patience: Patience) -> 
         try:
             return await work()
         except ModelServerError as error:
+            if is_cancelled():
+                raise asyncio.CancelledError from error
             wait = patience.wait_seconds(attempt, error)
             if wait is None:
                 raise _final(error, attempt) from error

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_runner.backends.failure import Failure, Kind, ModelServerError, retry_after
 from agent_runner.backends.retry import Patience, with_retries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def error(kind: Kind = "overloaded", asked: float | None = None) -> ModelServerError:
@@ -67,6 +72,38 @@ async def test_every_wait_is_told_and_the_last_error_says_how_often_it_was_tried
     assert waited == [0.5, 1.0]
     assert told == ["no; trying again in 0.5 s (1 of 3)", "no; trying again in 1.0 s (2 of 3)"]
     assert (caught.value.message, caught.value.hint) == ("no (tried 3 times)", "h")
+
+
+def _cancel(running: asyncio.Task[str]) -> None:
+    running.cancel()
+
+
+async def test_nobody_is_asked_again_once_the_question_is_cancelled() -> None:
+    """A connection that fails while it is closed for that is no server's failure; the twin is asked again."""
+    asked: list[asyncio.Event] = []
+
+    async def work() -> str:
+        asked.append(asyncio.Event())
+        if len(asked) > 1:
+            return "a reply"
+        try:
+            await asked[0].wait()
+        except asyncio.CancelledError as cancelled:
+            raise error("unreachable") from cancelled
+        raise error("unreachable")
+
+    async def ended(end: Callable[[asyncio.Task[str]], None]) -> tuple[bool, int]:
+        asked.clear()
+        told.clear()
+        running = asyncio.create_task(with_retries(work, Patience(chance=lambda: 0.0, notice=told.append)))
+        await asyncio.sleep(0)
+        end(running)
+        await asyncio.wait({running}, timeout=30)
+        return running.cancelled(), len(asked)
+
+    told: list[str] = []
+    assert (await ended(_cancel), told) == ((True, 1), [])
+    assert (await ended(lambda _: asked[0].set()), len(told)) == ((False, 2), 1)
 
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
