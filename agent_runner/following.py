@@ -20,7 +20,11 @@ POLL_SECONDS: Final = 0.2
 
 
 def follow_session(
-    state: Path, session: str, *, wait: Callable[[float], object] | None = None
+    state: Path,
+    session: str,
+    *,
+    wait: Callable[[float], object] | None = None,
+    caught_up: Callable[[], object] | None = None,
 ) -> Iterator[Entry | BrokenEntry]:
     """Yield every entry, from the first one on, until nobody writes any more; then, what is missing.
 
@@ -28,6 +32,7 @@ def follow_session(
         state: The state folder.
         session: The whole id.
         wait: Called with the seconds until it looks again; None to be woken by its runner meanwhile.
+        caught_up: Called before each wait, when all that there is was yielded.
 
     Raises:
         audit.errors.UnknownSessionError: When the session has no log.
@@ -43,6 +48,8 @@ def follow_session(
                 yield entry
             if not is_running:
                 return
+            if caught_up is not None:
+                caught_up()
             if wait is None:
                 awake.wait(POLL_SECONDS, first=number)
             else:

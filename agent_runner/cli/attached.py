@@ -5,12 +5,15 @@ from __future__ import annotations
 import select
 import sys
 import termios
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TextIO
 
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from agent_runner.cli.live import LiveWatcher
 
 
 def question_of(session: str) -> Mapping[str, Any] | None:
@@ -47,12 +50,13 @@ class AttachedPerson:
 
     Args:
         session: The whole id.
+        live: What shows the session meanwhile; None where nothing stands below its lines.
 
     Raises:
         InvalidInputError: When nobody sits at this terminal.
     """
 
-    def __init__(self, session: str) -> None:
+    def __init__(self, session: str, live: LiveWatcher | None = None) -> None:
         from agent_runner.errors import InvalidInputError
 
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -60,6 +64,8 @@ class AttachedPerson:
                 "`--answer` needs a terminal to ask at", hint="`pairlock approve ID` and `deny ID` need none"
             )
         self._session = session
+        self._live = live
+        self._hidden = ExitStack()
         self._shown: Mapping[str, Any] | None = None
 
     def wait(self, seconds: float) -> None:
@@ -75,8 +81,11 @@ class AttachedPerson:
         if self._shown is not None:
             say("(no longer asked: it was answered elsewhere, or its time is over)")
         self._shown = question
+        self._hidden.close()
         if question is None:
             return
+        if self._live is not None:
+            self._hidden.enter_context(self._live.still())
         # As it is: where `say` folds, the blanks between two rows are lost.
         print("", *shown_question(question, on=sys.stderr), sep="\n", file=sys.stderr, flush=True)
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
@@ -87,6 +96,7 @@ class AttachedPerson:
         from agent_runner.errors import RunnerError
 
         question, self._shown = self._shown, None
+        self._hidden.close()
         if not line:
             raise KeyboardInterrupt  # end of input: whoever was attached has gone
         if question is None:

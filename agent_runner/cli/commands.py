@@ -76,7 +76,7 @@ COMMANDS: Final[dict[str, Place]] = {
     "attach": Place(
         "runners",
         "attach",
-        "Show what a session does, as its ledger tells it, until it ends. Ctrl-C leaves it running.",
+        "Show a session as its own terminal does, until it ends. Ctrl-C leaves it running.",
     ),
     "stop": Place(
         "runners",

@@ -39,7 +39,8 @@ class LiveWatcher(PlainWatcher):
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._monotonic = monotonic
-        self._began = monotonic()
+        self.began = monotonic()
+        """When the session began, by that clock."""
         self._states: Callable[[], list[BudgetExceeded]] | None = None
         self._footer = Footer(self._drawn)
 
@@ -68,7 +69,7 @@ class LiveWatcher(PlainWatcher):
 
         states = {state.name: state for state in (self._states() if self._states else [])}
         lines = [budget_line(states[name], width=BAR) for name in _SHOWN if name in states]
-        elapsed = amount(int(self._monotonic() - self._began), "seconds")
+        elapsed = amount(int(self._monotonic() - self.began), "seconds")
         crossed = [
             f"{amount(states[name].observed, 'bytes')} {word}"
             for name, word in _CROSSED.items()

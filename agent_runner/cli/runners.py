@@ -12,6 +12,7 @@ from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from audit.state import SessionFiles
 
@@ -27,19 +28,29 @@ def attach(
         bool, typer.Option("--json", help="Print the ledger's entries, one JSON object a line.")
     ] = False,
 ) -> None:
-    """Show what a session does, as its ledger tells it, until it ends. Ctrl-C leaves it running."""
-    from agent_runner.cli.attached import AttachedPerson
-    from agent_runner.cli.entries import print_entry
-    from agent_runner.following import follow_session
+    """Show a session as its own terminal does, until it ends. Ctrl-C leaves it running."""
     from agent_runner.state import session_files, state_folder
-    from audit.reader import SessionReader
 
     state = state_folder()
     name = session_files(session, state).folder.name
-    wait = AttachedPerson(name).wait if answer else None
-    reader = SessionReader(state, name)
-    for entry in follow_session(state, name, wait=wait):
-        print_entry(reader, entry, as_json=as_json)
+    if as_json:
+        _print_entries(state, name, answer=answer)
+        return
+    from agent_runner.cli.attaching import show_attached
+
+    show_attached(state, name, answer=answer)
+
+
+def _print_entries(state: Path, session: str, *, answer: bool) -> None:
+    from agent_runner.cli.attached import AttachedPerson
+    from agent_runner.cli.entries import print_entry
+    from agent_runner.following import follow_session
+    from audit.reader import SessionReader
+
+    wait = AttachedPerson(session).wait if answer else None
+    reader = SessionReader(state, session)
+    for entry in follow_session(state, session, wait=wait):
+        print_entry(reader, entry, as_json=True)
 
 
 def stop(session: ID) -> None:

@@ -12,7 +12,7 @@ from agent_runner.cli.folding import NARROWEST, columns_of, cut, folded, wrapped
 from audit.escape import escape_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from agent_runner.backends.backend import Reply
     from cli_tools.action import Proposal
@@ -71,29 +71,34 @@ class PlainWatcher:
 
     Args:
         indent: Stands before every line; a session below another one is set in.
+        on: Where, in place of stderr; who reads it no more is told then, by an error.
     """
 
-    def __init__(self, indent: str = "") -> None:
+    def __init__(self, indent: str = "", *, on: TextIO | None = None) -> None:
         self._indent = indent
+        self._on = on
         self._proposals: list[Proposal] = []
 
     def said(self, turn: int, reply: Reply) -> None:
         """Show what the model said, behind a bar: none of it is taken for an action; and what it proposes."""
-        self._line(f"turn {turn}")
-        rows = self._rows(reply.text)
+        self.heard(f"turn {turn}", reply.text)
+        self._proposals = [call.proposal for call in reply.calls]
+
+    def heard(self, title: str, text: str) -> None:
+        """Show what somebody said behind a bar, below a line of its own."""
+        self._line(title)
+        rows = self._rows(text)
         for row in islice(rows, _SAID_ROWS):
             self._line(f"  | {row.rstrip()}".rstrip())
         if more := sum(1 for _ in rows):
             self._line(f"  [{more} more lines]")
-        self._proposals = [call.proposal for call in reply.calls]
 
     def saw(self, observation: Observation) -> None:
         """Show an action, its verdict and the beginning of what came of it; why one was refused, whole."""
         proposal = self._proposals.pop(0) if self._proposals else None
         is_refused = observation.kind != "done"
-        first, *further = self._whole(_line(proposal))
-        self._line(f"  {_MARKS[observation.kind]:<7} {first}".rstrip())
-        shown = [*further]
+        self.noted(_MARKS[observation.kind], _line(proposal))
+        shown: list[str] = []
         lines = observation.text.splitlines()
         most = _REASON_LINES if is_refused else _SHOWN_LINES
         for line in lines[:most]:
@@ -102,6 +107,13 @@ class PlainWatcher:
             self._line(f"          {line}")
         if len(lines) > most:
             self._line(f"          [{len(lines) - most} more lines]")
+
+    def noted(self, mark: str, text: str, reasons: Sequence[str] = ()) -> None:
+        """Show one thing behind its mark, and below it why; nothing of either is taken for another one."""
+        first, *further = self._whole(text)
+        self._line(f"  {mark:<7} {first}".rstrip())
+        for line in (*further, *(row for reason in reasons for row in self._whole(reason))):
+            self._line(f"          {line}")
 
     def below(self, session: str, task: str) -> PlainWatcher:
         """Show that a session begins below this one, and return who looks at it, set in."""
@@ -124,11 +136,14 @@ class PlainWatcher:
 
     def _width(self) -> int:
         """Return the columns beside the indent: what is folded here is not folded again."""
-        columns = columns_of(sys.stderr)
+        columns = columns_of(self._on or sys.stderr)
         return (min(WIDTH, columns) if columns >= NARROWEST else WIDTH) - len(self._indent)
 
     def _line(self, text: str) -> None:
-        say(f"{self._indent}{text}")
+        if self._on is None:
+            say(f"{self._indent}{text}")
+        else:
+            print(f"{self._indent}{text}", file=self._on, flush=True)
 
 
 class SilentWatcher:

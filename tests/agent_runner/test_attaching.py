@@ -154,7 +154,7 @@ def test_without_being_asked_to_it_only_shows(
         command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
     with attached(stand, tmp_path) as watching:
-        watching.until("approval.requested")
+        watching.until("asks    files remove a")
         watching.type("yes\n")
         time.sleep(0.5)
         watching.type("\x03")
