@@ -7,11 +7,19 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_runner.backends.aloud import Aloud
-from agent_runner.backends.chat_wire import ChatReader, Wire, wire_choice, wire_message, wire_tool
+from agent_runner.backends.chat_wire import (
+    ChatReader,
+    Wire,
+    wire_choice,
+    wire_format,
+    wire_message,
+    wire_tool,
+)
 from agent_runner.backends.demands import Demands
 from agent_runner.backends.estimate import estimated
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.reading import Stream, whole
+from agent_runner.backends.reply_format import described_to_model
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.sdk import sdk_imported
 from agent_runner.backends.talk import Talk
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from agent_runner.backends.aloud import Tell
     from agent_runner.backends.backend import Message, Reply, Usage
     from agent_runner.backends.choice import Choice
+    from agent_runner.backends.reply_format import ReplyFormat
     from agent_runner.backends.server import Server
     from cli_tools.schema import Tool
 
@@ -49,6 +58,7 @@ class OpenAIBackend:
         self._wired = Wired(wire_message)
         self._demands = Demands()
         self._choice: Choice | None = None
+        self._form: ReplyFormat | None = None
 
     @property
     def kind(self) -> str:
@@ -64,6 +74,12 @@ class OpenAIBackend:
         """Return the same backend, whose replies call a tool; `choice.ChoosingBackend`."""
         other = copy(self)
         other._choice = choice  # noqa: SLF001 - a backend of this very class
+        return other
+
+    def formatting(self, form: ReplyFormat) -> OpenAIBackend:
+        """Return the same backend, whose replies are JSON; `reply_format.FormattingBackend`."""
+        other = copy(self)
+        other._form = form  # noqa: SLF001 - a backend of this very class
         return other
 
     def priced(self, usage: Usage) -> Usage:
@@ -97,19 +113,21 @@ class OpenAIBackend:
         request = chat_request(self.talk.server, sent, tools)
         if tools and self._choice is not None:
             request["tool_choice"] = wire_choice(self._choice)
+        if self._form is not None:
+            request["response_format"] = wire_format(self._form)
+        described = described_to_model(tools, self._form)
         taken = known_ids(messages)
         aloud = Aloud(taken, tell)
         sdk = await self._sdk()  # outside of an attempt's time: the first import may take seconds
 
         async def attempt() -> Reply:
-            await self.talk.require_ready()
             reader = ChatReader()
             answer = await sdk.chat.completions.create(**_unwalked(request))
             if request["stream"]:
                 await self.talk.read(cast("Stream", answer), reader, aloud)
             else:
                 whole(reader, answer)
-            return reader.pieces.reply(taken, sent_tokens=lambda: estimated(messages, tools))
+            return reader.pieces.reply(taken, sent_tokens=lambda: estimated(messages, described))
 
         return await self.talk.replied(attempt, aloud)
 

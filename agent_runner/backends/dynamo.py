@@ -83,9 +83,12 @@ def require_ready(where: str, status: int, body: object) -> None:
 def is_of_its_worker(failure: Failure) -> bool:
     """Say whether the worker that a session is bound to may be gone: another name has another worker answer.
 
-    Under the same one it is sent to the dead worker until Dynamo misses that: ten seconds of 500 and 503.
+    Under the same one it is sent to the dead worker until Dynamo misses that: ten seconds of 500 and 503. One
+    that hangs is left as well; one that refuses the question, with 500 too, lives and has its cache.
     """
-    return failure.kind == "broken" or failure.status in {500, 503}
+    if failure.kind == "overloaded":
+        return failure.status in {500, 503}
+    return failure.kind in {"broken", "timeout"}
 
 
 def hit_rate(chunk: Mapping[str, object]) -> float:

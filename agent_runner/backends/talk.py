@@ -88,9 +88,19 @@ class Talk:
     async def replied(self, attempt: Callable[[], Awaitable[Reply]], aloud: Aloud) -> Reply:
         """Return the reply that an attempt returns, and what it cost with those that broke off; as `tried`.
 
-        An attempt of which something was told is the last one: nobody can take back what was told.
+        Each attempt waits until Dynamo's model is ready. One of which something was told is the last: nobody
+        can take back what was told.
         """
-        reply = await self.tried(attempt, lambda: aloud.begun)
+        asked = False
+
+        async def question() -> Reply:
+            nonlocal asked
+            asked = False
+            await self.require_ready()
+            asked = True
+            return await attempt()
+
+        reply = await self.tried(question, told=lambda: aloud.begun, asked=lambda: asked)
         spent = reply.usage.output_tokens + aloud.in_vain_tokens
         reply = replace(reply, usage=replace(reply.usage, output_tokens=spent))
         price = self.server.price
@@ -109,33 +119,43 @@ class Talk:
 
         return await self.tried(attempt)
 
-    async def tried(self, attempt: Callable[[], Awaitable[T]], told: Callable[[], bool] = bool) -> T:
+    async def tried(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        told: Callable[[], bool] = bool,
+        asked: Callable[[], bool] = bool,
+    ) -> T:
         """Return what an attempt returns; each has its time, and all that goes wrong has one kind of error.
 
         Args:
             attempt: Asks once.
             told: Says whether something of a reply was told, so that this was the last attempt.
+            asked: Says whether a worker was asked, so that it may be gone where the attempt failed.
 
         Raises:
             ModelServerError: When no attempt gave a reply.
         """
-        return await with_retries(lambda: self._once(attempt, told), self._patience)
+        return await with_retries(lambda: self._once(attempt, told, asked), self._patience)
 
-    async def _once(self, attempt: Callable[[], Awaitable[T]], told: Callable[[], bool]) -> T:
-        limit = self.server.timeout_seconds
+    async def _once(
+        self, attempt: Callable[[], Awaitable[T]], told: Callable[[], bool], asked: Callable[[], bool]
+    ) -> T:
         try:
-            async with asyncio.timeout(limit) as deadline:
-                return await attempt()
+            async with asyncio.timeout(self.server.timeout_seconds) as deadline:
+                result = await attempt()
         except Exception as error:
-            if isinstance(error, TimeoutError) and deadline.expired():
-                message = f"{self.server.where} did not finish its reply within {limit:g} s"
-                failure = Failure(kind="timeout", told=told())
-                hint = "see `timeout` of this model in the configuration"
-                raise ModelServerError(message, failure=failure, hint=hint) from error
-            named = self._named(error, told=told())
-            if self._session and is_of_its_worker(named.failure):
+            late = isinstance(error, TimeoutError) and deadline.expired()
+            named = self._late(told=told()) if late else self._named(error, told=told())
+            if self._session and asked() and is_of_its_worker(named.failure):
                 self._session = secrets.token_hex(16)
             raise named from error
+
+    def _late(self, *, told: bool) -> ModelServerError:
+        server = self.server
+        message = f"{server.where} did not finish its reply within {server.timeout_seconds:g} s"
+        hint = "see `timeout` of this model in the configuration"
+        return ModelServerError(message, failure=Failure(kind="timeout", told=told), hint=hint)
 
     def _named(self, error: Exception, *, told: bool) -> ModelServerError:
         found = from_chain(error, self.server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from agent_runner.backends.chat_wire import ChatReader
 from agent_runner.backends.configuration import OpenAIModel, read_configuration
 from agent_runner.backends.dynamo import Dynamo
+from agent_runner.backends.failure import ModelServerError
 from agent_runner.errors import InvalidInputError
 from policies.units import Count
-from tests.contract.asking import asked, backend_for, refused
+from tests.contract.asking import TALK, asked, backend_for, refused
 from tests.contract.model_server import Asked, Line, Saying, answer, data, serving, stream
 
 if TYPE_CHECKING:
@@ -32,6 +34,16 @@ def imitating(*readiness: tuple[int, object]) -> Any:
             await Saying(text="hello").play("chat")(line, asked)
 
     return play
+
+
+async def hang(line: Line, _: Asked) -> None:
+    """Say nothing until whoever asked is gone."""
+    await line.closed.wait()
+
+
+async def hang_up(line: Line, _: Asked) -> None:
+    """Break off an answer in its head."""
+    await line.send("HTTP/1.1 200")
 
 
 async def test_a_model_that_is_not_ready_is_asked_nothing_and_awaited() -> None:
@@ -89,6 +101,53 @@ async def test_a_session_whose_worker_may_be_gone_binds_itself_to_another(
     names = [each.headers["x-dynamo-session-id"] for each in server.asked if each.method == "POST"]
     assert reply.text == "hello"
     assert (len(names), names[0] == names[1], len(names[1])) == (2, stays, 32)
+
+
+TOO_LONG = {"message": "the prompt is too long: 9 tokens, maximum context length is 8", "code": 500}
+TEMPLATE = {"message": "conversation roles must alternate user and assistant roles", "code": 500}
+
+
+@pytest.mark.parametrize("said", [TEMPLATE, TOO_LONG], ids=["template", "too long"])
+async def test_a_worker_that_refuses_a_question_keeps_the_session(said: dict[str, object]) -> None:
+    """It lives, and has the conversation in its cache; the twin is the 500 that names no question."""
+    hello = [answer(200, READY), Saying(text="hello").play("chat")]
+    plays = [*hello, answer(200, READY), answer(500, said), *hello, *hello]
+    async with serving(*plays) as server:
+        backend = backend_for(server, "chat", dynamo=Dynamo())
+        await backend.ask(TALK, ())
+        with suppress(ModelServerError):  # too long; with what the template wants, it is asked again
+            await backend.ask(TALK, ())
+        await asked(backend)
+
+    names = {each.headers["x-dynamo-session-id"] for each in server.asked if each.method == "POST"}
+    assert len(names) == 1
+
+
+@pytest.mark.parametrize(
+    "unready", [answer(503, MISSING), answer(500, ""), hang_up], ids=["503", "500", "cut"]
+)
+async def test_a_frontend_that_is_not_ready_keeps_the_session_with_its_worker(unready: Any) -> None:
+    """Nothing was asked of the worker."""
+    hello = [answer(200, READY), Saying(text="hello").play("chat")]
+    async with serving(*hello, unready, *hello) as server:
+        backend = backend_for(server, "chat", attempts=2, dynamo=Dynamo())
+        await backend.ask(TALK, ())
+        await asked(backend)
+
+    names = [each.headers["x-dynamo-session-id"] for each in server.asked if each.method == "POST"]
+    assert (len(names), len(set(names))) == (2, 1)
+
+
+@pytest.mark.parametrize("bound", ["silence_seconds", "timeout_seconds"])
+async def test_a_worker_that_hangs_is_left(bound: str) -> None:
+    """Under the same name each try would go to it."""
+    plays = [answer(200, READY), hang, answer(200, READY), Saying(text="hello").play("chat")]
+    async with serving(*plays) as server:
+        patience = {bound: 3.0}
+        reply = await asked(backend_for(server, "chat", attempts=2, dynamo=Dynamo(), **patience))
+
+    names = [each.headers["x-dynamo-session-id"] for each in server.asked if each.method == "POST"]
+    assert (reply.text, len(names), len(set(names))) == ("hello", 2, 2)
 
 
 @pytest.mark.parametrize(
