@@ -143,7 +143,7 @@ class Talk:
     ) -> T:
         try:
             async with asyncio.timeout(self.server.timeout_seconds) as deadline:
-                result = await attempt()
+                return await attempt()
         except Exception as error:
             late = isinstance(error, TimeoutError) and deadline.expired()
             named = self._late(told=told()) if late else self._named(error, told=told())
