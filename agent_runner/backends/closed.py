@@ -14,6 +14,7 @@ from agent_runner.backends.dynamo import EXTRA_FIELDS, HINTS
 from agent_runner.backends.failure import Failure, ModelServerError, one_line
 from agent_runner.backends.media import media_of, media_of_url
 from agent_runner.backends.references import refers_elsewhere
+from agent_runner.backends.reply_format import is_too_large
 
 Api = Literal["chat", "messages"]
 Fields = frozenset[str]
@@ -22,10 +23,11 @@ _TOP: Final[dict[Api, Fields]] = {
     "chat": frozenset(
         {"model", "messages", "tools", "tool_choice", "parallel_tool_calls", "stream", "stream_options"}
         | {"max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "nvext"}
+        | {"response_format"}
     ),
     "messages": frozenset(
         {"model", "messages", "tools", "tool_choice", "stream", "system", "max_tokens", "cache_control"}
-        | {"temperature", "top_p", "stop_sequences"}
+        | {"temperature", "top_p", "stop_sequences", "output_config"}
     ),
 }
 _CHAT_MESSAGE: Final[dict[object, Fields]] = {
@@ -51,6 +53,7 @@ _SAID: Final[dict[object, tuple[str, ...]]] = {
 _CHAT_TOOL: Final = frozenset({"type", "function"})
 _FUNCTION: Final = frozenset({"name", "description", "parameters", "strict"})
 _CALLED: Final = frozenset({"name", "arguments"})
+_FORMAT: Final = frozenset({"name", "description", "schema", "strict"})
 _TOOL: Final = frozenset({"type", "name", "description", "input_schema", "cache_control"})
 _CHOICE: Final = frozenset({"type", "name", "function", "disable_parallel_tool_use"})
 _SOURCE: Final = frozenset({"type", "media_type", "data"})
@@ -77,6 +80,7 @@ def require_closed(api: Api, body: object) -> None:
     for tool in _list(request.get("tools", []), "tools"):
         _chat_tool(tool) if api == "chat" else _tool(tool)
     _choice(request.get("tool_choice"))
+    _reply_format(request)
     system = request.get("system", "")
     if not isinstance(system, str):
         _blocks(system, "system", allowed=("text",))
@@ -188,6 +192,33 @@ def _choice(given: object) -> None:
     if choice.get("type") not in {"auto", "any", "none", "tool", "function"}:
         raise _refused("such a `tool_choice`")
     _only(_object(choice.get("function", {}), "function"), frozenset({"name"}), "function")
+
+
+def _reply_format(request: Mapping[str, object]) -> None:
+    """Let JSON pass, by a schema or any; a server makes its model speak so, and does nothing else."""
+    if "response_format" in request:
+        given = _object(request["response_format"], "response_format")
+        if given != {"type": "json_object"}:
+            _only(given, frozenset({"type", "json_schema"}), "response_format")
+            _schema_format(given, _object(given.get("json_schema"), "json_schema"), _FORMAT)
+    if "output_config" in request:
+        config = _object(request["output_config"], "output_config")
+        _only(config, frozenset({"format"}), "output_config")
+        form = _object(config.get("format"), "format")
+        _schema_format(form, form, frozenset({"type", "schema"}))
+
+
+def _schema_format(given: Mapping[str, object], inner: Mapping[str, object], allowed: Fields) -> None:
+    _only(inner, allowed, "format")
+    if given.get("type") != "json_schema":
+        raise _refused(f"a format of type `{given.get('type')}`")
+    words = isinstance(inner.get("name", ""), str) and isinstance(inner.get("description", ""), str)
+    if not words or not isinstance(inner.get("strict", False), bool):
+        raise _refused("such a format")
+    schema = _object(inner.get("schema"), "schema")
+    _own_schema(schema)
+    if is_too_large(schema):
+        raise _refused("a format whose schema is so large")
 
 
 def _own_schema(schema: object) -> None:

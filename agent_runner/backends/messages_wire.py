@@ -46,6 +46,12 @@ def wire_choice(choice: Choice) -> Wire:
     return {"type": "tool", "name": choice.tool} if choice.tool else {"type": "any"}
 
 
+def wire_format(described: Tool) -> Wire:
+    """Return how a format of the reply is asked for: it has no place for a description but the schema."""
+    about = {"description": described.description} if described.description else {}
+    return {"format": {"type": "json_schema", "schema": {**about, **described.parameters}}}
+
+
 def wire_system(messages: Iterable[Message], *, prompt_cache: bool) -> list[Wire]:
     """Return the system text; a mark has it, and the tools before it, kept in the server's prompt cache."""
     texts = [message.text for message in messages if isinstance(message, SystemMessage)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent_runner.backends.aloud import Counting, Spoken, asked_aloud
 from agent_runner.backends.backend import PricedBackend, Tried
-from agent_runner.backends.choice import ChoosingBackend, choosing
+from agent_runner.backends.choice import choosing
 from agent_runner.backends.failure import ModelServerError
+from agent_runner.backends.reply_format import formatting
 from agent_runner.errors import BackendError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from agent_runner.backends.backend import Backend, Message, Reply, Usage
     from agent_runner.backends.choice import Choice
     from agent_runner.backends.configuration import Role
+    from agent_runner.backends.reply_format import ReplyFormat
     from cli_tools.schema import Tool
 
 
@@ -88,24 +90,24 @@ class RouteBackend:
             agent_runner.errors.BackendError: When none answered to the end: the last one's, or that of one
                 for which the conversation is too long; who hears it can shorten it.
         """
-        return await self._asked(messages, tools, tell, choice=None)
+        return await self.asked_for(_Wish(), messages, tools, tell)
 
-    async def _asked(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Tool],
-        tell: Tell | None,
-        *,
-        choice: Choice | None,
+    async def asked_for(
+        self, wish: _Wish, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None
     ) -> Reply:
+        """Return the next words of the first model that has any, and was asked for what is wished.
+
+        Raises:
+            agent_runner.errors.BackendError: As `ask_aloud` does.
+        """
         noting = None if tell is None or isinstance(tell, Counting) else _Noting(tell)
         tried: list[Tried] = []
         failed: list[BackendError] = []
-        unable = False  # to choose: no failure, so that the next question begins where it would have
+        unable = False  # to ask so: no failure, so that the next question begins where it would have
         for name in self._order():
             try:
-                unable = unable or not _can_choose(self._models[name], choice)
-                model = choosing(self._models[name], choice)
+                unable = unable or not wish.is_known_to(self._models[name])
+                model = wish.asked_of(self._models[name])
                 reply = await asked_aloud(model, messages, tools, noting or tell)
             except BackendError as error:
                 if _is_final(error) or (noting is not None and noting.told):
@@ -122,7 +124,7 @@ class RouteBackend:
             raise ValueError("a route needs a model")
         raise _none_answered(failed, tried)
 
-    def choosing(self, choice: Choice) -> _ChoosingRoute:
+    def choosing(self, choice: Choice) -> _WishingRoute:
         """Return the same route, whose replies call a tool; whoever answers is asked first from then on.
 
         A model that cannot choose is passed over and stays the first for questions without a choice.
@@ -130,19 +132,25 @@ class RouteBackend:
         Raises:
             ModelServerError: When none of the models can choose.
         """
-        if not any(_can_choose(model, choice) for model in self._models.values()):
-            choosing(self._models[self._first], choice)
-        return _ChoosingRoute(self, choice)
+        return self.wishing(_Wish(choice=choice))
 
-    async def asked_for(
-        self, choice: Choice, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None
-    ) -> Reply:
-        """Return the next words of the first model that has any, and was asked to call a tool.
+    def formatting(self, form: ReplyFormat) -> _WishingRoute:
+        """Return the same route, whose replies are JSON; as `choosing` does.
 
         Raises:
-            agent_runner.errors.BackendError: As `ask_aloud` does.
+            ModelServerError: When none of the models can be asked so.
         """
-        return await self._asked(messages, tools, tell, choice=choice)
+        return self.wishing(_Wish(form=form))
+
+    def wishing(self, wish: _Wish) -> _WishingRoute:
+        """Return the same route, each of whose questions asks for what is wished.
+
+        Raises:
+            ModelServerError: When none of the models can be asked so: the word of the first one.
+        """
+        if not any(map(wish.is_known_to, self._models.values())):
+            wish.asked_of(self._models[self._first])
+        return _WishingRoute(self, wish)
 
     def priced(self, usage: Usage) -> Usage:
         """Return a usage with its cost, by the price of the model that is asked first."""
@@ -163,17 +171,40 @@ class RouteBackend:
             await model.close()
 
 
-class _ChoosingRoute:
-    """Ask a route for a call.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What is asked for with a question: a call, a format of the reply, or both."""
+
+    choice: Choice | None = None
+    form: ReplyFormat | None = None
+
+    def asked_of(self, model: Backend) -> Backend:
+        """Return a model whose questions ask for it."""
+        return formatting(choosing(model, self.choice), self.form)
+
+    def is_known_to(self, model: Backend) -> bool:
+        """Say whether a model can be asked for it."""
+        try:
+            self.asked_of(model)
+        except ModelServerError:
+            return False
+        return True
+
+
+class _WishingRoute:
+    """Ask a route for what is wished.
 
     Args:
         route: The route.
-        choice: The call.
+        wish: What is.
     """
 
-    def __init__(self, route: RouteBackend, choice: Choice) -> None:
+    def __init__(self, route: RouteBackend, wish: _Wish) -> None:
         self._route = route
-        self._choice = choice
+        self._wish = wish
+
+    def formatting(self, form: ReplyFormat) -> _WishingRoute:
+        return self._route.wishing(replace(self._wish, form=form))
 
     @property
     def kind(self) -> str:
@@ -190,7 +221,7 @@ class _ChoosingRoute:
         return await self.ask_aloud(messages, tools, None)
 
     async def ask_aloud(self, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None) -> Reply:
-        return await self._route.asked_for(self._choice, messages, tools, tell)
+        return await self._route.asked_for(self._wish, messages, tools, tell)
 
     async def close(self) -> None:
         """Do nothing: the route is closed by whoever has it."""
@@ -199,10 +230,6 @@ class _ChoosingRoute:
 def for_role(backend: Backend, role: Role) -> Backend:
     """Return whom to ask in a role: a route may have somebody for it, another backend is the same for all."""
     return backend.for_role(role) if isinstance(backend, RouteBackend) else backend
-
-
-def _can_choose(model: Backend, choice: Choice | None) -> bool:
-    return choice is None or isinstance(model, ChoosingBackend)
 
 
 def _drawn(weights: Mapping[str, int], names: list[str], chance: float) -> str:

@@ -15,6 +15,7 @@ from cli_tools.action import ToolProposal
 if TYPE_CHECKING:
     from agent_runner.backends.backend import Message, Reply
     from agent_runner.backends.choice import Choice
+    from agent_runner.backends.reply_format import ReplyFormat
     from cli_tools.schema import Tool
 
 End = Literal["whole", "cut", "withheld"]
@@ -48,6 +49,8 @@ class Asked:
     stream: bool = False
     choice: Choice | None = None
     """A call that the agent wants; None leaves it to the model."""
+    form: ReplyFormat | None = None
+    """What the reply's text is to be; None for any text."""
     counted: bool = False
     """Whether the end of a stream of chat completions tells the tokens; nobody else is asked for that."""
     stops: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from agent_runner.backends.backend import (
 from agent_runner.backends.choice import choosing
 from agent_runner.backends.estimate import estimated, tokens
 from agent_runner.backends.failure import ModelServerError
+from agent_runner.backends.reply_format import described_to_model, formatting
 from agent_runner.errors import BackendError
 from agent_runner.gateway.asked import RefusedRequestError, stopped_by
 from agent_runner.gateway.pages import Pages
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from agent_runner.backends.aloud import Step
     from agent_runner.backends.backend import Backend
+    from agent_runner.backends.choice import Choice
+    from agent_runner.backends.reply_format import ReplyFormat
     from agent_runner.budget import Budget
     from agent_runner.budget_state import BudgetExceeded
     from agent_runner.gateway.asked import Asked
@@ -88,25 +91,26 @@ class Book:
             RefusedRequestError: When the budget has run out, code `budget`, or the model gave no reply.
             audit.errors.LedgerError: When it cannot be written down; nothing was asked then.
         """
-        asking = _choosing(backend, asked)
         async with self._turn:
             self._require_budget()
             redacted = Redacted(self._journal.redactor)
             messages = tuple(map(redacted.message, asked.messages))
             tools = tuple(map(redacted.tool, asked.tools))
-            await self._pages.asked(backend, messages, tools, asked.choice)
+            form = redacted.form(asked.form)
+            asking = _wishing(backend, asked.choice, form)
+            await self._pages.asked(backend, messages, tools, asked.choice, form)
             telling = Telling(tell or _silent, asked.stops)
             listener = telling.heard if tell is not None else telling.count
             start = self._monotonic()
             try:
                 reply = bounded(await asked_aloud(asking, messages, tools, listener))
             except BackendError as error:
-                self._count_unanswered(backend, messages, tools, telling)
+                self._count_unanswered(backend, messages, described_to_model(tools, form), telling)
                 await self._pages.broken_off(telling.words)
                 await self._pages.failed(backend, error, self._monotonic() - start)
                 raise _unanswered(error) from error
             except asyncio.CancelledError:
-                self._count_unanswered(backend, messages, tools, telling)
+                self._count_unanswered(backend, messages, described_to_model(tools, form), telling)
                 await self._pages.broken_off(telling.words)
                 await self._pages.hung_up(backend, self._monotonic() - start)
                 raise
@@ -142,10 +146,10 @@ class Book:
         self._budget.count(backend.priced(usage) if isinstance(backend, PricedBackend) else usage)
 
 
-def _choosing(backend: Backend, asked: Asked) -> Backend:
-    """Return whom to ask so that a tool is called, where the agent wants one to be."""
+def _wishing(backend: Backend, choice: Choice | None, form: ReplyFormat | None) -> Backend:
+    """Return whom to ask so that a tool is called, and the reply has a format, where the agent wants that."""
     try:
-        return choosing(backend, asked.choice)
+        return formatting(choosing(backend, choice), form)
     except ModelServerError as error:
         raise RefusedRequestError(error.message, code="unsupported") from error
 

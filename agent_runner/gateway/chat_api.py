@@ -16,6 +16,7 @@ from agent_runner.backends.backend import (
 from agent_runner.gateway import schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, cut, named_calls, openai_error
 from agent_runner.gateway.chat_events import ChatEvents, finish_reason, usage_told
+from agent_runner.gateway.formats import chat_format
 
 if TYPE_CHECKING:
     from agent_runner.backends.choice import Choice
@@ -23,18 +24,17 @@ if TYPE_CHECKING:
     from cli_tools.schema import Tool
 
 _TAKEN: Final = frozenset(
-    {"model", "messages", "tools", "tool_choice", "stream", "stream_options", "stop", "n"}
+    {"model", "messages", "tools", "tool_choice", "stream", "stream_options", "stop", "n", "response_format"}
 )
 _LEFT: Final = frozenset(
     {"max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "presence_penalty"}
-    | {"frequency_penalty", "user", "reasoning_effort", "parallel_tool_calls", "store", "response_format"}
+    | {"frequency_penalty", "user", "reasoning_effort", "parallel_tool_calls", "store"}
     | {"logprobs", "verbosity", "prompt_cache_key", "safety_identifier", "metadata"}
     | {"modalities"}
 )
 _HARMLESS: Final = {
     "store": (False,),
     "logprobs": (False,),
-    "response_format": ({"type": "text"},),
     "n": (1,),
     "modalities": (["text"],),
 }
@@ -72,6 +72,7 @@ class ChatApi:
             messages=schema.conversation(messages),
             tools=offered,
             choice=choice,
+            form=chat_format(given.get("response_format", {"type": "text"})),
             stream=given.get("stream", False) is True,
             counted=options.get("include_usage") is True,
             stops=_stops(given.get("stop", [])),

@@ -17,11 +17,13 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.backends.choice import Choice
 from agent_runner.backends.media import media_of
+from agent_runner.backends.reply_format import ReplyFormat
 from agent_runner.backends.wording import safe_text
 from agent_runner.gateway.asked import Asked, End, ended, named_calls
 from agent_runner.gateway.wire import (
     CallMade,
     CallWanted,
+    FormatWanted,
     ModelSaid,
     MoreArguments,
     MoreText,
@@ -55,11 +57,9 @@ def question_bytes(asked: Asked) -> bytes:
         stream=asked.stream,
         stops=tuple(map(safe_text, asked.stops)),
         messages=tuple(map(_told, asked.messages)),
-        tools=tuple(
-            ToolOffered(name=tool.name, description=tool.description, parameters=dict(tool.parameters))
-            for tool in asked.tools
-        ),
+        tools=tuple(map(_offered, asked.tools)),
         choice=None if asked.choice is None else CallWanted(tool=asked.choice.tool),
+        form=None if asked.form is None else _form_told(asked.form),
     )
     return question.model_dump_json().encode()
 
@@ -75,10 +75,7 @@ def question_of(blob: bytes) -> Asked:
         messages = tuple(map(_heard, question.messages))
     except ValueError as error:
         raise WireError(f"it shows what is no picture: {error}") from error
-    tools = tuple(
-        Tool(name=each.name, description=each.description, parameters=each.parameters)
-        for each in question.tools
-    )
+    tools = tuple(map(_tool, question.tools))
     return Asked(
         model=question.model,
         messages=messages,
@@ -86,7 +83,26 @@ def question_of(blob: bytes) -> Asked:
         stream=question.stream,
         stops=question.stops,
         choice=None if question.choice is None else _wanted(question.choice, tools),
+        form=None if question.form is None else _form(question.form),
     )
+
+
+def _offered(tool: Tool) -> ToolOffered:
+    return ToolOffered(name=tool.name, description=tool.description, parameters=dict(tool.parameters))
+
+
+def _tool(offered: ToolOffered) -> Tool:
+    return Tool(name=offered.name, description=offered.description, parameters=offered.parameters)
+
+
+def _form_told(form: ReplyFormat) -> FormatWanted:
+    described = None if form.described is None else _offered(form.described)
+    return FormatWanted(described=described, strict=form.strict)
+
+
+def _form(wanted: FormatWanted) -> ReplyFormat:
+    described = None if wanted.described is None else _tool(wanted.described)
+    return ReplyFormat(described=described, strict=wanted.strict)
 
 
 def _wanted(choice: CallWanted, tools: tuple[Tool, ...]) -> Choice:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agent_runner.backends.estimate import estimated
+from agent_runner.backends.reply_format import described_to_model
 from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, too_large
 from agent_runner.gateway.chat_api import ChatApi
 from agent_runner.gateway.http import HttpAnswer, HttpRequest
@@ -94,7 +95,9 @@ class Desk:
         asked = await self._read(api or _POSTS["/v1/messages"], request.body)
         self._require_known(asked.model)
         if api is None:
-            return _json(200, {"input_tokens": estimated(asked.messages, asked.tools)})
+            return _json(
+                200, {"input_tokens": estimated(asked.messages, described_to_model(asked.tools, asked.form))}
+            )
         if not asked.stream:
             reply = await self.asker.ask(asked, _unheard)
             return _json(200, api.whole(asked, reply, secrets.token_hex(12)))

@@ -15,15 +15,18 @@ from agent_runner.backends.backend import (
 )
 from agent_runner.backends.estimate import estimated
 from agent_runner.backends.media import media_of
+from agent_runner.backends.reply_format import described_to_model
 from agent_runner.backends.wording import called_arguments
 from agent_runner.gateway import schema
 from agent_runner.gateway.asked import Asked, RefusedRequestError, capability, cut, named_calls
+from agent_runner.gateway.formats import messages_format
 from agent_runner.gateway.messages_events import MessagesEvents, error_told, stop_told, usage_told
 from cli_tools.action import ToolProposal
 
 if TYPE_CHECKING:
     from agent_runner.backends.choice import Choice
     from agent_runner.backends.media import Media
+    from agent_runner.backends.reply_format import ReplyFormat
     from cli_tools.schema import Tool
 
 _TAKEN: Final = frozenset(
@@ -46,9 +49,6 @@ class MessagesApi:
             RefusedRequestError: When it holds anything else than text and the agent's own tools.
         """
         given = schema.fields(body, "request", taken=_TAKEN, left=_LEFT)
-        schema.fields(
-            given.get("output_config", {}), "output_config", taken=frozenset(), left=frozenset({"effort"})
-        )
         messages: list[Message] = []
         if system := given.get("system"):
             messages.append(SystemMessage(text=schema.joined(system, "system", _TEXT)))
@@ -60,6 +60,7 @@ class MessagesApi:
             messages=schema.conversation(messages),
             tools=offered,
             choice=choice,
+            form=_form(given.get("output_config", {})),
             stream=given.get("stream", False) is True,
             stops=schema.stops(given.get("stop_sequences", []), "stop_sequences"),
         )
@@ -75,7 +76,7 @@ class MessagesApi:
 
     def events(self, asked: Asked, name: str) -> MessagesEvents:
         """Return what tells one reply as a stream."""
-        tokens = estimated(asked.messages, asked.tools)
+        tokens = estimated(asked.messages, described_to_model(asked.tools, asked.form))
         return MessagesEvents(_head(asked, name), asked.stops, input_tokens=tokens)
 
     def error(self, error: RefusedRequestError) -> object:
@@ -178,6 +179,11 @@ def _chosen(choice: object, offered: tuple[Tool, ...]) -> tuple[tuple[Tool, ...]
     )
     named = given.get("name", "") if given.get("type") == "tool" else None
     return schema.chosen(given.get("type"), offered, name=named)
+
+
+def _form(config: object) -> ReplyFormat | None:
+    given = schema.fields(config, "output_config", taken=frozenset({"format"}), left=frozenset({"effort"}))
+    return messages_format(given["format"]) if "format" in given else None
 
 
 def _head(asked: Asked, name: str) -> dict[str, object]:

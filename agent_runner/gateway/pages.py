@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from agent_runner.backends.backend import Backend
     from agent_runner.backends.choice import Choice
+    from agent_runner.backends.reply_format import ReplyFormat
     from agent_runner.errors import BackendError
     from audit.fields import Commitment
     from audit.journal import Journal
@@ -51,16 +52,23 @@ class Pages:
         """Written into the ledger's openings: every byte of it is of the agent's making."""
 
     async def asked(
-        self, backend: Backend, messages: Sequence[Message], tools: Sequence[Tool], choice: Choice | None
+        self,
+        backend: Backend,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        choice: Choice | None,
+        form: ReplyFormat | None,
     ) -> None:
         """Write down a question before it is put: messages, pictures by place, tools and what is wished."""
         offered = [await self._write_once("tools", "system", _offered(tools))] if tools else []
+        formats = [await self._write_once("format", "system", _formatted(form))] if form else []
         digests = [await self._write_once(_kind(message), *_told(message)) for message in messages]
         told = {
             "messages": digests,
             "pictures": _pictures(messages),
             "tools": [tool.name for tool in tools],
             "offered": offered,
+            "format": formats,
             "choice": None if choice is None else choice.tool,
         }
         await self._journal.record(
@@ -176,6 +184,13 @@ def _offered(tools: Sequence[Tool]) -> str:
     """Return the tools as the ledger keeps them: their descriptions are words to the model, too."""
     listed = [[tool.name, tool.description, tool.parameters] for tool in tools]
     return "tools, as the agent offers them:\n" + json.dumps(listed, ensure_ascii=False)
+
+
+def _formatted(form: ReplyFormat) -> str:
+    """Return the format of a reply as the ledger keeps it: what it describes are words to the model, too."""
+    told = form.described
+    listed = None if told is None else [told.name, told.description, told.parameters, form.strict]
+    return "format of the reply, as the agent wants it:\n" + json.dumps(listed, ensure_ascii=False)
 
 
 def _digest(kind: str, role: str, words: str, call: str) -> bytes:

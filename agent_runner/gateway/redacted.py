@@ -14,9 +14,11 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
+from agent_runner.backends.reply_format import NAMELESS
 from cli_tools.action import ToolProposal
 
 if TYPE_CHECKING:
+    from agent_runner.backends.reply_format import ReplyFormat
     from audit.redact import Redactor
     from cli_tools.schema import Tool
 
@@ -60,6 +62,16 @@ class Redacted:
         """Return a tool without secrets; a placeholder needs no escape inside a text of JSON."""
         parameters = json.loads(self._raw(json.dumps(tool.parameters, ensure_ascii=False)))
         return replace(tool, description=self._raw(tool.description), parameters=parameters)
+
+    def form(self, form: ReplyFormat | None) -> ReplyFormat | None:
+        """Return the format of a reply without secrets."""
+        if form is None or form.described is None:
+            return form
+        described = self.tool(form.described)
+        named = (
+            described if self._raw(described.name) == described.name else replace(described, name=NAMELESS)
+        )
+        return replace(form, described=named)
 
     def _holds_secret(self, content: bytes) -> bool:
         return self._redactor.raw(content) != content

@@ -21,6 +21,7 @@ from agent_runner.gateway.asked import (
     named_calls,
     openai_error,
 )
+from agent_runner.gateway.formats import responses_format
 from agent_runner.gateway.responses_events import (
     ResponsesEvents,
     call_item,
@@ -32,6 +33,7 @@ from agent_runner.gateway.responses_events import (
 if TYPE_CHECKING:
     from agent_runner.backends.choice import Choice
     from agent_runner.backends.media import Media
+    from agent_runner.backends.reply_format import ReplyFormat
     from cli_tools.schema import Tool
 
 _TAKEN: Final = frozenset(
@@ -83,6 +85,7 @@ class ResponsesApi:
             messages=schema.conversation(messages),
             tools=offered,
             choice=choice,
+            form=_form(given.get("text", {})),
             stream=given.get("stream", False) is True,
         )
 
@@ -117,11 +120,11 @@ def _require_nothing_included(given: Mapping[str, object]) -> None:
     for each in schema.items(given.get("include", []), "include"):
         if each != "reasoning.encrypted_content":
             raise capability(f"`include: {str(each)[:80]}`")
-    shape = schema.fields(
-        given.get("text", {}), "text", taken=frozenset({"format"}), left=frozenset({"verbosity"})
-    )
-    if shape.get("format", {"type": "text"}) != {"type": "text"}:
-        raise RefusedRequestError("`text.format` is `text` here", code="unsupported")
+
+
+def _form(text: object) -> ReplyFormat | None:
+    given = schema.fields(text, "text", taken=frozenset({"format"}), left=frozenset({"verbosity"}))
+    return responses_format(given.get("format", {"type": "text"}))
 
 
 def _showing(shown: list[Media]) -> UserMessage:

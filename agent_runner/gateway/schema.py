@@ -179,18 +179,35 @@ def function_tool(name: object, description: object, parameters: object) -> Tool
     Raises:
         RefusedRequestError: When it has no usable name or schema.
     """
-    if not isinstance(name, str) or not _WIRE_NAME.fullmatch(name):
-        raise RefusedRequestError("a tool's name is not 1 to 64 of letters, digits, `_` and `-`")
     schema = parameters if parameters is not None else {"type": "object", "properties": {}}
+    return described(name, description, schema, what="tool")
+
+
+def described(name: object, description: object, schema: object, *, what: str) -> Tool:
+    """Return what has a name, a description and a schema of its own.
+
+    Args:
+        name: The name.
+        description: The description; None for none.
+        schema: The schema.
+        what: How messages call it.
+
+    Raises:
+        RefusedRequestError: When it has no usable name or schema.
+    """
+    if not isinstance(name, str) or not _WIRE_NAME.fullmatch(name):
+        raise RefusedRequestError(f"a {what}'s name is not 1 to 64 of letters, digits, `_` and `-`")
     if not isinstance(schema, Mapping):
-        raise RefusedRequestError(f"the parameters of tool `{name}` are no object")
+        raise RefusedRequestError(f"the schema of {what} `{name}` is no object")
     if refers_elsewhere(schema):
-        raise capability(f"a schema that refers elsewhere, as that of tool `{name}`: the server may fetch it")
-    said = "" if description is None else text(description, f"the description of tool `{name}`")
+        raise capability(
+            f"a schema that refers elsewhere, as that of {what} `{name}`: the server may fetch it"
+        )
+    said = "" if description is None else text(description, f"the description of {what} `{name}`")
     try:
         json.dumps([said, schema], ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise RefusedRequestError(f"tool `{name}` holds half of a UTF-16 pair") from None
+        raise RefusedRequestError(f"{what} `{name}` holds half of a UTF-16 pair") from None
     return Tool(name=name, description=said, parameters=dict(schema))
 
 

@@ -85,6 +85,13 @@ class CallWanted(_Closed):
     tool: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{0,64}$")]
 
 
+class FormatWanted(_Closed):
+    """What the agent wants the reply's text to be; without a description, any JSON object."""
+
+    described: ToolOffered | None
+    strict: bool
+
+
 class Question(_Closed):
     """One question, rebuilt."""
 
@@ -94,6 +101,7 @@ class Question(_Closed):
     messages: Annotated[tuple[Said, ...], Field(max_length=MOST_MESSAGES)]
     tools: Annotated[tuple[ToolOffered, ...], Field(max_length=MOST_TOOLS)]
     choice: CallWanted | None = None
+    form: FormatWanted | None = None
 
 
 class ReplyTold(_Closed):

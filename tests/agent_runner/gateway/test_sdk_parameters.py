@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from agent_runner.backends.aloud import Step
     from agent_runner.gateway.asked import Asked
+    from agent_runner.gateway.desk import Asker
 
 CODES = {"capability", "unsupported", "invalid_request"}
 
@@ -44,8 +45,8 @@ class Kept:
 class ToDesk(httpx2.AsyncBaseTransport):
     """Bring an SDK's requests to a desk."""
 
-    def __init__(self, kept: Kept) -> None:
-        self._desk = Desk(("main",), kept)
+    def __init__(self, asker: Asker) -> None:
+        self._desk = Desk(("main",), asker)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer one."""
@@ -57,9 +58,10 @@ class ToDesk(httpx2.AsyncBaseTransport):
                 body=await request.aread(),
             )
         )
-        assert isinstance(answer.body, bytes)
+        body = answer.body
+        content = body if isinstance(body, bytes) else b"".join([piece async for piece in body])
         headers = {"content-type": answer.content_type, **dict(answer.headers)}
-        return httpx2.Response(answer.status, headers=headers, content=answer.body)
+        return httpx2.Response(answer.status, headers=headers, content=content)
 
 
 TALK = [{"role": "user", "content": "x"}]
@@ -110,7 +112,7 @@ TAKEN: dict[str, dict[str, Shapes]] = {
         "messages": {f"[{role}]" for role in ("developer", "system", "user", "assistant", "tool")},
         "parallel_tool_calls": YES_NO,
         "reasoning_effort": {"none", "minimal", "low", "medium", "high", "xhigh", "max"},
-        "response_format": {"text"},
+        "response_format": {"text", "json_object"},
         "stop": {"text", "[text]"},
         "store": {"False"},
         "stream_options": {"{}"},
