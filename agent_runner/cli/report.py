@@ -32,6 +32,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     """Make one page of a session that opens anywhere; exit 6 when its ledger does not verify."""
     from agent_runner.errors import InvalidInputError
     from agent_runner.report.gather import gather_report
+    from agent_runner.report.kin import related, written_beside
     from agent_runner.report.page import render
     from agent_runner.report.quantity import size
     from agent_runner.report.writing import write_page
@@ -47,7 +48,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         raise InvalidInputError("no file is named", hint=f"`pairlock audit report {session} -o report.html`")
     pins, state = _pins(key, against), state_folder()
     made = gather_report(state, session_files(session, state).folder.name, pins)
-    page = render(made)
+    page = render(made, kin=written_beside(related(made.fold), output, session=made.session))
     write_page(output, page)
     say(escape_line(f"wrote {output}, {size(len(page.encode()))}, {made.fold.entries} entries"))
     signed = "" if made.verdict.faults else f": {made.verdict.verdicts['authenticity']}"

@@ -35,6 +35,7 @@ class SessionFold:
     Attributes:
         entries: How many entries were taken in.
         opened: How the session was started; None until that is known.
+        children: Sessions that were started below it, as it names them.
         created: How its last sandbox was made; None until one is.
         attested: What its last sandbox was found to be; None until it was looked at.
         closed: Its end; None while it has none.
@@ -52,6 +53,7 @@ class SessionFold:
         self._conversation = Conversation(self.steps, self.bodies)
         self.entries = 0
         self.opened: event.SessionOpened | None = None
+        self.children: list[str] = []
         self.created: event.SandboxCreated | None = None
         self.attested: event.SandboxAttested | None = None
         self.closed: event.SessionClosed | None = None
@@ -86,6 +88,8 @@ class SessionFold:
         match happened:
             case event.SessionOpened():
                 self.opened = happened
+            case event.SessionDelegated(child=child):
+                self.children.append(child)
             case event.SandboxCreated():
                 self.created = happened
             case event.SandboxAttested():

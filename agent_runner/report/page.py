@@ -10,6 +10,7 @@ import base64
 import hashlib
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -26,7 +27,7 @@ from agent_runner.report.visible import markup
 from agent_runner.report.weight import loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from agent_runner.listing import Row
     from agent_runner.report.gather import Report
@@ -43,13 +44,16 @@ _UNSAFE_IN_SCRIPT: Final[dict[str, str | int | None]] = {
 }
 
 
-def render(report: Report, *, live: str = "", home: str = "") -> str:
+def render(
+    report: Report, *, live: str = "", home: str = "", kin: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Return the page of a report.
 
     Args:
         report: What it tells.
         live: Where, on the server that hands the page out, what comes later is told; empty for a file.
         home: Where that server lists the sessions; empty for a file.
+        kin: Where the pages of sessions above and below it are, of those that have one.
     """
     policy, load = report.policy.policy, loaded(report.fold.steps.kept)
     if load.left_out:
@@ -77,6 +81,7 @@ def render(report: Report, *, live: str = "", home: str = "") -> str:
             content_policy=content_policy("report.js", "report.css", live=bool(live)),
             version=pairlock_version(),
             home=home,
+            kin=kin,
         )
     )
 

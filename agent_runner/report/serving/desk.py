@@ -11,11 +11,13 @@ from agent_runner.aside import aside
 from agent_runner.errors import RunnerError
 from agent_runner.listing import listed
 from agent_runner.report.gather import gather_report
+from agent_runner.report.kin import related, served
 from agent_runner.report.page import content_policy, render, render_list
 from agent_runner.report.serving.answer import Answer, page, text
 from agent_runner.report.serving.live import LiveSession, running_now, session_events, state_events
 from audit.errors import AuditError, UnknownSessionError
 from audit.escape import escape_line
+from audit.state import StateFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -80,7 +82,9 @@ class Desk:
     def _session(self, session: str) -> Answer:
         report = gather_report(self._state, session, self._pins)
         live = f"{self._door.home}session/{session}/events" if report.running else ""
-        made = render(report, live=live, home=self._door.home)
+        known = set(StateFiles(self._state).session_ids())
+        kin = served(related(report.fold), known, home=self._door.home)
+        made = render(report, live=live, home=self._door.home, kin=kin)
         return page(made, content_policy("report.js", "report.css", live=bool(live)))
 
 
