@@ -33,7 +33,7 @@ from agent_runner.review import read_policy
 from agent_runner.reviewed import APPLIED, reviewed_sessions
 from agent_runner.session import SessionRun
 from audit import event
-from audit.errors import LedgerLockedError
+from audit.errors import LedgerLockedError, LedgerMovedError
 from audit.journal import Journal
 from audit.state import SessionFiles, StateFiles
 from policies.capability import Capability
@@ -111,6 +111,7 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
         secrets_by_name=keyring.values,
         writer=pairlock_version(),
         programs=Capability.EXEC in policy.grant.capabilities,
+        entries=past.entries,
     )
     async with AsyncExitStack() as stack:
         try:
@@ -118,8 +119,10 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
         except LedgerLockedError:
             refuse_running(files)  # somebody else goes on with it since it was looked at
             raise
-        if journal.recovered is None or journal.recovered.chain.size != past.entries:
-            raise InvalidInputError(f"session `{request.session}` was resumed by somebody else just now")
+        except LedgerMovedError as error:  # and has ended; it may be over
+            raise InvalidInputError(
+                f"session `{request.session}` was resumed by somebody else just now"
+            ) from error
         if request.added != NOTHING:
             await journal.record(event.SafetyNoted(code=BUDGET_ADDED, message=spelled(request.added)))
             past = replace(

@@ -9,7 +9,7 @@ from audit.batch import Urgency, Waiting
 from audit.chain import Chain
 from audit.clock import Clock
 from audit.encode import Encoder
-from audit.errors import AuditError, SessionExistsError, UnknownSessionError
+from audit.errors import AuditError, LedgerMovedError, SessionExistsError, UnknownSessionError
 from audit.event import LogOpened, SessionRecovered
 from audit.fields import Event
 from audit.host import HostLog
@@ -52,6 +52,7 @@ class Plan:
         writer: The version of pairlock that writes.
         segment_bytes: Begin a new file when the present one is larger.
         in_turn: Whether a caller may write in its own turn; False where others can make the disk slow.
+        entries: How many a log has that is reopened; None for as many as there are.
     """
 
     registration: Registration | None
@@ -60,6 +61,7 @@ class Plan:
     writer: str
     segment_bytes: int
     in_turn: bool
+    entries: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,7 @@ def begin(state: Path, session_id: str, plan: Plan, tell: Tell) -> Opened:
         SessionExistsError: When a new session has a log already.
         UnknownSessionError: When there is nothing to reopen.
         BrokenLedgerError: When what is there does not verify.
+        LedgerMovedError: When it has other than the entries that are expected; nothing was written.
         LedgerError: When it cannot be written.
     """
     try:
@@ -185,6 +188,10 @@ class _Beginning:
 
     def _again(self) -> Opened:
         found = recover(self._files, self._session_id)
+        if self._plan.entries not in (None, found.chain.size):
+            raise LedgerMovedError(
+                f"the log of `{self._session_id}` has {found.chain.size} entries, not {self._plan.entries}"
+            )
         epoch = found.epoch + 1
         key = session_key(self._session_id, epoch)
         self._host.append(

@@ -36,6 +36,10 @@ class LedgerLockedError(LedgerError):
     """Raised when another process is already the writer of this session, or keeps others waiting too long."""
 
 
+class LedgerMovedError(LedgerError):
+    """Raised when a log that is to be written again is not as long as its caller had read it."""
+
+
 class LedgerDeadError(LedgerError):
     """Raised when something is recorded after the ledger has failed or was closed."""
 

@@ -99,14 +99,15 @@ class Journal:
         writer: str = "",
         segment_bytes: int = SEGMENT_BYTES,
         programs: bool = False,
+        entries: int | None = None,
     ) -> "Journal":
         """Return the journal of a session that another writer has left, to be entered with `async with`.
 
-        Entering it verifies the log, cuts a torn last line off, and goes on with a new key. Arguments as in
-        `create`.
+        Entering it verifies the log, cuts a torn last line off, and goes on with a new key; of other than so
+        many `entries` (None for any) it writes nothing (LedgerMovedError). Other arguments as in `create`.
         """
         secret, clock = dict(secrets_by_name or {}), clock or SystemClock()
-        plan = Plan(None, secret, clock, writer, segment_bytes, in_turn=not programs)
+        plan = Plan(None, secret, clock, writer, segment_bytes, in_turn=not programs, entries=entries)
         return cls(state, session_id, plan)
 
     async def __aenter__(self) -> Self:

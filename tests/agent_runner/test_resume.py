@@ -203,6 +203,35 @@ async def test_of_two_that_go_on_at_once_one_wins_and_the_other_is_told_that_it_
     assert (await stand.resume(saying(FINISH))).status == "done"
 
 
+async def test_who_goes_on_with_a_session_that_somebody_else_ended_meanwhile_writes_nothing(
+    stand: Stand,
+) -> None:
+    """Its ledger and the host's say that it is over; opened again, it was not."""
+    await left_behind(stand)
+    files = StateFiles(stand.state)
+    won: list[str] = []
+    written: list[list[bytes]] = []
+
+    def logs() -> list[bytes]:
+        return [path.read_bytes() for path in (files.session(SESSION).events, files.log)]
+
+    class Late(Model):
+        kind = "scripted"  # it is asked to pass over its turns just before the ledger is opened
+
+        async def ask(self, messages: object, tools: object) -> Reply:  # noqa: ARG002 - the protocol's parameters
+            won.append((await stand.resume(saying(FINISH))).status)
+            written.append(logs())
+            return FINISH
+
+    with pytest.raises(InvalidInputError, match="was resumed by somebody else just now"):
+        await stand.resume(Late(lambda *_: FINISH))
+
+    closed = read_past(stand.state, SESSION).closed
+    assert (won, written, closed and closed.status) == (["done"], [logs()], "done")
+    with pytest.raises(InvalidInputError, match="it ended as `done`"):
+        await stand.resume(saying(FINISH))
+
+
 async def test_a_full_disk_where_the_sandbox_is_made_does_not_end_a_session_for_good(stand: Stand) -> None:
     """Nothing that the agent could mend failed: once there is room the work of hours goes on."""
     await left_behind(stand)
