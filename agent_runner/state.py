@@ -11,11 +11,15 @@ import platformdirs
 
 from agent_runner.errors import InvalidInputError, NoFactsError
 from agent_runner.meta import read_meta
+from audit.errors import AuditError
 from audit.index import read_index
 from audit.reader import resolve_id
+from audit.segments import opened
 from audit.state import SessionFiles, StateFiles
 
 VARIABLE: Final = "PAIRLOCK_STATE"
+_HEAD_BYTES: Final = 64 * 1024
+"""More than a log holds that was closed before its session began."""
 
 
 def state_folder() -> Path:
@@ -52,7 +56,7 @@ def session_files(given: str, state: Path) -> SessionFiles:
 
     Args:
         given: An id, a prefix of at least 4 characters, `last` or `last:FOLDER`, which is the newest that a
-            person started.
+            person started and that began.
         state: The state folder.
 
     Raises:
@@ -65,13 +69,23 @@ def session_files(given: str, state: Path) -> SessionFiles:
         given,
         owner_uid=os.getuid(),
         folder=folder,
-        is_delegated=lambda session: _is_delegated(files.session(session).folder),
+        is_passed_over=lambda session: _is_passed_over(files.session(session)),
     )
     return files.session(session)
 
 
-def _is_delegated(folder: Path) -> bool:
+def _is_passed_over(files: SessionFiles) -> bool:
+    """Tell whether another session started this one, or it ended before its first entry was written."""
     try:
-        return bool(read_meta(folder).parent)
+        return bool(read_meta(files.folder).parent)
     except NoFactsError:
-        return False
+        return _never_opened(files)
+
+
+def _never_opened(files: SessionFiles) -> bool:
+    try:
+        with opened(files.events) as file:
+            head = file.read(_HEAD_BYTES)
+    except (OSError, AuditError):
+        return False  # gone, pruned or no log: for its reader to tell of
+    return len(head) < _HEAD_BYTES and b'"type":"session.opened"' not in head

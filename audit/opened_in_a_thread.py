@@ -18,13 +18,15 @@ async def opened_in_a_thread(state: Path, session_id: str, plan: Plan, bridge: B
     Raises:
         LedgerError: As `begin`.
     """
-    opening = asyncio.ensure_future(asyncio.to_thread(begin, state, session_id, plan, bridge))
+    loop = asyncio.get_running_loop()
+    # No task: a loop that ends cancels all of them, and a cancelled one tells nobody what its thread opened.
+    opening = loop.run_in_executor(None, begin, state, session_id, plan, bridge)
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
         await _done(opening)
         if opening.exception() is None:
-            await _done(asyncio.ensure_future(asyncio.to_thread(opening.result().close)))
+            await _done(loop.run_in_executor(None, opening.result().close))
         raise
 
 

@@ -235,7 +235,7 @@ def resolve_id(
     *,
     owner_uid: int,
     folder: str | None = None,
-    is_delegated: Callable[[str], bool] = lambda _: False,
+    is_passed_over: Callable[[str], bool] = lambda _: False,
 ) -> str:
     """Return the whole id that a person's short form means.
 
@@ -244,7 +244,7 @@ def resolve_id(
         given: An id, a prefix of at least 4 characters, `last`, or `last:FOLDER`.
         owner_uid: Whose sessions `last` chooses from.
         folder: The resolved folder, where `given` is `last:FOLDER` and the caller has resolved it.
-        is_delegated: Tells which sessions another one started; `last` chooses none of these.
+        is_passed_over: Tells which sessions `last` does not choose, as those that another one started.
 
     Raises:
         UnknownSessionError: When nothing, or more than one session, answers to it.
@@ -252,7 +252,7 @@ def resolve_id(
     """
     if given == "last" or given.startswith("last:"):
         wanted = folder if folder is not None else given.removeprefix("last").removeprefix(":") or None
-        return _newest(index, owner_uid, wanted, is_delegated)
+        return _newest(index, owner_uid, wanted, is_passed_over)
     if given in index.sessions:
         return given
     long_enough = len(given) >= SHORTEST_PREFIX
@@ -268,12 +268,14 @@ def resolve_id(
     raise UnknownSessionError(f"no session `{shown}`", hint="at least 4 characters of an id, or `last`")
 
 
-def _newest(index: HostIndex, owner_uid: int, folder: str | None, is_delegated: Callable[[str], bool]) -> str:
+def _newest(
+    index: HostIndex, owner_uid: int, folder: str | None, is_passed_over: Callable[[str], bool]
+) -> str:
     for session, record in reversed(index.sessions.items()):
         known = record.registered
         if known is None or known.owner_uid != owner_uid:
             continue
-        if (folder is None or known.workspace == folder) and not is_delegated(session):
+        if (folder is None or known.workspace == folder) and not is_passed_over(session):
             return session
     require_whole(index)
     raise UnknownSessionError("no session yet" if folder is None else "no session on that folder yet")

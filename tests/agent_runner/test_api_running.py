@@ -16,6 +16,8 @@ from agent_runner.errors import InvalidInputError
 from agent_runner.following import follow_session
 from agent_runner.listing import listed
 from agent_runner.state_label import state_label
+from audit import opened_in_a_thread
+from audit.begin import Opened, begin
 from audit.chain import Entry
 from audit.state import StateFiles
 from audit.verify import verify_session
@@ -135,23 +137,92 @@ async def test_of_two_sessions_in_one_loop_the_cancelled_one_ends_and_the_other_
     assert [verify_session(stand.state, each.session).faults() for each in (ended, other)] == [{}, {}]
 
 
-async def test_a_session_that_is_cancelled_while_its_ledger_is_opened_does_not_seem_to_run_on(
-    stand: Stand,
-) -> None:
-    """A program may live long: the lock would be held, and the workspace be somebody's, until it ends."""
+class Held:
+    """The opening of a ledger, in its thread, which waits until the test lets it go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.go_on, self.done = threading.Event(), threading.Event(), threading.Event()
+        monkeypatch.setattr(opened_in_a_thread, "begin", self._begin)
+
+    def _begin(self, *arguments: Any) -> Opened:
+        self.begun.set()
+        assert self.go_on.wait(60)
+        try:
+            return begin(*arguments)
+        finally:
+            self.done.set()
+
+
+def without_a_grant(stand: Stand) -> SessionRequest:
+    """Return a request that opens its ledger at once."""
     path = stand.place / "none.yaml"
     path.write_text("version: 1\nname: none\ngrant: []\n")
     request = session_request("t", policy=str(path), model=saying(FINISH), state=stand.state)
+    return replace(request, housing=stand.housing)
 
-    for tick in range(24):
-        running = asyncio.ensure_future(arun_session(replace(request, housing=stand.housing)))
-        await asyncio.sleep(tick / 1000)
+
+def left_open(stand: Stand) -> tuple[list[str], list[str]]:
+    """Return the sessions that seem to run, and the threads that write a ledger."""
+    running = [row.session for row in listed(stand.state) if row.status == "running"]
+    return running, [each.name for each in threading.enumerate() if each.name.startswith("ledger-")]
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_a_session_that_is_cancelled_while_its_ledger_is_opened_does_not_seem_to_run_on(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, *, cancelled: bool
+) -> None:
+    """A program may live long: the lock would be held, and the workspace be somebody's, until it ends."""
+    held = Held(monkeypatch)
+    running = asyncio.ensure_future(arun_session(without_a_grant(stand)))
+    await asyncio.to_thread(held.begun.wait, 60)
+
+    if cancelled:
         running.cancel()
-        with suppress(asyncio.CancelledError):  # raised where not a line of the session is written
+        await asyncio.sleep(0)
+    held.go_on.set()
+    ended = (await asyncio.gather(running, return_exceptions=True))[0]
+    await asyncio.to_thread(held.done.wait, 60)
+
+    assert isinstance(ended, asyncio.CancelledError) == cancelled
+    assert left_open(stand) == ([], [])
+
+
+def test_a_loop_that_ends_while_a_session_opens_its_ledger_leaves_it_closed(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop's end cancels every task at once, those too that wait for what another one opens."""
+    held = Held(monkeypatch)
+
+    async def main() -> None:
+        tasks.append(asyncio.ensure_future(arun_session(without_a_grant(stand))))
+        await asyncio.to_thread(held.begun.wait, 60)
+        asyncio.get_running_loop().call_later(0.1, held.go_on.set)
+
+    tasks: list[asyncio.Future[Any]] = []
+    asyncio.run(main())
+
+    assert tasks[0].cancelled()
+    assert left_open(stand) == ([], [])
+
+
+async def test_last_is_no_session_that_was_cancelled_before_it_began(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing in it to go on with, and it would hide the one before."""
+    before = await arun_session(without_a_grant(stand))
+    with monkeypatch.context() as patch:
+        held = Held(patch)
+        running = asyncio.ensure_future(arun_session(without_a_grant(stand)))
+        await asyncio.to_thread(held.begun.wait, 60)
+        running.cancel()
+        held.go_on.set()
+        with suppress(asyncio.CancelledError):
             await running
 
-    assert [row.session for row in listed(stand.state) if row.status == "running"] == []
-    assert [each.name for each in threading.enumerate() if each.name.startswith("ledger-")] == []
+    assert [row.status for row in listed(stand.state)] == ["done", "interrupted"]
+    assert resume_request("last", model=saying(FINISH), state=stand.state).session == before.session
+    after = await arun_session(without_a_grant(stand))
+    assert resume_request("last", model=saying(FINISH), state=stand.state).session == after.session
 
 
 @pytest.mark.engine
