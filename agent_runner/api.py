@@ -15,8 +15,9 @@ import asyncio
 import itertools
 import signal
 import threading
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent_runner.answerable import answerable
 from agent_runner.approvals import NobodyApprover
@@ -48,9 +49,7 @@ if TYPE_CHECKING:
     from agent_runner.transcript import Watcher
     from cli_tools.observation import Observation
 
-
-PATIENT_PRESSES: Final = 2
-"""How often Ctrl-C does no more than end a session in order."""
+T = TypeVar("T")
 
 
 def run_session(request: SessionRequest) -> SessionResult:
@@ -62,7 +61,7 @@ def run_session(request: SessionRequest) -> SessionResult:
         audit.errors.LedgerError: When not even the session's first line can be written.
     """
     _require_no_loop("arun_session")
-    return asyncio.run(_patient(_closing(request), ctrl_c=_ctrl_c_raises()))
+    return _run(_closing(request))
 
 
 def resume_session(request: ResumeRequest) -> SessionResult:
@@ -72,7 +71,7 @@ def resume_session(request: ResumeRequest) -> SessionResult:
         InvalidInputError: When a loop runs in this thread, too.
     """
     _require_no_loop("aresume_session")
-    return asyncio.run(_patient(_resumed(request), ctrl_c=_ctrl_c_raises()))
+    return _run(_resumed(request))
 
 
 async def arun_session(request: SessionRequest) -> SessionResult:
@@ -112,7 +111,7 @@ def run_command(request: SessionRequest, argv: Sequence[str]) -> Ran:
         RefusedError: When the policy does not grant `exec`, or as for `run_session`.
     """
     _require_no_loop("arun_command")
-    return asyncio.run(_commanded(request, tuple(argv)))
+    return _run(_commanded(request, tuple(argv)))
 
 
 def session_request(  # noqa: PLR0913 - what `pairlock run` takes, each with its default
@@ -227,29 +226,41 @@ def _require_no_loop(instead: str) -> None:
     raise InvalidInputError("a loop runs in this thread already", hint=f"`await agent_runner.{instead}(…)`")
 
 
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run work to its end: the first Ctrl-C ends it in order, the second waits for that, the third raises.
+
+    asyncio's own handler raises at the second, and would cut off the closing.
+    """
+    if not _ctrl_c_raises():
+        return asyncio.run(work)
+    try:
+        return asyncio.run(_patient(work))
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _ctrl_c_raises() -> bool:
     """Say whether Ctrl-C would raise `KeyboardInterrupt` here: the program has no handler of its own."""
     is_main = threading.current_thread() is threading.main_thread()
     return is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-async def _patient(session: Coroutine[Any, Any, SessionResult], *, ctrl_c: bool) -> SessionResult:
-    """Let the first Ctrl-C end a session in order, the second wait for that, and the third raise.
-
-    asyncio's own handler raises at the second, and would cut off the closing.
-    """
+async def _patient(work: Coroutine[Any, Any, T]) -> T:
+    """Await work that Ctrl-C cancels; the loop itself calls no handler while it is blocked."""
     loop, task, presses = asyncio.get_running_loop(), asyncio.current_task(), itertools.count(1)
 
-    def pressed() -> None:
-        press = next(presses)
-        if press == 1 and task is not None:
-            task.cancel()
-        elif press > PATIENT_PRESSES:
-            raise KeyboardInterrupt
+    def pressed(_number: int, _frame: object) -> None:
+        match next(presses):
+            case 1 if task is not None:
+                with suppress(RuntimeError):  # the loop has closed: the work is done
+                    loop.call_soon_threadsafe(task.cancel)
+            case 1 | 2:
+                pass
+            case _:
+                raise KeyboardInterrupt
 
-    if ctrl_c:
-        loop.add_signal_handler(signal.SIGINT, pressed)
-    return await session
+    signal.signal(signal.SIGINT, pressed)
+    return await work
 
 
 async def _closing(request: SessionRequest) -> SessionResult:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,6 +171,47 @@ def test_ctrl_c_pressed_three_times_is_the_programs(stand: Stand) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_session(replace(asked(stand, Interrupting()), housing=housing))
 
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("presses", [2, 3])
+def test_ctrl_c_is_heard_while_the_programs_model_holds_the_loop_up(stand: Stand, presses: int) -> None:
+    """Who asks without `await` would have to be killed from elsewhere, and the sandbox with it."""
+    heard: list[int] = []
+
+    def answer(_messages: Sequence[Message], _turn: int) -> Reply:
+        for press in range(1, presses + 1):
+            signal.raise_signal(signal.SIGINT)
+            heard.append(press)
+        return lines("files list")
+
+    request = asked(stand, Model(answer))
+    status = ""
+    with suppress(KeyboardInterrupt):
+        status = run_session(request).status
+
+    assert (status, heard) == ("interrupted" if presses == 2 else "", [1, 2])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+class Entering(Leaving):
+    """The same, where Ctrl-C is pressed before the command begins as well: it hears of none."""
+
+    @asynccontextmanager
+    async def house(self, order: Order) -> AsyncIterator[Housed]:
+        """Give none."""
+        async with super().house(order) as housed:
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(60)
+            yield housed
+
+
+def test_ctrl_c_pressed_twice_at_a_command_leaves_no_sandbox(stand: Stand) -> None:
+    housing = Entering(stand.folder, presses=1)
+
+    ran = run_command(replace(asked(stand, saying(), EXEC), housing=housing), ["true"])
+
+    assert (ran.result.status, housing.removed) == ("interrupted", True)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
