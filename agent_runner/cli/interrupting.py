@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from agent_runner.cli.exits import Exit
-from agent_runner.cli.outlets import Pump, patient_outlets
+from agent_runner.cli.outlets import Outlets, patient_outlets
 from agent_runner.cli.talk import say
 
 T = TypeVar("T")
@@ -40,15 +40,18 @@ def interruptible_by(made: Callable[[Callable[[], None]], Coroutine[Any, Any, T]
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, interrupter.signalled)
+            # The loop hears of it next, but it may stand still itself, waiting for a reader.
+            signal.signal(number, lambda *_: interrupter.hurry())
         return await made(interrupter.signalled)
 
     try:
         with patient_outlets() as interrupter.outlets:
-            return asyncio.run(guarded())
+            try:
+                return asyncio.run(guarded())
+            finally:  # whoever reads what was printed may pause until the end of the block, too
+                interrupter.go_on_counting()
     except asyncio.CancelledError:
         sys.exit(Exit.INTERRUPTED)
-    finally:
-        interrupter.go_on_counting()
 
 
 class _Interrupter:
@@ -56,7 +59,7 @@ class _Interrupter:
 
     def __init__(self) -> None:
         self.task: asyncio.Task[Any] | None = None
-        self.outlets: Pump | None = None
+        self.outlets: Outlets | None = None
         self._count = 0
 
     def go_on_counting(self) -> None:
@@ -67,8 +70,14 @@ class _Interrupter:
         for number in SIGNALS if self._count else ():
             signal.signal(number, lambda *_: self.signalled())
 
+    def hurry(self) -> None:
+        """Let what is said from now on wait for no reader."""
+        if self.outlets is not None:
+            self.outlets.hurry()
+
     def signalled(self) -> None:
         self._count += 1
+        self.hurry()
         if self._count == 1:
             if self.task is not None:
                 self.task.cancel()
