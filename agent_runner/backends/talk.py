@@ -101,8 +101,9 @@ class Talk:
             return await attempt()
 
         reply = await self.tried(question, told=lambda: aloud.begun, asked=lambda: asked)
-        spent = reply.usage.output_tokens + aloud.in_vain_tokens
-        reply = replace(reply, usage=replace(reply.usage, output_tokens=spent))
+        spent, in_vain = reply.usage, aloud.in_vain_tokens
+        said, guessed = spent.output_tokens + in_vain, spent.estimated or in_vain > 0
+        reply = replace(reply, usage=replace(spent, output_tokens=said, estimated=guessed))
         price = self.server.price
         return reply if price is None else price.counted(reply)
 

@@ -215,6 +215,7 @@ async def test_what_was_said_in_replies_that_broke_off_is_counted_with_the_one_t
     assert (late.text, at_once.usage.output_tokens) == (at_once.text, 7)
     assert late.usage.output_tokens == 7 + 2 * 1000
     assert late.usage.input_tokens == at_once.usage.input_tokens
+    assert (late.usage.estimated, at_once.usage.estimated) == (True, False)
 
 
 async def test_counts_that_are_written_as_fractions_are_counts(dialect: Dialect) -> None:
