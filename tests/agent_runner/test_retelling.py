@@ -127,5 +127,6 @@ def test_a_terminal_shows_what_comes_later_and_budgets_below(
         assert (one.process.wait(LONG), other.process.wait(LONG)) == (0, 0)
         told = other.until("ended   done")
     assert "ran     files remove a" in told
+    assert "withheld" not in told
     assert "answer  approved by" in told
     assert asking.wait(LONG) == 0
