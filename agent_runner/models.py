@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 SCRIPTED: Final = "scripted:"
 OPENAI: Final = "openai:"
 REPLAY: Final = "replay:"
+_LOGIN: Final = re.compile(r"//.*@", re.DOTALL)
+_QUERY: Final = re.compile(r"[?#].*", re.DOTALL)
 
 
 def _silent(_message: str) -> None:
@@ -70,7 +75,7 @@ def choose_backend(
     configured = read_configuration(path).models
     found = configured.get(model or "default")
     if found is None:
-        what = f"no model `{model}` is configured" if model else "no model is configured"
+        what = f"no model `{_without_login(model)}` is configured" if model else "no model is configured"
         raise InvalidInputError(what, hint=_meant(model, configured) or _how_to_configure(path))
     return _made(model or "default", found, configured, notice)
 
@@ -92,14 +97,21 @@ def _from_line(line: str) -> OpenAIModel:
     name, at, url = line.removeprefix(OPENAI).rpartition("@")
     if not at or not name:
         raise InvalidInputError(
-            f"`{line}` names no model and server", hint="`openai:MODEL@http://127.0.0.1:8000/v1`"
+            f"`{_without_login(line)}` names no model and server",
+            hint="`openai:MODEL@http://127.0.0.1:8000/v1`",
         )
     try:
         return OpenAIModel(backend="openai", model=name, base_url=url)
     except ValueError as error:
         raise InvalidInputError(
-            f"`{line}` names no server: expected `openai:MODEL@http://HOST:PORT/v1`"
+            f"`{_without_login(line)}` names no server, expected `openai:MODEL@http://HOST:PORT/v1` without "
+            "a name, password or query"
         ) from error
+
+
+def _without_login(line: str) -> str:
+    """Return what was named without what may be a password or a key in it, for a message."""
+    return _QUERY.sub("?…", _LOGIN.sub("//…@", line))
 
 
 def _made(
@@ -181,7 +193,8 @@ def _replayed(name: str, session: str) -> Backend:
 def _installed(name: str, found: InstalledModel) -> Backend:
     from agent_runner.backends.installed import installed_backend  # noqa: PLC0415 - loads what others wrote
 
-    return installed_backend(found, name=name)
+    with redirect_stdout(sys.stderr):  # what its author prints is talk, and a program may read stdout
+        return installed_backend(found, name=name)
 
 
 def _meant(model: str | None, configured: Mapping[str, ConfiguredModel]) -> str:

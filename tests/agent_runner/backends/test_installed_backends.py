@@ -348,3 +348,25 @@ async def test_what_goes_wrong_at_its_close_is_no_failure_of_the_session() -> No
                 raise raised
 
         await InstalledBackend(Closing(lambda _, __: FINISH), kind="mine").close()
+
+
+def test_what_a_package_prints_while_it_is_loaded_is_talk(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program reads stdout with `--json`."""
+    site = tmp_path / "chatty"
+    (site / "chatty-1.dist-info").mkdir(parents=True)
+    (site / "chatty-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: chatty\nVersion: 1\n")
+    entry = "[pairlock.backends]\nchatty = chatty_backend:make\n"
+    (site / "chatty-1.dist-info" / "entry_points.txt").write_text(entry)
+    (site / "chatty_backend.py").write_text(
+        "print('imported')\nfrom tests.agent_runner.stand import FINISH, saying\n"
+        "def make(settings, *, name):\n    print('made')\n    return saying(FINISH)\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    config.write_text("version: 1\nmodels:\n  default: {backend: installed, kind: chatty}\n")
+
+    backend = choose_backend(None)
+
+    assert backend.kind == "chatty"
+    assert capsys.readouterr() == ("", "imported\nmade\n")

@@ -91,6 +91,25 @@ def test_a_server_without_a_key_can_be_named_on_the_command_line(config: Path) -
             choose_backend(wrong)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("openai:m@http://user:pa@ss/w@h/v1", "`openai:m@http://…@h/v1` names no server"),
+        ("openai:m@https://h/v1?key=pass#pass", "`openai:m@https://h/v1?…` names no server"),
+        ("http://user:pass@h/v1", "no model `http://…@h/v1` is configured"),
+    ],
+)
+def test_a_password_in_a_models_name_is_not_repeated(config: Path, given: str, shown: str) -> None:
+    """An error stands in the logs of CI."""
+    config.write_text("version: 1\n")
+
+    with pytest.raises(InvalidInputError) as caught:
+        choose_backend(given)
+
+    assert caught.value.message.startswith(shown)
+    assert "pa" not in caught.value.message.replace("password", "")
+
+
 def one(line: str) -> str:
     """Return a configuration with one model."""
     return f"version: 1\nmodels:\n  default: {{{line}}}\n"
