@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from agent_runner.backends.backend import Call, Reply
 from audit import event
 from audit.errors import AuditError
+from audit.index import read_index
 from audit.openings import Gone
 from audit.reader import SessionReader
+from audit.state import StateFiles
 from audit.summary import spelled_argv
 from cli_tools.action import LineProposal, Proposal, ToolProposal
 from cli_tools.observation import Observation
@@ -56,7 +58,8 @@ class Retelling:
     def __init__(self, state: Path, session: str, viewer: Viewer) -> None:
         self._state = state
         self._viewer = viewer
-        self.reader = SessionReader(state, session)
+        self._index = read_index(StateFiles(state))  # of which a look at a body needs no newer one
+        self.reader = SessionReader(state, session, index=self._index)
         self._intended: dict[str, event.ActionIntended] = {}
         self._model: event.ActionIntended | None = None
         self._has_task = False
@@ -174,7 +177,7 @@ class Retelling:
         return None if isinstance(value, Gone) else value.decode("utf-8", "surrogateescape")
 
     def _read_anew(self) -> None:
-        self.reader = SessionReader(self._state, self.reader.session_id)
+        self.reader = SessionReader(self._state, self.reader.session_id, index=self._index)
 
 
 def _proposal(call: ToolCall) -> Proposal:
