@@ -42,7 +42,6 @@ _STATUS_OF_ERROR: Final[tuple[tuple[type[BaseException], Status], ...]] = (
     (RunnerStoppedError, "interrupted"),
     (RefusedError, "denied"),
     (asyncio.CancelledError, "interrupted"),
-    (OSError, "sandbox_failed"),  # of this machine: a full disk where the stage is made
 )
 
 
@@ -51,9 +50,16 @@ def status_of_end(end: LoopEnd) -> Status:
     return _STATUS_OF_END[end.status]
 
 
-def status_of_error(error: BaseException) -> Status:
-    """Return the status of a session that something ended."""
-    return next((status for kind, status in _STATUS_OF_ERROR if isinstance(error, kind)), "failed")
+def status_of_error(error: BaseException, *, housed: bool = True) -> Status:
+    """Return the status of a session that something ended.
+
+    Args:
+        error: What did.
+        housed: Whether it had its sandbox; what this machine fails at before is the sandbox's, a full disk
+            where the stage is made.
+    """
+    foreseen = _STATUS_OF_ERROR if housed else (*_STATUS_OF_ERROR, (OSError, "sandbox_failed"))
+    return next((status for kind, status in foreseen if isinstance(error, kind)), "failed")
 
 
 def reason_of(error: BaseException | None) -> str:
@@ -61,8 +67,9 @@ def reason_of(error: BaseException | None) -> str:
     if isinstance(error, asyncio.CancelledError):
         return "interrupted"
     if isinstance(error, OSError) and error.strerror:
-        return ": ".join(filter(None, (os.fsdecode(error.filename or ""), error.strerror.lower())))
-    return str(getattr(error, "message", "") or error)
+        name = error.filename if isinstance(error.filename, str | bytes) else ""  # it may be a descriptor
+        return ": ".join(filter(None, (os.fsdecode(name), error.strerror.lower())))
+    return str(getattr(error, "message", "") or error) or type(error).__name__
 
 
 def limit_hit(error: StageExceededError) -> event.LimitHit:

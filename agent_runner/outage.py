@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.backends.backend import ModelMessage
-from agent_runner.backends.failure import ModelServerError
+from agent_runner.backends.failure import ModelServerError, one_line
 from agent_runner.cancelling import is_cancelled
+from agent_runner.errors import BackendError
 from agent_runner.transcript import write_tried
 from audit import event
 from audit.escape import escape_line
@@ -146,6 +147,9 @@ class EnduringBackend:
                 reply = await self._backend.ask(messages, tools)
         except Exception as error:
             self._require_wanted(error)
+            if isinstance(error, OSError):
+                what = one_line(": ".join(filter(None, (type(error).__name__, str(error)))))
+                raise BackendError(f"the backend `{self.kind}` failed: {what}") from error
             raise
         finally:
             self._look.end()

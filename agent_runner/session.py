@@ -166,7 +166,7 @@ class SessionRun:
             status = status_of_end(end)
         except FORESEEN as caught:
             error = caught
-            status = status_of_error(caught)
+            status = status_of_error(caught, housed=self._housed is not None)
         reason = end.reason if end else reason_of(error)
         unfinished = end is not None and end.status == "unfinished"
         totals = self._parts.totals(self._journal, self._sandbox, self._past)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 
 from agent_runner.account import account_lines
 from agent_runner.backends.backend import Reply, Usage
+from agent_runner.ending import reason_of, status_of_error
 from agent_runner.errors import BackendError
 from audit.verify import verify_session
 from sandbox.errors import SandboxError, SandboxLostError
@@ -125,6 +127,56 @@ async def test_a_session_that_is_over_is_not_said_to_go_on(stand: Stand) -> None
     result = await stand.run(saying(FINISH))
 
     assert not any(line.startswith("resume") for line in account_lines(result))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), "[Errno 104] Connection reset by peer"),
+        (TimeoutError(), ""),
+    ],
+)
+async def test_a_connection_that_a_backend_loses_is_the_models_failure(
+    stand: Stand, error: OSError, said: str
+) -> None:
+    """It was told as the sandbox's, exit 4, and a time-out without a word."""
+
+    def answer(*_: object) -> Reply:
+        raise error
+
+    result = await stand.run(Model(answer))
+
+    assert told(stand, result) == ("model_failed", 7, False)
+    assert result.reason == ": ".join(filter(None, ("the backend `test` failed", type(error).__name__, said)))
+    assert [entry["error"] for entry in stand.entries("model.failed")] == [result.reason]
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        (5, "input/output error"),
+        (b"upper", "upper: input/output error"),
+        ("upper", "upper: input/output error"),
+    ],
+)
+async def test_a_fault_of_this_machine_at_a_descriptor_or_a_path_is_told(
+    stand: Stand, named: object, reason: str
+) -> None:
+    """A descriptor has no name; the session's last entry is written all the same."""
+    stand.housing.error = OSError(errno.EIO, "Input/output error", named)
+
+    result = await stand.run(saying(FINISH))
+
+    assert told(stand, result) == ("sandbox_failed", 4, False)
+    assert result.reason == reason
+
+
+def test_a_fault_of_this_machine_is_the_sandboxs_only_while_there_is_none() -> None:
+    """Without a word of its own, it is told by its kind."""
+    error = OSError()
+
+    assert status_of_error(error, housed=False) == "sandbox_failed"
+    assert (status_of_error(error, housed=True), reason_of(error)) == ("failed", "OSError")
 
 
 async def test_a_sandbox_that_cannot_be_made_ends_the_session_with_4(stand: Stand) -> None:
