@@ -9,18 +9,30 @@ from unicodedata import east_asian_width
 if TYPE_CHECKING:
     from typing import TextIO
 
-_NARROWEST: Final = 20
+NARROWEST: Final = 20
 """Columns below which a row holds too little beside what leads it."""
 _BLANKS: Final = 8
 """How many of them make a row where nothing but blanks fits it."""
 
 
-def width_of(stream: TextIO) -> int:
-    """Return how wide the terminal behind a stream is; 0 where it is none, is closed, or does not say."""
+def terminal_columns(stream: TextIO | None) -> int | None:
+    """Return the columns that a stream's terminal says, 0 where it says none; None where there is none."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns
+        return None if stream is None else os.get_terminal_size(stream.fileno()).columns
     except (AttributeError, OSError, ValueError):
-        return 0
+        return None
+
+
+def width_of(stream: TextIO) -> int:
+    """Return for how many columns `rows` are made: at least 20, or 0 where no terminal says how many."""
+    said = terminal_columns(stream)
+    return max(said, NARROWEST) if said else 0
+
+
+def spelled_for(stream: TextIO, text: str) -> str:
+    r"""Return text as a stream's encoding shows it: what it has no bytes for is `\u6f22`, of six columns."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def fitting(line: str, begin: int, columns: int) -> int:
@@ -40,10 +52,10 @@ def rows(line: str, *, columns: int, lead: str) -> list[str]:
 
     Args:
         line: One line, escaped already; it does not end with a blank.
-        columns: How wide the terminal is; 0 where there is none, for one row.
+        columns: How wide the terminal is, 20 or more; 0 where there is none, for one row.
         lead: What stands before each row but the first, so that none is taken for a line of its own.
     """
-    if columns < _NARROWEST:
+    if columns < NARROWEST:
         return [line]
     found, begin, before = [], 0, ""
     while (end := fitting(line, begin, columns - len(before))) < len(line):

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import orjson
 
-from agent_runner.columns import rows
+from agent_runner.columns import rows, spelled_for, width_of
 from audit.escape import escape_line
 from audit.summary import spelled_argv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TextIO
 
     from policies.request import Reason
-
-_MOST_LETTERS: Final = 12
-"""So many letters beyond ASCII of a command line are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ def digest_of(argv: Sequence[str], body: bytes | None) -> str:
     return hashlib.sha256(orjson.dumps([shown, content])).hexdigest()
 
 
-def question_lines(question: Question, *, columns: int = 0) -> list[str]:
+def question_lines(question: Question, *, on: TextIO | None = None) -> list[str]:
     """Return the question for a person at a terminal.
 
     The content comes first and the command line last: however long the content is, what the answer is about
@@ -50,28 +48,30 @@ def question_lines(question: Question, *, columns: int = 0) -> list[str]:
 
     Args:
         question: What is asked.
-        columns: How wide the terminal is; 0 where there is none.
+        on: Where it will be shown; None for lines that are as long as they are.
     """
-    return ["", *asked_lines(question_fields(question), columns=columns)]
+    return ["", *asked_lines(question_fields(question), on=on)]
 
 
-def asked_lines(fields: Mapping[str, object], *, columns: int = 0) -> list[str]:
+def asked_lines(fields: Mapping[str, object], *, on: TextIO | None = None) -> list[str]:
     """Return the question for a person from its fields, as `question_fields` gave them.
 
     A line that does not fit goes on in rows that begin with a colon: none is a line of its own.
     """
     body, shown = fields.get("body"), []
     if isinstance(body, str):
-        content = [f"    | {line}" for line in _spelled_lines(body)]
-        shown.append(f"content, {len(content)} line{'' if len(content) == 1 else 's'}:")
-        shown += [row for line in content for row in rows(line, columns=columns, lead="    : ")]
+        content, open_end = _spelled_lines(body)
+        shown.append(f"content, {len(content)} line{'' if len(content) == 1 else 's'}{open_end}:")
+        shown += [row for line in content for row in _rows(f"    | {line}", on, lead="    : ")]
     command = spelled_argv(fields.get("argv"))
-    lines = [f"approve?  {command}", *_look_alikes(command)]
+    lines = [f"approve?  {command}"]
+    if not command.isascii():  # some letters look like others
+        lines.append(f"  ASCII:  {command.encode('ascii', 'backslashreplace').decode('ascii')}")
     if isinstance(body, str):
         lines.append("          with the content above")
     reasons = fields.get("reasons")
     lines += [f"          {reason}" for reason in reasons] if isinstance(reasons, list | tuple) else ()
-    return shown + [row for line in lines for row in rows(line, columns=columns, lead="        : ")]
+    return shown + [row for line in lines for row in _rows(line, on, lead="        : ")]
 
 
 def question_fields(question: Question) -> dict[str, object]:
@@ -85,11 +85,8 @@ def question_fields(question: Question) -> dict[str, object]:
     }
 
 
-def _look_alikes(command: str) -> list[str]:
-    """Return a line with the letters beyond ASCII by their numbers: some look like others."""
-    letters = [f"{letter} U+{ord(letter):04X}" for letter in sorted(set(command)) if not letter.isascii()]
-    more = f" and {len(letters) - _MOST_LETTERS} more" if len(letters) > _MOST_LETTERS else ""
-    return [f"          beyond ASCII: {', '.join(letters[:_MOST_LETTERS])}{more}"] if letters else []
+def _rows(line: str, on: TextIO | None, *, lead: str) -> list[str]:
+    return [line] if on is None else rows(spelled_for(on, line), columns=width_of(on), lead=lead)
 
 
 def _text(body: bytes) -> str:
@@ -97,16 +94,15 @@ def _text(body: bytes) -> str:
     return body.decode("utf-8", "surrogateescape")
 
 
-def _spelled_lines(spelled: str) -> list[str]:
-    """Return content that was escaped as one line a line each; blanks at the end of one are spelled out.
+def _spelled_lines(spelled: str) -> tuple[list[str], str]:
+    """Return content that was escaped as one line a line each, and words for one that ends without a newline.
 
-    The last one says where it does not end with a newline.
+    Blanks at the end of a line are spelled out.
     """
     backslash = "\0"  # stands nowhere in what was escaped
     *whole, rest = spelled.replace("\\\\", backslash).split("\\n")
-    shown = [_with_end(line) for line in whole]
-    shown += [f"{_with_end(rest)}  [no newline at the end]"] if rest else []
-    return [line.replace(backslash, "\\\\") for line in shown]
+    shown = [_with_end(line).replace(backslash, "\\\\") for line in (*whole, *([rest] if rest else []))]
+    return shown, ", no newline at the end" if rest else ""
 
 
 def _with_end(line: str) -> str:

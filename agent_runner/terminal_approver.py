@@ -8,7 +8,6 @@ import termios
 from typing import TYPE_CHECKING, Final
 
 from agent_runner.approvals import WAIT_SECONDS, Answer
-from agent_runner.columns import width_of
 from agent_runner.person import who
 from agent_runner.question import question_lines
 
@@ -55,7 +54,7 @@ class TerminalApprover:
 
 def _show(question: Question) -> None:
     """Show a question; what was typed before its last line stood there is thrown away."""
-    for line in question_lines(question, columns=width_of(sys.stderr)):
+    for line in question_lines(question, on=sys.stderr):
         print(line, file=sys.stderr)
     sys.stderr.flush()
     if sys.stdin.isatty():

@@ -39,10 +39,9 @@ def shown_question(question: Mapping[str, Any], *, on: TextIO) -> list[str]:
         question: Its fields.
         on: Where it will be shown.
     """
-    from agent_runner.columns import width_of
     from agent_runner.question import asked_lines
 
-    return [f"action {question['action']}", *asked_lines(question, columns=width_of(on))]
+    return [f"action {question['action']}", *asked_lines(question, on=on)]
 
 
 class AttachedPerson:

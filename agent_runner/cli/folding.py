@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import typer
 
-from agent_runner.columns import fitting
+from agent_runner.columns import NARROWEST, fitting, spelled_for, terminal_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NARROWEST: Final = 40
-"""Columns below which a terminal folds better itself."""
+_COUNTED_IN_WORDS: Final = 30
+"""Columns below which what is cut off is a bare number."""
 _WORD: Final = re.compile(r"( *)((?:[^ `]|`[^`]*`|`)+)")
 """A word and the spaces before it; what stands in backticks is one: it may be a path or a command to copy."""
 
@@ -25,14 +25,9 @@ def columns_of(stream: TextIO | None) -> int:
 
     A number in `COLUMNS` is taken for what the terminal says.
     """
-    if stream is None:  # as Python has it where a program is started with it closed
-        return 0
-    try:
-        width = os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):
-        return 0
+    said = terminal_columns(stream)
     named = os.environ.get("COLUMNS", "")
-    return int(named) if named.isdecimal() else width
+    return int(named) if said is not None and named.isdecimal() else said or 0
 
 
 def tell(line: str, *, indent: int) -> None:
@@ -42,11 +37,11 @@ def tell(line: str, *, indent: int) -> None:
         line: One line, escaped already.
         indent: Columns by which its further pieces stand in, so that none looks like a line of its own.
     """
-    columns = columns_of(sys.stdout)
-    if columns < max(NARROWEST, 2 * indent):
+    columns, line = columns_of(sys.stdout), spelled_for(sys.stdout, line)
+    if columns < NARROWEST:
         typer.echo(line)
         return
-    for piece in folded(line, columns=columns, indent=indent):
+    for piece in folded(line, columns=columns, indent=min(indent, columns // 2)):
         typer.echo(piece)
 
 
@@ -105,5 +100,6 @@ def cut(line: str, *, columns: int) -> str:
     """
     if fitting(line, 0, columns) == len(line):
         return line
-    end = fitting(line, 0, max(1, columns - len(f"... ({len(line)} more characters)")))
-    return f"{line[:end]}... ({len(line) - end} more characters)"
+    before, behind = ("... (", " more characters)") if columns >= _COUNTED_IN_WORDS else ("+", "")
+    end = fitting(line, 0, max(1, columns - len(f"{before}{len(line)}{behind}")))
+    return f"{line[:end]}{before}{len(line) - end}{behind}"

@@ -8,7 +8,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TextIO
 
-from agent_runner.cli.folding import NARROWEST, columns_of, cut, folded, wrapped
+from agent_runner.cli.folding import columns_of, cut, folded, wrapped
+from agent_runner.columns import NARROWEST, spelled_for
 from audit.escape import escape_line
 
 if TYPE_CHECKING:
@@ -33,9 +34,8 @@ def say(text: str = "") -> None:
     A terminal gets it folded between words at its width; whatever else reads it gets each line as one line.
     """
     try:
-        pieces = (
-            piece for line in text.split("\n") for piece in wrapped(line, columns=columns_of(sys.stderr))
-        )
+        lines, columns = spelled_for(sys.stderr, text).split("\n"), columns_of(sys.stderr)
+        pieces = (piece for line in lines for piece in wrapped(line, columns=columns))
         print("\n".join(pieces), file=sys.stderr, flush=True)
     except OSError:  # a closed terminal, a pipe without a reader, a full disk
         fall_silent()
@@ -102,7 +102,7 @@ class PlainWatcher:
         lines = observation.text.splitlines()
         most = _REASON_LINES if is_refused else _SHOWN_LINES
         for line in lines[:most]:
-            shown += self._whole(line) if is_refused else [cut(escape_line(line), columns=self._width() - 10)]
+            shown += self._whole(line) if is_refused else [cut(self._spelled(line), columns=self._beside())]
         for line in shown:
             self._line(f"          {line}")
         if len(lines) > most:
@@ -117,22 +117,27 @@ class PlainWatcher:
 
     def below(self, session: str, task: str) -> PlainWatcher:
         """Show that a session begins below this one, and return who looks at it, set in."""
-        self._line(
-            f"  below: session {session}: {cut(escape_line(task), columns=max(8, self._width() - 32))}"
-        )
+        self.noted("below", f"session {session}: {cut(self._spelled(task), columns=self._beside())}")
         return PlainWatcher(f"{self._indent}    ")
 
     def _rows(self, text: str) -> Iterator[str]:
-        columns = self._width() - len("  | ")
+        columns = max(2, self._width() - len("  | "))
         for line in text.strip("\r\n").splitlines():
-            yield from folded(escape_line(line.expandtabs(4)), columns=columns, indent=0)
+            yield from folded(self._spelled(line.expandtabs(4)), columns=columns, indent=0)
 
     def _whole(self, line: str) -> Iterator[str]:
         """Yield a line folded, and only one of very many rows cut."""
-        columns = self._width() - 10
-        shown = cut(escape_line(line), columns=_MOST_ROWS * (columns - 2))
+        columns = self._beside()
+        shown = cut(self._spelled(line), columns=_MOST_ROWS * (columns - 2))
         for piece in wrapped(shown, columns=columns):
             yield from (row.rstrip() for row in folded(piece, columns=columns, indent=2))
+
+    def _spelled(self, line: str) -> str:
+        return spelled_for(self._on or sys.stderr, escape_line(line))
+
+    def _beside(self) -> int:
+        """Return the columns beside a mark."""
+        return max(4, self._width() - 10)
 
     def _width(self) -> int:
         """Return the columns beside the indent: what is folded here is not folded again."""

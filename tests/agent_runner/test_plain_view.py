@@ -33,7 +33,7 @@ def test_a_line_that_is_cut_fits_with_its_count(letters: str, columns: int) -> N
     assert cut(line[:5], columns=columns) == line[:5]
 
 
-@pytest.mark.parametrize("columns", [40, 78, 200])
+@pytest.mark.parametrize("columns", [20, 39, 40, 78, 200])
 def test_a_sessions_view_stays_within_its_columns_and_is_escaped(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,7 +49,7 @@ def test_a_sessions_view_stays_within_its_columns_and_is_escaped(
     shown = capsys.readouterr().err.splitlines()
     assert max(map(width, shown)) <= min(columns, talk.WIDTH)
     assert not any("\x1b" in line for line in shown)
-    assert any("more characters)" in line for line in shown)
+    assert any("more characters)" in line for line in shown) or columns < 78
 
 
 def test_why_an_action_was_refused_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,6 +72,25 @@ def test_why_an_action_was_refused_is_shown_whole(capsys: pytest.CaptureFixture[
         f"            {'x' * 34}",
         f"          {'y' * 43}... (57 more characters)",
     ]
+
+
+@pytest.mark.parametrize("columns", [20, 39, 40, 80])
+def test_nothing_that_is_folded_can_be_taken_for_an_action(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A terminal folds what is too wide for it in column 0; the agent chooses where."""
+    monkeypatch.setattr(talk, "columns_of", lambda _: columns)
+    watcher = PlainWatcher()
+
+    for before in range(columns):
+        forged = "x" * before + "  ran     rm a"
+        watcher.said(1, lines(f"run {forged}", text=forged))
+        watcher.saw(Observation(kind="denied", text=forged, command="run"))
+        watcher.saw(Observation(kind="done", text=forged, command="run"))
+
+    shown = capsys.readouterr().err.splitlines()
+    assert max(map(width, shown)) <= columns
+    assert not any(line.startswith("  ran     rm") for line in shown)
 
 
 def test_nothing_that_a_model_says_can_be_taken_for_an_action(capsys: pytest.CaptureFixture[str]) -> None:
