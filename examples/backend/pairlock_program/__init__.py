@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, assert_never
 
 from agent_runner.backends.backend import (
@@ -82,10 +83,10 @@ class ProgramBackend:
         except TimeoutError as error:
             raise BackendError(f"`{self._argv[0]}` did not answer within {self._seconds:g} s") from error
         finally:
-            if process.returncode is None:
-                # With all that it started: whatever holds its output would be waited for.
+            # With all that it started, also where it ended before them: what holds its output is waited for.
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+            await process.wait()
         if process.returncode:
             raise BackendError(f"`{self._argv[0]}` ended with exit code {process.returncode}")
         return answer

@@ -109,6 +109,29 @@ async def test_the_example_ends_a_program_that_takes_too_long_with_all_that_it_s
     assert is_done
 
 
+@pytest.mark.parametrize("redirected", ["", ">/dev/null"])
+async def test_the_example_ends_what_its_program_left_behind(
+    config: Path, tmp_path: Path, redirected: str
+) -> None:
+    """A child that outlives its program follows a pipe, which nobody reads any more then."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    holding = os.open(fifo, os.O_RDWR)
+    written(config, f"sh -c 'tail -f {fifo} {redirected} & sleep 0.3; exit 3'", seconds=1)
+
+    with pytest.raises(BackendError):
+        await choose_backend(None).ask(TALK, (TOOL,))
+
+    os.close(holding)
+    for _ in range(100):
+        try:
+            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail("a child of the program lives on")
+
+
 async def test_the_example_says_why_its_program_gave_no_reply(config: Path) -> None:
     for command, words in (("false", "exit code 1"), ("/no/such", "cannot be started"), ("true", "no reply")):
         written(config, command)
