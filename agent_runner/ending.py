@@ -58,8 +58,8 @@ def status_of_error(error: BaseException, *, housed: bool = True) -> Status:
         housed: Whether it had its sandbox; what this machine fails at before is the sandbox's, a full disk
             where the stage is made.
     """
-    foreseen = _STATUS_OF_ERROR if housed else (*_STATUS_OF_ERROR, (OSError, "sandbox_failed"))
-    return next((status for kind, status in foreseen if isinstance(error, kind)), "failed")
+    otherwise: Status = "sandbox_failed" if isinstance(error, OSError) and not housed else "failed"
+    return next((status for kind, status in _STATUS_OF_ERROR if isinstance(error, kind)), otherwise)
 
 
 def reason_of(error: BaseException | None) -> str:
