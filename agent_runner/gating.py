@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agent_runner.ceiling import read_ceiling
 from agent_runner.delegation import DEEPEST, Delegating
 from agent_runner.lineage_use import DirectUse
 from cli_tools import schema
+from cli_tools.delegate import delegate
 from cli_tools.errors import ActionError
 from cli_tools.gate import Gate
 from cli_tools.offer import offers
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from cli_tools.schema import Tool
     from sandbox.egress.gate import EgressGate
     from sandbox.session import Sandbox
-
-_DELEGATE: Final = ("delegate",)
 
 
 class Gating:
@@ -116,7 +115,9 @@ class Gating:
             delegation: Starts sessions below this one; None where none may be.
         """
         commands = (offer.command for offer in offers(catalogue, self._request.policy))
-        return schema.tools([each for each in commands if delegation is not None or each.path != _DELEGATE])
+        return schema.tools(
+            [each for each in commands if delegation is not None or each.path != delegate.path]
+        )
 
     def delegation(self, start: Callable[[SessionRequest], Awaitable[SessionResult]]) -> Delegating | None:
         """Return what starts sessions below this one; None where none may be started.

@@ -10,6 +10,7 @@ from agent_runner.errors import RefusedError
 from agent_runner.exercised import exercised
 from agent_runner.lineage import require_lineage, wrote_unreviewed
 from audit.state import StateFiles
+from cli_tools.delegate import delegate
 from cli_tools.errors import ActionError
 from policies.capability import Capability
 from sandbox.stage.errors import LabelError
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from agent_runner.request import SessionRequest
     from cli_tools.command import Command
     from sandbox.workspace import Workspace
-
-_DELEGATE = ("delegate",)
 
 
 class DirectUse:
@@ -54,7 +53,7 @@ class DirectUse:
             audit.errors.LedgerError: When the change cannot be written down.
         """
         granted = self._request.policy.grant.capabilities
-        await self.of(granted if command.path == _DELEGATE else command.needs)
+        await self.of(granted if command.path == delegate.path else command.needs)
 
     async def of(self, needs: frozenset[Capability]) -> None:
         """Do the same for what is about to exercise these."""
