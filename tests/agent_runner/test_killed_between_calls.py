@@ -99,6 +99,10 @@ def worked(name: str, place: Path, number: int, *, how: str = "run", act: str = 
     process = _FORKS.Process(target=work, args=(name, str(place), number, how, act))
     process.start()
     process.join(LONG_SECONDS)
+    if hangs := process.is_alive():
+        process.kill()
+        process.join()
+    assert not hangs
     assert process.exitcode in ({0, -signal.SIGKILL} if act == "dies" else {0})
     return (place / "calls").stat().st_size
 
