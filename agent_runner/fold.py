@@ -203,7 +203,14 @@ class Folding:
             cached_tokens=answered.cached_tokens,
             cost_micros=answered.cost_micros,
         )
-        said = Reply(text=text, calls=calls, usage=told, reasoning=beside.reasoning, thoughts=beside.thoughts)
+        said = Reply(
+            text=text,
+            calls=calls,
+            usage=told,
+            reasoning=beside.reasoning,
+            reasoning_by=beside.reasoning_by,
+            thoughts=beside.thoughts,
+        )
         self.messages.append(ModelMessage(reply=said))
         self.calls = deque(calls)
         self.repeating.take(calls)

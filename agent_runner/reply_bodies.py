@@ -29,6 +29,7 @@ class Beside:
     bodies: Mapping[str, bytes] = field(default_factory=dict)
     """The contents that stand beside command lines, by their call's place."""
     reasoning: str = ""
+    reasoning_by: str = ""
     thoughts: tuple[Thought, ...] = ()
 
 
@@ -53,7 +54,9 @@ def kept_beside(reply: Reply, redactor: Redactor) -> bytes:
     ]
     if not (contents or reply.reasoning or thoughts):
         return b""
-    beside = {"bodies": contents, "reasoning": reply.reasoning, "thoughts": thoughts}
+    beside: dict[str, object] = {"bodies": contents, "reasoning": reply.reasoning, "thoughts": thoughts}
+    if reply.reasoning:
+        beside["reasoning_by"] = reply.reasoning_by
     kept = orjson.dumps({name: each for name, each in beside.items() if each or name == "bodies"})
     if redactor.raw(kept) == kept:
         return kept
@@ -76,6 +79,7 @@ def read_beside(seq: int, raw: bytes) -> Beside:
         return Beside(
             bodies={place: base64.b64decode(body) for place, body in kept["bodies"].items()},
             reasoning=_checked(kept.get("reasoning", ""), str),
+            reasoning_by=_checked(kept.get("reasoning_by", ""), str),
             thoughts=tuple(map(_thought, kept.get("thoughts", ()))),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

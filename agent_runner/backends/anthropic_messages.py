@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -61,7 +60,7 @@ class AnthropicBackend:
         self._name = name
         self.talk = Talk(server, "messages", patience or Patience())
         self._made: AsyncAnthropic | None = None
-        self._by = hashlib.sha256(f"{server.model} at {server.base_url}".encode()).hexdigest()
+        self._by = server.author
         self._wired = Wired(partial(wire_message, by=self._by))
         self._sends_thoughts = True
         self._choice: Choice | None = None

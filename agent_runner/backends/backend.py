@@ -30,6 +30,8 @@ class Usage:
     output_tokens: int = 0
     cached_tokens: int = 0
     """Part of `input_tokens` that was served from the backend's prefix cache."""
+    cache_write_tokens: int = 0
+    """Part of `input_tokens` that the backend put into its prefix cache, where it counts that."""
     cost_micros: int = 0
     """Millionths of a US dollar, by the operator's price; 0 where there is none."""
     estimated: bool = False
@@ -69,6 +71,8 @@ class Reply:
     usage: Usage = field(default_factory=Usage)
     reasoning: str = ""
     """What the model thought aloud: never its text, and sent back only to a server that asks for it."""
+    reasoning_by: str = field(default="", compare=False)
+    """Whose that is: no other model may be shown it; empty where it goes back to none."""
     thoughts: tuple[Thought, ...] = field(default=(), compare=False)
     """What it thought, sealed."""
     by: str = ""

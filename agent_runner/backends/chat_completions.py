@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from agent_runner.backends.aloud import Aloud
@@ -55,6 +56,7 @@ class OpenAIBackend:
         self._name = name
         self.talk = Talk(server, "chat", patience or Patience())
         self._made: AsyncOpenAI | None = None
+        self._by = server.author
         self._wired = Wired(wire_message)
         self._demands = Demands()
         self._choice: Choice | None = None
@@ -100,16 +102,22 @@ class OpenAIBackend:
         Raises:
             agent_runner.backends.failure.ModelServerError: When no whole reply could be had.
         """
-        try:
-            return await self._asked(messages, tools, tell)
-        except ModelServerError as error:
-            if not self._demands.learn(error.failure):
-                raise
-            self.talk.notice(f"{error.message}; asking again with what it wants")
-        return await self.ask_aloud(messages, tools, tell)
+        wanted = replace(self._demands)
+        while True:
+            try:
+                reply = await self._asked(wanted, messages, tools, tell)
+            except ModelServerError as error:
+                if error.failure.told or not wanted.learn(error.failure):
+                    raise
+                self.talk.notice(f"{error.message}; asking again with what it wants")
+            else:
+                self._demands.keep(wanted)
+                return reply
 
-    async def _asked(self, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None) -> Reply:
-        sent = self._demands.met(messages, self._wired.of(messages))
+    async def _asked(
+        self, wanted: Demands, messages: Sequence[Message], tools: Sequence[Tool], tell: Tell | None
+    ) -> Reply:
+        sent = wanted.met(messages, self._wired.of(messages), by=self._by)
         request = chat_request(self.talk.server, sent, tools)
         if tools and self._choice is not None:
             request["tool_choice"] = wire_choice(self._choice)
@@ -127,7 +135,8 @@ class OpenAIBackend:
                 await self.talk.read(cast("Stream", answer), reader, aloud)
             else:
                 whole(reader, answer)
-            return reader.pieces.reply(taken, sent_tokens=lambda: estimated(messages, described))
+            reply = reader.pieces.reply(taken, sent_tokens=lambda: estimated(messages, described))
+            return replace(reply, reasoning_by=self._by)
 
         return await self.talk.replied(attempt, aloud)
 

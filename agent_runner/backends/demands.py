@@ -22,7 +22,7 @@ _BRIDGE: Final[Mapping[str, object]] = {"role": "assistant", "content": NOTHING}
 
 @dataclass(slots=True)
 class Demands:
-    """What a server was found to want; kept for the session."""
+    """What a server was found to want; kept for the session once a question was answered with it."""
 
     reasoning: bool = False
     """What the model thought, beside what it said (DeepSeek, Kimi)."""
@@ -38,12 +38,20 @@ class Demands:
         self.alternation = self.alternation or failure.wants == "alternation"
         return new
 
-    def met(self, messages: Iterable[Message], wired: list[dict[str, object]]) -> list[dict[str, object]]:
+    def keep(self, tried: Demands) -> None:
+        """Take over what a question was answered with."""
+        self.reasoning = self.reasoning or tried.reasoning
+        self.alternation = self.alternation or tried.alternation
+
+    def met(
+        self, messages: Iterable[Message], wired: list[dict[str, object]], *, by: str
+    ) -> list[dict[str, object]]:
         """Return what is sent for a conversation.
 
         Args:
             messages: The conversation.
             wired: What each of it is sent as where nothing is wanted.
+            by: The model that is asked: it is shown its own thoughts, and no other's.
         """
         if not (self.reasoning or self.alternation):
             return wired
@@ -52,7 +60,8 @@ class Demands:
             if self.alternation and isinstance(message, UserMessage) and _wants_reply(made):
                 made.append(dict(_BRIDGE))
             if self.reasoning and isinstance(message, ModelMessage):
-                thought = message.reply.reasoning  # Kimi takes an empty one for none
+                thought = message.reply.reasoning if message.reply.reasoning_by == by else ""
+                # Kimi takes an empty one for none.
                 wire = {**wire, "reasoning_content": safe_text(thought) if thought.strip() else NOTHING}  # noqa: PLW2901 - the same message
             made.append(wire)
         return made

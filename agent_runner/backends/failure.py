@@ -43,11 +43,15 @@ _TOO_LONG: Final = re.compile(
 (`max_…`, `maximum sequence length`), xAI, Gemini, Kimi, GLM, Bedrock, TGI. The last one is a quota for each
 minute, of OpenAI's or Groq's, that is smaller than this one request."""
 _WANTED: Final[dict[Want, re.Pattern[str]]] = {
-    "reasoning": re.compile(r"reasoning_content"),
+    "reasoning": re.compile(
+        r"reasoning_content.*\b(?:must be|missing|required)\b|\b(?:missing|requires?)\b.*reasoning_content",
+        re.IGNORECASE,
+    ),
     "alternation": re.compile(r"roles must alternate|unexpected role '?\w+'? after role", re.IGNORECASE),
 }
 """What a refusal asks for: DeepSeek and Kimi for what the model thought, Mistral's templates for a reply
 before each message of the user's."""
+_WANTING_STATUSES: Final = frozenset({400, 422, 500})
 _OVERLOADED: Final = {"overloaded_error": 529, "rate_limit_error": 429}
 """How Anthropic says within a stream, which has its status already, what it would have answered."""
 _NOT_NOW: Final = frozenset({429, 503, 529})
@@ -108,6 +112,7 @@ def status_error(
     )
     unpaid = status == 429 and _is_unpaid(body, words)
     wants = next((want for want, asked in _WANTED.items() if asked.search(words)), None)
+    wants = wants if status in _WANTING_STATUSES else None
     again = (status in _AGAIN or status >= 500) and not (too_long or unpaid or wants)
     failure = Failure(
         kind="overloaded" if again else "refused",

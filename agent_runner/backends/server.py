@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,3 +46,8 @@ class Server:
         """Return how messages call it: host and port."""
         url = httpx2.URL(self.base_url)
         return f"`{url.netloc.decode('ascii', 'replace')}`"
+
+    @property
+    def author(self) -> str:
+        """Return whose a model's thoughts are: a digest, as the ledger keeps it beside them."""
+        return hashlib.sha256(f"{self.model} at {self.base_url}".encode()).hexdigest()

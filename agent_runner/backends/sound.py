@@ -35,7 +35,7 @@ def require_sound(reply: object) -> Reply:
     for call in reply.calls:
         _require_call(call)
     _require_usage(reply.usage)
-    return replace(reply, by="", tried=(), thoughts=())
+    return replace(reply, by="", tried=(), thoughts=(), reasoning_by="")
 
 
 def _require(name: str, value: object, *kinds: type) -> None:
@@ -61,10 +61,12 @@ def _require_call(call: object) -> None:
 
 
 def _require_usage(usage: Usage) -> None:
-    for name in ("input_tokens", "output_tokens", "cached_tokens", "cost_micros"):
+    for name in ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "cost_micros"):
         count = getattr(usage, name)
         _require(name, count, int)
         if not 0 <= count <= MOST_TOKENS:
             raise ValueError(f"the reply's `{name}` is {count!s:.40}, expected 0 to {MOST_TOKENS}")
-    if usage.cached_tokens > usage.input_tokens:
-        raise ValueError("the reply's `cached_tokens` are more than its `input_tokens`")
+    if usage.cached_tokens + usage.cache_write_tokens > usage.input_tokens:
+        raise ValueError(
+            "the reply's `cached_tokens` and `cache_write_tokens` are more than its `input_tokens`"
+        )

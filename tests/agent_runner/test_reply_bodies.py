@@ -26,11 +26,11 @@ def test_what_an_earlier_version_kept_is_read_back() -> None:
 
 
 def test_thoughts_are_read_back_as_they_were() -> None:
-    reply = Reply(text="", reasoning="h\u00e9 \u2028", thoughts=(THOUGHT,))
+    reply = Reply(text="", reasoning="h\u00e9 \u2028", reasoning_by="m", thoughts=(THOUGHT,))
 
     found = read_beside(3, kept_beside(reply, NONE))
 
-    assert found == Beside(reasoning=reply.reasoning, thoughts=(THOUGHT,))
+    assert found == Beside(reasoning=reply.reasoning, reasoning_by="m", thoughts=(THOUGHT,))
 
 
 def test_a_reply_without_any_keeps_nothing() -> None:

@@ -14,8 +14,9 @@ from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.retry import Patience
 from agent_runner.backends.server import Server
 from agent_runner.compaction import compacted
-from tests.contract.asking import TALK, TOOL, after, never_sleep
-from tests.contract.model_server import Saying, answer, data, serving, stream
+from tests.contract.asking import TALK, TOOL, after, backend_for, never_sleep
+from tests.contract.asking import asked as asked_once
+from tests.contract.model_server import Saying, answer, data, event, serving, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,28 @@ async def test_what_was_thought_goes_back_to_a_server_that_asks_for_it(*, by_rou
     assert notices[0].endswith("asking again with what it wants")
 
 
+async def test_what_another_model_thought_is_shown_to_none_that_asks_for_thoughts() -> None:
+    """As after a route went on to the next; the seal of a model of Anthropic's holds its words as well."""
+    thinks = event({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}})
+    sealed = event({"type": "content_block_delta", "index": 0, "delta": {"thinking": "Sealed."}})
+    begun, *rest = Saying(calls=[("a2", "files_list", "{}")]).pieces("messages")
+    claude, play = stream(begun, thinks, sealed, *rest), strict(with_missing_thoughts)
+    async with serving(claude) as other, serving(play) as server:
+        first = await asked_once(backend_for(other, "messages"))
+        talk = (*TALK, *after(first, "a.py"))
+        second = await asked_once(backend_for(server, "chat", model="k2"), talk)
+        talk = (*talk, *after(second), NOTE)
+        await asked_once(backend_for(server, "chat", model="k2"), talk)
+        its_own = await asked_once(backend_for(server, "chat", model="k2"), TALK)
+        await asked_once(backend_for(server, "chat", model="v3"), (*TALK, *after(its_own, "a.py")))
+
+    assert (first.reasoning, its_own.reasoning) == ("Sealed.", "Let me look.")
+    assert b"Sealed." not in b"".join(heard.body for heard in server.asked)
+    assert [
+        m["reasoning_content"] for m in server.asked[-1].json["messages"] if m["role"] == "assistant"
+    ] == ["(nothing)"]
+
+
 async def test_what_was_thought_goes_to_nobody_who_does_not_ask() -> None:
     async with serving(strict(lambda _: "")) as server:
         await conversation(backend(server))
@@ -130,7 +153,7 @@ async def test_a_template_whose_roles_alternate_has_a_reply_between(status: int,
     assert len(roles) == 4, "what is wanted is asked for once, and not tried as an overload is"
 
 
-@pytest.mark.parametrize("words", ["`reasoning_content` is no field of ours", "roles must alternate"])
+@pytest.mark.parametrize("words", ["`reasoning_content` is missing", "roles must alternate"])
 async def test_a_server_that_refuses_all_the_same_is_asked_no_third_time(words: str) -> None:
     async with serving(answer(400, {"error": {"message": words}})) as server:
         asked = backend(server)
@@ -140,6 +163,38 @@ async def test_a_server_that_refuses_all_the_same_is_asked_no_third_time(words: 
 
     assert words in caught.value.message
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "`reasoning_content` is no field of ours"),
+        (400, "a request must not hold reasoning_content"),
+        (403, "`reasoning_content` must be passed back"),
+    ],
+)
+async def test_a_refusal_that_only_names_thoughts_asks_for_none(status: int, words: str) -> None:
+    async with serving(answer(status, {"error": {"message": words}})) as server:
+        asked = backend(server)
+        with pytest.raises(ModelServerError):
+            await asked.ask(TALK, (TOOL,))
+        await asked.close()
+
+    assert len(server.asked) == 1
+
+
+async def test_what_did_not_help_is_not_sent_from_then_on() -> None:
+    """A server may refuse for another reason than the one that it names."""
+    refusals = [answer(400, {"error": {"message": "`reasoning_content` is missing"}})] * 2
+    async with serving(*refusals, stream(*Saying(text="Done.").pieces("chat"))) as server:
+        asked = backend(server)
+        talk = (*TALK, ModelMessage(reply=Reply(text="Hm.")), NOTE)
+        with pytest.raises(ModelServerError):
+            await asked.ask(talk, (TOOL,))
+        await asked.ask(talk, (TOOL,))
+        await asked.close()
+
+    assert [b"reasoning_content" in heard.body for heard in server.asked] == [False, True, False]
 
 
 async def test_what_a_provider_said_is_told_where_a_router_stands_between() -> None:
