@@ -58,6 +58,8 @@ class Price(_Strict):
     output: Dollars
     cached: Dollars | None = None
     """For input that the server had in its cache; what `input` says where it is left out."""
+    cache_write: Dollars | None = None
+    """For input that the server put into its cache, where it counts that; else what `input` says."""
 
     def counted(self, reply: Reply) -> Reply:
         """Return a reply that knows what it cost."""
@@ -70,9 +72,10 @@ class Price(_Strict):
     def dollars(self, usage: Usage) -> float:
         """Return what a reply cost."""
         cached = self.input if self.cached is None else self.cached
-        fresh = usage.input_tokens - usage.cached_tokens
-        sums = fresh * self.input + usage.cached_tokens * cached + usage.output_tokens * self.output
-        return sums / 1_000_000
+        write = self.input if self.cache_write is None else self.cache_write
+        fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+        asked = fresh * self.input + usage.cached_tokens * cached + usage.cache_write_tokens * write
+        return (asked + usage.output_tokens * self.output) / 1_000_000
 
 
 class ScriptedModel(_Strict):

@@ -251,6 +251,7 @@ class MessagesReader:
             input_tokens=count(self._usage, "input_tokens") + read + written,
             output_tokens=count(self._usage, "output_tokens"),
             cached_tokens=read,
+            cache_write_tokens=written,
         )
 
 

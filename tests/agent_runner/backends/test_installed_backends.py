@@ -312,7 +312,11 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "more tokens than there are": ({"usage": Usage(output_tokens=10**30)}, "expected 0 to"),
     "more from the cache than sent": (
         {"usage": Usage(input_tokens=1, cached_tokens=2)},
-        "`cached_tokens` are more than its `input_tokens`",
+        "`cached_tokens` and `cache_write_tokens` are more than its `input_tokens`",
+    ),
+    "more into the cache than sent": (
+        {"usage": Usage(input_tokens=1, cached_tokens=1, cache_write_tokens=1)},
+        "`cached_tokens` and `cache_write_tokens` are more than its `input_tokens`",
     ),
 }
 

@@ -18,6 +18,8 @@ from agent_runner.backends.route import RouteBackend
 from agent_runner.backends.server import Server
 from agent_runner.errors import InvalidInputError
 from agent_runner.models import choose_backend
+from tests.contract.asking import asked, backend_for
+from tests.contract.model_server import answer, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -306,3 +308,23 @@ def test_a_price_counts_cached_tokens_apart() -> None:
 
     assert Price(input=3, output=15, cached=0.5).dollars(usage) == pytest.approx(1.8 + 0.2 + 1.5)
     assert Price(input=3, output=15).dollars(usage) == pytest.approx(3.0 + 1.5)
+
+
+async def test_what_is_written_into_a_cache_has_a_price_of_its_own() -> None:
+    """Anthropic takes a quarter more for it than for input; a price without it counts it as that."""
+    usage = {
+        "input_tokens": 100_000,
+        "cache_read_input_tokens": 400_000,
+        "cache_creation_input_tokens": 500_000,
+        "output_tokens": 0,
+    }
+    content = [{"type": "text", "text": "x"}]
+    whole = {"type": "message", "content": content, "stop_reason": "end_turn", "usage": usage}
+    async with serving(answer(200, whole)) as server:
+        dearer = Price(input=3, output=0, cached=0.3, cache_write=3.75)
+        costs = [
+            (await asked(backend_for(server, "messages", stream=False, price=price))).usage.cost_micros
+            for price in (dearer, Price(input=3, output=0, cached=0.3))
+        ]
+
+    assert costs == [300_000 + 120_000 + 1_875_000, 300_000 + 120_000 + 1_500_000]
