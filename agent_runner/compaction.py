@@ -2,7 +2,7 @@
 
 What the model is told is left out, never rewritten. Nobody writes a summary, so nothing that a page or
 a file said can come back in another's voice. The task and the last turns stand whole, unless one turn alone
-is longer than a model takes in: 64 calls at once may read 3 million characters.
+and its own words are longer than a model takes in: 64 calls at once may read 3 million characters.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ KEPT_TURNS: Final = 8
 SHORT_CHARACTERS: Final = 400
 """What is not longer than this stays as it is."""
 _CUT_CHARACTERS: Final = 120
-"""What the note on a cut output takes."""
+"""What the note on a cut output takes; where there is no room for it, a brief one stands for all of it."""
+_BRIEF_CHARACTERS: Final = 40
 
 
 def long_characters(context_tokens: int | None) -> int:
@@ -133,13 +134,16 @@ def _cut(turn: Sequence[Message], room: int) -> list[Message]:
 
     Of what the model said itself no more than half may be left: small ones talk until they are stopped.
     """
-    said = [_cut_words(message, room // 2) for message in turn]
+    spoken = [message for message in turn if isinstance(message, ModelMessage)]
+    said = list(turn)
+    if sum(map(length, spoken)) > room // 2:
+        said = [_cut_words(message, room // 2) for message in turn]
     outputs = sorted(len(message.text) for message in said if isinstance(message, ObservationMessage))
     room -= sum(length(message) for message in said if not isinstance(message, ObservationMessage))
     for shorter, output in enumerate(outputs):
         share = room // (len(outputs) - shorter)
         if output > share:
-            return [_cut_output(message, max(0, share - _CUT_CHARACTERS)) for message in said]
+            return [_cut_output(message, share) for message in said]
         room -= output
     return said
 
@@ -147,27 +151,41 @@ def _cut(turn: Sequence[Message], room: int) -> list[Message]:
 def _cut_words(message: Message, most: int) -> Message:
     if not isinstance(message, ModelMessage):
         return message
-    reply = replace(message.reply, calls=tuple(map(_short_call, message.reply.calls)))
+    calls = message.reply.calls
+    each = min(SHORT_CHARACTERS, most // (2 * max(1, len(calls))))
+    reply = replace(message.reply, calls=tuple(_short_call(call, each) for call in calls))
     if (left_out := len(reply.text) - max(0, most)) > 0:
         reply = replace(reply, text=f"{reply.text[:-left_out]}\n[{left_out} more characters are left out]")
     return ModelMessage(reply=reply)
 
 
 def _cut_output(message: Message, most: int) -> Message:
-    if not isinstance(message, ObservationMessage) or len(message.text) <= most + _CUT_CHARACTERS:
+    if not isinstance(message, ObservationMessage) or len(message.text) <= most:
         return message
-    left_out = len(message.text) - most
+    if most < _CUT_CHARACTERS:
+        note = _brief(message.text)
+        return message if len(message.text) <= len(note) else replace(message, text=note)
+    left_out = len(message.text) - (most - _CUT_CHARACTERS)
     note = f"[{left_out} more characters are left out: all at once were too much, ask again for less]"
-    return replace(message, text=f"{message.text[:most]}\n{note}")
+    return replace(message, text=f"{message.text[: most - _CUT_CHARACTERS]}\n{note}")
 
 
-def _short_call(call: Call) -> Call:
-    if _call_length(call) <= SHORT_CHARACTERS:
+def _short_call(call: Call, most: int = SHORT_CHARACTERS) -> Call:
+    if _call_length(call) <= most:
         return call
     proposal = call.proposal
     if isinstance(proposal, LineProposal):
-        return replace(call, proposal=replace(proposal, line=proposal.line[:SHORT_CHARACTERS], body=None))
-    return replace(call, proposal=replace(proposal, arguments=json.dumps({"note": _gap(proposal.arguments)})))
+        line = proposal.line[: max(most, _BRIEF_CHARACTERS)]
+        return replace(call, proposal=replace(proposal, line=line, body=None))
+    gap = _gap(proposal.arguments) if most >= SHORT_CHARACTERS else _brief(proposal.arguments)
+    short = json.dumps({"note": gap})
+    if len(short) >= len(proposal.arguments):
+        return call
+    return replace(call, proposal=replace(proposal, arguments=short))
+
+
+def _brief(text: str) -> str:
+    return f"[{len(text)} left out]"
 
 
 def _call_length(call: Call) -> int:

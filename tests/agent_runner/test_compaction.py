@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -90,6 +91,54 @@ def test_the_longest_outputs_of_a_last_turn_that_is_too_long_are_cut_to_one_leng
         "[7524 more characters are left out: all at once were too much, ask again for less]"
     ] * 2
     assert 3900 < sum(map(length, shorter)) <= 4000
+
+
+SIZE = st.tuples(st.sampled_from([0, 50, 130, 1000, 50_000]), st.sampled_from([2, 60, 390, 3000]))
+
+
+@given(
+    sizes=st.sampled_from([1, 20, 64]).flatmap(lambda many: st.lists(SIZE, min_size=many, max_size=many)),
+    lines_instead=st.booleans(),
+    words=st.sampled_from([0, 10, 300_000]),
+)
+def test_a_last_turn_always_fits_what_a_small_model_takes_in(
+    sizes: list[tuple[int, int]], words: int, *, lines_instead: bool
+) -> None:
+    """A conversation that is not shortened enough is not shortened at all, and refused for ever."""
+    calls = tuple(
+        Call(
+            call_id=f"{n}",
+            proposal=LineProposal(line="l" * arguments)
+            if lines_instead
+            else ToolProposal(tool="t", arguments="a" * arguments),
+        )
+        for n, (_, arguments) in enumerate(sizes)
+    )
+    seen = [
+        ObservationMessage(call_id=f"{n}", text="x" * each, refused=False)
+        for n, (each, _) in enumerate(sizes)
+    ]
+    messages = [*HEAD, ModelMessage(reply=Reply(text="w" * words, calls=calls)), *seen]
+
+    shorter = compacted(messages, kept_turns=8, most_characters=15_000)
+
+    assert sum(map(length, shorter)) <= 15_000 + 15_000 // 2
+
+
+def test_a_call_is_left_whole_where_only_an_output_is_long() -> None:
+    arguments = json.dumps({"path": "a", "content": "x" * 600})
+    call = Call(call_id="1", proposal=ToolProposal(tool="files_write", arguments=arguments))
+    read = Call(call_id="2", proposal=ToolProposal(tool="files_read", arguments="{}"))
+    said = ModelMessage(reply=Reply(text="", calls=(call, read)))
+    seen = [
+        ObservationMessage(call_id="1", text="written", refused=False),
+        ObservationMessage(call_id="2", text="z" * 300_000, refused=False),
+    ]
+
+    shorter = compacted([*HEAD, said, *seen], kept_turns=8, most_characters=100_000)
+
+    assert shorter[:4] == [*HEAD, said, seen[0]]
+    assert sum(map(length, shorter)) <= 100_000
 
 
 def test_what_a_model_said_without_end_is_cut_as_well() -> None:
