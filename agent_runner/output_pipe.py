@@ -28,11 +28,25 @@ async def output_pipe(*, limit: int = _LIMIT_BYTES) -> AsyncIterator[tuple[async
     """
     ours, theirs = os.pipe()
     with os.fdopen(theirs, "wb", buffering=0) as end:
-        reader = asyncio.StreamReader(limit)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
-        )
-        try:
+        async with end_read(ours, limit=limit) as reader:
             yield reader, end
-        finally:
-            transport.close()
+
+
+@asynccontextmanager
+async def end_read(descriptor: int, *, limit: int = _LIMIT_BYTES) -> AsyncIterator[asyncio.StreamReader]:
+    """Yield the reader of a pipe's end, which is closed afterwards.
+
+    Args:
+        descriptor: The end.
+        limit: As of `output_pipe`.
+    """
+    reader = asyncio.StreamReader(limit)
+    pipe = os.fdopen(descriptor, "rb", buffering=0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    try:
+        yield reader
+    finally:
+        transport.close()
+        pipe.close()  # the transport does it later: until then, what is written for the next would come here

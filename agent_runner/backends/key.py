@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent_runner.aside import aside
 from agent_runner.backends.failure import CUT_MARK, Failure, ModelServerError
-from agent_runner.output_pipe import output_pipe
+from agent_runner.output_pipe import end_read, output_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,17 +101,27 @@ async def fetch_key(reference: KeyReference, environment: Mapping[str, str] | No
 async def _read_in_time(path: str, reference: KeyReference) -> bytes:
     try:
         async with asyncio.timeout(COMMAND_SECONDS):
-            return await aside(_read, path, reference)
+            read = await aside(_read, path)
+            return await _told_by(read) if isinstance(read, Path) else read
     except TimeoutError as error:
         raise _no_key(reference, f"was not read within {COMMAND_SECONDS:.0f} s") from error
-
-
-def _read(path: str, reference: KeyReference) -> bytes:
-    try:
-        with Path(path).expanduser().open("rb") as stream:
-            return stream.read(MAXIMUM_BYTES + 1)
     except OSError as error:
         raise _no_key(reference, f"cannot be read: {error.strerror}") from error
+
+
+async def _told_by(pipe: Path) -> bytes:
+    """Wait in the loop for who writes: a thread left in `open` would take the key from the next try."""
+    async with end_read(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as told:
+        return await _bounded(told)
+
+
+def _read(path: str) -> bytes | Path:
+    """Return the beginning of a file; where it is a pipe, only the place."""
+    place = Path(path).expanduser()
+    if place.is_fifo():
+        return place
+    with place.open("rb") as stream:
+        return stream.read(MAXIMUM_BYTES + 1)
 
 
 async def _printed(reference: KeyReference) -> bytes:

@@ -120,6 +120,22 @@ def test_a_file_that_nobody_writes_gives_no_key_and_holds_up_no_end(
     assert said == [f"the key of the model is not to be had: file {path} was not read within 1 s"]
 
 
+async def test_a_try_that_was_given_up_takes_no_key_from_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes the pipe writes it once."""
+    path = tmp_path / "key"
+    os.mkfifo(path)
+    monkeypatch.setattr(keys, "COMMAND_SECONDS", 1.0)
+    assert (await no_key(KeyReference(file=str(path)))).endswith("was not read within 1 s")
+    monkeypatch.setattr(keys, "COMMAND_SECONDS", 30.0)
+    fetching = asyncio.create_task(fetch_key(KeyReference(file=str(path))))
+
+    await asyncio.to_thread(path.write_text, f"{SECRET}\n")
+
+    assert (await fetching).value == SECRET
+
+
 @pytest.mark.parametrize(
     "given", [{}, {"env": "A", "file": "b"}, {"env": "a b"}, {"command": []}, {"value": SECRET}]
 )
