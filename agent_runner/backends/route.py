@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from agent_runner.backends.backend import PricedBackend, Tried
 from agent_runner.backends.choice import choosing
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.reply_format import formatting
+from agent_runner.cancelling import is_cancelled
 from agent_runner.errors import BackendError
 
 if TYPE_CHECKING:
@@ -110,6 +112,8 @@ class RouteBackend:
                 model = wish.asked_of(self._models[name])
                 reply = await asked_aloud(model, messages, tools, noting or tell)
             except BackendError as error:
+                if is_cancelled():
+                    raise asyncio.CancelledError from error
                 if _is_final(error) or (noting is not None and noting.told):
                     error.tried = tuple(tried)
                     raise

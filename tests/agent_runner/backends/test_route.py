@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -222,6 +223,36 @@ async def test_the_next_model_is_asked_where_nobody_listens() -> None:
     reply = await route.ask_aloud(TALK, (), count)
 
     assert (reply.text, count.characters) == ("two", 2)
+
+
+class Cut(Model):
+    """A model that makes an error of its backend's of being cancelled."""
+
+    asking: asyncio.Event
+
+    async def ask(self, messages: object, tools: object) -> Reply:  # noqa: ARG002 - the protocol's parameters
+        """Hang."""
+        self.asking.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            raise BackendError("cut off") from error
+        raise AssertionError("nobody wakes it")
+
+
+async def test_no_other_model_is_asked_once_the_question_is_cancelled() -> None:
+    """The twin is any other failure: the next one is asked."""
+    cut, other, told = Cut(lambda *_: FINISH), saying(FINISH), list[str]()
+    cut.asking = asyncio.Event()
+    asking = asyncio.create_task(
+        RouteBackend({"cut": cut, "other": other}, name="r", notice=told.append).ask(TALK, ())
+    )
+    await asyncio.wait_for(cut.asking.wait(), 30)
+
+    asking.cancel()
+    await asyncio.wait({asking}, timeout=30)
+
+    assert (asking.cancelled(), other.heard, told) == (True, [], [])
 
 
 async def test_each_choice_is_in_the_ledger(stand: Stand) -> None:
