@@ -15,6 +15,7 @@ from agent_runner.cli.place import place_for
 from agent_runner.cli.talk import say
 
 if TYPE_CHECKING:
+    from agent_runner.backends.backend import Backend
     from agent_runner.session import SessionRequest, SessionResult
     from policies.policy import Policy
 
@@ -52,6 +53,8 @@ def run(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     asking = asking_rules(request.policy)
     if request.headless and asking:
         say(f"nobody can be asked here: {asking} `ask` rules are denials")
+    if is_cost_unknown(request.policy, request.backend):
+        say("the model has no price in the configuration: `cost_usd` bounds nothing, `tokens` and time do")
     if detach:
         from agent_runner.detach import go_on_alone
 
@@ -125,6 +128,14 @@ def asking_rules(policy: Policy) -> int:
     """Return how many rules of a policy put something before a person, of commands and of the way out."""
     network = policy.network
     return len(policy.commands.ask) + (sum(rule.ask for rule in network.allow) if network else 0)
+
+
+def is_cost_unknown(policy: Policy, backend: Backend) -> bool:
+    """Say whether a policy bounds, in its own words, the cost of a model's server that has no price."""
+    from agent_runner.backends.backend import PricedBackend, is_priced
+
+    named = "cost_usd" in policy.budget.model_fields_set
+    return named and isinstance(backend, PricedBackend) and not is_priced(backend)
 
 
 def account(result: SessionResult, *, as_json: bool) -> str:
