@@ -261,11 +261,11 @@ class EgressGate:
                 if not self._ready.done():
                     self._ready.set_result(certificate)
             case Happened() as happened:
-                self._owner.note(happened)
+                self._owner.note(happened, len(head))
             case SecretWanted() as wanted:
                 self._owner.give(wanted)
             case ApprovalWanted() as question:
-                self._owner.ask(question)
+                self._owner.ask(question, len(head))
             case (Answered() | Refused() | Failed()) as answered:
                 self._answers.settle(answered, blob)
             case other:

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from sandbox.egress.wire import ApprovalGiven, Noted, SecretGiven, WireError
+from sandbox.limits import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_OPEN: Final = 8192
 """What a process may have asked at once: twice the descriptors that it may have."""
+MOST_OPEN_BYTES: Final = 64 * MIB
+"""The heads of all that: as of a thousand requests whose own heads are as long as one may be."""
 
 
 async def no_credentials(name: str) -> Credential | None:  # noqa: ARG001 - it has none of any name
@@ -36,7 +39,7 @@ async def nobody(event: Decided, query: str) -> str:  # noqa: ARG001 - an approv
 
 
 class Owner:
-    """What the process may ask of its owner; more than `MOST_OPEN` at once is a `WireError`.
+    """What the process may ask of its owner; more than its bounds at once is a `WireError`.
 
     Args:
         process: It.
@@ -64,18 +67,20 @@ class Owner:
         self._names = names
         self._failed = failed
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open_bytes = 0
 
-    def note(self, happened: Happened) -> None:
+    def note(self, happened: Happened, head_bytes: int) -> None:
         """Write an event down, and let the process go on."""
-        self._in_background(self._note(happened))
+        self._in_background(self._note(happened), head_bytes)
 
     def give(self, wanted: SecretWanted) -> None:
-        """Hand out a credential, if a rule names it."""
-        self._in_background(self._give(wanted))
+        """Hand out a credential, if a rule names it; another name is not kept."""
+        name = wanted.name if wanted.name in self._names else None
+        self._in_background(self._give(wanted.id, name), 0)
 
-    def ask(self, question: ApprovalWanted) -> None:
+    def ask(self, question: ApprovalWanted, head_bytes: int) -> None:
         """Ask a person."""
-        self._in_background(self._ask(question))
+        self._in_background(self._ask(question), head_bytes)
 
     async def stop(self) -> None:
         """Leave nothing running."""
@@ -95,12 +100,12 @@ class Owner:
         if durable:
             await self._process.tell(Noted(id=happened.id, durable=True))
 
-    async def _give(self, wanted: SecretWanted) -> None:
+    async def _give(self, number: int, name: str | None) -> None:
         credential = None
-        if wanted.name in self._names:
+        if name is not None:
             with contextlib.suppress(Exception):
-                credential = await self._credentials(wanted.name)
-        await self._process.tell(SecretGiven(id=wanted.id, credential=credential))
+                credential = await self._credentials(name)
+        await self._process.tell(SecretGiven(id=number, credential=credential))
 
     async def _ask(self, question: ApprovalWanted) -> None:
         """Whatever goes wrong meanwhile is a no."""
@@ -109,10 +114,19 @@ class Owner:
             why = await self._approval(question.event, question.query)
         await self._process.tell(ApprovalGiven(id=question.id, why_not=why))
 
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        if len(self._tasks) >= MOST_OPEN:  # it asks without reading answers, which pile up here
+    def _in_background(self, work: Coroutine[None, None, None], head_bytes: int) -> None:
+        is_too_much = self._open_bytes + head_bytes > MOST_OPEN_BYTES
+        if (
+            len(self._tasks) >= MOST_OPEN or is_too_much
+        ):  # it asks without reading answers, which pile up here
             work.close()
             raise WireError("it asks more than it may")
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._open_bytes += head_bytes
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self._open_bytes -= head_bytes
+
+        task.add_done_callback(done)

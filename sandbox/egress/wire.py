@@ -16,6 +16,10 @@ T = TypeVar("T")
 _LENGTHS: Final = Struct(">II")
 HEAD_BYTES: Final = 1 * MIB
 BLOB_BYTES: Final = 33 * MIB
+LONGEST_NAME: Final = 256
+"""Characters of a credential's name; a policy gives it at most 64."""
+LONGEST_QUERY: Final = 64 * 1024
+"""Characters; so long may the head be that it came in."""
 LONGEST_ACTION: Final = 128
 """Bytes that go with a connection's descriptor: the action that it belongs to."""
 Pairs = tuple[tuple[str, str], ...]
@@ -124,7 +128,7 @@ class SecretWanted(Message):
 
     kind: Literal["wanted"] = "wanted"
     id: int
-    name: str
+    name: Annotated[str, Field(max_length=LONGEST_NAME)]
 
 
 class ApprovalWanted(Message):
@@ -133,7 +137,7 @@ class ApprovalWanted(Message):
     kind: Literal["ask"] = "ask"
     id: int
     event: Decided
-    query: str
+    query: Annotated[str, Field(max_length=LONGEST_QUERY)]
     """For the person's eyes; it is not written down."""
 
 

@@ -13,15 +13,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.egress.errors import GateLostError
+from sandbox.egress.events import Decided
 from sandbox.egress.last_words import KEPT_BYTES, LastWords
-from sandbox.egress.owner import MOST_OPEN
+from sandbox.egress.owner import MOST_OPEN, MOST_OPEN_BYTES
 from sandbox.egress.process import EgressProcess
 from sandbox.egress.streams import Streams
+from sandbox.egress.wire import (
+    LONGEST_NAME,
+    LONGEST_QUERY,
+    ApprovalWanted,
+    SecretWanted,
+    WireError,
+    to_parent,
+)
 from tests.sandbox.egress.ground import Server, gate_for, rule, rules, serving
 
 if TYPE_CHECKING:
     from sandbox.egress.events import Event
 
+ASKED = Decided(
+    connection="c1", scheme="https", host="a.test", port=443, method="GET", path="/", verdict="denied"
+)
 CHATTY = "import sys; sys.stderr.write('word ' * 200_000 + 'the end'); sys.stderr.flush(); print('done')"
 
 
@@ -119,12 +131,19 @@ async def test_a_gate_that_is_left_while_its_process_stands_still_ends_it() -> N
             os.kill(number, 0)
 
 
-async def test_a_process_that_asks_without_reading_answers_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Taken over, it would fill its runner's memory with what it is told."""
+@pytest.mark.parametrize("asking", ["flooding", "flooding_at_length"])
+async def test_a_process_that_asks_without_reading_answers_is_ended(
+    monkeypatch: pytest.MonkeyPatch, asking: str
+) -> None:
+    """Taken over, it would fill its runner's memory with what it asks and is told."""
     start = EgressProcess.start
-    monkeypatch.setattr(EgressProcess, "start", partial(start, module="tests.sandbox.egress.flooding"))
+    monkeypatch.setattr(EgressProcess, "start", partial(start, module=f"tests.sandbox.egress.{asking}"))
 
-    async with gate_for(rules()) as kept:
+    async def absent(event: Decided, query: str) -> str:
+        await asyncio.sleep(600)
+        return f"nobody has looked at {len(event.path) + len(query)} characters"
+
+    async with gate_for(rules(), approval=absent) as kept:
         for _ in range(600):
             if kept.gate.is_lost:
                 break
@@ -132,6 +151,23 @@ async def test_a_process_that_asks_without_reading_answers_is_ended(monkeypatch:
         assert kept.gate.is_lost
         with pytest.raises(GateLostError, match="it asks more than it may"):
             await kept.gate.request("GET", "http://127.0.0.1/")
-        asked = len(kept.gate._owner._tasks)
+        asked, held = len(kept.gate._owner._tasks), kept.gate._owner._open_bytes
 
     assert asked <= MOST_OPEN
+    assert held <= MOST_OPEN_BYTES
+    assert kept.gate._owner._open_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("longest", "longer"),
+    [
+        (SecretWanted(id=1, name="x" * LONGEST_NAME), {"name": "x" * (LONGEST_NAME + 1)}),
+        (ApprovalWanted(id=1, event=ASKED, query="x" * LONGEST_QUERY), {"query": "x" * (LONGEST_QUERY + 1)}),
+    ],
+)
+def test_a_name_or_query_that_is_too_long_breaks_the_rules_of_the_pipe(
+    longest: SecretWanted | ApprovalWanted, longer: dict[str, str]
+) -> None:
+    assert to_parent(longest.model_dump_json().encode()) == longest
+    with pytest.raises(WireError):
+        to_parent(longest.model_copy(update=longer).model_dump_json().encode())
