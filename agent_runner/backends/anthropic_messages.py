@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -47,6 +47,15 @@ OUTPUT_TOKENS: Final = 8192
 _REFUSED: Final = frozenset({400, 422})
 
 
+@dataclass(slots=True)
+class _Sending:
+    """How a conversation is sent: one for all copies of a backend, so that all know what one was refused."""
+
+    wired: Wired[Wire | None]
+    thoughts: bool = True
+    """Whether what the model thought goes back."""
+
+
 class AnthropicBackend:
     """Ask a server that speaks Anthropic's messages.
 
@@ -61,8 +70,7 @@ class AnthropicBackend:
         self.talk = Talk(server, "messages", patience or Patience())
         self._made: AsyncAnthropic | None = None
         self._by = server.author
-        self._wired = Wired(partial(wire_message, by=self._by))
-        self._sends_thoughts = True
+        self._sending = _Sending(Wired(partial(wire_message, by=self._by)))
         self._choice: Choice | None = None
         self._form: ReplyFormat | None = None
 
@@ -116,19 +124,19 @@ class AnthropicBackend:
             agent_runner.backends.failure.ModelServerError: When no whole reply could be had.
         """
         try:
-            return await self._asked(self._wired, messages, tools, tell)
+            return await self._asked(self._sending.wired, messages, tools, tell)
         except ModelServerError as error:
             if not self._may_be_of_thoughts(error.failure, messages):
                 raise
             self.talk.notice(f"{error.message}; asking again without what the model thought")
         without = Wired(wire_message)
         reply = await self._asked(without, messages, tools, tell)
-        self._wired, self._sends_thoughts = without, False
+        self._sending.wired, self._sending.thoughts = without, False
         return reply
 
     def _may_be_of_thoughts(self, failure: Failure, messages: Sequence[Message]) -> bool:
         replies = (message.reply for message in messages if isinstance(message, ModelMessage))
-        sent = self._sends_thoughts and any(t.by == self._by for reply in replies for t in reply.thoughts)
+        sent = self._sending.thoughts and any(t.by == self._by for reply in replies for t in reply.thoughts)
         return sent and not failure.told and failure.status in _REFUSED and not failure.too_long
 
     async def _asked(

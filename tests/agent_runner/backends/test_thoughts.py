@@ -9,6 +9,7 @@ import pytest
 from agent_runner.backends.aloud import Spoken, Step, TextTold
 from agent_runner.backends.anthropic_messages import AnthropicBackend
 from agent_runner.backends.backend import ModelMessage, Reply, Thought, UserMessage
+from agent_runner.backends.choice import Choice
 from agent_runner.backends.failure import ModelServerError
 from agent_runner.backends.messages_wire import wire_message
 from agent_runner.backends.thoughts import MAXIMUM_SEALED
@@ -126,6 +127,21 @@ async def test_a_server_that_refuses_thoughts_is_asked_without_them_from_then_on
         await backend.close()
 
     assert ["signature" in heard.body.decode() for heard in server.asked] == [False, True, False, False]
+
+
+async def test_what_a_server_refused_where_a_tool_was_chosen_is_known_everywhere() -> None:
+    """Each question with a choice is a copy's: it was refused anew each time, and so was the next without."""
+    refusal = answer(400, {"error": {"message": "Invalid `signature` in `thinking` block."}})
+    async with serving(stream(*pieces(SAID)), refusal, stream(*pieces(SAID))) as server:
+        backend = backend_for(server, "messages")
+        first = await backend.ask(TALK, (TOOL,))
+        talk = (*TALK, *after(first, "a", "b"))
+        for each in (*[backend.choosing(Choice(tool=TOOL.name))] * 2, backend):
+            await each.ask(talk, (TOOL,))
+        await backend.choosing(Choice()).ask(talk, (TOOL,))
+        await backend.close()
+
+    assert [b"signature" in heard.body for heard in server.asked] == [False, True, False, False, False, False]
 
 
 async def test_a_request_that_is_wrong_without_thoughts_too_is_refused_in_its_last_words() -> None:
