@@ -124,8 +124,8 @@ def _shortened(message: Message) -> Message:
 
 def _unsealed(message: Message) -> Message:
     """Return a message without thoughts: they are sealed to all that stood before them, which has changed."""
-    if isinstance(message, ModelMessage) and message.reply.thoughts:
-        return ModelMessage(reply=replace(message.reply, thoughts=()))
+    if isinstance(message, ModelMessage) and (message.reply.thoughts or message.reply.reasoning):
+        return ModelMessage(reply=replace(message.reply, thoughts=(), reasoning=""))
     return message
 
 

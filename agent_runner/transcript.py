@@ -137,14 +137,16 @@ class Transcript:
         if self._characters <= self._long_characters or self._calls:
             return
         most = self._long_characters // 2
-        shorter = compacted(self._messages, kept_turns=KEPT_TURNS, most_characters=most)
+        fits_without_thoughts = sum(map(length, self._messages)) <= most
+        kept = len(self._messages) if fits_without_thoughts else KEPT_TURNS
+        shorter = compacted(self._messages, kept_turns=kept, most_characters=most)
         after = sum(map(length, shorter))
         if after > self._long_characters * 3 // 4:
             return  # the last turn alone is so long: the next one may leave room
         await self._journal.record(
             event.TranscriptCompacted(
                 turn=self.turn,
-                kept_turns=KEPT_TURNS,
+                kept_turns=kept,
                 most_characters=most,
                 characters_before=self._characters,
                 characters_after=after,
@@ -267,6 +269,7 @@ class Transcript:
         self._messages.append(message)
         self._characters += length(message)
         if isinstance(message, ModelMessage):  # they go back until it is shortened
+            self._characters += len(message.reply.reasoning)
             self._characters += sum(len(thought.sealed) for thought in message.reply.thoughts)
         self._digest.update(orjson.dumps(plain(message)) + b"\n")
 

@@ -230,6 +230,29 @@ async def test_thoughts_that_go_back_count_and_are_left_out_first(stand: Stand) 
     assert kept == [[], [1], [1, 1], [0, 0, 0], [0, 0, 0, 1]]
 
 
+@pytest.mark.parametrize("aloud", [False, True])
+async def test_where_thoughts_alone_are_long_nothing_else_is_left_out(stand: Stand, *, aloud: bool) -> None:
+    """What was thought aloud goes back to some servers as what is sealed does."""
+    (stand.folder / "big").write_text("a line of a file\n" * 30)
+    sealed = Thought(by="test", sealed="x" * 1500, characters=0, calls=0)
+    thought = {"reasoning": "x" * 1500} if aloud else {"thoughts": (sealed,)}
+
+    def answer(_messages: Sequence[Message], turn: int) -> Reply:
+        asked = replace(lines(f"files read big --lines {turn}-30"), **thought)
+        return FINISH if turn == 13 else asked
+
+    model = Model(answer)
+    await stand.run(model, long_characters=24_000)
+
+    entries = stand.entries("transcript.compacted")
+    outputs = [[m.text for m in told if isinstance(m, ObservationMessage)] for told in model.heard]
+    assert len(entries) == 1
+    assert entries[0]["characters_before"] > 24_000
+    assert all(later[: len(earlier)] == earlier for earlier, later in pairwise(outputs))
+    told = model.heard[int(str(entries[0]["turn"]))]
+    assert not any(m.reply.reasoning or m.reply.thoughts for m in told[:-2] if isinstance(m, ModelMessage))
+
+
 async def test_a_turn_that_reads_more_at_once_than_a_model_takes_in_is_cut_and_after_a_resume_the_same(
     stand: Stand,
 ) -> None:
