@@ -75,13 +75,23 @@ interruptible(work())
 """
 
 
-def started(program: str, *words: str, out: int = subprocess.PIPE, err: int = subprocess.PIPE) -> Started:
-    """Start a program whose stdout nobody reads yet."""
-    return subprocess.Popen(
+@contextmanager
+def started(
+    program: str, *words: str, out: int = subprocess.PIPE, err: int = subprocess.PIPE
+) -> Iterator[Started]:
+    """Start a program whose stdout nobody reads yet; it ends with the block, and within two minutes."""
+    with subprocess.Popen(
         [sys.executable, "-c", program, *words],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT)},
         stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        watch = threading.Timer(120, process.kill)
+        watch.start()
+        try:
+            yield process
+        finally:
+            watch.cancel()
+            process.kill()
 
 
 Started = subprocess.Popen[bytes]
