@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -209,9 +210,9 @@ def piped() -> Iterator[tuple[int, TextIO]]:
 
 
 def read_from(reading: int, count: int) -> bytes:
-    """Return so many bytes of a pipe's."""
+    """Return so many bytes of a pipe's, or fewer where none comes for a minute."""
     raw = b""
-    while len(raw) < count:
+    while len(raw) < count and select.select([reading], [], [], 60)[0]:
         raw += os.read(reading, count - len(raw))
     return raw
 
