@@ -16,7 +16,7 @@ from agent_runner.backends.backend import ModelMessage
 from agent_runner.backends.failure import ModelServerError, one_line
 from agent_runner.cancelling import is_cancelled
 from agent_runner.errors import BackendError
-from agent_runner.transcript import write_tried
+from agent_runner.transcript_model import write_tried
 from audit import event
 from audit.escape import escape_line
 from sandbox.errors import SandboxLostError

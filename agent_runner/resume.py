@@ -133,7 +133,7 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
             request.progress("its stage is gone, and with it what the agent had changed", done=0, total=0)
         past = replace(
             past,
-            copy_lost=_copy_lost(policy, files),
+            copy_lost=past.used.actions > 0 and _copy_lost(policy, files),
             stage_lost=stage_lost,
             same_model=_same_model(request, files),
         )

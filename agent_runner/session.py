@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from agent_runner.budget_limits import less_egress, policy_of_limits
-from agent_runner.commands import known_commands
 from agent_runner.connectors import connectors_of
 from agent_runner.connectors_ordered import rules_of
 from agent_runner.continuing import go_on
@@ -31,10 +30,8 @@ from agent_runner.loop import LoopEnd, run_loop
 from agent_runner.meta import write_meta
 from agent_runner.models import configured_credentials
 from agent_runner.opening import found_unreviewed, meta_of, opened
-from agent_runner.outage import enduring
 from agent_runner.outputs import keep_outputs
 from agent_runner.package import pairlock_version
-from agent_runner.prompt import system_prompt
 from agent_runner.pulse import beating
 from agent_runner.request import EXIT_CODES, SessionRequest, SessionResult, Status
 from agent_runner.session_parts import parts_of
@@ -52,6 +49,7 @@ from sandbox.errors import SandboxLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from agent_runner.connectors import SessionConnectors
@@ -136,10 +134,11 @@ class SessionRun:
         self._past = past
         self._keyring = keyring
         self._housed: Housed | None = None
-        parts = parts_of(request, session, journal, past, require=self._require_sandbox)
+        parts = parts_of(request, session, journal, past, require=self._require_sandbox, start=run_session)
         self._parts = parts
         self._record, self._transcript, self._budget = parts.record, parts.transcript, parts.budget
-        self._asker, self._traffic, self._gating = parts.asker, parts.traffic, parts.gating
+        self._asker, self._traffic = parts.asker, parts.traffic
+        self._gating, self._asking = parts.gating, parts.asking
         self._interrupted = False
 
     async def to_its_end(self) -> SessionResult:
@@ -229,7 +228,7 @@ class SessionRun:
                 raise
 
     async def _housed_loop(self, order: Order) -> LoopEnd:
-        async with self._request.housing.house(order) as housed:
+        async with self._asked_ahead(), self._request.housing.house(order) as housed:
             self._housed = housed
             sandbox = housed.sandbox
             below = self._past.below if self._past else None
@@ -251,6 +250,12 @@ class SessionRun:
                 await self._keep_outputs(sandbox)
                 return end
 
+    def _asked_ahead(self) -> AbstractAsyncContextManager[None]:
+        """Ask a model while the sandbox is made; a program that asks would be told that there is one."""
+        if self._past is not None or self._request.may_repeat or self.serves_models:
+            return nullcontext()
+        return self._asking.ahead()
+
     async def _keep_outputs(self, sandbox: Sandbox) -> None:
         policy, tell = self._request.policy, self._request.progress
         kept = await keep_outputs(sandbox, policy, self._folder, self._request.state)
@@ -262,28 +267,25 @@ class SessionRun:
     async def _loop(
         self, sandbox: Sandbox, egress: EgressGate | None, connectors: SessionConnectors
     ) -> LoopEnd:
-        request, past = self._request, self._past
-        catalogue = request.catalogue or known_commands()
-        delegation = self._gating.delegation(run_session)
-        gate = await self._gating.gate(catalogue, sandbox, egress, connectors, delegation=delegation)
+        request, past, asking = self._request, self._past, self._asking
+        delegation = asking.delegation
+        gate = await self._gating.gate(asking.catalogue, sandbox, egress, connectors, delegation=delegation)
         if past is not None:
             await go_on(self._journal, self._transcript, past)
         self._budget.bound_output(sandbox.limits.session_output_bytes, lambda: sandbox.output_bytes)
-        self._budget.watch_egress(self._traffic.total)
         if isinstance(request.watcher, BudgetWatcher):
             request.watcher.follow(self._budget.states)
-        await self._transcript.begin(system_prompt(request.policy.grant), request.task)
-        backend = enduring(request, self._journal, self._transcript, past, require=self._require_sandbox)
+        await asking.begin()
         try:
             end = await run_loop(
-                backend,
+                asking.backend,
                 gate,
                 self._transcript,
-                self._gating.tools(catalogue, delegation=delegation),
+                asking.tools,
                 self._budget,
                 may_repeat=request.may_repeat,
             )
-            return while_down(for_want_of_egress(end, self._traffic.spent), backend.down_seconds)
+            return while_down(for_want_of_egress(end, self._traffic.spent), asking.backend.down_seconds)
         finally:
             with suppress(SandboxLostError):
                 await gate.close()  # before the result is collected: nothing writes meanwhile

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_runner.approvals import NobodyApprover, OneAtATime, RecordedApprover
+from agent_runner.asking import Asking
 from agent_runner.backends.backend import is_priced
 from agent_runner.budget import Budget
 from agent_runner.budget_limits import limits_of_policy
@@ -20,10 +21,10 @@ from audit.fields import Totals
 from cli_tools.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from agent_runner.past import Past
-    from agent_runner.request import SessionRequest
+    from agent_runner.request import SessionRequest, SessionResult
     from audit.journal import Journal
     from sandbox.session import Sandbox
 
@@ -46,6 +47,8 @@ class SessionParts:
     """What crossed its egress gates, and those below."""
     gating: Gating
     """Makes its gate."""
+    asking: Asking
+    """Whom it asks, and what with."""
 
     def totals(self, journal: Journal, sandbox: Sandbox | None, past: Past | None) -> Totals:
         """Return what the session came to.
@@ -73,13 +76,14 @@ class SessionParts:
         )
 
 
-def parts_of(
+def parts_of(  # noqa: PLR0913 - what a session is made from
     request: SessionRequest,
     session: str,
     journal: Journal,
     past: Past | None,
     *,
     require: Callable[[], None],
+    start: Callable[[SessionRequest], Awaitable[SessionResult]],
 ) -> SessionParts:
     """Return a session's parts.
 
@@ -88,33 +92,48 @@ def parts_of(
         session: Its id.
         journal: Its ledger, open.
         past: What it has come to, when it goes on.
-        require: Raises when its sandbox is gone, while a person is waited for.
+        require: Raises when its sandbox is gone, while a person or a model is waited for.
+        start: Runs a session below it to its end.
     """
     record = Record(journal, session) if past is None else ContinuedRecord(journal, session, past)
     budget = _budget(request, past)
     asker = OneAtATime(NobodyApprover() if request.headless else request.approver, require=require)
     approver = RecordedApprover(journal, record, session, asker)
     traffic = _traffic(request, past)
+    budget.watch_egress(traffic.total)
     most = request.long_characters or long_characters(context_tokens(request.model_reference))
+    transcript = Transcript(journal, record, request.watcher, long_characters=most)
+    gating = Gating(
+        request,
+        session,
+        journal,
+        budget,
+        record=record,
+        approver=approver,
+        asker=asker,
+        traffic=traffic,
+        calls=request.descent.calls if request.descent else Counter(past.allowed if past else ()),
+        resumed=past is not None,
+    )
+    asking = Asking(
+        request=request,
+        journal=journal,
+        transcript=transcript,
+        budget=budget,
+        gating=gating,
+        past=past,
+        start=start,
+        require=require,
+    )
     return SessionParts(
         record=record,
-        transcript=Transcript(journal, record, request.watcher, long_characters=most),
+        transcript=transcript,
         budget=budget,
         asker=asker,
         approver=approver,
         traffic=traffic,
-        gating=Gating(
-            request,
-            session,
-            journal,
-            budget,
-            record=record,
-            approver=approver,
-            asker=asker,
-            traffic=traffic,
-            calls=request.descent.calls if request.descent else Counter(past.allowed if past else ()),
-            resumed=past is not None,
-        ),
+        gating=gating,
+        asking=asking,
     )
 
 

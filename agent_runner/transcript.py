@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections import deque
@@ -25,12 +26,9 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.compaction import KEPT_TURNS, LONG_CHARACTERS, compacted, length
-from agent_runner.errors import BackendError
-from agent_runner.hearing import bounded
 from agent_runner.repeating import Repeating
 from agent_runner.spelling import plain, raw
-from agent_runner.transcript_model import answered, write_failed, write_tried
-from agent_runner.transcript_redacted import as_meant, redacted, without_what_changes
+from agent_runner.transcript_model import heard_from
 from audit import event
 
 if TYPE_CHECKING:
@@ -38,12 +36,11 @@ if TYPE_CHECKING:
 
     from agent_runner.budget_state import BudgetExceeded
     from agent_runner.past import Past
+    from agent_runner.transcript_model import Heard
     from audit.journal import Journal
     from cli_tools.observation import Observation
     from cli_tools.record import Record
     from cli_tools.schema import Tool
-
-__all__ = ["BudgetWatcher", "Transcript", "Watcher", "write_tried"]
 
 
 class Watcher(Protocol):
@@ -99,6 +96,7 @@ class Transcript:
         self._reminders: list[str] = []
         self._unshown: list[Callable[[], None]] = []
         self._repeating = Repeating()
+        self._ahead: asyncio.Task[Heard] | None = None
         self.turn = 0
         self.model_seconds = 0.0
 
@@ -124,7 +122,10 @@ class Transcript:
             await self._add(message)
 
     async def notes(self, texts: Iterable[str]) -> None:
-        """Tell the model something of the runner's own, in the user's place."""
+        """Tell the model something of the runner's own, in the user's place, before the next question."""
+        if self._ahead is not None:
+            self._reminders.extend(texts)
+            return
         for text in (*self._reminders, *texts):
             await self._add(UserMessage(text=text))
         self._reminders.clear()
@@ -134,7 +135,7 @@ class Transcript:
 
         Rarely, because it is shortened to half: what the model's server has cached of it is lost each time.
         """
-        if self._characters <= self._long_characters or self._calls:
+        if self._characters <= self._long_characters or self._calls or self._ahead is not None:
             return
         most = self._long_characters // 2
         fits_without_thoughts = sum(map(length, self._messages)) <= most
@@ -164,8 +165,38 @@ class Transcript:
         """Ask the model for its next words; the question is durable before, and with it all that it rests on.
 
         The answer is with the next entry that is: the first call's intent, or at the latest when `settled`.
-        It is redacted once, for ledger and model; its calls act as they were meant.
         """
+        if self._ahead is None:
+            await self._write_question(backend)
+            heard = await self._put(backend, tools)
+        else:
+            heard = await self._ahead
+            self._ahead = None
+        self.model_seconds += heard.seconds
+        self._grow(ModelMessage(reply=heard.reply))
+        self._repeating.take(heard.reply.calls)
+        self._calls.extend(heard.calls)
+        self._unshown.append(partial(self._watcher.said, self.turn, heard.reply))
+        return heard.reply
+
+    async def ask_ahead(self, backend: Backend, tools: tuple[Tool, ...]) -> None:
+        """Put a question whose answer the next `ask` returns; until then the conversation has none."""
+        await self._write_question(backend)
+        self._ahead = asyncio.ensure_future(self._put(backend, tools))
+
+    async def give_up(self) -> Reply | None:
+        """Take a question back whose answer nobody came for; return one that was there all the same."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        ahead.cancel()
+        await asyncio.wait([ahead])
+        if ahead.cancelled() or ahead.exception() is not None:
+            return None  # why the session ended before says more
+        self.model_seconds += ahead.result().seconds
+        return ahead.result().reply
+
+    async def _write_question(self, backend: Backend) -> None:
         self.turn += 1
         self._record.turn = self.turn
         await self._journal.record(
@@ -178,23 +209,10 @@ class Transcript:
             )
         )
         self.show()
-        start = self._monotonic()
-        try:
-            heard = await backend.ask(tuple(self._messages), tools)
-        except BackendError as error:
-            await write_failed(self._journal, self.turn, backend, error, self._monotonic() - start)
-            raise
-        elapsed = self._monotonic() - start
-        self.model_seconds += elapsed
-        await write_tried(self._journal, self.turn, backend, heard.tried)
-        redactor = self._journal.redactor
-        reply = without_what_changes(bounded(redacted(heard, redactor)), redactor)
-        self._journal.record_ahead(answered(self._journal, self.turn, backend, reply, elapsed))
-        self._grow(ModelMessage(reply=reply))
-        self._repeating.take(reply.calls)
-        self._calls.extend(as_meant(reply, bounded(heard)))
-        self._unshown.append(partial(self._watcher.said, self.turn, reply))
-        return reply
+
+    async def _put(self, backend: Backend, tools: tuple[Tool, ...]) -> Heard:
+        messages, turn = tuple(self._messages), self.turn
+        return await heard_from(backend, messages, tools, self._journal, turn=turn, monotonic=self._monotonic)
 
     def show(self) -> None:
         """Show whoever looks on what they were not shown yet; it is durable now."""

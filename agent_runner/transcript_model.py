@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from agent_runner.errors import BackendError
+from agent_runner.hearing import bounded
 from agent_runner.reply_bodies import kept_beside
 from agent_runner.spelling import raw, tool_call
+from agent_runner.transcript_redacted import as_meant, redacted, without_what_changes
 from audit import event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from agent_runner.backends.backend import Backend, Reply, Tried
-    from agent_runner.errors import BackendError
+    from agent_runner.backends.backend import Backend, Call, Message, Reply, Tried
     from audit.fields import Commitment
     from audit.journal import Journal
+    from cli_tools.schema import Tool
+
+
+class Heard(NamedTuple):
+    """What a model answered; its entry is durable with the next one that is."""
+
+    reply: Reply
+    """Redacted once, for ledger and model."""
+    calls: tuple[Call, ...]
+    """Its calls as they were meant."""
+    seconds: float
+    """How long it took."""
+
+
+async def heard_from(  # noqa: PLR0913 - who is asked what, and by which clock
+    backend: Backend,
+    messages: tuple[Message, ...],
+    tools: tuple[Tool, ...],
+    journal: Journal,
+    *,
+    turn: int,
+    monotonic: Callable[[], float],
+) -> Heard:
+    """Ask a question that is written down already, and write down what came of it.
+
+    Args:
+        backend: Who is asked.
+        messages: The conversation.
+        tools: What the model is offered.
+        journal: The session's ledger.
+        turn: Which question it is.
+        monotonic: A clock in seconds.
+
+    Raises:
+        BackendError: When nobody answers.
+        audit.errors.LedgerError: When it cannot be written down.
+    """
+    start = monotonic()
+    try:
+        heard = await backend.ask(messages, tools)
+    except BackendError as error:
+        await write_failed(journal, turn, backend, error, monotonic() - start)
+        raise
+    elapsed = monotonic() - start
+    await write_tried(journal, turn, backend, heard.tried)
+    reply = without_what_changes(bounded(redacted(heard, journal.redactor)), journal.redactor)
+    journal.record_ahead(answered(journal, turn, backend, reply, elapsed))
+    return Heard(reply, as_meant(reply, bounded(heard)), elapsed)
 
 
 def answered(

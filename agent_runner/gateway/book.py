@@ -24,7 +24,7 @@ from agent_runner.gateway.pages import Pages
 from agent_runner.gateway.redacted import Redacted
 from agent_runner.gateway.telling import Telling
 from agent_runner.hearing import bounded
-from agent_runner.transcript import write_tried
+from agent_runner.transcript_model import write_tried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,7 +17,7 @@ from agent_runner.backends.backend import (
     UserMessage,
 )
 from agent_runner.gateway.asked import named_calls
-from agent_runner.transcript import write_tried
+from agent_runner.transcript_model import write_tried
 from audit import event
 from audit.fields import ToolCall
 

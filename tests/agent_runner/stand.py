@@ -165,6 +165,8 @@ def tool(name: str, arguments: str) -> Reply:
     return Reply(text="", calls=(Call(call_id="t", proposal=ToolProposal(tool=name, arguments=arguments)),))
 
 
+IN_ITS_SANDBOX: dict[str, Any] = {"may_repeat": True}
+"""Of a session whose model is asked once there is a sandbox, as a program is; else the two overlap."""
 FINISH = lines("finish --status done ok")
 
 

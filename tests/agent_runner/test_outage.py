@@ -25,7 +25,7 @@ from audit.verify import verify_session
 from tests.agent_runner.delegating import POLICY as DELEGATING
 from tests.agent_runner.reachable import LONG, going_down, reachable
 from tests.agent_runner.sleeping import Clock
-from tests.agent_runner.stand import FINISH, POLICY, SESSION, Model, Stand, lines
+from tests.agent_runner.stand import FINISH, IN_ITS_SANDBOX, POLICY, SESSION, Model, Stand, lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -258,7 +258,7 @@ async def test_a_sandbox_that_is_lost_while_a_server_hangs_ends_the_session(stan
     """Its connection is closed, and nobody waits out the server's time."""
     model = Hanging(stand)
 
-    result = await asyncio.wait_for(stand.run(model), LONG)
+    result = await asyncio.wait_for(stand.run(model, **IN_ITS_SANDBOX), LONG)
 
     assert (result.status, result.exit_code, model.hung_up) == ("sandbox_failed", 4, True)
 
@@ -286,7 +286,7 @@ async def test_a_sandbox_that_is_lost_in_a_later_question_ends_the_session_too(
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.01)
     model = HangingLater(stand)
 
-    result = await asyncio.wait_for(stand.run(model), LONG)
+    result = await asyncio.wait_for(stand.run(model, **IN_ITS_SANDBOX), LONG)
 
     assert (result.status, result.exit_code, model.hung_up) == ("sandbox_failed", 4, True)
     assert (model.answered, result.totals.turns) == (4, 4)

@@ -24,7 +24,7 @@ from audit.openings import without
 from audit.state import StateFiles
 from audit.verify import verify_session
 from tests.agent_runner.people import SlowPerson
-from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying, script
+from tests.agent_runner.stand import FINISH, IN_ITS_SANDBOX, SESSION, Model, lines, saying, script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -422,7 +422,7 @@ async def test_what_is_done_again_because_nobody_knows_what_came_of_it_is_no_rep
         stand.housing.kill()
         return again
 
-    lost = [await stand.run(Model(cut_off), TURNS), await stand.resume(Model(cut_off))]
+    lost = [await stand.run(Model(cut_off), TURNS, **IN_ITS_SANDBOX), await stand.resume(Model(cut_off))]
     past = read_past(stand.state, SESSION)
     result = await stand.resume(saying(again, FINISH))
 
@@ -445,7 +445,7 @@ async def test_a_model_that_repeats_what_it_was_told_of_is_stopped_after_that(st
         stand.housing.kill()
         return again
 
-    await stand.run(Model(cut_off), TURNS)
+    await stand.run(Model(cut_off), TURNS, **IN_ITS_SANDBOX)
     result = await stand.resume(saying(again, again, again))
 
     assert result.reason == "the model made the same calls 3 times in a row"

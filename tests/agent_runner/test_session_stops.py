@@ -15,7 +15,7 @@ from agent_runner.pulse import Pulse, RunnerStoppedError
 from agent_runner.request import require_task
 from audit.verify import verify_session
 from sandbox.limits import Limits
-from tests.agent_runner.stand import FINISH, SESSION, Model, lines, saying
+from tests.agent_runner.stand import FINISH, IN_ITS_SANDBOX, SESSION, Model, lines, saying
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,7 +67,7 @@ async def test_a_session_interrupted_again_while_it_closes_is_closed_in_order(
     """Ctrl-C twice, or `pairlock stop` and Ctrl-C: the second finds it closing, and takes nothing away."""
     housing = SlowToLeave(stand.housing)
     backend = NeverAnswers()
-    request = stand.request(backend, housing=housing)  # type: ignore[arg-type]  # it never answers
+    request = stand.request(backend, housing=housing, **IN_ITS_SANDBOX)  # type: ignore[arg-type]  # it never answers
     running = asyncio.ensure_future(session.run_session(request))
     await backend.asked.wait()
 
