@@ -12,11 +12,11 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from agent_runner.at_work import refuse_running
+from agent_runner.at_work import runners_kept_out
 from agent_runner.errors import InvalidInputError
 from agent_runner.exercised import exercised
 from agent_runner.lineage import removed, wrote_unreviewed
-from agent_runner.review import discard_stage, files_block, note_discarded, read_policy
+from agent_runner.review import discard_kept_still, files_block, note_discarded, read_policy
 from agent_runner.waiting import Unread, waiting_in
 from sandbox.errors import OperationError
 from sandbox.stage import HiddenBy, StageFolder, discard, stage_of_tree
@@ -227,15 +227,15 @@ def discard_outputs(session: SessionFiles, state: Path) -> tuple[int | None, int
         InvalidInputError: When the session is still running.
         sandbox.stage.errors.StageError: When there is neither.
     """
-    refuse_running(session)
-    tidy_outputs(session.folder)
-    files = len(output_names(session))
-    changes: int | None = 0
-    if not files or StageFolder(session.folder / "stage").path.exists():
-        changes = discard_stage(session, state)
-    else:
-        note_discarded(session.folder, state, workspace="", why="a person discarded its outputs")
-    remove_outputs(session.folder)
+    with runners_kept_out(session):
+        tidy_outputs(session.folder)
+        files = len(output_names(session))
+        changes: int | None = 0
+        if not files or StageFolder(session.folder / "stage").path.exists():
+            changes = discard_kept_still(session, state)
+        else:
+            note_discarded(session.folder, state, workspace="", why="a person discarded its outputs")
+        remove_outputs(session.folder)
     return changes, files
 
 
@@ -257,7 +257,11 @@ def put_in(session: SessionFiles, state: Path, target: Path) -> int:
         InvalidInputError: When the session runs, left nothing, or has changes waiting elsewhere.
         sandbox.workspace.WorkspaceError: When `target` cannot be a workspace.
     """
-    refuse_running(session)
+    with runners_kept_out(session):
+        return _put_in(session, state, target)
+
+
+def _put_in(session: SessionFiles, state: Path, target: Path) -> int:
     names = output_names(session)
     if not names:
         raise InvalidInputError(

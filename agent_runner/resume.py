@@ -123,6 +123,7 @@ async def resume_session(request: ResumeRequest) -> SessionResult:
             raise InvalidInputError(
                 f"session `{request.session}` was resumed by somebody else just now"
             ) from error
+        _refuse_reviewed(request.session, request.state)  # again: a review holds the lock that is held now
         if request.added != NOTHING:
             await journal.record(event.SafetyNoted(code=BUDGET_ADDED, message=spelled(request.added)))
             past = replace(
@@ -149,13 +150,7 @@ def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:
         InvalidInputError: When it is over, or its changes were taken or thrown away.
     """
     session = files.folder.name
-    if word := reviewed_sessions(state).get(session):
-        raise InvalidInputError(
-            f"session `{session}` is over: its changes were {word}",
-            hint="start another session; its workspace holds what was taken"
-            if word == APPLIED
-            else "start another session",
-        )
+    _refuse_reviewed(session, state)
     if past.opened.parent is not None:
         raise InvalidInputError(
             f"session `{session}` was started by session `{past.opened.parent}`, on whose budget it ran",
@@ -166,6 +161,16 @@ def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:
         raise InvalidInputError(
             f"session `{session}` is over: it ended as `{closed.status}`",
             hint=f"`pairlock diff {session}` shows what it changed",
+        )
+
+
+def _refuse_reviewed(session: str, state: Path) -> None:
+    if word := reviewed_sessions(state).get(session):
+        raise InvalidInputError(
+            f"session `{session}` is over: its changes were {word}",
+            hint="start another session; its workspace holds what was taken"
+            if word == APPLIED
+            else "start another session",
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent_runner.at_work import refuse_running
+from agent_runner.at_work import refuse_running, runners_kept_out
 from agent_runner.errors import InvalidInputError, NoFactsError
 from agent_runner.exercised import exercised
 from agent_runner.lineage import wrote_unreviewed
@@ -127,8 +127,7 @@ def apply_stage(session: SessionFiles, state: Path, choice: Choice) -> ApplyResu
         InvalidInputError: When the session is still running, or changed something since it was shown.
         sandbox.stage.errors.StageError: When the changes cannot be read or written.
     """
-    finish_interrupted(session, state)
-    with _host_log(state) as log, _to_be_taken(session, state, choice) as (stage, changes):
+    with _taking(session, state, choice) as (log, stage, changes):
 
         def noted(result: ApplyResult) -> None:
             refused = tuple(item.path for item in result.not_applied)
@@ -149,8 +148,7 @@ def branch_stage(
         InvalidInputError: As in `apply_stage`.
         sandbox.stage.errors.StageError: When nothing can be committed; no branch was made.
     """
-    finish_interrupted(session, state)
-    with _host_log(state) as log, _to_be_taken(session, state, choice) as (stage, changes):
+    with _taking(session, state, choice) as (log, stage, changes):
         if choice.shown is None and (elsewhere := repository_elsewhere(Path(stage.workspace.path))):
             label_unseen(session.folder, state, elsewhere)
 
@@ -178,6 +176,16 @@ def label_lines(folder: Path, *, unreviewed: bool = True) -> list[str]:
     line = exercised(folder, read_policy(folder).grant)
     held = [f"Pairlock-Unreviewed: {'+'.join(in_order(line)) or 'none'}"] if unreviewed else []
     return [f"Pairlock-Session: {folder.name}", *held]
+
+
+@contextmanager
+def _taking(
+    session: SessionFiles, state: Path, choice: Choice
+) -> Iterator[tuple[HostLog, OpenStage, ChangeSet]]:
+    with runners_kept_out(session):
+        _finish(session, state)
+        with _host_log(state) as log, _to_be_taken(session, state, choice) as (stage, changes):
+            yield log, stage, changes
 
 
 @contextmanager
@@ -215,6 +223,13 @@ def finish_interrupted(session: SessionFiles, state: Path) -> tuple[str, ...]:
         sandbox.stage.errors.StageError: When the stage cannot be opened, or the workspace not be written.
     """
     refuse_running(session)
+    if not StageFolder(session.folder / "stage").journal.exists():
+        return ()
+    with runners_kept_out(session):
+        return _finish(session, state)
+
+
+def _finish(session: SessionFiles, state: Path) -> tuple[str, ...]:
     if not StageFolder(session.folder / "stage").journal.exists():
         return ()
     with open_stage(session.folder) as stage:
@@ -270,9 +285,15 @@ def discard_stage(session: SessionFiles, state: Path) -> int | None:
         InvalidInputError: When the session is still running.
         sandbox.stage.errors.StageError: When there is no stage, or its workspace is gone.
     """
+    with runners_kept_out(session):
+        return discard_kept_still(session, state)
+
+
+def discard_kept_still(session: SessionFiles, state: Path) -> int | None:
+    """As `discard_stage`, for who holds the session's lock."""
     count: int | None = None
     try:
-        finish_interrupted(session, state)
+        _finish(session, state)
         with opened(session.folder) as (stage, changes):
             count, workspace = len(changes.changes), stage.workspace.path
     except StageBrokenError:

@@ -347,6 +347,24 @@ async def test_a_discarded_stage_is_over(stand: Stand) -> None:
     assert caught.value.hint == "start another session"
 
 
+async def test_a_session_whose_changes_are_thrown_away_just_before_it_goes_on_is_over(stand: Stand) -> None:
+    await left_behind(stand)
+
+    class Late(Model):
+        kind = "scripted"  # it is asked to pass over its turns just before the ledger is opened
+
+        async def ask(self, messages: object, tools: object) -> Reply:  # noqa: ARG002 - the protocol's parameters
+            with HostLog(stand.state) as log:
+                log.append(StageDiscarded(session=SESSION, workspace="w", by="me", why="no"))
+            return FINISH
+
+    with pytest.raises(InvalidInputError, match="its changes were discarded"):
+        await stand.resume(Late(lambda *_: FINISH))
+
+    assert verify_session(stand.state, SESSION).faults() == {}
+    WriterLock(StateFiles(stand.state).session(SESSION).lock).release()
+
+
 async def test_the_model_is_warned_once_at_80_per_cent(stand: Stand) -> None:
     """In the user's place, before the question; and not again after a resume."""
     model = Model(lambda _, turn: lines(f"files list --depth {turn}"))
