@@ -15,11 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agent_runner.ci.result_tree import dead_trees, take_away
+from agent_runner.discarding import note_discarded
 from agent_runner.door import dead_sockets
 from agent_runner.errors import NoFactsError
 from agent_runner.meta import read_meta
 from agent_runner.outputs import half_kept, output_names, remove_outputs, tidy_outputs
-from agent_runner.review import note_discarded
 from agent_runner.state_label import errands_of, state_label
 from agent_runner.waiting import Unread, waiting_in
 from audit.errors import LedgerError, LedgerLockedError, UnknownSessionError

@@ -16,7 +16,7 @@ from agent_runner.at_work import runners_kept_out
 from agent_runner.errors import InvalidInputError
 from agent_runner.exercised import exercised
 from agent_runner.lineage import removed, wrote_unreviewed
-from agent_runner.review import discard_kept_still, files_block, note_discarded, read_policy
+from agent_runner.review import files_block, read_policy
 from agent_runner.waiting import Unread, waiting_in
 from sandbox.errors import OperationError
 from sandbox.stage import HiddenBy, StageFolder, discard, stage_of_tree
@@ -216,27 +216,6 @@ def remove_outputs(folder: Path) -> None:
 def _state_of(folder: Path) -> Path:
     """Return the state folder around a session's folder."""
     return folder.parent.parent
-
-
-def discard_outputs(session: SessionFiles, state: Path) -> tuple[int | None, int]:
-    """Throw away a session's changes and its kept outputs; return how many changes and files there were.
-
-    None stands for the changes of a stage that cannot be read.
-
-    Raises:
-        InvalidInputError: When the session is still running.
-        sandbox.stage.errors.StageError: When there is neither.
-    """
-    with runners_kept_out(session):
-        tidy_outputs(session.folder)
-        files = len(output_names(session))
-        changes: int | None = 0
-        if not files or StageFolder(session.folder / "stage").path.exists():
-            changes = discard_kept_still(session, state)
-        else:
-            note_discarded(session.folder, state, workspace="", why="a person discarded its outputs")
-        remove_outputs(session.folder)
-    return changes, files
 
 
 def output_names(session: SessionFiles) -> tuple[str, ...]:

@@ -1,31 +1,30 @@
-"""Show, take or throw away what a session changed; a person's decision is an entry of the host's log."""
+"""Show or take what a session changed; a person's decision is an entry of the host's log."""
 
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_runner.at_work import refuse_running, runners_kept_out
-from agent_runner.errors import InvalidInputError, NoFactsError
+from agent_runner.errors import InvalidInputError
 from agent_runner.exercised import exercised
 from agent_runner.lineage import wrote_unreviewed
 from agent_runner.lineage_beside import require_lineage_beside
-from agent_runner.meta import POLICY, read_meta
+from agent_runner.meta import POLICY
 from agent_runner.package import pairlock_version
 from agent_runner.person import who
-from audit.event import StageApplied, StageDiscarded
+from audit.event import StageApplied
 from audit.host import HostLog
 from policies.capability import in_order
 from policies.files_block import FilesBlock
 from policies.source import parse_policy
-from sandbox.stage import HiddenBy, KeptBy, Named, ProtectedBy, ThesePaths, discard
+from sandbox.stage import HiddenBy, KeptBy, Named, ProtectedBy, ThesePaths
 from sandbox.stage.apply import ApplyResult, apply_changes, recover
 from sandbox.stage.branch import BranchResult, CommitText, commit_to_branch
 from sandbox.stage.changes import ChangeSet, compute_changes
-from sandbox.stage.errors import StageBrokenError
 from sandbox.stage.gitcalls import repository_elsewhere
 from sandbox.stage.layout import StageFolder
 from sandbox.stage.opened import OpenStage, open_stage
@@ -183,7 +182,7 @@ def _taking(
     session: SessionFiles, state: Path, choice: Choice
 ) -> Iterator[tuple[HostLog, OpenStage, ChangeSet]]:
     with runners_kept_out(session):
-        _finish(session, state)
+        finish_kept_still(session, state)
         with _host_log(state) as log, _to_be_taken(session, state, choice) as (stage, changes):
             yield log, stage, changes
 
@@ -226,10 +225,11 @@ def finish_interrupted(session: SessionFiles, state: Path) -> tuple[str, ...]:
     if not StageFolder(session.folder / "stage").journal.exists():
         return ()
     with runners_kept_out(session):
-        return _finish(session, state)
+        return finish_kept_still(session, state)
 
 
-def _finish(session: SessionFiles, state: Path) -> tuple[str, ...]:
+def finish_kept_still(session: SessionFiles, state: Path) -> tuple[str, ...]:
+    """As `finish_interrupted`, for who holds the session's lock."""
     if not StageFolder(session.folder / "stage").journal.exists():
         return ()
     with open_stage(session.folder) as stage:
@@ -273,41 +273,3 @@ def _record(  # noqa: PLR0913 - the fields of one entry, each once
             branch=branch,
         )
     )
-
-
-def discard_stage(session: SessionFiles, state: Path) -> int | None:
-    """Throw away a session's changes, record it, and return how many there were.
-
-    Of a stage that is damaged, or of an earlier format, nobody can say: None. An apply of it that was
-    interrupted goes with it.
-
-    Raises:
-        InvalidInputError: When the session is still running.
-        sandbox.stage.errors.StageError: When there is no stage, or its workspace is gone.
-    """
-    with runners_kept_out(session):
-        return discard_kept_still(session, state)
-
-
-def discard_kept_still(session: SessionFiles, state: Path) -> int | None:
-    """As `discard_stage`, for who holds the session's lock."""
-    count: int | None = None
-    try:
-        _finish(session, state)
-        with opened(session.folder) as (stage, changes):
-            count, workspace = len(changes.changes), stage.workspace.path
-    except StageBrokenError:
-        if not StageFolder(session.folder / "stage").path.exists():
-            raise
-        workspace = ""
-        with suppress(NoFactsError):
-            workspace = read_meta(session.folder).workspace or ""
-    note_discarded(session.folder, state, workspace=workspace, why="a person discarded it")
-    discard(session.folder, unfinished=count is None)
-    return count
-
-
-def note_discarded(folder: Path, state: Path, *, workspace: str, why: str) -> None:
-    """Write down that a person throws away what a session left, before it is: the session cannot go on."""
-    with _host_log(state) as log:
-        log.append(StageDiscarded(session=folder.name, workspace=workspace, by=who(), why=why))

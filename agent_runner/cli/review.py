@@ -91,7 +91,7 @@ def _show_patch(folder: Path, look: Look) -> None:
 
 def discard(session: Id = "last") -> None:
     """Throw away what a session changed, or left as outputs; the workspace stays as it is."""
-    from agent_runner.outputs import discard_outputs
+    from agent_runner.discarding import discard_outputs
     from agent_runner.state import session_files, state_folder
     from sandbox.stage.errors import StageBrokenError
 

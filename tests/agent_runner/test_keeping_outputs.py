@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from agent_runner.discarding import discard_outputs, discard_stage
 from agent_runner.errors import InvalidInputError
 from agent_runner.leftovers import _outputs
 from agent_runner.lineage import labels_of
 from agent_runner.meta import Meta, write_meta
-from agent_runner.outputs import discard_outputs, keep_outputs, output_names, put_in, tidy_outputs
-from agent_runner.review import discard_stage
+from agent_runner.outputs import keep_outputs, output_names, put_in, tidy_outputs
 from audit.state import SessionFiles, StateFiles
 from policies.source import parse_policy
 from sandbox.limits import Limits

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.discarding import discard_outputs, discard_stage
 from agent_runner.errors import InvalidInputError
-from agent_runner.outputs import discard_outputs
-from agent_runner.review import Choice, apply_stage, discard_stage, finish_interrupted, opened
+from agent_runner.review import Choice, apply_stage, finish_interrupted, opened
 from agent_runner.reviewed import reviewed_sessions
 from audit.errors import LedgerLockedError
 from audit.lock import WriterLock, held_alone, is_held
