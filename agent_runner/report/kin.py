@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -49,7 +50,7 @@ def written_beside(sessions: Iterable[str], target: Path, *, session: str) -> di
         if ID_PATTERN.fullmatch(other):
             place = target.with_name(target.name.replace(session, other))
             if _is_report(place, other):
-                found[other] = f"./{quote(place.name)}"
+                found[other] = f"./{quote(os.fsencode(place.name))}"
     return found
 
 

@@ -107,6 +107,15 @@ async def test_a_written_page_leads_to_those_beside_it(family: Path, tmp_path: P
     assert links(Page(render(report_of(family, ABOVE)))) == set()
 
 
+def test_a_file_whose_name_is_no_text_has_an_address(tmp_path: Path) -> None:
+    """Byte by byte, as the file system has it: the report ended as a fault of ours."""
+    (tmp_path / f"\udcff {BELOW}.html").write_text(f"<title>pairlock session {BELOW}</title>")
+
+    target = tmp_path / f"\udcff {ABOVE}.html"
+
+    assert written_beside([BELOW], target, session=ABOVE) == {BELOW: f"./%FF%20{BELOW}.html"}
+
+
 def test_a_name_that_is_no_sessions_makes_no_address(tmp_path: Path) -> None:
     assert served([HOSTILE, BELOW], {BELOW}, home="/h/") == {BELOW: f"/h/session/{BELOW}"}
     assert written_beside([HOSTILE, "../a"], tmp_path / f"{ABOVE}.html", session=ABOVE) == {}
