@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from agent_runner.counted import counted
-from agent_runner.resumable import GOES_ON
+from agent_runner.resumable import goes_on
 from agent_runner.waiting import changes_waiting
 from audit.escape import escape_line
 from audit.verify import verify_session
@@ -80,7 +80,8 @@ def _ended(result: SessionResult) -> str:
 
 def _going_on(result: SessionResult) -> list[str]:
     """Return how a session that did not come to its end goes on, a line at most."""
-    if result.status not in GOES_ON or (result.status == "budget" and result.error is not None):
+    passed_its_bound = result.status == "budget" and result.error is not None
+    if passed_its_bound or not goes_on(result.status, unfinished=result.unfinished):
         return []
     more = " --add-budget …" if result.status == "budget" else ""
     return [f"resume   `pairlock resume {result.session}{more}` goes on"]

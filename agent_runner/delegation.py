@@ -229,7 +229,7 @@ def _joined(policy: Policy, name: str) -> Policy:
 def _returned(child: SessionRequest, result: SessionResult) -> Returned:
     spoke = result.error is None
     ended = result.status if spoke else f"{result.status}: {result.reason}"
-    unfinished = ", without saying that it was done" if result.unfinished else ""
+    unfinished = ", without saying that it was done" if result.unfinished and spoke else ""
     return Returned(
         session=child.session,
         exit_code=result.exit_code,

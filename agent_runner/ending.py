@@ -88,7 +88,7 @@ def closed(status: Status, reason: str, totals: Totals, *, unfinished: bool) -> 
         status: How it ended.
         reason: Why, in a line.
         totals: What it came to.
-        unfinished: Whether the model stopped without saying that it was done.
+        unfinished: Whether the model stopped without saying that it was done, or this machine failed.
     """
     return event.SessionClosed(
         status=status,

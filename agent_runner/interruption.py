@@ -29,4 +29,6 @@ def note_of(past: Past) -> str:
         return STAGE_LOST
     if past.copy_lost:
         return COPY_LOST
-    return UNFINISHED if past.closed is not None and past.closed.unfinished else RESUMED
+    closed = past.closed
+    stopped = closed is not None and closed.status == "done" and closed.unfinished
+    return UNFINISHED if stopped else RESUMED

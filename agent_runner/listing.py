@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent_runner.resumable import resuming
 from agent_runner.reviewed import reviewed_sessions
@@ -59,6 +59,11 @@ class Row:
         }
 
 
+class _Standing(NamedTuple):
+    status: str
+    unfinished: bool = False
+
+
 def listed(state: Path) -> list[Row]:
     """Return every registered session, oldest first.
 
@@ -76,7 +81,7 @@ def listed(state: Path) -> list[Row]:
     reviewed = reviewed_sessions(state)
     for session, record in index.sessions.items():
         known = record.registered
-        status = statuses[session]
+        status, unfinished = statuses[session]
         rows.append(
             Row(
                 session=session,
@@ -85,7 +90,9 @@ def listed(state: Path) -> list[Row]:
                 workspace=known.workspace if known else None,
                 status=status,
                 waits_for=_waits_for(state, session, index) if status == "running" else "",
-                resume="" if session in reviewed else resuming(files.session(session), status),
+                resume=""
+                if session in reviewed
+                else resuming(files.session(session), record, status, unfinished=unfinished),
             )
         )
     return rows
@@ -99,36 +106,37 @@ def status_of(state: Path, session: str, *, index: HostIndex | None = None) -> s
         session: The whole id.
         index: The host's log, where it was read already.
     """
-    return _statuses(state, [session], index or read_index(StateFiles(state)), last_of_whole)[session]
+    return _statuses(state, [session], index or read_index(StateFiles(state)), last_of_whole)[session].status
 
 
-def _statuses(state: Path, sessions: Iterable[str], index: HostIndex, last_of: LastOf) -> dict[str, str]:
+def _statuses(
+    state: Path, sessions: Iterable[str], index: HostIndex, last_of: LastOf
+) -> dict[str, _Standing]:
     """Return how sessions stand; what is broken by what was read of the host's log is judged once more.
 
     It may have been taken up again since, with a key that was not yet known, behind an end that is none now.
     """
     found = {session: _status(state, session, index, last_of) for session in sessions}
-    broken = [session for session, status in found.items() if status == "broken"]
+    broken = [session for session, standing in found.items() if standing.status == "broken"]
     if broken and (newer := read_index(StateFiles(state))).broken is None and newer.size > index.size:
         found |= {session: _status(state, session, newer, last_of) for session in broken}
     return found
 
 
-def _status(state: Path, session: str, index: HostIndex, last_of: LastOf) -> str:
+def _status(state: Path, session: str, index: HostIndex, last_of: LastOf) -> _Standing:
     record = index.session(session)
     if is_held(StateFiles(state).session(session).lock):
-        return "running"
+        return _Standing("running")
     try:
         last = last_of(state, session, index)
     except AuditError:
-        return "pruned" if record.pruned is not None and record.pruned.size >= record.size else "missing"
+        all_pruned = record.pruned is not None and record.pruned.size >= record.size
+        return _Standing("pruned" if all_pruned else "missing")
     if isinstance(last, BrokenEntry):
-        return "broken"
-    return (
-        str(last.body.get("status", "?"))
-        if last is not None and last.type == "session.closed"
-        else "interrupted"
-    )
+        return _Standing("broken")
+    if last is None or last.type != "session.closed":
+        return _Standing("interrupted")
+    return _Standing(str(last.body.get("status", "?")), unfinished=last.body.get("unfinished") is True)
 
 
 def _waits_for(state: Path, session: str, index: HostIndex) -> str:

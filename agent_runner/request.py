@@ -106,7 +106,7 @@ class SessionResult:
     exit_code: int
     reason: str
     unfinished: bool
-    """Whether the model stopped without saying that it was done."""
+    """Whether the model stopped without saying that it was done, or this machine failed."""
     totals: Totals
     start_seconds: float
     """From the create request to the end of the attestation; 0 when the sandbox was never made."""

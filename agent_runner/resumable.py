@@ -2,41 +2,71 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from agent_runner.at_work import refuse_running
 from agent_runner.errors import InvalidInputError, NoFactsError, RefusedError
 from agent_runner.meta import read_meta
 from agent_runner.past import memory_ended
+from audit.errors import AuditError
+from audit.recover import kept_segments
+from audit.segments import Lines
 from policies.wording import quoted
 
 if TYPE_CHECKING:
+    from audit.session_record import SessionRecord
     from audit.state import SessionFiles
     from sandbox.workspace import Workspace
 
 T = TypeVar("T")
 GOES_ON: Final = frozenset({"interrupted", "budget", "model_failed", "sandbox_failed"})
 """How a session ends of which something is left to do; a stage that passed its bound passes it again."""
+_FIRST: Final = 2
+"""Entries among which a session's own first one is: behind the ledger's."""
+_ENDED: Final = frozenset({"done", "failed"})
+"""How it ends by itself, unless the model stopped before, or this machine failed, which somebody may mend."""
 
 
-def resuming(files: SessionFiles, status: str) -> str:
+def is_over(status: str, *, unfinished: bool) -> bool:
+    """Tell whether a session came to its end, by what its last entry says; nothing goes on with it then."""
+    return status in _ENDED and not unfinished
+
+
+def goes_on(status: str, *, unfinished: bool) -> bool:
+    """Tell whether people are told how to go on with a session that ended so."""
+    return status in GOES_ON or (status in _ENDED and unfinished)
+
+
+def resuming(files: SessionFiles, record: SessionRecord, status: str, *, unfinished: bool) -> str:
     """Return the command that goes on with a session, by what lies beside its ledger; empty where none does.
 
     Args:
         files: The session's.
+        record: What the host's log says of it.
         status: How it ended; it is one that nobody reviewed.
+        unfinished: What its last entry says of that.
     """
-    if status not in GOES_ON:
+    if not goes_on(status, unfinished=unfinished):
         return ""
     try:
         meta = read_meta(files.folder)
     except NoFactsError:
         return ""
-    if meta.command or meta.parent:
+    if meta.command or meta.parent or not _has_begun(files, record):
         return ""
     more = " --add-budget WHAT" if status == "budget" else ""
     named = "" if meta.model_reference else " --model NAME"
     return f"pairlock resume {meta.session}{more}{named}"
+
+
+def _has_begun(files: SessionFiles, record: SessionRecord) -> bool:
+    """Tell whether a session's ledger says with what it began: it may have been killed before, or pruned."""
+    try:
+        first = [path for _, path in kept_segments(files, record)][:1]
+        return any(b'"type":"session.opened"' in line for line in islice(Lines(first), _FIRST))
+    except AuditError:
+        return False
 
 
 def refuse_command(files: SessionFiles) -> None:

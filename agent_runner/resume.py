@@ -21,14 +21,13 @@ from agent_runner.errors import BackendError, InvalidInputError, RefusedError
 from agent_runner.fold import BUDGET_ADDED
 from agent_runner.housing import ContainerHousing, Housing
 from agent_runner.lineage import require_lineage
-from agent_runner.loop import REPEATS_ALLOWED
 from agent_runner.meta import read_meta
 from agent_runner.models import configured_credentials
 from agent_runner.outage import Outage
 from agent_runner.package import pairlock_version
 from agent_runner.past_below import read_whole, with_below
 from agent_runner.request import SessionRequest, SessionResult
-from agent_runner.resumable import refuse_command, require_same_folder
+from agent_runner.resumable import is_over, refuse_command, require_same_folder
 from agent_runner.review import read_policy
 from agent_runner.reviewed import APPLIED, reviewed_sessions
 from agent_runner.session import SessionRun
@@ -157,7 +156,7 @@ def _require_open_end(past: Past, files: SessionFiles, state: Path) -> None:
             hint=f"resume that one; `pairlock diff {session}` shows what this one did",
         )
     closed = past.closed
-    if closed is not None and _is_over(past, closed):
+    if closed is not None and is_over(closed.status, unfinished=closed.unfinished):
         raise InvalidInputError(
             f"session `{session}` is over: it ended as `{closed.status}`",
             hint=f"`pairlock diff {session}` shows what it changed",
@@ -172,13 +171,6 @@ def _refuse_reviewed(session: str, state: Path) -> None:
             if word == APPLIED
             else "start another session",
         )
-
-
-def _is_over(past: Past, closed: event.SessionClosed) -> bool:
-    """Say whether the model ended it; else what failed was this machine, which somebody may have mended."""
-    if closed.status == "failed":
-        return past.finished is not None or past.repeating.times >= REPEATS_ALLOWED
-    return closed.status == "done" and not closed.unfinished
 
 
 def _policy(past: Past, files: SessionFiles) -> Policy:

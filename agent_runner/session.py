@@ -167,7 +167,7 @@ class SessionRun:
             error = caught
             status = status_of_error(caught, housed=self._housed is not None)
         reason = end.reason if end else reason_of(error)
-        unfinished = end is not None and end.status == "unfinished"
+        unfinished = end.status == "unfinished" if end else status == "failed"
         totals = self._parts.totals(self._journal, self._sandbox, self._past)
         self._budget.close()
         if self._request.descent is not None:

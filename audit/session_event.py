@@ -98,5 +98,5 @@ class SessionClosed(Event):
     exit_code: Count
     reason: Text
     unfinished: bool
-    """Whether the model stopped without saying that it was done."""
+    """Whether the model stopped without saying that it was done, or this machine failed."""
     totals: Totals

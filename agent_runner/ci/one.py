@@ -157,7 +157,8 @@ def _cost(state: Path, session: str) -> int:
 
 def _told(blank: TaskResult, result: SessionResult) -> TaskResult:
     totals = result.totals
-    unsaid = "; it stopped without saying that it was done" if result.unfinished else ""
+    stopped = result.unfinished and result.status == "done"
+    unsaid = "; it stopped without saying that it was done" if stopped else ""
     return replace(
         blank,
         session=result.session,

@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent_runner.account import account_lines
+from agent_runner.backends.backend import Reply
 from agent_runner.cli.sessions import shortened
+from agent_runner.errors import InvalidInputError, RunnerError
+from agent_runner.fold import read_past
 from agent_runner.listing import listed
 from agent_runner.meta import read_meta
 from audit.host import HostLog
+from audit.journal import Journal, Registration
 from audit.stage_event import StageDiscarded
 from audit.state import StateFiles, write_private
 from tests.agent_runner.stand import FINISH, SESSION, lines, saying
@@ -73,6 +78,55 @@ async def test_what_is_done_is_listed_with_all_alone(stand: Stand) -> None:
     assert (none.stdout, ps(stand, "--json").stdout) == ("", "")
     assert none.stderr == "no session is running, and none waits for a review or can go on\n"
     assert (json.loads(every.stdout)["status"], json.loads(every.stdout)["resume"]) == ("done", "")
+
+
+async def test_what_stopped_without_an_end_is_listed_as_it_goes_on(stand: Stand) -> None:
+    """The model said nothing more, without `finish`; `resume` takes it, and then it is done."""
+    first = await stand.run(saying(lines("files list"), Reply(text="that is it", calls=())))
+    (stopped,) = listed(stand.state)
+    again = await stand.resume(saying(FINISH))
+
+    assert (first.status, first.unfinished) == ("done", True)
+    assert (stopped.status, stopped.resume) == ("done", f"pairlock resume {SESSION} --model NAME")
+    assert (again.unfinished, [row.resume for row in listed(stand.state)]) == (False, [""])
+
+
+async def test_what_this_machine_failed_is_listed_as_it_goes_on(stand: Stand) -> None:
+    """And is told so at its end; a model that says itself that it failed is over, for `resume` too."""
+    stand.housing.error = RunnerError("a fault of this machine")
+    broke = await stand.run(saying(FINISH))
+    told, (failed,) = account_lines(broke), listed(stand.state)
+    stand.housing.error = None
+    again = await stand.resume(saying(lines("finish --status failed no")))
+
+    assert (broke.status, failed.status, again.status) == ("failed", "failed", "failed")
+    assert failed.resume == f"pairlock resume {SESSION} --model NAME"
+    assert f"resume   `pairlock resume {SESSION}` goes on" in told
+    assert [row.resume for row in listed(stand.state)] == [""]
+    with pytest.raises(InvalidInputError, match="is over: it ended as `failed`"):
+        await stand.resume(saying(FINISH))
+
+
+async def test_what_ended_before_it_began_names_no_command(stand: Stand) -> None:
+    """Killed as its ledger was made: nothing says what it was to do, and `resume` takes none such."""
+    await stand.run(saying(lines("files list")), ONE_TURN)
+    other = "ba9876543210"
+    registration = Registration(grant="files", workspace=None, owner_uid=os.getuid())
+    journal = Journal.create(
+        stand.state, other, registration=registration, secrets_by_name={}, writer="test", programs=False
+    )
+    async with journal:
+        pass
+    meta = read_meta(StateFiles(stand.state).session(SESSION).folder)
+    facts = meta.model_copy(update={"session": other}).model_dump_json()
+    write_private(StateFiles(stand.state).session(other).folder / "meta.json", facts.encode())
+
+    rows = {row.session: row for row in listed(stand.state)}
+
+    assert (rows[other].status, rows[other].resume) == ("interrupted", "")
+    assert rows[SESSION].resume != ""
+    with pytest.raises(InvalidInputError, match="ended before it began"):
+        read_past(stand.state, other)
 
 
 @pytest.mark.parametrize(
