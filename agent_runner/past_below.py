@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_runner.past import Past
+    from audit.index import HostIndex
 
 
 def read_whole(state: Path, session: str, *, conversation: bool = True) -> Past:
@@ -42,14 +43,24 @@ def read_whole(state: Path, session: str, *, conversation: bool = True) -> Past:
         ) from error
 
 
-def with_below(past: Past, state: Path) -> Past:
+def with_below(
+    past: Past, state: Path, *, index: HostIndex | None = None, ended: dict[str, Past] | None = None
+) -> Past:
     """Return a past that knows what sessions below it used, from their own ledgers: there is one pot.
+
+    Args:
+        past: The session's own.
+        state: The state folder.
+        index: The host's log, where it was read already.
+        ended: What is known of sessions that have ended with all that is below them; more of them are added.
 
     Raises:
         RefusedError: When one of them was pruned, or is gone: nobody knows what it used.
         audit.errors.BrokenLedgerError: When one of them does not hold.
     """
-    known = read_index(StateFiles(state)).sessions
+    index = read_index(StateFiles(state)) if index is None else index
+    ended = {} if ended is None else ended
+    known = index.sessions
     below, allowed = Used(), past.allowed
     for child in past.children:
         if child not in known:
@@ -57,7 +68,7 @@ def with_below(past: Past, state: Path) -> Past:
         if known[child].pruned is not None:
             raise _unknown_use(child)
         try:
-            used = with_below(read_whole(state, child, conversation=False), state)
+            used = _whole_of(child, state, index, ended)
         except InvalidInputError:
             continue  # it ended before it began
         except UnknownSessionError as error:
@@ -66,6 +77,19 @@ def with_below(past: Past, state: Path) -> Past:
         allowed = allowed + used.allowed
         past.traffic.add_below(used.traffic, child)
     return replace(past, below=below, allowed=allowed)
+
+
+def _whole_of(session: str, state: Path, index: HostIndex, ended: dict[str, Past]) -> Past:
+    """Return what a session and those below it have come to; read once where all of them have ended."""
+    end = index.session(session).closed_at_size
+    kept = ended.get(session)
+    if kept is not None and kept.entries == end:
+        return kept
+    read = with_below(read_whole(state, session, conversation=False), state, index=index, ended=ended)
+    below = [child for child in read.children if child in index.sessions]
+    if read.entries == end and all(child in ended for child in below):
+        ended[session] = read
+    return read
 
 
 def _unknown_use(child: str) -> RefusedError:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agent_runner.backends.backend import Call, Reply
+from agent_runner.host_log import HostLogLook, stamp_of
 from audit import event
-from audit.errors import AuditError
-from audit.index import read_index
+from audit.errors import AuditError, BrokenLedgerError
 from audit.openings import Gone
 from audit.reader import SessionReader
-from audit.state import StateFiles
 from audit.summary import spelled_argv
 from cli_tools.action import LineProposal, Proposal, ToolProposal
 from cli_tools.observation import Observation
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from cli_tools.observation import Kind
 
 WITHHELD: Final = "withheld: the ledger holds a commitment alone"
+LOST: Final = "gone: nothing says who removed it"
+CHANGED: Final = "changed since it was written"
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """Stands for a body that is not there, or not as it was."""
+
+    why: str
 
 
 class Viewer(Protocol):
@@ -53,22 +62,32 @@ class Retelling:
         state: The state folder.
         session: The whole id.
         viewer: Who looks on.
+
+    Attributes:
+        reader: Reads the ledger.
+        is_whole: Whether all that was told was as the ledger commits to it; what was withheld is.
     """
 
     def __init__(self, state: Path, session: str, viewer: Viewer) -> None:
         self._state = state
         self._viewer = viewer
-        self._index = read_index(StateFiles(state))  # of which a look at a body needs no newer one
+        self._host_log = HostLogLook(state)
+        self._index = self._host_log.index()  # of which a look at a body needs no newer one
+        self._table: tuple[int, ...] = ()
         self.reader = SessionReader(state, session, index=self._index)
+        self.is_whole = True
+        self._seq = 0
         self._intended: dict[str, event.ActionIntended] = {}
         self._model: event.ActionIntended | None = None
         self._has_task = False
 
     def take(self, entry: Entry) -> Event | None:
         """Tell the next entry, and return its event; None where its body is gone."""
+        self._seq = entry.seq
         try:
             happened = self._event(entry)
         except AuditError as error:
+            self.is_whole &= not isinstance(error, BrokenLedgerError)
             self._viewer.noted("?", f"entry {entry.seq}, {entry.type}: {error}")
             return None
         self._tell(happened)
@@ -97,9 +116,11 @@ class Retelling:
             case event.ApprovalRequested(action=action):
                 asked = self._intended.get(action)
                 session = self.reader.session_id
-                hint = f"`pairlock approve {session}` and `pairlock deny {session}` answer"
+                hint = f"`pairlock approve {session}` shows it, and how to answer"
                 note("asks", spelled_argv(asked.argv) if asked else action, [hint])
-            case event.ApprovalAnswered(answer=answer, by=by, via=via):
+            case event.ApprovalAnswered(action=action, answer=answer, by=by, via=via):
+                if answer != "approved":
+                    self._intended.pop(action, None)
                 told = "nobody answered in time" if answer == "timed_out" else f"{answer} by {by} via {via}"
                 note("answer", told)
             case event.SessionDelegated(child=child, grant=grant):
@@ -117,30 +138,32 @@ class Retelling:
     def _message(self, added: event.MessageAdded) -> None:
         text = self._text(added.content)
         if added.role == "tool":
-            is_denied = text.startswith("denied") if text is not None else self._was_denied()
+            is_denied = text.startswith("denied") if isinstance(text, str) else self._was_denied()
             self._told(text, "denied" if is_denied else "error")
         elif added.role == "user":
             title = "told the model" if self._has_task else "task"
             self._has_task = True
-            if text is None:
-                self._viewer.noted(title, WITHHELD)
+            if isinstance(text, _Missing):
+                self._viewer.noted(title, text.why)
             else:
                 self._viewer.heard(title, text)
 
     def _reply(self, answered: event.ModelAnswered) -> None:
         text = "" if answered.text is None else self._text(answered.text)
         calls = tuple(Call(call_id=call.call, proposal=_proposal(call)) for call in answered.tool_calls)
-        self._viewer.said(answered.turn, Reply(text=text or "", calls=calls))
-        if text is None:
-            self._viewer.noted("said", WITHHELD)
+        said = "" if isinstance(text, _Missing) else text
+        self._viewer.said(answered.turn, Reply(text=said, calls=calls))
+        if isinstance(text, _Missing):
+            self._viewer.noted("said", text.why)
 
     def _intent(self, intended: event.ActionIntended) -> None:
-        self._intended[intended.action] = intended
+        if intended.verdict != "denied":  # of which no outcome comes
+            self._intended[intended.action] = intended
         if intended.via == "model":
             self._model = intended
         elif intended.verdict == "denied":
             reasons = [f"denied ({reason.code}): {reason.message}" for reason in intended.reasons]
-            self._viewer.noted("denied", _asked(self._intended.pop(intended.action)), reasons)
+            self._viewer.noted("denied", _asked(intended), reasons)
         elif intended.via == "person":
             self._viewer.noted("command", spelled_argv(intended.argv))
 
@@ -154,8 +177,8 @@ class Retelling:
             mark = "ran" if finished.outcome == "ok" else finished.outcome.replace("_", " ")
             self._viewer.noted(mark, f"{_asked(intended)}{code}")
 
-    def _told(self, text: str | None, kind: Kind) -> None:
-        self._viewer.saw(Observation(kind=kind, text=WITHHELD if text is None else text))
+    def _told(self, text: str | _Missing, kind: Kind) -> None:
+        self._viewer.saw(Observation(kind=kind, text=text.why if isinstance(text, _Missing) else text))
         self._model = None
 
     def _was_denied(self) -> bool:
@@ -165,19 +188,33 @@ class Retelling:
         try:
             return self.reader.event(entry)
         except AuditError:
-            self._read_anew()
+            if not self._read_anew():
+                raise
             return self.reader.event(entry)
 
-    def _text(self, commitment: Commitment) -> str | None:
-        """Return a body that is text; None where it was withheld."""
-        value = self.reader.value(commitment)
-        if isinstance(value, Gone):  # a reader knows what stood behind commitments when it looked first
-            self._read_anew()
+    def _text(self, commitment: Commitment) -> str | _Missing:
+        """Return a body that is text, or why there is none; one that was changed is told of."""
+        try:
             value = self.reader.value(commitment)
-        return None if isinstance(value, Gone) else value.decode("utf-8", "surrogateescape")
+            if isinstance(value, Gone) and self._read_anew():
+                value = self.reader.value(commitment)
+        except BrokenLedgerError as error:
+            self.is_whole = False
+            self._viewer.noted("?", f"entry {self._seq}: {error}")
+            return _Missing(CHANGED)
+        if not isinstance(value, Gone):
+            return value.decode("utf-8", "surrogateescape")
+        withheld = self._host_log.index().session(self.reader.session_id).withheld
+        return _Missing(WITHHELD if value.never_kept or value.commitment in withheld else LOST)
 
-    def _read_anew(self) -> None:
+    def _read_anew(self) -> bool:
+        """Look again at what stands behind commitments, which a reader does once; tell whether it changed."""
+        table = stamp_of(self.reader.files.openings)
+        if table == self._table:
+            return False
+        self._table = table
         self.reader = SessionReader(self._state, self.reader.session_id, index=self._index)
+        return True
 
 
 def _proposal(call: ToolCall) -> Proposal:

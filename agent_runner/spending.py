@@ -10,6 +10,7 @@ from agent_runner.budget_limits import limits_of_policy
 from agent_runner.errors import InvalidInputError, RefusedError
 from agent_runner.fold import Folding
 from agent_runner.fold_bodies import Bodies
+from agent_runner.host_log import HostLogLook
 from agent_runner.past_below import with_below
 from agent_runner.review import read_policy
 from agent_runner.traffic import Traffic
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent_runner.budget_state import BudgetExceeded
+    from agent_runner.past import Past
     from audit.chain import Entry
     from audit.fields import Event
     from audit.reader import SessionReader
@@ -37,6 +39,8 @@ class Spending:
 
     def __init__(self, reader: SessionReader, state: Path) -> None:
         self._state = state
+        self._host_log = HostLogLook(state)
+        self._ended: dict[str, Past] = {}
         self._folder = reader.files.folder
         self._fold: Folding | None = Folding(reader, Bodies(reader, needed=False))
         self.traffic = Traffic()
@@ -60,7 +64,8 @@ class Spending:
             return []
         try:
             own = replace(self._fold.past(), traffic=Traffic())  # what is below is added to that
-            past = with_below(own, self._state)
+            index = self._host_log.index() if own.children else None
+            past = with_below(own, self._state, index=index, ended=self._ended) if own.children else own
         except (InvalidInputError, RefusedError, AuditError):
             return []
         limits = limits_of_policy(read_policy(self._folder)).plus(past.added)
