@@ -14,7 +14,6 @@ from agent_runner.backends.dynamo import EXTRA_FIELDS, HINTS
 from agent_runner.backends.failure import Failure, ModelServerError, one_line
 from agent_runner.backends.media import media_of, media_of_url
 from agent_runner.backends.references import refers_elsewhere
-from agent_runner.backends.reply_format import is_too_large
 
 Api = Literal["chat", "messages"]
 Fields = frozenset[str]
@@ -215,10 +214,7 @@ def _schema_format(given: Mapping[str, object], inner: Mapping[str, object], all
     words = isinstance(inner.get("name", ""), str) and isinstance(inner.get("description", ""), str)
     if not words or not isinstance(inner.get("strict", False), bool):
         raise _refused("such a format")
-    schema = _object(inner.get("schema"), "schema")
-    _own_schema(schema)
-    if is_too_large(schema):
-        raise _refused("a format whose schema is so large")
+    _own_schema(_object(inner.get("schema"), "schema"))
 
 
 def _own_schema(schema: object) -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 from agent_runner.backends.failure import Failure, ModelServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from agent_runner.backends.backend import Backend
     from cli_tools.schema import Tool
 
 MOST_CHARACTERS: Final = 256 * 1024
-"""Of a schema, as JSON: servers compile it, which takes longer than reading it."""
+"""Of a schema with its description, as JSON: servers compile it, which takes longer than reading it."""
 
 NAMELESS: Final = "reply"
 """What a format is called that has no name, as Anthropic's have none: OpenAI's API wants one."""
@@ -68,6 +68,7 @@ def described_to_model(tools: Sequence[Tool], form: ReplyFormat | None) -> tuple
     return (*tools, *more)
 
 
-def is_too_large(schema: Mapping[str, object]) -> bool:
-    """Say whether a format's schema has more than `MOST_CHARACTERS`."""
-    return len(json.dumps(schema)) > MOST_CHARACTERS
+def is_too_large(form: ReplyFormat | None) -> bool:
+    """Say whether a format's description and schema have more than `MOST_CHARACTERS`."""
+    told = None if form is None else form.described
+    return told is not None and len(json.dumps([told.description, told.parameters])) > MOST_CHARACTERS

@@ -17,9 +17,14 @@ from agent_runner.backends.backend import (
 from agent_runner.backends.choice import choosing
 from agent_runner.backends.estimate import estimated, tokens
 from agent_runner.backends.failure import ModelServerError
-from agent_runner.backends.reply_format import described_to_model, formatting
+from agent_runner.backends.reply_format import (
+    MOST_CHARACTERS,
+    described_to_model,
+    formatting,
+    is_too_large,
+)
 from agent_runner.errors import BackendError
-from agent_runner.gateway.asked import RefusedRequestError, stopped_by
+from agent_runner.gateway.asked import RefusedRequestError, stopped_by, too_large
 from agent_runner.gateway.pages import Pages
 from agent_runner.gateway.redacted import Redacted
 from agent_runner.gateway.telling import Telling
@@ -88,17 +93,20 @@ class Book:
                 None where nobody listens.
 
         Raises:
-            RefusedRequestError: When the budget has run out, code `budget`, or the model gave no reply.
+            RefusedRequestError: When the budget has run out, code `budget`, the format is too large, or the
+                model gave no reply.
             audit.errors.LedgerError: When it cannot be written down; nothing was asked then.
         """
         async with self._turn:
             self._require_budget()
+            _require_small(asked.form)
             redacted = Redacted(self._journal.redactor)
             messages = tuple(map(redacted.message, asked.messages))
             tools = tuple(map(redacted.tool, asked.tools))
             form = redacted.form(asked.form)
-            asking = _wishing(backend, asked.choice, form)
-            await self._pages.asked(backend, messages, tools, asked.choice, form)
+            choice = redacted.choice(asked.choice)
+            asking = _wishing(backend, choice, form)
+            await self._pages.asked(backend, messages, tools, choice, form)
             telling = Telling(tell or _silent, asked.stops)
             listener = telling.heard if tell is not None else telling.count
             start = self._monotonic()
@@ -144,6 +152,16 @@ class Book:
         said = tokens(max(len(telling.words), telling.count.characters))
         usage = Usage(input_tokens=estimated(messages, tools), output_tokens=said, estimated=True)
         self._budget.count(backend.priced(usage) if isinstance(backend, PricedBackend) else usage)
+
+
+def _require_small(form: ReplyFormat | None) -> None:
+    """Refuse a format that is too large, before its secrets are taken out.
+
+    INVARIANT: nothing that is redacted is measured before a question is written down: an agent would learn,
+    unseen by the ledger, whether what it guessed is the secret.
+    """
+    if is_too_large(form):
+        raise too_large(f"a format's schema and description have more than {MOST_CHARACTERS} characters")
 
 
 def _wishing(backend: Backend, choice: Choice | None, form: ReplyFormat | None) -> Backend:

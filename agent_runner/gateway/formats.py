@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agent_runner.backends.reply_format import MOST_CHARACTERS, NAMELESS, ReplyFormat, is_too_large
+from agent_runner.backends.reply_format import NAMELESS, ReplyFormat
 from agent_runner.gateway import schema
-from agent_runner.gateway.asked import RefusedRequestError, capability, too_large
+from agent_runner.gateway.asked import RefusedRequestError, capability
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,8 +68,6 @@ def _by_schema(given: Mapping[str, object]) -> ReplyFormat:
     if wanted is None:
         raise RefusedRequestError("a format of type `json_schema` has no schema")
     described = schema.described(given.get("name"), given.get("description"), wanted, what="format")
-    if is_too_large(described.parameters):
-        raise too_large(f"the schema of a format has more than {MOST_CHARACTERS} characters")
     strict = given.get("strict", False)
     if not isinstance(strict, bool):
         raise RefusedRequestError("the `strict` of a format is neither true nor false")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
+from agent_runner.backends.choice import Choice
 from agent_runner.backends.reply_format import NAMELESS
 from cli_tools.action import ToolProposal
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from cli_tools.schema import Tool
 
 _WITHHELD: Final = "[a picture was withheld]"
+_NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_LONGEST_NAME: Final = 64
 
 
 class Redacted:
@@ -46,8 +50,10 @@ class Redacted:
                 shown = tuple(each for each in media if not self._holds_secret(each.raw))
                 withheld = [_WITHHELD] * (len(media) - len(shown))
                 return replace(message, text="\n".join([*withheld, self._raw(text)]), media=shown)
-            case SystemMessage() | ObservationMessage():
+            case SystemMessage():
                 return replace(message, text=self._raw(message.text))
+            case ObservationMessage(call_id=call_id, text=text):
+                return replace(message, call_id=self._raw(call_id), text=self._raw(text))
             case ModelMessage(reply=reply):
                 calls = tuple(map(self._call, reply.calls))
                 return ModelMessage(reply=replace(reply, text=self._raw(reply.text), calls=calls))
@@ -55,23 +61,51 @@ class Redacted:
     def _call(self, call: Call) -> Call:
         proposal = call.proposal
         if isinstance(proposal, ToolProposal):
-            proposal = replace(proposal, arguments=self._raw(proposal.arguments))
-        return replace(call, proposal=proposal)
+            arguments = self._raw(proposal.arguments)
+            proposal = replace(proposal, tool=self._name(proposal.tool), arguments=arguments)
+        return replace(call, call_id=self._raw(call.call_id), proposal=proposal)
 
     def tool(self, tool: Tool) -> Tool:
-        """Return a tool without secrets; a placeholder needs no escape inside a text of JSON."""
-        parameters = json.loads(self._raw(json.dumps(tool.parameters, ensure_ascii=False)))
-        return replace(tool, description=self._raw(tool.description), parameters=parameters)
+        """Return a tool without secrets; a number that holds one becomes a text."""
+        parameters = {self._raw(name): self._schema(each) for name, each in tool.parameters.items()}
+        if self._holds_secret(json.dumps(parameters, ensure_ascii=False).encode()):
+            parameters = {"type": "object"}  # one that is itself JSON, of several values
+        return replace(
+            tool,
+            name=self._name(tool.name),
+            description=self._raw(tool.description),
+            parameters=parameters,
+        )
+
+    def choice(self, choice: Choice | None) -> Choice | None:
+        """Return the wish for a tool by the name that the tool has now."""
+        return None if choice is None else Choice(tool=self._name(choice.tool))
 
     def form(self, form: ReplyFormat | None) -> ReplyFormat | None:
         """Return the format of a reply without secrets."""
         if form is None or form.described is None:
             return form
         described = self.tool(form.described)
-        named = (
-            described if self._raw(described.name) == described.name else replace(described, name=NAMELESS)
-        )
-        return replace(form, described=named)
+        if described.name != form.described.name:
+            described = replace(described, name=NAMELESS)
+        return replace(form, described=described)
+
+    def _schema(self, value: object) -> object:
+        """Return part of a schema without secrets; it is nowhere deep (`cli_tools.strict_json`)."""
+        if isinstance(value, str):
+            return self._raw(value)
+        if isinstance(value, dict):
+            return {self._raw(name): self._schema(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return list(map(self._schema, value))
+        spelled = json.dumps(value)
+        shown = self._raw(spelled)
+        return value if shown == spelled else shown
+
+    def _name(self, name: str) -> str:
+        """Return a tool's name without secrets, of letters that every server takes."""
+        shown = self._raw(name)
+        return name if shown == name else _NOT_IN_NAMES.sub("-", shown)[:_LONGEST_NAME]
 
     def _holds_secret(self, content: bytes) -> bool:
         return self._redactor.raw(content) != content

@@ -57,14 +57,14 @@ def asked(*messages: Message, tools: tuple[Tool, ...] = ()) -> Asked:
 class Ledger:
     """A journal in a folder, a budget, and the book."""
 
-    def __init__(self, place: Path, *, limits: BudgetLimits = LIMITS) -> None:
+    def __init__(self, place: Path, *, limits: BudgetLimits = LIMITS, secret: str = SECRET) -> None:
         place.chmod(0o700)
         self.place = place
         self.journal = Journal.create(
             place,
             SESSION,
             registration=Registration(grant="exec", workspace=None, owner_uid=os.getuid()),
-            secrets_by_name={"key": SECRET},
+            secrets_by_name={"key": secret},
             writer="test",
             programs=True,
         )

@@ -106,7 +106,6 @@ WRONG: Final = [
     {**NAMED, "schema": None},
     {**NAMED, "schema": "https://evil.example/s.json"},
     {**NAMED, "schema": {"$ref": "https://evil.example/s.json"}},
-    {**NAMED, "schema": {"enum": ["x" * MOST_CHARACTERS]}},
     {**NAMED, "schema": {"title": "\ud800"}},
 ]
 WRONG_NAMES: Final = [{**NAMED, "name": "a b"}, {**NAMED, "name": None}, {**NAMED, "strict": "yes"}]
@@ -155,7 +154,7 @@ LEAVING: Final[list[tuple[Dialect, dict[str, Any]]]] = [
 STAYING: Final[list[tuple[Dialect, dict[str, Any]]]] = [
     ("chat", {"response_format": None}),
     *(("chat", {"response_format": each}) for each in OTHERS),
-    *(("chat", {"response_format": by_schema("chat", each)}) for each in WRONG[:5]),
+    *(("chat", {"response_format": by_schema("chat", each)}) for each in WRONG[:4]),
     ("chat", {"response_format": by_schema("chat", {**NAMED, "strict": "yes"})}),
     ("chat", {"response_format": by_schema("chat", {**NAMED, "name": 3})}),
     ("chat", {"response_format": {**by_schema("chat", NAMED), "url": "x"}}),
@@ -164,7 +163,7 @@ STAYING: Final[list[tuple[Dialect, dict[str, Any]]]] = [
     ("messages", {"output_config": {"effort": "low"}}),
     ("messages", {"output_config": {"format": {"type": "json_object"}}}),
     ("messages", {"output_config": {"format": by_schema("messages", NAMED)}}),
-    ("messages", {"output_config": {"format": by_schema("messages", {"schema": WRONG[4]["schema"]})}}),
+    ("messages", {"output_config": {"format": by_schema("messages", {"schema": WRONG[3]["schema"]})}}),
 ]
 
 
@@ -259,6 +258,32 @@ async def test_a_format_is_in_the_ledger_once_and_no_secret_leaves_in_it(tmp_pat
     assert [form.described.name for form in model.forms if form.described] == ["reply", "reply"]
     said = [entry for entry in ledger.entries("message.added") if entry["role"] == "system"]
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("where", ["description", "parameters", "both"])
+async def test_a_format_is_as_large_as_may_be_with_its_description_and_no_larger(
+    tmp_path: Path, where: str
+) -> None:
+    """It is measured as the agent sent it: measured without secrets, it would say for nothing what is one."""
+    empty = Tool(name="x", description="", parameters={"title": ""})
+    room = MOST_CHARACTERS - len(json.dumps([empty.description, empty.parameters]))
+
+    def sized(characters: int) -> ReplyFormat:
+        said = {"description": characters, "parameters": 0, "both": characters // 2}[where]
+        secret = SECRET * ((characters - said) // len(SECRET))
+        title = secret.ljust(characters - said, "x")
+        return ReplyFormat(described=replace(empty, description="d" * said, parameters={"title": title}))
+
+    ledger, model = Ledger(tmp_path), Formatting(lambda: Reply(text="{}"))
+    async with ledger.journal:
+        with pytest.raises(RefusedRequestError) as caught:
+            await ledger.book.ask(model, replace(asked(), form=sized(room + 1)))
+        turns = ledger.budget.turns
+        reply = await ledger.book.ask(model, replace(asked(), form=sized(room)))
+
+    assert (caught.value.status, caught.value.code, turns) == (413, "request_too_large", 0)
+    assert reply.text == "{}"
+    assert len(model.forms) == len(ledger.entries("model.asked")) == 1
 
 
 async def test_a_format_counts_where_nobody_answers(tmp_path: Path) -> None:
