@@ -19,7 +19,7 @@ _SHORTEST: Final = 16
 
 
 def list_sessions(
-    every: Annotated[bool, typer.Option("--all", "-a", help="Also those that have ended.")] = False,
+    every: Annotated[bool, typer.Option("--all", "-a", help="Every session.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line, for each session.")
     ] = False,
