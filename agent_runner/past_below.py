@@ -88,7 +88,7 @@ def _whole_of(session: str, state: Path, index: HostIndex, ended: dict[str, Past
     read = with_below(read_whole(state, session, conversation=False), state, index=index, ended=ended)
     below = [child for child in read.children if child in index.sessions]
     if read.entries == end and all(child in ended for child in below):
-        ended[session] = read
+        ended[session] = replace(read, messages=())
     return read
 
 
