@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -100,6 +101,38 @@ def test_redacting_twice_is_redacting_once() -> None:
     once = redactor.text("x abcdef123456 y")
 
     assert redactor.text(once) == once
+
+
+SHORT = st.text("abcdeftoksr[]:-_", min_size=6, max_size=12) | st.sampled_from(
+    ["secret", "[secret", "postgres"]
+)
+NAMES = st.text("abcdeftoksr-_", min_size=1, max_size=8) | st.sampled_from(["secret", "postgres"])
+
+
+@given(st.dictionaries(NAMES, SHORT, max_size=4), st.data())
+def test_redaction_is_final_whatever_placeholders_hold(secrets: dict[str, str], data: st.DataObject) -> None:
+    """A value may be a word of what stands for another, or of what stands for itself, as `postgres` is."""
+    redactor = Redactor(secrets, key=b"k")
+    tags = [tag_of(value, b"k") for value in secrets.values()]
+    around = [*secrets.values(), *redactor.placeholders, *tags, "[secret:", "]", ":", "a", "x"]
+    text = "".join(data.draw(st.lists(st.sampled_from(around), max_size=8)))
+
+    once, raw = redactor.text(text), redactor.raw(text.encode())
+
+    assert (redactor.text(once), redactor.raw(raw)) == (once, raw)
+    assert raw == once.encode()
+    between = re.split("|".join(map(re.escape, redactor.placeholders)) or "(?!)", once)
+    assert not [value for value in secrets.values() for part in between if value in part]
+
+
+@pytest.mark.parametrize("value", ["hunter22-hunter22", "secret"])
+def test_what_an_agent_writes_as_a_placeholder_hides_no_secret(value: str) -> None:
+    redactor = Redactor({"token": value}, key=b"k")
+    own = next(iter(redactor.placeholders))
+
+    assert redactor.text(f"[secret:{value}]") in (f"[secret:{own}]", f"[{own}:{own}]")
+    assert redactor.text(f"[secret:token:{value}]") in (f"[secret:token:{own}]", f"[{own}:token:{own}]")
+    assert redactor.text(f"{own}{value}") == own * 2
 
 
 def test_a_longer_secret_that_contains_a_shorter_one_is_replaced_whole() -> None:
