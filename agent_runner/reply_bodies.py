@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
 from agent_runner.backends.backend import Thought
+from agent_runner.backends.thoughts import MEMBERS
 from audit.errors import BadEventError
 from cli_tools.action import LineProposal
+from cli_tools.strict_json import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,13 +89,22 @@ def read_beside(seq: int, raw: bytes) -> Beside:
 
 def _thought(kept: Mapping[str, object]) -> Thought:
     sealed = _checked(kept["sealed"], str)
-    _checked(json.loads(sealed), dict)
+    block = dict(_checked(read_json(sealed), dict))
+    known = MEMBERS[block.pop("type")]
+    if not all(name in known and isinstance(each, str) for name, each in block.items()):
+        raise ValueError("no server seals a thought so")
     return Thought(
         by=_checked(kept["by"], str),
         sealed=sealed,
-        characters=_checked(kept["characters"], int),
-        calls=_checked(kept["calls"], int),
+        characters=_count(kept["characters"]),
+        calls=_count(kept["calls"]),
     )
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or _checked(value, int) < 0:
+        raise ValueError(f"`{value}` stands where a count is kept")
+    return _checked(value, int)
 
 
 def _checked(value: object, kind: type[T]) -> T:

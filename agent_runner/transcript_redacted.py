@@ -25,14 +25,15 @@ def redacted(reply: Reply, redactor: Redactor) -> Reply:
     """
     if not redactor.knows:
         return reply
-    text = redactor.text(reply.text)
+    text, reasoning = redactor.text(reply.text), redactor.text(reply.reasoning)
     sealed = (thought.sealed for thought in reply.thoughts)
-    is_whole = text == reply.text and all(redactor.text(each) == each for each in sealed)
+    is_whole = (text, reasoning) == (reply.text, reply.reasoning)  # of several thoughts, together
+    is_whole = is_whole and all(redactor.text(each) == each for each in sealed)
     return replace(
         reply,
         text=text,
         calls=tuple(_call(call, redactor) for call in reply.calls),
-        reasoning=redactor.text(reply.reasoning),
+        reasoning=reasoning,
         thoughts=reply.thoughts if is_whole else (),
     )
 
@@ -53,8 +54,11 @@ def _proposal(proposal: Proposal, redactor: Redactor) -> Proposal:
 def without_what_changes(reply: Reply, redactor: Redactor) -> Reply:
     """Return a redacted reply; without its thoughts where the ledger would not keep them to the byte.
 
-    As it spells them, what is no secret may look like one.
+    As it spells them, what is no secret may look like one. What was thought stands in what is sealed, too,
+    and is kept there alone.
     """
+    if reply.thoughts and not reply.reasoning_by:
+        reply = replace(reply, reasoning="")
     kept = kept_beside(reply, redactor)
     return reply if redactor.raw(kept) == kept else replace(reply, reasoning="", thoughts=())
 

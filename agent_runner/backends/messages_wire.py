@@ -208,6 +208,7 @@ class MessagesReader:
                 self.pieces.add_text(block.get("text"))
             case "thinking" | "redacted_thinking":
                 self._thoughts.begin(_place(index), block, self.pieces)
+                self.pieces.count_sealed(block.get("signature"), block.get("data"))
                 self.pieces.add_reasoning(block.get("thinking"))
             case "tool_use":
                 call = self.pieces.new_call(block.get("id"), block.get("name"))
@@ -221,6 +222,7 @@ class MessagesReader:
         self.pieces.add_text(delta.get("text"))
         self.pieces.add_reasoning(delta.get("thinking"))
         self._thoughts.more(_place(index), delta)
+        self.pieces.count_sealed(delta.get("signature"), delta.get("data"))
         call = self._calls.get(_place(index))
         if call is not None:
             self.pieces.add_arguments(call, delta.get("partial_json"))

@@ -48,6 +48,7 @@ class Pieces:
         self._reasoning: list[str] = []
         self._text_left = MAXIMUM_TEXT
         self._arguments_left = MAXIMUM_ARGUMENTS
+        self._sealed = 0
         self._heard = 0
         self.calls: list[PartialCall] = []
         self.cut = ""
@@ -73,7 +74,7 @@ class Pieces:
 
     @property
     def _come(self) -> int:
-        return MAXIMUM_TEXT - self._text_left + MAXIMUM_ARGUMENTS - self._arguments_left
+        return MAXIMUM_TEXT - self._text_left + MAXIMUM_ARGUMENTS - self._arguments_left + self._sealed
 
     @property
     def said_tokens(self) -> int:
@@ -81,7 +82,7 @@ class Pieces:
         return max((self.usage or Usage()).output_tokens, tokens(self._come))  # Anthropic begins with a 1
 
     def newly_come(self) -> int:
-        """Return how many characters of text, reasoning and arguments came since this was last called."""
+        """Return how many characters came since this was last called, those of sealed thoughts among them."""
         new, self._heard = self._come - self._heard, self._come
         return new
 
@@ -100,6 +101,10 @@ class Pieces:
     def add_reasoning(self, text: object) -> None:
         """Take a piece of what the model thinks aloud."""
         self._add(self._reasoning, text)
+
+    def count_sealed(self, *pieces: object) -> None:
+        """Count what is sealed of a thought: that of one which is not shown holds all of it."""
+        self._sealed += sum(len(piece) for piece in pieces if isinstance(piece, str))
 
     def _add(self, to: list[str], text: object) -> None:
         if not isinstance(text, str) or not text:

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
 from agent_runner.backends.backend import Thought
 from agent_runner.backends.wording import safe_text
 
@@ -15,12 +17,13 @@ if TYPE_CHECKING:
     from agent_runner.backends.pieces import Pieces
 
 MAXIMUM_SEALED: Final = 4 * 1024 * 1024
-"""Characters of all of a reply's thoughts with their seals; where there are more, none goes back."""
+"""Bytes of all of a reply's thoughts with their seals, as the ledger spells them; beyond, none goes back."""
 MAXIMUM_THOUGHTS: Final = 128
-_MEMBERS: Final[Mapping[object, tuple[str, ...]]] = {
+MEMBERS: Final[Mapping[object, tuple[str, ...]]] = {
     "thinking": ("thinking", "signature"),
     "redacted_thinking": ("data",),
 }
+"""What a server seals, by its type; all of it is text."""
 
 
 @dataclass(slots=True)
@@ -58,7 +61,7 @@ class Thoughts:
     def more(self, place: object, delta: Mapping[str, object]) -> None:
         """Take more of a block."""
         block = self._by_place.get(place)
-        for name in _MEMBERS[block.kind] if block is not None else ():
+        for name in MEMBERS[block.kind] if block is not None else ():
             piece = delta.get(name)
             if block is not None and isinstance(piece, str) and self._left >= 0:
                 self._left -= len(piece)
@@ -68,14 +71,14 @@ class Thoughts:
         """Return the thoughts; none where they are too many or too long."""
         if self._left < 0:
             return ()
+        sealed = [
+            json.dumps({"type": each.kind, **_joined(each)}, ensure_ascii=False) for each in self._blocks
+        ]
+        if sum(len(orjson.dumps(each)) for each in sealed) > MAXIMUM_SEALED:
+            return ()
         return tuple(
-            Thought(
-                by=by,
-                sealed=json.dumps({"type": block.kind, **_joined(block)}),
-                characters=block.characters,
-                calls=block.calls,
-            )
-            for block in self._blocks
+            Thought(by=by, sealed=each, characters=block.characters, calls=block.calls)
+            for each, block in zip(sealed, self._blocks, strict=True)
         )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from agent_runner.backends.backend import Call, Reply, Thought
@@ -13,6 +16,15 @@ from cli_tools.action import LineProposal
 
 NONE = Redactor({}, key=b"k")
 THOUGHT = Thought(by="m", sealed='{"type": "thinking", "signature": "s"}', characters=1, calls=0)
+
+
+DEEP = "[" * 100_000
+
+
+def thought(sealed: str, *, characters: object = 0, calls: object = 0) -> bytes:
+    """Return a body with one thought."""
+    kept = {"by": "m", "sealed": sealed, "characters": characters, "calls": calls}
+    return json.dumps({"bodies": {}, "thoughts": [kept]}).encode()
 
 
 def written(body: bytes) -> Reply:
@@ -53,7 +65,13 @@ def test_a_reply_without_any_keeps_nothing() -> None:
         b'{"bodies":{},"thoughts":[{"by":"m","sealed":"[]","characters":0,"calls":0}]}',
         b'{"bodies":{},"thoughts":[{"by":"m","sealed":"{","characters":0,"calls":0}]}',
         b'{"bodies":{},"thoughts":[{"by":"m","sealed":"{}","characters":"0","calls":0}]}',
+        *(thought(sealed) for sealed in (DEEP, "{}", '{"type":[]}', '{"type":"text","text":"x"}')),
+        thought('{"type":"thinking","thinking":1}'),
+        thought('{"type":"thinking","cache_control":"x"}'),
+        *(thought(THOUGHT.sealed, characters=each) for each in (-1, True, 1.0, "0")),
+        *(thought(THOUGHT.sealed, calls=each) for each in (-1, False, None)),
     ],
+    ids=range(26),
 )
 def test_a_body_that_no_writer_wrote_is_refused(raw: bytes) -> None:
     """A forged log is told as one, whoever reads it: `resume` as well as `audit replay`."""
@@ -70,6 +88,29 @@ def test_contents_are_read_back_though_their_base64_looks_like_a_secret(body: by
     kept = knows.raw(kept_beside(reply, knows))
 
     assert read_beside(3, kept).bodies == {"0": knows.raw(body)}
+
+
+def test_a_secret_that_is_split_over_two_thoughts_leaves_none_of_them() -> None:
+    """Neither piece looks like it; shown one behind the other, both are it."""
+    knows = Redactor({"token": "hunter22-hunter22"}, key=b"k")
+    halves = [json.dumps({"type": "thinking", "thinking": half}) for half in ("hunter22", "-hunter22")]
+    thoughts = tuple(replace(THOUGHT, sealed=sealed) for sealed in halves)
+    whole = Reply(text="", reasoning="hunter22-hunter23", thoughts=thoughts)
+
+    reply = redacted(replace(whole, reasoning="hunter22-hunter22"), knows)
+
+    assert (reply.thoughts, reply.reasoning) == ((), next(iter(knows.placeholders)))
+    assert redacted(whole, knows) == whole
+
+
+def test_what_was_thought_is_kept_once() -> None:
+    """A server that seals it has it back as it sealed it; another may ask for it aloud."""
+    sealed = Reply(text="", reasoning="Look.", thoughts=(THOUGHT,))
+    aloud = replace(sealed, reasoning_by="m", thoughts=())
+
+    assert without_what_changes(sealed, NONE) == replace(sealed, reasoning="")
+    assert without_what_changes(aloud, NONE) == aloud
+    assert without_what_changes(replace(sealed, thoughts=()), NONE) == replace(sealed, thoughts=())
 
 
 def test_thoughts_that_the_ledger_would_change_are_not_kept() -> None:

@@ -10,8 +10,9 @@ from agent_runner.backends.aloud import Spoken, Step, TextTold
 from agent_runner.backends.anthropic_messages import AnthropicBackend
 from agent_runner.backends.backend import ModelMessage, Reply, Thought, UserMessage
 from agent_runner.backends.choice import Choice
+from agent_runner.backends.estimate import tokens
 from agent_runner.backends.failure import ModelServerError
-from agent_runner.backends.messages_wire import wire_message
+from agent_runner.backends.messages_wire import MessagesReader, wire_message
 from agent_runner.backends.thoughts import MAXIMUM_SEALED
 from tests.contract.asking import TALK, TOOL, after, asked, backend_for
 from tests.contract.model_server import Saying, answer, event, serving, stream
@@ -189,10 +190,12 @@ async def test_a_reply_that_was_told_in_part_is_not_asked_for_again_without_thou
     ("blocks", "stop"),
     [
         ([{**FIRST, "signature": "x" * (MAXIMUM_SEALED + 1)}, *SAID[1:]], "tool_use"),
+        ([{**FIRST, "signature": "\U0001f600" * (MAXIMUM_SEALED // 4)}, *SAID[1:]], "tool_use"),
+        ([{**FIRST, "signature": '"' * (MAXIMUM_SEALED // 4)}, *SAID[1:]], "tool_use"),
         ([FIRST] * 200 + SAID[-2:], "tool_use"),
         (SAID, "max_tokens"),
     ],
-    ids=["too long", "too many", "cut"],
+    ids=["too long", "too long in bytes", "too long as spelled", "too many", "cut"],
 )
 async def test_thoughts_beyond_a_bound_or_cut_do_not_go_back(blocks: list[Block], stop: str) -> None:
     async with serving(stream(*pieces(blocks, stop))) as server:
@@ -200,6 +203,22 @@ async def test_thoughts_beyond_a_bound_or_cut_do_not_go_back(blocks: list[Block]
 
     assert len(reply.calls) == 2
     assert reply.thoughts == ()
+
+
+def test_a_seal_is_counted_where_a_server_counts_nothing() -> None:
+    """A thought that is not shown is all in its seal."""
+    reader = MessagesReader()
+    reader.take(
+        {"type": "content_block_start", "index": 0, "content_block": {**HIDDEN, "signature": "x" * 400}}
+    )
+    reader.take({"type": "content_block_delta", "index": 0, "delta": {"signature": "y" * 4000}})
+    reader.take({"type": "content_block_start", "index": 1, "content_block": {**SEALED, "data": "z" * 4000}})
+    reader.take({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})
+
+    reply = reader.pieces.reply(set(), sent_tokens=lambda: 1)
+
+    assert (reply.usage.output_tokens, reply.usage.estimated) == (tokens(8400), True)
+    assert len(reader.thoughts("m")) == 2
 
 
 async def test_half_a_pair_in_a_thought_can_be_sent() -> None:
