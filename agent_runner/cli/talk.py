@@ -117,7 +117,7 @@ class PlainWatcher:
 
     def below(self, session: str, task: str) -> PlainWatcher:
         """Show that a session begins below this one, and return who looks at it, set in."""
-        self.noted("below", f"session {session}: {cut(self._spelled(task), columns=self._beside())}")
+        self.noted("below", f"session {session}: {task}")
         return PlainWatcher(f"{self._indent}    ")
 
     def _rows(self, text: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ from agent_runner import (
 )
 from agent_runner.errors import InvalidInputError
 from audit.verify import verify_session
-from tests.agent_runner.stand import FINISH, POLICY, GuestHousing, Model, lines, saying
+from tests.agent_runner.stand import FINISH, IN_ITS_SANDBOX, POLICY, GuestHousing, Model, lines, saying
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -123,7 +123,7 @@ def test_ctrl_c_ends_the_session_in_order_and_is_told_in_its_result(stand: Stand
     """As a cancelled `arun_session` returns; the session can be gone on with."""
     model = Interrupting()
 
-    result = run_session(asked(stand, model))
+    result = run_session(replace(asked(stand, model), **IN_ITS_SANDBOX))
     again = resume_session(
         replace(
             resume_request(result.session, model=model, state=stand.state),
@@ -159,7 +159,7 @@ class Leaving(GuestHousing):
 def test_ctrl_c_pressed_twice_out_of_habit_leaves_no_sandbox(stand: Stand) -> None:
     housing = Leaving(stand.folder, presses=1)
 
-    result = run_session(replace(asked(stand, Interrupting()), housing=housing))
+    result = run_session(replace(asked(stand, Interrupting()), housing=housing, **IN_ITS_SANDBOX))
 
     assert (result.status, housing.removed) == ("interrupted", True)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -169,7 +169,7 @@ def test_ctrl_c_pressed_three_times_is_the_programs(stand: Stand) -> None:
     housing = Leaving(stand.folder, presses=2)
 
     with pytest.raises(KeyboardInterrupt):
-        run_session(replace(asked(stand, Interrupting()), housing=housing))
+        run_session(replace(asked(stand, Interrupting()), housing=housing, **IN_ITS_SANDBOX))
 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -185,7 +185,7 @@ def test_ctrl_c_is_heard_while_the_programs_model_holds_the_loop_up(stand: Stand
             heard.append(press)
         return lines("files list")
 
-    request = asked(stand, Model(answer))
+    request = replace(asked(stand, Model(answer)), **IN_ITS_SANDBOX)
     status = ""
     with suppress(KeyboardInterrupt):
         status = run_session(request).status

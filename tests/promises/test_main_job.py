@@ -73,7 +73,11 @@ def failing_tests(workspace: Path) -> int:
         "no:randomly",
         str(workspace),
     ]
-    return subprocess.run(command, cwd=workspace, capture_output=True, check=False).returncode
+    plain = {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }  # what it leaves would be a change of the workspace
+    return subprocess.run(command, cwd=workspace, env=plain, capture_output=True, check=False).returncode
 
 
 def test_the_main_job_leaves_a_diff_that_applies_and_a_ledger_that_verifies(
