@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent_runner.background import settle_programs
 from agent_runner.fold import NOT_DONE, UNKNOWN
 from agent_runner.interruption import note_of
 from audit import event
+from audit.redact import PLACEHOLDER
+from cli_tools.action import LineProposal
 from cli_tools.record import Record
+
+NOT_MEANT: Final = (
+    "not done: it, or another call of the same reply, held a secret, and since the session was interrupted "
+    "only what stands for it is left\nhint: ask again for what is still wanted"
+)
 
 if TYPE_CHECKING:
     from agent_runner.backends.backend import Call
@@ -44,6 +51,8 @@ async def go_on(journal: Journal, transcript: Transcript, past: Past) -> None:
 async def settle(journal: Journal, transcript: Transcript, past: Past) -> None:
     """Tell the model what came of the action that was under way, or that nobody knows; never do it again.
 
+    INVARIANT: no placeholder is run in a secret's place: of calls that the ledger has so, none is left.
+
     Programs in the background ended with their runner, and have their end written down. The rest of the
     reply rests on what the action came to, and is left for the model to ask for again.
     """
@@ -55,6 +64,19 @@ async def settle(journal: Journal, transcript: Transcript, past: Past) -> None:
         await _tell(journal, transcript, call, unsettled)
     while unknown and (call := transcript.next_call()) is not None:
         transcript.refused(call, NOT_DONE)
+    left = past.calls[len(past.calls) - transcript.calls_left :]
+    while any(map(_holds_placeholder, left)) and (call := transcript.next_call()) is not None:
+        transcript.refused(call, NOT_MEANT)
+
+
+def _holds_placeholder(call: Call) -> bool:
+    """Say whether a call's words are not all the model's own; the secret may be another one by now."""
+    proposal = call.proposal
+    if isinstance(proposal, LineProposal):
+        words = proposal.line + (proposal.body or b"").decode("utf-8", "replace")
+    else:
+        words = proposal.tool + proposal.arguments
+    return PLACEHOLDER.search(words) is not None
 
 
 async def _tell(journal: Journal, transcript: Transcript, call: Call, unsettled: Unsettled) -> None:

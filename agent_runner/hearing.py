@@ -35,6 +35,14 @@ def bounded(reply: Reply) -> Reply:
     return reply if same else replace(reply, text=text, calls=calls, reasoning=reasoning)
 
 
+def is_cut(proposal: Proposal) -> bool:
+    """Say whether `bounded` leaves out any of a proposal."""
+    if isinstance(proposal, LineProposal):
+        return len(with_bytes(proposal.line)) > ARGUMENT_CHARACTERS or len(proposal.body or b"") > BODY_BYTES
+    is_long = len(with_bytes(proposal.arguments)) > ARGUMENT_CHARACTERS
+    return is_long or len(with_bytes(proposal.tool)) > NAME_CHARACTERS
+
+
 def _call(call: Call) -> Call:
     call_id, proposal = _text(call.call_id, NAME_CHARACTERS), _proposal(call.proposal)
     same = call_id is call.call_id and proposal is call.proposal

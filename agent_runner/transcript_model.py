@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent_runner.errors import BackendError
-from agent_runner.hearing import bounded
 from agent_runner.reply_bodies import kept_beside
 from agent_runner.spelling import raw, tool_call
-from agent_runner.transcript_redacted import as_meant, redacted, without_what_changes
+from agent_runner.transcript_redacted import as_meant
 from audit import event
 
 if TYPE_CHECKING:
@@ -62,9 +61,9 @@ async def heard_from(  # noqa: PLR0913 - who is asked what, and by which clock
         raise
     elapsed = monotonic() - start
     await write_tried(journal, turn, backend, heard.tried)
-    reply = without_what_changes(bounded(redacted(heard, journal.redactor)), journal.redactor)
+    reply, calls = as_meant(heard, journal.redactor)
     journal.record_ahead(answered(journal, turn, backend, reply, elapsed))
-    return Heard(reply, as_meant(reply, bounded(heard)), elapsed)
+    return Heard(reply, calls, elapsed)
 
 
 def answered(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent_runner.backends.backend import Call, Reply
+from agent_runner.hearing import bounded, is_cut
 from agent_runner.reply_bodies import kept_beside
 from cli_tools.action import LineProposal, Proposal
 
@@ -63,12 +64,20 @@ def without_what_changes(reply: Reply, redactor: Redactor) -> Reply:
     return reply if redactor.raw(kept) == kept else replace(reply, reasoning="", thoughts=())
 
 
-def as_meant(reply: Reply, heard: Reply) -> tuple[Call, ...]:
-    """Return a redacted reply's calls with what the model meant by them, secrets and all.
+def as_meant(heard: Reply, redactor: Redactor) -> tuple[Reply, tuple[Call, ...]]:
+    """Return a reply as it is told, redacted and bounded, and its calls as they were meant, secrets and all.
+
+    INVARIANT: a call that is told cut is meant so, too: redacted it may be longer than as it came, and what
+    the ledger says was refused would be done.
 
     Args:
-        reply: What is left of it.
-        heard: The same one as it came, bounded alike.
+        heard: What the model said.
+        redactor: Knows the secrets.
     """
-    pairs = zip(reply.calls, heard.calls, strict=True)
-    return tuple(Call(call_id=told.call_id, proposal=meant.proposal) for told, meant in pairs)
+    shown = redacted(heard, redactor)
+    told, meant = bounded(shown), bounded(heard)
+    calls = zip(told.calls, shown.calls, meant.calls, strict=False)  # of what is shown, some may be left out
+    return without_what_changes(told, redactor), tuple(
+        Call(call_id=tells.call_id, proposal=(tells if is_cut(shows.proposal) else means).proposal)
+        for tells, shows, means in calls
+    )

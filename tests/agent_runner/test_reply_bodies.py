@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from agent_runner.backends.backend import Call, Reply, Thought
+from agent_runner.hearing import BODY_BYTES
 from agent_runner.reply_bodies import Beside, kept_beside, read_beside
-from agent_runner.transcript_redacted import redacted, without_what_changes
+from agent_runner.transcript_redacted import as_meant, redacted, without_what_changes
 from audit.errors import BadEventError
 from audit.redact import Redactor
-from cli_tools.action import LineProposal
+from cli_tools.action import LineProposal, Proposal, ToolProposal
 
 NONE = Redactor({}, key=b"k")
 THOUGHT = Thought(by="m", sealed='{"type": "thinking", "signature": "s"}', characters=1, calls=0)
@@ -88,6 +89,33 @@ def test_contents_are_read_back_though_their_base64_looks_like_a_secret(body: by
     kept = knows.raw(kept_beside(reply, knows))
 
     assert read_beside(3, kept).bodies == {"0": knows.raw(body)}
+
+
+def test_a_call_that_is_told_cut_is_never_done_as_it_came() -> None:
+    """What stands for a secret may be longer than it: of the call, the ledger has that it was too long."""
+    knows = Redactor({"token": "hunter2"}, key=b"k")
+    placeholder = next(iter(knows.placeholders))
+
+    def both(content: str) -> list[Proposal]:
+        tool = ToolProposal(tool="files_write", arguments=json.dumps({"content": content}))
+        line = LineProposal(line="files write a -", body=content.encode())
+        heard = Reply(
+            text="", calls=tuple(Call(call_id=c, proposal=p) for c, p in (("a", tool), ("b", line)))
+        )
+        told, meant = as_meant(heard, knows)
+        return [call.proposal for call in (*told.calls, *meant)]
+
+    told_tool, told_line, meant_tool, meant_line = both("hunter2" * (BODY_BYTES // 16))
+    short = both("hunter2")
+
+    assert isinstance(told_tool, ToolProposal)
+    assert "characters of arguments, at most" in told_tool.arguments
+    assert (meant_tool, meant_line) == (told_tool, told_line)
+    assert [p.arguments for p in short if isinstance(p, ToolProposal)] == [
+        f'{{"content": "{placeholder}"}}',
+        '{"content": "hunter2"}',
+    ]
+    assert [p.body for p in short if isinstance(p, LineProposal)] == [placeholder.encode(), b"hunter2"]
 
 
 def test_a_secret_that_is_split_over_two_thoughts_leaves_none_of_them() -> None:

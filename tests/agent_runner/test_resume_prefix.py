@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent_runner import models
+from agent_runner.budget_limits import NOTHING
 from tests.agent_runner.hostile_replies import CALLS, said
 from tests.contract.asking import backend_for
 from tests.contract.model_server import Asked, Dialect, Saying, answer, data, event, serving, stream
@@ -185,3 +187,48 @@ async def test_what_a_model_thought_is_sent_after_a_resume_as_before(stand: Stan
     assert words(after).startswith(words(before))
     assert SECRET.encode() not in b"".join(asked.body for asked in server.asked)
     assert (stand.folder / "a").read_text() == SECRET
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("secret", [SECRET, "another-of-the-operator"])
+async def test_a_call_that_waited_is_not_run_with_what_stands_for_a_secret(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    """The model is told, asks again and has it; so it is where the secret is another one by now."""
+    (stand.folder / SECRET).write_text("found")
+    read = json.dumps({"path": SECRET})
+    asks = Saying(calls=[("c1", "files_list", "{}"), ("c2", "files_read", read), ("c3", "files_list", "{}")])
+    again = Saying(calls=[("c4", "files_read", read)])
+    policy = NETWORK + "budget: {turns: 500, tokens: 1000M, actions: 1}\n"
+    async with serving(*(each.play("chat") for each in (asks, again, FINISH))) as server:
+        first, second = backend_for(server, "chat"), backend_for(server, "chat")
+        ended = await stand.run(first, policy)
+        await first.close()
+        monkeypatch.setenv("OPERATORS_TOKEN", secret)
+        result = await stand.resume(second, added=replace(NOTHING, actions=9))
+        await second.close()
+
+    told = [each for each in server.asked[1].json["messages"] if each["role"] == "tool"]
+    assert (ended.status, result.status) == ("budget", "done")
+    assert ["held a secret" in each["content"] for each in told] == [False, True, True]
+    assert [entry["command"] for entry in stand.entries("action.intended")] == [
+        "files list",
+        "files read",
+        "finish",
+    ]
+    assert "found" in server.asked[2].body.decode()
+
+
+async def test_a_call_that_waited_and_held_no_secret_is_carried_out(stand: Stand) -> None:
+    (stand.folder / "a").write_text("found")
+    asks = Saying(calls=[("c1", "files_list", "{}"), ("c2", "files_read", '{"path": "a"}')])
+    policy = POLICY.replace("turns: 500", "turns: 500, actions: 1")
+    async with serving(asks.play("chat"), FINISH.play("chat")) as server:
+        first, second = backend_for(server, "chat"), backend_for(server, "chat")
+        await stand.run(first, policy)
+        await first.close()
+        result = await stand.resume(second, added=replace(NOTHING, actions=9))
+        await second.close()
+
+    assert result.status == "done"
+    assert "found" in server.asked[1].body.decode()
