@@ -12,7 +12,6 @@ from Python what each command of the command line does.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import signal
 import threading
 from contextlib import suppress
@@ -233,8 +232,13 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     """
     if not _ctrl_c_raises():
         return asyncio.run(work)
+    presses: list[int] = []
     try:
-        return asyncio.run(_patient(work))
+        return asyncio.run(_patient(work, presses))
+    except asyncio.CancelledError:
+        if not presses:
+            raise
+        raise KeyboardInterrupt from None  # nothing had begun that could be ended in order
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -245,19 +249,17 @@ def _ctrl_c_raises() -> bool:
     return is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-async def _patient(work: Coroutine[Any, Any, T]) -> T:
+async def _patient(work: Coroutine[Any, Any, T], presses: list[int]) -> T:
     """Await work that Ctrl-C cancels; the loop itself calls no handler while it is blocked."""
-    loop, task, presses = asyncio.get_running_loop(), asyncio.current_task(), itertools.count(1)
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
-    def pressed(_number: int, _frame: object) -> None:
-        match next(presses):
-            case 1 if task is not None:
-                with suppress(RuntimeError):  # the loop has closed: the work is done
-                    loop.call_soon_threadsafe(task.cancel)
-            case 1 | 2:
-                pass
-            case _:
-                raise KeyboardInterrupt
+    def pressed(number: int, _frame: object) -> None:
+        presses.append(number)
+        if len(presses) > 2:
+            raise KeyboardInterrupt
+        if len(presses) == 1 and task is not None:
+            with suppress(RuntimeError):  # the loop has closed: the work is done
+                loop.call_soon_threadsafe(task.cancel)
 
     signal.signal(signal.SIGINT, pressed)
     return await work

@@ -147,6 +147,7 @@ class SessionRun:
         The first cancellation interrupts the session; one while it is being closed changes nothing.
         """
         session = asyncio.ensure_future(self._to_its_end())
+        session.add_done_callback(lambda done: done.cancelled() or done.exception())  # with its loop
         while True:
             try:
                 return await asyncio.shield(session)

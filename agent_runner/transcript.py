@@ -25,6 +25,7 @@ from agent_runner.backends.backend import (
     SystemMessage,
     UserMessage,
 )
+from agent_runner.cancelling import cancelled
 from agent_runner.compaction import KEPT_TURNS, LONG_CHARACTERS, compacted, length
 from agent_runner.repeating import Repeating
 from agent_runner.spelling import plain, raw
@@ -189,9 +190,8 @@ class Transcript:
         ahead, self._ahead = self._ahead, None
         if ahead is None:
             return None
-        ahead.cancel()
-        await asyncio.wait([ahead])
-        if ahead.cancelled() or ahead.exception() is not None:
+        await cancelled(ahead)
+        if not ahead.done() or ahead.cancelled() or ahead.exception() is not None:
             return None  # why the session ended before says more
         self.model_seconds += ahead.result().seconds
         return ahead.result().reply

@@ -215,6 +215,24 @@ def test_ctrl_c_pressed_twice_at_a_command_leaves_no_sandbox(stand: Stand) -> No
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.parametrize("name", ["run_session", "run_command"])
+def test_ctrl_c_before_a_session_has_begun_is_the_programs(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Nothing is there to be ended in order: while a credential's command runs, for example."""
+
+    async def waits(*_words: object, **_named: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("agent_runner.session.keyring_for", waits)
+
+    with pytest.raises(KeyboardInterrupt):
+        FORMS[name](stand)
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_handler_of_the_programs_own_is_left_alone(stand: Stand) -> None:
     came: list[int] = []
 

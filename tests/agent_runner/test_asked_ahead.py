@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from agent_runner import session
+import pytest
+
+from agent_runner import cancelling, session
 from agent_runner.fold import read_past
 from audit.verify import verify_session
 from sandbox.errors import SandboxLostError
@@ -126,4 +128,42 @@ async def test_a_session_interrupted_while_it_starts_hangs_up(stand: Stand) -> N
     result = await running
 
     assert (result.status, result.exit_code, model.hung_up) == ("interrupted", 130, True)
+    assert verify_session(stand.state, SESSION).faults() == {}
+
+
+class Clinging(Heard):
+    """A model that lets go of no question."""
+
+    def __init__(self, asked: asyncio.Event) -> None:
+        super().__init__(asked)
+        self.may_go = asyncio.Event()
+
+    async def ask(self, _messages: object, _tools: object) -> object:  # type: ignore[override]  # as it is
+        """Hold on to it."""
+        self.asked.set()
+        while not self.may_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.may_go.wait()
+        return FINISH
+
+
+@pytest.mark.parametrize("pressed", [False, True], ids=["alone", "and is interrupted"])
+async def test_a_launch_that_fails_waits_for_no_model_that_lets_go_of_nothing(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, *, pressed: bool
+) -> None:
+    """Its error is the session's, also where Ctrl-C comes while the question is taken back."""
+    monkeypatch.setattr(cancelling, "LET_GO_SECONDS", 0.5)
+    asked = asyncio.Event()
+    model = Clinging(asked)
+    request = stand.request(model, housing=Held(stand.housing, asked, fails=True))
+
+    running = asyncio.ensure_future(session.run_session(request))
+    await asked.wait()
+    if pressed:
+        await asyncio.sleep(0.1)
+        running.cancel()
+    result = await asyncio.wait_for(running, WAIT_SECONDS)
+    model.may_go.set()
+
+    assert (result.status, result.exit_code) == ("sandbox_failed", 4)
     assert verify_session(stand.state, SESSION).faults() == {}
