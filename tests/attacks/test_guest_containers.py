@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sandbox.link import Link
+
 pytestmark = pytest.mark.engine
 
 ALLOWED_WITHOUT_EXEC = {"socket_unix"}
@@ -216,10 +218,18 @@ async def test_workers_that_a_program_stops_or_kills_are_woken_or_replaced(
         for number in (19, 9):
             await python(guest, place, script.format(number=number))
             async with asyncio.timeout(20):
-                calls = [guest.link.call("files.stat", {"path": "."}) for _ in range(6)]
-                answers = await asyncio.gather(*calls)
+                answers = await asyncio.gather(*(kind_of_root(guest.link) for _ in range(6)))
 
-    assert [answer.result["kind"] for answer in answers] == ["folder"] * 6
+    assert answers == ["folder"] * 6
+
+
+async def kind_of_root(link: Link) -> object:
+    """Return what the workspace's root is; one that met a dying worker was told so, and asks again."""
+    while True:
+        try:
+            return (await link.call("files.stat", {"path": "."})).result["kind"]
+        except OperationFailedError as error:
+            assert "was ended" in str(error)  # noqa: PT017 - any other is a failure
 
 
 async def test_a_full_scratch_and_a_program_that_takes_all_memory_leave_the_guest_alive(
