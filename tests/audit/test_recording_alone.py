@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from audit import begin
+from audit import batch, begin
 from audit import journal as recording
 from audit import writer as writing
 from audit.chain import Entry
@@ -24,7 +24,8 @@ EACH = 10
 
 @pytest.fixture
 def thread_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the thread nothing to do on a slow machine either: no slow write, and no seal that is due."""
+    """Leave the thread nothing to do on a slow machine either: no slow write, nothing that is due."""
+    monkeypatch.setattr(batch, "LAZY_SECONDS", 600.0)
     monkeypatch.setattr(writing, "QUICK_SECONDS", 600.0)
     monkeypatch.setattr(begin, "Sealing", partial(Sealing, seconds=600.0))
 
